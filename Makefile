@@ -1,0 +1,35 @@
+# The verbs of this repository. `make` alone lists them; each installs what it needs into .venv by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: help venv demo test lint bench lock clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+
+venv: $(VENV)/.installed ## create .venv from requirements.lock (done by the others on their own)
+
+$(VENV)/.installed: requirements.lock scripts/venv.sh
+	@scripts/venv.sh $(VENV) requirements.lock
+
+demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, invoke, change, deploy again
+	@$(PY) -m examples.demo
+
+test: venv ## every test, then what was skipped and why
+	@scripts/system-tools.sh
+	@$(PY) -m pytest
+
+lint: venv ## ruff, mypy --strict, shellcheck
+	@scripts/lint.sh $(VENV)
+
+bench: venv ## measure against peers, as ratios (see benchmarks/README.md)
+	@$(PY) -m benchmarks
+
+lock: venv ## resolve requirements.lock and builder/requirements.lock anew
+	@scripts/lock.sh $(VENV)
+
+clean: ## remove what the verbs made
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis out deploy.log
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,214 @@
+"""The one tree of errors a user can meet. Anything else that is raised is our own bug and keeps its traceback.
+
+    LambdasmithError
+    ├── InvalidEvent            the request itself
+    ├── InvalidBuildFile        build.yaml and what it names
+    ├── InvalidConfiguration    config.ini, flags, the builder's own settings
+    ├── NotSetUp                the builder has no real layer yet
+    ├── UnknownBuild            a build id nobody recorded
+    ├── SourceError             where the project comes from
+    │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound  ├── PathNotFound  └── UnsafeSource
+    ├── ResolutionFailed        dependencies cannot be locked
+    │   ├── RequirementNotFound └── NoWheelForTarget
+    ├── BuildFailed             what the project asked to run, or the artifact made of it
+    │   ├── CommandFailed       ├── ArtifactTooLarge      └── ArtifactConflict
+    ├── OutOfSpace, OutOfTime   the builder's own limits
+    └── AwsRefused              AWS said no
+        ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy        └── AccessDenied
+
+`code` is stable and appears in replies, `status` is the reply's statusCode, `exit_code` what a command ends with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class LambdasmithError(Exception):
+    """A failure with a message for the user.
+
+    Args:
+        message: what failed, in which input (file, key as typed, value).
+        hint: what to do next, one sentence.
+        log_tail: last lines of the child or service that failed, already masked.
+        problems: every single problem where several were found at once.
+        phase: name of the pipeline phase; the pipeline fills it in where the raiser does not know it.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        log_tail: Sequence[str] = (),
+        problems: Sequence[str] = (),
+        phase: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.log_tail = tuple(log_tail)
+        self.problems = tuple(problems)
+        self.phase = phase
+
+
+class InvalidEvent(LambdasmithError):
+    """The request does not say what to do, or says it wrongly."""
+
+    code, exit_code = "invalid_event", 2
+
+
+class InvalidBuildFile(LambdasmithError):
+    """build.yaml cannot be read, or what it says cannot be built."""
+
+    code, exit_code = "invalid_build_file", 3
+
+
+class InvalidConfiguration(LambdasmithError):
+    """config.ini, a flag or the builder's own environment is wrong."""
+
+    code, exit_code = "invalid_configuration", 2
+
+
+class NotSetUp(LambdasmithError):
+    """The builder still carries its starter layer."""
+
+    code, status, exit_code = "builder_not_set_up", 409, 4
+
+
+class UnknownBuild(LambdasmithError):
+    """No record of that build id."""
+
+    code, status, exit_code = "unknown_build", 404, 2
+
+
+class SourceError(LambdasmithError):
+    """The project could not be fetched or read."""
+
+    code, exit_code = "source_error", 5
+
+
+class RepositoryNotFound(SourceError):
+    """The server does not know that repository (or hides it from this token)."""
+
+    code, status = "repository_not_found", 404
+
+
+class AuthenticationFailed(SourceError):
+    """The server wants other credentials."""
+
+    code, status = "authentication_failed", 401
+
+
+class RefNotFound(SourceError):
+    """No branch, tag or commit of that name."""
+
+    code, status = "ref_not_found", 404
+
+
+class PathNotFound(SourceError):
+    """A file or directory that was asked for is not in the project."""
+
+    code, status = "path_not_found", 404
+
+
+class UnsafeSource(SourceError):
+    """The project contains something that must not be unpacked."""
+
+    code = "unsafe_source"
+
+
+class SourceUnreachable(SourceError):
+    """The server did not answer, or broke off."""
+
+    code, status, retryable = "source_unreachable", 502, True
+
+
+class ResolutionFailed(LambdasmithError):
+    """The dependencies do not fit together or cannot be read."""
+
+    code, exit_code = "resolution_failed", 6
+
+
+class RequirementNotFound(ResolutionFailed):
+    """No such distribution, or no such version of it."""
+
+    code = "requirement_not_found"
+
+
+class NoWheelForTarget(ResolutionFailed):
+    """The distribution exists, but not for the target runtime and architecture."""
+
+    code = "no_wheel_for_target"
+
+
+class BuildFailed(LambdasmithError):
+    """Something the build ran, or made, is wrong."""
+
+    code, exit_code = "build_failed", 7
+
+
+class CommandFailed(BuildFailed):
+    """A command of the project ended with an error."""
+
+    code = "command_failed"
+
+
+class ArtifactTooLarge(BuildFailed):
+    """Over one of Lambda's size limits."""
+
+    code = "artifact_too_large"
+
+
+class ArtifactConflict(BuildFailed):
+    """Two inputs want the same path in one artifact with different bytes."""
+
+    code = "artifact_conflict"
+
+
+class OutOfSpace(LambdasmithError):
+    """The builder's /tmp is full."""
+
+    code, status, exit_code = "out_of_space", 507, 8
+
+
+class OutOfTime(LambdasmithError):
+    """The builder stopped by itself before Lambda would have killed it."""
+
+    code, status, exit_code, retryable = "out_of_time", 504, 9, True
+
+
+class AwsRefused(LambdasmithError):
+    """AWS answered a call with an error that the user can mend."""
+
+    code, status, exit_code = "aws_refused", 502, 10
+
+
+class AccessDenied(AwsRefused):
+    """The role may not do that."""
+
+    code, status = "access_denied", 403
+
+
+class RoleMissing(AwsRefused):
+    """A function is to be created and no usable role is named."""
+
+    code, status = "role_missing", 400
+
+
+class FunctionMissing(AwsRefused):
+    """The function does not exist."""
+
+    code, status = "function_missing", 404
+
+
+class FunctionBusy(AwsRefused):
+    """Somebody else is updating the function."""
+
+    code, status, retryable = "function_busy", 409, True
