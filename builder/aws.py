@@ -1,0 +1,203 @@
+"""The door to AWS, and the only module that imports boto3.
+
+The rest of the house gets typed clients and our own errors. Importing this module does not import boto3: that costs 0.2 s, and
+`ping` or a bad event need no client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from builder.errors import (
+    AccessDenied,
+    AwsRefused,
+    FunctionBusy,
+    FunctionMissing,
+    InvalidConfiguration,
+    LambdasmithError,
+)
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "403",
+    "UnauthorizedOperation",
+    "KMSAccessDeniedException",
+}
+_BAD_CREDENTIALS = {
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+}
+_BUSY = {"ResourceConflictException", "PreconditionFailedException"}
+_TRANSIENT = {
+    "TooManyRequestsException",
+    "ThrottlingException",
+    "Throttling",
+    "ServiceException",
+    "InternalFailure",
+    "InternalError",
+    "ServiceUnavailable",
+    "SlowDown",
+    "RequestTimeout",
+    "503",
+    "500",
+}
+
+
+class Clients:
+    """AWS clients of one account and region, each made at its first use.
+
+    Standard retries, five attempts: throttling and 5xx answers are retried inside botocore with jitter.
+    """
+
+    def __init__(self, session: boto3.Session, config: Config) -> None:
+        self._session = session
+        self._config = config
+
+    @property
+    def region(self) -> str:
+        """The region all clients talk to."""
+        return self._session.region_name or ""
+
+    @cached_property
+    def lambda_(self) -> LambdaClient:
+        return self._session.client("lambda", config=self._config)
+
+    @cached_property
+    def lambda_patient(self) -> LambdaClient:
+        """For synchronous invokes: waits as long as Lambda may take and never repeats one by itself."""
+        from botocore.config import Config
+
+        patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
+        return self._session.client("lambda", config=self._config.merge(patient))
+
+    @cached_property
+    def s3(self) -> S3Client:
+        return self._session.client("s3", config=self._config)
+
+    @cached_property
+    def iam(self) -> IAMClient:
+        return self._session.client("iam", config=self._config)
+
+    @cached_property
+    def sts(self) -> STSClient:
+        return self._session.client("sts", config=self._config)
+
+    @cached_property
+    def secretsmanager(self) -> SecretsManagerClient:
+        return self._session.client("secretsmanager", config=self._config)
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        return self._session.client("logs", config=self._config)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        return self._session.client("ssm", config=self._config)
+
+
+def connect(
+    *,
+    profile: str | None = None,
+    region: str | None = None,
+    access_key_id: str | None = None,
+    secret_access_key: str | None = None,
+) -> Clients:
+    """Clients for the given profile and region; what is not given comes from boto3's usual chain.
+
+    Raises:
+        InvalidConfiguration: no such profile, or no region anywhere.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ProfileNotFound
+
+    try:
+        session = boto3.Session(
+            profile_name=profile,
+            region_name=region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+        )
+    except ProfileNotFound as error:
+        raise InvalidConfiguration(
+            f"AWS profile {profile!r} does not exist", hint="see `aws configure list-profiles`"
+        ) from error
+    if not session.region_name:
+        raise InvalidConfiguration(
+            "no AWS region is set", hint="set aws_region in config.ini, or AWS_REGION, or the profile's region"
+        )
+    return Clients(session, Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32))
+
+
+@contextlib.contextmanager
+def aws_errors(doing: str) -> Iterator[None]:
+    """Translate what botocore raises in the block into our errors.
+
+    Args:
+        doing: what was attempted, for the message, for example `updating function web`.
+
+    Raises:
+        AccessDenied, FunctionBusy, FunctionMissing, AwsRefused, InvalidConfiguration: with AWS's words, and the original as cause.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _translated(error, doing) from error
+    except NoCredentialsError as error:
+        raise InvalidConfiguration(
+            f"{doing}: no AWS credentials were found", hint="set aws_profile in config.ini, or run `aws configure`"
+        ) from error
+    except ParamValidationError:
+        raise  # a request that botocore's model refuses was built wrongly by us
+    except BotoCoreError as error:
+        refused = AwsRefused(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
+        raise refused from error
+
+
+def error_code(error: BaseException | None) -> str:
+    """AWS's own error code of an exception or of the exception that caused it, or an empty string."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        error = error.__cause__
+    return ""
+
+
+def _translated(error: ClientError, doing: str) -> LambdasmithError:
+    code = error_code(error)
+    said = str(error.response.get("Error", {}).get("Message", "")).strip() or code
+    if code in _DENIED:
+        return AccessDenied(f"{doing}: {said}", hint="the role in use may not do this; docs/iam.md lists what it needs")
+    if code in _BAD_CREDENTIALS:
+        return InvalidConfiguration(f"{doing}: {said}", hint="the AWS credentials in use are wrong or have expired")
+    if code in _BUSY:
+        return FunctionBusy(f"{doing}: {said}", hint="somebody else is changing it; run the same command again")
+    if code == "ResourceNotFoundException":
+        return FunctionMissing(f"{doing}: {said}")
+    refused = AwsRefused(f"{doing}: {said} ({code})")
+    if code in _TRANSIENT:
+        refused.hint = "AWS is throttling or has trouble; run the same command again"
+    return refused

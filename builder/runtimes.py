@@ -1,0 +1,106 @@
+"""The table of Lambda runtimes: what each runs on, and until when.
+
+Sources: the runtime table of the Lambda developer guide (operating system, dates) and AWS's own packager for the C library of
+each Python. Dates are when AWS deprecates a runtime, not when it stops running.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from builder.errors import InvalidEvent
+
+Architecture = Literal["x86_64", "arm64"]
+
+# What wheels, uv and ELF headers call the two architectures that Lambda has.
+MACHINES: Mapping[Architecture, str] = {"x86_64": "x86_64", "arm64": "aarch64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One managed runtime. `python` is (major, minor) for Python runtimes, `glibc` its C library's version."""
+
+    name: str
+    family: Literal["python", "nodejs", "provided"]
+    system: Literal["AL2", "AL2023"]
+    glibc: tuple[int, int]
+    deprecated: datetime.date | None
+    python: tuple[int, int] | None = None
+
+    def is_deprecated(self, today: datetime.date) -> bool:
+        """Whether AWS has stopped supporting it by `today`."""
+        return self.deprecated is not None and self.deprecated <= today
+
+
+def _python(minor: int, system: Literal["AL2", "AL2023"], deprecated: str) -> Runtime:
+    return Runtime(
+        name=f"python3.{minor}",
+        family="python",
+        system=system,
+        glibc=(2, 26) if system == "AL2" else (2, 34),
+        deprecated=datetime.date.fromisoformat(deprecated),
+        python=(3, minor),
+    )
+
+
+def _other(
+    name: str, family: Literal["nodejs", "provided"], system: Literal["AL2", "AL2023"], deprecated: str
+) -> Runtime:
+    return Runtime(
+        name=name,
+        family=family,
+        system=system,
+        glibc=(2, 26) if system == "AL2" else (2, 34),
+        deprecated=datetime.date.fromisoformat(deprecated),
+    )
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    runtime.name: runtime
+    for runtime in (
+        _python(9, "AL2", "2025-12-15"),
+        _python(10, "AL2", "2026-10-31"),
+        _python(11, "AL2", "2027-06-30"),
+        _python(12, "AL2023", "2028-10-31"),
+        _python(13, "AL2023", "2029-06-30"),
+        _python(14, "AL2023", "2029-06-30"),
+        _other("nodejs20.x", "nodejs", "AL2023", "2026-04-30"),
+        _other("nodejs22.x", "nodejs", "AL2023", "2027-04-30"),
+        _other("nodejs24.x", "nodejs", "AL2023", "2028-04-30"),
+        _other("provided.al2", "provided", "AL2", "2026-07-31"),
+        _other("provided.al2023", "provided", "AL2023", "2029-06-30"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What an artifact is made for."""
+
+    runtime: Runtime
+    architecture: Architecture
+
+    @property
+    def machine(self) -> str:
+        """The architecture as wheel tags and ELF tools spell it."""
+        return MACHINES[self.architecture]
+
+    @property
+    def label(self) -> str:
+        """For messages and keys, for example `python3.13-x86_64`."""
+        return f"{self.runtime.name}-{self.architecture}"
+
+
+def architecture_of(machine: str) -> Architecture:
+    """The Lambda architecture of a `uname -m` machine.
+
+    Raises:
+        InvalidEvent: Lambda has no such architecture.
+    """
+    for architecture, name in MACHINES.items():
+        if machine in (architecture, name):
+            return architecture
+    raise InvalidEvent(f"architecture {machine!r} does not exist on Lambda", hint="use x86_64 or arm64")
