@@ -1,7 +1,7 @@
 """The door to AWS, and the only module that imports boto3.
 
-The rest of the house gets typed clients and our own errors. Importing this module does not import boto3: that costs 0.2 s, and
-`ping` or a bad event need no client.
+The rest of the house gets typed clients and our own errors. Importing this module does not import boto3: that costs
+0.2 s, and `ping` or a bad event need no client.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import boto3
     from botocore.config import Config
     from botocore.exceptions import ClientError
-    from mypy_boto3_iam import IAMClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_sts import STSClient
+    from types_boto3_iam import IAMClient
+    from types_boto3_lambda import LambdaClient
+    from types_boto3_logs import CloudWatchLogsClient
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_ssm import SSMClient
+    from types_boto3_sts import STSClient
 
 _DENIED = {
     "AccessDenied",
@@ -157,7 +157,8 @@ def aws_errors(doing: str) -> Iterator[None]:
         doing: what was attempted, for the message, for example `updating function web`.
 
     Raises:
-        AccessDenied, FunctionBusy, FunctionMissing, AwsRefused, InvalidConfiguration: with AWS's words, and the original as cause.
+        AccessDenied, FunctionBusy, FunctionMissing, AwsRefused, InvalidConfiguration: with AWS's words; the original
+            is the cause.
     """
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 

@@ -1,7 +1,7 @@
 """The table of Lambda runtimes: what each runs on, and until when.
 
-Sources: the runtime table of the Lambda developer guide (operating system, dates) and AWS's own packager for the C library of
-each Python. Dates are when AWS deprecates a runtime, not when it stops running.
+Sources: the runtime table of the Lambda developer guide (operating system, dates) and AWS's own packager for the C
+library of each Python. Dates are when AWS deprecates a runtime, not when it stops running.
 """
 
 from __future__ import annotations

@@ -1,0 +1,139 @@
+"""The only way to run a child: an allow-listed environment, a time limit, its last lines kept, its whole group ended."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from builder.errors import CommandFailed, OutOfSpace, OutOfTime
+
+log = logging.getLogger(__name__)
+
+_TAIL_LINES = 40
+# What a child may inherit: how to reach the network through this machine's proxy and trust store. No credentials, no
+# PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed and leaves them out).
+_INHERITED = (
+    "LANG",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "PIP_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX_URL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A child that ended well. `stdout` is whole, `tail` the last lines of both streams."""
+
+    stdout: str
+    tail: tuple[str, ...]
+
+
+def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, str]:
+    """The allow-listed part of `inherited`, with HOME and TMPDIR below `home`, which must exist."""
+    environment = {name: inherited[name] for name in _INHERITED if name in inherited}
+    return environment | {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    timeout_s: float,
+    what: str,
+) -> Completed:
+    """Run `argv` to its end and return its output.
+
+    Args:
+        environment: all of it; nothing is inherited.
+        timeout_s: seconds until the child and everything it started is killed.
+        what: what the command is for, as the message names it, for example `preinstall of layer punkt`.
+
+    Raises:
+        CommandFailed: it ended with an error; `log_tail` has its last lines.
+        OutOfTime: it took too long.
+        OutOfSpace: it failed for want of disk space.
+    """
+    log.debug("running %s", argv[0], extra={"fields": {"argv": list(argv), "cwd": str(cwd)}})
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that the whole group can be ended
+        )
+    except OSError as error:
+        raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
+    tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
+    stdout: list[str] = []
+    readers = [
+        threading.Thread(target=_drain, args=(child.stdout, stdout, tail), daemon=True),
+        threading.Thread(target=_drain, args=(child.stderr, None, tail), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        code = child.wait(max(timeout_s, 0.1))
+    except subprocess.TimeoutExpired as error:
+        raise OutOfTime(
+            f"{what}: stopped after {timeout_s:.0f} s, before Lambda's time limit",
+            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
+            log_tail=tuple(tail),
+        ) from error
+    finally:
+        _end_group(child)
+        for reader in readers:
+            reader.join(timeout=2)
+    if code:
+        _fail(what, argv[0], code, tuple(tail))
+    return Completed(stdout="".join(stdout), tail=tuple(tail))
+
+
+def _drain(stream: IO[str], whole: list[str] | None, tail: collections.deque[str]) -> None:
+    for line in stream:
+        if whole is not None:
+            whole.append(line)
+        tail.append(line.rstrip("\n"))
+
+
+def _end_group(child: subprocess.Popen[str]) -> None:
+    """Kill what the child left behind; a background process would live on in a warm environment."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+    child.wait()
+
+
+def _fail(what: str, program: str, code: int, tail: tuple[str, ...]) -> None:
+    ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+    if any("No space left on device" in line or "os error 28" in line for line in tail):
+        raise OutOfSpace(
+            f"{what}: /tmp is full", hint="raise ephemeral_storage in the builder's configuration", log_tail=tail
+        )
+    raise CommandFailed(f"{what}: {Path(program).name} {ended}", log_tail=tail)

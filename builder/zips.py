@@ -1,0 +1,328 @@
+"""Deterministic zip files, written from files or spliced from entries that are already compressed.
+
+Every zip made here has its entries sorted by name, 1980-01-01 as date, 0644 or 0755 as mode, no directory entries and no
+extra fields but zip64 where sizes need it, so equal content gives equal bytes. Nothing is held in memory whole.
+
+Format: PKWARE APPNOTE 6.3.10. Lambda's demands on modes: the "Python package" page of its developer guide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+
+from builder.errors import ArtifactConflict, UnsafeSource
+
+_DOS_DATE_1980 = (1 << 5) | 1
+_UTF8_NAME = 0x800
+_STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
+_LIMIT_32 = 0xFFFFFFFF
+_CHUNK = 1 << 20
+# Level 9 gains 0.7 % over 6 on typical wheels and takes three times as long.
+_LEVEL = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file to compress into a zip. `name` is a POSIX path inside the zip."""
+
+    name: str
+    source: Path | bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZipSummary:
+    """What was written. Sizes in bytes; `sha256` in hex; `content_sha256` does not depend on order or compression."""
+
+    sha256: str
+    size: int
+    unzipped: int
+    files: int
+    content_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    name: str
+    method: int
+    crc: int
+    compressed: int
+    unzipped: int
+    executable: bool
+
+    def _fields(self) -> tuple[bytes, int]:
+        encoded = self.name.encode()
+        return encoded, 0 if encoded.isascii() else _UTF8_NAME
+
+    def local(self) -> bytes:
+        name, flags = self._fields()
+        large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
+        extra = struct.pack("<HHQQ", 1, 16, self.unzipped, self.compressed) if large else b""
+        head = struct.pack(
+            "<4s5H3I2H",
+            b"PK\x03\x04",
+            45 if large else 20,
+            flags,
+            self.method,
+            0,
+            _DOS_DATE_1980,
+            self.crc,
+            _LIMIT_32 if large else self.compressed,
+            _LIMIT_32 if large else self.unzipped,
+            len(name),
+            len(extra),
+        )
+        return head + name + extra
+
+    def central(self, offset: int) -> bytes:
+        name, flags = self._fields()
+        large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
+        far = offset >= _LIMIT_32
+        values = ([self.unzipped, self.compressed] if large else []) + ([offset] if far else [])
+        extra = struct.pack(f"<HH{len(values)}Q", 1, 8 * len(values), *values) if values else b""
+        version = 45 if values else 20
+        mode = 0o100755 if self.executable else 0o100644
+        head = struct.pack(
+            "<4s6H3I5H2I",
+            b"PK\x01\x02",
+            (3 << 8) | version,
+            version,
+            flags,
+            self.method,
+            0,
+            _DOS_DATE_1980,
+            self.crc,
+            _LIMIT_32 if large else self.compressed,
+            _LIMIT_32 if large else self.unzipped,
+            len(name),
+            len(extra),
+            0,
+            0,
+            0,
+            mode << 16,
+            _LIMIT_32 if far else offset,
+        )
+        return head + name + extra
+
+
+class _Writer:
+    """Writes headers and data in the order it is called, hashing on the way."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._hash = hashlib.sha256()
+        self._offset = 0
+        self._central: list[bytes] = []
+        self._unzipped = 0
+        self._content: list[str] = []
+
+    def _write(self, data: bytes) -> None:
+        self._out.write(data)
+        self._hash.update(data)
+        self._offset += len(data)
+
+    def add(self, header: _Header, data: IO[bytes]) -> None:
+        """Append one entry whose compressed bytes are read from the current position of `data`."""
+        self._central.append(header.central(self._offset))
+        self._write(header.local())
+        left = header.compressed
+        while left:
+            chunk = data.read(min(_CHUNK, left))
+            if not chunk:
+                raise zipfile.BadZipFile(f"{header.name}: {left} bytes are missing")
+            self._write(chunk)
+            left -= len(chunk)
+        self._unzipped += header.unzipped
+        self._content.append(f"{header.name}\0{header.crc:08x}\0{header.unzipped}\0{int(header.executable)}\n")
+
+    def finish(self) -> ZipSummary:
+        start, count = self._offset, len(self._central)
+        for record in self._central:
+            self._write(record)
+        size = self._offset - start
+        if count > 0xFFFF or start >= _LIMIT_32 or size >= _LIMIT_32:
+            end = self._offset
+            self._write(struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start))
+            self._write(struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1))
+        self._write(
+            struct.pack(
+                "<4s4H2IH",
+                b"PK\x05\x06",
+                0,
+                0,
+                min(count, 0xFFFF),
+                min(count, 0xFFFF),
+                min(size, _LIMIT_32),
+                min(start, _LIMIT_32),
+                0,
+            )
+        )
+        return ZipSummary(
+            sha256=self._hash.hexdigest(),
+            size=self._offset,
+            unzipped=self._unzipped,
+            files=count,
+            content_sha256=hashlib.sha256("".join(sorted(self._content)).encode()).hexdigest(),
+        )
+
+
+def safe_name(name: str) -> str:
+    """`name` itself if it stays inside the directory it is unpacked to.
+
+    Raises:
+        UnsafeSource: it is absolute, climbs, or is not a plain POSIX path.
+    """
+    parts = name.split("/")
+    if (
+        not name
+        or "\0" in name
+        or "\\" in name
+        or any(part in ("", ".", "..") for part in parts)
+        or (len(parts[0]) == 2 and parts[0][1] == ":")
+    ):
+        raise UnsafeSource(f"archive entry {name!r} has a path that could leave its directory")
+    return str(PurePosixPath(name))
+
+
+def write_zip(out: BinaryIO, entries: Iterable[Entry]) -> ZipSummary:
+    """Write `entries` to `out`, sorted by name, and return what was written.
+
+    Raises:
+        ArtifactConflict: two entries have the same name, or names that differ only in case or Unicode form.
+        UnsafeSource: a name could leave the directory it is unpacked to.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    _refuse_collisions((entry.name, "the project") for entry in ordered)
+    writer = _Writer(out)
+    for entry in ordered:
+        _compress(writer, entry)
+    return writer.finish()
+
+
+def _compress(writer: _Writer, entry: Entry) -> None:
+    with ExitStack() as stack:
+        if isinstance(entry.source, bytes):
+            spool = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=8 << 20))
+            spool.write(entry.source)
+            spool.seek(0)
+            source: IO[bytes] = spool
+        else:
+            source = stack.enter_context(entry.source.open("rb"))
+        packed = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=8 << 20))
+        deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+        crc = size = 0
+        while chunk := source.read(_CHUNK):
+            crc = zlib.crc32(chunk, crc)
+            size += len(chunk)
+            packed.write(deflate.compress(chunk))
+        packed.write(deflate.flush())
+        method, data, compressed = _DEFLATED, packed, packed.tell()
+        if compressed >= size:
+            method, data, compressed = _STORED, source, size
+        data.seek(0)
+        header = _Header(
+            name=safe_name(entry.name),
+            method=method,
+            crc=crc,
+            compressed=compressed,
+            unzipped=size,
+            executable=entry.executable,
+        )
+        writer.add(header, data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A zip whose entries go into another zip as they are. `label` names it in messages."""
+
+    path: Path
+    label: str
+
+
+def splice(out: BinaryIO, parts: Sequence[Part], *, entries: Sequence[Entry] = ()) -> ZipSummary:
+    """Join the entries of `parts`, still compressed, and `entries`, compressed now, into one zip.
+
+    The same path with the same content in two parts is written once.
+
+    Raises:
+        ArtifactConflict: two parts have different content for one path, or names that collide.
+        zipfile.BadZipFile: a part is damaged.
+    """
+    members: dict[str, tuple[zipfile.ZipInfo, Part]] = {}
+    for part in parts:
+        with zipfile.ZipFile(part.path) as archive:
+            for info in archive.infolist():
+                known = members.setdefault(info.filename, (info, part))
+                if (known[0].CRC, known[0].file_size) != (info.CRC, info.file_size):
+                    raise ArtifactConflict(
+                        f"{info.filename} is in {known[1].label} and in {part.label} with different content",
+                        hint="remove one of the two from the dependencies",
+                    )
+    added = {entry.name: entry for entry in entries}
+    for name in added.keys() & members.keys():
+        raise ArtifactConflict(f"{name} is in {members[name][1].label} and is written by the build itself")
+    _refuse_collisions(
+        sorted([(name, part.label) for name, (_, part) in members.items()] + [(name, "the build") for name in added])
+    )
+    writer = _Writer(out)
+    with ExitStack() as stack:
+        files = {part.path: stack.enter_context(part.path.open("rb")) for part in parts}
+        for name in sorted(members.keys() | added.keys()):
+            if name in added:
+                _compress(writer, added[name])
+                continue
+            info, part = members[name]
+            _copy(writer, info, files[part.path])
+    return writer.finish()
+
+
+def _copy(writer: _Writer, info: zipfile.ZipInfo, file: BinaryIO) -> None:
+    file.seek(info.header_offset)
+    signature, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
+    if signature != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"{info.filename}: no local header where the directory points")
+    file.seek(name_length + extra_length, 1)
+    header = _Header(
+        name=safe_name(info.filename),
+        method=info.compress_type,
+        crc=info.CRC,
+        compressed=info.compress_size,
+        unzipped=info.file_size,
+        executable=bool(info.external_attr >> 16 & 0o100),
+    )
+    writer.add(header, file)
+
+
+def _refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
+    """Raise ArtifactConflict where two names are one file on a system that folds case or Unicode forms."""
+    seen: dict[str, tuple[str, str]] = {}
+    for name, label in names:
+        folded = name if name.isascii() else unicodedata.normalize("NFC", name)
+        other = seen.setdefault(folded.casefold(), (name, label))
+        if other != (name, label):
+            raise ArtifactConflict(
+                f"{other[0]!r} of {other[1]} and {name!r} of {label} collide: the names are equal or differ only in "
+                "case or Unicode form"
+            )
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a zip made by this module into the existing directory `into`, modes included."""
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            target = into / safe_name(info.filename)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with opened.open(info) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy, _CHUNK)
+            target.chmod(0o755 if info.external_attr >> 16 & 0o100 else 0o644)
