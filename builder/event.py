@@ -1,7 +1,7 @@
 """The request: one Lambda event, checked, as a frozen value.
 
-Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which has
-no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
+Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
+has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
 
 Two shapes are read, the second for ever:
 
@@ -36,9 +36,19 @@ class Action(StrEnum):
 
 
 _PROJECT = (
-    ("function", "repo", "repo_name", "ref", "branch", "path", "build_file")
-    + ("components", "version", "alias", "force", "build_id")
-)  # fmt: skip
+    "function",
+    "repo",
+    "repo_name",
+    "ref",
+    "branch",
+    "path",
+    "build_file",
+    "components",
+    "version",
+    "alias",
+    "force",
+    "build_id",
+)
 # Per action that this version carries out, the fields that mean something to it. Any other one would be ignored
 # silently, so it is a problem instead.
 AVAILABLE: Mapping[Action, tuple[str, ...]] = {

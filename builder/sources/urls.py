@@ -6,16 +6,17 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-_SCP_LIKE = re.compile(r"^(?:[^@/\s]+@)?(?P<host>[A-Za-z0-9.-]+):(?P<path>[^/\s][^\s]*)$")
+_SCP_LIKE = re.compile(r"^(?:[^@/\s]+@)?(?P<host>[A-Za-z0-9.-]+):(?P<path>[^/\s@][^\s@]*)$")
 _OTHER_SCHEME = re.compile(
     r"^(?:ssh|git|git\+ssh|git\+https)://(?:[^@/\s]+@)?(?P<host>[^/:\s]+)(?::\d+)?/(?P<path>\S+)$"
 )
-_USERINFO = re.compile(r"//[^/]*@")
+_USERINFO = re.compile(r"(^|//).*@", re.DOTALL)
 
 
-def without_userinfo(url: str) -> str:
-    """`url` fit for a message: what stands between `//` and `@` (perhaps a token) is replaced by `***`."""
-    return _USERINFO.sub("//***@", url)
+def without_secrets(url: str) -> str:
+    """`url` fit for a message: where a user, password or token could stand (before `@`, after `?`) it says `***`."""
+    before, question, _ = _USERINFO.sub(r"\1***@", url).partition("?")
+    return f"{before}?***" if question else before
 
 
 def is_loopback(host: str) -> bool:
@@ -33,7 +34,7 @@ def url_problem(url: str) -> str | None:
 
     The answer never contains credentials that the URL may carry.
     """
-    shown = without_userinfo(url)
+    shown = without_secrets(url)
     if any(ord(character) <= 32 or ord(character) == 127 for character in url) or "\\" in url:
         return f"{shown!r} contains blanks, backslashes or control characters"
     if (other := _OTHER_SCHEME.match(url)) or ("://" not in url and (other := _SCP_LIKE.match(url))):
