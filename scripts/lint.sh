@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# usage: scripts/lint.sh VENV
+#
+# ruff, mypy --strict and shellcheck over the whole repository. Every tool runs, then the result is told.
+set -uo pipefail
+
+venv=${1:?usage: scripts/lint.sh VENV}
+failed=()
+
+check() { # NAME COMMAND…
+    local name=$1
+    shift
+    printf 'lint: %s\n' "$name" >&2
+    "$@" || failed+=("$name")
+}
+
+shell_files() {
+    find . \( -name .git -o -name .venv -o -path "$venv" -o -name out \) -prune -o -type f -print | while IFS= read -r file; do
+        # Only the first line decides, so that scripts without a suffix are found as well.
+        if head -c 64 "$file" | head -n 1 | LC_ALL=C grep -qaE '^#!.*[/ ](ba)?sh( |$)'; then
+            printf '%s\n' "$file"
+        fi
+    done
+}
+
+check "ruff check" "$venv/bin/ruff" check --quiet .
+check "ruff format" "$venv/bin/ruff" format --check --quiet .
+check "mypy" "$venv/bin/mypy" --no-error-summary
+if command -v shellcheck >/dev/null; then
+    scripts=()
+    while IFS= read -r file; do scripts+=("$file"); done < <(shell_files)
+    check "shellcheck" shellcheck "${scripts[@]}"
+else
+    printf 'lint: shellcheck is not installed, shell scripts were not checked (apt-get install shellcheck)\n' >&2
+fi
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'lint: failed: %s\n' "${failed[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what the tests and the demo need from the system and do not find. Without the right to install it says
+# how and goes on: what then cannot run is skipped with its reason.
+set -euo pipefail
+
+say() { printf 'system-tools: %s\n' "$*" >&2; }
+
+# command:package, as Debian and Ubuntu call them
+needed=(git:git bwrap:bubblewrap shellcheck:shellcheck unzip:unzip curl:curl)
+
+packages=()
+for pair in "${needed[@]}"; do
+    command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
+done
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    say "missing: ${packages[*]} (install them with your system's package manager)"
+elif [ "$(id -u)" != 0 ]; then
+    say "missing; to install: sudo apt-get update && sudo apt-get install ${packages[*]}"
+else
+    say "installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null; } \
+        || say "could not install all of: ${packages[*]}"
+fi
