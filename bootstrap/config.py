@@ -1,0 +1,340 @@
+"""config.ini, environment and flags, read into one frozen value. Flags win over environment, environment over file."""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import urlsplit
+
+from builder.errors import InvalidConfiguration
+from builder.runtimes import RUNTIMES, Architecture, architecture_of
+
+# The builder's own code needs Python 3.11.
+BUILDER_RUNTIMES = tuple(
+    name for name, known in RUNTIMES.items() if known.python is not None and known.python >= (3, 11)
+)
+# Read by deploy.sh, which checks it by itself.
+_SECTION_OF_THE_CLIENT = "deploy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One line of config.ini. A secret has no flag for its value, only one for a file that holds it."""
+
+    section: Literal["aws", "github", "builder"]
+    key: str
+    help: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides the file."""
+        return f"LAMBDASMITH_{self.section}_{self.key}".upper()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag that overrides both."""
+        return "--" + self.key.replace("_", "-") + ("-file" if self.secret else "")
+
+
+SETTINGS = (
+    Setting(section="aws", key="aws_profile", help="named profile of the AWS CLI"),
+    Setting(section="aws", key="aws_region", help="region, where the profile and AWS_REGION do not say it"),
+    Setting(section="aws", key="aws_access_key_id", help="access key, instead of a profile"),
+    Setting(section="aws", key="aws_secret_access_key", help="its secret", secret=True),
+    Setting(section="aws", key="deployment_bucket", help="bucket for builds (default: FUNCTION-ACCOUNT-REGION, made)"),
+    Setting(section="github", key="git_username", help="owner of repositories that are named without one"),
+    Setting(section="github", key="git_token", help="token for private repositories", secret=True),
+    Setting(section="github", key="git_email", help="address kept beside the token"),
+    Setting(
+        section="github", key="git_base", help="URL before plain repository names (default: https://github.com/USER)"
+    ),
+    Setting(section="builder", key="function_name", help="name of the builder function (default: lambdasmith)"),
+    Setting(section="builder", key="runtime", help="Python runtime of the builder (default: python3.13)"),
+    Setting(section="builder", key="architecture", help="x86_64 (default) or arm64"),
+    Setting(section="builder", key="memory", help="MB, 128 to 10240 (default: 2048)"),
+    Setting(section="builder", key="timeout", help="seconds, up to 900 (default: 900)"),
+    Setting(section="builder", key="ephemeral_storage", help="MB of /tmp, 512 to 10240 (default: 2048)"),
+    Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
+    Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
+    Setting(section="builder", key="functions", help="patterns of the functions it may deploy (default: *)"),
+    Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
+)
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What the operator wants. None where nothing was said and nothing is the default."""
+
+    aws_profile: str | None = None
+    aws_region: str | None = None
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = field(default=None, repr=False)
+    deployment_bucket: str | None = None
+    git_username: str | None = None
+    git_token: str | None = field(default=None, repr=False)
+    git_email: str | None = None
+    git_base: str | None = None
+    function_name: str = "lambdasmith"
+    runtime: str = "python3.13"
+    architecture: Architecture = "x86_64"
+    memory_mb: int = 2048
+    timeout_s: int = 900
+    ephemeral_storage_mb: int = 2048
+    role: str | None = None
+    roles: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ("*",)
+    index_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A value as somebody typed it. `rank`: 0 file, 1 environment, 2 flag; `origin` names the place in messages."""
+
+    value: str = field(repr=False)
+    rank: int
+    origin: str
+
+
+def read_config(*, file: Path, required: bool, environment: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+    """The configuration from all three places.
+
+    Args:
+        file: config.ini; may be absent unless `required`.
+        environment: LAMBDASMITH_SECTION_KEY overrides the file.
+        flags: key → value as typed; for secrets the path of a file that holds the value. Wins over everything.
+
+    Raises:
+        InvalidConfiguration: `problems` has every single one.
+    """
+    problems: list[str] = []
+    given = _from_file(file, required, problems)
+    given |= _from_environment(environment, problems)
+    given |= _from_flags(flags, problems)
+    config = _check(given, problems)
+    if problems:
+        message = problems[0] if len(problems) == 1 else f"the configuration has {len(problems)} problems"
+        raise InvalidConfiguration(
+            message,
+            hint="config.ini.example shows every key; flags: python setup.py --help",
+            problems=problems if len(problems) > 1 else (),
+        )
+    return config
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _from_file(file: Path, required: bool, problems: list[str]) -> dict[str, Given]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text(encoding="utf-8-sig"), source=file.name)
+    except FileNotFoundError:
+        if required:
+            problems.append(f"{file}: no such file")
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{file}: cannot be read: {error}")
+        return {}
+    except configparser.ParsingError as error:
+        # The message of configparser quotes the lines, and a line may hold a token.
+        problems.extend(f"{file.name}:{line}: not a `key = value` line" for line, _ in error.errors)
+        return {}
+    except configparser.MissingSectionHeaderError as error:
+        problems.append(f"{file.name}:{error.lineno}: a [section] must come first")
+        return {}
+    except configparser.Error as error:
+        problems.append(f"{file.name}: {error.message.splitlines()[0]}")
+        return {}
+    return _known_lines(parser, file.name, problems)
+
+
+def _known_lines(parser: configparser.ConfigParser, name: str, problems: list[str]) -> dict[str, Given]:
+    sections = {setting.section for setting in SETTINGS}
+    given: dict[str, Given] = {}
+    for section in parser.sections():
+        if section == _SECTION_OF_THE_CLIENT:
+            continue
+        if section not in sections:
+            problems.append(f"{name}: [{section}]: unknown section{_nearest(section, sections)}")
+            continue
+        keys = {setting.key for setting in SETTINGS if setting.section == section}
+        for key, value in parser.items(section):
+            if key not in keys:
+                problems.append(f"{name}: [{section}] {key}: unknown key{_nearest(key, keys) or _elsewhere(key)}")
+            elif value.strip():
+                given[key] = Given(value=value.strip(), rank=0, origin=f"{name}: [{section}] {key}")
+    return given
+
+
+def _elsewhere(key: str) -> str:
+    return f"; it belongs into [{_BY_KEY[key].section}]" if key in _BY_KEY else _nearest(key, _BY_KEY)
+
+
+def _from_environment(environment: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
+    variables = {setting.variable: setting for setting in SETTINGS}
+    prefixes = tuple({f"LAMBDASMITH_{setting.section.upper()}_" for setting in SETTINGS})
+    given: dict[str, Given] = {}
+    for variable, value in environment.items():
+        if variable in variables:
+            if value.strip():
+                given[variables[variable].key] = Given(value=value.strip(), rank=1, origin=variable)
+        elif variable.startswith(prefixes):
+            problems.append(f"{variable}: unknown variable{_nearest(variable, variables)}")
+    return given
+
+
+def _from_flags(flags: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
+    given: dict[str, Given] = {}
+    for key, typed in flags.items():
+        setting = _BY_KEY[key]
+        value = typed.strip()
+        if setting.secret:
+            try:
+                value = Path(typed).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{setting.flag} {typed}: cannot be read: {getattr(error, 'strerror', error)}")
+                continue
+            if not value:
+                problems.append(f"{setting.flag} {typed}: the file is empty")
+        if value:
+            given[key] = Given(value=value, rank=2, origin=setting.flag)
+    return given
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Typed access to what was given; every problem goes to the list, a default keeps the reading going."""
+
+    given: Mapping[str, Given]
+    problems: list[str]
+
+    def take(self, key: str, default: _T, parse: Callable[[str], _T]) -> _T:
+        """The parsed value of `key`; `parse` raises ValueError with the second half of the message."""
+        if key not in self.given:
+            return default
+        item = self.given[key]
+        hidden = _BY_KEY[key].secret or re.search(r"://[^/]*@", item.value)
+        shown = "" if hidden else f" {item.value!r}"
+        try:
+            return parse(item.value)
+        except ValueError as error:
+            self.problems.append(f"{item.origin}:{shown} {error}")
+            return default
+
+    def text(self, key: str, pattern: str = r".+", rule: str = "is not valid") -> str | None:
+        """A string that matches `pattern`, or None."""
+
+        def parse(value: str) -> str | None:
+            if not re.fullmatch(pattern, value):
+                raise ValueError(rule)
+            return value
+
+        return self.take(key, None, parse)
+
+    def number(self, key: str, default: int, low: int, high: int, unit: str) -> int:
+        """A whole number from `low` to `high`."""
+
+        def parse(value: str) -> int:
+            if not re.fullmatch(r"\d{1,9}", value) or not low <= int(value) <= high:
+                raise ValueError(f"must be a whole number of {unit} from {low} to {high}")
+            return int(value)
+
+        return self.take(key, default, parse)
+
+    def names(self, key: str, default: tuple[str, ...], pattern: str, rule: str) -> tuple[str, ...]:
+        """Names separated by commas or white space."""
+
+        def parse(value: str) -> tuple[str, ...]:
+            names = tuple(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \n"))))
+            wrong = [name for name in names if not re.fullmatch(pattern, name)]
+            if wrong:
+                raise ValueError(f"{rule}: {', '.join(wrong)}")
+            return names
+
+        return self.take(key, default, parse)
+
+
+_ROLE = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=,.@/-]+"
+_ROLES = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=.@/*-]+"
+
+
+def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
+    """The typed configuration of `given`; what is wrong goes to `problems`."""
+    read = _Reader(given, problems)
+    profile, key, secret = (read.text(k) for k in ("aws_profile", "aws_access_key_id", "aws_secret_access_key"))
+    if (key is None) != (secret is None):
+        missing = "aws_secret_access_key" if secret is None else "aws_access_key_id"
+        problems.append(f"{missing}: missing; aws_access_key_id and aws_secret_access_key go together")
+    elif key is not None and profile is not None:
+        profile, key, secret = _one_identity(given, problems, profile, key, secret)
+    return Config(
+        aws_profile=profile,
+        aws_region=read.text("aws_region", r"[a-z]{2}(-[a-z]+)+-\d+", "is no AWS region, for example us-east-1"),
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        deployment_bucket=read.text(
+            "deployment_bucket",
+            r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+            "is no bucket name: 3 to 63 characters, a-z 0-9 . and -",
+        ),
+        git_username=read.text("git_username", r"[\w.@-]+", "is no user name"),
+        git_token=read.text("git_token", r"[!-~]+", "must be one line without white space"),
+        git_email=read.text("git_email", r"[^\s@]+@[^\s@]+", "is no mail address"),
+        git_base=read.take("git_base", None, _url),
+        function_name=read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
+        or Config.function_name,
+        runtime=read.take("runtime", Config.runtime, _runtime),
+        architecture=read.take("architecture", Config.architecture, _architecture),
+        memory_mb=read.number("memory", Config.memory_mb, 128, 10240, "MB"),
+        timeout_s=read.number("timeout", Config.timeout_s, 1, 900, "seconds"),
+        ephemeral_storage_mb=read.number("ephemeral_storage", Config.ephemeral_storage_mb, 512, 10240, "MB"),
+        role=read.text("role", _ROLE, "is neither a role's name nor its ARN"),
+        roles=read.names("roles", (), _ROLES, "not a role's name, ARN or pattern"),
+        functions=read.names("functions", ("*",), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
+        index_url=read.take("index_url", None, _url),
+    )
+
+
+def _one_identity(
+    given: Mapping[str, Given], problems: list[str], profile: str | None, key: str | None, secret: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """Of a profile and an access key, the one that was given at the stronger place."""
+    by_profile, by_key = given["aws_profile"], given["aws_access_key_id"]
+    if by_profile.rank == by_key.rank:
+        problems.append(f"{by_profile.origin} and {by_key.origin} exclude each other")
+    return (profile, None, None) if by_profile.rank > by_key.rank else (None, key, secret)
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.username or parts.password:
+        raise ValueError("must not contain credentials")
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise ValueError("must be an https:// URL")
+    return value.rstrip("/")
+
+
+def _runtime(value: str) -> str:
+    if value not in BUILDER_RUNTIMES:
+        near = _nearest(value, BUILDER_RUNTIMES)
+        raise ValueError(f"cannot run the builder{near or '; it runs on ' + ', '.join(BUILDER_RUNTIMES)}")
+    return value
+
+
+def _architecture(value: str) -> Architecture:
+    if value not in ("x86_64", "arm64"):
+        raise ValueError("must be x86_64 or arm64")
+    return architecture_of(value)

@@ -1,0 +1,92 @@
+"""What everything in the account is called: all names follow from the function's name, the account and the region."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+# Every resource that can carry tags is made with this one; `destroy` removes nothing without it.
+OWNER_TAG = "lambdasmith:owner"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where AWS calls go."""
+
+    partition: str
+    account: str
+    region: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """The names of one builder. Two builders with different function names share nothing."""
+
+    place: Place
+    function: str
+    bucket: str
+
+    @property
+    def function_arn(self) -> str:
+        return self.arn_in("lambda", f"function:{self.function}")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What marks a resource as made by this builder's `init`."""
+        return {OWNER_TAG: self.function_arn}
+
+    @property
+    def prefix(self) -> str:
+        """The builder's part of the bucket."""
+        return f"{self.function}/"
+
+    @property
+    def layer(self) -> str:
+        return f"{self.function}-layer"
+
+    @property
+    def layer_arn(self) -> str:
+        """Without the version."""
+        return self.arn_in("lambda", f"layer:{self.layer}")
+
+    @property
+    def secret(self) -> str:
+        return f"{self.function}/git"
+
+    @property
+    def log_group(self) -> str:
+        return f"/aws/lambda/{self.function}"
+
+    @property
+    def role(self) -> str:
+        """IAM is global, so the region is part of the name."""
+        return _fitted(f"{self.function}-{self.place.region}", 64)
+
+    @property
+    def role_arn(self) -> str:
+        return self.role_arn_of(self.role)
+
+    def role_arn_of(self, role: str) -> str:
+        """The ARN of a role that is given by name, path and name, or ARN."""
+        return role if role.startswith("arn:") else f"arn:{self.place.partition}:iam::{self.place.account}:role/{role}"
+
+    def arn_in(self, service: str, rest: str) -> str:
+        """An ARN in this account and region."""
+        return f"arn:{self.place.partition}:{service}:{self.place.region}:{self.place.account}:{rest}"
+
+
+def names_for(*, function: str, bucket: str | None, place: Place) -> Names:
+    """The names of the builder `function`; without `bucket` one that is unique to function, account and region."""
+    if bucket is None:
+        stem = re.sub(r"[^a-z0-9-]", "-", function.lower()).strip("-") or "lambdasmith"
+        tail = f"-{place.account}-{place.region}"
+        bucket = _fitted(stem, 63 - len(tail)) + tail
+    return Names(place=place, function=function, bucket=bucket)
+
+
+def _fitted(name: str, limit: int) -> str:
+    """`name`, or where it is too long its beginning and a hash of the whole."""
+    if len(name) <= limit:
+        return name
+    return f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

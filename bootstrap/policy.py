@@ -1,0 +1,202 @@
+"""The builder's role: what it may do, on what, and why. `python -m bootstrap.policy` prints docs/iam.md's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from bootstrap.names import Names, Place, names_for
+
+Json: TypeAlias = "str | bool | int | Sequence[Json] | Mapping[str, Json]"
+Document: TypeAlias = Mapping[str, Json]
+
+POLICY_NAME = "lambdasmith"
+TRUST: Document = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """One statement of the policy. `why` maps every action to the reason for it."""
+
+    sid: str
+    why: Mapping[str, str]
+    resources: tuple[str, ...]
+    condition: Mapping[str, Mapping[str, str]] | None = None
+
+    def statement(self) -> Document:
+        """As IAM wants it."""
+        plain: dict[str, Json] = {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": list(self.why),
+            "Resource": list(self.resources),
+        }
+        return plain | {"Condition": self.condition} if self.condition else plain
+
+
+def policy(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> Document:
+    """The inline policy of the builder's role.
+
+    Args:
+        functions: names or patterns of the functions that the builder may deploy.
+        roles: names, ARNs or patterns of the roles that it may give to functions it creates.
+    """
+    return {
+        "Version": "2012-10-17",
+        "Statement": [grant.statement() for grant in grants(names, functions=functions, roles=roles)],
+    }
+
+
+def grants(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> tuple[Grant, ...]:
+    """Everything the builder may do; nothing is granted that its code does not call."""
+    granted = [
+        _functions(names, functions),
+        _itself(names),
+        _layers(names, functions),
+        _layer_versions(names, functions),
+        _objects(names),
+        _listing(names),
+        _secret(names),
+        _logs(names),
+    ]
+    if roles:
+        granted.append(_pass_role(names, roles))
+    return tuple(granted)
+
+
+def _functions(names: Names, functions: Sequence[str]) -> Grant:
+    return Grant(
+        sid="DeployFunctions",
+        why={
+            "lambda:GetFunction": "compare code and configuration before changing anything; wait for states",
+            "lambda:GetFunctionConfiguration": "the same, where the code is not needed",
+            "lambda:CreateFunction": "first deployment of a function whose build file names a role",
+            "lambda:UpdateFunctionCode": "deploy",
+            "lambda:UpdateFunctionConfiguration": "attach layers; memory, timeout, environment of the build file",
+            "lambda:PublishVersion": "`version: true`",
+            "lambda:ListVersionsByFunction": "find the version that is published already",
+            "lambda:GetAlias": "compare before moving it",
+            "lambda:CreateAlias": "first deployment with an alias",
+            "lambda:UpdateAlias": "move the alias to the new version",
+            "lambda:TagResource": "`tags` of the build file",
+            "lambda:ListTags": "compare them first",
+        },
+        resources=tuple(
+            names.arn_in("lambda", f"function:{name}{qualifier}")
+            for name in functions
+            for qualifier in (("",) if name.endswith("*") else ("", ":*"))
+        ),
+    )
+
+
+def _itself(names: Names) -> Grant:
+    return Grant(
+        sid="PointItselfAtItsLayer",
+        why={
+            "lambda:GetFunction": "wait until the change has arrived",
+            "lambda:GetFunctionConfiguration": "read its own runtime and layers",
+            "lambda:UpdateFunctionConfiguration": "`setup` attaches the layer it has built",
+        },
+        resources=(names.function_arn,),
+    )
+
+
+def _layer_names(names: Names, functions: Sequence[str]) -> tuple[str, ...]:
+    """Layers are named FUNCTION-LAYER, so a function's pattern covers its layers."""
+    patterns = [name if name.endswith("*") else f"{name}-*" for name in functions]
+    return tuple(dict.fromkeys([*patterns, names.layer]))
+
+
+def _layers(names: Names, functions: Sequence[str]) -> Grant:
+    return Grant(
+        sid="PublishLayers",
+        why={
+            "lambda:PublishLayerVersion": "publish a layer whose content changed",
+            "lambda:ListLayerVersions": "find the version with the same content",
+        },
+        resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(names, functions)),
+    )
+
+
+def _layer_versions(names: Names, functions: Sequence[str]) -> Grant:
+    return Grant(
+        sid="ReadLayers",
+        why={"lambda:GetLayerVersion": "compare hashes; Lambda asks for it when a layer is attached"},
+        resources=tuple(names.arn_in("lambda", f"layer:{name}:*") for name in _layer_names(names, functions)),
+    )
+
+
+def _objects(names: Names) -> Grant:
+    return Grant(
+        sid="KeepBuilds",
+        why={
+            "s3:GetObject": "read artifacts, locks and records; Lambda reads the code with it",
+            "s3:GetObjectVersion": "the same for a pinned version",
+            "s3:PutObject": "store them",
+            "s3:DeleteObject": "give up the lease of a function",
+        },
+        resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}*",),
+    )
+
+
+def _listing(names: Names) -> Grant:
+    return Grant(
+        sid="ListBuilds",
+        why={"s3:ListBucket": "tell a missing object from a forbidden one; list the last builds"},
+        resources=(f"arn:{names.place.partition}:s3:::{names.bucket}",),
+        condition={"StringLike": {"s3:prefix": f"{names.prefix}*"}},
+    )
+
+
+def _secret(names: Names) -> Grant:
+    return Grant(
+        sid="ReadGitToken",
+        why={"secretsmanager:GetSecretValue": "fetch from private repositories"},
+        # Secrets Manager ends every ARN with six random characters.
+        resources=(names.arn_in("secretsmanager", f"secret:{names.secret}-??????"),),
+    )
+
+
+def _logs(names: Names) -> Grant:
+    return Grant(
+        sid="WriteLogs",
+        why={
+            "logs:CreateLogStream": "Lambda opens a stream per execution environment",
+            "logs:PutLogEvents": "and writes to it; `init` makes the group",
+        },
+        resources=(names.arn_in("logs", f"log-group:{names.log_group}:*"),),
+    )
+
+
+def _pass_role(names: Names, roles: Sequence[str]) -> Grant:
+    return Grant(
+        sid="GiveRolesToFunctions",
+        why={"iam:PassRole": "create a function with one of the roles in `[builder] role` and `roles`"},
+        resources=tuple(dict.fromkeys(names.role_arn_of(role) for role in roles)),
+        condition={"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}},
+    )
+
+
+def table() -> str:
+    """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`."""
+    place = Place(partition="aws", account="123456789012", region="us-east-1")
+    names = names_for(function="lambdasmith", bucket=None, place=place)
+    lines = ["| statement | action | on | why |", "|---|---|---|---|"]
+    for grant in grants(names, functions=("shop-*",), roles=("shop-role",)):
+        where = "<br>".join(f"`{resource}`" for resource in grant.resources)
+        if grant.condition:
+            where += "".join(
+                f"<br>if `{key}` is `{value}`" for test in grant.condition.values() for key, value in test.items()
+            )
+        lines += [f"| {grant.sid} | `{action}` | {where} | {why} |" for action, why in grant.why.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
