@@ -1,0 +1,103 @@
+"""Wheels: downloaded in parallel, verified against the lock, kept by sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import process
+from builder.errors import ResolutionFailed, SourceUnreachable
+
+if TYPE_CHECKING:
+    import requests
+
+    from builder.python.lock import LockedWheel
+
+_CHUNK = 1 << 18
+# Lambda allows 1,024 file descriptors and gives two processors at our memory: more connections do not help.
+_PARALLEL = 8
+_ATTEMPTS = 4
+
+
+def download(wheels: Sequence[LockedWheel], cache: Path) -> dict[str, Path]:
+    """Fetch what `cache` does not have; the file of each wheel, by sha256.
+
+    Raises:
+        ResolutionFailed: a file does not have the hash that the lock names.
+        SourceUnreachable: the server does not give it after some attempts.
+    """
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    session = requests.Session()
+    retries = Retry(total=_ATTEMPTS, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
+    session.mount("https://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
+    session.mount("http://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        paths = list(pool.map(lambda wheel: _fetch(wheel, cache, session), wheels))
+    return {wheel.sha256: path for wheel, path in zip(wheels, paths, strict=True)}
+
+
+def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
+    import requests
+
+    path = cache / wheel.sha256 / wheel.filename
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    digest = hashlib.sha256()
+    try:
+        with session.get(wheel.url, stream=True, timeout=(10, 60)) as answer, partial.open("wb") as file:
+            answer.raise_for_status()
+            for chunk in answer.iter_content(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+    except requests.RequestException as error:
+        partial.unlink(missing_ok=True)
+        raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
+    if digest.hexdigest() != wheel.sha256:
+        partial.unlink()
+        raise ResolutionFailed(
+            f"{wheel.filename} has sha256 {digest.hexdigest()}, the lock says {wheel.sha256}",
+            hint="the index gave another file than the one that was locked; build with force to lock anew",
+        )
+    partial.replace(path)
+    return path
+
+
+def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str], timeout_s: float) -> list[Path]:
+    """Have pip fetch the wheels of a hashed requirements file for this interpreter; for when nothing else is there.
+
+    `into` must be an empty directory. Hashes are enforced by pip.
+
+    Raises:
+        CommandFailed: pip's own words are in `log_tail`.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--dest", str(into)]
+    process.run(
+        [*command, "--requirement", str(lock)],
+        cwd=into,
+        environment=environment,
+        timeout_s=timeout_s,
+        what="downloading the builder's own layer",
+    )
+    return sorted(into.glob("*.whl"))
+
+
+def locked_versions(lock: str) -> dict[str, str]:
+    """Name → version of a hashed requirements file."""
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.MULTILINE))
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
