@@ -150,7 +150,8 @@ def _listing(names: Names) -> Grant:
         sid="ListBuilds",
         why={"s3:ListBucket": "tell a missing object from a forbidden one; list the last builds"},
         resources=(f"arn:{names.place.partition}:s3:::{names.bucket}",),
-        condition={"StringLike": {"s3:prefix": f"{names.prefix}*"}},
+        # IfExists: S3 also asks for this permission, and then without a prefix, to answer 404 instead of 403.
+        condition={"StringLikeIfExists": {"s3:prefix": f"{names.prefix}*"}},
     )
 
 

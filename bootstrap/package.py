@@ -1,0 +1,141 @@
+"""What is uploaded: the function's zip and the starter layer, the same bytes for the same source."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.process import run
+from builder.zips import Entry, write_zip
+
+_ROOT = Path(__file__).resolve().parent.parent
+_BUILDER = _ROOT / "builder"
+_LOCK = _BUILDER / "requirements.lock"
+_STARTER_LOCK = Path(__file__).resolve().parent / "starter.lock"
+# boto3 and all it needs: with half of them from the runtime, versions mix.
+_STARTER = ("boto3", "botocore", "jmespath", "pip", "python-dateutil", "s3transfer", "six", "urllib3")
+# botocore's descriptions of 400 other services are 27 of its 31 MB.
+_SERVICES = ("iam", "kms", "lambda", "logs", "s3", "secretsmanager", "signer", "ssm", "sts")
+# Same name as the real module, so that `import dulwich` in the builder says what is missing instead of failing.
+_PLACEHOLDER = b'"""Stands in until `setup` has installed the real one."""\n\n__lambdasmith_placeholder__ = True\n'
+_PLACEHOLDERS = ("dulwich", "yaml")
+# Raised when the starter layer is put together differently from the same inputs.
+_STARTER_FORMAT = "1"
+_DOWNLOAD_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """The builder as this checkout has it. Keys are hex sha256, `code_sha256` is spelled as Lambda does."""
+
+    code: bytes = field(repr=False)
+    code_sha256: str
+    layer_key: str
+    starter_key: str
+
+
+def package() -> Package:
+    """The function's zip and what decides whether the layers in the account are current."""
+    buffer = io.BytesIO()
+    write_zip(buffer, _function_entries())
+    code = buffer.getvalue()
+    starter = "\0".join((_STARTER_FORMAT, *_SERVICES, starter_requirements()))
+    return Package(
+        code=code,
+        code_sha256=code_sha256(code),
+        layer_key=hashlib.sha256(_LOCK.read_bytes()).hexdigest(),
+        starter_key=hashlib.sha256(starter.encode()).hexdigest(),
+    )
+
+
+def code_sha256(content: bytes) -> str:
+    """The hash of a zip as Lambda's CodeSha256 spells it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def _function_entries() -> Iterator[Entry]:
+    for path in sorted(_BUILDER.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+            yield Entry(name=path.relative_to(_ROOT).as_posix(), source=path)
+
+
+def starter_requirements() -> str:
+    """The starter layer's distributions, pinned with hashes.
+
+    Raises:
+        LookupError: a lock lacks one of them, which is a fault of this checkout.
+    """
+    blocks: dict[str, str] = {}
+    for lock in (_LOCK, _STARTER_LOCK):
+        for block in re.split(r"\n(?=\S)", lock.read_text()):
+            blocks[block.partition("==")[0].strip()] = block.strip()
+    missing = [name for name in _STARTER if name not in blocks]
+    if missing:
+        raise LookupError(f"{_LOCK.name} and {_STARTER_LOCK.name} lack {', '.join(missing)}")
+    return "".join(f"{blocks[name]}\n" for name in _STARTER)
+
+
+def starter_layer(out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None) -> None:
+    """Download what the starter layer holds and write its zip to `out`.
+
+    Everything in it is pure Python, so one zip fits both architectures.
+
+    Args:
+        work: an empty directory for downloads; the caller removes it.
+        environment: the operator's: his proxy, his certificates and his package index are used.
+
+    Raises:
+        CommandFailed: the download failed; `log_tail` has uv's words.
+    """
+    requirements, target = work / "starter.txt", work / "python"
+    requirements.write_text(starter_requirements())
+    command = [_uv(), "pip", "install", "--python", sys.executable, "--target", str(target), "--no-deps"]
+    command += ["--python-version", runtime.removeprefix("python"), "--python-platform", "x86_64-manylinux2014"]
+    command += ["--only-binary", ":all:", "--require-hashes", "--requirement", str(requirements)]
+    run(
+        command,
+        cwd=work,
+        environment=_uv_environment(environment, index_url),
+        timeout_s=_DOWNLOAD_TIMEOUT_S,
+        what="downloading boto3 and pip for the starter layer",
+    )
+    with out.open("wb") as file:
+        write_zip(file, _starter_entries(target))
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    return os.fsdecode(find_uv_bin())
+
+
+def _uv_environment(environment: Mapping[str, str], index_url: str | None) -> dict[str, str]:
+    """The operator's environment without the secrets in it, and with pip's index where uv has none of its own."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(("AWS_", "LAMBDASMITH_"))}
+    if index_url:
+        kept["UV_DEFAULT_INDEX"] = index_url
+    elif "PIP_INDEX_URL" in kept and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & kept.keys():
+        kept["UV_DEFAULT_INDEX"] = kept["PIP_INDEX_URL"]
+    # Installer metadata holds the path of the download; without it the same wheels give the same tree.
+    return kept | {"UV_NO_INSTALLER_METADATA": "1", "UV_NO_PROGRESS": "1"}
+
+
+def _starter_entries(target: Path) -> Iterator[Entry]:
+    data = target / "botocore" / "data"
+    for path in target.rglob("*"):
+        relative = path.relative_to(target)
+        if not path.is_file() or relative.parts[0] in (".lock", "bin") or "__pycache__" in relative.parts:
+            continue
+        within = path.relative_to(data).parts if path.is_relative_to(data) else ()
+        if len(within) > 1 and (within[0] not in _SERVICES or path.name.startswith("examples-")):
+            continue
+        yield Entry(name=f"python/{relative.as_posix()}", source=path)
+    for name in _PLACEHOLDERS:
+        yield Entry(name=f"python/{name}/__init__.py", source=_PLACEHOLDER)
