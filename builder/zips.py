@@ -1,7 +1,7 @@
 """Deterministic zip files, written from files or spliced from entries that are already compressed.
 
-Every zip made here has its entries sorted by name, 1980-01-01 as date, 0644 or 0755 as mode, no directory entries and no
-extra fields but zip64 where sizes need it, so equal content gives equal bytes. Nothing is held in memory whole.
+Every zip made here has its entries sorted by name, 1980-01-01 as date, 0644 or 0755 as mode, no directory entries and
+no extra fields but zip64 where sizes need it, so equal content gives equal bytes. Nothing is held in memory whole.
 
 Format: PKWARE APPNOTE 6.3.10. Lambda's demands on modes: the "Python package" page of its developer guide.
 """
@@ -39,6 +39,17 @@ class Entry:
     name: str
     source: Path | bytes
     executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file to copy from another zip without touching its compressed bytes. `label` names that zip in messages."""
+
+    name: str
+    archive: Path
+    info: zipfile.ZipInfo
+    label: str
+    executable: bool | None = None  # None: as in the other zip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +157,7 @@ class _Writer:
         self._unzipped += header.unzipped
         self._content.append(f"{header.name}\0{header.crc:08x}\0{header.unzipped}\0{int(header.executable)}\n")
 
-    def finish(self) -> ZipSummary:
+    def finish(self, comment: bytes = b"") -> ZipSummary:
         start, count = self._offset, len(self._central)
         for record in self._central:
             self._write(record)
@@ -165,8 +176,9 @@ class _Writer:
                 min(count, 0xFFFF),
                 min(size, _LIMIT_32),
                 min(start, _LIMIT_32),
-                0,
+                len(comment),
             )
+            + comment
         )
         return ZipSummary(
             sha256=self._hash.hexdigest(),
@@ -195,19 +207,27 @@ def safe_name(name: str) -> str:
     return str(PurePosixPath(name))
 
 
-def write_zip(out: BinaryIO, entries: Iterable[Entry]) -> ZipSummary:
-    """Write `entries` to `out`, sorted by name, and return what was written.
+def write_zip(out: BinaryIO, entries: Iterable[Entry | Member], *, comment: bytes = b"") -> ZipSummary:
+    """Write `entries` to `out`, sorted by name, and return what was written. `comment` is the zip's, below 64 KiB.
 
     Raises:
         ArtifactConflict: two entries have the same name, or names that differ only in case or Unicode form.
         UnsafeSource: a name could leave the directory it is unpacked to.
+        zipfile.BadZipFile: the archive of a member is damaged.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
-    _refuse_collisions((entry.name, "the project") for entry in ordered)
+    _refuse_collisions((entry.name, entry.label if isinstance(entry, Member) else "the build") for entry in ordered)
     writer = _Writer(out)
-    for entry in ordered:
-        _compress(writer, entry)
-    return writer.finish()
+    with ExitStack() as stack:
+        archives: dict[Path, BinaryIO] = {}
+        for entry in ordered:
+            if isinstance(entry, Entry):
+                _compress(writer, entry)
+                continue
+            if entry.archive not in archives:
+                archives[entry.archive] = stack.enter_context(entry.archive.open("rb"))
+            _copy(writer, entry, archives[entry.archive])
+    return writer.finish(comment)
 
 
 def _compress(writer: _Writer, entry: Entry) -> None:
@@ -219,7 +239,7 @@ def _compress(writer: _Writer, entry: Entry) -> None:
             source: IO[bytes] = spool
         else:
             source = stack.enter_context(entry.source.open("rb"))
-        packed = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=8 << 20))
+        packed: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=8 << 20))
         deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         crc = size = 0
         while chunk := source.read(_CHUNK):
@@ -259,47 +279,34 @@ def splice(out: BinaryIO, parts: Sequence[Part], *, entries: Sequence[Entry] = (
         ArtifactConflict: two parts have different content for one path, or names that collide.
         zipfile.BadZipFile: a part is damaged.
     """
-    members: dict[str, tuple[zipfile.ZipInfo, Part]] = {}
+    members: dict[str, Member] = {}
     for part in parts:
         with zipfile.ZipFile(part.path) as archive:
             for info in archive.infolist():
-                known = members.setdefault(info.filename, (info, part))
-                if (known[0].CRC, known[0].file_size) != (info.CRC, info.file_size):
+                member = Member(name=info.filename, archive=part.path, info=info, label=part.label)
+                known = members.setdefault(info.filename, member)
+                if (known.info.CRC, known.info.file_size) != (info.CRC, info.file_size):
                     raise ArtifactConflict(
-                        f"{info.filename} is in {known[1].label} and in {part.label} with different content",
+                        f"{info.filename} is in {known.label} and in {part.label} with different content",
                         hint="remove one of the two from the dependencies",
                     )
-    added = {entry.name: entry for entry in entries}
-    for name in added.keys() & members.keys():
-        raise ArtifactConflict(f"{name} is in {members[name][1].label} and is written by the build itself")
-    _refuse_collisions(
-        sorted([(name, part.label) for name, (_, part) in members.items()] + [(name, "the build") for name in added])
-    )
-    writer = _Writer(out)
-    with ExitStack() as stack:
-        files = {part.path: stack.enter_context(part.path.open("rb")) for part in parts}
-        for name in sorted(members.keys() | added.keys()):
-            if name in added:
-                _compress(writer, added[name])
-                continue
-            info, part = members[name]
-            _copy(writer, info, files[part.path])
-    return writer.finish()
+    return write_zip(out, [*members.values(), *entries])
 
 
-def _copy(writer: _Writer, info: zipfile.ZipInfo, file: BinaryIO) -> None:
+def _copy(writer: _Writer, member: Member, file: BinaryIO) -> None:
+    info = member.info
     file.seek(info.header_offset)
     signature, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
     if signature != b"PK\x03\x04":
         raise zipfile.BadZipFile(f"{info.filename}: no local header where the directory points")
     file.seek(name_length + extra_length, 1)
     header = _Header(
-        name=safe_name(info.filename),
+        name=safe_name(member.name),
         method=info.compress_type,
         crc=info.CRC,
         compressed=info.compress_size,
         unzipped=info.file_size,
-        executable=bool(info.external_attr >> 16 & 0o100),
+        executable=bool(info.external_attr >> 16 & 0o100) if member.executable is None else member.executable,
     )
     writer.add(header, file)
 

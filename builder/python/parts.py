@@ -11,16 +11,16 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import ArtifactConflict, UnsafeSource
 from builder.python.prune import Pruned, PruneOptions, prune
-from builder.zips import Entry, Member, ZipSummary, safe_name, write_zip
+from builder.zips import Entry, Member, safe_name, write_zip
 
 # Part of every key: changes when the same wheel would give other bytes.
 FORMAT = 1
@@ -33,27 +33,19 @@ _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
 _MAX_UNZIPPED = 1 << 30
 
 
-@dataclass(frozen=True, kw_only=True)
-class MadePart:
-    """The part at `path`, what it holds, and what was left out of it ([{rule, files, bytes}])."""
-
-    path: Path
-    summary: ZipSummary
-    pruned: list[dict[str, str | int]]
-
-
 def part_key(wheel_sha256: str, options: PruneOptions) -> str:
     """The content key of a part: equal inputs, equal key."""
     return hashlib.sha256(f"part\0{FORMAT}\0{wheel_sha256}\0{options.key()}".encode()).hexdigest()
 
 
-def make_part(wheel: Path, out: Path, options: PruneOptions) -> MadePart:
-    """Write the part of `wheel` to `out`.
+def store_part(wheel: Path, out: Path, options: PruneOptions) -> None:
+    """Write the part of `wheel` to `out`, whole or not at all. Its zip comment is the prune report, [{rule, files, bytes}].
 
     Raises:
         UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
         ArtifactConflict: the wheel is damaged, or its RECORD does not match its content.
     """
+    partial = out.with_suffix(".partial")
     try:
         with zipfile.ZipFile(wheel) as archive:
             infos = _members(archive, wheel.name)
@@ -66,11 +58,20 @@ def make_part(wheel: Path, out: Path, options: PruneOptions) -> MadePart:
             for path, info in kept.items():
                 _verify(archive, info, recorded.get(path), wheel.name)
             entries = list(_entries(archive, kept, wheel))
-        with out.open("wb") as file:
-            summary = write_zip(file, entries)
+        with partial.open("wb") as file:
+            write_zip(file, entries, comment=json.dumps(pruned.rows()).encode())
+        partial.replace(out)
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ArtifactConflict(f"{wheel.name} is not a readable wheel: {error}") from error
-    return MadePart(path=out, summary=summary, pruned=pruned.rows())
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_pruned(part: Path) -> list[dict[str, str | int]]:
+    """The prune report that a part carries."""
+    with zipfile.ZipFile(part) as archive:
+        rows: list[dict[str, str | int]] = json.loads(archive.comment)
+        return rows
 
 
 def _members(archive: zipfile.ZipFile, wheel: str) -> dict[str, zipfile.ZipInfo]:

@@ -1,0 +1,119 @@
+"""What a build is doing now, for people who wait, and how long each phase took."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from builder.errors import LambdasmithError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A finished phase."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What is going on: the phase's name, a sentence, seconds since the build began, the phases before."""
+
+    phase: str
+    message: str
+    seconds: float
+    phases: tuple[Phase, ...]
+
+
+class Progress:
+    """Collects phases and warnings, and tells `listener` of each new phase or sentence."""
+
+    def __init__(
+        self, listener: Callable[[Moment], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._listener = listener
+        self._clock = clock
+        self._started = clock()
+        self._phase = ""
+        self.phases: list[Phase] = []
+        self.warnings: list[str] = []
+
+    def seconds(self) -> float:
+        """Since the build began."""
+        return self._clock() - self._started
+
+    @contextlib.contextmanager
+    def phase(self, name: str, message: str) -> Iterator[None]:
+        """Time the block. Our errors that leave it know in which phase they arose."""
+        self._phase = name
+        self.say(message)
+        started = self._clock()
+        try:
+            yield
+        except LambdasmithError as error:
+            error.phase = error.phase or name
+            raise
+        finally:
+            seconds = round(self._clock() - started, 3)
+            self.phases.append(Phase(name=name, seconds=seconds))
+            log.info("phase", extra={"fields": {"phase": name, "seconds": seconds}})
+
+    def say(self, message: str) -> None:
+        """Tell what is being done within the present phase."""
+        self._listener(
+            Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
+        )
+
+    def warn(self, message: str) -> None:
+        """Add a warning to the reply, once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+class BackgroundListener:
+    """Hands the latest moment to a slow `write` in a thread of its own, so that nobody waits for it.
+
+    The first write comes after `delay_s`: a build that is quicker needs none.
+    """
+
+    def __init__(self, write: Callable[[Moment], object], *, delay_s: float = 0.5) -> None:
+        self._write = write
+        self._delay_s = delay_s
+        self._latest: Moment | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+        self._thread.start()
+
+    def __call__(self, moment: Moment) -> None:
+        with self._changed:
+            self._latest = moment
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop, without writing what was not written yet."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, timeout=self._delay_s)
+                self._changed.wait_for(lambda: self._closed or self._latest is not None)
+                if self._closed:
+                    return
+                moment, self._latest = self._latest, None
+            if moment is not None:
+                try:
+                    self._write(moment)
+                except LambdasmithError as error:
+                    log.warning("progress could not be written", extra={"fields": {"error": error.message}})

@@ -1,0 +1,59 @@
+"""What the builder function is told by its own environment. No secrets are in it, only where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builder.errors import InvalidConfiguration
+
+PREFIX = "LAMBDASMITH_"
+DEFAULT_STORE_PREFIX = "lambdasmith/"
+DEFAULT_LAYER = "lambdasmith-layer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The builder's configuration; empty strings where nothing is set.
+
+    Args:
+        bucket, store_prefix: where the store is.
+        layer: name of the builder's own layer.
+        git_secret: name or ARN of the Secrets Manager secret {"username", "token", "email"}.
+        git_base: URL that plain repository names are appended to.
+        git_username: owner of plain repository names where `git_base` is a forge's root.
+        index_url: package index; empty for the resolver's default.
+        role: ARN of the role that created functions get when the build file names none.
+    """
+
+    bucket: str
+    store_prefix: str = DEFAULT_STORE_PREFIX
+    layer: str = DEFAULT_LAYER
+    git_secret: str = ""
+    git_base: str = "https://github.com"
+    git_username: str = ""
+    index_url: str = ""
+    role: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the LAMBDASMITH_* variables.
+
+        Raises:
+            InvalidConfiguration: the bucket is not set.
+        """
+        bucket = environment.get(PREFIX + "BUCKET", "")
+        if not bucket:
+            raise InvalidConfiguration(
+                f"the builder's environment has no {PREFIX}BUCKET", hint="run `python setup.py update`"
+            )
+        return cls(
+            bucket=bucket,
+            store_prefix=environment.get(PREFIX + "PREFIX", DEFAULT_STORE_PREFIX),
+            layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
+            git_secret=environment.get(PREFIX + "GIT_SECRET", ""),
+            git_base=environment.get(PREFIX + "GIT_BASE", "").rstrip("/") or "https://github.com",
+            git_username=environment.get(PREFIX + "GIT_USERNAME", ""),
+            index_url=environment.get(PREFIX + "INDEX_URL", ""),
+            role=environment.get(PREFIX + "ROLE", ""),
+        )

@@ -1,0 +1,114 @@
+"""The builder's corner of /tmp, and the time it has left.
+
+Caches stay for the next, warm, invocation and are bounded; everything else goes when the build ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import process
+from builder.errors import OutOfTime
+
+# Of the ephemeral storage: above this part the caches are emptied before a build starts.
+_CACHE_SHARE = 0.5
+# Kept back so that the reply and the record still leave before Lambda ends the invocation.
+_RESERVE_SHARE, _RESERVE_MAX_S = 0.1, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    """When the builder stops by itself, on the clock's scale, in seconds."""
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
+        """A deadline shortly before `seconds` from now, so that there is time left to say so."""
+        return cls(at=clock() + seconds - min(_RESERVE_MAX_S, seconds * _RESERVE_SHARE), clock=clock)
+
+    def remaining(self) -> float:
+        """Seconds left, negative when it has passed."""
+        return self.at - self.clock()
+
+    def check(self, doing: str) -> float:
+        """Seconds left before something starts.
+
+        Raises:
+            OutOfTime: none.
+        """
+        left = self.remaining()
+        if left <= 0:
+            raise OutOfTime(
+                f"{doing}: no time left before Lambda's limit; nothing was changed that the next attempt cannot finish",
+                hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
+            )
+        return left
+
+
+class Workspace:
+    """Directories below one root: `cache` survives a build, `scratch` does not."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cache = root / "cache"
+        self._scratch = root / "scratch"
+
+    def cached(self, kind: str) -> Path:
+        """The cache directory of that kind, made if it is not there."""
+        path = self.cache / kind
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty directory that is gone afterwards, with what an earlier, killed invocation left."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._trim()
+        self._scratch.mkdir(parents=True)
+        try:
+            yield self._scratch
+        finally:
+            _make_writable(self._scratch)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _trim(self) -> None:
+        """Empty the caches when they take too much of the disk; the store still has what was in them."""
+        if not self.cache.exists():
+            return
+        disk = shutil.disk_usage(self.cache)
+        if disk.used > disk.total * _CACHE_SHARE:
+            used = sum(path.lstat().st_size for path in self.cache.rglob("*"))
+            if used > min(disk.total, 10 << 30) * _CACHE_SHARE:
+                shutil.rmtree(self.cache, ignore_errors=True)
+
+    def child_environment(self, inherited: Mapping[str, str], index_url: str) -> dict[str, str]:
+        """What resolvers and the project's own commands get as environment."""
+        home = self.root / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        environment = process.base_environment(inherited, home=home)
+        if "LD_LIBRARY_PATH" in inherited:
+            # Lambda's python needs its libpython. The rest of that path would shadow system libraries of tools.
+            environment["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
+        environment["UV_CACHE_DIR"] = str(self.cached("uv"))
+        environment["UV_PYTHON_DOWNLOADS"] = "never"
+        environment["UV_NO_PROGRESS"] = "1"
+        environment["PIP_CACHE_DIR"] = str(self.cached("pip"))
+        if index_url:
+            environment["UV_DEFAULT_INDEX"] = environment["PIP_INDEX_URL"] = index_url
+        return environment
+
+
+def _make_writable(root: Path) -> None:
+    """A project's command may leave directories that cannot be emptied."""
+    for folder, _, _ in os.walk(root):
+        with contextlib.suppress(OSError):
+            Path(folder).chmod(0o700)
