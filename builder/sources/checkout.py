@@ -1,0 +1,226 @@
+"""Git trees to files, safely: the single place where a repository's content is written to disk.
+
+Works on raw git objects and knows neither dulwich nor the network. Every object is hashed again as it is read, so what
+is on disk afterwards is what the tree id promises. Rules:
+
+- regular files only, mode 644 or 755, with the commit's time; symbolic links only where they end inside the tree;
+- names that are `.`, `..`, `.git`, not UTF-8 or twice in one directory are refused, as are trees that are too deep or
+  too many;
+- submodules are not fetched: their directory is made, left empty, and reported. LFS pointers are written as they are
+  and reported; `builder.sources.local.select_files` refuses to ship them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from builder.errors import OutOfSpace, UnsafeSource
+
+ReadObject = Callable[[str], tuple[str, bytes]]
+"""Type ("commit", "tree", "blob") and content of an object by hex id. Raises KeyError."""
+
+LFS_HEADER = b"version https://git-lfs.github.com/spec/"
+LFS_MAX_BYTES = 1024  # the pointer format's own limit
+
+_MAX_ENTRIES, _MAX_DEPTH, _MAX_PATH_BYTES = 250_000, 128, 2048
+_DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
+_FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """What was written. `submodules` and `lfs_pointers` are posix paths, sorted."""
+
+    files: int
+    size_bytes: int
+    submodules: tuple[str, ...]
+    lfs_pointers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    path: str
+    mode: int
+    object_id: str
+
+
+def write_tree(tree: str, read: ReadObject, into: Path, *, mtime: int, max_bytes: int | None = None) -> Checkout:
+    """Write the tree with hex id `tree` into the empty directory `into`.
+
+    `mtime` is in seconds since the epoch, `max_bytes` the most that all files together may take.
+
+    Raises:
+        UnsafeSource: something that must not be unpacked; `into` is then incomplete.
+        OutOfSpace: more than `max_bytes`.
+    """
+    files = size = 0
+    largest: list[tuple[int, str]] = []
+    links: list[tuple[str, bytes]] = []
+    submodules: list[str] = []
+    pointers: list[str] = []
+    for entry in _walk(tree, read):
+        target = into / entry.path
+        if entry.mode == _DIRECTORY:
+            _make_directory(target, entry.path)
+        elif entry.mode == _SUBMODULE:
+            _make_directory(target, entry.path)
+            submodules.append(entry.path)
+        else:
+            content = _verified(read, entry.object_id, "blob", entry.path)
+            size += len(content)
+            largest = sorted([*largest, (len(content), entry.path)], reverse=True)[:3]
+            if max_bytes is not None and size > max_bytes:
+                raise _too_large(max_bytes, largest)
+            files += 1
+            if entry.mode == _LINK:
+                links.append((entry.path, content))
+                continue
+            _write_file(target, entry, content, mtime)
+            if len(content) <= LFS_MAX_BYTES and content.startswith(LFS_HEADER):
+                pointers.append(entry.path)
+    _write_links(into, links)
+    return Checkout(
+        files=files, size_bytes=size, submodules=tuple(sorted(submodules)), lfs_pointers=tuple(sorted(pointers))
+    )
+
+
+def verified(read: ReadObject, object_id: str, kind: str) -> bytes:
+    """Content of an object, checked against its id.
+
+    Raises:
+        UnsafeSource: the object is missing, of another kind, or not what its id says.
+    """
+    return _verified(read, object_id, kind, object_id)
+
+
+def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
+    try:
+        found, content = read(object_id)
+    except KeyError:
+        raise UnsafeSource(f"{path}: the server did not send object {object_id}", hint="try again") from None
+    # Git's own identity of an object, not a security hash of ours.
+    actual = hashlib.sha1(b"%s %d\0" % (found.encode(), len(content)), usedforsecurity=False)
+    actual.update(content)
+    if found != kind or actual.hexdigest() != object_id:
+        raise UnsafeSource(f"{path}: object {object_id} is damaged or not a {kind}", hint="run git fsck on the server")
+    return content
+
+
+def _walk(tree: str, read: ReadObject) -> Iterator[_Entry]:
+    """Every entry below `tree`, a directory always before what is in it."""
+    todo = [("", tree, 0)]
+    entries = 0
+    while todo:
+        prefix, object_id, depth = todo.pop()
+        if depth > _MAX_DEPTH:
+            raise UnsafeSource(f"{_shown(prefix)}: more than {_MAX_DEPTH} directories deep")
+        for mode, name, child in _parse_tree(_verified(read, object_id, "tree", prefix or "/"), prefix):
+            path = prefix + name
+            entries += 1
+            if entries > _MAX_ENTRIES:
+                raise UnsafeSource(f"the tree has more than {_MAX_ENTRIES:,} files and directories")
+            if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+                raise UnsafeSource(f"{_shown(path)}: the path is longer than {_MAX_PATH_BYTES} bytes")
+            if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in _FILES:
+                raise UnsafeSource(f"{_shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
+            yield _Entry(path=path, mode=mode, object_id=child)
+            if mode == _DIRECTORY:
+                todo.append((f"{path}/", child, depth + 1))
+
+
+def _parse_tree(raw: bytes, prefix: str) -> Iterator[tuple[int, str, str]]:
+    """(mode, name, hex id) of each entry; each is `mode SP name NUL` and 20 bytes of id."""
+    at = 0
+    while at < len(raw):
+        blank = raw.find(b" ", at, at + 8)
+        end = raw.find(b"\0", blank)
+        if blank < 0 or end < 0 or end + 21 > len(raw) or not raw[at:blank].isdigit():
+            _damaged(prefix)
+        try:
+            mode = int(raw[at:blank], 8)
+        except ValueError:
+            _damaged(prefix)
+        yield mode, _safe_name(raw[blank + 1 : end], prefix), raw[end + 1 : end + 21].hex()
+        at = end + 21
+
+
+def _damaged(prefix: str) -> NoReturn:
+    raise UnsafeSource(f"{_shown(prefix or '/')}: the directory's record is damaged", hint="run git fsck on the server")
+
+
+def _safe_name(name: bytes, prefix: str) -> str:
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UnsafeSource(f"{prefix}{name!r}: the name is not UTF-8", hint="rename the file") from None
+    if text in ("", ".", "..") or "/" in text or "\\" in text or text.lower() == ".git":
+        raise UnsafeSource(f"{_shown(prefix + text)}: no file or directory in a repository may have that name")
+    return text
+
+
+def _make_directory(target: Path, path: str) -> None:
+    try:
+        target.mkdir()
+    except FileExistsError:
+        raise _twice(path) from None
+
+
+def _write_file(target: Path, entry: _Entry, content: bytes, mtime: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(target, flags, 0o600)
+    except FileExistsError:
+        raise _twice(entry.path) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        # Not by the mode argument of open(): the umask of the process would have its say.
+        os.fchmod(descriptor, _FILES[entry.mode])
+    os.utime(target, (mtime, mtime))
+
+
+def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:
+    """Make the links, after all files so that none is written through one, then see where each one really ends."""
+    root = os.path.realpath(into)
+    for path, content in links:
+        if b"\0" in content or not content or len(content) > 4096:
+            raise UnsafeSource(f"{_shown(path)}: the symbolic link has no usable target")
+        try:
+            (into / path).symlink_to(os.fsdecode(content))
+        except FileExistsError:
+            raise _twice(path) from None
+    for path, content in links:
+        target = os.fsdecode(content)
+        lexical = os.path.normpath(PurePosixPath(path).parent / target)
+        real = os.path.realpath(into / path)
+        if target.startswith("/") or lexical.split("/")[0] == ".." or not _below(real, root):
+            raise UnsafeSource(
+                f"{_shown(path)}: the symbolic link leaves the repository (it points to {_shown(target)})",
+                hint="replace the link by the file itself, or remove it",
+            )
+
+
+def _below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def _twice(path: str) -> UnsafeSource:
+    return UnsafeSource(f"{_shown(path)}: the name is there twice (or twice but for upper and lower case)")
+
+
+def _too_large(max_bytes: int, largest: list[tuple[int, str]]) -> OutOfSpace:
+    names = ", ".join(f"{_shown(path)} ({size / 1e6:,.1f} MB)" for size, path in largest)
+    return OutOfSpace(
+        f"the repository's files need more than the {max_bytes / 1e6:,.1f} MB there are; the largest so far: {names}",
+        hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
+    )
+
+
+def _shown(path: str) -> str:
+    """`path` for a message: control characters escaped, not long."""
+    text = path if path.isprintable() else repr(path)
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"

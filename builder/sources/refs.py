@@ -1,0 +1,81 @@
+"""What a server's list of refs says about a name that a user typed. Pure: no network, no dulwich."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from builder.errors import RefNotFound
+
+_SHORT_SHA = re.compile(r"[0-9a-f]{4,39}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """`commits` by full ref name, annotated tags peeled. `head` is the branch that HEAD stands for, if it says."""
+
+    commits: Mapping[str, str]
+    head: str | None
+
+
+def full_names(ref: str) -> list[str]:
+    if ref == "HEAD" or ref.startswith("refs/"):
+        return [ref]
+    return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+
+
+def commit_by_name(ref: str, names: Sequence[str], commits: Mapping[str, str]) -> tuple[str, str] | None:
+    present = [(name, commits[name]) for name in names if name in commits]
+    if len({commit for _, commit in present}) > 1:
+        raise RefNotFound(
+            f"{ref!r} is both a branch and a tag, of different commits",
+            hint=f"write {' or '.join(name for name, _ in present)}",
+        )
+    return present[0] if present else None
+
+
+def commit_by_prefix(ref: str, commits: Mapping[str, str]) -> tuple[str, str] | None:
+    if not _SHORT_SHA.fullmatch(ref.lower()):
+        return None
+    matching = sorted({commit for commit in commits.values() if commit.startswith(ref.lower())})
+    if len(matching) > 1:
+        raise RefNotFound(f"{ref!r} begins several commits: {', '.join(matching)}", hint="write more of it")
+    return (matching[0], matching[0]) if matching else None
+
+
+def default_branch(url: str, listing: Listing) -> tuple[str, str]:
+    if listing.head and listing.head in listing.commits:
+        return listing.head, listing.commits[listing.head]
+    if "HEAD" in listing.commits:
+        return "HEAD", listing.commits["HEAD"]
+    if not listing.commits:
+        raise RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
+    branches = _short_names(listing, "refs/heads/")
+    pointer = f" (HEAD points to {listing.head}, which is not there)" if listing.head else ""
+    raise RefNotFound(f"{url} has no default branch{pointer}", hint=f"give ref, one of: {_some(branches)}")
+
+
+def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
+    branches, tags = _short_names(listing, "refs/heads/"), _short_names(listing, "refs/tags/")
+    if not branches and not tags:
+        return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
+    wanted = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removeprefix("origin/")
+    near = difflib.get_close_matches(wanted, [*branches, *tags], n=3, cutoff=0.5)
+    message = f"{ref!r} is neither a branch nor a tag of {url}"
+    if near:
+        message += f"; did you mean {' or '.join(near)}?"
+    if _SHORT_SHA.fullmatch(ref.lower()):
+        hint = "a short commit id works for the tip of a branch or tag only; otherwise write all 40 characters"
+    else:
+        hint = f"branches: {_some(branches)}" + (f"; tags: {_some(tags)}" if tags else "")
+    return RefNotFound(message, hint=hint)
+
+
+def _short_names(listing: Listing, prefix: str) -> list[str]:
+    return sorted(name.removeprefix(prefix) for name in listing.commits if name.startswith(prefix))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
