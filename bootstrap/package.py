@@ -82,7 +82,9 @@ def starter_requirements() -> str:
     return "".join(f"{blocks[name]}\n" for name in _STARTER)
 
 
-def starter_layer(out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None) -> None:
+def starter_layer(
+    out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None
+) -> None:
     """Download what the starter layer holds and write its zip to `out`.
 
     Everything in it is pure Python, so one zip fits both architectures.

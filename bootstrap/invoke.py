@@ -1,0 +1,94 @@
+"""Calls of the builder's own actions, with its refusals turned back into our errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from builder.aws import Clients, aws_errors
+from builder.errors import LambdasmithError
+
+
+class BuilderCrashed(LambdasmithError):
+    """The builder itself failed, not what it was asked for."""
+
+    code, status, exit_code = "builder_crashed", 500, 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping:
+    """What the builder says of itself. `layer_key` is empty while it has no real layer."""
+
+    ready: bool
+    version: str
+    layer_key: str
+    versions: Mapping[str, str]
+
+
+def ping(clients: Clients, function: str) -> Ping:
+    """Ask the builder how it is. Works without its layer."""
+    reply = call(clients, function, {"action": "ping"})
+    versions = reply.get("versions")
+    return Ping(
+        ready=reply.get("ready") is True,
+        version=str(reply.get("version") or ""),
+        layer_key=str(reply.get("layer_key") or ""),
+        versions={str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {},
+    )
+
+
+def call(clients: Clients, function: str, event: Mapping[str, object]) -> dict[str, object]:
+    """Invoke the builder, wait for its reply and return it.
+
+    Raises:
+        LambdasmithError: the class that the builder's error code belongs to, with its message and hint.
+        BuilderCrashed: it ended with an error of its own.
+    """
+    with aws_errors(f"calling {event['action']} of function {function}"):
+        answer = clients.lambda_patient.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+        payload = json.loads(answer["Payload"].read() or b"null")
+    if "FunctionError" in answer:
+        raise _crashed(function, event, payload)
+    if not isinstance(payload, dict):
+        raise BuilderCrashed(f"function {function} does not answer like a builder: {str(payload)[:200]}")
+    error = payload.get("error")
+    if isinstance(error, dict):
+        raise _refusal(error)
+    return payload
+
+
+def _crashed(function: str, event: Mapping[str, object], payload: object) -> BuilderCrashed:
+    details = payload if isinstance(payload, dict) else {}
+    trace = details.get("stackTrace")
+    return BuilderCrashed(
+        f"{event['action']} of function {function} crashed: {details.get('errorType', 'error')}: "
+        f"{details.get('errorMessage', '')}",
+        hint=f"its log is in CloudWatch Logs, group /aws/lambda/{function}",
+        log_tail=[str(line).rstrip() for line in trace] if isinstance(trace, list) else (),
+    )
+
+
+def _refusal(error: Mapping[str, object]) -> LambdasmithError:
+    """The exception that the builder turned into `error`."""
+    classes = {kind.code: kind for kind in _tree(LambdasmithError)}
+    kind = classes.get(str(error.get("code")), LambdasmithError)
+    return kind(
+        str(error.get("message", "")),
+        hint=str(error.get("hint") or ""),
+        log_tail=_lines(error.get("log_tail")),
+        problems=_lines(error.get("problems")),
+        phase=str(error.get("phase") or ""),
+    )
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.splitlines())
+    return tuple(str(line) for line in value) if isinstance(value, list) else ()
+
+
+def _tree(kind: type[LambdasmithError]) -> Iterator[type[LambdasmithError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)

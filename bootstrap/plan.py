@@ -1,0 +1,420 @@
+"""Pure: from what is wanted and what is there to the steps between, each with the sentence that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from bootstrap.config import Config
+from bootstrap.names import Names
+from bootstrap.package import Package
+from bootstrap.policy import TRUST, Document, policy
+from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present
+from builder.errors import InvalidConfiguration
+
+_HANDLER = "builder.handler.handler"
+_DESCRIPTION = "Lambdasmith: builds and deploys Lambda functions"
+# Begins the description of every version that the bootstrap publishes; the key of its content follows.
+STARTER = "lambdasmith starter layer"
+_ENVIRONMENT_PREFIX = "LAMBDASMITH_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the account shall look like."""
+
+    names: Names
+    secret: GitSecret | None
+    policy: Document
+    architecture: str
+    settings: FunctionSettings
+    package: Package
+    starter: str  # description of the starter layer's version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One change. A step starts when those in `needs` that the plan has are done."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    name: ClassVar[str]
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeBucket(Step):
+    name: ClassVar[str] = "bucket"
+    bucket: str
+    create: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutSecret(Step):
+    name: ClassVar[str] = "secret"
+    secret: str
+    value: GitSecret
+    create: bool
+    restore: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutRole(Step):
+    name: ClassVar[str] = "role"
+    role: str
+    create: bool
+    trust: Document
+    policy: Document
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeLogGroup(Step):
+    name: ClassVar[str] = "log group"
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishStarter(Step):
+    name: ClassVar[str] = "starter layer"
+    layer: str
+    description: str
+    runtime: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteFunction(Step):
+    name: ClassVar[str] = "function removed"
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateFunction(Step):
+    """`layer` is empty where this run publishes it."""
+
+    name: ClassVar[str] = "function"
+    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed")
+    function: str
+    layer: str
+    architecture: str
+    settings: FunctionSettings
+    code: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateConfiguration(Step):
+    """`layer` replaces the builder's own in `layers`; None leaves the layers alone, empty is this run's."""
+
+    name: ClassVar[str] = "configuration"
+    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer")
+    function: str
+    settings: FunctionSettings
+    layer: str | None
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateCode(Step):
+    name: ClassVar[str] = "code"
+    needs: ClassVar[tuple[str, ...]] = ("configuration",)
+    function: str
+    architecture: str
+    code: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetUp(Step):
+    """The builder installs its real dependencies and attaches them to itself. `layer_key` is what ping then says."""
+
+    name: ClassVar[str] = "setup"
+    needs: ClassVar[tuple[str, ...]] = ("bucket", "secret", "role", "log group", "function", "configuration", "code")
+    function: str
+    layer_key: str
+    fresh_role: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteLayers(Step):
+    name: ClassVar[str] = "layers removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    layer: str
+    versions: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteRole(Step):
+    name: ClassVar[str] = "role removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteSecret(Step):
+    name: ClassVar[str] = "secret removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteLogGroup(Step):
+    name: ClassVar[str] = "log group removed"
+    # A last invocation may still write, and Lambda would make the group anew if the role let it.
+    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyBucket(Step):
+    """`delete_bucket`: also the bucket itself, if nothing else is in it then."""
+
+    name: ClassVar[str] = "bucket emptied"
+    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    bucket: str
+    prefix: str
+    delete_bucket: bool
+
+
+def wanted(config: Config, names: Names, package: Package) -> Wanted:
+    """What `config` asks for, spelled out."""
+    roles = tuple(role for role in (config.role, *config.roles) if role)
+    secret = None
+    if config.git_token:
+        # Forges take any user name beside a token; this one is what GitHub Apps use.
+        username = config.git_username or "x-access-token"
+        secret = GitSecret(username=username, token=config.git_token, email=config.git_email or "")
+    return Wanted(
+        names=names,
+        secret=secret,
+        policy=policy(names, functions=config.functions, roles=roles),
+        architecture=config.architecture,
+        settings=FunctionSettings(
+            runtime=config.runtime,
+            handler=_HANDLER,
+            role=names.role_arn,
+            memory_mb=config.memory_mb,
+            timeout_s=config.timeout_s,
+            ephemeral_storage_mb=config.ephemeral_storage_mb,
+            description=_DESCRIPTION,
+            environment=_environment(config, names),
+        ),
+        package=package,
+        starter=f"{STARTER} {package.starter_key[:32]}",
+    )
+
+
+def _environment(config: Config, names: Names) -> dict[str, str]:
+    values = {
+        "BUCKET": names.bucket,
+        "PREFIX": names.prefix,
+        "LAYER": names.layer,
+        "GIT_BASE": config.git_base or "",
+        "GIT_USERNAME": config.git_username or "",
+        "INDEX_URL": config.index_url or "",
+        "ROLE": names.role_arn_of(config.role) if config.role else "",
+    }
+    return {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
+
+
+def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
+    """The steps from `present` to `want`, in the order in which they are shown; none if nothing differs.
+
+    Raises:
+        InvalidConfiguration: something of the same name is there that setup.py did not make.
+    """
+    _refuse_strangers(want.names, present)
+    steps: list[Step] = [*_surroundings(want, present), *_function(want, present)]
+    return tuple(steps)
+
+
+def _refuse_strangers(names: Names, present: Present) -> None:
+    found = {
+        f"function {names.function}": present.function,
+        f"role {names.role}": present.role,
+        f"secret {names.secret}": present.secret,
+        f"log group {names.log_group}": present.log_group,
+    }
+    problems = [f"{what} exists, but setup.py did not make it" for what, it in found.items() if it and not it.made_here]
+    if problems:
+        raise InvalidConfiguration(
+            problems[0] if len(problems) == 1 else "the names are taken",
+            hint="choose another function_name, or remove what is in the way",
+            problems=problems if len(problems) > 1 else (),
+        )
+
+
+def _surroundings(want: Wanted, present: Present) -> list[Step]:
+    names, steps = want.names, list[Step]()
+    bucket, role, secret = present.bucket, present.role, present.secret
+    if bucket is None:
+        text = f"make bucket {names.bucket} (versioned, encrypted, not public)"
+        steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=True))
+    elif bucket.made_here and not (bucket.versioned and bucket.private and bucket.encrypted):
+        text = f"make bucket {names.bucket} versioned, encrypted and not public"
+        steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=False))
+    if want.secret and (secret is None or secret.deleted or not secret.current):
+        verb = "put the git token into" if secret is None or secret.deleted else "update the git token in"
+        steps.append(
+            PutSecret(
+                sentence=f"{verb} secret {names.secret}",
+                secret=names.secret,
+                value=want.secret,
+                create=secret is None,
+                restore=bool(secret and secret.deleted),
+            )
+        )
+    if role is None or role.policy != want.policy or role.trust != TRUST:
+        verb = "make" if role is None else "bring up to date"
+        steps.append(
+            PutRole(
+                sentence=f"{verb} role {names.role} with only what the builder needs",
+                role=names.role,
+                create=role is None,
+                trust=TRUST,
+                policy=want.policy,
+            )
+        )
+    if present.log_group is None:
+        steps.append(MakeLogGroup(sentence=f"make log group {names.log_group}", group=names.log_group))
+    return steps
+
+
+def _function(want: Wanted, present: Present) -> list[Step]:
+    function, names = present.function, want.names
+    settings = _settings(want, present)
+    if function is None or function.state == "Failed":
+        return _new_function(want, present, settings)
+    steps = list[Step]()
+    own = [layer for layer in function.layers if layer.startswith(f"{names.layer_arn}:")]
+    moved = function.settings.runtime != settings.runtime or function.architecture != want.architecture
+    layer: str | None = None
+    if moved or not own:
+        # Wheels of the old runtime cannot be loaded by the new one: back to the layer that `setup` starts from.
+        layer, publish = _starter(want, present)
+        steps += publish
+    changed = _differences(function.settings, settings)
+    if changed or layer is not None:
+        listed = ", ".join([*changed, *(["layers"] if layer is not None else [])])
+        others = tuple(layer for layer in function.layers if layer not in own)
+        steps.append(
+            UpdateConfiguration(
+                sentence=f"update the configuration of function {names.function}: {listed}",
+                function=names.function,
+                settings=settings,
+                layer=layer,
+                layers=others,
+            )
+        )
+    if function.code_sha256 != want.package.code_sha256 or function.architecture != want.architecture:
+        steps.append(
+            UpdateCode(
+                sentence=f"update the code of function {names.function}",
+                function=names.function,
+                architecture=want.architecture,
+                code=want.package.code,
+            )
+        )
+    ping = present.ping
+    if moved or not own or ping is None or not ping.ready or ping.layer_key != want.package.layer_key:
+        steps.append(_set_up(want, present))
+    return steps
+
+
+def _new_function(want: Wanted, present: Present, settings: FunctionSettings) -> list[Step]:
+    names, steps = want.names, list[Step]()
+    if present.function is not None:
+        text = f"remove function {names.function}, whose creation failed"
+        steps.append(DeleteFunction(sentence=text, function=names.function))
+    layer, publish = _starter(want, present)
+    text = (
+        f"create function {names.function} ({settings.runtime}, {want.architecture}, {settings.memory_mb} MB, "
+        f"{settings.timeout_s} s, /tmp {settings.ephemeral_storage_mb} MB)"
+    )
+    return [
+        *steps,
+        *publish,
+        CreateFunction(
+            sentence=text,
+            function=names.function,
+            layer=layer,
+            architecture=want.architecture,
+            settings=settings,
+            code=want.package.code,
+        ),
+        _set_up(want, present),
+    ]
+
+
+def _starter(want: Wanted, present: Present) -> tuple[str, list[Step]]:
+    """The starter layer's ARN if it is there already, else an empty string and the step that publishes it."""
+    runtime = want.settings.runtime
+    for version in present.layers:
+        if version.description == want.starter and runtime in version.runtimes:
+            return version.arn, []
+    text = f"publish {want.names.layer} with boto3 and pip, for the builder to start from"
+    step = PublishStarter(sentence=text, layer=want.names.layer, description=want.starter, runtime=runtime)
+    return "", [step]
+
+
+def _set_up(want: Wanted, present: Present) -> SetUp:
+    return SetUp(
+        sentence=f"let function {want.names.function} install its own dependencies",
+        function=want.names.function,
+        layer_key=want.package.layer_key,
+        fresh_role=present.role is None or present.role.policy != want.policy,
+    )
+
+
+def _settings(want: Wanted, present: Present) -> FunctionSettings:
+    """The function's settings, with variables that somebody else has added to its environment."""
+    environment = dict(want.settings.environment)
+    if want.secret or (present.secret and present.secret.made_here and not present.secret.deleted):
+        environment[_ENVIRONMENT_PREFIX + "GIT_SECRET"] = want.names.secret
+    if present.function is not None:
+        there = present.function.settings.environment
+        environment |= {name: value for name, value in there.items() if not name.startswith(_ENVIRONMENT_PREFIX)}
+    return replace(want.settings, environment=environment)
+
+
+_TITLES: Mapping[str, str] = {
+    "memory_mb": "memory",
+    "timeout_s": "timeout",
+    "ephemeral_storage_mb": "ephemeral storage",
+}
+
+
+def _differences(there: FunctionSettings, wanted: FunctionSettings) -> list[str]:
+    """Names of the settings that differ, for people."""
+    return [
+        _TITLES.get(name, name)
+        for name in FunctionSettings.__dataclass_fields__
+        if getattr(there, name) != getattr(wanted, name)
+    ]
+
+
+def remove(names: Names, present: Present) -> tuple[Step, ...]:
+    """The steps that take away what `init` made, and nothing else."""
+    steps = list[Step]()
+    function: FunctionState | None = present.function
+    if function and function.made_here:
+        steps.append(DeleteFunction(sentence=f"delete function {names.function}", function=names.function))
+    if present.layers:
+        steps.append(_layers_step(names, present.layers))
+    if present.role and present.role.made_here:
+        steps.append(DeleteRole(sentence=f"delete role {names.role} and its policy", role=names.role))
+    if present.secret and present.secret.made_here and not present.secret.deleted:
+        text = f"delete secret {names.secret} at once, without a recovery window (the token itself stays valid)"
+        steps.append(DeleteSecret(sentence=text, secret=names.secret))
+    if present.log_group and present.log_group.made_here:
+        steps.append(DeleteLogGroup(sentence=f"delete log group {names.log_group}", group=names.log_group))
+    if present.bucket is not None:
+        mine = present.bucket.made_here
+        text = f"delete everything below s3://{names.bucket}/{names.prefix}"
+        text += ", then the bucket if nothing else is in it" if mine else " (the bucket stays: init did not make it)"
+        steps.append(EmptyBucket(sentence=text, bucket=names.bucket, prefix=names.prefix, delete_bucket=mine))
+    return tuple(steps)
+
+
+def _layers_step(names: Names, versions: Sequence[LayerVersion]) -> DeleteLayers:
+    count = len(versions)
+    text = f"delete {'the only version' if count == 1 else f'all {count} versions'} of layer {names.layer}"
+    numbers = tuple(version.version for version in versions)
+    return DeleteLayers(sentence=text, layer=names.layer, versions=numbers)

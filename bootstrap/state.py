@@ -1,0 +1,329 @@
+"""What is in the account now, as frozen values. Reads only; everything is asked for at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from bootstrap.invoke import Ping, ping
+from bootstrap.names import OWNER_TAG, Names, Place
+from bootstrap.policy import POLICY_NAME, Document
+from bootstrap.waiting import until_settled
+from builder.aws import Clients, aws_errors, error_code
+from builder.errors import AwsRefused, LambdasmithError
+
+if TYPE_CHECKING:
+    from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef
+
+_T = TypeVar("_T")
+_ABSENT = {
+    "404",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NoSuchTagSet",
+    "NoSuchPublicAccessBlockConfiguration",
+    "NotFound",
+    "ResourceNotFoundException",
+    "ServerSideEncryptionConfigurationNotFoundError",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitSecret:
+    """What goes into Secrets Manager."""
+
+    username: str
+    token: str = field(repr=False)
+    email: str
+
+    def text(self) -> str:
+        """As the builder reads it."""
+        return json.dumps({"username": self.username, "token": self.token, "email": self.email}, sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketState:
+    """`made_here`: init made it, for this builder. The three settings are only read then."""
+
+    made_here: bool
+    versioned: bool = False
+    private: bool = False
+    encrypted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleState:
+    made_here: bool
+    trust: Document
+    policy: Document | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretState:
+    """`current`: it holds what was asked for, or nothing was asked for. `deleted`: it waits for its deletion."""
+
+    made_here: bool
+    deleted: bool
+    current: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogGroupState:
+    made_here: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerVersion:
+    arn: str
+    version: int
+    description: str
+    runtimes: tuple[str, ...]
+    created: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSettings:
+    """The part of a function's configuration that setup.py decides."""
+
+    runtime: str
+    handler: str
+    role: str
+    memory_mb: int
+    timeout_s: int
+    ephemeral_storage_mb: int
+    description: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionState:
+    """`state` is Lambda's own word (Active, Failed, …)."""
+
+    made_here: bool
+    state: str
+    architecture: str
+    code_sha256: str
+    layers: tuple[str, ...]
+    settings: FunctionSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """Everything that there is of a builder; None for what there is not.
+
+    `ping` is None as well when the builder did not answer, `silence` then says why.
+    """
+
+    bucket: BucketState | None
+    role: RoleState | None
+    secret: SecretState | None
+    log_group: LogGroupState | None
+    layers: tuple[LayerVersion, ...]
+    function: FunctionState | None
+    ping: Ping | None
+    silence: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing of this builder is in the account."""
+        parts = (self.bucket, self.role, self.secret, self.log_group, self.function)
+        return not self.layers and all(part is None or not part.made_here for part in parts)
+
+
+def whereabouts(clients: Clients) -> Place:
+    """The account that the credentials belong to."""
+    with aws_errors("asking AWS whose credentials these are"):
+        identity = clients.sts.get_caller_identity()
+    return Place(partition=identity["Arn"].split(":")[1], account=identity["Account"], region=clients.region)
+
+
+def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, ask_builder: bool) -> Present:
+    """Look at everything that carries one of `names`.
+
+    Args:
+        secret: what the secret shall hold; only compared, never shown.
+        ask_builder: also invoke `ping` where the function is there.
+
+    Raises:
+        AwsRefused: a bucket of that name belongs to another account or is in another region.
+    """
+    # Clients are made here: making them is not safe in several threads, using them is.
+    for client in (clients.lambda_, clients.lambda_patient, clients.s3, clients.iam, clients.secretsmanager):
+        client.meta  # noqa: B018
+    clients.logs.meta  # noqa: B018
+    with ThreadPoolExecutor(6) as pool:
+        bucket = pool.submit(_bucket, clients, names)
+        role = pool.submit(_role, clients, names)
+        kept = pool.submit(_secret, clients, names, secret)
+        group = pool.submit(_log_group, clients, names)
+        layers = pool.submit(_layers, clients, names)
+        function, answer, silence = _function_and_ping(clients, names, ask_builder)
+        return Present(
+            bucket=bucket.result(),
+            role=role.result(),
+            secret=kept.result(),
+            log_group=group.result(),
+            layers=layers.result(),
+            function=function,
+            ping=answer,
+            silence=silence,
+        )
+
+
+def _unless_absent(call: Callable[[], _T], doing: str) -> _T | None:
+    from botocore.exceptions import ClientError
+
+    with aws_errors(doing):
+        try:
+            return call()
+        except ClientError as error:
+            if error_code(error) in _ABSENT:
+                return None
+            raise
+
+
+def _bucket(clients: Clients, names: Names) -> BucketState | None:
+    s3, name = clients.s3, names.bucket
+    owner = {"ExpectedBucketOwner": names.place.account}
+    try:
+        head = _unless_absent(lambda: s3.head_bucket(Bucket=name), f"looking for bucket {name}")
+        if head is None:
+            return None
+        tagging = _unless_absent(lambda: s3.get_bucket_tagging(Bucket=name, **owner), f"reading the tags of {name}")
+    except AwsRefused as error:
+        if error_code(error) in ("403", "AccessDenied", "301", "PermanentRedirect"):
+            raise AwsRefused(
+                f"bucket {name} belongs to another account, or these credentials may not use it",
+                hint="choose another deployment_bucket, or leave it empty to have one made",
+            ) from error
+        raise
+    region = head.get("BucketRegion") or names.place.region
+    if region != names.place.region:
+        raise AwsRefused(
+            f"bucket {name} is in {region}, but the builder in {names.place.region}",
+            hint="Lambda takes code only from its own region: choose another deployment_bucket, or leave it empty",
+        )
+    tags = {tag["Key"]: tag["Value"] for tag in tagging["TagSet"]} if tagging else {}
+    if tags.get(OWNER_TAG) != names.function_arn:
+        return BucketState(made_here=False)
+    versioning = s3.get_bucket_versioning(Bucket=name)
+    blocked = _unless_absent(lambda: s3.get_public_access_block(Bucket=name), f"reading access to {name}")
+    encryption = _unless_absent(lambda: s3.get_bucket_encryption(Bucket=name), f"reading encryption of {name}")
+    return BucketState(
+        made_here=True,
+        versioned=versioning.get("Status") == "Enabled",
+        private=blocked is not None and all(blocked["PublicAccessBlockConfiguration"].values()),
+        encrypted=encryption is not None,
+    )
+
+
+def _role(clients: Clients, names: Names) -> RoleState | None:
+    found = _unless_absent(lambda: clients.iam.get_role(RoleName=names.role), f"looking for role {names.role}")
+    if found is None:
+        return None
+    inline = _unless_absent(
+        lambda: clients.iam.get_role_policy(RoleName=names.role, PolicyName=POLICY_NAME),
+        f"reading the policy of role {names.role}",
+    )
+    tags = {tag["Key"]: tag["Value"] for tag in found["Role"].get("Tags", [])}
+    return RoleState(
+        made_here=tags.get(OWNER_TAG) == names.function_arn,
+        trust=_document(found["Role"].get("AssumeRolePolicyDocument")),
+        policy=_document(inline["PolicyDocument"]) if inline else None,
+    )
+
+
+def _document(value: object) -> Document:
+    """A policy as botocore returns it: decoded, or as text where the service did not escape it."""
+    decoded = json.loads(value) if isinstance(value, str) else value
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _secret(clients: Clients, names: Names, wanted: GitSecret | None) -> SecretState | None:
+    manager, name = clients.secretsmanager, names.secret
+    found = _unless_absent(lambda: manager.describe_secret(SecretId=name), f"looking for secret {name}")
+    if found is None:
+        return None
+    tags = {tag.get("Key"): tag.get("Value") for tag in found.get("Tags", [])}
+    made_here, deleted = tags.get(OWNER_TAG) == names.function_arn, "DeletedDate" in found
+    if wanted is None or deleted or not made_here:
+        return SecretState(made_here=made_here, deleted=deleted, current=not deleted)
+    value = _unless_absent(lambda: manager.get_secret_value(SecretId=name), f"comparing secret {name}")
+    return SecretState(
+        made_here=made_here,
+        deleted=deleted,
+        current=value is not None and value.get("SecretString") == wanted.text(),
+    )
+
+
+def _log_group(clients: Clients, names: Names) -> LogGroupState | None:
+    name = names.log_group
+    with aws_errors(f"looking for log group {name}"):
+        groups = clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        if not any(group.get("logGroupName") == name for group in groups):
+            return None
+        tags = clients.logs.list_tags_for_resource(resourceArn=names.arn_in("logs", f"log-group:{name}"))["tags"]
+    return LogGroupState(made_here=tags.get(OWNER_TAG) == names.function_arn)
+
+
+def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
+    """Versions of the builder's layer, newest first. Layers cannot be tagged: the name is what makes them ours."""
+    with aws_errors(f"listing versions of layer {names.layer}"):
+        pages = clients.lambda_.get_paginator("list_layer_versions").paginate(LayerName=names.layer)
+        versions = [version for page in pages for version in page.get("LayerVersions", [])]
+    return tuple(
+        LayerVersion(
+            arn=version.get("LayerVersionArn", ""),
+            version=version.get("Version", 0),
+            description=version.get("Description", ""),
+            runtimes=tuple(version.get("CompatibleRuntimes", [])),
+            created=version.get("CreatedDate", ""),
+        )
+        for version in versions
+    )
+
+
+def _function_and_ping(
+    clients: Clients, names: Names, ask_builder: bool
+) -> tuple[FunctionState | None, Ping | None, str]:
+    name = names.function
+    found = _unless_absent(lambda: clients.lambda_.get_function(FunctionName=name), f"looking for function {name}")
+    if found is None:
+        return None, None, ""
+    settled = found["Configuration"]
+    if settled.get("State") == "Pending" or settled.get("LastUpdateStatus") == "InProgress":
+        # What an interrupted run left is still arriving.
+        until_settled(clients, name)
+        with aws_errors(f"reading function {name}"):
+            found = clients.lambda_.get_function(FunctionName=name)
+    function = _function(found, names)
+    if not (ask_builder and function.made_here and function.state in ("Active", "Inactive")):
+        return function, None, ""
+    try:
+        return function, ping(clients, name), ""
+    except LambdasmithError as error:
+        return function, None, error.message
+
+
+def _function(found: GetFunctionResponseTypeDef, names: Names) -> FunctionState:
+    known = found["Configuration"]
+    return FunctionState(
+        made_here=found.get("Tags", {}).get(OWNER_TAG) == names.function_arn,
+        state=known.get("State", "Active"),
+        architecture=known.get("Architectures", ["x86_64"])[0],
+        code_sha256=known.get("CodeSha256", ""),
+        layers=tuple(layer.get("Arn", "") for layer in known.get("Layers", [])),
+        settings=FunctionSettings(
+            runtime=known.get("Runtime", ""),
+            handler=known.get("Handler", ""),
+            role=known.get("Role", ""),
+            memory_mb=known.get("MemorySize", 128),
+            timeout_s=known.get("Timeout", 3),
+            ephemeral_storage_mb=known.get("EphemeralStorage", {}).get("Size", 512),
+            description=known.get("Description", ""),
+            environment=known.get("Environment", {}).get("Variables", {}),
+        ),
+    )
