@@ -1,0 +1,105 @@
+"""The WSGI application in front of moto: Lambda is answered here, the rest by moto."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from localaws.lambda_api import LambdaApi
+from localaws.lambda_packages import PackageStore
+from localaws.lambda_requests import HttpAnswer, HttpRequest
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+
+
+class Front:
+    """Routes by credential scope and path, and gives every answer one request id."""
+
+    def __init__(
+        self, moto: Application, api: LambdaApi, packages: PackageStore, health: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        self._moto = moto
+        self._api = api
+        self._packages = packages
+        self._health = health
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path: str = environ.get("PATH_INFO", "")
+        request_id = str(uuid.uuid4())
+        if path.startswith("/_localaws/"):
+            return _respond(start_response, self._own(path), request_id)
+        scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+        if scope and scope[3] == "lambda":
+            return _respond(start_response, self._api.answer(_request(environ, scope, request_id)), request_id)
+        return self._moto(environ, start_response)
+
+    def _own(self, path: str) -> HttpAnswer:
+        _, _, kind, *rest = path.split("/")
+        if kind == "health":
+            return HttpAnswer(status=200, body=json.dumps(self._health()).encode())
+        if kind == "code" and len(rest) == 1 and re.fullmatch(r"[0-9a-f]{64}", rest[0]):
+            file = self._packages.path(rest[0])
+            if file.exists():
+                return HttpAnswer(status=200, body=file.read_bytes(), content_type="application/zip")
+        return HttpAnswer(status=404, body=b'{"message": "Not Found"}')
+
+
+def _request(environ: Environ, scope: re.Match[str], request_id: str) -> HttpRequest:
+    from moto.iam.models import get_account_id_from
+
+    access_key = scope[1]
+    return HttpRequest(
+        method=environ["REQUEST_METHOD"],
+        path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+        query=environ.get("QUERY_STRING", ""),
+        headers=_Headers(environ),
+        body=read_body(environ),
+        account=get_account_id_from(access_key),
+        region=scope[2],
+        access_key=access_key,
+        session_token=environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
+        request_id=request_id,
+    )
+
+
+class _Headers(Mapping[str, str]):
+    """The headers of a WSGI environment, by any spelling."""
+
+    def __init__(self, environ: Environ) -> None:
+        self._values = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}
+        if environ.get("CONTENT_TYPE"):
+            self._values["CONTENT_TYPE"] = environ["CONTENT_TYPE"]
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.upper().replace("-", "_")]
+
+    def __iter__(self) -> Any:
+        return (name.lower().replace("_", "-") for name in self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def read_body(environ: Environ) -> bytes:
+    """The whole request body; a chunked one too, which werkzeug has already taken apart."""
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):
+        return bytes(stream.read())
+    return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
+
+
+def _respond(start_response: StartResponse, answer: HttpAnswer, request_id: str) -> Iterable[bytes]:
+    phrase = HTTPStatus(answer.status).phrase
+    headers = [*answer.headers.items(), ("x-amzn-RequestId", request_id)]
+    if answer.status != HTTPStatus.NO_CONTENT:
+        headers += [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
+    start_response(f"{answer.status} {phrase}", headers)
+    return [answer.body]

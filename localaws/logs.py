@@ -1,0 +1,31 @@
+"""Lines of functions into CloudWatch Logs, as Lambda writes them."""
+
+from __future__ import annotations
+
+from localaws.execution import InvokeResult
+from localaws.iam import role_principal
+from localaws.lambda_model import Function, Version
+
+
+def write(function: Function, version: Version, result: InvokeResult, *, enforce_iam: bool) -> None:
+    """Append an invoke's log events to its stream, making group and stream as needed.
+
+    With enforcement, a role that may not write logs writes none, which is what happens on AWS.
+    """
+    from moto.logs.models import logs_backends
+
+    group = function.log_group(version)
+    if enforce_iam and not _may_write(function, version, group, result.log_stream):
+        return
+    backend = logs_backends[function.account][function.region]
+    backend.ensure_log_group(group)
+    backend.ensure_log_stream(group, result.log_stream)
+    if result.log_lines:
+        events = [{"timestamp": at, "message": f"{line}\n"} for at, line in result.log_lines]
+        backend.put_log_events(group, result.log_stream, events)
+
+
+def _may_write(function: Function, version: Version, group: str, stream: str) -> bool:
+    role = role_principal(function.account, version.configuration.role, function.name)
+    arn = f"arn:aws:logs:{function.region}:{function.account}:log-group:{group}:log-stream:{stream}"
+    return role.allows("logs:PutLogEvents", arn)

@@ -1,0 +1,140 @@
+"""The server process: everything put together, served on loopback until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localaws.execution import Engine, Fleet, Isolation
+
+if TYPE_CHECKING:
+    from werkzeug.serving import BaseWSGIServer
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"  # never anything else: functions here run what anybody uploads
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+# What --forward-network lets into functions: how this host reaches the network and its package index.
+_NETWORK_VARIABLES = tuple(
+    ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX"]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to serve. Port 0 takes any free one; without `state` everything is gone at the end."""
+
+    port: int = 4599
+    state: Path | None = None
+    engine: Engine = "own"
+    isolation: Isolation = "auto"
+    enforce_iam: bool = False
+    pending_s: float = 0.15
+    forward_env: tuple[str, ...] = ()
+    forward_network: bool = False
+
+    @property
+    def forwarded(self) -> tuple[str, ...]:
+        return self.forward_env + (_NETWORK_VARIABLES if self.forward_network else ())
+
+
+class Server:
+    """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve` runs."""
+
+    def __init__(self, options: Options) -> None:
+        self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
+        self.directory = options.state or Path(self._temporary.name if self._temporary else "")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.fleet = Fleet(
+            cache=self.directory / "cache",
+            engine=options.engine,
+            isolation=options.isolation,
+            forward_env=options.forwarded,
+        )
+        self.options = options
+        self._http = self._bind(options)
+        self.url = f"http://{HOST}:{self._http.port}"
+
+    def _bind(self, options: Options) -> BaseWSGIServer:
+        _configure_moto()
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
+
+        from localaws import lambda_backend
+        from localaws.front import Front
+        from localaws.lambda_api import LambdaApi
+        from localaws.lambda_calls import Platform
+        from localaws.lambda_packages import PackageStore
+
+        # Bound first, because functions and moto itself have to be told the port.
+        http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
+        os.environ["MOTO_PORT"] = str(http.port)
+        platform = Platform(
+            fleet=self.fleet,
+            packages=PackageStore(self.directory / "packages"),
+            cache=self.directory / "cache",
+            endpoint_url=f"http://{HOST}:{http.port}",
+            pending_s=options.pending_s,
+            enforce_iam=options.enforce_iam,
+        )
+        lambda_backend.install(platform)
+        http.app = Front(
+            DomainDispatcherApplication(create_backend_app),
+            LambdaApi(platform, lambda_backend.region_of),
+            platform.packages,
+            self._health,
+        )
+        return http
+
+    def _health(self) -> Mapping[str, Any]:
+        return {
+            "status": "ready",
+            "engine": self.options.engine,
+            "isolation": self.fleet.isolation,
+            "why": self.fleet.why,
+            "runtimes": dict(self.fleet.runtimes),
+        }
+
+    def serve(self) -> None:
+        """Answer requests until `stop` is called from another thread."""
+        self._http.serve_forever(poll_interval=0.05)
+
+    def stop(self) -> None:
+        """Make `serve` return."""
+        self._http.shutdown()
+
+    def close(self) -> None:
+        """End every function that runs and give back what was used."""
+        self._http.server_close()
+        self.fleet.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _configure_moto() -> None:
+    from moto.core.config import default_user_config
+
+    default_user_config["stepfunctions"]["execute_state_machine"] = True
+    default_user_config["iam"]["load_aws_managed_policies"] = True
+
+
+def _not_ready(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("503 Service Unavailable", [("Content-Length", "0")])
+    return [b""]
+
+
+def _quiet(handler: type[Any]) -> type[Any]:
+    """The request handler without a line per request; HTTP/1.0, see docs/localaws.md for why that is faster."""
+
+    class Quiet(handler):  # type: ignore[misc]
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            log.debug("%s %s %s", self.command, self.path, code)
+
+    return Quiet

@@ -1,0 +1,133 @@
+"""The embedded AWS and a git server for tests, as context managers: real processes, real HTTP.
+
+with running() as aws:
+    aws.client("s3").create_bucket(Bucket="my-bucket")
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from localaws.environment import client_environment
+
+READY_TIMEOUT_S = 60
+END_TIMEOUT_S = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running embedded AWS. `env` is what a child process needs to talk to it."""
+
+    endpoint_url: str
+    pid: int
+    ready_line: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self, service: str, **overrides: Any) -> Any:
+        """A boto3 client with the operator's keys; `overrides` go to `Session.client`."""
+        import boto3
+        from botocore.config import Config
+
+        arguments: dict[str, Any] = {
+            "endpoint_url": self.endpoint_url,
+            "region_name": self.env["AWS_REGION"],
+            "aws_access_key_id": self.env["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.env["AWS_SECRET_ACCESS_KEY"],
+            "config": Config(retries={"total_max_attempts": 1}, read_timeout=300),
+        }
+        return boto3.session.Session().client(service, **(arguments | overrides))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitServer:
+    """A running git server; repositories are at `{url}/{path}`."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def running(
+    *,
+    engine: Literal["own", "rie"] = "own",
+    isolation: Literal["auto", "bwrap", "plain"] = "auto",
+    enforce_iam: bool = False,
+    pending_s: float = 0.05,
+    forward_network: bool = False,
+    state: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """An embedded AWS on a free port, ended on exit.
+
+    Args:
+        environment: the server's whole environment; this process's own by default.
+    """
+    arguments = ["serve", "--port", "0", "--engine", engine, "--isolation", isolation, "--pending", str(pending_s)]
+    arguments += ["--enforce-iam"] if enforce_iam else []
+    arguments += ["--forward-network"] if forward_network else []
+    arguments += ["--state", str(state)] if state else []
+    with _child(arguments, environment) as (process, line):
+        url = _url(line)
+        yield Server(endpoint_url=url, pid=process.pid, ready_line=line, env=client_environment(url))
+
+
+@contextmanager
+def git_server(root: Path, token: str | None = None) -> Iterator[GitServer]:
+    """A git server for the bare repositories under `root`, on a free port; private when a token is given."""
+    environment = {**os.environ, **({"LOCALAWS_GIT_TOKEN": token} if token else {})}
+    with _child(["git", "--root", str(root), "--port", "0"], environment) as (process, line):
+        yield GitServer(url=_url(line), pid=process.pid)
+
+
+def _url(line: str) -> str:
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    if found is None:
+        raise RuntimeError(f"not a ready line: {line!r}")
+    return found[0]
+
+
+@contextmanager
+def _child(
+    arguments: Sequence[str], environment: Mapping[str, str] | None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`python -m localaws …` and its ready line; ended by SIGINT on exit, as a person would.
+
+    Raises:
+        RuntimeError: it ended, or said nothing for a minute.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localaws", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    assert process.stdout is not None  # noqa: S101
+    impatience = threading.Timer(READY_TIMEOUT_S, process.kill)
+    impatience.start()
+    try:
+        line = process.stdout.readline()
+        impatience.cancel()
+        if not line:
+            raise RuntimeError(f"localaws {' '.join(arguments)} ended with {process.wait()} before it was ready")
+        yield process, line.strip()
+    finally:
+        impatience.cancel()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
