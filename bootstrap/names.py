@@ -26,6 +26,7 @@ class Names:
     place: Place
     function: str
     bucket: str
+    owns_bucket_name: bool  # nobody else would choose that name
 
     @property
     def function_arn(self) -> str:
@@ -78,11 +79,12 @@ class Names:
 
 def names_for(*, function: str, bucket: str | None, place: Place) -> Names:
     """The names of the builder `function`; without `bucket` one that is unique to function, account and region."""
+    own = bucket is None
     if bucket is None:
         stem = re.sub(r"[^a-z0-9-]", "-", function.lower()).strip("-") or "lambdasmith"
         tail = f"-{place.account}-{place.region}"
         bucket = _fitted(stem, 63 - len(tail)) + tail
-    return Names(place=place, function=function, bucket=bucket)
+    return Names(place=place, function=function, bucket=bucket, owns_bucket_name=own)
 
 
 def _fitted(name: str, limit: int) -> str:

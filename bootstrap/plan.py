@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
+from bootstrap.changes import (
+    CreateFunction,
+    DeleteFunction,
+    DeleteLayers,
+    DeleteLogGroup,
+    DeleteRole,
+    DeleteSecret,
+    EmptyBucket,
+    MakeBucket,
+    MakeLogGroup,
+    PublishStarter,
+    PutRole,
+    PutSecret,
+    SetUp,
+    Step,
+    UpdateCode,
+    UpdateConfiguration,
+)
 from bootstrap.config import Config
 from bootstrap.names import Names
 from bootstrap.package import Package
@@ -31,146 +49,6 @@ class Wanted:
     settings: FunctionSettings
     package: Package
     starter: str  # description of the starter layer's version
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One change. A step starts when those in `needs` that the plan has are done."""
-
-    needs: ClassVar[tuple[str, ...]] = ()
-    name: ClassVar[str]
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeBucket(Step):
-    name: ClassVar[str] = "bucket"
-    bucket: str
-    create: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class PutSecret(Step):
-    name: ClassVar[str] = "secret"
-    secret: str
-    value: GitSecret
-    create: bool
-    restore: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class PutRole(Step):
-    name: ClassVar[str] = "role"
-    role: str
-    create: bool
-    trust: Document
-    policy: Document
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeLogGroup(Step):
-    name: ClassVar[str] = "log group"
-    group: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishStarter(Step):
-    name: ClassVar[str] = "starter layer"
-    layer: str
-    description: str
-    runtime: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeleteFunction(Step):
-    name: ClassVar[str] = "function removed"
-    function: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CreateFunction(Step):
-    """`layer` is empty where this run publishes it."""
-
-    name: ClassVar[str] = "function"
-    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed")
-    function: str
-    layer: str
-    architecture: str
-    settings: FunctionSettings
-    code: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateConfiguration(Step):
-    """`layer` replaces the builder's own in `layers`; None leaves the layers alone, empty is this run's."""
-
-    name: ClassVar[str] = "configuration"
-    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer")
-    function: str
-    settings: FunctionSettings
-    layer: str | None
-    layers: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpdateCode(Step):
-    name: ClassVar[str] = "code"
-    needs: ClassVar[tuple[str, ...]] = ("configuration",)
-    function: str
-    architecture: str
-    code: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetUp(Step):
-    """The builder installs its real dependencies and attaches them to itself. `layer_key` is what ping then says."""
-
-    name: ClassVar[str] = "setup"
-    needs: ClassVar[tuple[str, ...]] = ("bucket", "secret", "role", "log group", "function", "configuration", "code")
-    function: str
-    layer_key: str
-    fresh_role: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeleteLayers(Step):
-    name: ClassVar[str] = "layers removed"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
-    layer: str
-    versions: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeleteRole(Step):
-    name: ClassVar[str] = "role removed"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
-    role: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeleteSecret(Step):
-    name: ClassVar[str] = "secret removed"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
-    secret: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeleteLogGroup(Step):
-    name: ClassVar[str] = "log group removed"
-    # A last invocation may still write, and Lambda would make the group anew if the role let it.
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
-    group: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmptyBucket(Step):
-    """`delete_bucket`: also the bucket itself, if nothing else is in it then."""
-
-    name: ClassVar[str] = "bucket emptied"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
-    bucket: str
-    prefix: str
-    delete_bucket: bool
 
 
 def wanted(config: Config, names: Names, package: Package) -> Wanted:
@@ -230,7 +108,6 @@ def _refuse_strangers(names: Names, present: Present) -> None:
         f"function {names.function}": present.function,
         f"role {names.role}": present.role,
         f"secret {names.secret}": present.secret,
-        f"log group {names.log_group}": present.log_group,
     }
     problems = [f"{what} exists, but setup.py did not make it" for what, it in found.items() if it and not it.made_here]
     if problems:
@@ -405,12 +282,20 @@ def remove(names: Names, present: Present) -> tuple[Step, ...]:
         steps.append(DeleteSecret(sentence=text, secret=names.secret))
     if present.log_group and present.log_group.made_here:
         steps.append(DeleteLogGroup(sentence=f"delete log group {names.log_group}", group=names.log_group))
-    if present.bucket is not None:
+    if present.bucket is not None and (present.bucket.made_here or _filled_by_us(names, present)):
         mine = present.bucket.made_here
         text = f"delete everything below s3://{names.bucket}/{names.prefix}"
         text += ", then the bucket if nothing else is in it" if mine else " (the bucket stays: init did not make it)"
         steps.append(EmptyBucket(sentence=text, bucket=names.bucket, prefix=names.prefix, delete_bucket=mine))
     return tuple(steps)
+
+
+def _filled_by_us(names: Names, present: Present) -> bool:
+    """Whether a bucket that init did not make has content of this builder: only then its role may write there."""
+    role = present.role
+    allowed = json.dumps(role.policy) if role and role.made_here else ""
+    used = present.bucket is not None and present.bucket.used
+    return used and f":s3:::{names.bucket}/{names.prefix}*" in allowed
 
 
 def _layers_step(names: Names, versions: Sequence[LayerVersion]) -> DeleteLayers:

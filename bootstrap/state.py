@@ -46,9 +46,13 @@ class GitSecret:
 
 @dataclass(frozen=True, kw_only=True)
 class BucketState:
-    """`made_here`: init made it, for this builder. The three settings are only read then."""
+    """`made_here`: init made it, for this builder; its three settings are only read then.
+
+    `used`: something is below the builder's prefix.
+    """
 
     made_here: bool
+    used: bool
     versioned: bool = False
     private: bool = False
     encrypted: bool = False
@@ -186,13 +190,39 @@ def _unless_absent(call: Callable[[], _T], doing: str) -> _T | None:
 
 
 def _bucket(clients: Clients, names: Names) -> BucketState | None:
+    tags = _bucket_tags(clients, names)
+    if tags is None:
+        return None
     s3, name = clients.s3, names.bucket
-    owner = {"ExpectedBucketOwner": names.place.account}
+    with aws_errors(f"looking into bucket {name}"):
+        listed = s3.list_object_versions(Bucket=name, Prefix=names.prefix, MaxKeys=1)
+        used = bool(listed.get("Versions") or listed.get("DeleteMarkers"))
+        # Services that ignore tags at creation leave this behind when a run dies between the two calls.
+        half_made = names.owns_bucket_name and not tags and not used
+        if tags.get(OWNER_TAG) != names.function_arn and not half_made:
+            return BucketState(made_here=False, used=used)
+        versioning = s3.get_bucket_versioning(Bucket=name)
+    blocked = _unless_absent(lambda: s3.get_public_access_block(Bucket=name), f"reading access to {name}")
+    encryption = _unless_absent(lambda: s3.get_bucket_encryption(Bucket=name), f"reading encryption of {name}")
+    return BucketState(
+        made_here=True,
+        used=used,
+        versioned=versioning.get("Status") == "Enabled",
+        private=blocked is not None and all(blocked["PublicAccessBlockConfiguration"].values()),
+        encrypted=encryption is not None,
+    )
+
+
+def _bucket_tags(clients: Clients, names: Names) -> dict[str, str] | None:
+    """The bucket's tags; None if there is no such bucket."""
+    s3, name, account = clients.s3, names.bucket, names.place.account
     try:
-        head = _unless_absent(lambda: s3.head_bucket(Bucket=name), f"looking for bucket {name}")
+        head = _unless_absent(
+            lambda: s3.head_bucket(Bucket=name, ExpectedBucketOwner=account), f"looking for bucket {name}"
+        )
         if head is None:
             return None
-        tagging = _unless_absent(lambda: s3.get_bucket_tagging(Bucket=name, **owner), f"reading the tags of {name}")
+        tagging = _unless_absent(lambda: s3.get_bucket_tagging(Bucket=name), f"reading the tags of {name}")
     except AwsRefused as error:
         if error_code(error) in ("403", "AccessDenied", "301", "PermanentRedirect"):
             raise AwsRefused(
@@ -206,18 +236,7 @@ def _bucket(clients: Clients, names: Names) -> BucketState | None:
             f"bucket {name} is in {region}, but the builder in {names.place.region}",
             hint="Lambda takes code only from its own region: choose another deployment_bucket, or leave it empty",
         )
-    tags = {tag["Key"]: tag["Value"] for tag in tagging["TagSet"]} if tagging else {}
-    if tags.get(OWNER_TAG) != names.function_arn:
-        return BucketState(made_here=False)
-    versioning = s3.get_bucket_versioning(Bucket=name)
-    blocked = _unless_absent(lambda: s3.get_public_access_block(Bucket=name), f"reading access to {name}")
-    encryption = _unless_absent(lambda: s3.get_bucket_encryption(Bucket=name), f"reading encryption of {name}")
-    return BucketState(
-        made_here=True,
-        versioned=versioning.get("Status") == "Enabled",
-        private=blocked is not None and all(blocked["PublicAccessBlockConfiguration"].values()),
-        encrypted=encryption is not None,
-    )
+    return {tag["Key"]: tag["Value"] for tag in tagging["TagSet"]} if tagging else {}
 
 
 def _role(clients: Clients, names: Names) -> RoleState | None:

@@ -30,10 +30,12 @@ def until_settled(clients: Clients, function: str) -> None:
             clients.lambda_.get_waiter("function_active_v2").wait(FunctionName=function, WaiterConfig=_POLL)
             clients.lambda_.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig=_POLL)
         except WaiterError as error:
-            answer = error.last_response
-            last = answer.get("Configuration", {}) if isinstance(answer, dict) else {}
-            reason = last.get("StateReason") or last.get("LastUpdateStatusReason") or error
-            raise AwsRefused(f"function {function} does not become ready: {reason}") from error
+            raise AwsRefused(f"function {function} does not become ready: {_reason(clients, function)}") from error
+
+
+def _reason(clients: Clients, function: str) -> str:
+    known = clients.lambda_.get_function_configuration(FunctionName=function)
+    return known.get("StateReason") or known.get("LastUpdateStatusReason") or "it takes longer than five minutes"
 
 
 def patiently(

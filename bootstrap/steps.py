@@ -1,0 +1,356 @@
+"""Carries out steps. Every one may be repeated: an interrupted run is finished by the next."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+
+from bootstrap.changes import (
+    CreateFunction,
+    DeleteFunction,
+    DeleteLayers,
+    DeleteLogGroup,
+    DeleteRole,
+    DeleteSecret,
+    EmptyBucket,
+    MakeBucket,
+    MakeLogGroup,
+    PublishStarter,
+    PutRole,
+    PutSecret,
+    SetUp,
+    Step,
+    UpdateCode,
+    UpdateConfiguration,
+)
+from bootstrap.invoke import Ping, call, ping
+from bootstrap.names import Names
+from bootstrap.package import starter_layer
+from bootstrap.policy import POLICY_NAME
+from bootstrap.state import FunctionSettings
+from bootstrap.waiting import patiently, until_settled
+from builder.aws import Clients, aws_errors, error_code
+from builder.errors import AccessDenied, AwsRefused, FunctionBusy, LambdasmithError, NotSetUp
+
+if TYPE_CHECKING:
+    from types_boto3_lambda.literals import ArchitectureType, RuntimeType
+    from types_boto3_lambda.type_defs import EnvironmentTypeDef, EphemeralStorageTypeDef
+    from types_boto3_s3.literals import BucketLocationConstraintType
+    from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef, TagTypeDef
+
+
+class Configuration(TypedDict):
+    """The arguments that CreateFunction and UpdateFunctionConfiguration share."""
+
+    Runtime: RuntimeType
+    Handler: str
+    Role: str
+    MemorySize: int
+    Timeout: int
+    EphemeralStorage: EphemeralStorageTypeDef
+    Description: str
+    Environment: EnvironmentTypeDef
+    Layers: NotRequired[Sequence[str]]
+
+
+# A new role is usable after about ten seconds, seldom later.
+_IAM_PATIENCE_S = 90.0
+# Secrets Manager frees the name of a deleted secret a little later.
+_SECRET_PATIENCE_S = 30.0
+_BUSY_PATIENCE_S = 60.0
+
+
+@dataclass
+class Hands:
+    """What steps need to be carried out, and what they leave for later ones.
+
+    Args:
+        work: an empty temporary directory; the caller removes it.
+        environment: the operator's, for the download of the starter layer.
+        tell: gets a sentence from a step that takes long.
+    """
+
+    clients: Clients
+    names: Names
+    work: Path
+    environment: Mapping[str, str]
+    index_url: str | None
+    tell: Callable[[Step, str], None]
+    starter_arn: str = ""
+    ping: Ping | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def carry_out(step: Step, hands: Hands) -> None:
+    """Make the change.
+
+    Raises:
+        LambdasmithError: AWS or the builder refused.
+    """
+    with aws_errors(step.sentence):
+        match step:
+            case MakeBucket():
+                _make_bucket(step, hands)
+            case PutSecret():
+                _put_secret(step, hands)
+            case PutRole():
+                _put_role(step, hands)
+            case MakeLogGroup():
+                hands.clients.logs.create_log_group(logGroupName=step.group, tags=hands.names.tags)
+            case PublishStarter():
+                _publish_starter(step, hands)
+            case CreateFunction():
+                _create_function(step, hands)
+            case UpdateConfiguration():
+                _update_configuration(step, hands)
+            case UpdateCode():
+                _update_code(step, hands)
+            case SetUp():
+                _set_up(step, hands)
+            case _:
+                _take_away(step, hands)
+
+
+def _take_away(step: Step, hands: Hands) -> None:
+    clients = hands.clients
+    with _gone_is_fine():
+        match step:
+            case DeleteFunction():
+                clients.lambda_.delete_function(FunctionName=step.function)
+            case DeleteLayers():
+                for version in step.versions:
+                    clients.lambda_.delete_layer_version(LayerName=step.layer, VersionNumber=version)
+            case DeleteRole():
+                with _gone_is_fine():
+                    clients.iam.delete_role_policy(RoleName=step.role, PolicyName=POLICY_NAME)
+                clients.iam.delete_role(RoleName=step.role)
+            case DeleteSecret():
+                clients.secretsmanager.delete_secret(SecretId=step.secret, ForceDeleteWithoutRecovery=True)
+            case DeleteLogGroup():
+                clients.logs.delete_log_group(logGroupName=step.group)
+            case EmptyBucket():
+                _empty_bucket(step, hands)
+            case _:
+                raise AssertionError(f"no way to carry out {step!r}")
+
+
+@contextlib.contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    """What is gone already needs no deletion."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) not in ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket"):
+            raise
+
+
+def _tags(hands: Hands) -> list[TagTypeDef]:
+    """Our tags as S3, IAM and Secrets Manager want them."""
+    return [{"Key": key, "Value": value} for key, value in hands.names.tags.items()]
+
+
+def _make_bucket(step: MakeBucket, hands: Hands) -> None:
+    s3, bucket, region = hands.clients.s3, step.bucket, hands.names.place.region
+    tags = _tags(hands)
+    if step.create:
+        # Made with its tags in one call: a run that dies here leaves nothing whose owner is unknown.
+        made: CreateBucketConfigurationTypeDef = {"Tags": tags}
+        if region != "us-east-1":  # S3 refuses to be told its first region
+            made["LocationConstraint"] = cast("BucketLocationConstraintType", region)
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=made)
+    s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_public_access_block(
+        Bucket=bucket,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        },
+    )
+    s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": True}]
+        },
+    )
+
+
+def _put_secret(step: PutSecret, hands: Hands) -> None:
+    manager = hands.clients.secretsmanager
+    if step.restore:
+        manager.restore_secret(SecretId=step.secret)
+    if not step.create:
+        manager.put_secret_value(SecretId=step.secret, SecretString=step.value.text())
+        return
+
+    def create() -> None:
+        with aws_errors(step.sentence):
+            manager.create_secret(
+                Name=step.secret,
+                Description="Git credentials of the Lambdasmith builder",
+                SecretString=step.value.text(),
+                Tags=_tags(hands),
+            )
+
+    def is_being_deleted(error: LambdasmithError) -> bool:
+        return error_code(error) == "InvalidRequestException"
+
+    patiently(create, retry=is_being_deleted, patience_s=_SECRET_PATIENCE_S)
+
+
+def _put_role(step: PutRole, hands: Hands) -> None:
+    iam = hands.clients.iam
+    if step.create:
+        iam.create_role(
+            RoleName=step.role,
+            AssumeRolePolicyDocument=json.dumps(step.trust),
+            Description=f"What the builder {hands.names.function} may do",
+            Tags=_tags(hands),
+        )
+    else:
+        iam.update_assume_role_policy(RoleName=step.role, PolicyDocument=json.dumps(step.trust))
+    iam.put_role_policy(RoleName=step.role, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(step.policy))
+
+
+def _publish_starter(step: PublishStarter, hands: Hands) -> None:
+    archive = hands.work / "starter.zip"
+    hands.tell(step, "downloading boto3 and pip")
+    starter_layer(
+        archive,
+        runtime=step.runtime,
+        work=hands.work,
+        environment=hands.environment,
+        index_url=hands.index_url,
+    )
+    hands.tell(step, f"uploading {archive.stat().st_size / 1e6:.1f} MB")
+    # 4 MB, far below the 50 MB of a direct upload: no bucket is needed, and nothing stays in one.
+    published = hands.clients.lambda_.publish_layer_version(
+        LayerName=step.layer,
+        Description=step.description,
+        Content={"ZipFile": archive.read_bytes()},
+        CompatibleRuntimes=[cast("RuntimeType", step.runtime)],
+    )
+    hands.starter_arn = published["LayerVersionArn"]
+
+
+def _create_function(step: CreateFunction, hands: Hands) -> None:
+    settings = step.settings
+
+    def create() -> None:
+        with aws_errors(step.sentence):
+            hands.clients.lambda_.create_function(
+                FunctionName=step.function,
+                **_configuration(settings),
+                Code={"ZipFile": step.code},
+                Architectures=[cast("ArchitectureType", step.architecture)],
+                Layers=[step.layer or hands.starter_arn],
+                Tags=hands.names.tags,
+            )
+
+    patiently(create, retry=_role_is_young, patience_s=_IAM_PATIENCE_S)
+    hands.tell(step, "waiting until it is active")
+    until_settled(hands.clients, step.function)
+
+
+def _role_is_young(error: LambdasmithError) -> bool:
+    """Whether Lambda does not know a new role yet: IAM needs some seconds to spread it."""
+    return error_code(error) == "InvalidParameterValueException" and "assumed" in error.message
+
+
+def _configuration(settings: FunctionSettings) -> Configuration:
+    return {
+        "Runtime": cast("RuntimeType", settings.runtime),
+        "Handler": settings.handler,
+        "Role": settings.role,
+        "MemorySize": settings.memory_mb,
+        "Timeout": settings.timeout_s,
+        "EphemeralStorage": {"Size": settings.ephemeral_storage_mb},
+        "Description": settings.description,
+        "Environment": {"Variables": settings.environment},
+    }
+
+
+def _update_configuration(step: UpdateConfiguration, hands: Hands) -> None:
+    configuration = _configuration(step.settings)
+    if step.layer is not None:
+        configuration["Layers"] = [step.layer or hands.starter_arn, *step.layers]
+
+    def update() -> None:
+        with aws_errors(step.sentence):
+            hands.clients.lambda_.update_function_configuration(FunctionName=step.function, **configuration)
+
+    patiently(update, retry=_role_or_function_not_ready, patience_s=_IAM_PATIENCE_S)
+    until_settled(hands.clients, step.function)
+
+
+def _role_or_function_not_ready(error: LambdasmithError) -> bool:
+    return isinstance(error, FunctionBusy) or _role_is_young(error)
+
+
+def _update_code(step: UpdateCode, hands: Hands) -> None:
+    def update() -> None:
+        with aws_errors(step.sentence):
+            hands.clients.lambda_.update_function_code(
+                FunctionName=step.function,
+                ZipFile=step.code,
+                Architectures=[cast("ArchitectureType", step.architecture)],
+            )
+
+    patiently(update, retry=lambda error: isinstance(error, FunctionBusy), patience_s=_BUSY_PATIENCE_S)
+    until_settled(hands.clients, step.function)
+
+
+def _set_up(step: SetUp, hands: Hands) -> None:
+    """Invoke `setup` and prove with `ping` that the builder is ready.
+
+    A run that was killed may have left a `setup` that still works in the background: then one of the two finds the
+    function busy, and the builder is ready all the same.
+    """
+
+    def attempt() -> Ping:
+        call(hands.clients, step.function, {"action": "setup", "build_id": f"setup-{uuid.uuid4().hex}"})
+        until_settled(hands.clients, step.function)
+        answer = ping(hands.clients, step.function)
+        if not answer.ready or answer.layer_key != step.layer_key:
+            raise NotSetUp(
+                f"function {step.function} has been set up, but does not say that it is ready",
+                hint=f"its log is in CloudWatch Logs, group {hands.names.log_group}",
+            )
+        return answer
+
+    def retry(error: LambdasmithError) -> bool:
+        # A policy that was put a moment ago is not known everywhere yet.
+        return isinstance(error, FunctionBusy) or (step.fresh_role and isinstance(error, AccessDenied))
+
+    hands.ping = patiently(attempt, retry=retry, patience_s=_IAM_PATIENCE_S)
+
+
+def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:
+    from botocore.exceptions import ClientError
+
+    s3, left = hands.clients.s3, False
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=step.bucket, Prefix=step.prefix):
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        objects: list[ObjectIdentifierTypeDef] = [{"Key": it["Key"], "VersionId": it["VersionId"]} for it in found]
+        if objects:
+            deleted = s3.delete_objects(Bucket=step.bucket, Delete={"Objects": objects, "Quiet": True})
+            left = left or bool(deleted.get("Errors"))
+    if left:
+        raise AwsRefused(f"{step.sentence}: S3 refused to delete some objects", hint="run the same command again")
+    if not step.delete_bucket:
+        return
+    try:
+        s3.delete_bucket(Bucket=step.bucket)
+    except ClientError as error:
+        if error_code(error) != "BucketNotEmpty":
+            raise
+        hands.notes.append(f"bucket {step.bucket} stays: something else is in it")
