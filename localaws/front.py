@@ -79,7 +79,7 @@ class _Headers(Mapping[str, str]):
             self._values["CONTENT_TYPE"] = environ["CONTENT_TYPE"]
 
     def __getitem__(self, name: str) -> str:
-        return self._values[name.upper().replace("-", "_")]
+        return str(self._values[name.upper().replace("-", "_")])
 
     def __iter__(self) -> Any:
         return (name.lower().replace("_", "-") for name in self._values)

@@ -94,7 +94,7 @@ def _role_principal(account: str, name: str, arn: str) -> Principal:
     role = next((role for role in iam_backends[account]["aws"].roles.values() if role.name == name), None)
     if role is None:
         return Principal(arn=arn, account=account)
-    documents = [*role.policies.values(), *(policy.document for policy in role.managed_policies.values())]
+    documents = [*role.policies.values(), *map(_document, role.managed_policies.values())]
     return Principal(
         arn=arn,
         account=account,
@@ -110,7 +110,7 @@ def _user_principal(account: str, user: Any) -> Principal:
     groups = iam_backends[account]["aws"].get_groups_for_user(user.name)
     documents = []
     for holder in (user, *groups):
-        documents += [*holder.policies.values(), *(policy.document for policy in holder.managed_policies.values())]
+        documents += [*holder.policies.values(), *map(_document, holder.managed_policies.values())]
     return Principal(
         arn=user.arn,
         account=account,
@@ -125,7 +125,12 @@ def _boundary(account: str, arn: str | None) -> tuple[Statement, ...] | None:
     from moto.iam.models import iam_backends
 
     policy = iam_backends[account]["aws"].managed_policies.get(arn)
-    return _statements([policy.document]) if policy else ()
+    return _statements([_document(policy)]) if policy else ()
+
+
+def _document(policy: Any) -> str:
+    """The document of a managed policy's default version."""
+    return next(str(version.document) for version in policy.versions if version.is_default)
 
 
 def _statements(documents: Iterable[str | Mapping[str, Any]]) -> tuple[Statement, ...]:

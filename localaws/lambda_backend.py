@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from moto.awslambda import models as moto_lambda
+from moto.awslambda.exceptions import UnknownFunctionException
 from moto.core.resource_tagging import TaggedResource
 
 from localaws.lambda_async import submit
@@ -113,7 +114,7 @@ class Backend(moto_lambda.LambdaBackend):
         name, derived = split_function(function_name_or_arn, self.region)
         function = self.region.functions.get(name)
         if function is None:
-            raise moto_lambda.UnknownFunctionException(function_name_or_arn)
+            raise UnknownFunctionException(function_name_or_arn)
         return Handle(function, qualifier or derived)
 
     def get_function_by_arn(self, function_arn: str) -> Any:
@@ -134,11 +135,6 @@ class Backend(moto_lambda.LambdaBackend):
     def send_sqs_batch(self, function_arn: str, messages: Any, queue_arn: str) -> bool:
         """Nothing: the poller of `events` receives by itself, so a send must not deliver anything."""
         return False
-
-    def send_sns_message(
-        self, function_name: str, message: str, subject: str | None = None, qualifier: str | None = None
-    ) -> None:
-        super().send_sns_message(function_name, message, subject, qualifier)
 
     def iter_tagged_resources(self) -> Iterator[TaggedResource]:
         for function in self.region.functions.values():

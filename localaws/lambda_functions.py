@@ -280,6 +280,7 @@ def _delete_version(function: Function, qualifier: str) -> None:
     users = [alias.name for alias in function.aliases.values() if version.number in (alias.version, *alias.weights)]
     if users:
         raise ResourceConflictException(
-            f"Version {qualifier} of {function.arn} is referenced by alias {', '.join(sorted(users))} and cannot be deleted."
+            f"Version {qualifier} of {function.arn} is referenced by alias {', '.join(sorted(users))} "
+            "and cannot be deleted."
         )
     del function.versions[int(qualifier)]

@@ -142,6 +142,7 @@ def parameters(operation: Operation, request: HttpRequest, path: Mapping[str, st
     found: Json = {}
     for member, reference in shape["members"].items():
         wire = reference.get("locationName", member)
+        value: object
         match reference.get("location"):
             case "uri":
                 value = path.get(wire)
@@ -236,7 +237,8 @@ def _size_problem(value: object, size: int, model: Json, where: str) -> Iterator
         ("max", "less", size > model.get("max", size)),
     ):
         if broken:
-            yield f"Value '{value}' at '{where}' {_FAILED}: Member must have length {word} than or equal to {model[bound]}"
+            rule = f"Member must have length {word} than or equal to {model[bound]}"
+            yield f"Value '{value}' at '{where}' {_FAILED}: {rule}"
 
 
 def _text_problems(value: str, model: Json, where: str) -> Iterator[str]:

@@ -118,10 +118,10 @@ def run(
         InvalidZipFileException, InvalidRuntimeException: it cannot be run here at all.
     """
     function, version = what.function, what.version
+    if version.configuration.package_type != "Zip":
+        raise InvalidRuntimeException("Functions from container images do not run in the embedded AWS.")
     with _RUNNING.one(function):
         try:
-            if version.configuration.package_type != "Zip":
-                raise RuntimeUnavailable("functions from container images do not run in the embedded AWS")
             result = platform.fleet.invoke(
                 platform.image(function, version),
                 payload,
