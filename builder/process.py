@@ -1,4 +1,4 @@
-"""The only way to run a child: an allow-listed environment, a time limit, its last lines kept, its whole group ended."""
+"""The only way to run a child: allow-listed environment, time limit, its last lines kept, its whole group ended."""
 
 from __future__ import annotations
 

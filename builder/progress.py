@@ -38,7 +38,7 @@ class Progress:
     def __init__(
         self, listener: Callable[[Moment], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._listener = listener
+        self.listener = listener
         self._clock = clock
         self._started = clock()
         self._phase = ""
@@ -67,7 +67,7 @@ class Progress:
 
     def say(self, message: str) -> None:
         """Tell what is being done within the present phase."""
-        self._listener(
+        self.listener(
             Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
         )
 

@@ -102,7 +102,7 @@ class Publisher:
                 Content={"S3Bucket": self._store.bucket, "S3Key": self._store.key(choice.artifact.name)},
                 CompatibleRuntimes=list(choice.runtimes),  # type: ignore[arg-type]  # literals of an older model
                 CompatibleArchitectures=[self._target.architecture],
-                **{name: value for name, value in optional.items() if value},  # type: ignore[arg-type]
+                **{name: value for name, value in optional.items() if value},
             )
         arn = answer["LayerVersionArn"]
         self._store.write_json(layer_record(choice.layer, choice.artifact.sha256), {"arn": arn})

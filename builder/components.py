@@ -1,0 +1,206 @@
+"""The components of one project: which inputs each has, hashed to its key, and how its artifact is made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from builder import process
+from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFound
+from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
+from builder.python.layer import build_layer, dependencies_key
+from builder.python.lock import LockedWheel, select
+from builder.python.prune import PruneOptions
+from builder.runtimes import Target
+from builder.sources.local import select_files
+from builder.spec import BuildSpec, LayerSpec
+from builder.store import Store
+from builder.workspace import Deadline, Workspace
+from builder.zips import Entry, unpack, write_zip
+
+# Part of every key made here: changes when the same inputs would give other bytes.
+_FORMAT = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any."""
+
+    root: Path
+    spec: BuildSpec
+    target: Target
+    commit_time: int
+    lock: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its components in the order in which layers are attached; the function comes last."""
+        layers = ((DEPENDENCIES,) if self.spec.dependencies else ()) + tuple(layer.name for layer in self.spec.layers)
+        return layers + ((FUNCTION,) if self.spec.function else ())
+
+    @property
+    def prune(self) -> PruneOptions:
+        """What the build file says of pruning."""
+        return PruneOptions(disable=self.spec.prune.disable, keep=self.spec.prune.keep)
+
+    def layer(self, name: str) -> LayerSpec:
+        """The named layer of the build file."""
+        return next(layer for layer in self.spec.layers if layer.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What building needs besides the project: places, time, and the environment of children."""
+
+    workspace: Workspace
+    scratch: Path
+    store: Store
+    deadline: Deadline
+    environment: Mapping[str, str]
+
+
+def describe(project: Project, name: str) -> Component:
+    """The component with the key of its inputs.
+
+    Raises:
+        PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
+    """
+    if name == DEPENDENCIES:
+        key = dependencies_key(project.lock or "", project.prune, project.target.label)
+        return Component(name=name, kind="dependencies", key=key)
+    if name == FUNCTION:
+        return Component(name=name, kind="function", key=_files_key("function", _function_files(project)))
+    layer = project.layer(name)
+    if not layer.preinstall:
+        return Component(name=name, kind="layer", key=_files_key("layer", _layer_files(project.root, layer)))
+    # A command may read anything in the project, and runs with the dependencies.
+    everything = select_files(project.root, ".", (), ())
+    inputs = repr((layer.preinstall, layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label))
+    return Component(name=name, kind="layer", key=_files_key(inputs, everything))
+
+
+def make(project: Project, name: str, shop: Workshop) -> tuple[Artifact, Path]:
+    """Build a component; its artifact and the zip, which lies in the scratch directory.
+
+    Raises:
+        BuildFailed, ResolutionFailed, SourceError: with what was being built.
+    """
+    out = shop.scratch / f"{name}.zip"
+    if name == DEPENDENCIES:
+        return _dependencies(project, project.target, out, shop), out
+    if name == FUNCTION:
+        return _zip(_function_files(project), out), out
+    layer = project.layer(name)
+    root = _preinstalled(project, layer, shop) if layer.preinstall else project.root
+    files = _layer_files(root, layer)
+    if not files:
+        raise InvalidBuildFile(
+            f"{project.spec.file}: layers.{name}: no files match", hint="check files and source_dir of this layer"
+        )
+    return _zip(files, out), out
+
+
+def _function_files(project: Project) -> tuple[tuple[str, Path], ...]:
+    function = project.spec.function
+    if function is None:
+        return ()
+    return select_files(project.root, function.source_dir, function.files, function.exclude)
+
+
+def _layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
+    chosen = select_files(root, layer.source_dir, layer.files, ())
+    return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
+
+
+def _is_executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o100)
+
+
+def _files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
+    digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
+    for name, path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"\0{name}\0{int(_is_executable(path))}\0{content}".encode())
+    return digest.hexdigest()
+
+
+def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:
+    entries = [Entry(name=name, source=path, executable=_is_executable(path)) for name, path in files]
+    with out.open("wb") as file:
+        summary = write_zip(file, entries)
+    return Artifact(
+        sha256=summary.sha256,
+        size=summary.size,
+        unzipped=summary.unzipped,
+        files=summary.files,
+        contents=tuple(name for name, _ in files) if len(files) <= 20 else (),
+    )
+
+
+def locked_wheels(project: Project, target: Target) -> tuple[LockedWheel, ...]:
+    """The wheels of the project's lock for `target`."""
+    return select(project.lock or "", target)
+
+
+def _dependencies(project: Project, target: Target, out: Path, shop: Workshop) -> Artifact:
+    shop.deadline.check("building dependencies")
+    wheels = locked_wheels(project, target)
+    return build_layer(wheels, out, options=project.prune, workspace=shop.workspace, store=shop.store)
+
+
+def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
+    """A copy of the project in which the layer's commands have run."""
+    where = f"preinstall of layer {layer.name}"
+    copy = shop.scratch / f"preinstall-{layer.name}"
+    shutil.copytree(project.root, copy, symlinks=True)
+    environment = dict(shop.environment)
+    tools = shop.scratch / f"tools-{layer.name}"
+    tools.mkdir()
+    for name in ("python", "python3"):
+        (tools / name).symlink_to(sys.executable)
+    search = [str(tools), str(Path(sys.executable).parent)]
+    if project.lock is not None:
+        installed = shop.scratch / f"installed-{layer.name}"
+        _install(project, installed, shop)
+        environment["PYTHONPATH"] = str(installed / "python")
+        search.insert(1, str(installed / "bin"))
+    environment["PATH"] = os.pathsep.join([*search, environment.get("PATH", "")])
+    environment["SOURCE_DATE_EPOCH"] = str(project.commit_time)
+    for command in layer.preinstall:
+        left = shop.deadline.check(where)
+        try:
+            process.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                cwd=copy,
+                environment=environment,
+                timeout_s=left,
+                what=f"{where}: {command}",
+            )
+        except (CommandFailed, OutOfTime) as error:
+            error.hint = error.hint or "it ran in the builder, without network credentials; its last lines are above"
+            raise
+    missing = [name for name in layer.files if not any((copy / layer.source_dir).glob(name.rstrip("/")))]
+    if missing:
+        raise PathNotFound(
+            f"{project.spec.file}: layers.{layer.name}.files: {', '.join(missing)} does not exist after preinstall",
+            hint="check where the commands write; paths are relative to source_dir",
+        )
+    return copy
+
+
+def _install(project: Project, into: Path, shop: Workshop) -> None:
+    """Unpack the dependencies for the builder's own Python, so that commands can import them."""
+    from builder.runtimes import RUNTIMES, architecture_of
+
+    own = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", project.target.runtime)
+    target = Target(runtime=own, architecture=architecture_of(os.uname().machine))
+    archive = into.with_suffix(".zip")
+    _dependencies(project, target, archive, shop)
+    into.mkdir()
+    unpack(archive, into)

@@ -1,0 +1,242 @@
+"""The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol, cast
+
+from builder import __version__
+from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
+from builder.masking import Masker
+
+if TYPE_CHECKING:
+    from builder.event import Request
+    from builder.pipeline import Context
+
+log = logging.getLogger("builder")
+
+_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
+_ROOT = Path("/tmp/lambdasmith")  # noqa: S108  # the only place on Lambda that can be written
+
+
+class LambdaContext(Protocol):
+    """What we use of the object that Lambda hands to a handler."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+
+
+def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
+    """Answer one event, see docs/reference.md."""
+    masker = Masker()
+    _configure_logging(masker)
+    started = time.monotonic()
+    remaining_s = context.get_remaining_time_in_millis() / 1000
+    build_id: str | None = None
+    try:
+        with _time_limit(remaining_s), _full_disk():
+            from builder.event import parse_event
+
+            request = parse_event(event)
+            build_id = request.build_id
+            reply = _answer(request, masker, remaining_s)
+    except LambdasmithError as error:
+        from builder.reply import failure
+
+        reply = failure(error, build_id=build_id)
+    reply = masker.mask_json(reply)
+    error_reply = cast("Mapping[str, object]", reply.get("error") or {})
+    log.info(
+        "answered",
+        extra={
+            "fields": {
+                "status": reply["statusCode"],
+                "code": error_reply.get("code"),
+                "build_id": reply.get("build_id"),
+                "commit": reply.get("commit"),
+                "seconds": round(time.monotonic() - started, 3),
+            }
+        },
+    )
+    return reply
+
+
+def _answer(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+    from builder.event import Action
+    from builder.selfbuild import require_ready
+
+    match request.action:
+        case Action.PING:
+            return _ping()
+        case Action.SETUP:
+            return _set_up(request, masker, remaining_s)
+        case Action.STATUS:
+            return _status(request)
+        case _:
+            require_ready()
+            return _build(request, masker, remaining_s)
+
+
+def _ping() -> dict[str, object]:
+    from builder import selfbuild
+
+    target = selfbuild.own_target()
+    return {
+        "statusCode": 200,
+        "ready": selfbuild.is_ready(),
+        "version": __version__,
+        "layer_key": selfbuild.attached_layer().get("lock"),
+        "versions": selfbuild.versions(),
+        "runtime": target.runtime.name,
+        "architecture": target.architecture,
+        "git_base": os.environ.get("LAMBDASMITH_GIT_BASE", ""),
+    }
+
+
+def _context(masker: Masker, remaining_s: float) -> Context:
+    from builder.aws import connect
+    from builder.pipeline import Context
+    from builder.progress import Progress
+    from builder.settings import Settings
+    from builder.store import S3Store
+    from builder.workspace import Deadline, Workspace
+
+    settings = Settings.from_environment(os.environ)
+    clients = connect()
+    return Context(
+        settings=settings,
+        clients=clients,
+        store=S3Store(clients, settings.bucket, settings.store_prefix),
+        workspace=Workspace(_ROOT),
+        deadline=Deadline.after(remaining_s),
+        progress=Progress(),
+        environment=dict(os.environ),
+        secrets=masker,
+    )
+
+
+def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+    from builder.reply import account
+    from builder.selfbuild import set_up
+
+    context = _context(masker, remaining_s)
+    answer = set_up(context, force=request.force)
+    return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
+
+
+def _status(request: Request) -> dict[str, object]:
+    from builder.builds import Builds
+
+    context = _context(Masker(), 60)
+    builds = Builds(context.store)
+    if request.build_id is not None:
+        return {"statusCode": 200, "build": builds.state(request.build_id)}
+    settings = context.settings
+    shown = {"bucket": settings.bucket, "prefix": settings.store_prefix, "layer": settings.layer}
+    return _ping() | {"settings": shown, "builds": builds.recent(10)}
+
+
+def _build(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+    """Build under a build id: the same id is never built twice, and its state can be asked for meanwhile."""
+    from builder.builds import Builds
+    from builder.event import Action
+    from builder.pipeline import build
+    from builder.progress import BackgroundListener
+    from builder.reply import account, failure
+
+    context = _context(masker, remaining_s)
+    if request.action == Action.PLAN:
+        return build(request, context)
+    builds = Builds(context.store)
+    build_id = request.build_id or uuid.uuid4().hex
+    present = builds.claim(build_id, expires_in_s=remaining_s)
+    if present is not None:
+        return cast("dict[str, object]", present.get("reply") or {"statusCode": 202, "build": present})
+    listener = BackgroundListener(
+        lambda moment: builds.update(build_id, moment, expires_in_s=context.deadline.remaining() + 15)
+    )
+    context.progress.listener = listener
+    try:
+        with _full_disk():
+            reply = build(request, context) | {"build_id": build_id}
+    except LambdasmithError as error:
+        reply = failure(error, build_id=build_id) | account(context.progress)
+    except BaseException:
+        listener.close()
+        crash = {"statusCode": 500, "build_id": build_id, "error": {"code": "internal_error", "message": _CRASHED}}
+        builds.end(build_id, request.function or "", crash, seconds=context.progress.seconds())
+        raise
+    listener.close()
+    reply = masker.mask_json(reply)
+    builds.end(build_id, request.function or "", reply, seconds=context.progress.seconds())
+    return reply
+
+
+@contextlib.contextmanager
+def _time_limit(remaining_s: float) -> Iterator[None]:
+    """Raise OutOfTime in the block shortly before Lambda would end the invocation without a word."""
+    from builder.workspace import Deadline
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise OutOfTime(
+            f"stopped before Lambda's time limit of this invocation ({remaining_s:.0f} s)",
+            hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, Deadline.after(remaining_s).remaining()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _full_disk() -> Iterator[None]:
+    """A full /tmp shows up wherever something is written; it is the same, clear error everywhere."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OutOfSpace(
+            "the builder's /tmp is full", hint="raise ephemeral_storage in the [builder] section of config.ini"
+        ) from error
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per line, for CloudWatch Logs Insights."""
+
+    def __init__(self, masker: Masker) -> None:
+        super().__init__()
+        self._masker = masker
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return self._masker.mask(json.dumps(line, default=str))
+
+
+def _configure_logging(masker: Masker) -> None:
+    root = logging.getLogger()
+    stream = logging.StreamHandler(sys.stdout)
+    stream.setFormatter(_JsonLines(masker))
+    root.handlers[:] = [stream]
+    root.setLevel(logging.WARNING)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,84 @@
+"""What every door answers: one JSON object, the same for people's tools and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from builder.errors import LambdasmithError
+from builder.plan import Artifact, ComponentPlan, FunctionState, Step, UpdateConfiguration
+from builder.progress import Progress
+from builder.publish import Published
+from builder.python.prune import merged
+
+Reply = dict[str, object]
+
+
+def account(progress: Progress) -> Reply:
+    """Phases and warnings, as every reply has them."""
+    return {
+        "phases": [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases],
+        "seconds": round(progress.seconds(), 3),
+        "warnings": list(progress.warnings),
+    }
+
+
+def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
+    """The reply for an error that the user can mend."""
+    described: Reply = {
+        "code": error.code,
+        "phase": error.phase,
+        "message": error.message,
+        "hint": error.hint,
+        "log_tail": list(error.log_tail),
+        "retryable": error.retryable,
+    }
+    if error.problems:
+        described["problems"] = list(error.problems)
+    reply: Reply = {"statusCode": error.status, "error": described}
+    return reply if build_id is None else {**reply, "build_id": build_id}
+
+
+def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:
+    """[{name, kind, action, why, sha256, size, unzipped, files, contents}]; sizes where the artifact is known."""
+    rows = []
+    for plan in plans:
+        component = plan.component
+        row: Reply = {"name": component.name, "kind": component.kind, "action": plan.action, "why": plan.why}
+        artifact = artifacts.get(component.name) or component.artifact
+        if artifact is not None:
+            row |= {name: value for name, value in artifact.as_json().items() if name != "pruned"}
+        rows.append(row)
+    return rows
+
+
+def pruned(artifacts: Mapping[str, Artifact]) -> list[dict[str, str | int]]:
+    """What was left out of all artifacts: [{rule, files, bytes}]."""
+    return merged(row for artifact in artifacts.values() for row in artifact.pruned)
+
+
+def planned(steps: Sequence[Step], undecided: Sequence[str]) -> list[str]:
+    """The publication in words. Of a component that is not built yet it is only known that it may be published."""
+    return [step.sentence for step in steps] + [f"publish {name} if its content is new" for name in undecided]
+
+
+def configuration(steps: Sequence[Step], state: FunctionState | None) -> list[Reply]:
+    """Settings that would change: [{key, now, then}]. Values of environment variables are not shown, only names."""
+    rows: list[Reply] = []
+    for step in steps:
+        if isinstance(step, UpdateConfiguration) and state is not None:
+            rows += [
+                {"key": key, "now": _shown(state.settings.get(key)), "then": _shown(value)}
+                for key, value in step.changes.items()
+            ]
+    return rows
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Mapping) and isinstance(value.get("Variables"), Mapping):
+        return sorted(value["Variables"])
+    return value
+
+
+def done(published: Published) -> list[str]:
+    """What was changed in the account, in words."""
+    return list(published.steps)

@@ -1,0 +1,203 @@
+"""The builder makes its own layer: in its own environment, by the code that makes everybody's.
+
+At the very first time only the standard library, boto3 and pip are there (the starter layer), so nothing else is imported
+before it is known to be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.aws import aws_errors
+from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
+from builder.functions import layer_version_exists
+from builder.plan import Artifact
+from builder.publish import known_layer_arn, layer_record
+from builder.python.parts import FORMAT
+from builder.python.prune import PruneOptions
+from builder.runtimes import RUNTIMES, Target, architecture_of
+
+if TYPE_CHECKING:
+    from builder.pipeline import Context
+
+LOCK = Path(__file__).with_name("requirements.lock")
+# The services whose botocore data the layer keeps: those that aws.py has a client for.
+SERVICES = ("iam", "lambda", "logs", "s3", "secretsmanager", "ssm", "sts")
+_MARKER = "lambdasmith_layer.json"
+_PLACEHOLDER = "__lambdasmith_placeholder__"
+_SHOWN = ("boto3", "dulwich", "packaging", "pydantic", "PyYAML", "requests", "uv", "pip")
+
+
+def is_ready() -> bool:
+    """Whether the real layer is attached. The starter layer has placeholders for Dulwich and PyYAML."""
+    for name in ("dulwich", "yaml"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            return False
+        if _PLACEHOLDER in Path(spec.origin).read_text(encoding="utf-8", errors="replace"):
+            return False
+    return True
+
+
+def require_ready() -> None:
+    """Raise NotSetUp where a build could not work."""
+    if not is_ready():
+        raise NotSetUp(
+            "the builder still has its starter layer and cannot build yet", hint="run `python setup.py init`"
+        )
+
+
+def lock_sha256() -> str:
+    """The hash of the lock that belongs to this code."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Name → version of what is importable now."""
+    found = {}
+    for name in _SHOWN:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def attached_layer() -> dict[str, str]:
+    """What the attached layer says of itself: {"key", "lock"}; empty for the starter layer."""
+    for entry in sys.path:
+        marker = Path(entry) / _MARKER
+        if marker.is_file():
+            content: dict[str, str] = json.loads(marker.read_text())
+            return content
+    return {}
+
+
+def own_target() -> Target:
+    """The runtime and architecture that this process runs on.
+
+    Raises:
+        InvalidConfiguration: Lambda has no such Python.
+    """
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if name not in RUNTIMES:
+        raise InvalidConfiguration(f"the builder runs on {name}, which is no Lambda runtime")
+    return Target(runtime=RUNTIMES[name], architecture=architecture_of(platform.machine()))
+
+
+def _options() -> PruneOptions:
+    return PruneOptions(botocore_services=SERVICES)
+
+
+def _layer_key() -> str:
+    inputs = f"{lock_sha256()}\0{own_target().label}\0{FORMAT}\0{_options().key()}"
+    return hashlib.sha256(inputs.encode()).hexdigest()
+
+
+def set_up(context: Context, *, force: bool) -> dict[str, object]:
+    """Make the builder's layer from its lock, publish it if its content is new, and attach it to this function.
+
+    Returns:
+        {"statusCode", "layer": {"arn", "reused", "size", "unzipped", …}, "versions"}.
+
+    Raises:
+        CommandFailed, ResolutionFailed, SourceUnreachable: the layer cannot be made; the one in use stays.
+    """
+    progress, name = context.progress, context.settings.layer
+    key = _layer_key()
+    if attached_layer().get("key") == key and is_ready() and not force:
+        return {"statusCode": 200, "layer": {"reused": True, "key": key}, "versions": versions()}
+    with context.workspace.scratch() as scratch:
+        out = scratch / "layer.zip"
+        with progress.phase("layer", "making the builder's layer"):
+            artifact = _make(context, out, scratch, key)
+        with progress.phase("store", "storing the layer"):
+            if not context.store.exists(artifact.name):
+                context.store.put(artifact.name, out)
+    with progress.phase("publish", "publishing the layer"):
+        record = layer_record(name, artifact.sha256)
+        arn = known_layer_arn(context.store.read_json(record))
+        reused = bool(arn and layer_version_exists(context.clients, arn))
+        if arn is None or not reused:
+            arn = _publish(context, name, artifact)
+            context.store.write_json(record, {"arn": arn})
+    with progress.phase("attach", "attaching the layer to the builder"):
+        _attach(context, arn)
+    layer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
+    locked = {entry.rpartition(" ")[0]: entry.rpartition(" ")[2] for entry in artifact.contents}
+    return {"statusCode": 200, "layer": layer, "versions": locked}
+
+
+def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
+    from builder.python.layer import layer_of_wheels
+    from builder.python.wheels import download_with_pip
+
+    marker = json.dumps({"key": key, "lock": lock_sha256()}, sort_keys=True).encode()
+    environment = context.workspace.child_environment(context.environment, context.settings.index_url)
+    left = context.deadline.check("making the builder's layer")
+    if is_ready():
+        wheels = _resolved(context, scratch, environment, left)
+    else:
+        environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if (Path(entry) / "pip").is_dir())
+        folder = scratch / "wheels"
+        folder.mkdir()
+        wheels = download_with_pip(LOCK, folder, environment=environment, timeout_s=left)
+    return layer_of_wheels(wheels, out, options=_options(), scratch=scratch, extra={f"python/{_MARKER}": marker})
+
+
+def _resolved(context: Context, scratch: Path, environment: dict[str, str], timeout_s: float) -> list[Path]:
+    """The locked wheels, found by uv: the real layer has no pip. The lock's hashes are enforced."""
+    from builder.python.lock import read_requirement_files, resolve, select
+    from builder.python.wheels import download
+
+    root = LOCK.parent
+    # The lock is a requirements file by content; its name says that people do not edit it.
+    copy = scratch / "requirements.txt"
+    copy.write_bytes(LOCK.read_bytes())
+    target = own_target()
+    files = read_requirement_files([copy.name], scratch)
+    lock = resolve(files, target, root=scratch, scratch=scratch, environment=environment, timeout_s=timeout_s)
+    wheels = select(lock, target)
+    allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", (root / LOCK.name).read_text()))
+    for wheel in wheels:
+        if wheel.sha256 not in allowed:
+            raise ResolutionFailed(f"{wheel.filename}: its sha256 is not in the builder's lock")
+    paths = download(wheels, context.workspace.cached("wheels"))
+    return [paths[wheel.sha256] for wheel in wheels]
+
+
+def _publish(context: Context, name: str, artifact: Artifact) -> str:
+    target = own_target()
+    with aws_errors(f"publishing layer {name}"):
+        answer = context.clients.lambda_.publish_layer_version(
+            LayerName=name,
+            Description="Lambdasmith's own dependencies, made by itself",
+            Content={"S3Bucket": context.store.bucket, "S3Key": context.store.key(artifact.name)},
+            CompatibleRuntimes=[target.runtime.name],  # type: ignore[list-item]  # literals of an older model
+            CompatibleArchitectures=[target.architecture],
+        )
+    return answer["LayerVersionArn"]
+
+
+def _attach(context: Context, arn: str) -> None:
+    """Point this function at the layer version, in place of the version it had; layers of others stay."""
+    function = context.environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
+    prefix = arn.rpartition(":")[0]
+    with aws_errors(f"attaching the layer to {function}"):
+        present = context.clients.lambda_.get_function_configuration(FunctionName=function)
+        others = [layer["Arn"] for layer in present.get("Layers", ()) if layer["Arn"].rpartition(":")[0] != prefix]
+        wanted = [arn, *others]
+        if [layer["Arn"] for layer in present.get("Layers", ())] == wanted:
+            return
+        context.clients.lambda_.update_function_configuration(
+            FunctionName=function, Layers=wanted, RevisionId=present.get("RevisionId", "")
+        )
