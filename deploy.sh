@@ -1,0 +1,968 @@
+#!/usr/bin/env bash
+# Builds a project with the Lambdasmith builder and deploys it as a Lambda function.
+#
+# usage: deploy.sh [option...] [component...]
+#
+# Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else.
+# Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
+#
+#   -a ALIAS          let this alias point to the new version
+#   -b GIT_BRANCH     branch, tag or commit to build      (default: what is checked out here, else the default branch)
+#   -c CONFIG_FILE    settings                            (default: config.ini beside this file, if it is there)
+#   -f FUNCTION_NAME  function to deploy                  (default: the name of this file's directory)
+#   -g GIT_REPO       URL, owner/name, or a plain name    (default: git's origin, else the name of the directory)
+#   -l LOG_FILE       every run is appended to it         (default: deploy.log beside this file)
+#   -p AWS_PROFILE    profile of the AWS CLI
+#   -r AWS_REGION     region of the builder
+#   -B BUILDER        name of the builder function        (default: lambdasmith)
+#   -t                show how long each phase took
+#   -v                publish a version
+#   -y                do not ask
+#   -n                only show what would be built and published; changes nothing
+#   -h                this help
+#
+# The same in config.ini, and in the environment (an empty value counts as none; flags win over the environment, the
+# environment over the file; AWS_PROFILE, AWS_REGION and AWS_ACCESS_KEY_ID count as environment):
+#
+#   [deploy]  function repo branch alias log components      LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
+#             version time yes plan (true or false)          LAMBDASMITH_DEPLOY_VERSION, and so on
+#   [aws]     aws_profile aws_region                         LAMBDASMITH_AWS_AWS_PROFILE, LAMBDASMITH_AWS_AWS_REGION
+#             aws_access_key_id aws_secret_access_key        LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID, and so on
+#   [builder] function_name                                  LAMBDASMITH_BUILDER_FUNCTION_NAME
+#
+# When the connection breaks or Ctrl-C is pressed the build goes on in the builder. To see its end, repeat the command
+# with LAMBDASMITH_BUILD_ID set to the build id that was shown: the builder never builds the same id twice.
+#
+#   LAMBDASMITH_CONFIG=FILE        as -c
+#   LAMBDASMITH_READ_TIMEOUT=S     longest wait for one answer in seconds (default 0: no limit)
+#   LAMBDASMITH_FOLLOW_LIMIT=S     give up on a build after so many seconds (default 960)
+#   LAMBDASMITH_DEBUG=1            trace this script
+#
+# exit: 0 done   1 the builder refused or failed   2 wrong usage or configuration, or nobody there to confirm
+#       3 AWS, the AWS CLI or the network   4 the builder itself broke   5 not confirmed   130 interrupted
+
+set -u -o pipefail
+umask 077
+
+NL='
+'
+TMP='' CALL='' POLL='' LOG=''
+
+# ---------------------------------------------------------------------------------------------- output
+
+# Progress and messages go to stderr, results to stdout, both to the log.
+say() {
+    clear_line
+    printf '%s\n' "$*" >&2
+    record "$*"
+}
+
+record() {
+    [ -n "$LOG" ] || return 0
+    local now line
+    now=$(date '+%Y-%m-%dT%H:%M:%S%z')
+    while IFS= read -r line; do
+        printf '%s %s\n' "$now" "$line"
+    done <<<"$1" >>"$LOG"
+}
+
+die() { # CODE MESSAGE [HINT]
+    say "deploy.sh: $2"
+    [ -z "${3:-}" ] || say "hint: $3"
+    exit "$1"
+}
+
+usage_error() { die 2 "$1" "${2:-deploy.sh -h lists the options}"; }
+
+live() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
+
+DRAWN=''
+draw() { # one line that is drawn over, on a terminal only
+    live || return 0
+    local width text=$1
+    width=$(tput cols 2>/dev/null) || width=80
+    text=${text:0:$((width > 20 ? width - 1 : 79))}
+    [ "$text" != "$DRAWN" ] || return 0
+    DRAWN=$text
+    printf '\r\033[K%s' "$text" >&2
+}
+
+clear_line() {
+    [ -n "$DRAWN" ] || return 0
+    DRAWN=''
+    printf '\r\033[K' >&2
+}
+
+show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
+
+# ---------------------------------------------------------------------------------------------- where we are
+
+# Sets SCRIPT and PROJECT. Behind a symbolic link the project is the first directory on the way that has a build file:
+# a link to a shared deploy.sh belongs to the link's directory, a link in ~/bin to the directory it points to.
+find_project() {
+    local file=${BASH_SOURCE[0]} directory first='' hops=0
+    SCRIPT=$file
+    while :; do
+        directory=$(cd "$(dirname "$file")" && pwd -P) || exit 2
+        [ -n "$first" ] || first=$directory
+        if [ -f "$directory/build.yaml" ] || [ -f "$directory/build.yml" ] || [ -f "$directory/build.json" ]; then
+            PROJECT=$directory
+            return
+        fi
+        if ! [ -L "$file" ] || [ $hops -ge 40 ]; then break; fi
+        hops=$((hops + 1))
+        file=$(readlink "$file")
+        case $file in /*) ;; *) file=$directory/$file ;; esac
+    done
+    PROJECT=$first
+}
+
+ask_git() {
+    # A hook that runs us has set these for its own repository.
+    (unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX && LC_ALL=C git -C "$PROJECT" "$@" 2>&1)
+}
+
+# Sets GIT_TOP (empty without a work tree), GIT_SUBDIRECTORY, GIT_REF and GIT_ORIGIN.
+read_git() {
+    GIT_TOP='' GIT_SUBDIRECTORY='' GIT_REF='' GIT_ORIGIN=''
+    command -v git >/dev/null || return 0
+    local answer
+    if ! answer=$(ask_git rev-parse --show-toplevel); then
+        case $answer in
+            *"not a git repository"*) ;;
+            *) say "note: git says: ${answer%%"$NL"*}" ;;
+        esac
+        return 0
+    fi
+    GIT_TOP=$answer
+    answer=$(ask_git rev-parse --show-prefix) && GIT_SUBDIRECTORY=${answer%/}
+    if answer=$(ask_git symbolic-ref --short HEAD) || answer=$(ask_git rev-parse --verify 'HEAD^{commit}'); then
+        GIT_REF=$answer
+    fi
+    answer=$(ask_git remote get-url origin) && GIT_ORIGIN=$(https_url "$answer")
+}
+
+# Prints the https URL of a git remote, without credentials; nothing when the builder could not reach it.
+https_url() {
+    local scheme=https host path
+    case $1 in
+        http://* | https://*) scheme=${1%%://*} ;;
+        ssh://* | git://* | git+ssh://*) ;;
+        *://* | /* | .* | '~'* | [A-Za-z]:[\\/]*) return ;;
+        *:*)
+            https_url "ssh://${1%%:*}/${1#*:}"
+            return
+            ;;
+        *) return ;;
+    esac
+    host=${1#*://}
+    path=${host#*/}
+    host=${host%%/*}
+    host=${host##*@}
+    while [ "$path" != "${path#/}" ]; do path=${path#/}; done
+    case $1 in
+        http://* | https://*) ;;
+        *)
+            host=${host%:*}                            # the port is ssh's
+            case $host in *.*) ;; *) return ;; esac    # a name out of ~/.ssh/config
+            ;;
+    esac
+    printf '%s\n' "$scheme://$host/${path%/}"
+}
+
+base_name() { # the last part of a URL or path, without .git
+    local name=${1%/}
+    name=${name##*[/:]}
+    printf '%s\n' "${name%.git}"
+}
+
+# ---------------------------------------------------------------------------------------------- settings
+
+# Prints `section.key=value` lines, or `!LINE: text` for a line of [deploy] that is none. Secrets stay where they are.
+# shellcheck disable=SC2016  # awk's dollars
+INI_READER='
+{ sub(/\r$/, ""); if (NR == 1) sub(/^\357\273\277/, "") }
+/^[ \t]*([#;]|$)/ { next }
+/^[ \t]*\[/ { section = $0; sub(/^[ \t]*\[[ \t]*/, "", section); sub(/[ \t]*\].*/, "", section); next }
+{
+    at = match($0, /[=:]/)
+    if (!at) { if (section == "deploy") print "!" FNR ": not a `key = value` line"; next }
+    key = tolower(substr($0, 1, at - 1)); gsub(/[ \t]/, "", key)
+    value = substr($0, at + 1); sub(/^[ \t]+/, "", value)
+    quote = substr(value, 1, 1)
+    if ((quote == "\"" || quote == "\047") && (at = index(substr(value, 2), quote))) value = substr(value, 2, at - 1)
+    else { sub(/(^|[ \t]+)[#;].*/, "", value); sub(/[ \t]+$/, "", value) }
+    if (SECRET) { if (section "." key == SECRET) found = value }
+    else if (key !~ /secret|token/) print section "." key "=" value
+}
+END { if (SECRET) print found }
+'
+
+DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias log log_file components version time yes plan'
+
+read_config() {
+    CONFIG=''
+    CONFIG_FILE=${FLAG_CONFIG:-${LAMBDASMITH_CONFIG:-}}
+    if [ -z "$CONFIG_FILE" ]; then
+        CONFIG_FILE=$PROJECT/config.ini
+        [ -e "$CONFIG_FILE" ] || return 0
+    fi
+    if ! [ -f "$CONFIG_FILE" ] || ! [ -r "$CONFIG_FILE" ]; then usage_error "$CONFIG_FILE: no such file, or not readable"; fi
+    CONFIG=$(LC_ALL=C awk -v SECRET= "$INI_READER" <"$CONFIG_FILE") || die 2 "$CONFIG_FILE: cannot be read"
+    local line key
+    while IFS= read -r line; do
+        case $line in
+            '!'*) usage_error "$CONFIG_FILE:${line#!}" 'write it as key = value' ;;
+            deploy.*)
+                key=${line#deploy.}
+                key=${key%%=*}
+                case " $DEPLOY_KEYS " in
+                    *" $key "*) ;;
+                    *) usage_error "$CONFIG_FILE: [deploy] $key: unknown key" "known are: $DEPLOY_KEYS" ;;
+                esac
+                ;;
+        esac
+    done <<<"$CONFIG"
+}
+
+# Sets VALUE to the first of: FLAG's value, the variable, the keys of the file; and ORIGIN to where it came from.
+pick() { # FLAG_VALUE VARIABLE SECTION.KEY...
+    local variable=$2 key line
+    ORIGIN=flag VALUE=$1
+    [ -z "$VALUE" ] || return 0
+    ORIGIN=$variable VALUE=${!variable:-}
+    [ -z "$VALUE" ] || return 0
+    shift 2
+    ORIGIN=$CONFIG_FILE
+    for key in "$@"; do
+        while IFS= read -r line; do
+            case $line in "$key="*) VALUE=${line#*=} ;; esac
+        done <<<"$CONFIG"
+        [ -z "$VALUE" ] || return 0
+    done
+    ORIGIN=''
+}
+
+pick_switch() { # as pick; leaves VALUE true or empty
+    pick "$@"
+    case $VALUE in
+        true | True | TRUE | yes | Yes | YES | on | On | ON | 1) VALUE=true ;;
+        '' | false | False | FALSE | no | No | NO | off | Off | OFF | 0) VALUE='' ;;
+        *) usage_error "$ORIGIN: ${3#*.}: '$VALUE' is neither true nor false" ;;
+    esac
+}
+
+parse_flags() {
+    FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_LOG='' FLAG_PROFILE='' FLAG_REGION=''
+    FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
+    COMPONENTS=()
+    local option OPTIND OPTARG=''
+    while [ $# -gt 0 ]; do
+        OPTIND=1
+        while getopts ':a:b:c:f:g:l:p:r:B:tvynh-:' option; do
+            case $option$OPTARG in
+                a*) FLAG_ALIAS=$OPTARG ;;
+                b*) FLAG_REF=$OPTARG ;;
+                c*) FLAG_CONFIG=$OPTARG ;;
+                f*) FLAG_FUNCTION=$OPTARG ;;
+                g*) FLAG_REPO=$OPTARG ;;
+                l*) FLAG_LOG=$OPTARG ;;
+                p*) FLAG_PROFILE=$OPTARG ;;
+                r*) FLAG_REGION=$OPTARG ;;
+                B*) FLAG_BUILDER=$OPTARG ;;
+                t) FLAG_TIME=true ;;
+                v) FLAG_VERSION=true ;;
+                y) FLAG_YES=true ;;
+                n) FLAG_PLAN=true ;;
+                h | -help) show_help; exit 0 ;;
+                :*) usage_error "option -$OPTARG needs a value" ;;
+                -*) usage_error "unknown option --$OPTARG" ;;
+                *) usage_error "unknown option -$OPTARG" ;;
+            esac
+            OPTARG=''
+        done
+        shift $((OPTIND - 1))
+        # getopts stops at the first component; options may follow it.
+        if [ $# -gt 0 ]; then
+            COMPONENTS+=("$1")
+            shift
+        fi
+    done
+}
+
+settle() {
+    pick "$FLAG_FUNCTION" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name
+    FUNCTION=${VALUE:-${PROJECT##*/}}
+    pick "$FLAG_ALIAS" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
+    ALIAS=$VALUE
+    pick "$FLAG_BUILDER" LAMBDASMITH_BUILDER_FUNCTION_NAME builder.function_name
+    BUILDER=${VALUE:-lambdasmith}
+    pick_switch "$FLAG_VERSION" LAMBDASMITH_DEPLOY_VERSION deploy.version
+    VERSION=$VALUE
+    pick_switch "$FLAG_TIME" LAMBDASMITH_DEPLOY_TIME deploy.time
+    TIMES=$VALUE
+    pick_switch "$FLAG_YES" LAMBDASMITH_DEPLOY_YES deploy.yes
+    YES=$VALUE
+    pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
+    PLAN=$VALUE
+    settle_components
+    settle_source
+    settle_aws
+    BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
+    whole_number LAMBDASMITH_READ_TIMEOUT "${READ_TIMEOUT:=${LAMBDASMITH_READ_TIMEOUT:-0}}"
+    whole_number LAMBDASMITH_FOLLOW_LIMIT "${FOLLOW_LIMIT:=${LAMBDASMITH_FOLLOW_LIMIT:-960}}"
+}
+
+whole_number() {
+    case $2 in '' | *[!0-9]*) usage_error "$1: '$2' is not a whole number of seconds" ;; esac
+}
+
+settle_components() {
+    [ ${#COMPONENTS[@]} -eq 0 ] || return 0
+    pick '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
+    local component rest=$VALUE
+    while [ -n "$rest" ]; do   # split at blanks and commas, without the shell's globbing
+        component=${rest%%[ ,]*}
+        [ "$component" = "$rest" ] && rest='' || rest=${rest#*[ ,]}
+        [ -z "$component" ] || COMPONENTS+=("$component")
+    done
+}
+
+# Sets REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
+settle_source() {
+    REF='' REF_WHY='the default branch' SUBDIRECTORY='' HERE=''
+    pick "$FLAG_REPO" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo
+    REPO=$VALUE
+    case $REPO in
+        '')
+            REPO=${GIT_ORIGIN:-$(base_name "${GIT_TOP:-$PROJECT}")}
+            HERE=true
+            ;;
+        http://* | https://*)
+            VALUE=${REPO#*://}
+            case ${VALUE%%/*} in
+                *@*) usage_error 'the URL of the repository contains credentials' \
+                    'leave them out: the builder has its own, from python setup.py init' ;;
+            esac
+            ;;
+        /* | ./* | ../* | '~'* | file:*) usage_error "repository $REPO: the builder cannot read this machine's disk" \
+            "give the URL, owner/name or name under which it can be fetched" ;;
+        *:*)
+            VALUE=$(https_url "$REPO")
+            REPO=${VALUE:-$REPO}
+            ;;
+    esac
+    case $REPO in */* | *:*) REPO_KEY=repo ;; *) REPO_KEY=repo_name ;; esac
+    # What is checked out here says nothing about another repository.
+    case $(base_name "$REPO") in
+        "$(base_name "${GIT_ORIGIN:-${GIT_TOP:-$PROJECT}}")" | "$(base_name "${GIT_TOP:-$PROJECT}")") HERE=true ;;
+    esac
+    pick "$FLAG_REF" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch
+    if [ -n "$VALUE" ]; then
+        REF=$VALUE REF_WHY=$VALUE
+    elif [ -n "$HERE" ] && [ -n "$GIT_REF" ]; then
+        REF=$GIT_REF REF_WHY="$GIT_REF (checked out here)"
+    fi
+    [ -z "$HERE" ] || SUBDIRECTORY=$GIT_SUBDIRECTORY
+}
+
+# Sets AWS_OPTIONS, PROFILE and REGION. Credentials out of the file go to the AWS CLI in its environment.
+settle_aws() {
+    AWS_OPTIONS=()
+    pick "$FLAG_PROFILE" LAMBDASMITH_AWS_AWS_PROFILE ''
+    PROFILE=$VALUE
+    if [ -z "$PROFILE" ] && [ -z "${AWS_PROFILE:-}${AWS_DEFAULT_PROFILE:-}${AWS_ACCESS_KEY_ID:-}" ]; then
+        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || pick '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile
+        PROFILE=$VALUE
+        [ -n "$PROFILE" ] || use_key_pair
+    fi
+    [ -z "$PROFILE" ] || AWS_OPTIONS+=(--profile "$PROFILE")
+    # AWS CLI 1 does not know AWS_REGION.
+    pick "$FLAG_REGION" LAMBDASMITH_AWS_AWS_REGION ''
+    REGION=${VALUE:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}
+    if [ -z "$REGION" ]; then
+        pick '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region
+        REGION=$VALUE
+    fi
+    [ -z "$REGION" ] || AWS_OPTIONS+=(--region "$REGION")
+    PROFILE=${PROFILE:-${AWS_PROFILE:-${AWS_DEFAULT_PROFILE:-}}}
+}
+
+use_key_pair() {
+    { local tracing=$- && set +x; } 2>/dev/null   # a trace must not show them
+    pick '' LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID aws.aws_access_key_id
+    local key=$VALUE secret=${LAMBDASMITH_AWS_AWS_SECRET_ACCESS_KEY:-}
+    if [ -n "$key" ]; then
+        if [ -z "$secret" ] && [ -f "$CONFIG_FILE" ]; then
+            secret=$(LC_ALL=C awk -v SECRET=aws.aws_secret_access_key "$INI_READER" <"$CONFIG_FILE")
+        fi
+        [ -n "$secret" ] || usage_error "aws_access_key_id is given without aws_secret_access_key"
+        export AWS_ACCESS_KEY_ID=$key AWS_SECRET_ACCESS_KEY=$secret
+    fi
+    case $tracing in *x*) set -x ;; esac
+}
+
+open_log() {
+    pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file
+    local file=${VALUE:-$PROJECT/deploy.log}
+    # A path in the file means the same wherever the script is called from.
+    case $file in /*) ;; *) [ "$ORIGIN" != "$CONFIG_FILE" ] || file=$(dirname "$CONFIG_FILE")/$file ;; esac
+    if (umask 022 && : >>"$file") 2>/dev/null; then
+        LOG=$file
+    elif [ -n "$VALUE" ]; then
+        usage_error "log file $file: cannot be written"
+    else
+        say "note: $file cannot be written, there is no log of this run"
+    fi
+}
+
+# ---------------------------------------------------------------------------------------------- JSON
+
+# Prints an object of its arguments: KEY s:STRING (escaped here) or KEY j:JSON (taken as it is), or with `[` first an array.
+json() {
+    LC_ALL=C awk -- '
+    function quoted(text,    out, i, c) {
+        out = ""
+        for (i = 1; i <= length(text); i++) {
+            c = substr(text, i, 1)
+            out = out (c in escape ? escape[c] : c)
+        }
+        return "\"" out "\""
+    }
+    BEGIN {
+        for (i = 1; i < 32; i++) escape[sprintf("%c", i)] = sprintf("\\u%04x", i)
+        escape["\""] = "\\\""; escape["\\"] = "\\\\"
+        array = ARGV[1] == "["
+        for (i = 2; i < ARGC; i++) {
+            out = out (out == "" ? "" : ",")
+            if (!array) out = out quoted(substr(ARGV[i++], 3)) ":"
+            out = out (ARGV[i] ~ /^s:/ ? quoted(substr(ARGV[i], 3)) : substr(ARGV[i], 3))
+        }
+        print (array ? "[" out "]" : "{" out "}")
+        exit
+    }' "$@"
+}
+
+# Reads one JSON text. Values land in V by their path ("/layers/0/name"), types in T ({ [ s and l for literals), lengths
+# of arrays in LEN. `broken` is true at the end unless it was one whole JSON value. Splitting the input at its quotes
+# keeps the time linear; running under LC_ALL=C makes every awk count bytes.
+# shellcheck disable=SC2016  # awk's dollars
+JSON_READER='
+BEGIN { RS = "\""; depth = 0; want = "value" }
+{
+    if (!inside) { structure($0); inside = 1; text = ""; next }
+    text = text $0
+    if (match(text, /\\+$/) && RLENGTH % 2) { text = text "\""; next }
+    string(text)
+    inside = 0
+}
+function structure(chunk,    c) {
+    for (;;) {
+        sub(/^[ \t\r\n]+/, "", chunk)
+        if (chunk == "") return
+        c = substr(chunk, 1, 1)
+        if (match(chunk, /^[-+.0-9A-Za-z]+/)) { begin("l"); V[path] = substr(chunk, 1, RLENGTH); after() }
+        else {
+            RLENGTH = 1
+            if (c == "{" || c == "[") { begin(c); kind[++depth] = c; P[depth] = path; N[depth] = 0; want = c == "{" ? "key}" : "value]" }
+            else if (c == "}" || c == "]") finish(c)
+            else if (c == "," && want == "comma") want = kind[depth] == "{" ? "key" : "value"
+            else if (c == ":" && want == "colon") want = "value"
+            else broken = 1
+        }
+        if (broken) return
+        chunk = substr(chunk, RLENGTH + 1)
+    }
+}
+function begin(type) {
+    if (want !~ /^value/) broken = 1
+    path = depth == 0 ? "" : P[depth] "/" (kind[depth] == "[" ? N[depth] : key[depth])
+    N[depth]++
+    T[path] = type
+}
+function after() { want = depth ? "comma" : "end" }
+function finish(c) {
+    if (!depth || kind[depth] != (c == "}" ? "{" : "[") || want !~ /[]}]$|comma/) { broken = 1; return }
+    LEN[P[depth]] = N[depth]
+    depth--
+    after()
+}
+function string(raw) {
+    if (want ~ /^key/) { key[depth] = unescaped(raw); gsub(/~/, "~0", key[depth]); gsub(/\//, "~1", key[depth]); want = "colon" }
+    else { begin("s"); V[path] = unescaped(raw); after() }
+}
+function unescaped(raw,    out, at, c, code, low) {
+    out = ""
+    while (at = index(raw, "\\")) {
+        c = substr(raw, at + 1, 1)
+        out = out substr(raw, 1, at - 1)
+        if (c == "u") {
+            code = hex(substr(raw, at + 2, 4))
+            if (code >= 55296 && code < 56320 && substr(raw, at + 6, 2) == "\\u") {
+                low = hex(substr(raw, at + 8, 4))
+                if (low >= 56320 && low < 57344) { code = 65536 + (code - 55296) * 1024 + low - 56320; at += 6 }
+            }
+            out = out utf8(code)
+            raw = substr(raw, at + 6)
+        } else {
+            out = out (c == "n" ? "\n" : c == "t" ? "\t" : c == "r" ? "\r" : c == "b" ? "\b" : c == "f" ? "\f" : c)
+            raw = substr(raw, at + 2)
+        }
+    }
+    return out raw
+}
+function hex(digits,    i, n) {
+    n = 0
+    for (i = 1; i <= 4; i++) n = n * 16 + index("123456789abcdef", tolower(substr(digits, i, 1)))
+    return n
+}
+function utf8(code) {
+    if (code == 0) return ""
+    if (code < 128) return sprintf("%c", code)
+    if (code < 2048) return sprintf("%c%c", 192 + int(code / 64), 128 + code % 64)
+    if (code >= 55296 && code < 57344) code = 65533
+    if (code < 65536) return sprintf("%c%c%c", 224 + int(code / 4096), 128 + int(code / 64) % 64, 128 + code % 64)
+    return sprintf("%c%c%c%c", 240 + int(code / 262144), 128 + int(code / 4096) % 64, 128 + int(code / 64) % 64, 128 + code % 64)
+}
+function whole() { return !broken && !depth && want == "end" }
+function line(path,    value) { value = V[path]; gsub(/[ \t\r\n]+/, " ", value); return value }
+'
+
+# Prints the values at the given paths, one a line; fails when FILE is not JSON.
+json_lines() { # FILE PATH...
+    local file=$1
+    shift
+    PATHS="$*" LC_ALL=C awk -- "$JSON_READER"'
+    END {
+        if (!whole()) exit 1
+        count = split(ENVIRON["PATHS"], wanted, " ")
+        for (i = 1; i <= count; i++) print line(wanted[i])
+    }' "$file" | printable
+}
+
+printable() { LC_ALL=C tr -d '\000-\010\013-\037\177'; }   # no terminal sequences out of other people's output
+
+REPORT='
+function size(bytes) {
+    if (bytes == "") return ""
+    if (bytes < 1000) return ", " bytes " B"
+    return bytes < 1000000 ? sprintf(", %.1f KB", bytes / 1000) : sprintf(", %.1f MB", bytes / 1000000)
+}
+function row(name, text) { while (length(name) < wide) name = name " "; print "  " name "  " text }
+function indented(text, before) { gsub(/\n/, "\n" before, text); return before text }
+function widen(path,    i) {
+    for (i = 0; i < LEN[R path]; i++) if (length(V[R path "/" i "/name"]) > wide) wide = length(V[R path "/" i "/name"])
+}
+function list(path, before,    i) { for (i = 0; i < LEN[R path]; i++) print indented(V[R path "/" i], before) }
+function times(    i, sum) {
+    print "  times"
+    for (i = 0; i < LEN[R "/phases"]; i++) {
+        printf "    %-16s %7.2f s\n", line(R "/phases/" i "/name"), V[R "/phases/" i "/seconds"]
+        sum += V[R "/phases/" i "/seconds"]
+    }
+    printf "    %-16s %7.2f s\n", "in the builder", given(R "/seconds") ? V[R "/seconds"] : sum
+    if (ENVIRON["WALL"] != "") printf "    %-16s %7.2f s\n", "from here", ENVIRON["WALL"]
+}
+function given(path) { return V[path] != "" && V[path] != "null" }
+function commit() { return given(R "/commit") ? " from commit " substr(line(R "/commit"), 1, 12) : "" }
+function shown(path,    i, text) {
+    if (T[path] != "[") return line(path)
+    for (i = 0; i < LEN[path]; i++) text = text (i ? ", " : "") line(path "/" i)
+    return text
+}
+# Layers say where they went, artifacts what was done for them; both may name the same component.
+function outcome(    i, p, name, layer, to, files, bytes) {
+    name = given(R "/function/name") ? line(R "/function/name") : ENVIRON["FUNCTION"]
+    print "deployed " name commit()
+    wide = 12; widen("/layers"); widen("/artifacts")
+    for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
+    for (i = 0; i < LEN[R "/artifacts"]; i++) {
+        p = R "/artifacts/" i
+        name = V[p "/name"]
+        to = name in layer ? layer[name] : ""
+        row(line(p "/name"), (V[p "/action"] == "reuse" ? "unchanged" : "built") size(V[p "/size"]) \
+            (to == "" ? "" : (V[to "/reused"] == "false" ? ", new layer version " : ", ") line(to "/arn")))
+        delete layer[name]
+    }
+    for (i = 0; i < LEN[R "/layers"]; i++) {
+        p = R "/layers/" i
+        if (V[p "/name"] in layer) row(line(p "/name"), (V[p "/reused"] == "true" ? "unchanged" : "new") size(V[p "/size"]) ", " line(p "/arn"))
+    }
+    p = R "/function"
+    if (given(p "/version")) row("version", line(p "/version"))
+    if (given(p "/alias")) row("alias", line(p "/alias"))
+    if (given(p "/arn")) row("arn", line(p "/arn"))
+    for (i = 0; i < LEN[R "/pruned"]; i++) { files += V[R "/pruned/" i "/files"]; bytes += V[R "/pruned/" i "/bytes"] }
+    if (files) row("pruned", files " files" size(bytes))
+    if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
+    else if ((R "/changed") in T) print "  nothing had to be changed"
+}
+function plan(    i, j, p, text) {
+    print "plan for " ENVIRON["FUNCTION"] commit()
+    R = R "/plan"
+    wide = 12; widen("/components")
+    for (i = 0; i < LEN[R "/components"]; i++) {
+        p = R "/components/" i
+        text = shown(p "/why")
+        row(line(p "/name"), line(p "/action") (given(p "/size") ? size(V[p "/size"]) : "") (text == "" ? "" : " (" text ")"))
+    }
+    section("publish")
+    if (LEN[R "/configuration"]) print "  configuration"
+    for (i = 0; i < LEN[R "/configuration"]; i++) {
+        p = R "/configuration/" i
+        print "    " (T[p] == "{" ? line(p "/key") ": " shown(p "/now") " -> " shown(p "/then") : line(p))
+    }
+    R = ENVIRON["ROOT"]
+}
+function section(name) { if (LEN[R "/" name]) { print "  " name; list("/" name, "    ") } }
+function failure(    e) {
+    e = R "/error"
+    print "deploy.sh: " (given(e "/phase") ? line(e "/phase") ": " : "") \
+        (V[e "/message"] != "" ? V[e "/message"] : "the builder answered " V[R "/statusCode"] " without a message")
+    list("/error/problems", "  - ")
+    if (LEN[e "/log_tail"]) { print "last lines of its output:"; list("/error/log_tail", "  | ") }
+    else if (T[e "/log_tail"] == "s" && V[e "/log_tail"] != "") { print "last lines of its output:"; print indented(V[e "/log_tail"], "  | ") }
+    if (V[e "/retryable"] == "true") print "this may pass: the same command can be tried again"
+    if (given(e "/hint")) print "hint: " V[e "/hint"]
+    if (V[e "/code"] != "") print "(" line(e "/code") (given(R "/build_id") ? ", build " line(R "/build_id") : "") ")"
+}
+END {
+    R = ENVIRON["ROOT"]
+    if (ENVIRON["KIND"] == "failure") failure()
+    else if ((R "/plan") in T) plan()
+    else outcome()
+    for (i = 0; i < LEN[R "/warnings"]; i++) {
+        p = R "/warnings/" i
+        print "  warning: " (T[p] == "{" ? line(p "/message") : line(p))
+    }
+    if (ENVIRON["TIMES"] != "" && LEN[R "/phases"]) times()
+}
+'
+
+report() { # FILE ROOT KIND
+    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION LC_ALL=C awk -- "$JSON_READER$REPORT" "$1" | printable
+}
+
+# ---------------------------------------------------------------------------------------------- asking
+
+need_tools() {
+    local tool
+    command -v aws >/dev/null || die 3 "the AWS CLI is not installed (or not on the PATH)" \
+        "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+    for tool in awk sed tr od date mktemp; do
+        command -v "$tool" >/dev/null || die 3 "$tool is not installed (or not on the PATH)"
+    done
+}
+
+run_aws() { AWS_PAGER='' aws "$@" ${AWS_OPTIONS[@]+"${AWS_OPTIONS[@]}"}; }
+
+# Two look-ups of half a second each: only worth it when somebody is about to decide on them.
+identify() {
+    ACCOUNT='' SHOWN_REGION=$REGION
+    local account_call region_call=''
+    run_aws sts get-caller-identity --query Account --output text >"$TMP/account" 2>"$TMP/account.err" &
+    account_call=$!
+    if [ -z "$REGION" ]; then
+        run_aws configure get region >"$TMP/region" 2>/dev/null &
+        region_call=$!
+    fi
+    wait "$account_call" || aws_failed "$TMP/account.err"
+    ACCOUNT=$(tr -d '\r\n' <"$TMP/account")
+    [ -z "$region_call" ] || wait "$region_call" || aws_failed <(printf 'You must specify a region.\n')
+    [ -z "$region_call" ] || SHOWN_REGION=$(tr -d '\r\n' <"$TMP/region")
+}
+
+describe() {
+    local publish='' where="$BUILDER"
+    [ -z "$SHOWN_REGION" ] || where="$where in $SHOWN_REGION"
+    [ -z "$ACCOUNT" ] || where="$where, account $ACCOUNT"
+    [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
+    [ -z "$VERSION" ] || publish='a new version'
+    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS"
+    fact function "$FUNCTION"
+    fact repository "$REPO"
+    fact ref "$REF_WHY"
+    [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
+    if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
+    [ -z "$publish" ] || fact publish "$publish"
+    fact builder "$where"
+    describe_local_changes
+}
+
+fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
+
+# The builder builds what git's server has: say so when that is not what is on this disk.
+describe_local_changes() {
+    [ -n "$HERE" ] && [ -n "$GIT_TOP" ] && [ "$REF" = "$GIT_REF" ] || return 0
+    local answer
+    answer=$(ask_git status --porcelain --untracked-files=no -- .) || answer=''
+    [ -z "$answer" ] || say "  note: uncommitted changes here will not be part of it"
+    answer=$(ask_git rev-list --count '@{upstream}..HEAD') || answer=0
+    [ "$answer" = 0 ] || say "  note: $answer commit(s) here are not pushed and will not be part of it"
+}
+
+confirm() {
+    local answer=''
+    printf 'Deploy? [y/N] ' >&2
+    read -r answer || printf '\n' >&2
+    case $answer in
+        [yY] | [yY][eE][sS]) record 'confirmed' ;;
+        *) die 5 'not confirmed, nothing was done' ;;
+    esac
+}
+
+# ---------------------------------------------------------------------------------------------- the build
+
+write_events() {
+    local fields=(s:action "s:$1" s:function "s:$FUNCTION" "s:$REPO_KEY" "s:$REPO") component components=()
+    [ "$1" = plan ] || fields+=(s:build_id "s:$BUILD_ID")
+    [ -z "$REF" ] || fields+=(s:ref "s:$REF")
+    [ -z "$SUBDIRECTORY" ] || fields+=(s:path "s:$SUBDIRECTORY")
+    [ -z "$VERSION" ] || fields+=(s:version j:true)
+    [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS")
+    if [ ${#COMPONENTS[@]} -gt 0 ]; then
+        for component in "${COMPONENTS[@]}"; do components+=("s:$component"); done
+        fields+=(s:components "j:$(json '[' "${components[@]}")")
+    fi
+    json '{' "${fields[@]}" >"$TMP/event"
+    json '{' s:action s:status s:build_id "s:$BUILD_ID" >"$TMP/ask"
+    record "event: $(cat "$TMP/event")"
+}
+
+# Starts an invocation in the background: NAME.reply, NAME.meta and NAME.err receive what comes. Its pid is $!.
+# fileb:// means the same bytes to both generations of the AWS CLI. A child in the background ignores Ctrl-C.
+invoke() { # NAME EVENT_FILE READ_TIMEOUT ATTEMPTS
+    : >"$TMP/$1.reply"
+    AWS_PAGER='' AWS_MAX_ATTEMPTS=$4 aws lambda invoke --function-name "$BUILDER" --payload "fileb://$2" \
+        --cli-read-timeout "$3" --query '[StatusCode,FunctionError]' --output text \
+        ${AWS_OPTIONS[@]+"${AWS_OPTIONS[@]}"} "$TMP/$1.reply" >"$TMP/$1.meta" 2>"$TMP/$1.err" </dev/null &
+}
+
+running() { kill -0 "$1" 2>/dev/null; }
+
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+
+stop() { # PID, a child of ours
+    { kill "$1" && wait "$1"; } 2>/dev/null
+    return 0
+}
+
+# Waits for the end of the build; sets REPLY_FILE and REPLY_ROOT. The invocation itself brings the reply in the usual
+# case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets lost.
+follow() {
+    local started=$SECONDS ticks=0 next_poll=10 grace=20
+    SHOWN='' PHASE='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST=''
+    REPLY_FILE='' REPLY_ROOT=''
+    trap 'INTERRUPTED=true' INT
+    invoke call "$TMP/event" "$READ_TIMEOUT" 1
+    CALL=$!
+    while :; do
+        if [ -n "$CALL" ] && ! running "$CALL"; then
+            wait "$CALL"
+            judge_call $?
+            CALL=''
+        elif [ -n "$POLL" ] && ! running "$POLL"; then
+            if ! wait "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
+            POLL='' next_poll=$((ticks + 10))
+        fi
+        if [ -n "$REPLY_FILE" ]; then
+            # Known from `status`: the invocation is about to end as well, unless its connection died silently.
+            grace=$((grace - 1))
+            if [ -z "$CALL" ] || [ $grace -lt 0 ]; then break; fi
+        fi
+        [ -z "$INTERRUPTED" ] || ask_to_follow
+        [ -n "$CALL" ] || give_up_if_lost
+        if [ $((SECONDS - started)) -ge "$FOLLOW_LIMIT" ]; then
+            die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" "look for it in the log group /aws/lambda/$BUILDER"
+        fi
+        if [ -z "$POLL$PLAN$REPLY_FILE" ] && [ $ticks -ge $next_poll ]; then
+            invoke poll "$TMP/ask" 30 2
+            POLL=$!
+        fi
+        [ $ticks -lt 5 ] || draw "[$((SECONDS - started)) s] $PHASE"
+        nap
+        ticks=$((ticks + 1))
+    done
+    trap - INT
+    clear_line
+}
+
+# The invocation has ended: either there is a reply, or the build goes on without us, or it is all over.
+judge_call() { # EXIT_CODE
+    local text status
+    if [ "$1" = 0 ]; then
+        case $(cat "$TMP/call.meta") in
+            *None*) ;;
+            *) builder_broke ;;
+        esac
+        status=$(json_lines "$TMP/call.reply" /statusCode)
+        case $status in
+            202) ;;   # the same build id is being built already
+            '' | *[!0-9]*) die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
+                "is $BUILDER really the name of the builder? -B names another" ;;
+            *) REPLY_FILE=$TMP/call.reply REPLY_ROOT='' ;;
+        esac
+        return
+    fi
+    [ -z "$REPLY_FILE" ] || return 0
+    text=$(cat "$TMP/call.err")
+    case $text in
+        *'(ServiceException)'* | *'(InternalFailure)'* | *'(ServiceUnavailable'* | *'(50'[0-9]')'*) ;;
+        *'An error occurred ('* | *'Could not connect'* | *'Connect timeout'* | *[Cc]redentials* | *'could not be found'* | \
+            *'specify a region'* | *'Invalid endpoint'* | *'SSL validation'* | *[Tt]'oken'* | *'usage: aws'* | *'Unknown options'*)
+            aws_failed "$TMP/call.err"
+            ;;
+    esac
+    [ -z "$PLAN" ] || aws_failed "$TMP/call.err"
+    UNKNOWN=0
+    LOST=$(printf '%s\n' "$text" | sed '/^$/d' | tail -n 1)
+    say "the connection to the builder broke off; build $BUILD_ID goes on and is followed"
+    record "the AWS CLI said: $text"
+}
+
+read_status() {
+    local status='' state='' phase='' message='' error=''
+    case $(cat "$TMP/poll.meta") in *None*) ;; *) return 1 ;; esac
+    {
+        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error
+    } <<<"$(json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code && echo .)"
+    case $status.$error in
+        200.*) FAILED_POLLS=0 UNKNOWN=0 ;;
+        *.unknown_build)
+            UNKNOWN=$((UNKNOWN + 1))
+            return 0
+            ;;
+        *) return 1 ;;
+    esac
+    PHASE=$phase${message:+: $message}
+    if [ "$PHASE" != "$SHOWN" ] && [ -n "$PHASE" ] && [ "$state" = running ]; then
+        SHOWN=$PHASE
+        if live; then record "  $PHASE"; else say "  $PHASE"; fi
+    fi
+    if [ "$state" = succeeded ] || [ "$state" = failed ]; then
+        # A build whose builder was killed has ended without a reply.
+        [ -n "$(json_lines "$TMP/poll.reply" /build/reply/statusCode)" ] || die 4 "${message:-the builder stopped before the build ended}" \
+            "its log group has more: /aws/lambda/$BUILDER"
+        mv "$TMP/poll.reply" "$TMP/end.reply"
+        REPLY_FILE=$TMP/end.reply REPLY_ROOT=/build/reply
+    fi
+}
+
+# Only `status` is left to go by: its silence must not last for ever.
+give_up_if_lost() {
+    [ "$FAILED_POLLS" -lt 5 ] || die 3 "the builder cannot be asked any more: ${LOST:-$(tail -n 1 "$TMP/poll.err")}" \
+        "later: repeat the command with LAMBDASMITH_BUILD_ID=$BUILD_ID"
+    [ "$UNKNOWN" -lt 15 ] || die 3 "the builder knows nothing of build $BUILD_ID, so it never began: $LOST" "run the command again"
+}
+
+ask_to_follow() {
+    local answer=''
+    INTERRUPTED=''
+    trap - INT
+    [ -z "$PLAN" ] || exit 130
+    say "interrupted; build $BUILD_ID goes on in the builder"
+    if [ -t 0 ]; then
+        printf 'Keep following it? [Y/n] ' >&2
+        read -r answer || answer=n
+    else
+        answer=n
+    fi
+    case $answer in
+        [nN]*)
+            say "to see its end: repeat the command with LAMBDASMITH_BUILD_ID=$BUILD_ID"
+            exit 130
+            ;;
+    esac
+    trap 'INTERRUPTED=true' INT
+}
+
+# ---------------------------------------------------------------------------------------------- failures
+
+# The builder raised: that is a fault of the builder, its limits or its setup, never of the project.
+builder_broke() {
+    local type='' message='' hint='this is a fault of the builder; its log group has more: /aws/lambda/'$BUILDER
+    {
+        IFS= read -r type && IFS= read -r message
+    } <<<"$(json_lines "$TMP/call.reply" /errorType /errorMessage)"
+    case $type$message in
+        *'timed out'*) hint='give the builder more time: timeout in [builder] of config.ini, then python setup.py update' ;;
+        *OutOfMemory* | *'signal: killed'*) hint='give the builder more memory: memory in [builder] of config.ini, then python setup.py update' ;;
+        *ImportModule* | *Runtime.*) hint="is $BUILDER set up? python setup.py status" ;;
+    esac
+    record "reply: $(cat "$TMP/call.reply")"
+    die 4 "the builder broke: ${type:+$type: }${message:-$(head -c 300 "$TMP/call.reply" | printable)}" "$hint"
+}
+
+aws_failed() { # FILE with what the AWS CLI said
+    local text hint=''
+    text=$(sed '/^$/d' "$1" | tail -n 3 | printable)
+    case $text in
+        *ResourceNotFoundException*) hint="there is no function $BUILDER in this account and region: -B, -r, -p; or python setup.py init" ;;
+        *AccessDenied*) hint="whoever deploys needs lambda:InvokeFunction on $BUILDER" ;;
+        *Expired* | *expired* | *'SSO'*) hint='sign in again' ;;
+        *'locate credentials'* | *'artial credentials'*) hint='aws configure, or name a profile: -p' ;;
+        *'specify a region'*) hint='name a region: -r, AWS_REGION or aws_region in config.ini' ;;
+        *TooManyRequests*) hint='the builder has reached its concurrency limit: try again' ;;
+    esac
+    die 3 "${text:-the AWS CLI failed without a message}" "$hint"
+}
+
+finish() {
+    local status
+    status=$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode")
+    record "reply: $(cat "$REPLY_FILE")"
+    case $status in
+        2??) ;;
+        *)
+            say "$(report "$REPLY_FILE" "$REPLY_ROOT" failure)"
+            exit 1
+            ;;
+    esac
+    status=$(report "$REPLY_FILE" "$REPLY_ROOT" success)
+    printf '%s\n' "$status"
+    record "$status"
+}
+
+clean_up() {
+    clear_line
+    [ -z "$CALL" ] || stop "$CALL"
+    [ -z "$POLL" ] || stop "$POLL"
+    [ -z "$TMP" ] || rm -rf "$TMP"
+}
+
+main() {
+    find_project
+    parse_flags "$@"
+    read_config
+    open_log
+    record "deploy.sh in $PROJECT"
+    need_tools
+    read_git
+    settle
+    if [ -z "$YES$PLAN" ] && ! [ -t 0 ]; then
+        usage_error 'there is no terminal to ask on' '-y deploys without asking, -n shows the plan'
+    fi
+    TMP=$(mktemp -d "${TMPDIR:-/tmp}/lambdasmith.XXXXXX") || die 3 'no temporary directory can be made'
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 143' TERM
+    ACCOUNT='' SHOWN_REGION=$REGION
+    [ -n "$YES$PLAN" ] || identify
+    describe
+    [ -n "$YES$PLAN" ] || confirm
+    if [ -n "$PLAN" ]; then write_events plan; else write_events build; fi
+    # `time` is the only clock of bash 3.2 that knows fractions of a second; it writes to stderr.
+    local TIMEFORMAT=%R LC_NUMERIC=C
+    { time follow 2>&3; } 3>&2 2>"$TMP/wall"
+    WALL=$(tail -n 1 "$TMP/wall")
+    finish
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then   # sourced, this file only defines its functions
+    if [ -n "${LAMBDASMITH_DEBUG:-}" ]; then
+        # shellcheck disable=SC2016  # expanded at each line of the trace
+        PS4='+ ${BASH_SOURCE##*/}:$LINENO: '
+        set -x
+    fi
+    main ${1+"$@"}   # before bash 4.4 an empty "$@" may count as unset
+fi
