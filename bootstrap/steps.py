@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda.literals import ArchitectureType, RuntimeType
     from types_boto3_lambda.type_defs import EnvironmentTypeDef, EphemeralStorageTypeDef
     from types_boto3_s3.literals import BucketLocationConstraintType
-    from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef, TagTypeDef
+    from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef
 
 
 class Configuration(TypedDict):
@@ -151,8 +151,14 @@ def _gone_is_fine() -> Iterator[None]:
             raise
 
 
-def _tags(hands: Hands) -> list[TagTypeDef]:
-    """Our tags as S3, IAM and Secrets Manager want them."""
+class Tag(TypedDict):
+    """As S3 and IAM spell it."""
+
+    Key: str
+    Value: str
+
+
+def _tags(hands: Hands) -> list[Tag]:
     return [{"Key": key, "Value": value} for key, value in hands.names.tags.items()]
 
 
@@ -198,7 +204,7 @@ def _put_secret(step: PutSecret, hands: Hands) -> None:
                 Name=step.secret,
                 Description="Git credentials of the Lambdasmith builder",
                 SecretString=step.value.text(),
-                Tags=_tags(hands),
+                Tags=[{"Key": key, "Value": value} for key, value in hands.names.tags.items()],
             )
 
     def is_being_deleted(error: LambdasmithError) -> bool:
@@ -243,16 +249,16 @@ def _publish_starter(step: PublishStarter, hands: Hands) -> None:
 
 
 def _create_function(step: CreateFunction, hands: Hands) -> None:
-    settings = step.settings
+    configuration = _configuration(step.settings)
+    configuration["Layers"] = [step.layer or hands.starter_arn]
 
     def create() -> None:
         with aws_errors(step.sentence):
             hands.clients.lambda_.create_function(
                 FunctionName=step.function,
-                **_configuration(settings),
+                **configuration,
                 Code={"ZipFile": step.code},
                 Architectures=[cast("ArchitectureType", step.architecture)],
-                Layers=[step.layer or hands.starter_arn],
                 Tags=hands.names.tags,
             )
 

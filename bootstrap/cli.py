@@ -1,0 +1,263 @@
+"""The operator's door: parses, asks, calls the core and prints. Result on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from bootstrap import report
+from bootstrap.changes import Step
+from bootstrap.config import SETTINGS, Config, read_config
+from bootstrap.invoke import call
+from bootstrap.names import Names, names_for
+from bootstrap.package import package
+from bootstrap.plan import Wanted, converge, remove, wanted
+from bootstrap.progress import shown
+from bootstrap.report import Report
+from bootstrap.state import Present, read_present, whereabouts
+from bootstrap.steps import Hands, carry_out
+from bootstrap.walk import Done, walk
+from builder.aws import Clients, connect
+from builder.errors import InvalidConfiguration, LambdasmithError, NotSetUp
+
+_ROOT = Path(__file__).resolve().parent.parent
+_COMMANDS = {
+    "init": "set up the builder in an account, or finish what an interrupted run began",
+    "update": "bring an installed builder to this checkout and this configuration (the default)",
+    "status": "show what is installed, its versions and the last builds",
+    "destroy": "remove what init made, and nothing else",
+}
+_INTERRUPTED, _DECLINED = 130, 1
+
+
+@dataclass(frozen=True)
+class _Session:
+    """One run of the door."""
+
+    options: argparse.Namespace
+    environment: Mapping[str, str]
+    config: Config
+    clients: Clients
+    names: Names
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is somebody to ask."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+class _Declined(Exception):
+    """The operator said no."""
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = _run(options, environment)
+    except LambdasmithError as error:
+        failed = report.failure(error)
+        _say(*failed.lines)
+        if options.json:
+            print(report.as_json(failed))
+        return error.exit_code
+    except _Declined:
+        _say("nothing was changed")
+        return _DECLINED
+    except KeyboardInterrupt:
+        _say("interrupted; the same command finishes what is begun")
+        return _INTERRUPTED
+    print(report.as_json(result) if options.json else "\n".join(result.lines))
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="setup.py",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Sets up, upgrades and removes the Lambdasmith builder.\n\n"
+        + "\n".join(f"  {name:<8} {text}" for name, text in _COMMANDS.items()),
+        epilog="Every setting is read from config.ini, then from LAMBDASMITH_SECTION_KEY, then from its flag.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="update", metavar="COMMAND")
+    parser.add_argument("-c", "--config", metavar="FILE", help="instead of config.ini beside setup.py")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("-n", "--plan", action="store_true", help="show what would happen, and stop")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    for section in ("aws", "github", "builder"):
+        group = parser.add_argument_group(f"[{section}]")
+        for setting in SETTINGS:
+            if setting.section == section:
+                shown = "FILE" if setting.secret else setting.key.upper()
+                text = f"a file that holds the {setting.help}" if setting.secret else setting.help
+                group.add_argument(setting.flag, dest=setting.key, metavar=shown, help=text.replace("%", "%%"))
+    return parser
+
+
+def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Report:
+    session = _session(options, environment)
+    match options.command:
+        case "status":
+            return _status(session)
+        case "destroy":
+            return _destroy(session)
+        case _:
+            return _converge(session)
+
+
+def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Session:
+    file = Path(options.config) if options.config else _ROOT / "config.ini"
+    flags = {setting.key: getattr(options, setting.key) for setting in SETTINGS}
+    config = read_config(
+        file=file,
+        required=bool(options.config),
+        environment=environment,
+        flags={key: value for key, value in flags.items() if value is not None},
+    )
+    if config.git_token and not options.git_token and file.is_file() and file.stat().st_mode & 0o077:
+        _say(f"note: {file.name} can be read by other users of this machine; if it holds a token: chmod 600 {file}")
+    clients = connect(
+        profile=config.aws_profile,
+        region=config.aws_region,
+        access_key_id=config.aws_access_key_id,
+        secret_access_key=config.aws_secret_access_key,
+    )
+    place = whereabouts(clients)
+    names = names_for(function=config.function_name, bucket=config.deployment_bucket, place=place)
+    return _Session(options=options, environment=environment, config=config, clients=clients, names=names)
+
+
+def _look(session: _Session, want: Wanted | None, *, ask_builder: bool = True) -> Present:
+    secret = want.secret if want else None
+    return read_present(session.clients, session.names, secret=secret, ask_builder=ask_builder)
+
+
+def _converge(session: _Session) -> Report:
+    started = time.monotonic()
+    built = package()
+    want = wanted(session.config, session.names, built)
+    present = _look(session, want)
+    if session.options.command == "update" and present.function is None:
+        raise NotSetUp(
+            f"there is no builder {session.names.function} in account {session.names.place.account}, "
+            f"region {session.names.place.region}",
+            hint="run: python setup.py init",
+        )
+    if _may_ask_for_token(session, present):
+        token = getpass.getpass("git token for private repositories (empty for none): ").strip()
+        want = wanted(replace(session.config, git_token=token or None), session.names, built)
+    steps = converge(want, present)
+    _say(*(f"note: {note}" for note in report.notes(session.config, private=bool(want.secret or present.secret))))
+    if not steps:
+        return report.convergence(session.names, present, (), (), seconds=time.monotonic() - started)
+    _show_plan(session, steps)
+    if session.options.plan:
+        return _only_planned(steps)
+    _confirm(session)
+    started = time.monotonic()
+    done, _ = _carry_out(session, steps)
+    seconds = time.monotonic() - started
+    return report.convergence(session.names, _look(session, want), steps, done, seconds=seconds)
+
+
+def _may_ask_for_token(session: _Session, present: Present) -> bool:
+    wished = session.options.command == "init" and not (session.options.yes or session.options.plan)
+    return wished and session.asks and session.config.git_token is None and present.secret is None
+
+
+def _show_plan(session: _Session, steps: Sequence[Step]) -> None:
+    config = session.config
+    who = f"profile {config.aws_profile}" if config.aws_profile else "credentials of the environment"
+    who = "access key of the configuration" if config.aws_access_key_id else who
+    _say(*report.plan_lines(session.names, steps, identity=who))
+
+
+def _only_planned(steps: Sequence[Step]) -> Report:
+    return Report(lines=["nothing was changed"], facts={"changed": False, "plan": [step.sentence for step in steps]})
+
+
+def _confirm(session: _Session, *, type_this: str = "") -> None:
+    """Return if the operator agrees.
+
+    Raises:
+        InvalidConfiguration: there is nobody to ask.
+        _Declined: he does not.
+    """
+    if session.options.yes:
+        return
+    if not session.asks:
+        raise InvalidConfiguration(
+            "nothing was changed: this needs a yes, and there is no terminal to ask on", hint="add -y to agree"
+        )
+    question = f"type {type_this} to agree: " if type_this else "go on? [y/N] "
+    _say()
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if answer != type_this if type_this else answer.lower() not in ("y", "yes"):
+        raise _Declined
+
+
+def _carry_out(session: _Session, steps: Sequence[Step]) -> tuple[tuple[Done, ...], Hands]:
+    # A thread that is late after Ctrl-C may still write into the directory while it is removed.
+    with (
+        tempfile.TemporaryDirectory(prefix="lambdasmith-", ignore_cleanup_errors=True) as work,
+        shown(steps, sys.stderr, session.environment) as watcher,
+    ):
+        hands = Hands(
+            clients=session.clients,
+            names=session.names,
+            work=Path(work),
+            environment=session.environment,
+            index_url=session.config.index_url,
+            tell=watcher.said,
+        )
+        return walk(steps, lambda step: carry_out(step, hands), watcher), hands
+
+
+def _status(session: _Session) -> Report:
+    want = wanted(session.config, session.names, package())
+    present = _look(session, want)
+    if present.nothing:
+        raise NotSetUp(
+            f"nothing of a builder {session.names.function} is in account {session.names.place.account}, "
+            f"region {session.names.place.region}",
+            hint="run: python setup.py init",
+        )
+    builds: list[Mapping[str, object]] = []
+    if present.ping and present.ping.ready:
+        listed = call(session.clients, session.names.function, {"action": "status"}).get("builds")
+        builds = [build for build in listed if isinstance(build, dict)] if isinstance(listed, list) else []
+    return report.status(session.names, present, builds, converge(want, present))
+
+
+def _destroy(session: _Session) -> Report:
+    present = _look(session, None, ask_builder=False)
+    steps = remove(session.names, present)
+    if not steps:
+        return report.removal(session.names, (), ())
+    _show_plan(session, steps)
+    if session.options.plan:
+        return _only_planned(steps)
+    _confirm(session, type_this=session.names.function)
+    _, hands = _carry_out(session, steps)
+    return report.removal(session.names, steps, hands.notes)

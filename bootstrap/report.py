@@ -1,0 +1,186 @@
+"""What setup.py prints: facts as values first, then as text for people or as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bootstrap.changes import Step
+from bootstrap.config import Config
+from bootstrap.names import Names
+from bootstrap.plan import STARTER
+from bootstrap.state import Present
+from bootstrap.walk import Done
+from builder.errors import LambdasmithError
+
+Facts = dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A command's result: `lines` for people, `facts` for --json."""
+
+    lines: Sequence[str]
+    facts: Facts = field(default_factory=dict)
+
+
+def plan_lines(names: Names, steps: Sequence[Step], *, identity: str) -> list[str]:
+    """What is going to happen, and where."""
+    return [f"account {names.place.account}, region {names.place.region}, {identity}", "will:"] + [
+        f"  - {step.sentence}" for step in steps
+    ]
+
+
+def notes(config: Config, *, private: bool) -> list[str]:
+    """What the operator should know of his choices. `private`: there is a git token, now or from before."""
+    said = []
+    if "*" in config.functions:
+        said.append(
+            "the builder may deploy every function of this account and region; "
+            "narrow it with `functions` in [builder], for example functions = shop-*"
+        )
+    if not private:
+        said.append("without git_token it can build public repositories only")
+    return said
+
+
+def convergence(
+    names: Names, present: Present, steps: Sequence[Step], done: Sequence[Done], *, seconds: float
+) -> Report:
+    """After `init` and `update`; `present` is how it is now."""
+    ping = present.ping
+    version = f" {ping.version}" if ping else ""
+    if steps:
+        first = f"{names.function}{version} is ready ({len(done)} steps, {seconds:.1f} s)"
+    else:
+        first = f"nothing to do: {names.function}{version} is up to date"
+    own = own_layer(names, present)
+    lines = [
+        first,
+        f"  function  {names.function_arn}",
+        f"  layer     {own or '-'}",
+        f"  role      {names.role_arn}",
+        f"  bucket    s3://{names.bucket}/{names.prefix}",
+    ]
+    if present.secret:
+        lines.append(f"  secret    {names.secret}")
+    if steps:
+        lines.append("next: copy deploy.sh into a project and run ./deploy.sh")
+    facts: Facts = {
+        "changed": bool(steps),
+        "steps": [
+            {"name": each.step.name, "sentence": each.step.sentence, "seconds": round(each.seconds, 2)} for each in done
+        ],
+        "seconds": round(seconds, 2),
+        **_places(names, present),
+    }
+    return Report(lines=lines, facts=facts)
+
+
+def own_layer(names: Names, present: Present) -> str:
+    """ARN of the builder's own layer that its function uses, or an empty string."""
+    layers = present.function.layers if present.function else ()
+    return next((layer for layer in layers if layer.startswith(f"{names.layer_arn}:")), "")
+
+
+def _places(names: Names, present: Present) -> Facts:
+    ping = present.ping
+    return {
+        "account": names.place.account,
+        "region": names.place.region,
+        "function": names.function,
+        "function_arn": names.function_arn if present.function else None,
+        "layer_arn": own_layer(names, present) or None,
+        "role_arn": names.role_arn if present.role else None,
+        "bucket": names.bucket if present.bucket else None,
+        "prefix": names.prefix,
+        "secret": names.secret if present.secret else None,
+        "log_group": names.log_group if present.log_group else None,
+        "version": ping.version if ping else None,
+        "versions": dict(ping.versions) if ping else {},
+    }
+
+
+def status(names: Names, present: Present, builds: Sequence[Mapping[str, object]], pending: Sequence[Step]) -> Report:
+    """The whole installation as a table."""
+    function, ping = present.function, present.ping
+    rows: list[tuple[str, str]] = [("function", names.function_arn if function else "none")]
+    if function:
+        known = function.settings
+        rows += [
+            (
+                "",
+                f"{known.runtime} {function.architecture}, {known.memory_mb} MB, {known.timeout_s} s, {function.state}",
+            ),
+            (
+                "version",
+                f"{ping.version}, {'ready' if ping.ready else 'not set up'}" if ping else f"? {present.silence}",
+            ),
+        ]
+        rows += [("", f"{name} {version}") for name, version in sorted(ping.versions.items())] if ping else []
+    used = own_layer(names, present)
+    for version in present.layers:
+        kind = "starter" if version.description.startswith(STARTER) else "real"
+        mark = ", in use" if version.arn == used else ""
+        rows.append(("layer", f"{names.layer}:{version.version} ({kind}{mark}) {version.created[:19]}"))
+    rows += [
+        ("role", names.role_arn if present.role else "none"),
+        ("bucket", f"s3://{names.bucket}/{names.prefix}" if present.bucket else "none"),
+        ("secret", names.secret if present.secret else "none: public repositories only"),
+        ("log", names.log_group if present.log_group else "none"),
+    ]
+    rows += [("build", _build_line(build)) for build in builds] or [("builds", "none yet")]
+    lines = [f"{title:<9} {text}" for title, text in rows]
+    lines += ["`setup.py update` would:", *(f"  - {step.sentence}" for step in pending)] if pending else []
+    facts: Facts = {
+        **_places(names, present),
+        "ready": bool(ping and ping.ready),
+        "layers": [
+            {"arn": version.arn, "description": version.description, "in_use": version.arn == used}
+            for version in present.layers
+        ],
+        "builds": list(builds),
+        "pending": [step.sentence for step in pending],
+    }
+    if function:
+        facts["runtime"], facts["architecture"] = function.settings.runtime, function.architecture
+    return Report(lines=lines, facts=facts)
+
+
+def _build_line(build: Mapping[str, object]) -> str:
+    shown = (build.get(key) for key in ("build_id", "function", "state", "commit", "seconds"))
+    return "  ".join(str(value) for value in shown if value is not None)
+
+
+def removal(names: Names, steps: Sequence[Step], remarks: Sequence[str]) -> Report:
+    """After `destroy`."""
+    first = f"removed all of {names.function}" if steps else f"nothing to remove: {names.function} is not installed"
+    return Report(
+        lines=[first, *remarks],
+        facts={"changed": bool(steps), "removed": [step.sentence for step in steps], "notes": list(remarks)},
+    )
+
+
+def failure(error: LambdasmithError) -> Report:
+    """An error that the user can mend."""
+    lines = [f"setup.py: {error.message}"]
+    lines += [f"  - {problem}" for problem in error.problems]
+    lines += [f"  | {line}" for line in error.log_tail]
+    lines += [f"hint: {error.hint}"] if error.hint else []
+    facts: Facts = {
+        "error": {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "problems": list(error.problems),
+            "log_tail": list(error.log_tail),
+            "retryable": error.retryable,
+        }
+    }
+    return Report(lines=lines, facts=facts)
+
+
+def as_json(report: Report) -> str:
+    """The facts on several lines."""
+    return json.dumps(report.facts, indent=2)

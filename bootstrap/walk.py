@@ -1,0 +1,96 @@
+"""Walks a plan: every step as soon as those that it needs are done, several at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bootstrap.changes import Step
+
+# After Ctrl-C, for what runs to let go of its temporary files.
+_FAREWELL_S = 5.0
+
+
+class Watcher(Protocol):
+    """Is told what happens. `said` may come from any thread."""
+
+    def started(self, step: Step) -> None: ...
+
+    def said(self, step: Step, text: str) -> None: ...
+
+    def finished(self, step: Step, seconds: float) -> None: ...
+
+    def failed(self, step: Step) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A step that was carried out."""
+
+    step: Step
+    seconds: float
+
+
+def walk(steps: Sequence[Step], carry_out: Callable[[Step], None], watcher: Watcher) -> tuple[Done, ...]:
+    """Carry out all `steps` and return them in the order in which they ended.
+
+    After a failure nothing new is started, what runs is waited for, and the first error is raised.
+    """
+    return _Walk(steps, carry_out, watcher).walk()
+
+
+class _Walk:
+    def __init__(self, steps: Sequence[Step], carry_out: Callable[[Step], None], watcher: Watcher) -> None:
+        self._waiting = list(steps)
+        self._carry_out = carry_out
+        self._watcher = watcher
+        self._running: dict[str, threading.Thread] = {}
+        self._ended: queue.Queue[tuple[Step, float, BaseException | None]] = queue.Queue()
+
+    def walk(self) -> tuple[Done, ...]:
+        done: list[Done] = []
+        failure: BaseException | None = None
+        try:
+            while self._waiting or self._running:
+                if failure is None:
+                    self._start_ready()
+                elif not self._running:
+                    break
+                step, seconds, error = self._ended.get()
+                del self._running[step.name]
+                if error is None:
+                    done.append(Done(step=step, seconds=seconds))
+                    self._watcher.finished(step, seconds)
+                else:
+                    failure = failure or error
+                    self._watcher.failed(step)
+        except BaseException:  # Ctrl-C
+            deadline = time.monotonic() + _FAREWELL_S
+            for thread in self._running.values():
+                thread.join(max(0.0, deadline - time.monotonic()))
+            raise
+        if failure is not None:
+            raise failure
+        return tuple(done)
+
+    def _start_ready(self) -> None:
+        unfinished = {step.name for step in self._waiting} | self._running.keys()
+        for step in [step for step in self._waiting if not unfinished.intersection(step.needs)]:
+            self._waiting.remove(step)
+            # Daemons: an invocation of the builder may last minutes, and Ctrl-C shall not wait for it.
+            thread = threading.Thread(target=self._run, args=(step,), name=step.name, daemon=True)
+            self._running[step.name] = thread
+            self._watcher.started(step)
+            thread.start()
+
+    def _run(self, step: Step) -> None:
+        started, error = time.monotonic(), None
+        try:
+            self._carry_out(step)
+        except BaseException as raised:
+            error = raised
+        self._ended.put((step, time.monotonic() - started, error))
