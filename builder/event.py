@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from builder.errors import InvalidEvent
+from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
 
 
@@ -70,7 +71,7 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _BUILD_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REPO_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _BUILD_FILE = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)")
-_MAX_PATH, _MAX_REF, _MAX_COMPONENTS = 1024, 255, 50
+_MAX_REF, _MAX_COMPONENTS = 255, 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,27 +139,6 @@ def ref_problem(ref: str) -> str | None:
     ):
         return f"{_shown(ref)} is not a name that git allows"
     return None
-
-
-def path_problem(path: str) -> str | None:
-    """Why `path` is no relative posix path that stays where it starts; None if it is one."""
-    if len(path) > _MAX_PATH:
-        return f"is longer than {_MAX_PATH} characters"
-    if re.search(r"[\x00-\x1f\x7f\\]", path):
-        return f"{_shown(path)} contains backslashes or control characters; write it with /"
-    if path.startswith("/"):
-        return f"{_shown(path)} is absolute; write it relative to the root of the repository"
-    segments = path.split("/")
-    if ".." in segments:
-        return f"{_shown(path)} leaves the repository with .."
-    if any(segment.lower() == ".git" for segment in segments):
-        return f"{_shown(path)} is inside .git"
-    return None
-
-
-def normalised(path: str) -> str:
-    """`path` without empty and `.` segments; "" for the directory itself. Expects no problem in it."""
-    return "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
 class _Reader:

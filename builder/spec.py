@@ -16,175 +16,43 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-)
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from builder.document import Document, Location, read_document
 from builder.errors import InvalidBuildFile, LambdasmithError
 from builder.runtimes import RUNTIMES
-from builder.sources.local import directory_in, missing_entry, nearest_path, select_files
-from builder.sources.paths import path_problem
+from builder.sources.local import directory_in, nearest_path, select_files
+from builder.spec_values import (
+    BuildSpec,
+    Dependencies,
+    FunctionSpec,
+    LayerSpec,
+    PruneSpec,
+    Spec,
+    as_tuple,
+    nearest,
+)
+
+__all__ = [
+    "BuildSpec",
+    "FunctionSpec",
+    "LayerSpec",
+    "PruneSpec",
+    "check_against_tree",
+    "find_build_file",
+    "read_build_file",
+]
+
+M = TypeVar("M", bound=Spec)
 
 NAMES = ("build.yaml", "build.yml", "build.json")
 
-_LATER = {
-    "function": ("build", "native_libraries"),
-    "": ("runtime_packages",),
-}
+_LATER = frozenset({"function.build", "function.native_libraries", "runtime_packages"})
 _MAX_LAYERS = 5
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
-# What Lambda sets itself and refuses to be given.
-_RESERVED = frozenset(
-    "_HANDLER _X_AMZN_TRACE_ID AWS_DEFAULT_REGION AWS_REGION AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_NAME "
-    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE "
-    "AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_STREAM_NAME AWS_ACCESS_KEY AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY "
-    "AWS_SESSION_TOKEN AWS_LAMBDA_RUNTIME_API LAMBDA_TASK_ROOT LAMBDA_RUNTIME_DIR".split()
-)
-
-
-def _as_tuple(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _runtime(name: str) -> str:
-    if name not in RUNTIMES:
-        raise ValueError(f"{name!r} is not a runtime we know{_nearest(name, RUNTIMES)}")
-    return name
-
-
-def _relative(path: str) -> str:
-    if problem := path_problem(path):
-        raise ValueError(problem)
-    return path
-
-
-def _role(value: str) -> str:
-    if not _ROLE.fullmatch(value):
-        raise ValueError(f"{value!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME)")
-    return value
-
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Runtimes = Annotated[tuple[Annotated[str, AfterValidator(_runtime)], ...], BeforeValidator(_as_tuple)]
-Paths = Annotated[tuple[Annotated[Text, AfterValidator(_relative)], ...], BeforeValidator(_as_tuple)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)]
-RelativePath = Annotated[str, AfterValidator(_relative)]
-Description = Annotated[str, StringConstraints(max_length=256)]
-License = Annotated[str, StringConstraints(max_length=512)]
-
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class FunctionSpec(_Spec):
-    """The function itself. `memory` and `ephemeral_storage` in MB, `timeout` in seconds; None: leave it as it is.
-
-    `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`.
-    """
-
-    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
-    handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
-    files: Paths = ()
-    source_dir: RelativePath = "."
-    exclude: Paths = ()
-    architecture: Literal["x86_64", "arm64"] | None = None
-    role: Annotated[str, AfterValidator(_role)] | None = None
-    memory: Annotated[int, Field(ge=128, le=10240)] | None = None
-    timeout: Annotated[int, Field(ge=1, le=900)] | None = None
-    environment: Mapping[str, str] | None = None
-    description: Description | None = None
-    tags: Mapping[str, str] | None = None
-    ephemeral_storage: Annotated[int, Field(ge=512, le=10240)] | None = None
-    license: License | None = None
-
-    @field_validator("environment")
-    @classmethod
-    def _environment(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        wrong = [name for name in value or {} if not _VARIABLE.fullmatch(name)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
-        reserved = sorted(_RESERVED.intersection(value or {}))
-        if reserved:
-            raise ValueError(f"{', '.join(reserved)}: Lambda sets that itself and does not let you")
-        size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
-        if size > 4096:
-            raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")
-        return value
-
-    @field_validator("tags")
-    @classmethod
-    def _tags(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        for name, text in (value or {}).items():
-            if not 1 <= len(name) <= 128 or len(text) > 256 or name.lower().startswith("aws:"):
-                raise ValueError(
-                    f"{name!r}: a tag has a name of 1 to 128 characters that does not begin with aws:, "
-                    "and at most 256 characters"
-                )
-        if len(value or {}) > 50:
-            raise ValueError(f"{len(value or {})} tags; AWS allows 50")
-        return value
-
-    @field_validator("handler")
-    @classmethod
-    def _handler(cls, value: str) -> str:
-        # Python and Node split at the last dot; provided runtimes may call it what they like.
-        module, dot, function = value.rpartition(".")
-        if not dot or not function or not all(re.split(r"[./]", module)):
-            raise ValueError(f"{value!r} must be FILE.FUNCTION, for example lambda_function.lambda_handler")
-        return value
-
-
-class LayerSpec(_Spec):
-    """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`."""
-
-    name: str
-    description: Description | None = None
-    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
-    license: License | None = None
-    preinstall: Texts = ()
-    files: Annotated[Paths, Field(min_length=1)]
-    source_dir: RelativePath = "."
-    dest_dir: RelativePath = ""
-
-
-class PruneSpec(_Spec):
-    """Rules of the pruner not to apply, by id, and patterns of files that none of them may take."""
-
-    disable: Texts = ()
-    keep: Texts = ()
-
-
-class BuildSpec(_Spec):
-    """A whole build file. `layers` are in the file's order, without `dependencies`.
-
-    `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
-    """
-
-    file: str
-    function: FunctionSpec | None
-    dependencies: Paths = ()
-    layers: tuple[LayerSpec, ...] = ()
-    prune: PruneSpec = PruneSpec()
-    lines: Mapping[str, int] = Field(default={}, repr=False)
-
-    def at(self, label: str) -> str:
-        """`file:line: label`, the beginning of a message."""
-        return f"{self.file}:{self.lines.get(label, 1)}: {label}"
 
 
 def find_build_file(names: Collection[str], wanted: str | None) -> str:
@@ -196,7 +64,7 @@ def find_build_file(names: Collection[str], wanted: str | None) -> str:
     if wanted is not None:
         if wanted in names:
             return wanted
-        near = _nearest(wanted, [name for name in names if name.endswith((".yaml", ".yml", ".json"))])
+        near = nearest(wanted, [name for name in names if name.endswith((".yaml", ".yml", ".json"))])
         raise InvalidBuildFile(
             f"build_file: {wanted!r} is not in the project{near}", hint="commit it, or name another one"
         )
@@ -269,7 +137,7 @@ class _Reader:
         for name, value in given.items():
             at = ("layers", name)
             if name == "dependencies":
-                holder = self._model(_Dependencies, ("layers",), {"dependencies": value})
+                holder = self._model(Dependencies, ("layers",), {"dependencies": value})
                 dependencies = holder.dependencies if holder else ()
             elif name == "function" or not _LAYER_NAME.fullmatch(name):
                 self._say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
@@ -297,14 +165,228 @@ class _Reader:
 
     @staticmethod
     def _broken(runtimes: object) -> bool:
-        names = _as_tuple(runtimes)
+        names = as_tuple(runtimes)
         return not isinstance(names, tuple) or not names or any(name not in RUNTIMES for name in map(str, names))
 
-    def _model[M: _Spec](self, model: type[M], at: Location, value: object) -> M | None:
-        raise NotImplementedError
+    def _model(self, model: type[M], at: Location, value: object) -> M | None:
+        """`value` as a `model`; None after noting what is wrong with it."""
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                self._explain(model, at, detail)
+            return None
+
+    def _explain(self, model: type[Spec], at: Location, detail: ErrorDetails) -> None:
+        """Note one of pydantic's findings in our words."""
+        where: Location = (*at, *(part for part in detail["loc"] if part != "[key]"))
+        kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+        if kind == "extra_forbidden":
+            known = [name for name in model.model_fields if (model, name) != (LayerSpec, "name")]
+            self._unknown(at, {str(where[-1]): value}, known)
+            return
+        if kind == "missing":
+            text = "missing" if model is not Dependencies else "is empty"
+        elif kind == "value_error":
+            text = str(context["error"])
+        elif kind == "literal_error":
+            text = f"must be {context['expected']}, not {self._typed(where, value)}"
+        elif kind in ("greater_than_equal", "less_than_equal"):
+            field = model.model_fields[str(where[len(at)])]
+            low, high = (next(getattr(m, side) for m in field.metadata if hasattr(m, side)) for side in ("ge", "le"))
+            text = f"must be from {low} to {high}, not {value}"
+        elif kind == "string_too_long":
+            text = f"is {len(str(value))} characters long; at most {context['max_length']}"
+        elif kind in ("too_short", "string_too_short"):
+            text = "is empty"
+        elif kind == "string_pattern_mismatch":
+            text = f"{self._typed(where, value)} must not contain blanks"
+        elif kind == "too_long":
+            text = f"has {context['actual_length']} entries; at most {context['max_length']}"
+        else:
+            text = self._wrong_type(kind, where, value)
+        self._say(where, text)
+
+    def _wrong_type(self, kind: str, where: Location, value: object) -> str:
+        typed = self._typed(where, value)
+        if value is None:
+            return "is empty; give it a value or leave the key out"
+        if kind == "string_type" and isinstance(value, bool | int | float):
+            if "runtimes" in where and not isinstance(value, bool):
+                return f"{typed} is read as a number; write the runtime's whole name, python{typed}"
+            read_as = f"the number {value}" if not isinstance(value, bool) else str(value).lower()
+            return f'{typed} is read as {read_as}, text is wanted; put it in quotes: "{typed}"'
+        wanted = {
+            "string_type": "text",
+            "int_type": "a whole number",
+            "tuple_type": "a list",
+            "mapping_type": "a mapping (name: value)",
+            "dict_type": "a mapping (name: value)",
+            "model_type": "a mapping (key: value)",
+        }.get(kind, "something else")
+        shown = typed if isinstance(value, str | int | float) else _kind(value)
+        return f"must be {wanted}, not {shown}"
+
+    def _typed(self, where: Location, value: object) -> str:
+        """A scalar as it stands in the file, text in quotes."""
+        text = repr(value) if isinstance(value, str) else self.document.typed.get(where, str(value))
+        return text if len(text) <= 80 else text[:77] + "..."
 
     def _unknown(self, at: Location, value: Mapping[str, object], known: Iterable[str]) -> None:
-        raise NotImplementedError
+        known = list(known)
+        for key in value:
+            if key in known:
+                continue
+            where = (*at, key)
+            if _label(where) in _LATER:
+                self._say(where, "is not available in this version; leave it out")
+            else:
+                self._say(where, f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
 
     def _say(self, at: Location, text: str) -> None:
-        raise NotImplementedError
+        known = at
+        while known and known not in self.document.lines:
+            known = known[:-1]
+        self.problems.append((self.document.lines.get(known, 1), f"{_label(at)}: {text}"))
+
+
+def _label(at: Location) -> str:
+    """A location for a message, keys as typed."""
+    text = ".".join(str(part) for part in at)
+    return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "nothing" if value is None else "text" if isinstance(value, str) else "a number"
+
+
+def _invalid(file: str, problems: list[str]) -> InvalidBuildFile:
+    if len(problems) == 1:
+        message = problems[0]
+    else:
+        message = f"{file} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return InvalidBuildFile(message, hint="build.yaml.example describes every key", problems=problems)
+
+
+# --- against the tree -----------------------------------------------------------------------------------------------
+
+
+def check_against_tree(spec: BuildSpec, root: Path) -> None:
+    """Compare what `spec` names with the project's directory `root`.
+
+    What a layer's `preinstall` may still make is not looked for.
+
+    Raises:
+        InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
+            every problem, each as `file:line: key: what is wrong`.
+    """
+    problems = [*_function_problems(spec, root), *_dependency_problems(spec, root)]
+    for layer in spec.layers:
+        problems += _directory_problems(spec, root, f"layers.{layer.name}", layer.source_dir, must_exist=False)
+        if not layer.preinstall and not problems:
+            problems += _file_problems(spec, root, f"layers.{layer.name}", layer.source_dir, layer.files)
+    if problems:
+        raise _invalid(spec.file, problems)
+
+
+def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+    function = spec.function
+    if function is None:
+        return
+    directory = list(_directory_problems(spec, root, "function", function.source_dir, must_exist=True))
+    if directory:
+        yield from directory
+        return
+    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files))
+    yield from missing
+    there = [
+        entry
+        for position, entry in enumerate(function.files)
+        if not any(f"function.files.{position}:" in problem for problem in missing)
+    ]
+    if function.files and not there:
+        return
+    try:
+        names = [name for name, _ in select_files(root, function.source_dir, there, function.exclude)]
+    except LambdasmithError as error:
+        if not missing:
+            yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
+        return
+    if not names:
+        yield f"{spec.at('function.exclude')}: takes away every file there is"
+    elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
+        yield f"{spec.at('function.handler')}: {problem}"
+
+
+def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, incomplete: bool) -> str | None:
+    family = RUNTIMES[function.runtimes[0]].family
+    module, _, attribute = function.handler.rpartition(".")
+    if family == "provided":
+        return None
+    if family == "python":
+        stem = module.replace(".", "/")
+        wanted = [f"{stem}.py", f"{stem}/__init__.py"]
+        suffix = ".py"
+    else:
+        wanted = [f"{module}{ending}" for ending in (".js", ".mjs", ".cjs")]
+        suffix = ".js"
+    if set(wanted) & set(names):
+        return None
+    on_disk = [name for name in wanted if (base / name).is_file()]
+    if on_disk:
+        return f"{function.handler!r} is in {on_disk[0]}, which is not among the files; add it to function.files"
+    if incomplete:
+        return None  # it may well be one of the missing ones: one problem is enough
+    modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
+    near = difflib.get_close_matches(wanted[0].removesuffix(suffix), modules, n=1)
+    meant = f"; did you mean {near[0].replace('/', '.')}.{attribute}?" if near else ""
+    return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{meant}"
+
+
+def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+    for position, name in enumerate(spec.dependencies):
+        path = root / name
+        label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
+        try:
+            directory_in(root, name)
+        except LambdasmithError as error:
+            yield f"{spec.at(label)}: {error.message}"
+            continue
+        if path.is_file():
+            continue
+        near = nearest_path(root, name)
+        meant = f"; did you mean {near}?" if near else "; name files such as requirements.txt, not packages"
+        yield f"{spec.at(label)}: {name!r} {'is a directory' if path.is_dir() else 'does not exist'}{meant}"
+
+
+def _listed(spec: BuildSpec) -> bool:
+    return "layers.dependencies.0" in spec.lines
+
+
+def _directory_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, *, must_exist: bool) -> Iterator[str]:
+    where = spec.at(f"{label}.source_dir")
+    try:
+        base = directory_in(root, source_dir)
+    except LambdasmithError as error:
+        yield f"{where}: {error.message}"
+        return
+    if must_exist and not base.is_dir():
+        near = nearest_path(root, source_dir)
+        yield f"{where}: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
+
+
+def _file_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str]) -> Iterator[str]:
+    """One problem for each entry that selects nothing, or something that must not be packaged."""
+    for position, entry in enumerate(files):
+        key = f"{label}.files.{position}"
+        where = spec.at(key if key in spec.lines else f"{label}.files")
+        try:
+            select_files(root, source_dir, (entry,), ())
+        except LambdasmithError as error:
+            yield from (f"{where}: {problem}" for problem in error.problems or (error.message,))

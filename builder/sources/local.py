@@ -1,12 +1,224 @@
-"""Files of a project on disk: which of them a component wants."""
+"""Files of a project on disk: which of them a component wants.
+
+The rules for `files` and `exclude` of a build file:
+
+- an entry is a file, a directory (all below it, `templates/` or `templates`) or a pattern (`*.py`, `pkg/**`,
+  `img/?.png`); `*` stops at `/` and, like in a shell, does not begin a hidden name; `**` does not stop; a directory
+  that a pattern matches counts as listed;
+- everything keeps its path relative to `source_dir`; no entry at all means everything below `source_dir`;
+- `exclude` takes away again: a pattern without `/` is compared with every name on the path, others with the whole path;
+- `.git`, `__pycache__` and `*.pyc` are never taken; symbolic links are followed inside the project, refused beyond it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from builder.errors import PathNotFound, SourceError, UnsafeSource
+from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
+
+_NEVER = frozenset({".git", "__pycache__"})
+_MAGIC = re.compile(r"[*?\[]")
 
 
 def select_files(
     root: Path, source_dir: str, files: Sequence[str], exclude: Sequence[str]
 ) -> tuple[tuple[str, Path], ...]:
-    raise NotImplementedError
+    """What `files` selects below `root`/`source_dir`: (posix path relative to source_dir, real path), sorted.
+
+    Raises:
+        PathNotFound: entries that select nothing (`problems` has one each, with the nearest name there is).
+        UnsafeSource: a link or path that leaves `root`, or something that is neither file, directory nor link.
+        SourceError: a Git LFS pointer, whose content is not here.
+    """
+    base = directory_in(root, source_dir)
+    chosen: dict[str, Path] = {}
+    missing: list[str] = []
+    for entry in files or ("",):
+        found = dict(_selected(root, base, entry)) if base.is_dir() else {}
+        if not found and entry:
+            missing.append(missing_entry(base, entry))
+        chosen.update(found)
+    if missing or not base.is_dir():
+        problems = missing or [f"source_dir: {source_dir!r} is not a directory"]
+        raise PathNotFound("; ".join(problems), hint="files are relative to source_dir", problems=problems)
+    patterns = [_exclusion(pattern) for pattern in exclude]
+    kept = {name: path for name, path in chosen.items() if not any(pattern.match(name) for pattern in patterns)}
+    _refuse_lfs_pointers(kept)
+    return tuple(sorted(kept.items()))
+
+
+def directory_in(root: Path, source_dir: str) -> Path:
+    """`root`/`source_dir`, which need not exist.
+
+    Raises:
+        UnsafeSource: it is not below `root`.
+    """
+    base = root / source_dir
+    if not _inside(base, root):
+        raise UnsafeSource(f"{source_dir!r} leaves the project")
+    return base
+
+
+def missing_entry(base: Path, entry: str) -> str:
+    """Why `entry` selects nothing below `base`, with the nearest name there is."""
+    path = base / entry.strip("/")
+    if not _MAGIC.search(entry):
+        if path.is_dir():
+            return f"{entry!r} is an empty directory (submodules are not fetched)"
+        if path.is_file():
+            return f"{entry!r} is a file, not a directory" if entry.endswith("/") else f"{entry!r} is never packaged"
+    near = nearest_path(base, entry)
+    return f"{entry!r} {'matches nothing' if _MAGIC.search(entry) else 'does not exist'}" + (
+        f"; did you mean {near}?" if near else ""
+    )
+
+
+def nearest_path(base: Path, wanted: str) -> str | None:
+    """The file or directory below `base` whose path or name is most like `wanted`."""
+    names: list[str] = []
+    for directory, below, files in os.walk(base):
+        below[:] = sorted(name for name in below if name not in _NEVER)
+        relative = Path(directory).relative_to(base)
+        names += [(relative / name).as_posix() for name in [*files, *below]]
+        if len(names) > 2000:
+            break
+    wanted = wanted.strip("/")
+    same_name = [name for name in names if name.rpartition("/")[2] == wanted.rpartition("/")[2]]
+    near = difflib.get_close_matches(wanted, same_name or names, n=1, cutoff=0.0 if same_name else 0.6)
+    return near[0] if near else None
+
+
+def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
+    """(name, real path) of every file that one entry selects; nothing if it matches nothing."""
+    parts = [part for part in entry.split("/") if part not in ("", ".")]
+    if ".." in parts or entry.startswith("/") or "\0" in entry:
+        raise UnsafeSource(f"{entry!r} leaves the project")
+    if any(_MAGIC.search(part) for part in parts):
+        pattern = re.compile(_regex("/".join(parts)) + r"(?:/.*)?", re.DOTALL)
+        start = 0
+        while not _MAGIC.search(parts[start]):
+            start += 1
+        fixed = "/".join(parts[:start])
+        for name, path in _below(root, base / fixed, fixed, ()):
+            if pattern.fullmatch(name):
+                yield name, path
+        return
+    name = "/".join(parts)
+    path = base / name
+    if path.is_dir():
+        yield from _below(root, path, name, ())
+    elif (path.is_symlink() or path.exists()) and not entry.endswith("/") and not _never(parts):
+        yield name, _file(root, path, name)
+
+
+def _below(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    """Every file below `directory`; `above` are the real directories on the way, against links that go round."""
+    if _never(prefix.split("/")) or not directory.is_dir():
+        return
+    real = directory.resolve()
+    if not _inside(directory, root):
+        raise _leaves(prefix, directory)
+    if real in above:
+        raise UnsafeSource(f"{prefix}: the symbolic link leads back to a directory above it")
+    for path in sorted(directory.iterdir()):
+        name = f"{prefix}/{path.name}" if prefix else path.name
+        if path.name in _NEVER or path.suffix == ".pyc":
+            continue
+        if path.is_dir():
+            yield from _below(root, path, name, (*above, real))
+        else:
+            yield name, _file(root, path, name)
+
+
+def _file(root: Path, path: Path, name: str) -> Path:
+    """The real path of a file that may be taken."""
+    if not name.isprintable():
+        raise UnsafeSource(f"{name!r}: the name has characters that cannot be packaged", hint="rename the file")
+    if not _inside(path, root):
+        raise _leaves(name, path)
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        raise UnsafeSource(f"{name}: the symbolic link points to nothing", hint="remove the link") from None
+    if not stat.S_ISREG(mode):
+        raise UnsafeSource(f"{name}: is neither a file nor a directory")
+    return path.resolve()
+
+
+def _leaves(name: str, path: Path) -> UnsafeSource:
+    target = f" (it points to {str(path.readlink())!r})" if path.is_symlink() else ""
+    return UnsafeSource(
+        f"{name}: the symbolic link leaves the project{target}", hint="replace the link by the file itself"
+    )
+
+
+def _inside(path: Path, root: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _never(parts: Sequence[str]) -> bool:
+    return bool(_NEVER.intersection(parts)) or parts[-1].endswith(".pyc")
+
+
+def _refuse_lfs_pointers(files: dict[str, Path]) -> None:
+    pointers = []
+    for name, path in files.items():
+        if path.stat().st_size <= LFS_MAX_BYTES:
+            with path.open("rb") as file:
+                if file.read(len(LFS_HEADER)) == LFS_HEADER:
+                    pointers.append(name)
+    if pointers:
+        problems = [f"{name}: is a Git LFS pointer, its content is not in the repository" for name in sorted(pointers)]
+        raise SourceError(
+            "; ".join(problems),
+            hint="Git LFS is not fetched: commit the file itself, exclude it, or download it in preinstall",
+            problems=problems,
+        )
+
+
+def _exclusion(pattern: str) -> re.Pattern[str]:
+    bare = pattern.strip("/").removeprefix("./")
+    anywhere = "" if "/" in bare else r"(?:.*/)?"
+    return re.compile(rf"{anywhere}{_regex(bare, hidden=True)}(?:/.*)?\Z", re.DOTALL)
+
+
+def _regex(pattern: str, *, hidden: bool = False) -> str:
+    """A pattern as a regular expression. `hidden`: `*` and `?` may stand for a leading dot."""
+    visible = "" if hidden else r"(?!\.)"
+    result, at = "", 0
+    while at < len(pattern):
+        character = pattern[at]
+        first = visible if at == 0 or pattern[at - 1] == "/" else ""
+        at += 1
+        if pattern.startswith("**/", at - 1) and (at == 1 or pattern[at - 2] == "/"):
+            result, at = f"{result}(?:.*/)?", at + 2
+        elif pattern.startswith("**", at - 1):
+            result, at = f"{result}.*", at + 1
+        elif character == "*":
+            result += first + "[^/]*"
+        elif character == "?":
+            result += first + "[^/]"
+        elif character == "[" and (end := pattern.find("]", at + 1)) > 0 and "/" not in pattern[at:end]:
+            result += first + _character_class(pattern[at:end])
+            at = end + 1
+        else:
+            result += re.escape(character)
+    return result
+
+
+def _character_class(inside: str) -> str:
+    """`[inside]` of a pattern; a range that goes backwards matches nothing, as in a shell."""
+    negated = inside[0] in "!^"
+    escaped = re.sub(r"([\\\[\]&~|^])", r"\\\1", inside[1:] if negated else inside)
+    expression = f"(?!/)[{'^' if negated else ''}{escaped}]"
+    try:
+        re.compile(expression)
+    except re.error:
+        return r"(?!)"
+    return expression

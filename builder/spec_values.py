@@ -1,0 +1,195 @@
+"""The values of a build file and what each may be; `builder.spec` reads them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+
+from builder.runtimes import RUNTIMES
+from builder.sources.paths import path_problem
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
+# What Lambda sets itself and refuses to be given.
+_RESERVED = frozenset(
+    {
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_TASK_ROOT",
+        "LAMBDA_RUNTIME_DIR",
+    }
+)
+
+
+def as_tuple(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _runtime(name: str) -> str:
+    if name not in RUNTIMES:
+        raise ValueError(f"{name!r} is not a runtime we know{nearest(name, RUNTIMES)}")
+    return name
+
+
+def _relative(path: str) -> str:
+    if problem := path_problem(path):
+        raise ValueError(problem)
+    return path
+
+
+def _role(value: str) -> str:
+    if not _ROLE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME)")
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+Runtimes = Annotated[tuple[Annotated[str, AfterValidator(_runtime)], ...], BeforeValidator(as_tuple)]
+Paths = Annotated[tuple[Annotated[Text, AfterValidator(_relative)], ...], BeforeValidator(as_tuple)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple)]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Description = Annotated[str, StringConstraints(max_length=256)]
+License = Annotated[str, StringConstraints(max_length=512)]
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class FunctionSpec(Spec):
+    """The function itself. `memory` and `ephemeral_storage` in MB, `timeout` in seconds; None: leave it as it is.
+
+    `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`.
+    """
+
+    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
+    files: Paths = ()
+    source_dir: RelativePath = "."
+    exclude: Paths = ()
+    architecture: Literal["x86_64", "arm64"] | None = None
+    role: Annotated[str, AfterValidator(_role)] | None = None
+    memory: Annotated[int, Field(ge=128, le=10240)] | None = None
+    timeout: Annotated[int, Field(ge=1, le=900)] | None = None
+    environment: Mapping[str, str] | None = None
+    description: Description | None = None
+    tags: Mapping[str, str] | None = None
+    ephemeral_storage: Annotated[int, Field(ge=512, le=10240)] | None = None
+    license: License | None = None
+
+    @field_validator("environment")
+    @classmethod
+    def _environment(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        wrong = [name for name in value or {} if not _VARIABLE.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
+        reserved = sorted(_RESERVED.intersection(value or {}))
+        if reserved:
+            raise ValueError(f"{', '.join(reserved)}: Lambda sets that itself and does not let you")
+        size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
+        if size > 4096:
+            raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")
+        return value
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        for name, text in (value or {}).items():
+            if not 1 <= len(name) <= 128 or len(text) > 256 or name.lower().startswith("aws:"):
+                raise ValueError(
+                    f"{name!r}: a tag has a name of 1 to 128 characters that does not begin with aws:, "
+                    "and at most 256 characters"
+                )
+        if len(value or {}) > 50:
+            raise ValueError(f"{len(value or {})} tags; AWS allows 50")
+        return value
+
+    @field_validator("handler")
+    @classmethod
+    def _handler(cls, value: str, info: ValidationInfo) -> str:
+        runtimes = info.data.get("runtimes") or ("python",)
+        if runtimes[0].startswith("provided"):
+            return value  # the project's own bootstrap makes of it what it likes
+        module, dot, function = value.rpartition(".")
+        if not dot or not function or not all(re.split(r"[./]", module)):
+            raise ValueError(f"{value!r} must be FILE.FUNCTION, for example lambda_function.lambda_handler")
+        return value
+
+
+class LayerSpec(Spec):
+    """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`."""
+
+    name: str
+    description: Description | None = None
+    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    license: License | None = None
+    preinstall: Texts = ()
+    files: Annotated[Paths, Field(min_length=1)]
+    source_dir: RelativePath = "."
+    dest_dir: RelativePath = ""
+
+
+class PruneSpec(Spec):
+    """Rules of the pruner not to apply, by id, and patterns of files that none of them may take."""
+
+    disable: Texts = ()
+    keep: Texts = ()
+
+
+class BuildSpec(Spec):
+    """A whole build file. `layers` are in the file's order, without `dependencies`.
+
+    `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
+    """
+
+    file: str
+    function: FunctionSpec | None
+    dependencies: Paths = ()
+    layers: tuple[LayerSpec, ...] = ()
+    prune: PruneSpec = PruneSpec()
+    lines: Mapping[str, int] = Field(default={}, repr=False)
+
+    def at(self, label: str) -> str:
+        """`file:line: label`, the beginning of a message."""
+        return f"{self.file}:{self.lines.get(label, 1)}: {label}"
+
+
+class Dependencies(Spec):
+    """The one key of `layers` that is not a layer: files that name what to install."""
+
+    dependencies: Paths
+
+
+def nearest(typed: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` if something known is like `typed`, else nothing."""
+    near = difflib.get_close_matches(typed[:80], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
