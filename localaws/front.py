@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from localaws import lambda_backend, lambda_urls
 from localaws.lambda_api import LambdaApi
-from localaws.lambda_packages import PackageStore
+from localaws.lambda_calls import Platform
 from localaws.lambda_requests import HttpAnswer, HttpRequest
 
 Environ = dict[str, Any]
@@ -24,16 +25,18 @@ class Front:
     """Routes by credential scope and path, and gives every answer one request id."""
 
     def __init__(
-        self, moto: Application, api: LambdaApi, packages: PackageStore, health: Callable[[], Mapping[str, Any]]
+        self, moto: Application, api: LambdaApi, platform: Platform, health: Callable[[], Mapping[str, Any]]
     ) -> None:
         self._moto = moto
         self._api = api
-        self._packages = packages
+        self._platform = platform
         self._health = health
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         request_id = str(uuid.uuid4())
+        if path.startswith(lambda_urls.PREFIX):
+            return _respond(start_response, self._url(environ, request_id), request_id)
         if path.startswith("/_localaws/"):
             return _respond(start_response, self._own(path), request_id)
         scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
@@ -41,21 +44,27 @@ class Front:
             return _respond(start_response, self._api.answer(_request(environ, scope, request_id)), request_id)
         return self._moto(environ, start_response)
 
+    def _url(self, environ: Environ, request_id: str) -> HttpAnswer:
+        request = _request(environ, None, request_id)
+        signed = "Credential=" in environ.get("HTTP_AUTHORIZATION", "") or "X-Amz-Credential=" in request.query
+        return lambda_urls.serve(self._platform, list(lambda_backend.regions()), request, signed=signed)
+
     def _own(self, path: str) -> HttpAnswer:
         _, _, kind, *rest = path.split("/")
         if kind == "health":
             return HttpAnswer(status=200, body=json.dumps(self._health()).encode())
         if kind == "code" and len(rest) == 1 and re.fullmatch(r"[0-9a-f]{64}", rest[0]):
-            file = self._packages.path(rest[0])
+            file = self._platform.packages.path(rest[0])
             if file.exists():
                 return HttpAnswer(status=200, body=file.read_bytes(), content_type="application/zip")
         return HttpAnswer(status=404, body=b'{"message": "Not Found"}')
 
 
-def _request(environ: Environ, scope: re.Match[str], request_id: str) -> HttpRequest:
+def _request(environ: Environ, scope: re.Match[str] | None, request_id: str) -> HttpRequest:
+    """The request; `scope` is the credential scope of its signature, None for requests that need none."""
     from moto.iam.models import get_account_id_from
 
-    access_key = scope[1]
+    access_key = scope[1] if scope else ""
     return HttpRequest(
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
@@ -63,7 +72,7 @@ def _request(environ: Environ, scope: re.Match[str], request_id: str) -> HttpReq
         headers=_Headers(environ),
         body=read_body(environ),
         account=get_account_id_from(access_key),
-        region=scope[2],
+        region=scope[2] if scope else "",
         access_key=access_key,
         session_token=environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
         request_id=request_id,
@@ -98,7 +107,7 @@ def read_body(environ: Environ) -> bytes:
 
 def _respond(start_response: StartResponse, answer: HttpAnswer, request_id: str) -> Iterable[bytes]:
     phrase = HTTPStatus(answer.status).phrase
-    headers = [*answer.headers.items(), ("x-amzn-RequestId", request_id)]
+    headers = [*answer.headers.items(), *answer.repeated, ("x-amzn-RequestId", request_id)]
     if answer.status != HTTPStatus.NO_CONTENT:
         headers += [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
     start_response(f"{answer.status} {phrase}", headers)

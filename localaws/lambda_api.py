@@ -7,7 +7,17 @@ import logging
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
-from localaws import iam, lambda_aliases, lambda_functions, lambda_invoke, lambda_layers
+from localaws import (
+    event_sources,
+    iam,
+    lambda_aliases,
+    lambda_functions,
+    lambda_invoke,
+    lambda_layers,
+    lambda_policies,
+    lambda_settings,
+    lambda_urls,
+)
 from localaws.lambda_calls import Call, Platform
 from localaws.lambda_errors import LambdaError, NotImplementedByLocalAws, ServiceException
 from localaws.lambda_iam import action, context, resource
@@ -18,7 +28,16 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Call], "Json | HttpAnswer"]
 
-_MODULES: tuple[ModuleType, ...] = (lambda_functions, lambda_aliases, lambda_layers, lambda_invoke)
+_MODULES: tuple[ModuleType, ...] = (
+    lambda_functions,
+    lambda_aliases,
+    lambda_layers,
+    lambda_policies,
+    lambda_settings,
+    lambda_urls,
+    lambda_invoke,
+    event_sources,
+)
 
 
 def _handlers() -> Mapping[str, Handler]:
@@ -36,7 +55,6 @@ class LambdaApi:
 
     Args:
         region_of: the state of an account's region.
-        changed: called after every request that may have changed something.
     """
 
     def __init__(self, platform: Platform, region_of: Callable[[str, str], Region]) -> None:

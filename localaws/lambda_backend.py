@@ -97,12 +97,26 @@ class Handle:
         return shown(self.function, self.function.latest, platform().clock())
 
 
+class _Lookup:
+    """The two look-ups that moto's event senders (SNS, Kinesis, DynamoDB, Logs) make."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def get_arn(self, arn: str) -> Handle:
+        return self._backend.get_function(arn)
+
+    def get_function_by_name_or_arn_with_qualifier(self, name_or_arn: str, qualifier: str | None = None) -> Handle:
+        return self._backend.get_function(name_or_arn, qualifier)
+
+
 class Backend(moto_lambda.LambdaBackend):
     """One account's Lambda in one region, for moto's own use."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.region = Region(account=account_id, name=region_name)
+        self._lambdas = _Lookup(self)  # type: ignore[assignment]
 
     @property
     def _url_module(self) -> Any:
@@ -110,14 +124,14 @@ class Backend(moto_lambda.LambdaBackend):
 
         return urls
 
-    def get_function(self, function_name_or_arn: str, qualifier: str | None = None) -> Any:
+    def get_function(self, function_name_or_arn: str, qualifier: str | None = None) -> Handle:  # type: ignore[override]
         name, derived = split_function(function_name_or_arn, self.region)
         function = self.region.functions.get(name)
         if function is None:
             raise UnknownFunctionException(function_name_or_arn)
         return Handle(function, qualifier or derived)
 
-    def get_function_by_arn(self, function_arn: str) -> Any:
+    def get_function_by_arn(self, function_arn: str) -> Handle:  # type: ignore[override]
         return self.get_function(function_arn)
 
     def list_functions(self, func_version: str | None = None) -> Iterable[Any]:

@@ -16,7 +16,7 @@ from localaws.lambda_model import Json, Layer, LayerVersion, timestamp
 def publish_layer_version(call: Call) -> Json:
     check_upload_size(call, "PublishLayerVersion")
     params = call.params
-    name = _layer_name(call)
+    name = layer_name(call)
     package = keep(call, params["Content"])()
     with call.region.lock:
         arn = f"arn:aws:lambda:{call.region.name}:{call.region.account}:layer:{name}"
@@ -38,7 +38,7 @@ def publish_layer_version(call: Call) -> Json:
 
 
 def get_layer_version(call: Call) -> Json:
-    layer, version = existing_version(call, _layer_name(call), call.params["VersionNumber"])
+    layer, version = existing_version(call, layer_name(call), call.params["VersionNumber"])
     return _shown_with_content(call, layer, version)
 
 
@@ -50,7 +50,7 @@ def get_layer_version_by_arn(call: Call) -> Json:
 
 
 def delete_layer_version(call: Call) -> Json:
-    layer = call.region.layers.get(_layer_name(call))
+    layer = call.region.layers.get(layer_name(call))
     if layer is not None:
         with call.region.lock:
             layer.versions.pop(call.params["VersionNumber"], None)
@@ -59,7 +59,7 @@ def delete_layer_version(call: Call) -> Json:
 
 
 def list_layer_versions(call: Call) -> Json:
-    layer = call.region.layers.get(_layer_name(call))
+    layer = call.region.layers.get(layer_name(call))
     versions = _compatible(call, layer.versions.values()) if layer else []
     return page(call, "LayerVersions", [_shown(version) for version in versions], default=50)
 
@@ -89,7 +89,7 @@ def existing_version(call: Call, name: str, number: int, *, account: str | None 
     return layer, version
 
 
-def _layer_name(call: Call) -> str:
+def layer_name(call: Call) -> str:
     """The name in LayerName, which may be an ARN."""
     text: str = call.params["LayerName"]
     if not text.startswith("arn:"):

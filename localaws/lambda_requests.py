@@ -47,12 +47,14 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpAnswer:
-    """Status, headers and body of an answer; the front adds request id and length."""
+    """Status, headers and body of an answer; the front adds request id and length. `repeated`: more headers, any name
+    more than once."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
+    repeated: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

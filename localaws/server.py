@@ -86,6 +86,7 @@ class Server:
         from localaws.lambda_api import LambdaApi
         from localaws.lambda_calls import Platform
         from localaws.lambda_packages import PackageStore
+        from localaws.poller import Poller
 
         # Bound first, because functions and moto itself have to be told the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
@@ -102,9 +103,11 @@ class Server:
         http.app = Front(
             DomainDispatcherApplication(create_backend_app),
             LambdaApi(platform, lambda_backend.region_of),
-            platform.packages,
+            platform,
             self._health,
         )
+        self._poller = Poller(platform, lambda_backend.regions)
+        self._poller.start()
         return http
 
     def _health(self) -> Mapping[str, Any]:
@@ -126,6 +129,7 @@ class Server:
 
     def close(self) -> None:
         """End every function that runs and give back what was used."""
+        self._poller.stop()
         self._http.server_close()
         self.fleet.close()
         if self._temporary is not None:
