@@ -166,9 +166,9 @@ def _converge(session: _Session) -> Report:
         token = getpass.getpass("git token for private repositories (empty for none): ").strip()
         want = wanted(replace(session.config, git_token=token or None), session.names, built)
     steps = converge(want, present)
-    _say(*(f"note: {note}" for note in report.notes(session.config, private=bool(want.secret or present.secret))))
     if not steps:
         return report.convergence(session.names, present, (), (), seconds=time.monotonic() - started)
+    _say(*(f"note: {note}" for note in report.notes(session.config, private=bool(want.secret or present.secret))))
     _show_plan(session, steps)
     if session.options.plan:
         return _only_planned(steps)

@@ -75,17 +75,15 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
         sid="DeployFunctions",
         why={
             "lambda:GetFunction": "compare code and configuration before changing anything; wait for states",
-            "lambda:GetFunctionConfiguration": "the same, where the code is not needed",
             "lambda:CreateFunction": "first deployment of a function whose build file names a role",
             "lambda:UpdateFunctionCode": "deploy",
             "lambda:UpdateFunctionConfiguration": "attach layers; memory, timeout, environment of the build file",
             "lambda:PublishVersion": "`version: true`",
-            "lambda:ListVersionsByFunction": "find the version that is published already",
             "lambda:GetAlias": "compare before moving it",
             "lambda:CreateAlias": "first deployment with an alias",
             "lambda:UpdateAlias": "move the alias to the new version",
             "lambda:TagResource": "`tags` of the build file",
-            "lambda:ListTags": "compare them first",
+            "lambda:ListTags": "without it GetFunction leaves the tags out",
         },
         resources=tuple(
             names.arn_in("lambda", f"function:{name}{qualifier}")
@@ -118,7 +116,6 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
         sid="PublishLayers",
         why={
             "lambda:PublishLayerVersion": "publish a layer whose content changed",
-            "lambda:ListLayerVersions": "find the version with the same content",
         },
         resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(names, functions)),
     )
@@ -127,7 +124,7 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
 def _layer_versions(names: Names, functions: Sequence[str]) -> Grant:
     return Grant(
         sid="ReadLayers",
-        why={"lambda:GetLayerVersion": "compare hashes; Lambda asks for it when a layer is attached"},
+        why={"lambda:GetLayerVersion": "see that a version is still there; Lambda asks for it when one is attached"},
         resources=tuple(names.arn_in("lambda", f"layer:{name}:*") for name in _layer_names(names, functions)),
     )
 
@@ -137,9 +134,8 @@ def _objects(names: Names) -> Grant:
         sid="KeepBuilds",
         why={
             "s3:GetObject": "read artifacts, locks and records; Lambda reads the code with it",
-            "s3:GetObjectVersion": "the same for a pinned version",
             "s3:PutObject": "store them",
-            "s3:DeleteObject": "give up the lease of a function",
+            "s3:AbortMultipartUpload": "give up a large upload that failed",
         },
         resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}*",),
     )

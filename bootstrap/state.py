@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 from bootstrap.invoke import Ping, ping
 from bootstrap.names import OWNER_TAG, Names, Place
 from bootstrap.policy import POLICY_NAME, Document
-from bootstrap.waiting import until_settled
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
+from builder.functions import wait_until_settled
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef
 
 _T = TypeVar("_T")
+# How long a change of a function may take to arrive, in seconds; a few are usual.
+SETTLE_S = 300.0
 _ABSENT = {
     "404",
     "NoSuchBucket",
@@ -289,11 +291,11 @@ def _log_group(clients: Clients, names: Names) -> LogGroupState | None:
 
 
 def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
-    """Versions of the builder's layer, newest first. Layers cannot be tagged: the name is what makes them ours."""
+    """Versions of the builder's layer, newest first. Layers cannot be tagged: their descriptions say that they are ours."""
     with aws_errors(f"listing versions of layer {names.layer}"):
         pages = clients.lambda_.get_paginator("list_layer_versions").paginate(LayerName=names.layer)
         versions = [version for page in pages for version in page.get("LayerVersions", [])]
-    return tuple(
+    found = (
         LayerVersion(
             arn=version.get("LayerVersionArn", ""),
             version=version.get("Version", 0),
@@ -303,6 +305,7 @@ def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
         )
         for version in versions
     )
+    return tuple(version for version in found if version.description.lower().startswith("lambdasmith"))
 
 
 def _function_and_ping(
@@ -315,7 +318,7 @@ def _function_and_ping(
     settled = found["Configuration"]
     if settled.get("State") == "Pending" or settled.get("LastUpdateStatus") == "InProgress":
         # What an interrupted run left is still arriving.
-        until_settled(clients, name)
+        wait_until_settled(clients, name, timeout_s=SETTLE_S)
         with aws_errors(f"reading function {name}"):
             found = clients.lambda_.get_function(FunctionName=name)
     function = _function(found, names)

@@ -31,11 +31,12 @@ from bootstrap.changes import (
 from bootstrap.invoke import Ping, call, ping
 from bootstrap.names import Names
 from bootstrap.package import starter_layer
+from bootstrap.patience import patiently
 from bootstrap.policy import POLICY_NAME
-from bootstrap.state import FunctionSettings
-from bootstrap.waiting import patiently, until_settled
+from bootstrap.state import SETTLE_S, FunctionSettings
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AccessDenied, AwsRefused, FunctionBusy, LambdasmithError, NotSetUp
+from builder.functions import wait_until_settled
 
 if TYPE_CHECKING:
     from types_boto3_lambda.literals import ArchitectureType, RuntimeType
@@ -264,7 +265,7 @@ def _create_function(step: CreateFunction, hands: Hands) -> None:
 
     patiently(create, retry=_role_is_young, patience_s=_IAM_PATIENCE_S)
     hands.tell(step, "waiting until it is active")
-    until_settled(hands.clients, step.function)
+    wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
 
 def _role_is_young(error: LambdasmithError) -> bool:
@@ -295,7 +296,7 @@ def _update_configuration(step: UpdateConfiguration, hands: Hands) -> None:
             hands.clients.lambda_.update_function_configuration(FunctionName=step.function, **configuration)
 
     patiently(update, retry=_role_or_function_not_ready, patience_s=_IAM_PATIENCE_S)
-    until_settled(hands.clients, step.function)
+    wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
 
 def _role_or_function_not_ready(error: LambdasmithError) -> bool:
@@ -312,7 +313,7 @@ def _update_code(step: UpdateCode, hands: Hands) -> None:
             )
 
     patiently(update, retry=lambda error: isinstance(error, FunctionBusy), patience_s=_BUSY_PATIENCE_S)
-    until_settled(hands.clients, step.function)
+    wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
 
 def _set_up(step: SetUp, hands: Hands) -> None:
@@ -324,7 +325,7 @@ def _set_up(step: SetUp, hands: Hands) -> None:
 
     def attempt() -> Ping:
         call(hands.clients, step.function, {"action": "setup", "build_id": f"setup-{uuid.uuid4().hex}"})
-        until_settled(hands.clients, step.function)
+        wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
         answer = ping(hands.clients, step.function)
         if not answer.ready or answer.layer_key != step.layer_key:
             raise NotSetUp(
