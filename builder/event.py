@@ -147,11 +147,14 @@ class _Reader:
     def __init__(self, event: Mapping[str, object]) -> None:
         self.event = {key: value for key, value in event.items() if value is not None}
         self.problems: list[str] = []
+        # The other older shape, {"name", "architecture", "archive"}: one clear refusal is enough for it.
+        self.archive_shape = "archive" in self.event and "action" not in self.event
 
     def request(self) -> Request:
         action, words = self._action()
-        self._unknown(action)
-        wanted = AVAILABLE.get(action, ()) if action else _FIELDS
+        if not self.archive_shape:
+            self._unknown(action)
+        wanted = AVAILABLE[action] if action else () if self.archive_shape else _FIELDS
         request = Request(
             action=action or Action.PING,
             function=self._function(required=action in (Action.BUILD, Action.PLAN)) if "function" in wanted else None,
@@ -172,7 +175,7 @@ class _Reader:
         """The action, and the components named behind it in the older shape."""
         known = ", ".join(sorted(AVAILABLE))
         if "action" not in self.event:
-            if {"archive", "architecture"} & set(self.event):
+            if self.archive_shape:
                 self.problems.append("archive: building an archive is not available in this version; send a repo")
             else:
                 self.problems.append(f"action: missing; it is one of {known}")
@@ -195,8 +198,7 @@ class _Reader:
     def _unknown(self, action: Action | None) -> None:
         for key in self.event:
             if key in _LATER:
-                if not (key == "archive" and "action" not in self.event):
-                    self.problems.append(f"{key}: is not available in this version; leave it out")
+                self.problems.append(f"{key}: is not available in this version; leave it out")
             elif key not in _FIELDS:
                 self.problems.append(f"{_bare(key)}: unknown field{_nearest(str(key), _FIELDS)}")
             elif action and key != "action" and key not in AVAILABLE[action]:

@@ -26,6 +26,7 @@ from builder.errors import InvalidBuildFile, LambdasmithError
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec_values import (
+    RANGES,
     BuildSpec,
     Dependencies,
     FunctionSpec,
@@ -173,9 +174,13 @@ class _Reader:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
+            details = error.errors(include_url=False)
+        # A mistyped key is one problem, not also a missing one.
+        meant = {nearest(str(d["loc"][-1]), model.model_fields) for d in details if d["type"] == "extra_forbidden"}
+        for detail in details:
+            if detail["type"] != "missing" or f"; did you mean {detail['loc'][-1]}?" not in meant:
                 self._explain(model, at, detail)
-            return None
+        return None
 
     def _explain(self, model: type[Spec], at: Location, detail: ErrorDetails) -> None:
         """Note one of pydantic's findings in our words."""
@@ -192,8 +197,7 @@ class _Reader:
         elif kind == "literal_error":
             text = f"must be {context['expected']}, not {self._typed(where, value)}"
         elif kind in ("greater_than_equal", "less_than_equal"):
-            field = model.model_fields[str(where[len(at)])]
-            low, high = (next(getattr(m, side) for m in field.metadata if hasattr(m, side)) for side in ("ge", "le"))
+            low, high = RANGES[str(where[-1])]
             text = f"must be from {low} to {high}, not {value}"
         elif kind == "string_too_long":
             text = f"is {len(str(value))} characters long; at most {context['max_length']}"
@@ -288,9 +292,11 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
     """
     problems = [*_function_problems(spec, root), *_dependency_problems(spec, root)]
     for layer in spec.layers:
-        problems += _directory_problems(spec, root, f"layers.{layer.name}", layer.source_dir, must_exist=False)
-        if not layer.preinstall and not problems:
-            problems += _file_problems(spec, root, f"layers.{layer.name}", layer.source_dir, layer.files)
+        label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
+        directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
+        problems += directory
+        if not directory and not made_later:
+            problems += _file_problems(spec, root, label, layer.source_dir, layer.files)
     if problems:
         raise _invalid(spec.file, problems)
 

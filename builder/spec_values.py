@@ -17,6 +17,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 
 from builder.runtimes import RUNTIMES
 from builder.sources.paths import path_problem
@@ -72,6 +73,16 @@ def _role(value: str) -> str:
     return value
 
 
+# Lambda's limits: MB, seconds, MB.
+RANGES: Mapping[str, tuple[int, int]] = {"memory": (128, 10240), "timeout": (1, 900), "ephemeral_storage": (512, 10240)}
+
+
+def _limited(name: str) -> FieldInfo:
+    low, high = RANGES[name]
+    field: FieldInfo = Field(ge=low, le=high)
+    return field
+
+
 Text = Annotated[str, StringConstraints(min_length=1)]
 Runtimes = Annotated[tuple[Annotated[str, AfterValidator(_runtime)], ...], BeforeValidator(as_tuple)]
 Paths = Annotated[tuple[Annotated[Text, AfterValidator(_relative)], ...], BeforeValidator(as_tuple)]
@@ -98,12 +109,12 @@ class FunctionSpec(Spec):
     exclude: Paths = ()
     architecture: Literal["x86_64", "arm64"] | None = None
     role: Annotated[str, AfterValidator(_role)] | None = None
-    memory: Annotated[int, Field(ge=128, le=10240)] | None = None
-    timeout: Annotated[int, Field(ge=1, le=900)] | None = None
+    memory: Annotated[int, _limited("memory")] | None = None
+    timeout: Annotated[int, _limited("timeout")] | None = None
     environment: Mapping[str, str] | None = None
     description: Description | None = None
     tags: Mapping[str, str] | None = None
-    ephemeral_storage: Annotated[int, Field(ge=512, le=10240)] | None = None
+    ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
     license: License | None = None
 
     @field_validator("environment")

@@ -38,7 +38,7 @@ def url_problem(url: str) -> str | None:
     if any(ord(character) <= 32 or ord(character) == 127 for character in url) or "\\" in url:
         return f"{shown!r} contains blanks, backslashes or control characters"
     if (other := _OTHER_SCHEME.match(url)) or ("://" not in url and (other := _SCP_LIKE.match(url))):
-        instead = f"https://{other['host']}/{other['path']}"
+        instead = without_secrets(f"https://{other['host']}/{other['path']}")
         return f"{shown!r} cannot be fetched: only https is spoken here; write {instead}"
     try:
         parts = urlsplit(url)

@@ -1,0 +1,249 @@
+"""The request: what is accepted, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import InvalidEvent
+from builder.event import AVAILABLE, Action, GitSource, Request, parse_event, ref_problem
+from builder.sources.paths import normalised, path_problem
+from builder.sources.urls import url_problem, without_secrets
+
+BUILD = {"action": "build", "function": "thumbs", "repo": "me/thumbs"}
+
+
+def problems(event: object) -> list[str]:
+    with pytest.raises(InvalidEvent) as caught:
+        parse_event(event)  # type: ignore[arg-type]
+    error = caught.value
+    assert error.problems
+    assert all(problem in error.message for problem in error.problems)
+    assert error.hint
+    return list(error.problems)
+
+
+def only_problem(event: object) -> str:
+    found = problems(event)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_build_with_every_field() -> None:
+    assert parse_event(
+        {
+            "action": "build",
+            "function": "thumbs",
+            "repo": "https://github.com/me/pictures.git",
+            "ref": "release/1.2",
+            "path": "./functions//thumbs/",
+            "build_file": "build.prod.yaml",
+            "components": ["function", "dependencies", "function"],
+            "version": True,
+            "alias": "live",
+            "build_id": "2026-11-20.a_1",
+            "force": "true",
+        }
+    ) == Request(
+        action=Action.BUILD,
+        function="thumbs",
+        source=GitSource(repo="https://github.com/me/pictures.git", ref="release/1.2"),
+        path="functions/thumbs",
+        build_file="build.prod.yaml",
+        components=("function", "dependencies"),
+        version=True,
+        alias="live",
+        build_id="2026-11-20.a_1",
+        force=True,
+    )
+
+
+def test_the_older_shape_names_components_in_the_action() -> None:
+    assert parse_event(
+        {
+            "action": "build function dependencies",
+            "function": "thumbs",
+            "repo_name": "thumbs",
+            "branch": "main",
+            "version": "true",
+            "alias": "live",
+        }
+    ) == Request(
+        action=Action.BUILD,
+        function="thumbs",
+        source=GitSource(repo_name="thumbs", ref="main"),
+        components=("function", "dependencies"),
+        version=True,
+        alias="live",
+    )
+
+
+@pytest.mark.parametrize("action", ["ping", "setup", "status"])
+def test_actions_without_a_project(action: str) -> None:
+    assert parse_event({"action": action, "build_id": "b1"}) == Request(action=Action(action), build_id="b1")
+
+
+def test_null_counts_as_left_out() -> None:
+    request = parse_event({**BUILD, "ref": None, "components": None, "version": None, "path": None})
+    assert request.source == GitSource(repo="me/thumbs")
+    assert (request.components, request.version, request.path) == ((), False, "")
+
+
+def test_branch_and_ref_may_agree() -> None:
+    request = parse_event({**BUILD, "ref": "main", "branch": "main"})
+    assert request.source
+    assert request.source.ref == "main"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"functoin": "x"}, "functoin: unknown field; did you mean function?", id="typo"),
+        pytest.param({"git_token": "s3cr3t"}, "git_token: unknown field", id="unknown"),
+        pytest.param({"archive": "UEs="}, "archive: is not available in this version", id="archive"),
+        pytest.param({"source": {"bucket": "b"}}, "source: is not available in this version", id="source"),
+        pytest.param({"invoke": {}}, "invoke: is not available in this version", id="invoke"),
+        pytest.param({"function": None}, "function: missing", id="no-function"),
+        pytest.param({"function": "a b"}, "function: 'a b' is not allowed", id="function-blank"),
+        pytest.param({"function": "x" * 65}, "1 to 64", id="function-long"),
+        pytest.param({"function": "arn:aws:lambda:eu-west-1:123456789012:function:t:3"}, "name alone, t ", id="arn"),
+        pytest.param({"function": 5}, "function: must be a string, not a number (5)", id="function-number"),
+        pytest.param({"function": ""}, "function: is empty", id="function-empty"),
+        pytest.param({"repo": None}, "repo: missing", id="no-repo"),
+        pytest.param({"repo_name": "thumbs"}, "repo: given together with repo_name", id="both-repos"),
+        pytest.param({"repo": "thumbs"}, "a name alone goes into repo_name", id="bare-name"),
+        pytest.param({"repo": "../thumbs"}, "neither an https URL nor owner/name", id="repo-dots"),
+        pytest.param({"repo": "git@github.com:me/thumbs.git"}, "write https://github.com/me/thumbs.git", id="scp"),
+        pytest.param({"repo": "ssh://git@host:22/me/x"}, "write https://host/me/x", id="ssh"),
+        pytest.param({"repo": "http://host/me/x"}, "not encrypted", id="http"),
+        pytest.param({"repo": "file:///etc"}, "not an https URL", id="file"),
+        pytest.param({"repo": "https://host"}, "not the URL of a repository", id="no-path"),
+        pytest.param({"repo": None, "repo_name": "a/b"}, "owner/name goes into repo", id="name-with-slash"),
+        pytest.param({"repo": None, "repo_name": "https://a/b"}, "is a URL; that goes into repo", id="name-is-url"),
+        pytest.param({"ref": "a b"}, "ref: 'a b' contains a character", id="ref-blank"),
+        pytest.param({"ref": "--upload-pack=x"}, "not a name that git allows", id="ref-option"),
+        pytest.param({"ref": "a", "branch": "b"}, "branch: 'b' contradicts ref 'a'", id="ref-and-branch"),
+        pytest.param({"path": "../x"}, "leaves the project", id="path-up"),
+        pytest.param({"path": "/etc"}, "is absolute", id="path-absolute"),
+        pytest.param({"path": "a/.GIT/b"}, "inside .git", id="path-git"),
+        pytest.param({"build_file": "a/build.yaml"}, "build_file: 'a/build.yaml' must be the name", id="file-path"),
+        pytest.param({"build_file": "build.toml"}, ".yaml, .yml or .json", id="file-ending"),
+        pytest.param({"components": "a,b"}, "components: 'a,b' is not allowed", id="component"),
+        pytest.param({"components": [1]}, "components: must be a list of names", id="component-number"),
+        pytest.param({"action": "build x", "components": ["y"]}, "contradicts", id="components-twice"),
+        pytest.param({"version": "yes"}, "version: must be true or false, not 'yes'", id="version"),
+        pytest.param({"force": 1}, "force: must be true or false, not 1", id="force"),
+        pytest.param({"alias": "12"}, "only digits", id="alias-digits"),
+        pytest.param({"alias": "a/b"}, "alias: 'a/b' is not allowed", id="alias"),
+        pytest.param({"build_id": "../x"}, "build_id: '../x' is not allowed", id="build-id"),
+        pytest.param({"action": "biuld"}, "did you mean build?", id="action-typo"),
+        pytest.param({"action": "rollback"}, "'rollback' is not available in this version", id="action-later"),
+        pytest.param({"action": None}, "action: missing", id="no-action"),
+        pytest.param({"action": 3}, "action: must be one of build", id="action-number"),
+        pytest.param({"action": "setup now"}, "'setup now' is unknown", id="action-words"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_problem_that_names_it(change: dict[str, object], words: str) -> None:
+    assert words in only_problem({**BUILD, **change})
+
+
+def test_the_shape_of_archive_builds_is_told_that_it_comes_later() -> None:
+    assert "not available in this version" in only_problem({"name": "x", "architecture": "arm64", "archive": "UEs="})
+
+
+def test_fields_that_an_action_would_ignore_are_refused() -> None:
+    assert only_problem({"action": "ping", "function": "x"}).startswith("function: means nothing to the action 'ping'")
+
+
+def test_all_problems_come_together() -> None:
+    found = problems({"action": "build", "repo": "x", "version": 1, "alias": "", "colour": "red"})
+    assert [problem.split(":")[0] for problem in found] == ["colour", "function", "repo", "version", "alias"]
+
+
+@pytest.mark.parametrize("event", [None, [], "build", 5, True])
+def test_an_event_that_is_no_object(event: object) -> None:
+    assert "must be a JSON object" in only_problem(event)
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        "https://me:hunter2@github.com/a/b",
+        "https://hunter2@github.com/a/b",
+        "me:hunter2@github.com/a/b",
+        "https://me:hun/ter2hunter2@github.com/a/b",
+        "ssh://me:hunter2@github.com/a/b",
+        "https://github.com/a/b?access_token=hunter2",
+        "http://me:hunter2@github.com/a/b\n",
+        "https://me:hunter2@[github.com/a/b",
+        "git@hunter2@github.com:a/b",
+        "ssh://host/a?token=hunter2",
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_never_repeated(repo: str) -> None:
+    for event in ({**BUILD, "repo": repo}, {**BUILD, "repo": None, "repo_name": repo}):
+        assert all("hunter2" not in problem for problem in problems(event))
+    assert "hunter2" not in without_secrets(repo)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=8,
+)
+field_names = st.sampled_from([*AVAILABLE[Action.BUILD], "action", "archive", "x"]) | st.text(max_size=12)
+interesting = json_values | st.sampled_from(
+    ["build", "build a b", "a/b", "main", "true", "f", "https://h/a/b", "a.yaml"]
+)
+
+
+@given(st.dictionaries(field_names, interesting, max_size=8) | json_values)
+def test_any_json_is_a_request_or_an_explained_refusal(event: object) -> None:
+    try:
+        request = parse_event(event)  # type: ignore[arg-type]
+    except InvalidEvent as error:
+        json.dumps([error.message, *error.problems])
+    else:
+        assert not request.path.startswith("/")
+        assert ".." not in request.path.split("/")
+        if request.action in (Action.BUILD, Action.PLAN):
+            assert request.function
+            assert request.source
+            assert bool(request.source.repo) != bool(request.source.repo_name)
+            assert request.source.ref is None or not request.source.ref.startswith("-")
+
+
+@given(st.text(alphabet="ab./\\\0~\n", max_size=20))
+def test_an_accepted_path_stays_inside(path: str) -> None:
+    if path_problem(path) is None:
+        clean = normalised(path)
+        assert clean == normalised(clean)
+        assert not {"", ".", ".."} & set(clean.split("/")) or clean == ""
+
+
+@given(st.text(max_size=60))
+def test_an_accepted_url_has_neither_user_nor_other_scheme(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://{text}/a/b"):
+        if url_problem(url) is None:
+            assert url.startswith(("https://", "http://127.", "http://localhost", "http://[::1]", "HTTP"))
+            assert "@" not in url.split("/")[2]
+
+
+@given(st.text(max_size=30))
+def test_an_accepted_ref_is_no_option_and_no_pattern(ref: str) -> None:
+    if ref and ref_problem(ref) is None:
+        assert not ref.startswith("-")
+        assert not set(ref) & set(" ~^:?*[\\\n\0")
+
+
+def test_reading_an_event_needs_the_standard_library_only() -> None:
+    """`ping` and `setup` must work on the starter layer."""
+    code = "import sys; before = set(sys.modules); import builder.event; print(*(set(sys.modules) - before))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"builder"}
+    assert not foreign
