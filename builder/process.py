@@ -109,6 +109,9 @@ def run(
         _end_group(child)
         for reader in readers:
             reader.join(timeout=2)
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
     if code:
         _fail(what, argv[0], code, tuple(tail))
     return Completed(stdout="".join(stdout), tail=tuple(tail))

@@ -39,7 +39,7 @@ def part_key(wheel_sha256: str, options: PruneOptions) -> str:
 
 
 def store_part(wheel: Path, out: Path, options: PruneOptions) -> None:
-    """Write the part of `wheel` to `out`, whole or not at all. Its zip comment is the prune report, [{rule, files, bytes}].
+    """Write the part of `wheel` to `out`, whole or not at all. Its zip comment is the prune report.
 
     Raises:
         UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
