@@ -42,16 +42,17 @@ _INHERITED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """A child that ended well. `stdout` is whole, `tail` the last lines of both streams."""
+    """A child that ended well. `tail` is the last lines of what it printed, both streams in the order of writing."""
 
-    stdout: str
     tail: tuple[str, ...]
 
 
 def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, str]:
     """The allow-listed part of `inherited`, with HOME and TMPDIR below `home`, which must exist."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
-    return environment | {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    # Unbuffered, so that Python's last words come after its last output and not before.
+    fixed = {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
+    return environment | fixed
 
 
 def run(
@@ -62,7 +63,7 @@ def run(
     timeout_s: float,
     what: str,
 ) -> Completed:
-    """Run `argv` to its end and return its output.
+    """Run `argv` to its end and return its last lines.
 
     Args:
         environment: all of it; nothing is inherited.
@@ -82,7 +83,7 @@ def run(
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             start_new_session=True,  # so that the whole group can be ended
@@ -90,13 +91,8 @@ def run(
     except OSError as error:
         raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
-    stdout: list[str] = []
-    readers = [
-        threading.Thread(target=_drain, args=(child.stdout, stdout, tail), daemon=True),
-        threading.Thread(target=_drain, args=(child.stderr, None, tail), daemon=True),
-    ]
-    for reader in readers:
-        reader.start()
+    reader = threading.Thread(target=_drain, args=(child.stdout, tail), daemon=True)
+    reader.start()
     try:
         code = child.wait(max(timeout_s, 0.1))
     except subprocess.TimeoutExpired as error:
@@ -107,20 +103,16 @@ def run(
         ) from error
     finally:
         _end_group(child)
-        for reader in readers:
-            reader.join(timeout=2)
-        for stream in (child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
+        reader.join(timeout=2)
+        if child.stdout is not None:
+            child.stdout.close()
     if code:
         _fail(what, argv[0], code, tuple(tail))
-    return Completed(stdout="".join(stdout), tail=tuple(tail))
+    return Completed(tail=tuple(tail))
 
 
-def _drain(stream: IO[str], whole: list[str] | None, tail: collections.deque[str]) -> None:
+def _drain(stream: IO[str], tail: collections.deque[str]) -> None:
     for line in stream:
-        if whole is not None:
-            whole.append(line)
         tail.append(line.rstrip("\n"))
 
 
