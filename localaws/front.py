@@ -13,10 +13,7 @@ from localaws import lambda_backend, lambda_urls
 from localaws.lambda_api import LambdaApi
 from localaws.lambda_calls import Platform
 from localaws.lambda_requests import HttpAnswer, HttpRequest
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+from localaws.wsgi import Application, Environ, StartResponse, read_body
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
@@ -95,14 +92,6 @@ class _Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._values)
-
-
-def read_body(environ: Environ) -> bytes:
-    """The whole request body; a chunked one too, which werkzeug has already taken apart."""
-    stream = environ["wsgi.input"]
-    if environ.get("wsgi.input_terminated"):
-        return bytes(stream.read())
-    return bytes(stream.read(int(environ.get("CONTENT_LENGTH") or 0)))
 
 
 def _respond(start_response: StartResponse, answer: HttpAnswer, request_id: str) -> Iterable[bytes]:

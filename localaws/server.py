@@ -15,6 +15,8 @@ from localaws.execution import Engine, Fleet, Isolation
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
 
+    from localaws.wsgi import Application
+
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"  # never anything else: functions here run what anybody uploads
@@ -83,6 +85,7 @@ class Server:
 
         from localaws import lambda_backend
         from localaws.front import Front
+        from localaws.guard import Guard
         from localaws.lambda_api import LambdaApi
         from localaws.lambda_calls import Platform
         from localaws.lambda_packages import PackageStore
@@ -100,8 +103,9 @@ class Server:
             enforce_iam=options.enforce_iam,
         )
         lambda_backend.install(platform)
+        moto: Application = DomainDispatcherApplication(create_backend_app)
         http.app = Front(
-            DomainDispatcherApplication(create_backend_app),
+            Guard(moto) if options.enforce_iam else moto,
             LambdaApi(platform, lambda_backend.region_of),
             platform,
             self._health,

@@ -1,0 +1,200 @@
+"""Enforcement for everything that moto answers: who calls, what that needs, and the service's own way to say no."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, unquote
+from xml.sax.saxutils import escape
+
+from localaws import iam, iam_s3, iam_services
+from localaws.lambda_errors import AccessDeniedException, LambdaError
+from localaws.wsgi import Application, Environ, StartResponse, read_body
+
+_SCOPE = re.compile(r"(?:Credential=)?([^/,\s=]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signed:
+    """The signature's facts: who signed, for which service and region."""
+
+    access_key: str
+    token: str | None
+    region: str
+    service: str
+
+
+class Guard:
+    """A WSGI application that lets through to `application` what the caller's policies allow."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO", "").startswith("/moto-api"):
+            return self._application(environ, start_response)
+        signed = _signed(environ)
+        if signed is None:
+            return _refuse(start_response, "s3", AccessDeniedException("Access Denied"))
+        try:
+            caller = _caller(signed)
+            if caller.unlimited:
+                return self._application(environ, start_response)
+            if signed.service == "s3":
+                return self._s3(environ, start_response, caller)
+            _check_service(environ, signed, caller)
+        except LambdaError as error:
+            return _refuse(start_response, signed.service, error, target="HTTP_X_AMZ_TARGET" in environ)
+        return self._application(environ, start_response)
+
+    def _s3(self, environ: Environ, start_response: StartResponse, caller: iam.Principal) -> Iterable[bytes]:
+        request = _s3_request(environ)
+        context = {
+            f"s3:{key}": request.query[key] for key in ("prefix", "delimiter", "max-keys") if key in request.query
+        }
+        for action, resource in iam_s3.permissions(request):
+            caller.require(action, resource, context)
+        if request.method not in ("GET", "HEAD") or not request.key:
+            return self._application(environ, start_response)
+        if caller.allows("s3:ListBucket", request.bucket_arn):
+            return self._application(environ, start_response)
+        return _hiding_absence(self._application, environ, start_response)
+
+
+def _signed(environ: Environ) -> _Signed | None:
+    query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "") or query.get("X-Amz-Credential", ""))
+    if found is None:
+        return None
+    token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token")
+    return _Signed(access_key=found[1], token=token, region=found[2], service=found[3])
+
+
+def _caller(signed: _Signed) -> iam.Principal:
+    from moto.iam.models import get_account_id_from
+
+    return iam.principal(signed.access_key, signed.token, get_account_id_from(signed.access_key), enforce=True)
+
+
+def _s3_request(environ: Environ) -> iam_s3.S3Request:
+    path = unquote(environ.get("RAW_URI", "").partition("?")[0]) or environ["PATH_INFO"]
+    bucket, key = iam_s3.address(environ.get("HTTP_HOST", ""), path)
+    query = {
+        name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()
+    }
+    many = environ["REQUEST_METHOD"] == "POST" and "delete" in query
+    return iam_s3.S3Request(
+        method=environ["REQUEST_METHOD"],
+        bucket=bucket,
+        key=key,
+        query=query,
+        copy_source=environ.get("HTTP_X_AMZ_COPY_SOURCE", ""),
+        body=_peek(environ) if many else b"",
+    )
+
+
+def _check_service(environ: Environ, signed: _Signed, caller: iam.Principal) -> None:
+    operation, params = _operation(environ, signed.service)
+    prefix = iam_services.ACTION_PREFIXES.get(signed.service, signed.service)
+    action = f"{prefix}:{operation}"
+    if action == "sts:GetCallerIdentity":
+        return
+    context = {"aws:RequestedRegion": signed.region}
+    for spellings in iam_services.resources(signed.service, params, signed.region, caller.account):
+        first, *others = spellings.split("|")
+        if not any(caller.allows(action, other, context) for other in others):
+            caller.require(action, first, context)
+
+
+def _operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and parameters of the operation, by target header, form field, or method and path."""
+    target = environ.get("HTTP_X_AMZ_TARGET", "")
+    if target:
+        return target.rsplit(".", 1)[-1], _json(_peek(environ))
+    form = {name: values[0] for name, values in parse_qs(_peek(environ).decode("utf-8", "replace")).items()}
+    query = {name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+    if "Action" in form or "Action" in query:
+        fields = {**query, **form}
+        return fields["Action"], fields
+    return _routed(environ, service), {}
+
+
+def _routed(environ: Environ, service: str) -> str:
+    from moto.core.request import Request
+    from moto.core.routing import get_service_router
+
+    try:
+        operation, _ = get_service_router(service).match(Request(environ))
+    except Exception:  # moto raises several kinds for a path it does not know; it will answer that itself
+        return "UnknownOperation"
+    return str(operation.name)
+
+
+def _peek(environ: Environ) -> bytes:
+    """The request body, left readable for the application."""
+    body = read_body(environ)
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    return body
+
+
+def _json(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _hiding_absence(application: Application, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer 403 where S3 would say 404 to somebody who may not list the bucket."""
+    answer: dict[str, Any] = {}
+
+    def remember(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], Any]:
+        answer.update(status=status, headers=headers)
+        return lambda _data: None
+
+    chunks = application(environ, remember)
+    if answer["status"].startswith("404"):
+        b"".join(chunks)
+        return _refuse(start_response, "s3", AccessDeniedException("Access Denied"))
+    start_response(answer["status"], answer["headers"])
+    return chunks
+
+
+def _refuse(
+    start_response: StartResponse, service: str, error: LambdaError, *, target: bool = False
+) -> Iterable[bytes]:
+    """The denial in the shape of the service's protocol."""
+    request_id = str(uuid.uuid4())
+    invalid = not isinstance(error, AccessDeniedException)
+    message = escape(error.message)
+    if service == "s3":
+        code = "InvalidAccessKeyId" if invalid else "AccessDenied"
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
+        content_type, status = "application/xml", "403 Forbidden"
+    elif target:
+        body = json.dumps({"__type": error.code, "Message": error.message, "message": error.message})
+        content_type, status = "application/x-amz-json-1.1", "400 Bad Request"
+    else:
+        code = "InvalidClientTokenId" if invalid else "AccessDenied"
+        body = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+            f"<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        content_type, status = "text/xml", "403 Forbidden"
+    content = body.encode()
+    headers = [
+        ("Content-Type", content_type),
+        ("Content-Length", str(len(content))),
+        ("x-amzn-RequestId", request_id),
+        ("x-amzn-ErrorType", error.code),
+    ]
+    start_response(status, headers)
+    return [content]

@@ -1,0 +1,119 @@
+"""What an S3 request needs permission for, told from its method, path and query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+# Query flags that address a part of a bucket, and how IAM calls that part.
+_BUCKET_PARTS = {
+    "acl": "BucketAcl",
+    "accelerate": "AccelerateConfiguration",
+    "cors": "BucketCORS",
+    "encryption": "EncryptionConfiguration",
+    "inventory": "InventoryConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "logging": "BucketLogging",
+    "notification": "BucketNotification",
+    "object-lock": "BucketObjectLockConfiguration",
+    "ownershipControls": "BucketOwnershipControls",
+    "policy": "BucketPolicy",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "replication": "ReplicationConfiguration",
+    "requestPayment": "BucketRequestPayment",
+    "tagging": "BucketTagging",
+    "versioning": "BucketVersioning",
+    "website": "BucketWebsite",
+}
+_BUCKET_LISTS = {
+    "versions": "ListBucketVersions",
+    "uploads": "ListBucketMultipartUploads",
+    "location": "GetBucketLocation",
+    "policyStatus": "GetBucketPolicyStatus",
+}
+_OBJECT_PARTS = {"acl": "Acl", "tagging": "Tagging", "retention": "Retention", "legal-hold": "LegalHold"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Request:
+    """An S3 request: bucket and key as addressed ("" for none), query and the two headers that matter."""
+
+    method: str
+    bucket: str
+    key: str
+    query: Mapping[str, str]
+    copy_source: str = ""
+    body: bytes = b""
+
+    @property
+    def bucket_arn(self) -> str:
+        return f"arn:aws:s3:::{self.bucket}"
+
+    @property
+    def object_arn(self) -> str:
+        return f"{self.bucket_arn}/{self.key}"
+
+
+def address(host: str, path: str) -> tuple[str, str]:
+    """Bucket and key of a path-style request, or of one to `bucket.localhost`."""
+    name = host.partition(":")[0]
+    if name.endswith(".localhost"):
+        return name.removesuffix(".localhost"), path.lstrip("/")
+    bucket, _, key = path.lstrip("/").partition("/")
+    return bucket, key
+
+
+def permissions(request: S3Request) -> list[tuple[str, str]]:
+    """Every (action, resource) pair that the request needs."""
+    if not request.bucket:
+        return [("s3:ListAllMyBuckets", "*")]
+    if request.key:
+        return _object_permissions(request)
+    if request.method == "POST" and "delete" in request.query:
+        keys = re.findall(rb"<Key>(.*?)</Key>", request.body, re.DOTALL)
+        return [("s3:DeleteObject", f"{request.bucket_arn}/{_unescaped(key)}") for key in keys]
+    return [(f"s3:{_bucket_action(request)}", request.bucket_arn)]
+
+
+def _unescaped(key: bytes) -> str:
+    from xml.sax.saxutils import unescape
+
+    return unescape(key.decode("utf-8", "replace"))
+
+
+def _bucket_action(request: S3Request) -> str:
+    for flag, action in _BUCKET_LISTS.items():
+        if flag in request.query:
+            return action
+    for flag, part in _BUCKET_PARTS.items():
+        if flag in request.query:
+            deletes = request.method == "DELETE" and part in ("BucketPolicy", "BucketWebsite")
+            verb = "Delete" if deletes else "Get" if request.method in ("GET", "HEAD") else "Put"
+            return verb + part
+    return {"PUT": "CreateBucket", "DELETE": "DeleteBucket", "POST": "PutObject"}.get(request.method, "ListBucket")
+
+
+def _object_permissions(request: S3Request) -> list[tuple[str, str]]:
+    needed = [(f"s3:{_object_action(request)}", request.object_arn)]
+    if request.copy_source:
+        source = unquote(request.copy_source).lstrip("/").partition("?versionId=")
+        action = "s3:GetObjectVersion" if source[2] else "s3:GetObject"
+        needed.append((action, f"arn:aws:s3:::{source[0]}"))
+    return needed
+
+
+def _object_action(request: S3Request) -> str:
+    query, version = request.query, "Version" if "versionId" in request.query else ""
+    for flag, part in _OBJECT_PARTS.items():
+        if flag in query:
+            verb = {"GET": "Get", "HEAD": "Get", "DELETE": "Delete"}.get(request.method, "Put")
+            return f"{verb}Object{version}{part}"
+    match request.method:
+        case "GET" | "HEAD":
+            return "ListMultipartUploadParts" if "uploadId" in query else f"GetObject{version}"
+        case "DELETE":
+            return "AbortMultipartUpload" if "uploadId" in query else f"DeleteObject{version}"
+        case _:
+            return "RestoreObject" if "restore" in query else "PutObject"
