@@ -60,9 +60,9 @@ SETTINGS = (
     Setting(section="builder", key="memory", help="MB, 128 to 10240 (default: 2048)"),
     Setting(section="builder", key="timeout", help="seconds, up to 900 (default: 900)"),
     Setting(section="builder", key="ephemeral_storage", help="MB of /tmp, 512 to 10240 (default: 2048)"),
+    Setting(section="builder", key="functions", help="patterns of the functions it may deploy (default: *)"),
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
-    Setting(section="builder", key="functions", help="patterns of the functions it may deploy (default: *)"),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
@@ -144,12 +144,12 @@ def _from_file(file: Path, required: bool, problems: list[str]) -> dict[str, Giv
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read: {error}")
         return {}
+    except configparser.MissingSectionHeaderError as error:
+        problems.append(f"{file.name}:{error.lineno}: a [section] must come first")
+        return {}
     except configparser.ParsingError as error:
         # The message of configparser quotes the lines, and a line may hold a token.
         problems.extend(f"{file.name}:{line}: not a `key = value` line" for line, _ in error.errors)
-        return {}
-    except configparser.MissingSectionHeaderError as error:
-        problems.append(f"{file.name}:{error.lineno}: a [section] must come first")
         return {}
     except configparser.Error as error:
         problems.append(f"{file.name}: {error.message.splitlines()[0]}")
@@ -329,8 +329,7 @@ def _url(value: str) -> str:
 
 def _runtime(value: str) -> str:
     if value not in BUILDER_RUNTIMES:
-        near = _nearest(value, BUILDER_RUNTIMES)
-        raise ValueError(f"cannot run the builder{near or '; it runs on ' + ', '.join(BUILDER_RUNTIMES)}")
+        raise ValueError(f"cannot run the builder; it runs on {', '.join(BUILDER_RUNTIMES)}")
     return value
 
 

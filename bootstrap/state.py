@@ -291,7 +291,7 @@ def _log_group(clients: Clients, names: Names) -> LogGroupState | None:
 
 
 def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
-    """Versions of the builder's layer, newest first. Layers cannot be tagged: their descriptions say that they are ours."""
+    """Versions of the builder's layer, newest first. Layers have no tags: their descriptions say that they are ours."""
     with aws_errors(f"listing versions of layer {names.layer}"):
         pages = clients.lambda_.get_paginator("list_layer_versions").paginate(LayerName=names.layer)
         versions = [version for page in pages for version in page.get("LayerVersions", [])]

@@ -1,0 +1,139 @@
+"""config.ini, environment and flags become one value; every problem is told at once and no secret is shown."""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import pytest
+
+from bootstrap.config import SETTINGS, Config, read_config
+from builder.errors import InvalidConfiguration
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def read(
+    tmp_path: Path, text: str = "", environment: dict[str, str] | None = None, flags: dict[str, str] | None = None
+) -> Config:
+    file = tmp_path / "config.ini"
+    file.write_text(text)
+    return read_config(file=file, required=True, environment=environment or {}, flags=flags or {})
+
+
+def problems(tmp_path: Path, text: str = "", **more: dict[str, str]) -> list[str]:
+    with pytest.raises(InvalidConfiguration) as caught:
+        read(tmp_path, text, **more)
+    return list(caught.value.problems) or [caught.value.message]
+
+
+def test_everything_has_a_default(tmp_path: Path) -> None:
+    assert read(tmp_path) == Config()
+
+
+def test_a_missing_file_is_fine_unless_it_was_named(tmp_path: Path) -> None:
+    absent = tmp_path / "none.ini"
+    assert read_config(file=absent, required=False, environment={}, flags={}) == Config()
+    with pytest.raises(InvalidConfiguration, match=r"none\.ini: no such file"):
+        read_config(file=absent, required=True, environment={}, flags={})
+
+
+def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path) -> None:
+    text = "[builder]\nmemory = 1024\ntimeout = 100\nephemeral_storage = 600\n"
+    environment = {"LAMBDASMITH_BUILDER_TIMEOUT": "200", "LAMBDASMITH_BUILDER_EPHEMERAL_STORAGE": "700"}
+    config = read(tmp_path, text, environment, {"ephemeral_storage": "800"})
+    assert (config.memory_mb, config.timeout_s, config.ephemeral_storage_mb) == (1024, 200, 800)
+
+
+def test_an_empty_value_counts_as_not_given(tmp_path: Path) -> None:
+    config = read(tmp_path, "[builder]\nmemory = 1024\n", {"LAMBDASMITH_BUILDER_MEMORY": " "}, {"memory": ""})
+    assert config.memory_mb == 1024
+
+
+def test_lists_are_separated_by_commas_or_space(tmp_path: Path) -> None:
+    config = read(
+        tmp_path, "[builder]\nfunctions = shop-*, billing\n  audit\nroles = a, arn:aws:iam::123456789012:role/x/b\n"
+    )
+    assert config.functions == ("shop-*", "billing", "audit")
+    assert config.roles == ("a", "arn:aws:iam::123456789012:role/x/b")
+
+
+def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -> None:
+    text = (
+        "[aws]\naws_profil = x\ngit_username = me\n"
+        "[bilder]\nmemory = 1\n"
+        "[builder]\nmemory = 64\nruntime = python3.9\narchitecture = arm\nfunctions = a b!\ntimeout = 10m\n"
+        "[deploy]\nanything = goes\n"
+    )
+    found = problems(tmp_path, text, environment={"LAMBDASMITH_BUILDER_MEMRY": "1"})
+    assert found == [
+        "config.ini: [aws] aws_profil: unknown key; did you mean aws_profile?",
+        "config.ini: [aws] git_username: unknown key; it belongs into [github]",
+        "config.ini: [bilder]: unknown section; did you mean builder?",
+        "LAMBDASMITH_BUILDER_MEMRY: unknown variable; did you mean LAMBDASMITH_BUILDER_MEMORY?",
+        "config.ini: [builder] runtime: 'python3.9' cannot run the builder; "
+        "it runs on python3.11, python3.12, python3.13, python3.14",
+        "config.ini: [builder] architecture: 'arm' must be x86_64 or arm64",
+        "config.ini: [builder] memory: '64' must be a whole number of MB from 128 to 10240",
+        "config.ini: [builder] timeout: '10m' must be a whole number of seconds from 1 to 900",
+        "config.ini: [builder] functions: 'a b!' not a function's name or pattern: b!",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("memory = 1\n", "config.ini:1: a [section] must come first"),
+        ("[aws]\n\nsecret stuff\n", "config.ini:3: not a `key = value` line"),
+        ("[aws]\naws_region = mars\n", "is no AWS region"),
+        ("[aws]\ndeployment_bucket = My_Bucket\n", "is no bucket name"),
+        ("[aws]\naws_access_key_id = AK\n", "aws_secret_access_key: missing"),
+        ("[github]\ngit_base = http://git.example.com\n", "must be an https:// URL"),
+        ("[builder]\nfunction_name = a/b\n", "must be 1 to 64 of"),
+    ],
+    ids=["no section", "no key", "region", "bucket", "half a key", "plain http", "function"],
+)
+def test_a_wrong_line_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    [problem] = problems(tmp_path, text)
+    assert message in problem
+
+
+def test_secrets_are_in_no_message_and_no_representation(tmp_path: Path) -> None:
+    config = read(tmp_path, "[github]\ngit_token = s3cret\n", {"LAMBDASMITH_AWS_AWS_PROFILE": "p"})
+    assert config.git_token == "s3cret"
+    assert "s3cret" not in repr(config)
+    said = problems(
+        tmp_path, "[github]\ngit_token = s3cret two\n[builder]\nindex_url = https://me:s3cret@example.com/\n"
+    )
+    assert len(said) == 2
+    assert "s3cret" not in " ".join(said)
+    said = problems(tmp_path, "[github]\ngit_token s3cret\n")
+    assert "s3cret" not in " ".join(said)
+
+
+def test_a_secret_flag_names_a_file(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("tok\n")
+    assert read(tmp_path, flags={"git_token": str(token)}).git_token == "tok"
+    assert "cannot be read" in problems(tmp_path, flags={"git_token": str(tmp_path / "none")})[0]
+    assert {setting.flag for setting in SETTINGS if setting.secret} == {
+        "--git-token-file",
+        "--aws-secret-access-key-file",
+    }
+
+
+def test_profile_and_key_exclude_each_other_in_one_place_and_the_stronger_place_wins(tmp_path: Path) -> None:
+    key = "aws_access_key_id = AK\naws_secret_access_key = SK\n"
+    [problem] = problems(tmp_path, f"[aws]\naws_profile = p\n{key}")
+    assert "exclude each other" in problem
+    config = read(tmp_path, f"[aws]\n{key}", flags={"aws_profile": "p"})
+    assert (config.aws_profile, config.aws_access_key_id, config.aws_secret_access_key) == ("p", None, None)
+
+
+def test_the_example_has_every_key_and_only_defaults(tmp_path: Path) -> None:
+    text = (ROOT / "config.ini.example").read_text()
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    for section in ("aws", "github", "builder"):
+        assert list(parser[section]) == [setting.key for setting in SETTINGS if setting.section == section]
+    assert read(tmp_path, text) == Config()

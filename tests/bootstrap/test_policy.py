@@ -1,0 +1,116 @@
+"""The role's policy: exactly what the builder's code calls, on its own resources, as docs/iam.md says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bootstrap.names import Names, Place, names_for
+from bootstrap.policy import grants, policy, table
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PLACE = Place(partition="aws", account="123456789012", region="eu-central-1")
+
+# boto3's method → the IAM actions that AWS checks for it, where they are not named alike.
+ACTIONS = {
+    "s3.download_file": {"s3:GetObject"},
+    "s3.head_object": {"s3:GetObject"},
+    "s3.list_objects_v2": {"s3:ListBucket"},
+    "s3.upload_file": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "lambda_.get_function": {"lambda:GetFunction", "lambda:ListTags"},
+    "lambda_.get_layer_version_by_arn": {"lambda:GetLayerVersion"},
+    "lambda_.get_waiter": {"lambda:GetFunction"},
+    "lambda_.create_function": {"lambda:CreateFunction", "iam:PassRole", "lambda:TagResource"},
+}
+# Lambda itself writes the logs with the function's role.
+BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+def called() -> set[str]:
+    """The IAM actions behind every AWS call in builder/."""
+    found: set[str] = set()
+    for path in (ROOT / "builder").rglob("*.py"):
+        for service, method in re.findall(r"clients\.(\w+)\.([a-z_0-9]+)\(", path.read_text()):
+            camel = "".join(part.capitalize() for part in method.split("_"))
+            found |= ACTIONS.get(f"{service}.{method}", {f"{service.strip('_')}:{camel}"})
+    return found
+
+
+def names() -> Names:
+    return names_for(function="lambdasmith", bucket=None, place=PLACE)
+
+
+def test_grants_exactly_what_the_builder_calls() -> None:
+    granted = {action for grant in grants(names(), functions=("*",), roles=("r",)) for action in grant.why}
+    assert granted - BY_LAMBDA == called(), "bring bootstrap/policy.py and the calls in builder/ together"
+
+
+def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:
+    for grant in grants(names(), functions=("shop-*",), roles=("r",)):
+        assert not any("*" in action for action in grant.why)
+        for resource in grant.resources:
+            assert resource.startswith("arn:aws:")
+            assert not resource.endswith(":*:*")
+
+
+def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
+    text = json.dumps(policy(names(), functions=("orders", "shop-*"), roles=()))
+    resources = set(re.findall(r'"(arn:aws:lambda:[^"]+)"', text))
+    base = "arn:aws:lambda:eu-central-1:123456789012:"
+    assert resources == {
+        f"{base}{rest}"
+        for rest in (
+            "function:orders",
+            "function:orders:*",
+            "function:shop-*",
+            "function:lambdasmith",
+            "layer:orders-*",
+            "layer:shop-*",
+            "layer:lambdasmith-layer",
+            "layer:orders-*:*",
+            "layer:shop-*:*",
+            "layer:lambdasmith-layer:*",
+        )
+    }
+
+
+def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> None:
+    assert "iam:PassRole" not in json.dumps(policy(names(), functions=("*",), roles=()))
+    arn = "arn:aws:iam::999999999999:role/other"
+    [grant] = [g for g in grants(names(), functions=("*",), roles=("app", arn)) if "iam:PassRole" in g.why]
+    assert grant.resources == ("arn:aws:iam::123456789012:role/app", arn)
+    assert grant.condition == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+
+
+def test_fits_into_an_inline_policy() -> None:
+    many = tuple(f"function-number-{number}" for number in range(20))
+    assert len(json.dumps(policy(names(), functions=many, roles=many)).replace(" ", "")) < 10_240
+
+
+def test_documentation_has_the_present_table() -> None:
+    text = (ROOT / "docs" / "iam.md").read_text()
+    assert table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
+
+
+@pytest.mark.parametrize(
+    ("function", "bucket"),
+    [
+        ("lambdasmith", "lambdasmith-123456789012-eu-central-1"),
+        ("My_Builder", "my-builder-123456789012-eu-central-1"),
+        ("__", "lambdasmith-123456789012-eu-central-1"),
+    ],
+)
+def test_default_bucket_names_are_valid(function: str, bucket: str) -> None:
+    assert names_for(function=function, bucket=None, place=PLACE).bucket == bucket
+
+
+def test_long_names_stay_within_limits_and_apart() -> None:
+    one, two = (names_for(function="f" * 63 + end, bucket=None, place=PLACE) for end in "ab")
+    for made in (one, two):
+        assert len(made.role) <= 64
+        assert len(made.bucket) <= 63
+    assert one.role != two.role
+    assert one.bucket != two.bucket
