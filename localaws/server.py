@@ -62,7 +62,7 @@ class Options:
 
 
 class Server:
-    """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve` runs."""
+    """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve_forever` runs."""
 
     def __init__(self, options: Options) -> None:
         self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
@@ -123,12 +123,12 @@ class Server:
             "runtimes": dict(self.fleet.runtimes),
         }
 
-    def serve(self) -> None:
-        """Answer requests until `stop` is called from another thread."""
+    def serve_forever(self) -> None:
+        """Answer requests until `shutdown` is called from another thread."""
         self._http.serve_forever(poll_interval=0.05)
 
-    def stop(self) -> None:
-        """Make `serve` return."""
+    def shutdown(self) -> None:
+        """Make `serve_forever` return."""
         self._http.shutdown()
 
     def close(self) -> None:
