@@ -250,7 +250,7 @@ def _connected(url: str, credentials: GitCredentials | None) -> Iterator[Urllib3
     except LambdasmithError:
         raise
     except (GitProtocolError, HTTPError, ConnectionError, TimeoutError) as error:
-        raise _unreachable(url, error, theirs) from None  # the cause may quote what was sent
+        raise _unreachable(url, pool.refusal() or str(error), theirs) from None  # the cause may quote what was sent
     except (ChecksumMismatch, ApplyDeltaError, ObjectFormatException, zlib.error) as error:
         raise SourceUnreachable(
             f"{url}: what the server sent is damaged ({type(error).__name__})", hint="try again"
@@ -259,7 +259,7 @@ def _connected(url: str, credentials: GitCredentials | None) -> Iterator[Urllib3
         # dulwich's parsers raise these on an answer that is not the git protocol.
         raise SourceUnreachable(f"{url}: the server's answer is not the git protocol ({error!r})") from error
     finally:
-        pool.clear()
+        pool.close()
 
 
 def _list(client: Urllib3HttpGitClient, prefixes: Sequence[str]) -> Listing:
@@ -278,12 +278,15 @@ def _transfer(client: Urllib3HttpGitClient, store: DiskObjectStore, resolved: Re
     """Bytes of the pack with the commit, now in `store`."""
     from dulwich.errors import GitProtocolError
 
+    from builder.sources.pool import GuardedPool
+
     wanted = resolved.commit.encode()
     named = [resolved.ref.encode()] if resolved.ref.startswith("refs/") else [b"HEAD"]
     try:
         return _receive(client, store, lambda refs: [wanted], prefixes=named, depth=1, max_bytes=max_bytes)
     except GitProtocolError as error:
-        if not _refused(str(error)):
+        refusal = client.pool_manager.refusal() if isinstance(client.pool_manager, GuardedPool) else ""
+        if not _refused(refusal or str(error)):
             raise
     if client.protocol_version != 2:
         # Older servers give away tips only: take the branch with its history (or all of them) and look there.
@@ -425,8 +428,7 @@ def _refused(message: str) -> bool:
     return any(words in message for words in ("not our ref", "unadvertised", "not valid", "no such ref"))
 
 
-def _unreachable(url: str, error: Exception, credentials: GitCredentials | None) -> SourceUnreachable:
-    text = str(error)
+def _unreachable(url: str, text: str, credentials: GitCredentials | None) -> SourceUnreachable:
     if credentials:
         text = text.replace(credentials.token, "***")
     if "CERTIFICATE_VERIFY_FAILED" in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -17,14 +18,16 @@ CheckResponse = Callable[[str, int, str], None]
 """Called with URL, status and content type of each answer that is no redirect; raises to refuse it."""
 
 
-class _Guard(urllib3.PoolManager):
+class GuardedPool(urllib3.PoolManager):
     """Follows redirects to https only, and looks at every answer before git does.
 
-    urllib3 takes the credentials out of a request that is redirected to another origin.
+    urllib3 takes the credentials out of a request that is redirected to another origin. `close` ends everything.
     """
 
     encrypted: bool
     check_response: CheckResponse
+    responses: list[urllib3.BaseHTTPResponse]
+    _begun: bytes = b""
 
     # The signature is urllib3's.
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
@@ -32,16 +35,38 @@ class _Guard(urllib3.PoolManager):
         if parts.scheme != "https" and (self.encrypted or not is_loopback(parts.hostname or "")):
             raise UnsafeSource(f"the server redirects to {without_secrets(url)!r}, which is not encrypted")
         response = super().urlopen(method, url, redirect, **kw)
+        if response in self.responses:
+            return response  # the answer to a redirected request, on its way back through the calls
+        self.responses.append(response)
+        self._begun = b""
         if not response.get_redirect_location():
             self.check_response(url, response.status, response.headers.get("Content-Type", ""))
+        read = response.read
+
+        def remembering(*args: Any, **kwargs: Any) -> bytes:
+            data = read(*args, **kwargs)
+            self._begun = (self._begun + data)[:400] if len(self._begun) < 400 else self._begun
+            return data
+
+        response.read = remembering  # type: ignore[method-assign]
         return response
 
+    def refusal(self) -> str:
+        """What the server said in an `ERR` packet at the beginning of its last answer; dulwich overlooks it there."""
+        found = re.match(rb"[0-9a-f]{4}ERR ([^\n]*)", self._begun)
+        return found[1].decode("utf-8", "replace") if found else ""
 
-class _GuardedProxy(_Guard, urllib3.ProxyManager):
+    def close(self) -> None:
+        for response in self.responses:
+            response.close()
+        self.clear()
+
+
+class _GuardedProxy(GuardedPool, urllib3.ProxyManager):
     pass
 
 
-def guarded_pool(url: str, check_response: CheckResponse) -> urllib3.PoolManager:
+def guarded_pool(url: str, check_response: CheckResponse) -> GuardedPool:
     """A pool for requests to `url`'s server, through the environment's proxy if there is one for it.
 
     It waits 10 s for a connection, 60 s for each piece of an answer, and repeats what failed before anything was sent.
@@ -58,7 +83,7 @@ def guarded_pool(url: str, check_response: CheckResponse) -> urllib3.PoolManager
     proxy = None
     if not is_loopback(host) and not urllib.request.proxy_bypass(host):
         proxy = urllib.request.getproxies().get(parts.scheme)
-    pool: _Guard
+    pool: GuardedPool
     if proxy:
         address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         login = f"{address.username}:{address.password or ''}" if address.username else None
@@ -67,9 +92,10 @@ def guarded_pool(url: str, check_response: CheckResponse) -> urllib3.PoolManager
             bare, proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None, **settings
         )
     else:
-        pool = _Guard(**settings)
+        pool = GuardedPool(**settings)
     pool.encrypted = parts.scheme == "https"
     pool.check_response = check_response
+    pool.responses = []
     return pool
 
 
