@@ -6,12 +6,15 @@ with running() as aws:
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +25,25 @@ from localaws.environment import client_environment
 
 READY_TIMEOUT_S = 60
 END_TIMEOUT_S = 15
+LAMBDA_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+
+
+def zip_of(files: Mapping[str, str | bytes]) -> bytes:
+    """A zip with these files; those under `bin/` or called `bootstrap` are executable."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            executable = name == "bootstrap" or "bin/" in name
+            entry.external_attr = (0o100755 if executable else 0o100644) << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +68,15 @@ class Server:
             "config": Config(retries={"total_max_attempts": 1}, read_timeout=300),
         }
         return boto3.session.Session().client(service, **(arguments | overrides))  # type: ignore[call-overload]
+
+    def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
+        """Make a role that Lambda can assume, with one inline policy of these statements; return its ARN."""
+        iam = self.client("iam")
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(LAMBDA_TRUST))["Role"]["Arn"]
+        if statements:
+            document = {"Version": "2012-10-17", "Statement": list(statements)}
+            iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(document))
+        return arn
 
 
 @dataclass(frozen=True, kw_only=True)
