@@ -21,6 +21,7 @@ Location = tuple[str | int, ...]
 
 _MAX_CHARACTERS, _MAX_DEPTH, _MAX_VALUES = 256_000, 30, 20_000
 _TAG = "tag:yaml.org,2002:"
+_SCALARS = frozenset(f"{_TAG}{name}" for name in ("str", "null", "bool", "int", "float", "timestamp", "value"))
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 
@@ -120,7 +121,7 @@ def _yaml_value(node: yaml.Node, at: Location, building: _Building) -> object:
         return _yaml_mapping(node, at, building)
     if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
         return [_yaml_value(item, (*at, position), building) for position, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
+    if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
         building.typed.setdefault(at, node.value)
         return _yaml_scalar(node)
     label = ".".join(str(part) for part in at)

@@ -27,7 +27,8 @@ ReadObject = Callable[[str], tuple[str, bytes]]
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
-_MAX_ENTRIES, _MAX_DEPTH, _MAX_PATH_BYTES = 250_000, 128, 2048
+MAX_ENTRIES = 250_000
+_MAX_DEPTH, _MAX_PATH_BYTES = 128, 2048
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
 _FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
@@ -49,21 +50,24 @@ class _Entry:
     object_id: str
 
 
-def write_tree(tree: str, read: ReadObject, into: Path, *, mtime: int, max_bytes: int | None = None) -> Checkout:
+def write_tree(
+    tree: str, read: ReadObject, into: Path, *, mtime: int, max_bytes: int | None = None, max_entries: int = MAX_ENTRIES
+) -> Checkout:
     """Write the tree with hex id `tree` into the empty directory `into`.
 
-    `mtime` is in seconds since the epoch, `max_bytes` the most that all files together may take.
+    `mtime` is in seconds since the epoch; `max_bytes` is the most that all files together may take, `max_entries` how
+    many files and directories there may be (a small repository can describe a boundless tree).
 
     Raises:
         UnsafeSource: something that must not be unpacked; `into` is then incomplete.
-        OutOfSpace: more than `max_bytes`.
+        OutOfSpace: more than `max_bytes` or `max_entries`.
     """
     files = size = 0
     largest: list[tuple[int, str]] = []
     links: list[tuple[str, bytes]] = []
     submodules: list[str] = []
     pointers: list[str] = []
-    for entry in _walk(tree, read):
+    for entry in _walk(tree, read, max_entries):
         target = into / entry.path
         if entry.mode == _DIRECTORY:
             _make_directory(target, entry.path)
@@ -111,7 +115,7 @@ def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
     return content
 
 
-def _walk(tree: str, read: ReadObject) -> Iterator[_Entry]:
+def _walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[_Entry]:
     """Every entry below `tree`, a directory always before what is in it."""
     todo = [("", tree, 0)]
     entries = 0
@@ -122,8 +126,8 @@ def _walk(tree: str, read: ReadObject) -> Iterator[_Entry]:
         for mode, name, child in _parse_tree(_verified(read, object_id, "tree", prefix or "/"), prefix):
             path = prefix + name
             entries += 1
-            if entries > _MAX_ENTRIES:
-                raise UnsafeSource(f"the tree has more than {_MAX_ENTRIES:,} files and directories")
+            if entries > max_entries:
+                raise OutOfSpace(f"the repository has more than {max_entries:,} files and directories")
             if len(os.fsencode(path)) > _MAX_PATH_BYTES:
                 raise UnsafeSource(f"{_shown(path)}: the path is longer than {_MAX_PATH_BYTES} bytes")
             if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in _FILES:

@@ -16,7 +16,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from builder.errors import PathNotFound, SourceError, UnsafeSource
@@ -37,16 +37,19 @@ def select_files(
         SourceError: a Git LFS pointer, whose content is not here.
     """
     base = directory_in(root, source_dir)
+    if not base.is_dir():
+        near = nearest_path(root, source_dir)
+        problem = f"source_dir: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
+        raise PathNotFound(problem, hint="source_dir is relative to the project", problems=(problem,))
     chosen: dict[str, Path] = {}
     missing: list[str] = []
     for entry in files or ("",):
-        found = dict(_selected(root, base, entry)) if base.is_dir() else {}
+        found = dict(_selected(root, base, entry))
         if not found and entry:
             missing.append(missing_entry(base, entry))
         chosen.update(found)
-    if missing or not base.is_dir():
-        problems = missing or [f"source_dir: {source_dir!r} is not a directory"]
-        raise PathNotFound("; ".join(problems), hint="files are relative to source_dir", problems=problems)
+    if missing:
+        raise PathNotFound("; ".join(missing), hint="files are relative to source_dir", problems=missing)
     patterns = [_exclusion(pattern) for pattern in exclude]
     kept = {name: path for name, path in chosen.items() if not any(pattern.match(name) for pattern in patterns)}
     _refuse_lfs_pointers(kept)
@@ -105,20 +108,24 @@ def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
         while not _MAGIC.search(parts[start]):
             start += 1
         fixed = "/".join(parts[:start])
-        for name, path in _below(root, base / fixed, fixed, ()):
-            if pattern.fullmatch(name):
-                yield name, path
+        yield from _below(root, base / fixed, fixed, lambda name: bool(pattern.fullmatch(name)))
         return
     name = "/".join(parts)
     path = base / name
     if path.is_dir():
-        yield from _below(root, path, name, ())
+        yield from _below(root, path, name, lambda name: True)
     elif (path.is_symlink() or path.exists()) and not entry.endswith("/") and not _never(parts):
         yield name, _file(root, path, name)
 
 
-def _below(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    """Every file below `directory`; `above` are the real directories on the way, against links that go round."""
+def _below(
+    root: Path, directory: Path, prefix: str, wanted: Callable[[str], bool], above: tuple[Path, ...] = ()
+) -> Iterator[tuple[str, Path]]:
+    """Every file below `directory` whose name is `wanted`.
+
+    `above` are the real directories on the way, against links that go round. What is not wanted may be as unsafe as it
+    likes: it is not entered.
+    """
     if _never(prefix.split("/")) or not directory.is_dir():
         return
     real = directory.resolve()
@@ -130,10 +137,11 @@ def _below(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) ->
         name = f"{prefix}/{path.name}" if prefix else path.name
         if path.name in _NEVER or path.suffix == ".pyc":
             continue
-        if path.is_dir():
-            yield from _below(root, path, name, (*above, real))
-        else:
-            yield name, _file(root, path, name)
+        if not path.is_dir():
+            if wanted(name):
+                yield name, _file(root, path, name)
+        elif not path.is_symlink() or wanted(name) or (_inside(path, root) and path.resolve() not in (real, *above)):
+            yield from _below(root, path, name, wanted, (*above, real))
 
 
 def _file(root: Path, path: Path, name: str) -> Path:

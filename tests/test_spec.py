@@ -1,0 +1,427 @@
+# ruff: noqa: E501  (tables of cases read best one to a line)
+"""The build file: what is read, what is refused, on which line and in which words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import InvalidBuildFile
+from builder.spec import (
+    BuildSpec,
+    FunctionSpec,
+    LayerSpec,
+    PruneSpec,
+    check_against_tree,
+    find_build_file,
+    read_build_file,
+)
+
+ROOT = Path(__file__).parent.parent
+SMALL = "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\n"
+
+
+def problems(text: str, file: str = "build.yaml") -> list[str]:
+    with pytest.raises(InvalidBuildFile) as caught:
+        read_build_file(text, file=file)
+    error = caught.value
+    assert error.hint
+    assert all(problem in error.message for problem in error.problems)
+    assert all(problem.startswith(f"{file}:") for problem in error.problems)
+    return [problem.removeprefix(f"{file}:") for problem in error.problems]
+
+
+def test_the_short_form() -> None:
+    spec = read_build_file(SMALL + "layers:\n  dependencies: requirements.txt\n", file="build.yaml")
+    assert spec.function == FunctionSpec(runtimes=("python3.13",), handler="app.main", files=("app.py",))
+    assert (spec.file, spec.dependencies, spec.layers, spec.prune) == (
+        "build.yaml",
+        ("requirements.txt",),
+        (),
+        PruneSpec(),
+    )
+
+
+def test_every_key() -> None:
+    text = """
+function:
+  runtimes: [python3.12, python3.13]
+  handler: pkg/mod.main
+  files: [pkg/, "*.json"]
+  source_dir: src
+  exclude: ["*_test.py"]
+  architecture: arm64
+  role: arn:aws:iam::123456789012:role/service/thumbs
+  memory: 256
+  timeout: 900
+  environment: {LEVEL: info, "EMPTY": ""}
+  description: Thumbs
+  tags: {team: pictures}
+  ephemeral_storage: 1024
+  license: MIT
+layers:
+  zebra:
+    files: zebra/
+  dependencies: [a.txt, sub/b.txt]
+  data:
+    description: Data
+    runtimes: [python3.13]
+    license: MIT
+    preinstall: ["make data"]
+    files: [data]
+    source_dir: build
+    dest_dir: data
+prune:
+  disable: [tests]
+  keep: ["*/testing/*"]
+"""
+    spec = read_build_file(text, file="build.yaml")
+    assert spec.function == FunctionSpec(
+        runtimes=("python3.12", "python3.13"),
+        handler="pkg/mod.main",
+        files=("pkg/", "*.json"),
+        source_dir="src",
+        exclude=("*_test.py",),
+        architecture="arm64",
+        role="arn:aws:iam::123456789012:role/service/thumbs",
+        memory=256,
+        timeout=900,
+        environment={"LEVEL": "info", "EMPTY": ""},
+        description="Thumbs",
+        tags={"team": "pictures"},
+        ephemeral_storage=1024,
+        license="MIT",
+    )
+    assert spec.dependencies == ("a.txt", "sub/b.txt")
+    assert spec.layers == (
+        LayerSpec(name="zebra", runtimes=("python3.12", "python3.13"), files=("zebra/",)),
+        LayerSpec(
+            name="data",
+            description="Data",
+            runtimes=("python3.13",),
+            license="MIT",
+            preinstall=("make data",),
+            files=("data",),
+            source_dir="build",
+            dest_dir="data",
+        ),
+    )
+    assert spec.prune == PruneSpec(disable=("tests",), keep=("*/testing/*",))
+
+
+@pytest.mark.parametrize("example", ["build.yaml.example", "build.json.example"])
+def test_the_examples_are_valid(example: str) -> None:
+    spec = read_build_file((ROOT / example).read_text(), file=example.removesuffix(".example"))
+    assert spec.function
+    assert spec.dependencies == ("requirements.txt",)
+
+
+def test_the_commented_lines_of_the_example_are_valid_too() -> None:
+    lines = (ROOT / "build.yaml.example").read_text().splitlines()
+    start = lines.index("function:")
+    keys = [line.replace("# ", "", 1) for line in lines[start:] if not line.lstrip().startswith(("# The", "# FILE"))]
+    text = "\n".join(line for line in keys if ":" in line.split("#")[0] or line.lstrip().startswith("- "))
+    spec = read_build_file(text, file="build.yaml")
+    assert spec.function
+    assert spec.function.memory == 512
+    assert spec.function.environment == {"LOG_LEVEL": "info", "RETRIES": "3"}
+    assert spec.layers[0].dest_dir == "data"
+    assert spec.prune.keep == ("*/testing/*",)
+
+
+def test_layers_alone_need_their_own_runtimes() -> None:
+    spec = read_build_file("layers: {data: {runtimes: python3.13, files: data}}", file="build.yaml")
+    assert spec.function is None
+    assert "layers.data: runtimes: missing, and there is no function" in problems("layers: {data: {files: data}}")[0]
+
+
+def test_anchors_and_merges_work() -> None:
+    text = SMALL + "layers:\n  a: &a {files: [x], license: MIT}\n  b: {<<: *a, files: [y]}\n"
+    spec = read_build_file(text, file="build.yaml")
+    assert [(layer.files, layer.license) for layer in spec.layers] == [(("x",), "MIT"), (("y",), "MIT")]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(SMALL + "  memry: 128\n", "5: function.memry: unknown key; did you mean memory?", id="typo"),
+        pytest.param(
+            SMALL.replace("handler", "handlr"), "3: function.handlr: unknown key; did you mean handler?", id="typo-required"
+        ),
+        pytest.param(SMALL + "layer: {}\n", "5: layer: unknown key; did you mean layers?", id="typo-top"),
+        pytest.param(SMALL + "  name: x\n", "5: function.name: unknown key", id="unknown"),
+        pytest.param(SMALL + "  build: {go: x}\n", "5: function.build: is not available in this version", id="later"),
+        pytest.param("function:\n  runtimes: [python3.13]\n", "1: function.handler: missing", id="missing"),
+        pytest.param(SMALL + "  timeout: 901\n", "5: function.timeout: must be from 1 to 900, not 901", id="timeout"),
+        pytest.param(SMALL + "  memory: 64\n", "5: function.memory: must be from 128 to 10240, not 64", id="memory"),
+        pytest.param(SMALL + "  memory: 1 GB\n", "must be a whole number, not '1 GB'", id="memory-unit"),
+        pytest.param(SMALL + "  memory: 128.5\n", "must be a whole number, not 128.5", id="memory-float"),
+        pytest.param(SMALL + "  memory: true\n", "must be a whole number, not true", id="memory-bool"),
+        pytest.param(SMALL + "  architecture: arm\n", "must be 'x86_64' or 'arm64', not 'arm'", id="architecture"),
+        pytest.param(SMALL + "  role: thumbs\n", "'thumbs' is not a role's ARN", id="role"),
+        pytest.param(
+            SMALL + "  description: 3.10\n",
+            '5: function.description: 3.10 is read as the number 3.1, text is wanted; put it in quotes: "3.10"',
+            id="float",
+        ),
+        pytest.param(SMALL + "  environment:\n    PORT: 80\n", '6: function.environment.PORT: 80 is read', id="env-int"),
+        pytest.param(SMALL + "  environment:\n    LAND: NO\n", 'put it in quotes: "NO"', id="norway"),
+        pytest.param(SMALL + "  environment: {AWS_REGION: x}\n", "AWS_REGION: Lambda sets that itself", id="env-reserved"),
+        pytest.param(SMALL + "  environment: {1A: x}\n", "'1A' is not a name of a variable", id="env-name"),
+        pytest.param(SMALL + f"  environment: {{AB: '{'x' * 4096}'}}\n", "takes 4,098 bytes", id="env-size"),
+        pytest.param(SMALL + "  environment: [A]\n", "must be a mapping (name: value), not a list", id="env-list"),
+        pytest.param(SMALL + f"  description: {'x' * 257}\n", "is 257 characters long; at most 256", id="description"),
+        pytest.param(SMALL + "  tags: {'aws:x': y}\n", "does not begin with aws:", id="tags"),
+        pytest.param(SMALL + "  files: [b.py]\n", "5: function.files: is given twice (first on line 4)", id="twice"),
+        pytest.param(SMALL + "  source_dir: ../x\n", "function.source_dir: '../x' leaves the project", id="source-dir"),
+        pytest.param(SMALL + "  exclude: [/x]\n", "function.exclude.0: '/x' is absolute", id="exclude"),
+        pytest.param(SMALL + "  exclude:\n", "5: function.exclude: is empty; give it a value", id="empty"),
+        pytest.param(SMALL.replace("[app.py]", "{a: b}"), "must be a list, not a mapping", id="files-map"),
+        pytest.param(SMALL.replace("[app.py]", "[a, 1]"), "function.files.1: 1 is read as the number", id="files-int"),
+        pytest.param(SMALL.replace("[app.py]", "[a, ../b]"), "function.files.1: '../b' leaves the project", id="files-up"),
+        pytest.param(SMALL.replace("app.main", "main"), "'main' must be FILE.FUNCTION", id="handler"),
+        pytest.param(SMALL.replace("app.main", "..main"), "must be FILE.FUNCTION", id="handler-dots"),
+        pytest.param(SMALL.replace("python3.13", "pyton3.13"), "not a runtime we know; did you mean python3.13?", id="runtime"),
+        pytest.param(SMALL.replace("python3.13", "3.13"), "write the runtime's whole name, python3.13", id="runtime-number"),
+        pytest.param(SMALL.replace("[python3.13]", "[]"), "2: function.runtimes: is empty", id="no-runtime"),
+        pytest.param("function: [a]\n", "1: function: must be a mapping (key: value), not a list", id="function-list"),
+        pytest.param("function:\n", "1: function: is empty", id="function-empty"),
+        pytest.param("- a\n", "1: must be a mapping, not a list", id="top-list"),
+        pytest.param("", "1: is empty; it begins with", id="nothing"),
+        pytest.param("layers: {}\n", "1: builds nothing", id="builds-nothing"),
+        pytest.param(SMALL + "layers: [x]\n", "5: layers: must be a mapping of names to layers", id="layers-list"),
+        pytest.param(SMALL + "layers:\n  data: [x]\n", "6: layers.data: must be a mapping with `files`", id="layer-list"),
+        pytest.param(SMALL + "layers:\n  data: {}\n", "6: layers.data.files: missing", id="layer-files"),
+        pytest.param(SMALL + "layers:\n  a b: {files: x}\n", "6: layers.a b: a layer's name", id="layer-name"),
+        pytest.param(SMALL + "layers:\n  function: {files: x}\n", "is not `function`", id="layer-function"),
+        pytest.param(SMALL + "layers:\n  d: {files: x, name: y}\n", "the layer's name is the key above it", id="layer-named"),
+        pytest.param(SMALL + "layers:\n  dependencies:\n", "6: layers.dependencies: is empty", id="dependencies-empty"),
+        pytest.param(SMALL + "layers:\n  dependencies: {a: b}\n", "must be a list, not a mapping", id="dependencies-map"),
+        pytest.param(
+            SMALL + "layers:\n" + "".join(f"  l{n}: {{files: x}}\n" for n in range(6)), "6 layers; Lambda allows 5", id="six"
+        ),
+        pytest.param("a: [b\n", "not valid YAML", id="yaml"),
+        pytest.param(SMALL + "\tx: y\n", "5: is not valid YAML", id="tab"),
+        pytest.param("a: b\n---\nc: d\n", "a second document begins", id="documents"),
+        pytest.param("a: \x01\n", "1: contains a character that YAML does not allow", id="control"),
+        pytest.param('function: "\\UFFFFFFFF"\n', "not valid YAML", id="escape"),
+        pytest.param(SMALL + "  license: !!python/name:os.system x\n", "means nothing here", id="tag"),
+        pytest.param("&a a: *b\n", "not valid YAML: found undefined alias", id="alias"),
+        pytest.param("[" * 50_000, "nested deeper than", id="deep"),
+        pytest.param("x: y\n" * 100_000, "longer than 256,000 characters", id="long"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_problem(text: str, problem: str) -> None:
+    found = problems(text)
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+def test_all_problems_come_together_in_the_order_of_the_file() -> None:
+    found = problems(
+        "function:\n  runtimes: [python3.13, x]\n  handler: main\n  memory: 1\nlayers:\n  data: {file: x}\nprun: {}\n"
+    )
+    assert [problem.split(":")[0] for problem in found] == ["2", "3", "4", "6", "7"]
+
+
+def test_a_bomb_of_aliases_is_refused_at_once() -> None:
+    lines = ["a0: &a0 [" + ",".join("x" * 9) + "]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    assert "has more than 20,000 values" in problems("\n".join(lines))[0]
+
+
+def test_an_alias_of_itself_is_refused() -> None:
+    assert "nested deeper than" in problems("layers: &a {x: *a}")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '{"function": {\n\t"runtimes": ["python3.13"],\n\t"handlr": "a.b"}}',
+            "3: function.handlr: unknown key; did you mean",
+        ),
+        ('{"a": 1,}', "1: is not valid JSON: "),
+        ('{"layers": {},\n "layers": {}}', "2: layers: is given twice (first on line 1)"),
+        ('{"function": NaN}', "NaN is not JSON"),
+        ('{"function": {"runtimes": "python3.13", "handler": "a.b", "description": 1e5}}', "1e5 is read as the number"),
+        ("[" * 50_000, "nested deeper than"),
+        ("[" * 100 + "]" * 100, "nested deeper than 30"),
+    ],
+)
+def test_json_is_as_exact(text: str, problem: str) -> None:
+    found = problems(text, "build.json")
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+def test_json_says_the_same_as_yaml() -> None:
+    text = '{"function": {"runtimes": ["python3.13"], "handler": "app.m\\u00e4\\ud83d\\ude00", "files": ["a:b, [c] \\"d\\""]}}'
+    spec = read_build_file(text, file="build.json")
+    assert spec.function == FunctionSpec(runtimes=("python3.13",), handler="app.mä😀", files=('a:b, [c] "d"',))
+
+
+# --- names and trees --------------------------------------------------------------------------------------------------
+
+
+def test_finding_the_build_file() -> None:
+    assert find_build_file(["x.py", "build.yml"], None) == "build.yml"
+    assert find_build_file(["build.yaml", "other.json"], "other.json") == "other.json"
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "words"),
+    [
+        ([], None, "looked for build.yaml, build.yml, build.json"),
+        (["buidl.yaml"], None, "did you mean buidl.yaml?"),
+        (["build.yaml", "build.json"], None, "several build files: build.yaml and build.json"),
+        (["build.yaml"], "biuld.yaml", "'biuld.yaml' is not in the project; did you mean build.yaml?"),
+    ],
+)
+def test_no_build_file_or_too_many(names: list[str], wanted: str | None, words: str) -> None:
+    with pytest.raises(InvalidBuildFile) as caught:
+        find_build_file(names, wanted)
+    assert words in str(caught.value)
+    assert caught.value.hint
+
+
+def tree_problems(text: str, root: Path, *files: str) -> list[str]:
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    spec = read_build_file(text, file="build.yaml")
+    try:
+        check_against_tree(spec, root)
+    except InvalidBuildFile as error:
+        return [problem.removeprefix("build.yaml:") for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("handler", "listed", "files"),
+    [
+        ("app.main", "app.py", ["app.py"]),
+        ("pkg.mod.main", "pkg/", ["pkg/mod.py"]),
+        ("pkg/mod.main", '"**/*.py"', ["pkg/mod.py"]),
+        ("pkg.main", "pkg", ["pkg/__init__.py"]),
+    ],
+)
+def test_a_tree_that_fits(tmp_path: Path, handler: str, listed: str, files: list[str]) -> None:
+    text = f"function: {{runtimes: python3.13, handler: {handler}, files: [{listed}]}}"
+    assert tree_problems(text, tmp_path, *files) == []
+
+
+def test_handlers_of_other_runtimes(tmp_path: Path) -> None:
+    assert (
+        tree_problems("function: {runtimes: provided.al2023, handler: main, files: bootstrap}", tmp_path, "bootstrap")
+        == []
+    )
+    assert tree_problems("function: {runtimes: nodejs22.x, handler: a.b, files: a.mjs}", tmp_path, "a.mjs") == []
+    assert (
+        "needs the file b.js"
+        in tree_problems("function: {runtimes: nodejs22.x, handler: b.b, files: a.mjs}", tmp_path)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"handler: app.main": "handler: ap.main"}, "3: function.handler: 'ap.main' needs the file ap.py, which does not exist; did you mean app.main?"),
+        ({"handler: app.main": "handler: util.main"}, "3: function.handler: 'util.main' is in util.py, which is not among the files"),
+        ({"[app.py]": "[app.py, utils.py]"}, "4: function.files.1: 'utils.py' does not exist; did you mean util.py?"),
+        ({"[app.py]": "[app.py, templates/]"}, "4: function.files.1: 'templates/' does not exist"),
+        ({"[app.py]": "[app.py, '*.html']"}, "4: function.files.1: '*.html' matches nothing"),
+        ({"[app.py]": "util.py"}, "'app.main' is in app.py, which is not among the files"),
+        ({"[app.py]": "[app.py]\n  exclude: ['*.py']"}, "function.exclude: takes away every file"),
+        ({"[app.py]": "[app.py]\n  source_dir: scr"}, "5: function.source_dir: 'scr' is not a directory; did you mean src?"),
+        ({"requirements.txt": "requirement.txt"}, "6: layers.dependencies.0: 'requirement.txt' does not exist; did you mean requirements.txt?"),
+        ({"requirements.txt": "boto3"}, "name files such as requirements.txt, not packages"),
+        ({"requirements.txt": "src"}, "'src' is a directory"),
+        ({"requirements.txt]": "requirements.txt]\n  d: {files: [nothing]}"}, "7: layers.d.files.0: 'nothing' does not exist"),
+        ({"requirements.txt]": "requirements.txt]\n  d: {files: [x], source_dir: nowhere}"}, "layers.d.source_dir: 'nowhere' is not a directory"),
+        ({"[app.py]": "[app.py, out]"}, "4: function.files.1: out: the symbolic link leaves the project"),
+        ({"[app.py]": "[app.py]\n  source_dir: outdir"}, "function.source_dir: 'outdir' leaves the project"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_a_tree_is_one_problem(tmp_path: Path, change: dict[str, str], problem: str) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    (tmp_path / "private").write_text("key")
+    (root / "out").symlink_to("../private")
+    (root / "outdir").symlink_to("..")
+    text = SMALL + "layers:\n  dependencies: [requirements.txt]\n"
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new)
+    found = tree_problems(text, root, "app.py", "util.py", "requirements.txt", "src/app.py")
+    assert len(found) == 1, found
+    assert problem in found[0]
+
+
+def test_all_problems_of_a_tree_come_together(tmp_path: Path) -> None:
+    text = SMALL + "layers:\n  dependencies: r.txt\n  a: {files: [x, y]}\n  b: {files: z, preinstall: make}\n"
+    found = tree_problems(text, tmp_path)
+    assert [problem.split(":")[1].strip() for problem in found] == [
+        "function.files.0",
+        "layers.dependencies",
+        "layers.a.files.0",
+        "layers.a.files.1",
+    ]
+
+
+# --- anything at all --------------------------------------------------------------------------------------------------
+
+yaml_bits = st.text(alphabet=" \n\t:-[]{},&*!|>'\"#%@`?~<ab0.1\x85\ufeff", max_size=60)
+keys = st.sampled_from(
+    ["function", "layers", "runtimes", "handler", "files", "memory", "dependencies", "data", "prune", "x"]
+)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["python3.13", "a.b", "..", ""])
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def reads_or_refuses(text: str, file: str) -> BuildSpec | None:
+    try:
+        return read_build_file(text, file=file)
+    except InvalidBuildFile as error:
+        assert error.problems  # noqa: PT017
+        assert all(problem.startswith(f"{file}:") for problem in error.problems)  # noqa: PT017
+        return None
+
+
+@given(yaml_bits | st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for file in ("build.yaml", "build.json"):
+        reads_or_refuses(text, file)
+        reads_or_refuses(SMALL + text, file)
+
+
+@given(st.dictionaries(keys, values, max_size=4) | values)
+def test_any_value_is_the_same_in_yaml_and_json(value: object) -> None:
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    assert reads_or_refuses(text, "build.json") == reads_or_refuses(text.replace("\ufeff", ""), "build.json")
+    reads_or_refuses(text, "build.yaml")
+
+
+def test_yaml_is_read_without_its_dangerous_constructors() -> None:
+    """The composer alone is used: no tag can make an object."""
+    code = (
+        "from builder.spec import read_build_file as r\n"
+        "try: r('function: !!python/object/apply:os._exit [7]', file='build.yaml')\n"
+        "except Exception as e: print(type(e).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "InvalidBuildFile\n")
