@@ -7,7 +7,8 @@
     ├── NotSetUp                the builder has no real layer yet
     ├── UnknownBuild            a build id nobody recorded
     ├── SourceError             where the project comes from
-    │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound  ├── PathNotFound  └── UnsafeSource
+    │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
+    │   ├── PathNotFound        ├── UnsafeSource          └── SourceUnreachable
     ├── ResolutionFailed        dependencies cannot be locked
     │   ├── RequirementNotFound └── NoWheelForTarget
     ├── BuildFailed             what the project asked to run, or the artifact made of it

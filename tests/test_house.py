@@ -1,0 +1,87 @@
+"""The rules of the house, read off our own source."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = [*sorted((ROOT / "builder").rglob("*.py")), *sorted((ROOT / "bootstrap").rglob("*.py"))]
+DOORS = {"builder.handler", "builder.__main__"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports when it runs (imports for type checkers left out)."""
+    tree = ast.parse(path.read_text())
+    typing_only: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            typing_only.update(ast.walk(node))
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(name: str) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if any(module == name or module.startswith(name + ".") for module in imports(path))
+    }
+
+
+def test_only_one_module_imports_boto3() -> None:
+    assert importers("boto3") == {"builder/aws.py"}
+
+
+def test_only_one_module_imports_dulwich() -> None:
+    assert importers("dulwich") == {"builder/sources/git.py"}
+
+
+def test_only_one_module_of_the_builder_starts_children() -> None:
+    assert {path for path in importers("subprocess") if path.startswith("builder/")} == {"builder/process.py"}
+
+
+@pytest.mark.parametrize("door", sorted(DOORS))
+def test_the_core_never_imports_a_door(door: str) -> None:
+    assert importers(door) == set()
+
+
+def test_the_builder_knows_nothing_of_the_operators_tools() -> None:
+    for name in ("bootstrap", "localaws", "rich", "tests"):
+        assert not {path for path in importers(name) if path.startswith("builder/")}, name
+
+
+def test_the_plan_touches_nothing() -> None:
+    allowed = {"__future__", "base64", "collections", "dataclasses", "difflib", "typing", "builder"}
+    found = {module.split(".")[0] for module in imports(ROOT / "builder" / "plan.py")}
+    assert found <= allowed
+    assert {m for m in imports(ROOT / "builder" / "plan.py") if m.startswith("builder.")} <= {
+        *(f"builder.errors.{name}" for name in ("ArtifactTooLarge", "InvalidBuildFile", "InvalidEvent", "RoleMissing")),
+        "builder.errors",
+        "builder.runtimes",
+        "builder.runtimes.Target",
+    }
+
+
+def test_codes_of_errors_are_stable_and_belong_to_one_class_each() -> None:
+    from builder import errors
+
+    codes = [value.code for value in vars(errors).values() if isinstance(value, type) and "code" in vars(value)]
+    assert len(codes) == len(set(codes))
+    drawn = set(re.findall(r"[A-Z][A-Za-z]+", errors.__doc__ or ""))
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.LambdasmithError)
+    }
+    assert defined <= drawn, "the tree in the docstring lacks a class"
