@@ -172,6 +172,8 @@ def test_lfs_pointers_are_refused_unless_excluded(root: Path) -> None:
         names(root)
     assert "exclude it" in caught.value.hint
     assert names(root, exclude=("*.bin",)) == EVERYTHING
+    looked_at = [name for name, _ in select_files(root, "src", (), (), to_ship=False)]
+    assert looked_at == sorted([*EVERYTHING, "model.bin"])
 
 
 def test_pipes_are_refused(root: Path) -> None:

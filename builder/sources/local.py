@@ -27,9 +27,11 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def select_files(
-    root: Path, source_dir: str, files: Sequence[str], exclude: Sequence[str]
+    root: Path, source_dir: str, files: Sequence[str], exclude: Sequence[str], *, to_ship: bool = True
 ) -> tuple[tuple[str, Path], ...]:
     """What `files` selects below `root`/`source_dir`: (posix path relative to source_dir, real path), sorted.
+
+    `to_ship=False` is for files that are looked at but not packaged: Git LFS pointers are let through.
 
     Raises:
         PathNotFound: entries that select nothing (`problems` has one each, with the nearest name there is).
@@ -52,7 +54,8 @@ def select_files(
         raise PathNotFound("; ".join(missing), hint="files are relative to source_dir", problems=missing)
     patterns = [_exclusion(pattern) for pattern in exclude]
     kept = {name: path for name, path in chosen.items() if not any(pattern.match(name) for pattern in patterns)}
-    _refuse_lfs_pointers(kept)
+    if to_ship:
+        _refuse_lfs_pointers(kept)
     return tuple(sorted(kept.items()))
 
 

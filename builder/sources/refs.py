@@ -21,12 +21,18 @@ class Listing:
 
 
 def full_names(ref: str) -> list[str]:
+    """The full ref names that `ref` may stand for."""
     if ref == "HEAD" or ref.startswith("refs/"):
         return [ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
 
 
 def commit_by_name(ref: str, names: Sequence[str], commits: Mapping[str, str]) -> tuple[str, str] | None:
+    """(full name, commit) of the one of `names` that is there; None if none is.
+
+    Raises:
+        RefNotFound: several are there and mean different commits.
+    """
     present = [(name, commits[name]) for name in names if name in commits]
     if len({commit for _, commit in present}) > 1:
         raise RefNotFound(
@@ -37,6 +43,11 @@ def commit_by_name(ref: str, names: Sequence[str], commits: Mapping[str, str]) -
 
 
 def commit_by_prefix(ref: str, commits: Mapping[str, str]) -> tuple[str, str] | None:
+    """The commit that `ref` begins, twice (it is its own name); None if `ref` is no short id or begins none.
+
+    Raises:
+        RefNotFound: it begins several.
+    """
     if not _SHORT_SHA.fullmatch(ref.lower()):
         return None
     matching = sorted({commit for commit in commits.values() if commit.startswith(ref.lower())})
@@ -46,6 +57,11 @@ def commit_by_prefix(ref: str, commits: Mapping[str, str]) -> tuple[str, str] | 
 
 
 def default_branch(url: str, listing: Listing) -> tuple[str, str]:
+    """(full name, commit) of the default branch.
+
+    Raises:
+        RefNotFound: the repository is empty, or its HEAD points nowhere.
+    """
     if listing.head and listing.head in listing.commits:
         return listing.head, listing.commits[listing.head]
     if "HEAD" in listing.commits:
@@ -58,6 +74,7 @@ def default_branch(url: str, listing: Listing) -> tuple[str, str]:
 
 
 def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
+    """The error for a name that is not in `listing`, with the nearest that are."""
     branches, tags = _short_names(listing, "refs/heads/"), _short_names(listing, "refs/tags/")
     if not branches and not tags:
         return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
