@@ -21,8 +21,8 @@ from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
 from builder.masking import Masker
 
 if TYPE_CHECKING:
+    from builder.context import Context
     from builder.event import Request
-    from builder.pipeline import Context
 
 log = logging.getLogger("builder")
 
@@ -108,7 +108,7 @@ def _ping() -> dict[str, object]:
 
 def _context(masker: Masker, remaining_s: float) -> Context:
     from builder.aws import connect
-    from builder.pipeline import Context
+    from builder.context import Context
     from builder.progress import Progress
     from builder.settings import Settings
     from builder.store import S3Store

@@ -6,15 +6,15 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 from builder import components, functions, publish, reply
-from builder.aws import Clients, aws_errors
+from builder.aws import aws_errors
+from builder.context import Context
 from builder.errors import InvalidBuildFile, InvalidConfiguration, PathNotFound
 from builder.event import Action, Request
-from builder.masking import Masker
 from builder.plan import (
     DEPENDENCIES,
     FUNCTION,
@@ -31,27 +31,10 @@ from builder.plan import (
 from builder.progress import Progress
 from builder.python import lock as locking
 from builder.runtimes import RUNTIMES, Target
-from builder.settings import Settings
 from builder.sources import git
 from builder.spec import BuildSpec, check_against_tree, find_build_file, read_build_file
-from builder.store import S3Store
-from builder.workspace import Deadline, Workspace
 
 _PARALLEL = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """All that the flow touches the world with. `environment` is what children may be given."""
-
-    settings: Settings
-    clients: Clients
-    store: S3Store
-    workspace: Workspace
-    deadline: Deadline
-    progress: Progress
-    environment: Mapping[str, str]
-    secrets: Masker
 
 
 def build(request: Request, context: Context) -> reply.Reply:

@@ -1,7 +1,7 @@
 """The builder makes its own layer: in its own environment, by the code that makes everybody's.
 
-At the very first time only the standard library, boto3 and pip are there (the starter layer), so nothing else is imported
-before it is known to be there.
+At the very first time only the standard library, boto3 and pip are there (the starter layer), so nothing else is
+imported before it is known to be there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
-    from builder.pipeline import Context
+    from builder.context import Context
 
 LOCK = Path(__file__).with_name("requirements.lock")
 # The services whose botocore data the layer keeps: those that aws.py has a client for.

@@ -1,0 +1,27 @@
+"""All that the core touches the world with, made by a door and handed down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builder.aws import Clients
+from builder.masking import Masker
+from builder.progress import Progress
+from builder.settings import Settings
+from builder.store import S3Store
+from builder.workspace import Deadline, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One invocation's world. `environment` is the process's own; children get an allow-listed part of it."""
+
+    settings: Settings
+    clients: Clients
+    store: S3Store
+    workspace: Workspace
+    deadline: Deadline
+    progress: Progress
+    environment: Mapping[str, str]
+    secrets: Masker
