@@ -491,25 +491,37 @@ class Front:
         return response.status, {"Content-Type": response.getheader("Content-Type", "")}, content
 
 
-def test_a_server_of_the_old_protocol_that_gives_away_tips_only(host: Host, tmp_path: Path) -> None:
-    def old(path: str, headers: dict[str, str]) -> None:
-        headers.pop("git-protocol", None)
+def old_protocol(path: str, headers: dict[str, str]) -> None:
+    headers.pop("git-protocol", None)
 
-    with Front(old, host.public) as front:
+
+def test_a_server_of_the_old_protocol(host: Host, tmp_path: Path) -> None:
+    with Front(old_protocol, host.public) as front:
         url = f"{front.url}/project.git"
         assert resolve(url, None, credentials=None).ref == "refs/heads/trunk"
         assert resolve(url, "nested", credentials=None).commit == host.commits["second"]
         tip = fetch(resolve(url, "feature/deep/x", credentials=None), tmp_path / "tip", credentials=None)
         assert tip.commit == host.commits["feature"]
-        git(host.root / "project.git", "config", "uploadpack.allowAnySHA1InWant", "false")
-        git(host.root / "project.git", "update-ref", "-d", "refs/tags/light")
-        second = git(host.root / "project.git", "rev-parse", "trunk~1")
-        moved = Resolved(url=url, ref="refs/heads/trunk", commit=second)
-        assert fetch(moved, tmp_path / "moved", credentials=None).commit == second
-        assert fetch(resolve(url, second, credentials=None), tmp_path / "sha", credentials=None).commit == second
         with pytest.raises(RefNotFound):
             fetch(resolve(url, "1" * 40, credentials=None), tmp_path / "none", credentials=None)
-    git(host.root / "project.git", "update-ref", "refs/tags/light", host.commits["first"])
+
+
+@pytest.mark.parametrize("ref", ["refs/heads/trunk", None])
+def test_a_server_that_gives_away_tips_only_is_asked_for_history(host: Host, tmp_path: Path, ref: str | None) -> None:
+    """Git's own server is more generous over HTTP, so this refuses the first request in its stead."""
+    second = host.commits["second"]
+
+    def tips_only(path: str, headers: dict[str, str]) -> Answer | None:
+        headers.pop("git-protocol", None)
+        if path.endswith("/git-upload-pack") and sum(path == asked for asked, _ in front.asked) == 1:
+            line = f"ERR upload-pack: not our ref {second}\n"
+            return 200, {"Content-Type": "application/x-git-upload-pack-result"}, f"{len(line) + 4:04x}{line}".encode()
+        return None
+
+    with Front(tips_only, host.public) as front:
+        moved = Resolved(url=f"{front.url}/project.git", ref=ref or second, commit=second)
+        assert fetch(moved, tmp_path / "into", credentials=None).commit == second
+        assert len(front.asked) == 4
 
 
 @pytest.mark.parametrize("with_token", [True, False])

@@ -134,7 +134,7 @@ def _below(
     real = directory.resolve()
     if not _inside(directory, root):
         raise _leaves(prefix, directory)
-    if real in above:
+    if _goes_round(real, above):
         raise UnsafeSource(f"{prefix}: the symbolic link leads back to a directory above it")
     for path in sorted(directory.iterdir()):
         name = f"{prefix}/{path.name}" if prefix else path.name
@@ -143,8 +143,16 @@ def _below(
         if not path.is_dir():
             if wanted(name):
                 yield name, _file(root, path, name)
-        elif not path.is_symlink() or wanted(name) or (_inside(path, root) and path.resolve() not in (real, *above)):
+        elif (
+            not path.is_symlink()
+            or wanted(name)
+            or (_inside(path, root) and not _goes_round(path.resolve(), (*above, real)))
+        ):
             yield from _below(root, path, name, wanted, (*above, real))
+
+
+def _goes_round(real: Path, above: Sequence[Path]) -> bool:
+    return any(directory.is_relative_to(real) for directory in above)
 
 
 def _file(root: Path, path: Path, name: str) -> Path:
