@@ -81,7 +81,9 @@ draw() { # one line that is drawn over, on a terminal only
     live || return 0
     local width text=$1
     width=$(tput cols 2>/dev/null) || width=80
-    text=${text:0:$((width > 20 ? width - 1 : 79))}
+    [ "$width" -gt 20 ] || width=80
+    width=$((width - 1))   # a full line would wrap
+    text=${text:0:$width}
     [ "$text" != "$DRAWN" ] || return 0
     DRAWN=$text
     printf '\r\033[K%s' "$text" >&2
@@ -99,8 +101,8 @@ show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
 
 # Sets SCRIPT and PROJECT. Behind a symbolic link the project is the first directory on the way that has a build file:
 # a link to a shared deploy.sh belongs to the link's directory, a link in ~/bin to the directory it points to.
-find_project() {
-    local file=${BASH_SOURCE[0]} directory first='' hops=0
+find_project() { # PATH of this file
+    local file=$1 directory first='' hops=0
     SCRIPT=$file
     while :; do
         directory=$(cd "$(dirname "$file")" && pwd -P) || exit 2
@@ -189,8 +191,10 @@ INI_READER='
     if (!at) { if (section == "deploy") print "!" FNR ": not a `key = value` line"; next }
     key = tolower(substr($0, 1, at - 1)); gsub(/[ \t]/, "", key)
     value = substr($0, at + 1); sub(/^[ \t]+/, "", value)
-    quote = substr(value, 1, 1)
-    if ((quote == "\"" || quote == "\047") && (at = index(substr(value, 2), quote))) value = substr(value, 2, at - 1)
+    # A quoted value ends at the quote before the end of the line, or before a comment: it may contain quotes itself.
+    rest = substr(value, 2)
+    if (value ~ /^"/ && match(rest, /"[ \t]*$|"[ \t]+[#;]/)) value = substr(rest, 1, RSTART - 1)
+    else if (value ~ /^\047/ && match(rest, /\047[ \t]*$|\047[ \t]+[#;]/)) value = substr(rest, 1, RSTART - 1)
     else { sub(/(^|[ \t]+)[#;].*/, "", value); sub(/[ \t]+$/, "", value) }
     if (SECRET) { if (section "." key == SECRET) found = value }
     else if (key !~ /secret|token/) print section "." key "=" value
@@ -256,11 +260,11 @@ parse_flags() {
     FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_LOG='' FLAG_PROFILE='' FLAG_REGION=''
     FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
     COMPONENTS=()
-    local option OPTIND OPTARG=''
+    local option OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
         while getopts ':a:b:c:f:g:l:p:r:B:tvynh-:' option; do
-            case $option$OPTARG in
+            case $option${OPTARG:-} in
                 a*) FLAG_ALIAS=$OPTARG ;;
                 b*) FLAG_REF=$OPTARG ;;
                 c*) FLAG_CONFIG=$OPTARG ;;
@@ -279,7 +283,6 @@ parse_flags() {
                 -*) usage_error "unknown option --$OPTARG" ;;
                 *) usage_error "unknown option -$OPTARG" ;;
             esac
-            OPTARG=''
         done
         shift $((OPTIND - 1))
         # getopts stops at the first component; options may follow it.
@@ -309,8 +312,10 @@ settle() {
     settle_source
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
-    whole_number LAMBDASMITH_READ_TIMEOUT "${READ_TIMEOUT:=${LAMBDASMITH_READ_TIMEOUT:-0}}"
-    whole_number LAMBDASMITH_FOLLOW_LIMIT "${FOLLOW_LIMIT:=${LAMBDASMITH_FOLLOW_LIMIT:-960}}"
+    READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0}
+    whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
+    FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
+    whole_number LAMBDASMITH_FOLLOW_LIMIT "$FOLLOW_LIMIT"
 }
 
 whole_number() {
@@ -545,6 +550,7 @@ printable() { LC_ALL=C tr -d '\000-\010\013-\037\177'; }   # no terminal sequenc
 REPORT='
 function size(bytes) {
     if (bytes == "") return ""
+    bytes += 0   # it was read as text
     if (bytes < 1000) return ", " bytes " B"
     return bytes < 1000000 ? sprintf(", %.1f KB", bytes / 1000) : sprintf(", %.1f MB", bytes / 1000000)
 }
@@ -931,7 +937,7 @@ clean_up() {
 }
 
 main() {
-    find_project
+    find_project "${BASH_SOURCE[0]}"
     parse_flags "$@"
     read_config
     open_log

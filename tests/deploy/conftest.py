@@ -1,0 +1,160 @@
+"""Projects to deploy, deploy.sh as a child process, and a builder that answers by scenario."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localaws.testing import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "deploy.sh"
+BUCKET = "deploy-sh-tests"
+LAMBDA_TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Builder:
+    """The builder's double: its environment for clients, and the events that reached it."""
+
+    env: Mapping[str, str]
+    s3: Any
+
+    def events(self) -> list[dict[str, Any]]:
+        """What was sent since the last `forget`, in order, without the questions for the status."""
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="events/").get("Contents", [])
+        events = [json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
+        return [event for event in events if event["action"] != "status"]
+
+    def forget(self) -> None:
+        for item in self.s3.list_objects_v2(Bucket=BUCKET, Prefix="events/").get("Contents", []):
+            self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+
+
+@pytest.fixture(scope="session")
+def _builder(localaws: Server) -> Builder:
+    s3, iam, functions = localaws.client("s3"), localaws.client("iam"), localaws.client("lambda")
+    s3.create_bucket(Bucket=BUCKET)
+    role = iam.create_role(RoleName="deploy-sh-tests", AssumeRolePolicyDocument=json.dumps(LAMBDA_TRUST))["Role"]["Arn"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.write(Path(__file__).with_name("builder_double.py"), "builder_double.py")
+    for name in ("lambdasmith", "other-builder"):
+        functions.create_function(
+            FunctionName=name,
+            Runtime=f"python3.{min(sys.version_info.minor, 14)}",
+            Handler="builder_double.handler",
+            Role=role,
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=60,
+            Environment={"Variables": {"BUCKET": BUCKET}},
+        )
+        functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    return Builder(env=localaws.env, s3=s3)
+
+
+@pytest.fixture
+def builder(_builder: Builder) -> Builder:
+    """The double, with an empty memory."""
+    _builder.forget()
+    return _builder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A directory with its own copy of deploy.sh, and a clean environment to run it in."""
+
+    directory: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "deploy.log").read_text(encoding="utf-8")
+
+    def config(self, text: str) -> None:
+        (self.directory / "config.ini").write_text(text, encoding="utf-8")
+
+    def git(self, *arguments: str) -> str:
+        who = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.com", "GIT_CONFIG_GLOBAL": os.devnull}
+        who |= {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.com"}
+        done = subprocess.run(
+            ["git", "-C", self.directory, *arguments], env=self.env | who, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def repository(self, *, origin: str | None, branch: str = "main") -> None:
+        """Makes the directory a git work tree with one commit."""
+        self.git("init", "-q", "-b", branch)
+        self.git("commit", "-q", "--allow-empty", "-m", "one")
+        if origin:
+            self.git("remote", "add", "origin", origin)
+
+    def run(
+        self, *arguments: str, cwd: Path | None = None, script: Path | str | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """deploy.sh to its end, without a terminal."""
+        return subprocess.run(
+            ["bash", script or self.directory / "deploy.sh", *arguments],
+            cwd=cwd or self.directory,
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    def function(self, code: str, *arguments: str, **env: str) -> str:
+        """The output of bash `code` that may use the functions of deploy.sh; `$1` and so on are the arguments."""
+        done = subprocess.run(
+            ["bash", "-c", f'. "$1"; shift\n{code}', "test", SCRIPT, *arguments],
+            env=self.env | env,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=30,
+            check=True,
+        )
+        assert not done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project that cannot reach AWS."""
+    directory = tmp_path / "orders"
+    directory.mkdir()
+    shutil.copy(SCRIPT, directory)
+    (directory / "build.yaml").write_text("function: {}\n", encoding="utf-8")
+    home = tmp_path / "home"
+    home.mkdir()
+    path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    env = {
+        "PATH": path,
+        "HOME": str(home),
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(tmp_path),
+        "GIT_CEILING_DIRECTORIES": str(tmp_path),
+    }
+    yield Project(directory=directory, env=env)
+    assert not list(tmp_path.glob("lambdasmith.*")), "deploy.sh left its temporary directory"
+
+
+@pytest.fixture
+def connected(project: Project, builder: Builder) -> Project:
+    """A project whose AWS CLI talks to the embedded AWS."""
+    project.env.update(builder.env)
+    return project

@@ -1,0 +1,295 @@
+"""deploy.sh as people run it: the real AWS CLI and real invocations of a builder that answers by scenario."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .conftest import SCRIPT, Builder, Project
+
+NASTY = 'it\'s "né" $HOME `id` \\n {x} *'
+
+
+def test_success_is_told_and_logged(connected: Project, builder: Builder) -> None:
+    """What was deployed is on stdout, what will happen on stderr, and both, with times, in the log."""
+    done = connected.run("-y", "-t", "-v", "-a", "live", "function", "dependencies")
+    assert done.returncode == 0, done.stderr
+    assert "deployed orders from commit 4f3e2d1c0b1a" in done.stdout
+    assert re.search(r"function +built, 12\.3 KB", done.stdout)
+    assert re.search(r"dependencies +unchanged, 5\.2 MB, arn:aws:lambda:\S+:layer:d:3", done.stdout)
+    assert re.search(r"version +7\n", done.stdout)
+    assert "update the code of orders" in done.stdout
+    assert "warning: handler: a [31mwarning[0m with “quotes”" in done.stdout
+    assert re.search(r"fetch +0\.25 s\n.*in the builder +0\.75 s\n +from here +\d+\.\d\d s", done.stdout, re.DOTALL)
+    assert re.search(r"repository +orders\n", done.stderr)
+    assert "new version, alias live" in done.stderr
+    (event,) = builder.events()
+    build_id = event.pop("build_id")
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", build_id)
+    assert event == {
+        "action": "build",
+        "function": "orders",
+        "repo_name": "orders",
+        "version": True,
+        "alias": "live",
+        "components": ["function", "dependencies"],
+    }
+    for line in connected.log.splitlines():
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ", line), line
+    assert "deployed orders" in connected.log
+    assert '"statusCode": 200' in connected.log
+
+
+def test_nasty_names_arrive_as_typed(connected: Project, builder: Builder) -> None:
+    """Blanks, quotes, dollars, globs and JSON's specials survive directory, file, flags and event."""
+    nasty = Project(directory=connected.directory.with_name(NASTY), env=connected.env)
+    connected.directory.rename(nasty.directory)
+    nasty.config(f'[deploy]\nalias = "{NASTY}"\n')
+    done = nasty.run("-y", "-b", f"feature/{NASTY}", "-l", f"{NASTY}.log", NASTY, "\t[]", cwd=nasty.directory.parent)
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    assert event["function"] == NASTY
+    assert event["repo_name"] == NASTY
+    assert event["ref"] == f"feature/{NASTY}"
+    assert event["alias"] == f"{NASTY}"
+    assert event["components"] == [NASTY, "\t[]"]
+    assert "deployed orders" in (nasty.directory.parent / f"{NASTY}.log").read_text(encoding="utf-8")
+
+
+def test_flags_win_over_environment_over_file(connected: Project, builder: Builder) -> None:
+    """Each setting is taken from the strongest place that has it; empty values count as none."""
+    connected.config(
+        "# mine\n[deploy]\r\n"
+        "function = from-file   ; comment\r\n"
+        "repo: https://git.example/acme/from-file.git\n"
+        'branch = "from # file"\n'
+        "  ALIAS   =   from-file   \n"
+        "version = yes\n"
+        "components = one, two\n"
+        "log =\n"
+        "[builder]\nfunction_name = other-builder\nfunctions =\n  a\n  b\n"
+        "[aws]\naws_profile = not-used-because-the-environment-has-keys\naws_region = xx-nowhere-1\n"
+    )
+    done = connected.run(
+        "-f", "from-flag", "-y",
+        LAMBDASMITH_DEPLOY_FUNCTION="from-environment",
+        LAMBDASMITH_DEPLOY_ALIAS="from-environment",
+        LAMBDASMITH_DEPLOY_BRANCH="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    del event["build_id"]
+    assert event == {
+        "action": "build",
+        "function": "from-flag",
+        "repo": "https://git.example/acme/from-file.git",
+        "ref": "from # file",
+        "alias": "from-environment",
+        "version": True,
+        "components": ["one", "two"],
+    }
+    assert "other-builder in us-east-1" in done.stderr
+
+
+def test_git_says_what_is_checked_out(connected: Project, builder: Builder) -> None:
+    """Repository, branch and sub-directory come from the work tree; credentials in the remote stay here."""
+    connected.repository(origin="https://me:s3cret@git.example/acme/mono.git/", branch='fix/"x"')
+    service = Project(directory=connected.directory / "services" / "mail", env=connected.env)
+    service.directory.mkdir(parents=True)
+    shutil.copy(SCRIPT, service.directory)
+    (connected.directory / "tracked").write_text("1", encoding="utf-8")
+    connected.git("add", "tracked")
+    done = service.run("-y", cwd=Path("/"))
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    assert event["function"] == "mail"
+    assert event["repo"] == "https://git.example/acme/mono.git"
+    assert event["ref"] == 'fix/"x"'
+    assert event["path"] == "services/mail"
+    assert "s3cret" not in done.stderr + done.stdout + service.log
+    assert "uncommitted" not in done.stderr  # the change is outside of services/mail
+
+
+def test_plan_changes_nothing_and_asks_nothing(connected: Project, builder: Builder) -> None:
+    connected.repository(origin="git@git.example:acme/orders.git")
+    connected.git("checkout", "-q", "--detach")
+    (connected.directory / "build.yaml").write_text("changed", encoding="utf-8")
+    connected.git("add", ".")
+    done = connected.run("-n", "-g", "acme/elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert "plan for orders from commit 4f3e2d1c0b1a" in done.stdout
+    assert re.search(r"function +build \(not built from these inputs before\)", done.stdout)
+    assert re.search(r"dependencies +reuse, 999 B \(its inputs have not changed\)", done.stdout)
+    assert "Timeout: 3 -> 30" in done.stdout
+    assert builder.events() == [{"action": "plan", "function": "orders", "repo": "acme/elsewhere"}]
+    done = connected.run("-n")
+    assert builder.events()[1:] == [
+        {
+            "action": "plan",
+            "function": "orders",
+            "repo": "https://git.example/acme/orders.git",
+            "ref": connected.git("rev-parse", "HEAD"),
+        }
+    ]
+    assert "uncommitted changes" in done.stderr
+
+
+def test_failures_have_their_exit_codes(connected: Project) -> None:
+    """1: the builder refused, with everything it said. 4: the builder broke. 3: AWS or its CLI."""
+    done = connected.run("-y", "-f", "refused")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert (
+        'deploy.sh: build: preinstall "make data" failed\n'
+        "  - build.yaml:3: one\n  - build.yaml:9: two\n"
+        "last lines of its output:\n  | first | line\n  | läst line\n"
+        "hint: see \\its\\ output\n(command_failed, build b-1)\n"
+    ) in done.stderr.replace("\t", " ")
+    assert "command_failed" in connected.log
+
+    done = connected.run("-y", "-f", "crash")
+    assert done.returncode == 4
+    assert 'the builder broke: RuntimeError: boom "quoted" second line' in done.stderr
+
+    done = connected.run("-y", "-f", "nonsense")
+    assert done.returncode == 4
+    assert 'not a builder\'s: "hello"' in done.stderr
+
+    done = connected.run("-y", "-B", "nobody")
+    assert done.returncode == 3
+    assert "there is no function nobody" in done.stderr
+
+    done = connected.run("-y", "-p", "no-such-profile")
+    assert done.returncode == 3
+    assert "no-such-profile" in done.stderr
+
+    done = connected.run("-y", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.returncode == 3
+    assert "Could not connect" in done.stderr
+
+
+def test_keys_of_the_file_reach_aws_and_nothing_else(connected: Project) -> None:
+    """Access keys may come from config.ini; the secret is in no output, trace or log."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        del connected.env[name]
+    done = connected.run("-y")
+    assert done.returncode == 3
+    assert "hint: aws configure, or name a profile: -p" in done.stderr
+    connected.config("[aws]\naws_access_key_id = test\naws_secret_access_key = s3cret-key\naws_region=us-east-1\n")
+    done = connected.run("-y", LAMBDASMITH_DEBUG="1", AWS_REGION="", AWS_DEFAULT_REGION="")
+    assert done.returncode == 0, done.stderr
+    assert "+ deploy.sh:" in done.stderr
+    assert "s3cret-key" not in done.stderr + done.stdout + connected.log
+
+
+def test_progress_is_shown_live(connected: Project, builder: Builder) -> None:
+    """Each phase is told while the builder works, in plain lines without a terminal."""
+    child = subprocess.Popen(
+        ["bash", connected.directory / "deploy.sh", "-y", "-f", "slow"],
+        env=connected.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert child.stderr
+    seen: dict[str, float] = {}
+    for line in child.stderr:
+        seen[line.strip()] = time.monotonic()
+    ended = time.monotonic()
+    out = child.communicate()[0]
+    assert child.returncode == 0
+    assert "deployed orders" in out
+    assert ended - seen["lock: resolving 4 requirements"] > 1
+    assert list(seen)[-2:] == ["lock: resolving 4 requirements", 'build: compiling "néw"']
+    assert len(builder.events()) == 1
+
+
+def test_a_broken_connection_builds_once(connected: Project, builder: Builder) -> None:
+    """When the client gives up waiting, the build is followed to its end and the same id never builds again."""
+    done = connected.run("-y", "-f", "slow", LAMBDASMITH_READ_TIMEOUT="2")
+    assert done.returncode == 0, done.stderr
+    assert "the connection to the builder broke off" in done.stderr
+    assert "deployed orders" in done.stdout
+    (event,) = builder.events()
+    again = connected.run("-y", "-f", "slow", LAMBDASMITH_BUILD_ID=event["build_id"])
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+    assert [sent["build_id"] for sent in builder.events()] == [event["build_id"]] * 2
+
+
+def test_a_builder_killed_by_lambda_is_noticed(connected: Project) -> None:
+    done = connected.run("-y", "-f", "killed")
+    assert done.returncode == 4
+    assert "the builder was stopped before the build ended" in done.stderr
+
+
+def test_without_terminal_it_wants_a_flag(project: Project) -> None:
+    done = project.run()
+    assert done.returncode == 2
+    assert "there is no terminal to ask on" in done.stderr
+    assert "-y" in done.stderr
+
+
+def _on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple[str, str | int]]) -> tuple[int, str]:
+    """Runs deploy.sh on a terminal; each answer is typed (or each signal sent) once its text has appeared."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        ["bash", project.directory / "deploy.sh", *arguments],
+        env=project.env | {"TERM": "xterm"},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen, position, deadline = "", 0, time.monotonic() + 45
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.2)[0]:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not data:
+                break
+            seen += data.decode()
+        if answers and (found := seen.find(answers[0][0], position)) >= 0:
+            position = found + 1
+            answer = answers.pop(0)[1]
+            if isinstance(answer, str):
+                os.write(ours, answer.encode())
+            else:
+                os.killpg(child.pid, answer)
+    os.close(ours)
+    return child.wait(10), seen
+
+
+def test_on_a_terminal_it_asks(connected: Project, builder: Builder) -> None:
+    """Account and region are shown before the question; anything but yes does nothing."""
+    code, seen = _on_a_terminal(connected, [], answers=[("[y/N]", "n\n")])
+    assert code == 5
+    assert "lambdasmith in us-east-1, account 123456789012" in seen
+    assert builder.events() == []
+    code, seen = _on_a_terminal(connected, [], answers=[("[y/N]", "y\n")])
+    assert code == 0
+    assert "deployed orders" in seen
+    assert len(builder.events()) == 1
+
+
+def test_ctrl_c_asks_whether_to_follow(connected: Project, builder: Builder) -> None:
+    """One line is drawn over; an interrupt does not stop the build, and following it may go on."""
+    answers: list[tuple[str, str | int]] = [
+        ("resolving 4", signal.SIGINT),
+        ("[Y/n]", "y\n"),
+        (" s] ", signal.SIGINT),
+        ("[Y/n]", "n\n"),
+    ]
+    code, seen = _on_a_terminal(connected, ["-y", "-f", "slow"], answers=answers)
+    assert code == 130, seen
+    assert re.search(r"\r\x1b\[K\[\d s\] lock: resolving 4 requirements", seen)
+    (event,) = builder.events()
+    assert f"LAMBDASMITH_BUILD_ID={event['build_id']}" in seen

@@ -1,0 +1,192 @@
+"""What deploy.sh decides before it talks to AWS, its JSON, and what bash 3.2 would refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import SCRIPT, Project
+
+# Every awk that is installed has to read the same: macOS has the one true awk, Debian mawk, Alpine busybox.
+AWKS = [name for name in ("awk", "gawk", "mawk", "original-awk", "busybox") if shutil.which(name)]
+
+
+def test_help_is_the_header(project: Project) -> None:
+    done = project.run("-h")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Builds a project")
+    for option in "abcfglprBtvynh":
+        assert re.search(rf"^  -{option} ", done.stdout, re.MULTILINE), option
+    assert "set -u" not in done.stdout
+    assert project.run("--help").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-x"], "unknown option -x"),
+        (["-y", "--force"], "unknown option --force"),
+        (["function", "-z"], "unknown option -z"),
+        (["-a"], "option -a needs a value"),
+        (["-y", "-c", "no.ini"], "no.ini: no such file"),
+        (["-y", "-g", "https://me:s3cret@git.example/x"], "contains credentials"),
+        (["-y", "-g", "../there"], "cannot read this machine's disk"),
+        (["-y", "-l", "/no/such/dir/log"], "log file /no/such/dir/log: cannot be written"),
+    ],
+)
+def test_wrong_usage(project: Project, arguments: list[str], message: str) -> None:
+    done = project.run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "hint: " in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[deploy]\nbrnch = x\n", "[deploy] brnch: unknown key"),
+        ("[deploy]\n\nnonsense\n", "config.ini:3: not a `key = value` line"),
+        ("[deploy]\nversion = perhaps\n", "version: 'perhaps' is neither true nor false"),
+        ("[aws]\naws_access_key_id = x\n", "without aws_secret_access_key"),
+    ],
+)
+def test_wrong_configuration(project: Project, config: str, message: str) -> None:
+    project.config(config)
+    done = project.run("-y")
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_without_the_aws_cli(project: Project, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "awk", "sed", "tr", "od", "date", "mktemp", "dirname", "cat"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    project.env["PATH"] = str(tools)
+    done = project.run("-y")
+    assert done.returncode == 3
+    assert "the AWS CLI is not installed" in done.stderr
+
+
+def test_behind_a_link(project: Project, tmp_path: Path) -> None:
+    """A link in ~/bin means the project it points to, a link in a project means that project."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "deploy").symlink_to(Path(os.pardir) / "orders" / "deploy.sh")
+    find = 'find_project "$1"; printf %s "$PROJECT"'
+    assert project.function(find, str(tmp_path / "bin" / "deploy")) == str(project.directory)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "build.json").write_text("{}", encoding="utf-8")
+    (mine / "deploy.sh").symlink_to(project.directory / "deploy.sh")
+    assert project.function(find, str(mine / "deploy.sh")) == str(mine)
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://git.example/acme/a.git", "https://git.example/acme/a.git"),
+        ("https://me:tok@git.example:8443/acme/a/", "https://git.example:8443/acme/a"),
+        ("http://127.0.0.1:4000/a.git", "http://127.0.0.1:4000/a.git"),
+        ("git@git.example:acme/a.git", "https://git.example/acme/a.git"),
+        ("ssh://git@git.example:22/acme/a b.git", "https://git.example/acme/a b.git"),
+        ("git://git.example/a", "https://git.example/a"),
+        ("work:acme/a", ""),
+        ("/srv/git/a.git", ""),
+        ("../a.git", ""),
+        ("file:///srv/git/a.git", ""),
+        ("C:\\git\\a", ""),
+        ("", ""),
+    ],
+)
+def test_remotes(project: Project, remote: str, url: str) -> None:
+    """A remote becomes what the builder can fetch over https, without credentials; else nothing."""
+    assert project.function('https_url "$1"', remote).strip() == url
+
+
+def _with_awk(project: Project, name: str) -> dict[str, str]:
+    tools = project.directory / "awk"
+    tools.mkdir(exist_ok=True)
+    (tools / "awk").unlink(missing_ok=True)
+    (tools / "awk").symlink_to(shutil.which(name) or "")
+    return {"PATH": f"{tools}:{project.env['PATH']}"}
+
+
+@pytest.mark.parametrize("awk", AWKS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
+    more=st.lists(st.text(st.sampled_from('"\\/\n\té\x1f u{}[],:😀'), max_size=12), max_size=4),
+)
+def test_json_written(project: Project, awk: str, text: str, more: list[str]) -> None:
+    """Whatever a name contains, the event is valid JSON that says exactly that name."""
+    code = 'name=$1; shift; list=(); for x in "$@"; do list+=("s:$x"); done\n'
+    code += 'json "{" s:a "s:$name" s:b j:true s:c "j:$(json "[" ${list[@]+"${list[@]}"})"'
+    written = project.function(code, text, *more, **_with_awk(project, awk))
+    assert json.loads(written) == {"a": text, "b": True, "c": more}
+
+
+_TEXT = st.text(st.sampled_from('abc"\\/ é😀\ud83d{}[],:0\u2028'), max_size=10)
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | _TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("awk", AWKS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=_VALUES, text=_TEXT, after=_VALUES, ascii=st.booleans(), indent=st.sampled_from([None, 2]))
+def test_json_read(
+    project: Project, awk: str, before: object, text: str, after: object, ascii: bool, indent: int | None
+) -> None:
+    """A value is found whatever lies around it; half a text, or more than one, is noticed."""
+    document = json.dumps({"x": before, "y": [1, {"z/": text}], "w": after}, ensure_ascii=ascii, indent=indent)
+    file = project.directory / "document"
+    env = _with_awk(project, awk)
+    for whole in (True, False):
+        data = document if whole else document[:-1] if len(text) % 2 else document + "]"
+        file.write_bytes(data.encode("utf-8", "replace"))
+        read = project.function('json_lines "$1" /y/1/z~1 && echo whole || echo broken', str(file), **env)
+        if not whole:
+            assert read == "broken\n"
+        else:
+            # A lone surrogate is nothing that a terminal could show.
+            expected = text.replace("\ud83d", "\ufffd" if ascii else "?")
+            assert read == f"{expected}\nwhole\n"
+
+
+def test_a_large_reply_is_read_in_no_time(project: Project) -> None:
+    """The reader's time grows with the length, not with its square."""
+    file = project.directory / "document"
+    file.write_text(
+        json.dumps({"rows": [{"a": 'b\\"' * 5, "n": i} for i in range(20000)], "end": "here"}), encoding="utf-8"
+    )
+    assert project.function('json_lines "$1" /end', str(file)) == "here\n"
+
+
+@pytest.mark.parametrize(
+    "construct",
+    [
+        r"\b(declare|local|typeset) -[a-zA-Z]*[Anglu]",  # associative arrays, references, case
+        r"\b(mapfile|readarray|coproc)\b",
+        r"\$\{[A-Za-z_]+(\[[^]]*\])?(,,?|\^\^?|@[A-Za-z])[^}]*\}",  # case and quoting of values
+        r"wait -[nfp]",
+        r"\|&|&>>|;;?&(?!&)",
+        r"printf ['\"]?%\([^)]*\)T",
+        r"\$\{[A-Za-z_]+: -|\$\{[A-Za-z_]+\[-1\]\}|\$\{[A-Za-z_]+:[^}]*:-\d",  # negative indices and lengths
+        r"\{fd\}|\$EPOCH|\$\{EPOCH|BASHPID|\[\[ -v|shopt -s (globstar|lastpipe)",
+        r"\b(sed -[a-z]*[rE]|date -d|date \+%N|stat -|readlink -f|realpath|head -n -|base64 -d|mktemp --)",  # GNU only
+    ],
+)
+def test_nothing_newer_than_bash_3_2(construct: str) -> None:
+    """macOS has bash 3.2 and BSD tools."""
+    code = re.sub(r"(?m)^ *#.*$", "", SCRIPT.read_text(encoding="utf-8"))
+    assert not [line for line in code.splitlines() if re.search(construct, line)]
