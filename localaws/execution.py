@@ -1,18 +1,28 @@
 """Where functions run: the one module of the execution side that the control plane imports.
 
 fleet = Fleet(cache=Path("…"), engine="own", isolation="auto")
-code = extract(Path("function.zip"), fleet.cache)
+code = extract(Path("function.zip"), cache)
 result = fleet.invoke(FunctionImage(code=code, …), b"{}", request_id="…", invoked_arn="…")
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from localaws import interpreters
+from localaws.environments import Environment, OwnEnvironment
 from localaws.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
-from localaws.trees import BadArchive, extract
+from localaws.memory import MemoryWatch
+from localaws.pool import Pool
+from localaws.rootfs import Roots, certificate_binds
+from localaws.runtime_dirs import RuntimeDirs
+from localaws.sandbox import Guest, probe
+from localaws.trees import BadArchive, extract, merge
 
 __all__ = [
     "BadArchive",
@@ -26,8 +36,13 @@ __all__ = [
     "extract",
 ]
 
+log = logging.getLogger(__name__)
+
 Engine = Literal["own", "rie"]
 Isolation = Literal["auto", "bwrap", "plain"]
+
+_AL2 = {"python3.9", "python3.10", "python3.11", "provided.al2"}
+_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class Fleet:
@@ -42,7 +57,29 @@ class Fleet:
     def __init__(
         self, *, cache: Path, engine: Engine = "own", isolation: Isolation = "auto", forward_env: Sequence[str] = ()
     ) -> None:
-        raise NotImplementedError
+        """`forward_env` names variables of this process that functions get too; certificates that they name become
+        visible inside. Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
+        """
+        self._cache = cache.absolute()
+        self._cache.mkdir(parents=True, exist_ok=True)
+        self._engine = engine
+        self._forwarded = {name: os.environ[name] for name in forward_env if name in os.environ}
+        self._dirs = RuntimeDirs(self._cache)
+        roots = Roots(self._cache, extra=certificate_binds(self._forwarded), environ=os.environ)
+        try:
+            self._isolator, self.why = probe(isolation, self._cache, roots)
+        except OSError as error:
+            raise RuntimeUnavailable(str(error)) from error
+        self.isolation = self._isolator.kind
+        self._interpreters = interpreters.find(os.environ)
+        self.runtimes = {
+            **{f"python{version}": str(found) for version, found in self._interpreters.items()},
+            "provided.al2": "bootstrap",
+            "provided.al2023": "bootstrap",
+        }
+        self._foreign: set[str] = set()
+        self._memory = MemoryWatch()
+        self._pool = Pool(self._open)
 
     def invoke(
         self,
@@ -58,16 +95,49 @@ class Fleet:
         Raises RuntimeUnavailable when nothing here can run `image.runtime`. Whatever the function itself does wrong
         is an InvokeResult with `function_error`.
         """
-        raise NotImplementedError
+        with self._pool.environment(image) as environment:
+            return environment.invoke(
+                payload, request_id=request_id, invoked_arn=invoked_arn, client_context=client_context
+            )
 
     def prepare(self, image: FunctionImage) -> None:
         """Do ahead what does not depend on the invocation: the runtime's directory, the merged layers."""
-        raise NotImplementedError
+        self._isolator.prepare(self._guest(image))
 
     def discard(self, arn: str) -> None:
         """Stop the environments of a function: idle ones now, busy ones after their invocation."""
-        raise NotImplementedError
+        self._pool.discard(arn)
 
     def close(self) -> None:
         """End every child. Invocations still running answer with an error."""
-        raise NotImplementedError
+        self._pool.close()
+        self._memory.close()
+
+    def _open(self, image: FunctionImage) -> Environment:
+        return OwnEnvironment(image, self._guest(image), self._isolator, self._memory, forwarded=self._forwarded)
+
+    def _guest(self, image: FunctionImage) -> Guest:
+        if image.runtime not in self.runtimes:
+            raise RuntimeUnavailable(_how_to_get(image.runtime))
+        if image.architecture != _MACHINES.get(platform.machine().lower()) and image.arn not in self._foreign:
+            self._foreign.add(image.arn)
+            log.warning(
+                "%s is for %s but runs on %s: code for that machine cannot be loaded",
+                *(image.name, image.architecture, platform.machine()),
+            )
+        interpreter = self._interpreters.get(image.runtime.removeprefix("python"))
+        return Guest(
+            system="al2" if image.runtime in _AL2 else "al2023",
+            interpreter=interpreter,
+            runtime=self._dirs.runtime(interpreter) if interpreter else None,
+            code=image.code,
+            opt=merge(image.layers, self._cache),
+            ephemeral_mb=image.ephemeral_mb,
+        )
+
+
+def _how_to_get(runtime: str) -> str:
+    version = runtime.removeprefix("python")
+    if version in interpreters.VERSIONS:
+        return f"no CPython {version} was found for {runtime}; install one, for example: uv python install {version}"
+    return f"{runtime} cannot run here; there are python3.9 to python3.14, provided.al2 and provided.al2023"

@@ -1,0 +1,31 @@
+#!/bin/bash
+# The first program of a sandbox: starts and stops the runtime at the server's word, so that /tmp outlives a runtime.
+#   supervise.sh CONTROL STATUS COMMAND…
+# CONTROL (a descriptor) brings lines "start N" and "stop"; STATUS gets "exit N CODE" and "stopped".
+# When CONTROL ends, the server is gone: so are we, and with us the sandbox.
+
+# `kill -1` below means everything in this process namespace. Outside of one it would mean everything of the user's.
+[ "$$" = 2 ] || exit 70
+
+# New descriptors first: the given ones can have any number.
+exec {errors}>&2 {control}<&"$1" {status}>&"$2" 2>/dev/null
+eval "exec $1<&- $2>&-"
+shift 2
+ulimit -c 0
+ulimit -n 1024
+
+while IFS=' ' read -r verb number <&"$control"; do
+    case $verb in
+        start)
+            (
+                "$@" </dev/null 2>&"$errors" 3>&1 {errors}>&- {control}<&- {status}>&-
+                echo "exit $number $?" >&"$status"
+            ) &
+            ;;
+        stop)
+            kill -KILL -1
+            wait
+            echo stopped >&"$status"
+            ;;
+    esac
+done

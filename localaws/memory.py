@@ -1,0 +1,110 @@
+"""Memory used by the processes of an execution environment, read from /proc without any privilege."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+__all__ = ["MemoryWatch", "peak_bytes", "used_bytes"]
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_POLL_S = 0.025
+# Machinery around the runtime, which Lambda does not count either.
+_NOT_COUNTED = {"bwrap", "supervise.sh", "aws-lambda-rie"}
+
+
+class MemoryWatch:
+    """Calls back when processes below a watched one use more than they may. One thread for all of them."""
+
+    def __init__(self) -> None:
+        self._watched: dict[int, tuple[int, Callable[[int], None], Callable[[], None]]] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._ended = False
+        threading.Thread(target=self._run, name="localaws-memory", daemon=True).start()
+
+    def add(self, root: int, limit_bytes: int, seen: Callable[[int], None], exceeded: Callable[[], None]) -> None:
+        """Watch what runs below the process `root`: `seen` gets every measurement, `exceeded` is called once."""
+        with self._lock:
+            self._watched[root] = (limit_bytes, seen, exceeded)
+        self._wake.set()
+
+    def remove(self, root: int) -> None:
+        with self._lock:
+            self._watched.pop(root, None)
+
+    def close(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._ended:
+            with self._lock:
+                watched = list(self._watched.items())
+                if not watched:
+                    self._wake.clear()
+            if not watched:
+                self._wake.wait()
+                continue
+            for root, (limit_bytes, seen, exceeded) in watched:
+                used = used_bytes(root)
+                seen(used)
+                if used > limit_bytes:
+                    with self._lock:
+                        still_there = self._watched.pop(root, None)
+                    if still_there:
+                        exceeded()
+            time.sleep(_POLL_S)
+
+
+def used_bytes(root: int) -> int:
+    """Resident bytes now of everything below the process `root`, itself and our machinery not counted."""
+    return sum(_resident(pid) for pid in _counted(root))
+
+
+def peak_bytes(root: int) -> int:
+    """The greatest resident size that any single process below `root` ever had, which no poll can miss."""
+    return max((_high_water(pid) for pid in _counted(root)), default=0)
+
+
+def _counted(root: int) -> Iterable[int]:
+    for pid in _below(root):
+        name = _text(f"/proc/{pid}/comm").strip()
+        if name not in _NOT_COUNTED:
+            yield pid
+
+
+def _below(root: int) -> list[int]:
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        pid = queue.pop()
+        with suppress(OSError):
+            for task in os.scandir(f"/proc/{pid}/task"):
+                children = [int(child) for child in _text(f"{task.path}/children").split()]
+                found += children
+                queue += children
+    return found
+
+
+def _resident(pid: int) -> int:
+    fields = _text(f"/proc/{pid}/statm").split()
+    return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
+
+
+def _high_water(pid: int) -> int:
+    for line in _text(f"/proc/{pid}/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path) as stream:  # noqa: PTH123 - called forty times a second: pathlib costs as much as the read
+            return stream.read()
+    except OSError:
+        return ""
