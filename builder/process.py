@@ -21,6 +21,7 @@ _TAIL_LINES = 40
 # What a child may inherit: how to reach the network through this machine's proxy and trust store. No credentials, no
 # PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed and leaves them out).
 _INHERITED = (
+    "PATH",
     "LANG",
     "TZ",
     "SSL_CERT_FILE",
@@ -51,8 +52,7 @@ def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, s
     """The allow-listed part of `inherited`, with HOME and TMPDIR below `home`, which must exist."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
     # Unbuffered, so that Python's last words come after its last output and not before.
-    fixed = {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
-    return environment | fixed
+    return environment | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
 
 
 def run(

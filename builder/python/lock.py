@@ -103,10 +103,13 @@ def lock_key(files: RequirementFiles, target: Target, index_url: str, resolver: 
     return digest.hexdigest()
 
 
-def uv_path() -> str | None:
-    """The uv binary of our layer or environment, None where there is none."""
+def _uv(search_path: str) -> str:
+    """The uv binary of our layer (/opt/bin) or of the environment that this Python belongs to."""
     beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv", path="/opt/bin:/usr/local/bin:/usr/bin")
+    found = str(beside) if beside.exists() else shutil.which("uv", path=search_path)
+    if found is None:
+        raise ResolutionFailed("uv is not in the builder's layer", hint="run `python setup.py update`")
+    return found
 
 
 def resolver_version() -> str:
@@ -138,9 +141,7 @@ def resolve(
         RequirementNotFound, NoWheelForTarget, ResolutionFailed: with uv's explanation as `log_tail`.
         SourceUnreachable: the package index does not answer.
     """
-    uv = uv_path()
-    if uv is None:
-        raise ResolutionFailed("uv is not in the builder's layer", hint="run `python setup.py update`")
+    uv = _uv(environment.get("PATH", ""))
     output = scratch / "pylock.toml"
     major, minor = target.runtime.python or (3, 13)
     command = [uv, "pip", "compile", *files.names, "--quiet", "--format", "pylock.toml", "--output-file", str(output)]
