@@ -451,6 +451,10 @@ class Front:
             def do_POST(self) -> None:
                 self.answer()
 
+            def do_CONNECT(self) -> None:
+                front.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                self.send_error(502)
+
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
@@ -629,6 +633,20 @@ def test_a_server_that_is_not_there() -> None:
     assert caught.value.retryable
     assert "try again" in caught.value.hint
     assert TOKEN not in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Front(lambda path, headers: None, host.public) as front:
+        for name in ("https_proxy", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, front.url.replace("//", "//user:pass@"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with pytest.raises(SourceUnreachable) as caught:
+            resolve("https://git.invalid/me/project", None, credentials=MINE)
+        assert front.asked[0][0] == "git.invalid:443"
+        assert "proxy-authorization" in front.asked[0][1]
+        assert TOKEN not in str(front.asked)
+        assert "pass@" not in str(caught.value)
 
 
 def test_a_host_name_that_does_not_exist() -> None:

@@ -24,19 +24,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from builder.errors import (
-    AuthenticationFailed,
     InvalidEvent,
     LambdasmithError,
     OutOfSpace,
     RefNotFound,
-    RepositoryNotFound,
     SourceError,
     SourceUnreachable,
     UnsafeSource,
 )
+from builder.sources.answers import Access, check_answer, origin, unreachable
 from builder.sources.checkout import Checkout, verified, write_tree
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
-from builder.sources.urls import is_loopback, url_problem, without_secrets
+from builder.sources.urls import is_loopback, url_problem
 
 if TYPE_CHECKING:
     from dulwich.client import Urllib3HttpGitClient
@@ -232,9 +231,10 @@ def _connected(url: str, credentials: GitCredentials | None) -> Iterator[Urllib3
     from builder.sources.pool import guarded_pool
 
     theirs = credentials if credentials and _belongs(credentials, url) else None
+    access: Access = "sent" if theirs else "withheld" if credentials else "none"
 
     def check(answered: str, status: int, content_type: str) -> None:
-        _check_answer(url, answered, status, content_type, theirs, withheld=credentials is not None and theirs is None)
+        check_answer(url, answered, status, content_type, access)
 
     pool = guarded_pool(url, check)
     client = Urllib3HttpGitClient(
@@ -250,7 +250,9 @@ def _connected(url: str, credentials: GitCredentials | None) -> Iterator[Urllib3
     except LambdasmithError:
         raise
     except (GitProtocolError, HTTPError, ConnectionError, TimeoutError) as error:
-        raise _unreachable(url, pool.refusal() or str(error), theirs) from None  # the cause may quote what was sent
+        text = pool.refusal() or str(error)
+        # Without its cause, which may quote what was sent.
+        raise unreachable(url, text.replace(theirs.token, "***") if theirs else text) from None
     except (ChecksumMismatch, ApplyDeltaError, ObjectFormatException, zlib.error) as error:
         raise SourceUnreachable(
             f"{url}: what the server sent is damaged ({type(error).__name__})", hint="try again"
@@ -386,58 +388,12 @@ def _check_url(url: str) -> None:
         raise InvalidEvent(f"repo: {problem}")
 
 
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80}.get(parts.scheme, 443)
-
-
 def _belongs(credentials: GitCredentials, url: str) -> bool:
-    return credentials.base is None or _origin(credentials.base) == _origin(url)
-
-
-def _check_answer(
-    url: str, answered: str, status: int, content_type: str, credentials: GitCredentials | None, *, withheld: bool
-) -> None:
-    """Raise what an HTTP answer means for the user. `withheld`: there is a token, but it belongs to another origin."""
-    where = url if _origin(answered) == _origin(url) else f"{url} (redirected to {without_secrets(answered)})"
-    if status in (401, 403) and credentials:
-        raise AuthenticationFailed(
-            f"{where}: the server refuses the builder's git token ({status})",
-            hint="the token is wrong, expired or may not read this repository: renew git_token, run setup.py update",
-        )
-    if status in (401, 403, 404, 410):
-        if withheld:
-            hint = "if it is private: the builder's git token belongs to another server and was not sent there"
-        elif credentials:
-            hint = "check owner and name; if it is private, the builder's git token must be allowed to read it"
-        else:
-            hint = "check owner and name; if it is private, the builder needs a git token (git_token in config.ini)"
-        raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=hint)
-    if status == 407:
-        raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
-    if status == 429 or status >= 500:
-        raise SourceUnreachable(f"{where}: the server answers {status}", hint="try again later")
-    if status == 200 and not content_type.startswith("application/x-git-"):
-        raise RepositoryNotFound(
-            f"{where}: answers with {content_type or 'something'}, not with a git repository",
-            hint="is this the address of a web page? give the one that git clone takes",
-        )
+    return credentials.base is None or origin(credentials.base) == origin(url)
 
 
 def _refused(message: str) -> bool:
     return any(words in message for words in ("not our ref", "unadvertised", "not valid", "no such ref"))
-
-
-def _unreachable(url: str, text: str, credentials: GitCredentials | None) -> SourceUnreachable:
-    if credentials:
-        text = text.replace(credentials.token, "***")
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        hint = "the server's certificate is not signed by a known authority (SSL_CERT_FILE names another bundle)"
-    elif "NameResolutionError" in text or "resolve" in text:
-        hint = "check the host's name"
-    else:
-        hint = "try again; a function in a VPC needs a way to the internet (a NAT gateway)"
-    return SourceUnreachable(f"{url}: the server cannot be reached, or broke off: {text}", hint=hint)
 
 
 def _disk_full(url: str) -> OutOfSpace:

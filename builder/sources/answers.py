@@ -1,0 +1,60 @@
+"""What a git server's answers and silences mean for the user. No network, no dulwich."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
+from builder.sources.urls import without_secrets
+
+Access = Literal["sent", "withheld", "none"]
+"""Of the token: `withheld` means that the builder has one, but it belongs to another origin."""
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL: what credentials belong to."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80}.get(parts.scheme, 443)
+
+
+def check_answer(url: str, answered: str, status: int, content_type: str, access: Access) -> None:
+    """Raise what an HTTP answer means, where it means that nothing can be fetched; `answered` is who gave it.
+
+    Raises:
+        AuthenticationFailed, RepositoryNotFound, SourceUnreachable
+    """
+    where = url if origin(answered) == origin(url) else f"{url} (redirected to {without_secrets(answered)})"
+    if status in (401, 403) and access == "sent":
+        raise AuthenticationFailed(
+            f"{where}: the server refuses the builder's git token ({status})",
+            hint="the token is wrong, expired or may not read this repository: renew git_token, run setup.py update",
+        )
+    if status in (401, 403, 404, 410):
+        if access == "withheld":
+            hint = "if it is private: the builder's git token belongs to another server and was not sent there"
+        elif access == "sent":
+            hint = "check owner and name; if it is private, the builder's git token must be allowed to read it"
+        else:
+            hint = "check owner and name; if it is private, the builder needs a git token (git_token in config.ini)"
+        raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=hint)
+    if status == 407:
+        raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
+    if status == 429 or status >= 500:
+        raise SourceUnreachable(f"{where}: the server answers {status}", hint="try again later")
+    if status == 200 and not content_type.startswith("application/x-git-"):
+        raise RepositoryNotFound(
+            f"{where}: answers with {content_type or 'something'}, not with a git repository",
+            hint="is this the address of a web page? give the one that git clone takes",
+        )
+
+
+def unreachable(url: str, text: str) -> SourceUnreachable:
+    """The error for a server that cannot be reached; `text` is what the connection says, without secrets."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        hint = "the server's certificate is not signed by a known authority (SSL_CERT_FILE names another bundle)"
+    elif "NameResolutionError" in text or "resolve" in text:
+        hint = "check the host's name"
+    else:
+        hint = "try again; a function in a VPC needs a way to the internet (a NAT gateway)"
+    return SourceUnreachable(f"{url}: the server cannot be reached, or broke off: {text}", hint=hint)
