@@ -79,7 +79,7 @@ def describe(project: Project, name: str) -> Component:
     if not layer.preinstall:
         return Component(name=name, kind="layer", key=_files_key("layer", _layer_files(project.root, layer)))
     # A command may read anything in the project, and runs with the dependencies.
-    everything = select_files(project.root, ".", (), ())
+    everything = select_files(project.root, ".", (), (), to_ship=False)
     inputs = repr((layer.preinstall, layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label))
     return Component(name=name, kind="layer", key=_files_key(inputs, everything))
 

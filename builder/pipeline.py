@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -103,7 +104,11 @@ def _snapshot(request: Request, context: Context, scratch: Path) -> git.Snapshot
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
     resolved = git.resolve(url, source.ref, credentials=credentials)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
-    return git.fetch(resolved, scratch / "source", credentials=credentials)
+    free = shutil.disk_usage(scratch).free
+    snapshot = git.fetch(resolved, scratch / "source", credentials=credentials, max_bytes=free)
+    if snapshot.submodules:
+        context.progress.warn(f"submodules are left empty: {', '.join(snapshot.submodules)}")
+    return snapshot
 
 
 def _credentials(context: Context) -> git.GitCredentials | None:
