@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from localaws.testing import Server, zip_of
@@ -113,4 +114,6 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20) -
 
 def make_lab(server: Server) -> Lab:
     role = server.create_role(f"lab-{next(_NUMBERS)}", {"Effect": "Allow", "Action": "*", "Resource": "*"})
-    return Lab(server=server, client=server.client("lambda"), role=role, runtime=newest_python(server))
+    # The server's own checks are what is tested, not the client's.
+    config = Config(parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=120)
+    return Lab(server=server, client=server.client("lambda", config=config), role=role, runtime=newest_python(server))
