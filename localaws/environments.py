@@ -33,7 +33,7 @@ from localaws.runtime_api import (
 from localaws.sandbox import Guest, Isolator, Sandbox
 from localaws.variables import function_variables
 
-__all__ = ["Environment", "OwnEnvironment", "bootstrap_command", "client_context_json", "new_log_stream"]
+__all__ = ["Environment", "OwnEnvironment", "bootstrap_command", "client_context_json", "error_type", "new_log_stream"]
 
 INIT_LIMIT_S = 10.0
 _MB = 1024 * 1024
@@ -84,10 +84,14 @@ class OwnEnvironment:
         )
         if layout.python:
             variables |= {"_LAMBDA_TELEMETRY_LOG_FD": "3", "_LOCALAWS_LAYERS": layout.opt}
-        argv = ["/bin/false"] if isinstance(command, str) else command
-        self._sandbox: Sandbox = isolator.open(guest, layout, argv, variables)
-        self._sandbox.on_exit = self._exited
+        argv = [] if isinstance(command, str) else command
         self._start_number = 0
+        try:
+            self._sandbox: Sandbox = isolator.open(guest, layout, argv, variables)
+        except BaseException:
+            self._api.close()
+            raise
+        self._sandbox.on_exit = self._exited
 
     @property
     def alive(self) -> bool:
@@ -133,9 +137,8 @@ class OwnEnvironment:
         )
 
     def close(self) -> None:
-        self._sandbox.on_exit = lambda number, code: None
-        self._api.close()
         self._sandbox.close()
+        self._api.close()
 
     def _first_initialisation(self, request_id: str) -> float | None:
         """Initialise before the first invocation: milliseconds if it went well.
@@ -161,7 +164,7 @@ class OwnEnvironment:
                     self._initialised = True
                     return None
                 case InitFailure(payload=payload, type=kind):
-                    fault = Fault(type=kind or _error_type(payload), payload=payload)
+                    fault = Fault(type=kind or error_type(payload), payload=payload)
                 case other:
                     fault = self._fault(request_id, other)
         session.close()
@@ -176,7 +179,7 @@ class OwnEnvironment:
             case Answer(payload=payload):
                 result: bytes | Fault = payload
             case Failure(payload=payload, type=kind):
-                result = Fault(type=kind or _error_type(payload), payload=payload)
+                result = Fault(type=kind or error_type(payload), payload=payload)
             case Oversized():
                 result = reports.too_large(RESPONSE_LIMIT_BYTES)
             case other:
@@ -218,7 +221,7 @@ class OwnEnvironment:
             case Starved():
                 return reports.out_of_memory(request_id)
             case InitFailure(payload=payload, type=kind):
-                return Fault(type=kind or _error_type(payload), payload=payload)
+                return Fault(type=kind or error_type(payload), payload=payload)
             case _:
                 return reports.exited(request_id, None)
 
@@ -286,7 +289,8 @@ def new_log_stream(image: FunctionImage) -> str:
     return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{image.version}]{os.urandom(16).hex()}"
 
 
-def _error_type(payload: bytes) -> str:
+def error_type(payload: bytes) -> str:
+    """The type that an error payload names, or a general one."""
     try:
         return str(json.loads(payload)["errorType"])
     except (ValueError, KeyError, TypeError):

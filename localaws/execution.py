@@ -19,6 +19,7 @@ from localaws.environments import Environment, OwnEnvironment
 from localaws.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
 from localaws.memory import MemoryWatch
 from localaws.pool import Pool
+from localaws.rie import RieEnvironment, emulator_bind
 from localaws.rootfs import Roots, certificate_binds
 from localaws.runtime_dirs import RuntimeDirs
 from localaws.sandbox import Guest, probe
@@ -114,7 +115,8 @@ class Fleet:
         self._memory.close()
 
     def _open(self, image: FunctionImage) -> Environment:
-        return OwnEnvironment(image, self._guest(image), self._isolator, self._memory, forwarded=self._forwarded)
+        make = OwnEnvironment if self._engine == "own" else RieEnvironment
+        return make(image, self._guest(image), self._isolator, self._memory, forwarded=self._forwarded)
 
     def _guest(self, image: FunctionImage) -> Guest:
         if image.runtime not in self.runtimes:
@@ -133,6 +135,7 @@ class Fleet:
             code=image.code,
             opt=merge(image.layers, self._cache),
             ephemeral_mb=image.ephemeral_mb,
+            extra=(emulator_bind(self._dirs.emulator()),) if self._engine == "rie" else (),
         )
 
 

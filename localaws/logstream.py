@@ -50,6 +50,12 @@ class LogStream:
             events, self._events = self._events, []
         return tuple(events)
 
+    def holds(self, text: str) -> bool:
+        """Whether a complete line so far contains `text`."""
+        with self._lock:
+            self._read_waiting()
+            return any(text in line for _, line in self._events)
+
     def close(self) -> None:
         """Close the pipe; later calls read nothing."""
         with self._lock:
@@ -58,15 +64,18 @@ class LogStream:
                 os.close(self.descriptor)
 
     def _drain(self) -> None:
+        self._read_waiting()
+        if self._rest and not self._rest.startswith(_FRAME):
+            self._add(_now_ms(), self._rest)
+            self._rest = b""
+
+    def _read_waiting(self) -> None:
         # What a function wrote before it answered is in the pipe already; what a thread of it goes on writing
         # meanwhile would keep us here for ever, so the amount is fixed first.
         if not self._closed:
             waiting = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
             if waiting:
                 self._read(waiting)
-        if self._rest and not self._rest.startswith(_FRAME):
-            self._add(_now_ms(), self._rest)
-            self._rest = b""
 
     def _read(self, size: int) -> bool:
         if self._closed:

@@ -27,7 +27,7 @@ class MemoryWatch:
         threading.Thread(target=self._run, name="localaws-memory", daemon=True).start()
 
     def add(self, root: int, limit_bytes: int, seen: Callable[[int], None], exceeded: Callable[[], None]) -> None:
-        """Watch what runs below the process `root`: `seen` gets every measurement, `exceeded` is called once."""
+        """Watch what runs below the process `root`: `seen` gets every measurement; `exceeded`, quick, is called once."""
         with self._lock:
             self._watched[root] = (limit_bytes, seen, exceeded)
         self._wake.set()
@@ -53,10 +53,9 @@ class MemoryWatch:
                 used = used_bytes(root)
                 seen(used)
                 if used > limit_bytes:
-                    with self._lock:
-                        still_there = self._watched.pop(root, None)
-                    if still_there:
-                        exceeded()
+                    with self._lock:  # so that after `remove` nobody is called any more
+                        if self._watched.pop(root, None):
+                            exceeded()
             time.sleep(_POLL_S)
 
 

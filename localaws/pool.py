@@ -56,6 +56,7 @@ class Pool:
             closed = self._closed
         if closed:  # closed while this one was starting
             environment.close()
+            raise RuntimeError("the fleet is closed")
         try:
             yield environment
         finally:

@@ -139,8 +139,9 @@ class Sandbox:
             self.logs.close()
 
     def _send(self, line: str) -> None:
-        with suppress(OSError):
-            os.write(self._control, line.encode())
+        with self._closing, suppress(OSError):
+            if not self._closed:  # else the number may be another file's by now
+                os.write(self._control, line.encode())
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:

@@ -23,8 +23,11 @@ def arrange(task: str, layers: str, runtime: str) -> None:
     sys.path[:] = [*ours, *own, *added, runtime]
 
 
-def tell_emulator(marker: str, arn: str) -> None:
-    """Make up for two things that the emulator does not do: telling errors from answers, and the function's ARN."""
+def make_up_for_emulator(marker: str) -> None:
+    """Do two things that the emulator does not: tell errors from answers, and give the function's real ARN.
+
+    The server sends the ARN as the tenant, the one header that the emulator hands on as it came.
+    """
     client = importlib.import_module("awslambdaric.lambda_runtime_client").BaseLambdaRuntimeClient
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
     post_error, handle = client.post_invocation_error, bootstrap.handle_event_request
@@ -34,8 +37,8 @@ def tell_emulator(marker: str, arn: str) -> None:
         return post_error(self, invoke_id, *rest, **named)
 
     def handle_event(*given: object, **named: object) -> object:
-        # client, handler, request id, body, content type, client context, identity, ARN, …
-        return handle(*given[:7], arn, *given[8:], **named)
+        # client, handler, request id, body, content type, client context, identity, ARN, deadline, tenant, …
+        return handle(*given[:7], given[9], given[8], None, *given[10:], **named)
 
     client.post_invocation_error = post
     vars(bootstrap)["handle_event_request"] = handle_event
@@ -47,7 +50,7 @@ def main() -> None:
     emulator = os.environ.pop("_LOCALAWS_EMULATOR", "")
     arrange(os.environ["LAMBDA_TASK_ROOT"], layers, os.environ["LAMBDA_RUNTIME_DIR"])
     if emulator:
-        tell_emulator(*emulator.split(" ", 1))
+        make_up_for_emulator(emulator)
     sys.argv[:] = [sys.argv[0], os.environ["_HANDLER"]]
     importlib.import_module("awslambdaric.__main__").main(sys.argv)
 
