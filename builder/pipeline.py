@@ -19,6 +19,7 @@ from builder.event import Action, Request
 from builder.plan import (
     DEPENDENCIES,
     FUNCTION,
+    UNBUILT,
     Artifact,
     Component,
     ComponentPlan,
@@ -59,7 +60,7 @@ def build(request: Request, context: Context) -> reply.Reply:
             project = _locked(project, chosen, shop, keep=not is_plan, force=request.force)
         with progress.phase("plan", f"looking at {', '.join(chosen)}"):
             plans = plan_components(_known(project, chosen, context), force=request.force)
-        artifacts = {p.component.name: p.component.artifact for p in plans if p.component.artifact}
+        artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
         if not is_plan:
             artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop, progress)
         with progress.phase("publish", "comparing with what is deployed"):
@@ -68,10 +69,9 @@ def build(request: Request, context: Context) -> reply.Reply:
             steps = plan_publication(wanted, artifacts.get(FUNCTION), choices, state, own_layers=_own(name, state))
             answer = _described(snapshot, plans, artifacts)
             if is_plan:
-                undecided = [plan.component.name for plan in plans if plan.component.name not in artifacts]
                 answer["plan"] = {
-                    "components": reply.components(plans, artifacts),
-                    "publish": reply.planned(steps, undecided),
+                    "components": answer["artifacts"],
+                    "publish": [step.sentence for step in steps],
                     "configuration": reply.configuration(steps, state),
                 }
                 return answer | reply.account(progress)
@@ -247,7 +247,7 @@ def _layer_choices(
         layer = project.layer(name) if name != DEPENDENCIES else None
         artifact = artifacts.get(name)
         layer_name = f"{function}-{name}"
-        arn = _layer_arn(layer_name, artifact, context) if artifact else None
+        arn = _layer_arn(layer_name, artifact, context) if artifact and artifact is not UNBUILT else None
         choices.append(
             LayerChoice(
                 component=name,
@@ -338,4 +338,4 @@ def _outcome(
             "alias": published.alias,
             "code_sha256": state.code_sha256,
         }
-    return {"function": function, "layers": layers, "changed": reply.done(published)}
+    return {"function": function, "layers": layers, "changed": list(published.steps)}

@@ -57,6 +57,10 @@ class Artifact:
         }
 
 
+# Stands for what a dry run does not build: its content, and so whether anything must be published, is not known.
+UNBUILT = Artifact(sha256="", size=0, unzipped=0, files=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Component:
     """One thing that gets its own zip. `key` is the hash of its inputs; `artifact` is set where the store has it."""
@@ -347,5 +351,7 @@ def _check_limits(code: Artifact | None, layers: Sequence[LayerChoice]) -> None:
 
 
 def _size(artifact: Artifact | None) -> str:
-    size = artifact.size if artifact else 0
+    if artifact is None or artifact is UNBUILT:
+        return "if its content is new"
+    size = artifact.size
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from builder.errors import LambdasmithError
-from builder.plan import Artifact, ComponentPlan, FunctionState, Step, UpdateConfiguration
+from builder.plan import UNBUILT, Artifact, ComponentPlan, FunctionState, Step, UpdateConfiguration
 from builder.progress import Progress
-from builder.publish import Published
 from builder.python.prune import merged
 
 Reply = dict[str, object]
@@ -45,7 +44,7 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
         component = plan.component
         row: Reply = {"name": component.name, "kind": component.kind, "action": plan.action, "why": plan.why}
         artifact = artifacts.get(component.name) or component.artifact
-        if artifact is not None:
+        if artifact is not None and artifact is not UNBUILT:
             row |= {name: value for name, value in artifact.as_json().items() if name != "pruned"}
         rows.append(row)
     return rows
@@ -54,11 +53,6 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
 def pruned(artifacts: Mapping[str, Artifact]) -> list[dict[str, str | int]]:
     """What was left out of all artifacts: [{rule, files, bytes}]."""
     return merged(row for artifact in artifacts.values() for row in artifact.pruned)
-
-
-def planned(steps: Sequence[Step], undecided: Sequence[str]) -> list[str]:
-    """The publication in words. Of a component that is not built yet it is only known that it may be published."""
-    return [step.sentence for step in steps] + [f"publish {name} if its content is new" for name in undecided]
 
 
 def configuration(steps: Sequence[Step], state: FunctionState | None) -> list[Reply]:
@@ -77,8 +71,3 @@ def _shown(value: object) -> object:
     if isinstance(value, Mapping) and isinstance(value.get("Variables"), Mapping):
         return sorted(value["Variables"])
     return value
-
-
-def done(published: Published) -> list[str]:
-    """What was changed in the account, in words."""
-    return list(published.steps)
