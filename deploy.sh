@@ -78,15 +78,13 @@ live() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
 
 DRAWN=''
 draw() { # one line that is drawn over, on a terminal only
-    live || return 0
-    local width text=$1
+    if [ "$1" = "$DRAWN" ] || ! live; then return 0; fi
+    DRAWN=$1
+    local width
     width=$(tput cols 2>/dev/null) || width=80
     [ "$width" -gt 20 ] || width=80
     width=$((width - 1))   # a full line would wrap
-    text=${text:0:$width}
-    [ "$text" != "$DRAWN" ] || return 0
-    DRAWN=$text
-    printf '\r\033[K%s' "$text" >&2
+    printf '\r\033[K%s' "${1:0:$width}" >&2
 }
 
 clear_line() {
@@ -530,7 +528,7 @@ function utf8(code) {
     return sprintf("%c%c%c%c", 240 + int(code / 262144), 128 + int(code / 4096) % 64, 128 + int(code / 64) % 64, 128 + code % 64)
 }
 function whole() { return !broken && !depth && want == "end" }
-function line(path,    value) { value = V[path]; gsub(/[ \t\r\n]+/, " ", value); return value }
+function line(path,    value) { value = V[path]; gsub(/[\t\r\n]+/, " ", value); return value }
 '
 
 # Prints the values at the given paths, one a line; fails when FILE is not JSON.
