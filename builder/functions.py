@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+import time
+from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
 from builder.plan import FunctionState
 
 if TYPE_CHECKING:
-    from types_boto3_lambda.type_defs import FunctionConfigurationTypeDef, WaiterConfigTypeDef
+    from types_boto3_lambda.type_defs import FunctionConfigurationTypeDef
 
     from builder.aws import Clients
 
 # GetFunction has a rate of its own (100 a second), so polling it takes nothing from the 15 a second of everything else.
-_POLL_S = 0.2
+# Lambda applies most updates within a second: ask often at first.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 1.0
 
 
 def read_function(clients: Clients, name: str) -> FunctionState | None:
@@ -38,8 +39,18 @@ def read_function(clients: Clients, name: str) -> FunctionState | None:
         settings=_settings(configuration),
         revision_id=configuration.get("RevisionId", ""),
         busy=configuration.get("State") == "Pending" or configuration.get("LastUpdateStatus") == "InProgress",
+        failure=_failure(configuration),
         tags=answer.get("Tags", {}),
     )
+
+
+def _failure(configuration: FunctionConfigurationTypeDef) -> str:
+    """Why Lambda cannot run it or apply the last update; empty if it can."""
+    if configuration.get("State") == "Failed":
+        return configuration.get("StateReason") or "the function has failed"
+    if configuration.get("LastUpdateStatus") == "Failed":
+        return configuration.get("LastUpdateStatusReason") or "the last update has failed"
+    return ""
 
 
 def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
@@ -56,33 +67,30 @@ def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
     }
 
 
-def wait_until_settled(clients: Clients, name: str, *, timeout_s: float) -> str:
-    """Wait until no update is under way; the function's RevisionId then.
+def wait_until_settled(clients: Clients, name: str, *, timeout_s: float) -> FunctionState:
+    """Wait until no update is under way; the function's state then.
 
     Raises:
         FunctionBusy: it is still being updated after `timeout_s` seconds.
         AwsRefused: the update failed, or the function cannot be used.
     """
-    from botocore.exceptions import WaiterError
-
-    attempts = max(1, int(timeout_s / _POLL_S))
-    # The model wants whole seconds; the waiter itself takes any number.
-    config = cast("WaiterConfigTypeDef", {"Delay": _POLL_S, "MaxAttempts": attempts})
-    try:
-        clients.lambda_.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig=config)
-        clients.lambda_.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=config)
-    except WaiterError as error:
-        last = cast("Mapping[str, dict[str, str]]", error.last_response or {})
-        state = last.get("Configuration", {})
-        reason = state.get("LastUpdateStatusReason") or state.get("StateReason") or str(error)
-        if "Max attempts exceeded" in str(error):
+    deadline = time.monotonic() + timeout_s
+    pause = _FIRST_PAUSE_S
+    while True:
+        state = read_function(clients, name)
+        if state is None:
+            raise FunctionMissing(f"function {name} was deleted while it was being updated")
+        if state.failure:
+            raise AwsRefused(f"function {name}: Lambda could not apply the update: {state.failure}")
+        if not state.busy:
+            return state
+        if time.monotonic() + pause > deadline:
             raise FunctionBusy(
                 f"function {name} is still being updated after {timeout_s:.0f} s",
                 hint="somebody else is deploying it; run the same command again",
-            ) from error
-        raise AwsRefused(f"function {name}: Lambda could not apply the update: {reason}") from error
-    with aws_errors(f"reading function {name}"):
-        return clients.lambda_.get_function(FunctionName=name)["Configuration"].get("RevisionId", "")
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
 def layer_version_exists(clients: Clients, arn: str) -> bool:

@@ -64,6 +64,10 @@ def build(request: Request, context: Context) -> reply.Reply:
         if not is_plan:
             artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop, progress)
         with progress.phase("publish", "comparing with what is deployed"):
+            if state is not None and state.busy and not is_plan:
+                progress.say(f"waiting for another update of {name}")
+                wait_s = min(60, context.deadline.check(f"waiting for {name}"))
+                state = functions.wait_until_settled(context.clients, name, timeout_s=wait_s)
             choices = _layer_choices(project, name, artifacts, context)
             wanted = _wanted(request, project, context)
             steps = plan_publication(wanted, artifacts.get(FUNCTION), choices, state, own_layers=_own(name, state))
@@ -75,13 +79,9 @@ def build(request: Request, context: Context) -> reply.Reply:
                     "configuration": reply.configuration(steps, state),
                 }
                 return answer | reply.account(progress)
-            if state is not None and state.busy and steps:
-                progress.say(f"waiting for another update of {name}")
-                functions.wait_until_settled(context.clients, name, timeout_s=min(60, context.deadline.check(name)))
-                state = functions.read_function(context.clients, name)
             publisher = publish.Publisher(context.clients, context.store, project.target, context.deadline, progress)
             published = publisher.carry_out(steps, revision_id=state.revision_id if state else "")
-        return answer | _outcome(request, context, choices, published) | reply.account(progress)
+        return answer | _outcome(request, choices, published, published.state or state) | reply.account(progress)
 
 
 def _workshop(context: Context, scratch: Path) -> components.Workshop:
@@ -314,7 +314,10 @@ def _described(
 
 
 def _outcome(
-    request: Request, context: Context, choices: Sequence[LayerChoice], published: publish.Published
+    request: Request,
+    choices: Sequence[LayerChoice],
+    published: publish.Published,
+    state: FunctionState | None,
 ) -> reply.Reply:
     """What is deployed now."""
     layers = [
@@ -328,7 +331,6 @@ def _outcome(
         for choice in choices
         if choice.artifact
     ]
-    state = functions.read_function(context.clients, request.function or "")
     function = None
     if state is not None:
         function = {

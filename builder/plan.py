@@ -121,7 +121,10 @@ def plan_components(components: Sequence[Component], *, force: bool) -> tuple[Co
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionState:
-    """What Lambda says of the function now. `settings` has Lambda's own names, normalised for comparison."""
+    """What Lambda says of the function now. `settings` has Lambda's own names, normalised for comparison.
+
+    `busy`: an update is under way. `failure`: why the last one could not be applied, empty if it was.
+    """
 
     arn: str
     code_sha256: str
@@ -130,6 +133,7 @@ class FunctionState:
     settings: Mapping[str, object]
     revision_id: str
     busy: bool
+    failure: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

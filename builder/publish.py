@@ -11,6 +11,7 @@ from builder.errors import AwsRefused, FunctionMissing, RoleMissing
 from builder.functions import wait_until_settled
 from builder.plan import (
     CreateFunction,
+    FunctionState,
     PointAlias,
     PublishLayer,
     PublishVersion,
@@ -33,11 +34,16 @@ _SETTLE_S = 120.0
 
 @dataclass(kw_only=True)
 class Published:
-    """What the steps brought about: layer ARNs by component, the version and alias if any, whether anything changed."""
+    """What the steps brought about.
+
+    `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` says in
+    words what was done.
+    """
 
     layers: dict[str, str] = field(default_factory=dict)
     version: str | None = None
     alias: str | None = None
+    state: FunctionState | None = None
     steps: list[str] = field(default_factory=list)
 
 
@@ -88,8 +94,10 @@ class Publisher:
         return self._result
 
     def _settled(self, name: str) -> str:
+        """The function's RevisionId once Lambda has applied the last change."""
         timeout = min(_SETTLE_S, self._deadline.check(f"waiting for {name}"))
-        return wait_until_settled(self._clients, name, timeout_s=timeout)
+        self._result.state = wait_until_settled(self._clients, name, timeout_s=timeout)
+        return self._result.state.revision_id
 
     def _publish_layer(self, step: PublishLayer) -> None:
         choice = step.choice
