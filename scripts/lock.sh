@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
 # usage: scripts/lock.sh VENV
 #
-# Resolves the locks anew from pyproject.toml, for every Python from 3.11 on and every platform, with hashes:
-#   requirements.lock          what .venv gets (everything)
+# Resolves the locks anew, for every platform, with hashes:
+#   requirements.lock          what .venv gets: everything in pyproject.toml
 #   builder/requirements.lock  what the builder's own layer gets: [project].dependencies, at the same versions
+#   localaws/runtime.lock      what /var/runtime of the embedded AWS gets
+#   localaws/rie.lock          where the official Runtime Interface Emulator comes from
 # Hand further arguments to uv, as in: scripts/lock.sh .venv --upgrade
 set -euo pipefail
 
 venv=${1:?usage: scripts/lock.sh VENV [uv argument...]}
 shift
 
-compile() { # FILE argument...
-    local output=$1
-    shift
-    "$venv/bin/uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+compile() { # FILE PYTHON argument...
+    local output=$1 python=$2
+    shift 2
+    "$venv/bin/uv" pip compile --quiet --universal --generate-hashes --python-version "$python" --no-header \
         --output-file "$output" "$@"
 }
 
-compile requirements.lock pyproject.toml --all-extras --group dev "$@"
-compile builder/requirements.lock pyproject.toml --constraint requirements.lock "$@"
+compile requirements.lock 3.11 pyproject.toml --all-extras --group dev "$@"
+compile builder/requirements.lock 3.11 pyproject.toml --constraint requirements.lock "$@"
+compile localaws/runtime.lock 3.9 localaws/runtime.in --no-annotate "$@"
+compile localaws/rie.lock 3.11 localaws/rie.in --no-annotate --no-deps "$@"
