@@ -174,9 +174,10 @@ def _converge(session: _Session) -> Report:
         return _only_planned(steps)
     _confirm(session)
     started = time.monotonic()
-    done, _ = _carry_out(session, steps)
+    done, hands = _carry_out(session, steps)
     seconds = time.monotonic() - started
-    return report.convergence(session.names, _look(session, want), steps, done, seconds=seconds)
+    now = replace(_look(session, None, ask_builder=False), ping=hands.ping or present.ping)
+    return report.convergence(session.names, now, steps, done, seconds=seconds)
 
 
 def _may_ask_for_token(session: _Session, present: Present) -> bool:
@@ -209,7 +210,6 @@ def _confirm(session: _Session, *, type_this: str = "") -> None:
             "nothing was changed: this needs a yes, and there is no terminal to ask on", hint="add -y to agree"
         )
     question = f"type {type_this} to agree: " if type_this else "go on? [y/N] "
-    _say()
     sys.stderr.write(question)
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()

@@ -30,6 +30,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._said: dict[str, str] = {}
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -38,7 +39,9 @@ class Lines:
         """Nothing: a line at the end is enough."""
 
     def said(self, step: Step, text: str) -> None:
-        self._print(f"  .. {step.name}: {text}")
+        if self._said.get(step.name) != text:
+            self._said[step.name] = text
+            self._print(f"  .. {step.name}: {text}")
 
     def finished(self, step: Step, seconds: float) -> None:
         self._print(f"  ok {step.sentence} ({seconds:.1f} s)")

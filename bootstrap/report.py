@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bootstrap.changes import Step
+from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
 from bootstrap.names import Names
 from bootstrap.plan import STARTER
@@ -65,7 +65,7 @@ def convergence(
     ]
     if present.secret:
         lines.append(f"  secret    {names.secret}")
-    if steps:
+    if any(isinstance(step, CreateFunction) for step in steps):
         lines.append("next: copy deploy.sh into a project and run ./deploy.sh")
     facts: Facts = {
         "changed": bool(steps),

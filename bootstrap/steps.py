@@ -263,7 +263,13 @@ def _create_function(step: CreateFunction, hands: Hands) -> None:
                 Tags=hands.names.tags,
             )
 
-    patiently(create, retry=_role_is_young, patience_s=_IAM_PATIENCE_S)
+    def retry(error: LambdasmithError) -> bool:
+        young = _role_is_young(error)
+        if young:
+            hands.tell(step, "waiting until Lambda knows the new role")
+        return young
+
+    patiently(create, retry=retry, patience_s=_IAM_PATIENCE_S)
     hands.tell(step, "waiting until it is active")
     wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
@@ -336,7 +342,10 @@ def _set_up(step: SetUp, hands: Hands) -> None:
 
     def retry(error: LambdasmithError) -> bool:
         # A policy that was put a moment ago is not known everywhere yet.
-        return isinstance(error, FunctionBusy) or (step.fresh_role and isinstance(error, AccessDenied))
+        again = isinstance(error, FunctionBusy) or (step.fresh_role and isinstance(error, AccessDenied))
+        if again:
+            hands.tell(step, f"trying again: {error.message}")
+        return again
 
     hands.ping = patiently(attempt, retry=retry, patience_s=_IAM_PATIENCE_S)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
 import subprocess
 import threading
+import zipfile
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from bootstrap.changes import CreateFunction, Step
+from bootstrap.config import Config
+from bootstrap.names import names_for
+from bootstrap.package import package
+from bootstrap.plan import converge, wanted
+from bootstrap.policy import TRUST
+from bootstrap.state import Present, whereabouts
+from bootstrap.steps import Hands, carry_out
+from builder.aws import connect
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 
@@ -245,6 +257,40 @@ def run_until(operator: Operator, text: str) -> None:
                 child.wait()
                 return
     raise AssertionError(f"no step {text!r}")
+
+
+def test_a_role_that_lambda_does_not_know_yet_is_waited_for(
+    localaws: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IAM spreads a new role within seconds. Here it is not assumable until its trust policy is put right."""
+    for name, value in localaws.env.items():
+        monkeypatch.setenv(name, value)
+    clients, said = connect(), list[str]()
+    names = names_for(function="young", bucket=None, place=whereabouts(clients))
+    want = wanted(Config(function_name="young"), names, package())
+    nothing = Present(bucket=None, role=None, secret=None, log_group=None, layers=(), function=None, ping=None)
+    [create] = [step for step in converge(want, nothing) if isinstance(step, CreateFunction)]
+    never = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [never]})
+    clients.iam.create_role(RoleName=names.role, AssumeRolePolicyDocument=document)
+
+    def tell(step: Step, text: str) -> None:
+        said.append(text)
+        clients.iam.update_assume_role_policy(RoleName=names.role, PolicyDocument=json.dumps(TRUST))
+
+    starter = tmp_path / "layer.zip"
+    with zipfile.ZipFile(starter, "w") as archive:
+        archive.writestr("python/nothing.py", "")
+    layer = clients.lambda_.publish_layer_version(LayerName=names.layer, Content={"ZipFile": starter.read_bytes()})
+    hands = Hands(clients=clients, names=names, work=tmp_path, environment={}, index_url=None, tell=tell)
+    try:
+        carry_out(replace(create, layer=layer["LayerVersionArn"]), hands)
+        assert said[0] == "waiting until Lambda knows the new role"
+        assert clients.lambda_.get_function(FunctionName="young")["Configuration"]["State"] == "Active"
+    finally:
+        clients.lambda_.delete_function(FunctionName="young")
+        clients.lambda_.delete_layer_version(LayerName=names.layer, VersionNumber=layer["Version"])
+        clients.iam.delete_role(RoleName=names.role)
 
 
 def test_another_python_finds_the_venv_or_names_the_command(tmp_path: Path) -> None:
