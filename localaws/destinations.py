@@ -37,7 +37,7 @@ def _to_queue_or_topic(destination: str, body: str, attributes: dict[str, str]) 
     if service == "sqs":
         from moto.sqs.models import sqs_backends
 
-        shaped = {key: {"data_type": "String", "string_value": value} for key, value in attributes.items()}
+        shaped = {key: {"DataType": "String", "StringValue": value} for key, value in attributes.items()}
         sqs_backends[account][region].send_message(name, body, message_attributes=shaped)
     elif service == "sns":
         from moto.sns.models import sns_backends

@@ -69,6 +69,9 @@ class Guard:
 def _signed(environ: Environ) -> _Signed | None:
     query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
     found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "") or query.get("X-Amz-Credential", ""))
+    if found is None and "AWSAccessKeyId" in query:  # a URL presigned the old way: S3 only
+        security_token = query.get("x-amz-security-token")
+        return _Signed(access_key=query["AWSAccessKeyId"], token=security_token, region="us-east-1", service="s3")
     if found is None:
         return None
     token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token")

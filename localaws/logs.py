@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from localaws.execution import InvokeResult
 from localaws.iam import role_principal
 from localaws.lambda_model import Function, Version
@@ -21,7 +23,11 @@ def write(function: Function, version: Version, result: InvokeResult, *, enforce
     backend.ensure_log_group(group)
     backend.ensure_log_stream(group, result.log_stream)
     if result.log_lines:
-        events = [{"timestamp": at, "message": f"{line}\n"} for at, line in result.log_lines]
+        # Two streams of one process can overtake each other by a millisecond; CloudWatch insists on order.
+        times = accumulate((at for at, _ in result.log_lines), max)
+        events = [
+            {"timestamp": at, "message": f"{line}\n"} for at, (_, line) in zip(times, result.log_lines, strict=True)
+        ]
         backend.put_log_events(group, result.log_stream, events)
 
 

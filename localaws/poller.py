@@ -162,11 +162,11 @@ def _record(mapping: EventSourceMapping, queue: Any, message: Any) -> Json:
 
 
 def _attribute(value: Json) -> Json:
-    shown: Json = {"dataType": value.get("data_type"), "stringListValues": [], "binaryListValues": []}
-    if value.get("string_value") is not None:
-        shown["stringValue"] = value["string_value"]
-    if value.get("binary_value") is not None:
-        shown["binaryValue"] = value["binary_value"]
+    shown: Json = {"dataType": value.get("DataType"), "stringListValues": [], "binaryListValues": []}
+    if value.get("StringValue") is not None:
+        shown["stringValue"] = value["StringValue"]
+    if value.get("BinaryValue") is not None:
+        shown["binaryValue"] = value["BinaryValue"]
     return shown
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote_plus
 
 from tests.localaws.lab import Lab, wait_until
 
@@ -47,7 +48,7 @@ def test_an_s3_notification_invokes(lab: Lab) -> None:
     )
     s3.put_object(Bucket="noticed", Key="some/key", Body=b"x")
     (event,) = wait_until(lambda: kept(lab, name), "the notification")
-    assert event["Records"][0]["s3"]["object"]["key"] == "some/key"
+    assert unquote_plus(event["Records"][0]["s3"]["object"]["key"]) == "some/key"
 
 
 def test_an_sns_message_invokes(lab: Lab) -> None:
@@ -150,12 +151,18 @@ def test_retries_then_destination_and_dead_letters(lab: Lab) -> None:
     assert failure["requestContext"]["approximateInvokeCount"] == 2
     assert failure["responsePayload"]["errorMessage"] == "as asked"
     assert failure["requestPayload"] == 1
-    assert _receive(sqs, urls["letters"]) == 1
+    (letter,) = wait_until(lambda: _messages(sqs, urls["letters"]), "the dead letter")
+    assert letter["Body"] == "1"
+    assert letter["MessageAttributes"]["ErrorMessage"]["StringValue"] == "as asked"
 
 
 def _receive(sqs: Any, url: str) -> Any:
-    messages = wait_until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), f"a message in {url}")
-    return json.loads(messages[0]["Body"])
+    return json.loads(wait_until(lambda: _messages(sqs, url), f"a message in {url}")[0]["Body"])
+
+
+def _messages(sqs: Any, url: str) -> list[Any]:
+    found: list[Any] = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"]).get("Messages", [])
+    return found
 
 
 def test_the_default_is_two_retries(lab: Lab) -> None:
