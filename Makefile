@@ -15,6 +15,7 @@ $(VENV)/.installed: requirements.lock scripts/venv.sh
 	@scripts/venv.sh $(VENV) requirements.lock
 
 demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, invoke, change, deploy again
+	@scripts/system-tools.sh
 	@$(PY) -m examples.demo
 
 test: venv ## every test, then what was skipped and why

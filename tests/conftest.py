@@ -21,3 +21,8 @@ def enforcing_localaws() -> Iterator[Server]:
     """The embedded AWS that holds everybody but the operator to their policies."""
     with running(forward_network=True, enforce_iam=True) as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests run last: whoever waits sees the quick answers first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -76,7 +76,8 @@ def test_the_plan_touches_nothing() -> None:
 def test_codes_of_errors_are_stable_and_belong_to_one_class_each() -> None:
     from builder import errors
 
-    codes = [vars(value)["code"] for value in vars(errors).values() if isinstance(value, type) and "code" in vars(value)]
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    codes = [vars(value)["code"] for value in classes if "code" in vars(value)]
     assert len(codes) == len(set(codes))
     drawn = set(re.findall(r"[A-Z][A-Za-z]+", errors.__doc__ or ""))
     defined = {
