@@ -176,13 +176,15 @@ def _converge(session: _Session) -> Report:
     started = time.monotonic()
     done, hands = _carry_out(session, steps)
     seconds = time.monotonic() - started
-    now = replace(_look(session, None, ask_builder=False), ping=hands.ping or present.ping)
+    now = _look(session, None, ask_builder=hands.ping is None)
+    now = replace(now, ping=hands.ping or now.ping)
     return report.convergence(session.names, now, steps, done, seconds=seconds)
 
 
 def _may_ask_for_token(session: _Session, present: Present) -> bool:
     wished = session.options.command == "init" and not (session.options.yes or session.options.plan)
-    return wished and session.asks and session.config.git_token is None and present.secret is None
+    first_time = present.function is None and present.secret is None
+    return wished and first_time and session.asks and session.config.git_token is None
 
 
 def _show_plan(session: _Session, steps: Sequence[Step]) -> None:

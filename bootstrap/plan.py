@@ -226,7 +226,7 @@ def _starter(want: Wanted, present: Present) -> tuple[str, list[Step]]:
     for version in present.layers:
         if version.description == want.starter and runtime in version.runtimes:
             return version.arn, []
-    text = f"publish {want.names.layer} with boto3 and pip, for the builder to start from"
+    text = f"publish {want.names.layer} with boto3 and pip"
     step = PublishStarter(sentence=text, layer=want.names.layer, description=want.starter, runtime=runtime)
     return "", [step]
 

@@ -119,8 +119,8 @@ def test_without_a_terminal_nothing_is_done_unasked(localaws: Server, make_opera
     assert leftovers(localaws, "unasked") == []
 
 
-def answered(operator: Operator, command: str, answers: str) -> tuple[int, str]:
-    """Exit status and everything that a person at a terminal saw."""
+def answered(operator: Operator, command: str, *dialogue: tuple[str, str]) -> tuple[int, str]:
+    """Exit status and everything that a person at a terminal saw who gave (question, answer) in turn."""
     master, slave = pty.openpty()
     child = subprocess.Popen(
         operator.command(command),
@@ -132,8 +132,7 @@ def answered(operator: Operator, command: str, answers: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(slave)
-    os.write(master, answers.encode())
-    seen = b""
+    seen, left = b"", list(dialogue)
     while True:
         try:
             read = os.read(master, 65536)
@@ -142,25 +141,34 @@ def answered(operator: Operator, command: str, answers: str) -> tuple[int, str]:
         if not read:
             break
         seen += read
+        if left and left[0][0].encode() in seen:
+            os.write(master, f"{left.pop(0)[1]}\n".encode())
     os.close(master)
     return child.wait(30), seen.decode()
 
 
 def test_no_at_the_terminal_means_no(localaws: Server, make_operator: MakeOperator) -> None:
     operator = make_operator(localaws, "declined", LAMBDASMITH_GITHUB_GIT_TOKEN="tok")
-    status, seen = answered(operator, "init", "n\n")
+    status, seen = answered(operator, "init", ("go on? [y/N]", "n"))
     assert status == 1
-    assert "go on? [y/N]" in seen
     assert "nothing was changed" in seen
     assert leftovers(localaws, "declined") == []
+
+
+def test_a_first_init_asks_for_the_token_and_does_not_show_it(localaws: Server, make_operator: MakeOperator) -> None:
+    operator = make_operator(localaws, "prompted")
+    status, seen = answered(operator, "init", ("git token for private", "tok-typed"), ("go on? [y/N]", "n"))
+    assert status == 1
+    assert "put the git token into secret prompted/git" in seen
+    assert "tok-typed" not in seen
 
 
 def test_destroy_wants_the_functions_name_and_shows_a_live_list(localaws: Server, make_operator: MakeOperator) -> None:
     operator = make_operator(localaws, "typed", LAMBDASMITH_GITHUB_GIT_TOKEN="tok")
     assert kill_after_first_step(operator, "init", "-y")
-    assert answered(operator, "destroy", "yes\n")[0] == 1
+    assert answered(operator, "destroy", ("type typed to agree", "yes"))[0] == 1
     assert leftovers(localaws, "typed") != []
-    status, seen = answered(operator, "destroy", "typed\n")
+    status, seen = answered(operator, "destroy", ("type typed to agree", "typed"))
     assert status == 0
     assert "✓" in seen
     assert "removed all of typed" in seen
