@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 from builder import process
 from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFound
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
+from builder.progress import Progress
+from builder.project import Project
 from builder.python.layer import build_layer, dependencies_key
 from builder.python.lock import LockedWheel, select
-from builder.python.prune import PruneOptions
 from builder.runtimes import Target
 from builder.sources.local import select_files
-from builder.spec import BuildSpec, LayerSpec
+from builder.spec import LayerSpec
 from builder.store import Store
 from builder.workspace import Deadline, Workspace
 from builder.zips import Entry, unpack, write_zip
@@ -28,39 +29,14 @@ _FORMAT = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
-    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any."""
-
-    root: Path
-    spec: BuildSpec
-    target: Target
-    commit_time: int
-    lock: str | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its components in the order in which layers are attached; the function comes last."""
-        layers = ((DEPENDENCIES,) if self.spec.dependencies else ()) + tuple(layer.name for layer in self.spec.layers)
-        return layers + ((FUNCTION,) if self.spec.function else ())
-
-    @property
-    def prune(self) -> PruneOptions:
-        """What the build file says of pruning."""
-        return PruneOptions(disable=self.spec.prune.disable, keep=self.spec.prune.keep)
-
-    def layer(self, name: str) -> LayerSpec:
-        """The named layer of the build file."""
-        return next(layer for layer in self.spec.layers if layer.name == name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What building needs besides the project: places, time, and the environment of children."""
+    """What building needs besides the project: places, time, listeners, and the environment of children."""
 
     workspace: Workspace
     scratch: Path
     store: Store
     deadline: Deadline
+    progress: Progress
     environment: Mapping[str, str]
 
 

@@ -72,8 +72,8 @@ class Progress:
         )
 
     def warn(self, message: str) -> None:
-        """Add a warning to the reply, once."""
-        if message not in self.warnings:
+        """Add a warning to the reply, once; an empty one is none."""
+        if message and message not in self.warnings:
             self.warnings.append(message)
 
 

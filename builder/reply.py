@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError
 from builder.plan import UNBUILT, Artifact, ComponentPlan, FunctionState, Step, UpdateConfiguration
 from builder.progress import Progress
 from builder.python.prune import merged
+
+if TYPE_CHECKING:
+    from builder.assembly import Assembly
 
 Reply = dict[str, object]
 
@@ -35,6 +39,22 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
         described["problems"] = list(error.problems)
     reply: Reply = {"statusCode": error.status, "error": described}
     return reply if build_id is None else {**reply, "build_id": build_id}
+
+
+def assembled(made: Assembly) -> Reply:
+    """What a project became: `artifacts`, and what was left out of them."""
+    return {"artifacts": components(made.plans, made.artifacts), "pruned": pruned(made.artifacts)}
+
+
+def planned(made: Assembly, steps: Sequence[Step], state: FunctionState | None) -> Reply:
+    """What a build would do."""
+    return {
+        "plan": {
+            "components": components(made.plans, made.artifacts),
+            "publish": [step.sentence for step in steps],
+            "configuration": configuration(steps, state),
+        }
+    }
 
 
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:

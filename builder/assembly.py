@@ -1,0 +1,119 @@
+"""A project becomes artifacts: locked, planned, built or reused. The same for every door, and without AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import cast
+
+from builder import components
+from builder.components import Workshop
+from builder.plan import DEPENDENCIES, UNBUILT, Artifact, Component, ComponentPlan, plan_components
+from builder.project import Project
+from builder.python import lock as locking
+from builder.spec import BuildSpec
+
+_PARALLEL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """The project with its lock, what was decided for each chosen component, and the artifacts by component."""
+
+    project: Project
+    plans: tuple[ComponentPlan, ...]
+    artifacts: Mapping[str, Artifact]
+
+
+def assemble(project: Project, chosen: Sequence[str], shop: Workshop, *, force: bool, dry: bool = False) -> Assembly:
+    """Build the `chosen` components, or take them from the store where their inputs have been built before.
+
+    Args:
+        force: build even what the store has, and lock anew.
+        dry: build nothing and keep nothing; what would be built is `UNBUILT`.
+
+    Raises:
+        BuildFailed, ResolutionFailed, SourceError: with what was being built.
+    """
+    progress = shop.progress
+    with progress.phase("lock", "locking dependencies"):
+        project = _locked(project, chosen, shop, keep=not dry, force=force)
+    with progress.phase("plan", f"looking at {', '.join(chosen)}"):
+        plans = plan_components(_known(project, chosen, shop), force=force)
+    artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
+    if not dry:
+        artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop)
+    return Assembly(project=project, plans=plans, artifacts=artifacts)
+
+
+def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, force: bool) -> Project:
+    """The project with the lock of its dependencies, where a chosen component needs them."""
+    spec = project.spec
+    needed = DEPENDENCIES in chosen or any(name in chosen for name in _with_commands(spec))
+    if not spec.dependencies or not needed:
+        return project
+    files = locking.read_requirement_files(spec.dependencies, project.root)
+    index = shop.environment.get("UV_DEFAULT_INDEX", "")
+    key = locking.lock_key(files, project.target, index, locking.resolver_version())
+    kept = None if force else shop.store.read_json(f"locks/{key}.json")
+    if kept is not None:
+        return replace(project, lock=str(kept["lock"]))
+    text = locking.resolve(
+        files,
+        project.target,
+        root=project.root,
+        scratch=shop.scratch,
+        environment=shop.environment,
+        timeout_s=shop.deadline.check("locking dependencies"),
+    )
+    if keep:
+        shop.store.write_json(f"locks/{key}.json", {"lock": text})
+    return replace(project, lock=text)
+
+
+def _with_commands(spec: BuildSpec) -> list[str]:
+    return [layer.name for layer in spec.layers if layer.preinstall]
+
+
+def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Component]:
+    """The chosen components, each with its artifact where the store has one for the same inputs."""
+    described = [components.describe(project, name) for name in chosen]
+
+    def look_up(component: Component) -> Component:
+        kept = shop.store.read_json(_component_record(component))
+        return component if kept is None else replace(component, artifact=_artifact(kept))
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        return list(pool.map(look_up, described))
+
+
+def _component_record(component: Component) -> str:
+    return f"components/{component.key}.json"
+
+
+def _artifact(kept: Mapping[str, object]) -> Artifact:
+    return Artifact(
+        sha256=str(kept["sha256"]),
+        size=cast("int", kept["size"]),
+        unzipped=cast("int", kept["unzipped"]),
+        files=cast("int", kept["files"]),
+        pruned=tuple(cast("list[dict[str, str | int]]", kept["pruned"])),
+        contents=tuple(cast("list[str]", kept["contents"])),
+    )
+
+
+def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> dict[str, Artifact]:
+    """Make what the store does not have, and keep it there."""
+    made = {}
+    for plan in plans:
+        component = plan.component
+        with shop.progress.phase(component.name, f"building {component.name}: {plan.why}"):
+            artifact, path = components.make(project, component.name, shop)
+            if not shop.store.exists(artifact.name):
+                shop.progress.say(f"storing {component.name}")
+                shop.store.put(artifact.name, path)
+            shop.store.write_json(_component_record(component), artifact.as_json())
+            path.unlink()
+            made[component.name] = artifact
+    return made
