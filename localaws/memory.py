@@ -27,7 +27,7 @@ class MemoryWatch:
         threading.Thread(target=self._run, name="localaws-memory", daemon=True).start()
 
     def add(self, root: int, limit_bytes: int, seen: Callable[[int], None], exceeded: Callable[[], None]) -> None:
-        """Watch what runs below the process `root`: `seen` gets every measurement; `exceeded`, quick, is called once."""
+        """Watch what runs below the process `root`: `seen` gets every size; `exceeded`, quick, is called once."""
         with self._lock:
             self._watched[root] = (limit_bytes, seen, exceeded)
         self._wake.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
-_MOST_IDLE = 32
+_MOST_IDLE = 16
 
 
 class Pool:
@@ -75,8 +76,9 @@ class Pool:
         with self._lock:
             self._closed = True
             everything, self._all, self._idle = list(self._all), set(), []
-        for environment in everything:
-            environment.close()
+        if everything:
+            with ThreadPoolExecutor(len(everything)) as threads:
+                list(threads.map(lambda one: one.close(), everything))
 
     def _give_back(self, environment: Environment, epoch: int) -> None:
         image = environment.image

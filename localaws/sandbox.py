@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -230,6 +230,7 @@ class Bwrap:
             *([Bind(source=guest.opt, target="/opt")] if guest.opt else []),
             *guest.extra,
         ]
+        hidden = [bind for bind in binds if bind.target.startswith("/tmp/")]  # noqa: S108 - by what is mounted there
         size = ["--size", str(guest.ephemeral_mb * 1024 * 1024)] if self._sized_tmp else []
         # No process of the host can be seen or signalled, no privilege can be gained; the network is the host's, as
         # the function has to reach the server and whatever it could reach from Lambda.
@@ -237,8 +238,9 @@ class Bwrap:
             *("--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid", "--unshare-ipc"),
             *("--unshare-uts", "--unshare-cgroup-try", "--uid", str(_UID), "--gid", str(_GID), "--cap-drop", "ALL"),
             *("--ro-bind", str(root.path), "/"),
-            *(word for bind in binds for word in ("--ro-bind", str(bind.source), bind.target)),
+            *_words(bind for bind in binds if bind not in hidden),
             *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", *size, "--tmpfs", "/tmp"),  # noqa: S108
+            *_words(hidden),
         ]
 
     def trial(self) -> str | None:
@@ -278,8 +280,8 @@ class Plain:
         python: tuple[str, ...] = ()
         language_path, language_library = "", ""
         if guest.interpreter:
-            # -S: what is installed into the host's interpreter is not in Lambda's.
-            python = (str(guest.interpreter.executable), "-S", str(_GUEST / "bootstrap.py"))
+            # -S: what is installed into the host's interpreter is not in Lambda's. -B: the code is shared.
+            python = (str(guest.interpreter.executable), "-S", "-B", str(_GUEST / "bootstrap.py"))
             language_path = f"{guest.interpreter.executable.parent}:"
             language_library = f"{guest.interpreter.lib_dir}:"
         return Layout(
@@ -323,6 +325,10 @@ def probe(isolation: Literal["auto", "bwrap", "plain"], cache: Path, roots: Root
     if isolation == "bwrap":
         raise OSError(reason)
     return Plain(cache), reason
+
+
+def _words(binds: Iterable[Bind]) -> list[str]:
+    return [word for bind in binds for word in ("--ro-bind", str(bind.source), bind.target)]
 
 
 def _launch(command: Callable[[str, str, str], list[str]], spec: bytes, *, kill: bool) -> Sandbox:

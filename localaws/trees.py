@@ -106,18 +106,19 @@ def _unpack(zip_path: Path, target: Path) -> None:
     folders = {parent for name in (*files, *links) for parent in name.parents}
     folders |= {name for name, info in entries if info.is_dir()}
     # A link is made last and never written through, so that no entry can leave the root by way of one.
-    if crossing := next((name for name in (*folders, *files) if name in links), None):
-        raise BadArchive(f"{crossing}: both a symbolic link and something else")
+    if crossing := next((name for name in folders if name in links or name in files), None):
+        raise BadArchive(f"{crossing}: both a folder and something else")
     for folder in sorted(folders, key=lambda name: len(name.parts)):
         (target / folder).mkdir(exist_ok=True)
-    with zip_path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        view = memoryview(data)
-        try:
-            _write_files(view, files, target)
-            for name, info in links.items():
-                (target / name).symlink_to(os.fsdecode(bytes(_content(view, info))))
-        finally:
-            view.release()
+    with zip_path.open("rb") as stream:
+        # Not closed by hand: an error's traceback may still hold a slice of it.
+        view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+    _write_files(view, files, target)
+    for name, info in links.items():
+        aim = bytes(_content(view, info))
+        if not aim or b"\0" in aim:
+            raise BadArchive(f"{name}: a symbolic link to nothing")
+        (target / name).symlink_to(os.fsdecode(aim))
     for name, info in entries:
         if info.is_dir() and (mode := stat.S_IMODE(info.external_attr >> 16)):
             (target / name).chmod(_as_lambda_sees(mode) | 0o700)
@@ -188,4 +189,6 @@ def _safe_name(info: zipfile.ZipInfo) -> PurePosixPath:
     name = PurePosixPath(info.filename)
     if name.is_absolute() or ".." in name.parts or "\\" in info.filename or "\0" in info.filename:
         raise BadArchive(f"{info.filename!r} leaves the archive's root")
+    if not name.parts and not info.filename.endswith("/"):
+        raise BadArchive(f"{info.filename!r} is no name for a file")
     return name

@@ -30,6 +30,8 @@ def function_variables(
         defaults["PYTHONPATH"] = layout.runtime
     if layout.tmp:
         defaults["TMPDIR"] = layout.tmp
+        # /var/task cannot be written to; here it is a directory that other environments share.
+        defaults["PYTHONDONTWRITEBYTECODE"] = "1"
     if image.endpoint_url:
         defaults["AWS_ENDPOINT_URL"] = image.endpoint_url
     reserved = {

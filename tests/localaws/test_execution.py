@@ -50,6 +50,7 @@ _APP = """
             time.sleep(event["seconds"])
         if do == "memory":
             block = b"x" * (event["mb"] * 1024 * 1024)
+            time.sleep(event.get("seconds", 0))
         if do == "sh":
             done = subprocess.run(["/bin/sh", "-c", event["command"]], stdout=-1, stderr=-2)
             return {"code": done.returncode, "output": done.stdout.decode()}
@@ -259,6 +260,7 @@ def test_failing_initialisation_is_the_answer(lab: Lab, source: str, kind: str, 
             ["Phase: init", "Status: error", f"Error Type: {kind}"],
             ["Phase: invoke", "Status: error", f"Error Type: {kind}"],
         ]
+        assert "Init Duration" not in _lines(result)[-1]
 
 
 def test_exit_while_initialising(lab: Lab) -> None:
@@ -286,10 +288,15 @@ def test_too_much_memory_then_works_again(lab: Lab) -> None:
     content = _error(result)
     assert content["errorType"] == "Runtime.OutOfMemory"
     assert str(content["errorMessage"]).endswith("Error: Runtime exited with error: signal: killed")
-    assert "Max Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory" in _lines(result)[-1].replace(
-        re.findall(r"\tInit Duration: [\d.]+ ms", _lines(result)[-1])[0] if "Init" in _lines(result)[-1] else "\0", ""
-    )
+    report = re.sub(r"Init Duration: [\d.]+ ms\t", "", _lines(result)[-1])
+    assert report.endswith("\tMax Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory\t")
     assert lab.answer(image)["count"] == 1
+
+
+def test_too_much_memory_is_noticed_while_it_is_used(lab: Lab) -> None:
+    image = replace(lab.image(), memory_mb=128, timeout_s=3)
+    content = _error(lab.invoke(image, {"do": "memory", "mb": 300, "seconds": 9}))
+    assert content["errorType"] == "Runtime.OutOfMemory"
 
 
 def test_exit_in_the_handler_keeps_tmp(lab: Lab) -> None:
@@ -418,6 +425,12 @@ def test_log_is_complete_and_in_order(lab: Lab) -> None:
     assert _lines(warm)[0] == f"START RequestId: {warm.request_id} Version: $LATEST"
     assert "Init Duration" not in _lines(warm)[-1]
     assert warm.log_stream == cold.log_stream
+
+
+def test_log_of_every_invocation_is_its_own(lab: Lab) -> None:
+    image = lab.image({"app.py": "def handler(event, context): print('number', event)"})
+    for number in range(60):
+        assert f"number {number}" in _lines(lab.invoke(image, number))
 
 
 def test_used_memory_is_measured(lab: Lab) -> None:
