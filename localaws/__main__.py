@@ -117,7 +117,7 @@ def _serve(options: argparse.Namespace) -> int:
         fleet = server.fleet
         if fleet.why:
             print(f"localaws: functions run as plain child processes: {fleet.why}", file=sys.stderr)
-        for runtime, found in sorted(fleet.runtimes.items()):
+        for runtime, found in fleet.runtimes.items():
             print(f"localaws: {runtime}: {found}", file=sys.stderr)
         facts = f"engine {options.engine}, isolation {fleet.isolation}, IAM {'on' if options.enforce_iam else 'off'}"
         _until_told(server, f"localaws ready at {server.url} ({facts})")

@@ -22,14 +22,28 @@ class Front:
     """Routes by credential scope and path, and gives every answer one request id."""
 
     def __init__(
-        self, moto: Application, api: LambdaApi, platform: Platform, health: Callable[[], Mapping[str, Any]]
+        self,
+        moto: Application,
+        api: LambdaApi,
+        platform: Platform,
+        health: Callable[[], Mapping[str, Any]],
+        changed: Callable[[], None],
     ) -> None:
+        """`changed` is called after every request that may have changed something."""
         self._moto = moto
         self._api = api
         self._platform = platform
         self._health = health
+        self._changed = changed
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            return self._routed(environ, start_response)
+        finally:
+            if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                self._changed()
+
+    def _routed(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         request_id = str(uuid.uuid4())
         if path.startswith(lambda_urls.PREFIX):

@@ -118,6 +118,14 @@ class Backend(moto_lambda.LambdaBackend):
         self.region = Region(account=account_id, name=region_name)
         self._lambdas = _Lookup(self)  # type: ignore[assignment]
 
+    def __getstate__(self) -> Json:
+        return {"region": self.region}
+
+    def __setstate__(self, state: Json) -> None:
+        region: Region = state["region"]
+        self.__init__(region.name, region.account)  # type: ignore[misc]
+        self.region = region
+
     @property
     def _url_module(self) -> Any:
         from moto.awslambda import urls

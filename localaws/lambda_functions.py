@@ -159,7 +159,7 @@ def publish_version(call: Call) -> Json:
 def publish(function: Function, now: float, *, description: str | None = None) -> Version:
     """The version that has the content of `$LATEST`: the newest one if nothing changed since, else a new one."""
     newest = function.versions[max(function.versions)] if function.versions else None
-    if newest is not None and newest.same_content(function.latest):
+    if newest is not None and newest.published_from == function.latest.content():
         return newest
     configuration = function.latest.configuration
     if description is not None:
@@ -172,6 +172,7 @@ def publish(function: Function, now: float, *, description: str | None = None) -
         modified_at=now,
         settled_at=function.latest.settled_at,
         created=function.latest.created,
+        published_from=function.latest.content(),
     )
     function.versions[number] = version
     function.next_number = number + 1

@@ -92,6 +92,7 @@ class Version:
 
     `build` changes whenever code or configuration changes: it is the key under which environments are reused.
     `settled_at` is the wall-clock time at which Pending (of a creation) or InProgress (of an update) ends.
+    `published_from` is the `content` that `$LATEST` had when this version was published from it.
     """
 
     number: str
@@ -100,6 +101,7 @@ class Version:
     modified_at: float
     settled_at: float
     created: bool = False
+    published_from: str = ""
     revision: RevisionId = field(default_factory=new_revision)
     build: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -112,16 +114,9 @@ class Version:
     def last_update_status(self, now: float) -> str:
         return "InProgress" if not self.created and self.settling(now) else "Successful"
 
-    def same_content(self, other: Version) -> bool:
-        """Whether publishing would repeat `other` (its description is its own)."""
-        mine, theirs = self.configuration, other.configuration
-        return self.package.sha256 == other.package.sha256 and _without_description(mine) == _without_description(
-            theirs
-        )
-
-
-def _without_description(configuration: Configuration) -> Json:
-    return asdict(configuration) | {"description": ""}
+    def content(self) -> str:
+        """Equal for two states that publish as one version: same code, same configuration."""
+        return f"{self.package.sha256} {self.configuration.fingerprint()}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,7 @@ class Server:
         from localaws.lambda_calls import Platform
         from localaws.lambda_packages import PackageStore
         from localaws.poller import Poller
+        from localaws.state import State
 
         # Bound first, because functions and moto itself have to be told the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
@@ -103,12 +104,17 @@ class Server:
             enforce_iam=options.enforce_iam,
         )
         lambda_backend.install(platform)
+        self._state = State(options.state) if options.state else None
+        if self._state:
+            self._state.load()
+            self._state.start()
         moto: Application = DomainDispatcherApplication(create_backend_app)
         http.app = Front(
             Guard(moto) if options.enforce_iam else moto,
             LambdaApi(platform, lambda_backend.region_of),
             platform,
             self._health,
+            self._state.changed if self._state else lambda: None,
         )
         self._poller = Poller(platform, lambda_backend.regions)
         self._poller.start()
@@ -134,6 +140,8 @@ class Server:
     def close(self) -> None:
         """End every function that runs and give back what was used."""
         self._poller.stop()
+        if self._state:
+            self._state.close()
         self._http.server_close()
         self.fleet.close()
         if self._temporary is not None:

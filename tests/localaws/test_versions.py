@@ -37,9 +37,10 @@ def test_uploading_the_same_bytes_makes_no_new_version(lab: Lab) -> None:
 def test_a_configuration_change_makes_a_new_version(lab: Lab) -> None:
     name = lab.function()
     lab.client.publish_version(FunctionName=name)
-    lab.client.update_function_configuration(FunctionName=name, Timeout=9)
-    lab.settle(name)
-    assert lab.client.publish_version(FunctionName=name)["Version"] == "2"
+    for number, change in (("2", {"Timeout": 9}), ("3", {"Description": "counts too"})):
+        lab.client.update_function_configuration(FunctionName=name, **change)
+        lab.settle(name)
+        assert lab.client.publish_version(FunctionName=name)["Version"] == number
     assert lab.client.get_function_configuration(FunctionName=name, Qualifier="1")["Timeout"] == 3
 
 
