@@ -11,9 +11,13 @@ from bootstrap.state import FunctionSettings, GitSecret
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One change. A step starts when those in `needs` that the plan has are done."""
+    """One change. A step starts when those in `needs` that the plan has are done.
+
+    `writes_files`: it works in the temporary directory, which cannot be removed before it lets go.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    writes_files: ClassVar[bool] = False
     name: ClassVar[str]
     sentence: str
 
@@ -52,6 +56,7 @@ class MakeLogGroup(Step):
 @dataclass(frozen=True, kw_only=True)
 class PublishStarter(Step):
     name: ClassVar[str] = "starter layer"
+    writes_files: ClassVar[bool] = True
     layer: str
     description: str
     runtime: str

@@ -61,7 +61,8 @@ class _Declined(Exception):
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         result = _run(options, environment)
     except LambdasmithError as error:
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # Only the first counts: a second Ctrl-C would break off the removal of temporary files.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -45,6 +45,7 @@ def walk(steps: Sequence[Step], carry_out: Callable[[Step], None], watcher: Watc
 
 class _Walk:
     def __init__(self, steps: Sequence[Step], carry_out: Callable[[Step], None], watcher: Watcher) -> None:
+        self._steps = steps
         self._waiting = list(steps)
         self._carry_out = carry_out
         self._watcher = watcher
@@ -70,8 +71,9 @@ class _Walk:
                     self._watcher.failed(step)
         except BaseException:  # Ctrl-C
             deadline = time.monotonic() + _FAREWELL_S
-            for thread in self._running.values():
-                thread.join(max(0.0, deadline - time.monotonic()))
+            for step in self._steps:
+                if step.writes_files and step.name in self._running:
+                    self._running[step.name].join(max(0.0, deadline - time.monotonic()))
             raise
         if failure is not None:
             raise failure

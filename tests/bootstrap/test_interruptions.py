@@ -100,6 +100,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_no_files(
             if "downloading" in line:
                 assert operator.left_behind() != []  # else the test shows nothing
                 child.send_signal(number)
+                child.send_signal(signal.SIGINT)  # the impatient press twice
                 break
         rest = child.stderr.read()
     assert child.returncode == 130
