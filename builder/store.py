@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -177,12 +178,15 @@ class DirectoryStore:
         if not path.exists():
             return False
         with _whole(into) as partial:
-            partial.write_bytes(path.read_bytes())
+            shutil.copyfile(path, partial)
         return True
 
     def put(self, name: str, path: Path) -> None:
         with _whole(self._path(name)) as partial:
-            partial.write_bytes(path.read_bytes())
+            try:
+                partial.hardlink_to(path)  # what is put here is complete, and never written to again
+            except OSError:
+                shutil.copyfile(path, partial)
 
     def exists(self, name: str) -> bool:
         return (self._root / name).exists()

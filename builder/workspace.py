@@ -55,12 +55,15 @@ class Deadline:
 
 
 class Workspace:
-    """Directories below one root: `cache` survives a build, `scratch` does not."""
+    """Directories below one root: `cache` survives a build, `scratch` does not.
 
-    def __init__(self, root: Path) -> None:
+    `scratch` may be given elsewhere: where several builds share a root, each needs its own.
+    """
+
+    def __init__(self, root: Path, *, scratch: Path | None = None) -> None:
         self.root = root
         self.cache = root / "cache"
-        self._scratch = root / "scratch"
+        self._scratch = scratch or root / "scratch"
 
     def cached(self, kind: str) -> Path:
         """The cache directory of that kind, made if it is not there."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -40,10 +41,12 @@ from builder.sources.urls import is_loopback, url_problem
 if TYPE_CHECKING:
     from dulwich.client import Urllib3HttpGitClient
     from dulwich.object_store import DiskObjectStore
+    from dulwich.repo import Repo
 
 log = logging.getLogger(__name__)
 
 _SHA = re.compile(r"[0-9a-f]{40}")
+_KIND_BITS, _GITLINK = 0o170000, 0o160000
 _KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 
 
@@ -401,3 +404,71 @@ def _disk_full(url: str) -> OutOfSpace:
         f"{url}: the disk is full before all of the repository is there",
         hint="give the builder a larger ephemeral_storage",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkTree:
+    """A directory of a checked-out repository: its commit, and the files that git has or would take there.
+
+    `paths` are relative to the directory, sorted; ignored files and submodules are not among them. `commit` is empty
+    before the first one.
+    """
+
+    commit: str
+    commit_time: int
+    paths: tuple[str, ...]
+
+
+def read_work_tree(directory: Path) -> WorkTree | None:
+    """What git knows of the existing `directory`; None if it is in no repository, or ignored by the one around it.
+
+    Raises:
+        SourceError: the repository around it cannot be read.
+    """
+    place = directory.resolve()
+    if not any((folder / ".git").exists() for folder in (place, *place.parents)):
+        return None
+    from dulwich.errors import NotGitRepository
+    from dulwich.index import ConflictedIndexEntry
+    from dulwich.porcelain import get_untracked_paths
+    from dulwich.repo import Repo
+
+    try:
+        repo = Repo.discover(place)
+    except NotGitRepository:
+        return None
+    with contextlib.closing(repo):
+        try:
+            base = Path(repo.path).resolve()
+            if repo.bare or not place.is_relative_to(base):
+                return None
+            index = repo.open_index()
+            below = place.relative_to(base)
+            tracked = [
+                Path(os.fsdecode(path)).relative_to(below)
+                for path, entry in index.items()
+                if Path(os.fsdecode(path)).is_relative_to(below)
+                and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
+            ]
+            if not tracked and below.parts and _is_ignored(repo, below):
+                return None
+            others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
+            paths = {path.as_posix() for path in tracked} | set(others)
+            commit, commit_time = _head(repo)
+        except (OSError, ValueError, KeyError) as error:
+            raise SourceError(f"{directory}: the git repository around it cannot be read: {error}") from error
+    return WorkTree(commit=commit, commit_time=commit_time, paths=tuple(sorted(paths)))
+
+
+def _is_ignored(repo: Repo, path: Path) -> bool:
+    from dulwich.ignore import IgnoreFilterManager
+
+    return bool(IgnoreFilterManager.from_repo(repo, config=repo.get_config_stack()).is_ignored(f"{path.as_posix()}/"))
+
+
+def _head(repo: Repo) -> tuple[str, int]:
+    try:
+        commit = repo[repo.head()]
+    except KeyError:  # nothing is committed yet
+        return "", 0
+    return commit.id.decode(), int(getattr(commit, "commit_time", 0))

@@ -1,0 +1,144 @@
+"""The door on a workstation: python -m builder build DIR -o OUT."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import __version__
+from builder.errors import LambdasmithError, OutOfSpace
+from builder.runtimes import MACHINES, RUNTIMES
+
+if TYPE_CHECKING:
+    from builder.progress import Progress
+    from builder.reply import Reply
+    from builder.terminal import Terminal
+
+_EPILOG = """\
+The zips have the same bytes as those that the builder function makes of the same commit. In a git work tree, what git
+has or would take is built, changes that are not committed included; elsewhere everything in DIR.
+
+exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source · 6 dependencies · 7 building or checking ·
+8 no disk space · 130 interrupted. With --json the reply is on stdout whatever the outcome.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    given = _parser().parse_args(arguments)
+    from builder.progress import Progress
+    from builder.reply import account, failure
+    from builder.terminal import Terminal
+
+    terminal = Terminal(sys.stderr, os.environ)
+    progress = Progress(terminal)
+    try:
+        reply = _build(given, progress)
+    except KeyboardInterrupt:
+        terminal.line("interrupted; nothing was written")
+        return 130
+    except LambdasmithError as error:
+        reply = failure(error) | account(progress)
+        _explain(error, terminal)
+        status = error.exit_code
+    else:
+        status = 0
+    finally:
+        terminal.clear()
+    for warning in progress.warnings:
+        terminal.warn(warning)
+    if given.json:
+        print(json.dumps(reply, indent=2))
+    elif status == 0:
+        print(_summary(reply, Path(given.out)))
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m builder", description="Build AWS Lambda functions and layers.")
+    parser.add_argument("--version", action="version", version=f"lambdasmith {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    build = commands.add_parser(
+        "build",
+        help="build a directory into zips, without AWS",
+        description="Build DIR into OUT/function.zip, OUT/layers/NAME.zip and OUT/build.json (the reply), without AWS.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
+    build.add_argument("components", metavar="COMPONENT", nargs="*", help="build only these; default: all")
+    build.add_argument("-o", "--out", metavar="OUT", default="out", help="where the zips go; default: out")
+    build.add_argument("--runtime", choices=sorted(RUNTIMES), metavar="R", help="instead of the build file's")
+    build.add_argument("--architecture", choices=sorted(MACHINES), help="instead of the build file's")
+    build.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
+    build.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
+    build.add_argument("--force", action="store_true", help="build anew what the cache has, and resolve anew")
+    build.add_argument("--json", action="store_true", help="the reply on stdout instead of a summary")
+    return parser
+
+
+def _build(given: argparse.Namespace, progress: Progress) -> Reply:
+    from builder.workstation import Order, build
+
+    order = Order(
+        directory=Path(given.directory),
+        out=Path(given.out),
+        cache=Path(given.cache) if given.cache else _cache(os.environ),
+        build_file=given.build_file,
+        components=tuple(given.components),
+        runtime=given.runtime,
+        architecture=given.architecture,
+        force=given.force,
+    )
+    try:
+        return build(order, progress, os.environ)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OutOfSpace("the disk is full", hint="make room, or name another place with --cache and TMPDIR") from error
+
+
+def _cache(environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_CACHE_HOME", "")
+    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "lambdasmith"
+
+
+def _explain(error: LambdasmithError, terminal: Terminal) -> None:
+    for line in error.log_tail:
+        terminal.line(f"  | {line}")
+    terminal.failed(error.message)
+    if error.hint:
+        terminal.line(f"hint: {error.hint}")
+
+
+def _summary(reply: Reply, out: Path) -> str:
+    """What was made: file, size, what it was made of."""
+    files, artifacts = reply["files"], reply["artifacts"]
+    rows = []
+    if isinstance(files, dict) and isinstance(artifacts, list):
+        rows = [
+            (
+                str(out / files[row["name"]]),
+                _size(row["size"]),
+                f"{_size(row['unzipped'])} in {row['files']} files",
+                "reused" if row["action"] == "reuse" else "built",
+            )
+            for row in artifacts
+        ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows]
+    return "\n".join([*lines, f"{reply['runtime']} {reply['architecture']}, {reply['seconds']} s"])
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

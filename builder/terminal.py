@@ -1,0 +1,61 @@
+"""What a person sees of a build on a terminal: one live line for what is being done, lines for what was done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from typing import TextIO
+
+from builder.progress import Moment
+
+
+class Terminal:
+    """Shows moments of a build on `stream`: live where that is a terminal, else one line each."""
+
+    def __init__(self, stream: TextIO, environment: Mapping[str, str]) -> None:
+        self._stream = stream
+        dumb = environment.get("TERM", "") in ("", "dumb")
+        self._live = stream.isatty() and not dumb
+        self._colour = self._live and not environment.get("NO_COLOR")
+        self._drawn = False
+        self._told = 0
+
+    def __call__(self, moment: Moment) -> None:
+        """Show what begins now, and above it the phases that have ended since."""
+        for phase in moment.phases[self._told :]:
+            if self._live:
+                self.line(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', f'{phase.seconds:.2f} s')}")
+        self._told = len(moment.phases)
+        if not self._live:
+            self.line(f"{moment.seconds:6.2f} s  {moment.message}")
+            return
+        width = shutil.get_terminal_size().columns
+        text = f"{moment.phase}: {moment.message}" if moment.phase not in moment.message else moment.message
+        self._stream.write(f"\r\x1b[K{self._paint('36', '…')} {text[: max(10, width - 3)]}")
+        self._stream.flush()
+        self._drawn = True
+
+    def line(self, text: str) -> None:
+        """Write a line that stays."""
+        self.clear()
+        self._stream.write(text + os.linesep)
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Take away the live line."""
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._drawn = False
+
+    def failed(self, text: str) -> None:
+        """Write the first line of a failure."""
+        self.line(f"{self._paint('1;31', 'error:')} {text}")
+
+    def warn(self, text: str) -> None:
+        """Write a warning."""
+        self.line(f"{self._paint('33', 'warning:')} {text}")
+
+    def _paint(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text

@@ -1,0 +1,117 @@
+"""A build on a workstation: a directory in, zips out, a cache directory where the builder function uses the bucket."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from builder import reply
+from builder.assembly import Assembly, assemble
+from builder.components import Workshop
+from builder.errors import InvalidConfiguration
+from builder.plan import FUNCTION, choose_components
+from builder.progress import Progress
+from builder.project import read_project
+from builder.runtimes import Architecture
+from builder.sources.directory import snapshot
+from builder.store import DirectoryStore, Store
+from builder.workspace import Deadline, Workspace
+
+# There is no limit here; this one only keeps a child that hangs from hanging for ever.
+_LONGEST_S = 24 * 3600.0
+REPLY = "build.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be built, and where to. `runtime` and `architecture` win over the build file."""
+
+    directory: Path
+    out: Path
+    cache: Path
+    build_file: str | None = None
+    components: tuple[str, ...] = ()
+    runtime: str | None = None
+    architecture: Architecture | None = None
+    force: bool = False
+
+
+def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> reply.Reply:
+    """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
+
+    What an earlier build left there and this one does not make is removed; when a build fails, all of it stays.
+
+    Args:
+        environment: of this process; children get an allow-listed part of it.
+
+    Raises:
+        LambdasmithError: with the phase in which it arose.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
+        workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
+        store = DirectoryStore(order.cache / "store")
+        with workspace.scratch() as scratch:
+            with progress.phase("fetch", f"copying {order.directory}"):
+                source = snapshot(order.directory, scratch / "source", leave_out=(order.out, order.cache))
+            with progress.phase("read", "reading the build file"):
+                project = read_project(
+                    source.root,
+                    order.build_file,
+                    commit_time=source.commit_time,
+                    runtime=order.runtime,
+                    architecture=order.architecture,
+                )
+                progress.warn(project.runtime_warning)
+                chosen = choose_components(project.names, order.components, function_exists=True)
+            shop = Workshop(
+                workspace=workspace,
+                scratch=scratch,
+                store=store,
+                deadline=Deadline.after(_LONGEST_S),
+                progress=progress,
+                environment=workspace.child_environment(environment, ""),
+            )
+            made = assemble(project, chosen, shop, force=order.force)
+            with progress.phase("write", f"writing {order.out}"):
+                answer: reply.Reply = {
+                    "statusCode": 200,
+                    "commit": source.commit or None,
+                    "runtime": project.target.runtime.name,
+                    "architecture": project.target.architecture,
+                }
+                answer |= reply.assembled(made) | {"files": _write(made, order.out, store)}
+        answer |= reply.account(progress)
+        (order.out / REPLY).write_text(json.dumps(answer, indent=2) + "\n")
+        return answer
+
+
+def _write(made: Assembly, out: Path, store: Store) -> dict[str, str]:
+    """Copy the artifacts to `out`; component → path relative to it."""
+    files = {name: "function.zip" if name == FUNCTION else f"layers/{name}.zip" for name in made.artifacts}
+    try:
+        before = _before(out)
+        (out / "layers").mkdir(parents=True, exist_ok=True)
+        for name, artifact in made.artifacts.items():
+            store.fetch(artifact.name, out / files[name])
+        for path in before - set(files.values()):
+            (out / path).unlink(missing_ok=True)
+        if not any((out / "layers").iterdir()):
+            shutil.rmtree(out / "layers")
+    except OSError as error:
+        raise InvalidConfiguration(f"--out: {out} cannot be written: {error.strerror}") from error
+    return files
+
+
+def _before(out: Path) -> set[str]:
+    """The zips that an earlier build wrote to `out`, by its own account."""
+    try:
+        files = json.loads((out / REPLY).read_text()).get("files", {})
+    except (OSError, ValueError, AttributeError):
+        return set()
+    known = set(cast("dict[str, str]", files).values()) if isinstance(files, dict) else set()
+    return {path for path in known if path == "function.zip" or (path.startswith("layers/") and ".." not in path)}
