@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -52,7 +51,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
             request = parse_event(event)
             build_id = request.build_id
-            reply = _answer(request, masker, remaining_s)
+            reply = _answer(request, masker, remaining_s, context.aws_request_id)
     except LambdasmithError as error:
         from builder.reply import failure
 
@@ -74,7 +73,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     return reply
 
 
-def _answer(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
     from builder.event import Action
     from builder.selfbuild import require_ready
 
@@ -87,7 +86,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
             return _status(request)
         case _:
             require_ready()
-            return _build(request, masker, remaining_s)
+            return _build(request, masker, remaining_s, request_id)
 
 
 def _ping() -> dict[str, object]:
@@ -149,8 +148,11 @@ def _status(request: Request) -> dict[str, object]:
     return _ping() | {"settings": shown, "builds": builds.recent(10)}
 
 
-def _build(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
-    """Build under a build id: the same id is never built twice, and its state can be asked for meanwhile."""
+def _build(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+    """Build under a build id: the same id is never built twice, and its state can be asked for meanwhile.
+
+    Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
+    """
     from builder.builds import Builds
     from builder.event import Action
     from builder.pipeline import build
@@ -161,7 +163,7 @@ def _build(request: Request, masker: Masker, remaining_s: float) -> dict[str, ob
     if request.action == Action.PLAN:
         return build(request, context)
     builds = Builds(context.store)
-    build_id = request.build_id or uuid.uuid4().hex
+    build_id = request.build_id or request_id
     present = builds.claim(build_id, expires_in_s=remaining_s)
     if present is not None:
         return cast("dict[str, object]", present.get("reply") or {"statusCode": 202, "build": present})
