@@ -15,7 +15,8 @@ from builder.python.prune import PruneOptions, merged
 from builder.python.wheels import download
 from builder.store import Store
 from builder.workspace import Workspace
-from builder.zips import Entry, Part, splice
+from builder.splice import Part, splice
+from builder.zips import Entry
 
 _PARALLEL = 8
 
