@@ -453,7 +453,9 @@ def read_work_tree(directory: Path) -> WorkTree | None:
             if not tracked and below.parts and _is_ignored(repo, below):
                 return None
             others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
-            paths = {path.as_posix() for path in tracked} | set(others)
+            # Python leaves its caches wherever it runs; nobody means to build from them.
+            wanted = {path for path in others if "__pycache__" not in path.split("/")}
+            paths = {path.as_posix() for path in tracked} | wanted
             commit, commit_time = _head(repo)
         except (OSError, ValueError, KeyError) as error:
             raise SourceError(f"{directory}: the git repository around it cannot be read: {error}") from error

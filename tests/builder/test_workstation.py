@@ -99,13 +99,13 @@ def test_zips_of_layers_that_are_gone_go_and_a_failed_build_leaves_all_as_it_was
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("nowhere",), 5, "nowhere is not a directory"),
-        (("shop", "--runtime", "python2.7"), 2, "invalid choice: 'python2.7'"),
-        (("shop", "layer"), 2, "component 'layer' is not in the build file"),
-        (("shop", "--build-file", "biuld.yaml"), 3, "did you mean build.yaml?"),
-        (("shop", "-o", "shop/app.py"), 2, "shop/app.py cannot be written"),
+        (["nowhere"], 5, "nowhere is not a directory"),
+        (["shop", "--runtime", "python2.7"], 2, "invalid choice: 'python2.7'"),
+        (["shop", "layer"], 2, "component 'layer' is not in the build file"),
+        (["shop", "--build-file", "biuld.yaml"], 3, "did you mean build.yaml?"),
+        (["shop", "-o", "shop/app.py"], 2, "shop/app.py cannot be written"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_mistakes_are_explained(
     tmp_path: Path, cache: Path, arguments: tuple[str, ...], status: int, said: str
@@ -131,7 +131,8 @@ def test_nothing_of_aws_is_imported(tmp_path: Path, cache: Path) -> None:
     code = (
         "import sys\nfrom builder.__main__ import main\n"
         f"status = main(['build', {str(folder)!r}, '-o', {str(tmp_path / 'out')!r}])\n"
-        "print(sorted(name for name in sys.modules if name.partition('.')[0] in ('boto3', 'botocore')))\nsys.exit(status)"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in ('boto3', 'botocore')))\n"
+        "sys.exit(status)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -161,7 +162,7 @@ def test_on_a_terminal_progress_is_live(tmp_path: Path, cache: Path, plain: bool
     assert "\r\x1b[K" in seen
     assert "✓" in seen
     assert ("\x1b[32m" in seen) is not plain
-    assert seen.endswith("\n") or seen.endswith("\x1b[K")
+    assert seen.endswith(("\n", "\x1b[K"))
 
 
 def _read_all(handle: int) -> str:
