@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import InvalidBuildFile
@@ -124,25 +124,27 @@ def parse_line(line: str, origin: str) -> Line | None:
     """One logical line without its comment; None where it means nothing here."""
     # `git@` of the ssh spelling is no secret, and is told what to write instead.
     if _CREDENTIALS.search(line.replace("ssh://git@", "ssh://")):
-        _refuse(
+        raise _problem(
             origin,
             "a URL has credentials or a query in it",
             "keep secrets out of the repository: the builder has the git token",
         )
     if variable := _VARIABLE.search(line):
-        _refuse(origin, f"{variable[0]} is not replaced: builds see no variables of yours", "write the value itself")
+        raise _problem(
+            origin, f"{variable[0]} is not replaced: builds see no variables of yours", "write the value itself"
+        )
     if not line.startswith("-"):
         return _requirement(line, origin)
     match = _OPTION.match(line)
     if match is None:
-        _refuse(origin, f"{line.split()[0]!r} is not an option of a requirements file")
+        raise _problem(origin, f"{line.split()[0]!r} is not an option of a requirements file")
     name, value = _SHORT.get(match["name"], match["name"]), match["value"].strip()
     if name in _IGNORED:
         return None
     if name in _FLAGS:
         return Option(origin=origin, name=name)
     if not value:
-        _refuse(origin, f"{name} needs a value")
+        raise _problem(origin, f"{name} needs a value")
     match name:
         case "--requirement" | "--constraint":
             return Include(origin=origin, path=_unquoted(value), constraint=name == "--constraint")
@@ -153,14 +155,18 @@ def parse_line(line: str, origin: str) -> Line | None:
         case "--no-binary" | "--only-binary":
             return Option(origin=origin, name=name, value=value)
         case "--trusted-host":
-            _refuse(origin, "--trusted-host switches off the check of certificates", "give the index a certificate")
+            raise _problem(
+                origin, "--trusted-host switches off the check of certificates", "give the index a certificate"
+            )
         case "--find-links":
-            _refuse(origin, "--find-links is not supported", "name the files themselves (./wheels/x.whl), or an index")
+            raise _problem(
+                origin, "--find-links is not supported", "name the files themselves (./wheels/x.whl), or an index"
+            )
         case _:
-            _refuse(origin, f"{name} is not supported")
+            raise _problem(origin, f"{name} is not supported")
 
 
-def _refuse(origin: str, what: str, hint: str = "") -> NoReturn:
+def _problem(origin: str, what: str, hint: str = "") -> InvalidBuildFile:
     raise InvalidBuildFile(
         f"{origin}: {what}", hint=hint or "build.yaml.example says what a requirements file may contain"
     )
@@ -178,7 +184,7 @@ def _index(value: str, origin: str) -> str:
     url = _unquoted(value)
     parts = urlsplit(url)
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        _refuse(origin, f"{without_secrets(url)!r} is not the URL of a package index")
+        raise _problem(origin, f"{without_secrets(url)!r} is not the URL of a package index")
     return url
 
 
@@ -186,10 +192,10 @@ def _requirement(line: str, origin: str, *, editable: bool = False) -> Requireme
     hashes = tuple(_HASH.findall(line))
     bare = _HASH.sub("", line).strip()
     if other := _ITEM_OPTION.search(bare):
-        _refuse(origin, f"{other[1]} is not supported for a single requirement")
+        raise _problem(origin, f"{other[1]} is not supported for a single requirement")
     strong = tuple(value for value in hashes if _SHA256.fullmatch(value))
     if hashes and not strong:
-        _refuse(origin, "none of the hashes is a sha256", "lock with sha256 hashes, as pip, uv and poetry do")
+        raise _problem(origin, "none of the hashes is a sha256", "lock with sha256 hashes, as pip, uv and poetry do")
     named = None if bare.startswith("git@") else _NAMED_URL.fullmatch(bare)
     place = named["place"].strip() if named else bare
     if named is None and not editable and not _is_place(bare):
@@ -215,11 +221,11 @@ def _is_place(text: str) -> bool:
 def _from_index(text: str, origin: str, hashes: tuple[str, ...]) -> Requirement:
     match = _NAMED.fullmatch(text)
     if match is None:
-        _refuse(origin, f"{text[:80]!r} is not a requirement", "write NAME, NAME==VERSION or NAME @ URL")
+        raise _problem(origin, f"{text[:80]!r} is not a requirement", "write NAME, NAME==VERSION or NAME @ URL")
     specifier, _, marker = match["rest"].partition(";")
     specifier = specifier.strip().removeprefix("(").removesuffix(")").strip()
     if specifier and not _SPECIFIER.fullmatch(specifier):
-        _refuse(origin, f"{text[:80]!r} is not a requirement", "write NAME, NAME==VERSION or NAME @ URL")
+        raise _problem(origin, f"{text[:80]!r} is not a requirement", "write NAME, NAME==VERSION or NAME @ URL")
     return Requirement(
         origin=origin,
         kind="index",
@@ -262,7 +268,7 @@ def _at_place(place: str, origin: str, *, name: str, extras: str, marker: str, h
     if bracket:
         url, extras = bracket["path"], extras or bracket["extras"]
     if ".." in fragment.subdirectory.split("/"):
-        _refuse(origin, f"subdirectory {fragment.subdirectory!r} leaves the repository")
+        raise _problem(origin, f"subdirectory {fragment.subdirectory!r} leaves the repository")
     name = normalised_name(name or fragment.name)
     extras = extras or fragment.extras
     hashes = (*hashes, *fragment.hashes)
@@ -273,7 +279,7 @@ def _at_place(place: str, origin: str, *, name: str, extras: str, marker: str, h
     elif url.startswith(("https://", "http://")):
         kind = "url"
     elif "://" in url and not url.startswith("file:"):
-        _refuse(origin, f"{url.partition('://')[0]}:// cannot be fetched", "use https:// or git+https://")
+        raise _problem(origin, f"{url.partition('://')[0]}:// cannot be fetched", "use https:// or git+https://")
     else:
         url = _local(url, origin)
     return Requirement(
@@ -300,7 +306,9 @@ def _git(url: str, origin: str) -> tuple[str, str]:
     else:
         address = head + slash + last
     if problem := url_problem(address):
-        _refuse(origin, f"git+{problem}" if problem.startswith("http") else problem, "write git+https://HOST/PATH@REF")
+        raise _problem(
+            origin, f"git+{problem}" if problem.startswith("http") else problem, "write git+https://HOST/PATH@REF"
+        )
     return address, ref
 
 
@@ -308,5 +316,5 @@ def _local(path: str, origin: str) -> str:
     if path.startswith("file:"):
         path = unquote(path.removeprefix("file:").removeprefix("//").removeprefix("localhost"))
     if path.startswith("/"):
-        _refuse(origin, f"{path!r} is absolute", "write a path relative to this file, inside the project")
+        raise _problem(origin, f"{path!r} is absolute", "write a path relative to this file, inside the project")
     return path or "."

@@ -1,0 +1,172 @@
+"""What an index offers of one project, asked only when a resolution has failed, to say why in the reader's words.
+
+Simple API: https://packaging.python.org/en/latest/specifications/simple-repository-api/ (JSON, or HTML where that is all).
+"""
+
+from __future__ import annotations
+
+import html.parser
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
+
+from builder.python.pylock import tags
+from builder.runtimes import Target
+
+if TYPE_CHECKING:
+    import requests
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_TIMEOUT_S = 8.0
+_MAX_BYTES = 32 << 20
+_SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """Files of one project. `wheels` and `sdists` are version → file names, newest version first."""
+
+    wheels: Mapping[str, tuple[str, ...]]
+    sdists: Mapping[str, tuple[str, ...]]
+    yanked: frozenset[str]
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Every version that has a file, newest first."""
+        from packaging.version import Version
+
+        return tuple(sorted({*self.wheels, *self.sdists}, key=Version, reverse=True))
+
+    def fitting(self, target: Target) -> tuple[str, ...]:
+        """The versions that have a wheel for `target`, newest first."""
+        accepted = set(tags(target))
+        return tuple(
+            version
+            for version in self.versions
+            if any(_tags_of(name) & accepted for name in self.wheels.get(version, ()))
+        )
+
+
+def look_up(name: str, indexes: Sequence[str]) -> Offer | None:
+    """What the first of `indexes` that knows the project `name` offers; None if none does or answers in time."""
+    import requests
+
+    for index in indexes:
+        try:
+            answer = requests.get(
+                f"{index.rstrip('/')}/{name}/", headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True
+            )
+            with answer:
+                if answer.status_code == 200 and (files := _files(answer)):
+                    return _offer(files)
+        except (requests.RequestException, ValueError, KeyError):
+            continue
+    return None
+
+
+def _files(answer: requests.Response) -> dict[str, bool]:
+    """File name → whether it was yanked."""
+    body = b""
+    for chunk in answer.iter_content(1 << 16):
+        body += chunk
+        if len(body) > _MAX_BYTES:
+            return {}
+    if "json" in answer.headers.get("Content-Type", ""):
+        import json
+
+        return {entry["filename"]: bool(entry.get("yanked")) for entry in json.loads(body)["files"]}
+    page = _Page()
+    page.feed(body.decode("utf-8", "replace"))
+    return page.files
+
+
+class _Page(html.parser.HTMLParser):
+    """An index page: its links are the files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, bool] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag == "a" and (href := found.get("href")):
+            self.files[unquote(urlsplit(href).path.rpartition("/")[2])] = "data-yanked" in found
+
+
+def _offer(files: Mapping[str, bool]) -> Offer:
+    from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+    from packaging.version import InvalidVersion
+
+    wheels: dict[str, list[str]] = {}
+    sdists: dict[str, list[str]] = {}
+    yanked = set()
+    for filename, is_yanked in files.items():
+        try:
+            if filename.endswith(".whl"):
+                version = str(parse_wheel_filename(filename)[1])
+                wheels.setdefault(version, []).append(filename)
+            else:
+                version = str(parse_sdist_filename(filename)[1])
+                sdists.setdefault(version, []).append(filename)
+        except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
+            continue  # eggs, installers and names from before there were rules
+        if is_yanked:
+            yanked.add(version)
+    return Offer(
+        wheels={version: tuple(sorted(names)) for version, names in wheels.items()},
+        sdists={version: tuple(sorted(names)) for version, names in sdists.items()},
+        yanked=frozenset(yanked),
+    )
+
+
+def _tags_of(filename: str) -> frozenset[object]:
+    from packaging.utils import parse_wheel_filename
+
+    return cast("frozenset[object]", parse_wheel_filename(filename)[3])
+
+
+def explain(offer: Offer, specifier: str, target: Target) -> str:
+    """One sentence or two: which versions there are, what the wanted ones offer, what the target accepts."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        wanted = list(SpecifierSet(specifier).filter(offer.versions, prereleases=True))
+    except InvalidSpecifier:
+        wanted = []
+    if not wanted:
+        return f"the index has {_some(offer.versions)}"
+    said = []
+    newest = wanted[0]
+    if newest in offer.yanked:
+        said.append(f"{newest} was yanked")
+    names = offer.wheels.get(newest, ())
+    if names:
+        said.append(f"{newest} has wheels for {_some(_short_tags(names, target))}")
+    elif newest in offer.sdists:
+        said.append(f"{newest} is published as source alone")
+    major, minor = target.runtime.glibc
+    version = target.runtime.python or (3, 13)
+    said.append(
+        f"{target.label} accepts cp{version[0]}{version[1]}, abi3 and py3 on "
+        f"manylinux_{major}_{minor}_{target.machine} and older, or any"
+    )
+    fitting = offer.fitting(target)
+    said.append(f"versions that fit: {_some(fitting)}" if fitting else "no version has a wheel that fits")
+    return "; ".join(said)
+
+
+def _short_tags(names: Sequence[str], target: Target) -> list[str]:
+    """The tags of wheel names, those for Linux and the target's Python first."""
+    version = target.runtime.python or (3, 13)
+    found = list(dict.fromkeys("-".join(name.removesuffix(".whl").split("-")[-3:]) for name in names))
+    own = f"cp{version[0]}{version[1]}-"
+    return sorted(
+        found, key=lambda tag: ("linux" not in tag or "musl" in tag, own not in tag, target.machine not in tag, tag)
+    )
+
+
+def _some(values: Sequence[str]) -> str:
+    if not values:
+        return "no version of it"
+    return ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")

@@ -1,0 +1,257 @@
+"""PEP 751 locks: written as text, and one best file per distribution chosen for a target.
+
+Choosing among wheels is `packaging`'s work: home-made patterns on file names are wrong sooner or later.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import unquote, urlsplit
+
+from builder.errors import NoWheelForTarget, ResolutionFailed
+from builder.runtimes import Target
+
+if TYPE_CHECKING:
+    from packaging.pylock import Package, PackageArchive, PackageDirectory, PackageSdist, PackageVcs, PackageWheel
+    from packaging.tags import Tag
+
+    Choice = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
+
+Table = dict[str, object]
+SourceKind = Literal["sdist", "vcs", "directory"]
+# Where we note, below [packages.tool], the content of a local directory: PEP 751 has no hash for one.
+TOOL = "lambdasmith"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedWheel:
+    """One wheel of a lock. `sha256` in hex, `filename` as the index names it; either `url`, or `path` in the project."""
+
+    name: str
+    version: str
+    filename: str
+    url: str
+    sha256: str
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedSource:
+    """A distribution of a lock that has to be built into a wheel first.
+
+    Args:
+        version: "" where only the build tells.
+        identity: what its content is: sha256 of an sdist, commit id, or hash of a directory's tree.
+        url: of the sdist or repository; "" for what lies in the project at `path`.
+        filename: of an sdist.
+        subdirectory: where in it the distribution is.
+    """
+
+    name: str
+    version: str
+    kind: SourceKind
+    identity: str
+    url: str = ""
+    path: str = ""
+    filename: str = ""
+    subdirectory: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a lock means for one target, each part sorted by name."""
+
+    wheels: tuple[LockedWheel, ...]
+    sources: tuple[LockedSource, ...] = ()
+
+
+def parsed(text: str, what: str = "the lock") -> Table:
+    """The document of a lock.
+
+    Raises:
+        ResolutionFailed: it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ResolutionFailed(f"{what} is not valid TOML: {error}") from error
+
+
+def dumped(document: Mapping[str, object]) -> str:
+    """The document as TOML text; equal documents give equal text."""
+    lines = [f"{key} = {_value(value)}" for key, value in document.items() if key != "packages"]
+    for package in cast("list[Table]", document["packages"]):
+        lines += ["", "[[packages]]", *(f"{_key(key)} = {_value(value)}" for key, value in package.items())]
+    return "\n".join([*lines, ""])
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, datetime.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    raise TypeError(f"a lock has no {type(value).__name__}")
+
+
+def select(lock: str, target: Target) -> Selection:
+    """The one best file per distribution of a PEP 751 lock for `target`.
+
+    Raises:
+        NoWheelForTarget: a distribution of the lock has no wheel that the target accepts, and no source.
+        ResolutionFailed: the lock is not valid, or a file has no sha256.
+    """
+    wheels: list[LockedWheel] = []
+    sources: list[LockedSource] = []
+    for package, choice in chosen(parsed(lock), target):
+        locked = _locked(package, choice, target)
+        if isinstance(locked, LockedWheel):
+            wheels.append(locked)
+        else:
+            sources.append(locked)
+    return Selection(
+        wheels=tuple(sorted(wheels, key=lambda wheel: wheel.name)),
+        sources=tuple(sorted(sources, key=lambda source: source.name)),
+    )
+
+
+def chosen(
+    document: Mapping[str, object], target: Target, *, extras: Sequence[str] = (), group: str | None = None
+) -> Iterator[tuple[Package, Choice]]:
+    """The packages of a lock that `target` needs, each with its best file.
+
+    Raises:
+        NoWheelForTarget, ResolutionFailed: as `select`.
+    """
+    from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
+
+    try:
+        yield from Pylock.from_dict(document).select(
+            environment=_environment(target),  # type: ignore[arg-type]  # a TypedDict of just these keys
+            tags=tags(target),
+            extras=extras,
+            dependency_groups=[group] if group else None,
+        )
+    except PylockSelectError as error:
+        raise NoWheelForTarget(
+            f"the lock does not fit {target.label}: {error}", hint="lock for this runtime and architecture too"
+        ) from error
+    except PylockValidationError as error:
+        raise ResolutionFailed(f"the lock is not a valid PEP 751 file: {error}") from error
+
+
+def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | LockedSource:
+    from packaging import pylock
+
+    name, version = str(package.name), str(package.version or "")
+    if isinstance(choice, pylock.PackageVcs):
+        if choice.type != "git":
+            raise ResolutionFailed(
+                f"{name} comes from {choice.type}, which cannot be fetched", hint="use git or an index"
+            )
+        return LockedSource(
+            name=name,
+            version=version,
+            kind="vcs",
+            identity=choice.commit_id,
+            url=choice.url or "",
+            subdirectory=choice.subdirectory or "",
+        )
+    if isinstance(choice, pylock.PackageDirectory):
+        tool = cast("Mapping[str, str]", (package.tool or {}).get(TOOL, {}))
+        return LockedSource(
+            name=name,
+            version=version,
+            kind="directory",
+            identity=tool.get("tree", ""),
+            path=choice.path,
+            subdirectory=choice.subdirectory or "",
+        )
+    url, path = choice.url or "", choice.path or ""
+    filename = getattr(choice, "name", None) or unquote(PurePosixPath(urlsplit(url).path or path).name)
+    sha256 = choice.hashes.get("sha256")
+    if not sha256:
+        raise ResolutionFailed(f"the package index gives no sha256 for {filename}")
+    if filename.endswith(".whl"):
+        wheel_version = filename.split("-")[1]
+        check_tags(filename, target)
+        return LockedWheel(
+            name=name, version=version or wheel_version, filename=filename, url=url, sha256=sha256, path=path
+        )
+    below = choice.subdirectory or "" if isinstance(choice, pylock.PackageArchive) else ""
+    return LockedSource(
+        name=name,
+        version=version,
+        kind="sdist",
+        identity=sha256,
+        url=url,
+        path=path,
+        filename=filename,
+        subdirectory=below,
+    )
+
+
+def check_tags(filename: str, target: Target, *, why: str = "") -> None:
+    """Raise NoWheelForTarget if a wheel of that name is not for `target`; `why` is added to the message."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        _, _, _, offered = parse_wheel_filename(filename)
+    except InvalidWheelFilename as error:
+        raise ResolutionFailed(f"{filename} is not the name of a wheel: {error}") from error
+    if not offered & set(tags(target)):
+        raise NoWheelForTarget(f"{filename} does not run on {target.label}{why}")
+
+
+def _environment(target: Target) -> dict[str, str]:
+    """PEP 508 environment markers of a Lambda function."""
+    major, minor = target.runtime.python or (3, 13)
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"{major}.{minor}.0",
+        "os_name": "posix",
+        "platform_machine": target.machine,
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{major}.{minor}.0",
+        "python_version": f"{major}.{minor}",
+        "sys_platform": "linux",
+    }
+
+
+def tags(target: Target) -> list[Tag]:
+    """The wheel tags that `target` accepts, best first."""
+    from packaging.tags import compatible_tags, cpython_tags
+
+    version = target.runtime.python or (3, 13)
+    _, newest = target.runtime.glibc
+    # manylinux1, 2010 and 2014 are older names of three of these.
+    older = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+    platforms: list[str] = []
+    for minor in range(newest, 4, -1):
+        platforms.append(f"manylinux_2_{minor}_{target.machine}")
+        if minor in older and (target.machine == "x86_64" or minor == 17):
+            platforms.append(f"{older[minor]}_{target.machine}")
+    platforms.append(f"linux_{target.machine}")
+    interpreter = f"cp{version[0]}{version[1]}"
+    return [*cpython_tags(version, platforms=platforms), *compatible_tags(version, interpreter, platforms)]
