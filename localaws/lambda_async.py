@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from localaws import destinations
 from localaws.execution import InvokeResult
 from localaws.lambda_calls import Platform
-from localaws.lambda_errors import LambdaError, TooManyRequestsException
-from localaws.lambda_model import LATEST, Json, timestamp
+from localaws.lambda_errors import LambdaError, ResourceConflictException, TooManyRequestsException
+from localaws.lambda_model import LATEST, Function, Json, timestamp
 from localaws.lambda_running import Target, run, target
 
 log = logging.getLogger(__name__)
 
 DEFAULT_RETRIES = 2
 DEFAULT_MAX_AGE_S = 21_600
+PENDING_POLL_S = 0.05
 
 
 def submit(platform: Platform, what: Target, payload: bytes, *, request_id: str | None = None) -> str:
@@ -28,6 +29,25 @@ def submit(platform: Platform, what: Target, payload: bytes, *, request_id: str 
     event = _Event(platform=platform, target=what, payload=payload, request_id=request_id)
     threading.Thread(target=event.deliver, name=f"event-{request_id}", daemon=True).start()
     return request_id
+
+
+def submit_from_service(platform: Platform, function: Function, qualifier: str | None, payload: bytes) -> None:
+    """Queue an event that another service sends: one for a function that is still Pending waits until it is not."""
+
+    def deliver() -> None:
+        while True:
+            try:
+                what = target(function, qualifier, platform.clock())
+            except ResourceConflictException:
+                time.sleep(PENDING_POLL_S)
+            except LambdaError as error:
+                log.warning("an event for %s is lost: %s", function.qualified(qualifier), error.message)
+                return
+            else:
+                _Event(platform=platform, target=what, payload=payload, request_id=str(uuid.uuid4())).deliver()
+                return
+
+    threading.Thread(target=deliver, name=f"event-{function.name}", daemon=True).start()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from moto.awslambda import models as moto_lambda
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.core.resource_tagging import TaggedResource
 
-from localaws.lambda_async import submit
+from localaws.lambda_async import submit_from_service
 from localaws.lambda_calls import Platform, split_function
 from localaws.lambda_configuration import shown
 from localaws.lambda_errors import function_not_found
@@ -65,10 +65,10 @@ def find(arn: str) -> tuple[Function, str | None]:
     return region.functions[name], qualifier
 
 
-def invoke_event(arn: str, payload: bytes) -> str:
-    """Invoke asynchronously, as services do, and return the request id."""
+def invoke_event(arn: str, payload: bytes) -> None:
+    """Invoke asynchronously, as services do."""
     function, qualifier = find(arn)
-    return submit(platform(), target(function, qualifier, platform().clock()), payload)
+    submit_from_service(platform(), function, qualifier, payload)
 
 
 class Handle:
@@ -84,7 +84,7 @@ class Handle:
 
     def invoke(self, body: str, request_headers: Any, response_headers: Any) -> str:
         """Queue the event: all the services that call this one invoke asynchronously on AWS."""
-        submit(platform(), target(self.function, self.qualifier, platform().clock()), body.encode())
+        submit_from_service(platform(), self.function, self.qualifier, body.encode())
         return ""
 
     def run(self, body: str) -> tuple[bytes, str | None]:

@@ -109,7 +109,7 @@ def _process(platform: Platform, region: Region, mapping: EventSourceMapping, me
             what = target(function, qualifier, platform.clock())
             result = run(platform, what, json.dumps(event).encode(), request_id=str(uuid.uuid4()))
         except TooManyRequestsException:
-            return "PROBLEM: Function call throttled"
+            return "PROBLEM: Function call throttled"  # the messages come back after their visibility timeout
         except LambdaError as error:
             return f"PROBLEM: {error.message}"
         failed = _failed_ids(mapping, result, wanted)

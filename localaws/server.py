@@ -68,6 +68,7 @@ class Server:
         self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
         self.directory = options.state or Path(self._temporary.name if self._temporary else "")
         self.directory.mkdir(parents=True, exist_ok=True)
+        _share_downloads(self.directory / "cache", os.environ)
         self.fleet = Fleet(
             cache=self.directory / "cache",
             engine=options.engine,
@@ -146,6 +147,21 @@ class Server:
         self.fleet.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
+    """Make the parts of a cache that are downloaded, the same for every server, live in the user's cache directory."""
+    home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
+    for name in ("runtime", "rie"):
+        link = cache / name
+        try:
+            if home and not link.exists():
+                shared = Path(home) / "localaws" / name
+                shared.mkdir(parents=True, exist_ok=True)
+                cache.mkdir(exist_ok=True)
+                link.symlink_to(shared.absolute())
+        except OSError as error:
+            log.info("%s is not shared between servers: %s", link, error)
 
 
 def _configure_moto() -> None:

@@ -60,6 +60,16 @@ def test_an_sns_message_invokes(lab: Lab) -> None:
     assert event["Records"][0]["Sns"]["Message"] == "hello"
 
 
+def test_an_event_for_a_pending_function_waits(slow_lab: Lab) -> None:
+    sns = slow_lab.server.client("sns")
+    name = slow_lab.function("def handler(e, c): print('ran')\n", wait=False)
+    topic = sns.create_topic(Name="early")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn_of(name))
+    sns.publish(TopicArn=topic, Message="hello")
+    logs = slow_lab.server.client("logs")
+    wait_until(lambda: logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"], "the logs")
+
+
 def test_a_queue_is_polled_in_batches(lab: Lab) -> None:
     sqs, name = lab.server.client("sqs"), keeper(lab)
     queue = lab.name("queue")
