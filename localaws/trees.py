@@ -103,8 +103,8 @@ def _unpack(zip_path: Path, target: Path) -> None:
         return
     links = {name: info for name, info in entries if stat.S_ISLNK(info.external_attr >> 16)}
     files = {name: info for name, info in entries if not info.is_dir() and name not in links}
-    folders = {parent for name in (*files, *links) for parent in name.parents}
-    folders |= {name for name, info in entries if info.is_dir()}
+    named = [name for name, info in entries if info.is_dir()]
+    folders = {*named, *(parent for name in (*files, *links, *named) for parent in name.parents)}
     # A link is made last and never written through, so that no entry can leave the root by way of one.
     if crossing := next((name for name in folders if name in links or name in files), None):
         raise BadArchive(f"{crossing}: both a folder and something else")
