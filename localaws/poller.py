@@ -132,7 +132,9 @@ def _failed_ids(mapping: EventSourceMapping, result: InvokeResult, messages: lis
         reported = {item["itemIdentifier"] for item in answer.get("batchItemFailures") or ()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return everything  # an answer of the wrong shape fails the whole batch
-    return min(reported, everything)
+    if reported - everything:
+        return everything  # so does an identifier that was not in it
+    return reported
 
 
 def _record(mapping: EventSourceMapping, queue: Any, message: Any) -> Json:

@@ -6,6 +6,8 @@ import json
 from typing import Any
 from urllib.parse import unquote_plus
 
+import pytest
+
 from tests.localaws.lab import Lab, wait_until
 
 KEEP = """
@@ -112,6 +114,26 @@ def test_partial_failures_come_back_and_end_in_the_dead_letter_queue(lab: Lab) -
         sqs.send_message(QueueUrl=url, MessageBody=body)
     wait_until(lambda: _waiting(sqs, dead_url) == 1, "the bad message in the dead letter queue")
     assert _waiting(sqs, url) == 0
+
+
+@pytest.mark.parametrize(
+    "answer", ["{'batchItemFailures': [{'itemIdentifier': 'nobody'}]}", "{'batchItemFailures': 5}", "[]", "'text'"]
+)
+def test_a_report_of_the_wrong_shape(lab: Lab, answer: str) -> None:
+    """An unknown identifier or a wrong shape fails the whole batch; an empty answer is a success."""
+    sqs, queue = lab.server.client("sqs"), lab.name("queue")
+    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    name = lab.function(f"def handler(e, c): return {answer}\n")
+    uuid = lab.client.create_event_source_mapping(
+        EventSourceArn=f"arn:aws:sqs:us-east-1:123456789012:{queue}",
+        FunctionName=name,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )["UUID"]
+    wait_until(
+        lambda: lab.client.get_event_source_mapping(UUID=uuid)["LastProcessingResult"] == "OK", "the batch to be done"
+    )
+    assert _waiting(sqs, url) == (0 if answer == "[]" else 1)
 
 
 def _waiting(sqs: Any, url: str) -> int:
