@@ -15,9 +15,7 @@ def send_record(platform: Platform, destination: str, record: Json, function: Fu
     body = json.dumps(record)
     match service:
         case "lambda":
-            from localaws.lambda_backend import invoke_event
-
-            invoke_event(destination, body.encode())
+            platform.invoke_event(destination, body.encode())
         case "events":
             _to_event_bus(destination, body, function, outcome)
         case "s3":

@@ -24,7 +24,8 @@ class Platform:
     """The machinery behind the control plane, shared by all accounts and regions.
 
     `pending_s` is how long a created function is Pending and an updated one InProgress. `enforce_iam` decides whether
-    callers are held to their policies.
+    callers are held to their policies. `invoke_event` invokes the function of an ARN asynchronously: outcomes of one
+    function may be another's events.
     """
 
     fleet: Fleet
@@ -33,6 +34,7 @@ class Platform:
     endpoint_url: str
     pending_s: float
     enforce_iam: bool
+    invoke_event: Callable[[str, bytes], None]
     retry_delays_s: tuple[float, ...] = (1.0, 2.0)  # AWS waits minutes; nobody would wait for them here
     clock: Callable[[], float] = time.time
     _trees: dict[str, Path] = field(default_factory=dict)

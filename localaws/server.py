@@ -103,6 +103,7 @@ class Server:
             endpoint_url=f"http://{HOST}:{http.port}",
             pending_s=options.pending_s,
             enforce_iam=options.enforce_iam,
+            invoke_event=lambda_backend.invoke_event,
         )
         lambda_backend.install(platform)
         self._state = State(options.state) if options.state else None
