@@ -34,6 +34,7 @@ class Artifact:
     files: int
     pruned: tuple[Mapping[str, str | int], ...] = ()
     contents: tuple[str, ...] = ()  # what went into it: "requests 2.34.2", …
+    notes: tuple[str, ...] = ()  # what the user should know of it, every time it is used
 
     @property
     def code_sha256(self) -> str:
@@ -54,6 +55,7 @@ class Artifact:
             "files": self.files,
             "pruned": [dict(row) for row in self.pruned],
             "contents": list(self.contents),
+            "notes": list(self.notes),
         }
 
 

@@ -65,7 +65,7 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
         row: Reply = {"name": component.name, "kind": component.kind, "action": plan.action, "why": plan.why}
         artifact = artifacts.get(component.name) or component.artifact
         if artifact is not None and artifact is not UNBUILT:
-            row |= {name: value for name, value in artifact.as_json().items() if name != "pruned"}
+            row |= {name: value for name, value in artifact.as_json().items() if name not in ("pruned", "notes")}
         rows.append(row)
     return rows
 

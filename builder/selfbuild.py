@@ -22,12 +22,11 @@ from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.functions import layer_version_exists
 from builder.plan import Artifact
 from builder.publish import known_layer_arn, layer_record
-from builder.python.parts import FORMAT
-from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.python.layer import LayerOptions
 
 LOCK = Path(__file__).with_name("requirements.lock")
 # The services whose botocore data the layer keeps: those that aws.py has a client for.
@@ -94,12 +93,15 @@ def own_target() -> Target:
     return Target(runtime=RUNTIMES[name], architecture=architecture_of(platform.machine()))
 
 
-def _options() -> PruneOptions:
-    return PruneOptions(botocore_services=SERVICES)
+def _options() -> LayerOptions:
+    from builder.python.layer import LayerOptions
+    from builder.python.prune import PruneOptions
+
+    return LayerOptions(target=own_target(), prune=PruneOptions(botocore_services=SERVICES))
 
 
 def _layer_key() -> str:
-    inputs = f"{lock_sha256()}\0{own_target().label}\0{FORMAT}\0{_options().key()}"
+    inputs = f"{lock_sha256()}\0{_options().key()}"
     return hashlib.sha256(inputs.encode()).hexdigest()
 
 
@@ -156,7 +158,10 @@ def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
 
 def _resolved(context: Context, scratch: Path, environment: dict[str, str], timeout_s: float) -> list[Path]:
     """The locked wheels, found by uv: the real layer has no pip. The lock's hashes are enforced."""
-    from builder.python.lock import read_requirement_files, resolve, select
+    from builder.python.inputs import read_inputs
+    from builder.python.lock import resolve
+    from builder.python.pylock import select
+    from builder.python.uv import Resolver
     from builder.python.wheels import download
 
     root = LOCK.parent
@@ -164,9 +169,9 @@ def _resolved(context: Context, scratch: Path, environment: dict[str, str], time
     copy = scratch / "requirements.txt"
     copy.write_bytes(LOCK.read_bytes())
     target = own_target()
-    files = read_requirement_files([copy.name], scratch)
-    lock = resolve(files, target, root=scratch, scratch=scratch, environment=environment, timeout_s=timeout_s)
-    wheels = select(lock, target)
+    inputs = read_inputs([copy.name], scratch)
+    by = Resolver(root=scratch, scratch=scratch, environment=environment, timeout_s=timeout_s)
+    wheels = select(resolve(inputs, target, by), target).wheels
     allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", (root / LOCK.name).read_text()))
     for wheel in wheels:
         if wheel.sha256 not in allowed:

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 
 from builder.document import Document, Location, read_document
 from builder.errors import InvalidBuildFile, LambdasmithError
+from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec_values import (
@@ -31,6 +32,7 @@ from builder.spec_values import (
     Dependencies,
     FunctionSpec,
     LayerSpec,
+    PackingSpec,
     PruneSpec,
     Spec,
     as_tuple,
@@ -105,9 +107,11 @@ class _Reader:
             what = "is empty" if root is None else f"must be a mapping, not {_kind(root)}"
             self.problems.append((1, f"{what}; it begins with `function:`"))
             raise self.failure()
-        self._unknown((), root, ("function", "layers", "prune"))
+        self._unknown((), root, ("function", "layers", "prune", *PackingSpec.model_fields))
         function = self._model(FunctionSpec, ("function",), root["function"]) if "function" in root else None
         prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
+        given = {key: root[key] for key in PackingSpec.model_fields if key in root}
+        packing = self._model(PackingSpec, (), given) or PackingSpec()
         dependencies, layers = self._layers(root)
         if not self.problems and function is None and not dependencies and not layers:
             self.problems.append((1, "builds nothing: it has neither function nor layers"))
@@ -119,6 +123,7 @@ class _Reader:
             dependencies=dependencies,
             layers=layers,
             prune=prune or PruneSpec(),
+            bytecode=packing.bytecode,
             lines={_label(at): line for at, line in self.document.lines.items()},
         )
 
@@ -356,10 +361,11 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
 
 
 def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
-    for position, name in enumerate(spec.dependencies):
-        path = root / name
+    for position, entry in enumerate(spec.dependencies):
         label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
         try:
+            name, _, _ = split_entry(entry)
+            path = root / name
             directory_in(root, name)
         except LambdasmithError as error:
             yield f"{spec.at(label)}: {error.message}"

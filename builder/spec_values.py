@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from builder.python.prune import RULES
 from builder.runtimes import RUNTIMES
 from builder.sources.paths import path_problem
 
@@ -58,6 +59,13 @@ def as_tuple(value: object) -> object:
 def _runtime(name: str) -> str:
     if name not in RUNTIMES:
         raise ValueError(f"{name!r} is not a runtime we know{nearest(name, RUNTIMES)}")
+    return name
+
+
+def _rule(name: str) -> str:
+    known = [rule.id for rule in RULES]
+    if name not in known:
+        raise ValueError(f"{name!r} is not a rule{nearest(name, known) or '; rules are ' + ', '.join(known)}")
     return name
 
 
@@ -172,12 +180,12 @@ class LayerSpec(Spec):
 class PruneSpec(Spec):
     """Rules of the pruner not to apply, by id, and patterns of files that none of them may take."""
 
-    disable: Texts = ()
+    disable: Annotated[tuple[Annotated[Text, AfterValidator(_rule)], ...], BeforeValidator(as_tuple)] = ()
     keep: Texts = ()
 
 
 class BuildSpec(Spec):
-    """A whole build file. `layers` are in the file's order, without `dependencies`.
+    """A whole build file. `layers` are in the file's order, without `dependencies`. `bytecode`: ship it with these.
 
     `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
     """
@@ -187,11 +195,18 @@ class BuildSpec(Spec):
     dependencies: Paths = ()
     layers: tuple[LayerSpec, ...] = ()
     prune: PruneSpec = PruneSpec()
+    bytecode: bool = True
     lines: Mapping[str, int] = Field(default={}, repr=False)
 
     def at(self, label: str) -> str:
         """`file:line: label`, the beginning of a message."""
         return f"{self.file}:{self.lines.get(label, 1)}: {label}"
+
+
+class PackingSpec(Spec):
+    """Keys beside `function` and `layers` that say how dependencies are packed."""
+
+    bytecode: bool = True
 
 
 class Dependencies(Spec):

@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.errors import ArtifactConflict
-from builder.plan import Artifact
-from builder.python.lock import LockedWheel
-from builder.python.parts import part_key, read_pruned, store_part
+from builder.plan import MAX_UNZIPPED, Artifact
+from builder.python.bytecode import bytecode_tag, is_bytecode
+from builder.python.parts import part_key, read_report, store_parts
 from builder.python.prune import PruneOptions, merged
+from builder.python.pylock import LockedWheel
 from builder.python.wheels import download
+from builder.runtimes import Target
+from builder.splice import Part, splice
 from builder.store import Store
 from builder.workspace import Workspace
-from builder.splice import Part, splice
-from builder.zips import Entry
+from builder.zips import Entry, ZipSummary
+
+if TYPE_CHECKING:
+    from builder.python.pylock import LockedWheel
 
 _PARALLEL = 8
+# Bytecode takes room that a function near Lambda's limit needs for itself: above this share it is left out.
+_BYTECODE_SHARE = 0.9
 
 
-def dependencies_key(lock: str, options: PruneOptions, target: str) -> str:
-    """The content key of a dependency artifact: what is locked and how it is pruned."""
-    return hashlib.sha256(f"dependencies\0{target}\0{lock}\0{part_key('', options)}".encode()).hexdigest()
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions:
+    """How dependencies are packed for `target`: what is pruned, and whether bytecode is asked for."""
+
+    target: Target
+    prune: PruneOptions
+    bytecode: bool = True
+
+    @property
+    def tag(self) -> str:
+        """Which bytecode is made; empty for none."""
+        return bytecode_tag(self.target.runtime.python) if self.bytecode else ""
+
+    def key(self) -> str:
+        """A text that is equal for equal effects."""
+        return f"{self.target.label}\0{part_key('', self.prune, self.tag)}"
+
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of these options."""
+        if self.tag or not self.bytecode or self.target.runtime.python is None:
+            return ()
+        return (
+            f"no bytecode for {self.target.runtime.name}: the builder runs Python "
+            f"{sys.version_info.major}.{sys.version_info.minor}; imports will be slower at cold starts",
+        )
+
+
+def dependencies_key(lock: str, options: LayerOptions) -> str:
+    """The content key of a dependency artifact: what is locked and how it is packed."""
+    return hashlib.sha256(f"dependencies\0{options.key()}\0{lock}".encode()).hexdigest()
 
 
 def build_layer(
-    wheels: Sequence[LockedWheel], out: Path, *, options: PruneOptions, workspace: Workspace, store: Store
+    wheels: Sequence[LockedWheel], out: Path, *, options: LayerOptions, workspace: Workspace, store: Store
 ) -> Artifact:
     """Write the artifact of `wheels` to `out`; parts come from /tmp, else from the store, else from the index.
 
@@ -36,44 +73,44 @@ def build_layer(
         ResolutionFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
     """
     folder = workspace.cached("parts")
-    keys = {wheel.sha256: part_key(wheel.sha256, options) for wheel in wheels}
+    keys = {wheel.sha256: part_key(wheel.sha256, options.prune, options.tag) for wheel in wheels}
     paths = {sha256: folder / f"{key}.zip" for sha256, key in keys.items()}
 
     def fetch(wheel: LockedWheel) -> bool:
         path = paths[wheel.sha256]
-        return path.exists() or store.fetch(f"parts/{path.name}", path)
+        if path.exists():
+            workspace.used(path)
+            return True
+        return store.fetch(f"parts/{path.name}", path)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]
         if missing:
             files = download(missing, workspace.cached("wheels"))
-            uploads = []
-            for wheel in missing:
-                path = paths[wheel.sha256]
-                store_part(files[wheel.sha256], path, options)
-                uploads.append(pool.submit(store.put, f"parts/{path.name}", path))
-            for upload in uploads:
-                upload.result()
-    return _spliced([(paths[wheel.sha256], f"{wheel.name} {wheel.version}") for wheel in wheels], out)
+            jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
+            store_parts(jobs, options.prune, bytecode=bool(options.tag))
+            list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))
+    return _spliced([(paths[wheel.sha256], f"{wheel.name} {wheel.version}") for wheel in wheels], out, options.notes())
 
 
 def layer_of_wheels(
-    wheels: Sequence[Path], out: Path, *, options: PruneOptions, scratch: Path, extra: Mapping[str, bytes]
+    wheels: Sequence[Path], out: Path, *, options: LayerOptions, scratch: Path, extra: Mapping[str, bytes]
 ) -> Artifact:
     """Write the artifact of wheel files at hand to `out`, with `extra` files added; for the builder's own layer."""
-    parts = []
-    for wheel in wheels:
-        name, version = wheel.name.split("-")[:2]
-        part = scratch / f"{wheel.name}.part"
-        store_part(wheel, part, options)
-        parts.append((part, f"{name} {version}"))
-    return _spliced(parts, out, extra=extra)
+    jobs = [(wheel, scratch / f"{wheel.name}.part") for wheel in wheels]
+    store_parts(jobs, options.prune, bytecode=bool(options.tag))
+    return _spliced([(part, " ".join(wheel.name.split("-")[:2])) for wheel, part in jobs], out, (), extra=extra)
 
 
-def _spliced(parts: Sequence[tuple[Path, str]], out: Path, extra: Mapping[str, bytes] | None = None) -> Artifact:
+def _spliced(
+    parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str], extra: Mapping[str, bytes] | None = None
+) -> Artifact:
     entries = [Entry(name=name, source=content) for name, content in (extra or {}).items()]
-    with out.open("wb") as file:
-        summary = splice(file, [Part(path=path, label=label) for path, label in parts], entries=entries)
+    chosen = [Part(path=path, label=label) for path, label in parts]
+    reports = [read_report(path) for path, _ in parts]
+    notes = [*notes, *(note for report in reports for note in report.notes)]
+    summary, note = _fitting(chosen, entries, out)
+    notes += note
     if not summary.files:
         raise ArtifactConflict("the dependencies install no files")
     return Artifact(
@@ -81,6 +118,25 @@ def _spliced(parts: Sequence[tuple[Path, str]], out: Path, extra: Mapping[str, b
         size=summary.size,
         unzipped=summary.unzipped,
         files=summary.files,
-        pruned=tuple(merged(row for path, _ in parts for row in read_pruned(path))),
+        pruned=tuple(merged(row for report in reports for row in report.pruned)),
         contents=tuple(label for _, label in parts),
+        notes=tuple(notes),
     )
+
+
+def _fitting(parts: Sequence[Part], entries: Sequence[Entry], out: Path) -> tuple[ZipSummary, list[str]]:
+    """The splice, without bytecode where that leaves too little of Lambda's limit; what to say of it."""
+    with out.open("wb") as file:
+        full = splice(file, parts, entries=entries)
+    if full.unzipped <= MAX_UNZIPPED * _BYTECODE_SHARE:
+        return full, []
+    with out.open("wb") as file:
+        bare = splice(file, parts, entries=entries, wanted=lambda name: not is_bytecode(name))
+    if bare == full:
+        return bare, []
+    saved, size, limit = ((full.unzipped - bare.unzipped) / 1e6, full.unzipped / 1e6, MAX_UNZIPPED / 1e6)
+    note = (
+        f"bytecode left out ({saved:.0f} MB): with it the dependencies would be {size:.0f} of Lambda's {limit:.0f} MB; "
+        "imports will be slower at cold starts"
+    )
+    return bare, [note]

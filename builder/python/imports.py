@@ -1,0 +1,127 @@
+"""Which modules the kept code of a wheel can import, read off its source without running it.
+
+Only the standard library is used here: the builder makes its own first layer with this module.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator
+
+_DATA_SCHEME = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
+_DOTTED = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*\Z")
+_EXTENSION = re.compile(r"(?:\.[\w-]+)?\.so\Z")
+_USES_FILES = re.compile(rb"__file__|__path__|\bresources\b|get_data")
+
+
+def module_of(path: str) -> str | None:
+    """The name by which a file of a wheel is imported, source or extension module; None if it is neither."""
+    path = _DATA_SCHEME.sub("", path)
+    if path.endswith(".py"):
+        path = path.removesuffix(".py").removesuffix("/__init__")
+    elif path.endswith(".so"):
+        path = _EXTENSION.sub("", path)
+    else:
+        return None
+    return path.replace("/", ".")
+
+
+def reachable(
+    candidates: Collection[str], kept: Collection[str], read: Callable[[str], bytes], names: Collection[str]
+) -> set[str]:
+    """The `candidates` that the `kept` files need: modules that they import, directly or by others, and their data.
+
+    Args:
+        read: the content of a path.
+        names: what the candidates have in their paths; only files that contain one are looked at closely.
+    """
+    present = {name for name in names if any(name in re.split(r"[/.]", path) for path in candidates)}
+    words = re.compile(rf"\b(?:{'|'.join(sorted(present))}|attach_stub)\b".encode())
+    modules = {name: path for path in candidates if (name := module_of(path))}
+    needed: set[str] = set()
+    pending = [path for path in kept if path.endswith((".py", "/entry_points.txt"))]
+    everything = frozenset(kept) | frozenset(candidates)
+    while pending:
+        path = pending.pop()
+        source = read(path)
+        if not words.search(source):
+            continue
+        for name in _named(path, source, read, everything):
+            for part in _with_parents(name):
+                found = modules.get(part)
+                if found is not None and found not in needed:
+                    needed.add(found)
+                    if found.endswith(".py"):
+                        pending.append(found)
+    return needed | _data_of(needed, candidates, kept, read)
+
+
+def _named(path: str, source: bytes, read: Callable[[str], bytes], everything: Collection[str]) -> set[str]:
+    if not path.endswith(".py"):
+        return set(re.findall(r"=\s*([A-Za-z_][\w.]*)", source.decode("utf-8", "replace")))
+    module = module_of(path) or ""
+    is_package = path.endswith("/__init__.py")
+    names = set(references(source, module, is_package=is_package))
+    # lazy_loader.attach_stub takes the names to import from the stub beside the module.
+    if b"attach_stub" in source and f"{path}i" in everything:
+        names.update(references(read(f"{path}i"), module, is_package=is_package))
+    return names
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _data_of(
+    needed: Collection[str], candidates: Collection[str], kept: Collection[str], read: Callable[[str], bytes]
+) -> set[str]:
+    """Data beside and below needed modules that read files, since nobody can tell which."""
+    folders = {
+        path.rpartition("/")[0] + "/"
+        for path in needed
+        if path.endswith(".py") and "/" in path and _USES_FILES.search(read(path))
+    }
+    # Where a conftest.py lies, other things do too; what those read was never a candidate.
+    own = tuple(folder for folder in folders if not any(path.startswith(folder) for path in kept))
+    return {path for path in candidates if own and not path.endswith(".py") and path.startswith(own)}
+
+
+def references(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
+    """Absolute names of all that a module may import, wherever in it: also what is no module but a name in one.
+
+    Beside import statements, strings count: every one that is a dotted name (`importlib.import_module`, tables of
+    plugins), and in a module with `__getattr__` or a lazy loader every one that may be a name below the module.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+    package = module if is_package else module.rpartition(".")[0]
+    lazy = b"__getattr__" in source or b"lazy" in source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute("." * node.level + (node.module or ""), package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _DOTTED.match(node.value):
+            if "." in node.value:
+                yield _absolute(node.value, package)
+            elif lazy:
+                yield f"{module}.{node.value}"
+
+
+def _absolute(name: str, package: str) -> str:
+    """A name as written in a module of `package`, without its leading dots."""
+    level = len(name) - len(name.lstrip("."))
+    if not level:
+        return name
+    base = package.split(".")[: len(package.split(".")) - (level - 1)]
+    return ".".join([*base, *filter(None, [name[level:]])])

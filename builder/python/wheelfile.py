@@ -1,0 +1,133 @@
+"""A wheel opened for reading: its files, looked at with suspicion.
+
+Only the standard library is used here: the builder makes its own first layer with this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from builder.errors import ArtifactConflict, UnsafeSource
+from builder.zips import safe_name
+
+_CHUNK = 1 << 20
+_RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+# No function may have more than 250 MB, so a wheel beyond these is a mistake or a bomb.
+_MAX_UNZIPPED = 1 << 30
+_MAX_FILES = 100_000
+_MAX_RECORD = 32 << 20
+# Text and zeros reach 30 to 1; a bomb lives at 1,000 to 1. Small wheels may be odd without harm.
+_MAX_RATIO = 100
+_SMALL = 64 << 20
+_ENCRYPTED = 0x1
+
+
+class WheelFile:
+    """The files of a wheel, `infos` by path. Use as a context manager; several threads may read.
+
+    Raises:
+        UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
+        ArtifactConflict: the file is no readable zip.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
+        try:
+            self.infos = self._members()
+        except BaseException:
+            self._archive.close()
+            raise
+
+    def __enter__(self) -> WheelFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._archive.close()
+
+    @property
+    def label(self) -> str:
+        """Name and version, for people."""
+        return " ".join(self.name.split("-")[:2])
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, which should be a small one."""
+        return self._archive.read(self.infos[path])
+
+    def opener(self, path: str) -> Callable[[], IO[bytes]]:
+        """What opens a file as a stream."""
+        return lambda: self._archive.open(self.infos[path])
+
+    def recorded(self) -> dict[str, str]:
+        """RECORD's sha256 of each path that has one, base64 as written there.
+
+        Raises:
+            ArtifactConflict: there is not exactly one RECORD.
+            UnsafeSource: it is implausibly large.
+        """
+        records = [path for path in self.infos if _RECORD.fullmatch(path)]
+        if len(records) != 1:
+            raise ArtifactConflict(f"{self.name} has {len(records)} RECORD files instead of one")
+        if self.infos[records[0]].file_size > _MAX_RECORD:
+            raise UnsafeSource(f"{self.name}: RECORD has more than {_MAX_RECORD >> 20} MiB")
+        rows = csv.reader(io.StringIO(self.read(records[0]).decode("utf-8", "replace")))
+        return {row[0]: row[1].removeprefix("sha256=") for row in rows if len(row) > 1 and row[1].startswith("sha256=")}
+
+    def verify(self, path: str, expected: str | None) -> None:
+        """Read a file once: zipfile checks size and CRC, we check RECORD's hash `expected`.
+
+        Raises:
+            ArtifactConflict: it is another.
+            zipfile.BadZipFile: the file is damaged.
+        """
+        digest = hashlib.sha256()
+        with self._archive.open(self.infos[path]) as source:
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+        if expected and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != expected:
+            raise ArtifactConflict(f"{self.name}: {path} does not match the wheel's own RECORD")
+
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        members: dict[str, zipfile.ZipInfo] = {}
+        listed = self._archive.infolist()
+        if len(listed) > _MAX_FILES:
+            raise UnsafeSource(f"{self.name}: more than {_MAX_FILES:,} files")
+        for info in listed:
+            if info.is_dir():
+                continue
+            name = safe_name(info.filename)
+            if (info.external_attr >> 16) & 0o170000 == 0o120000:
+                raise UnsafeSource(f"{self.name}: {name} is a symbolic link, which wheels may not contain")
+            if info.flag_bits & _ENCRYPTED:
+                raise UnsafeSource(f"{self.name}: {name} is encrypted")
+            if name in members:
+                raise ArtifactConflict(f"{self.name}: {name} is in the wheel twice")
+            members[name] = info
+        self._weigh(members)
+        return members
+
+    def _weigh(self, members: dict[str, zipfile.ZipInfo]) -> None:
+        unzipped = sum(info.file_size for info in members.values())
+        if unzipped > _MAX_UNZIPPED:
+            raise UnsafeSource(f"{self.name}: more than {_MAX_UNZIPPED >> 20} MiB unzipped")
+        size = self.path.stat().st_size
+        # Entries that overlap are how a small file claims to hold much.
+        if sum(info.compress_size for info in members.values()) > size or (
+            unzipped > _SMALL and unzipped > size * _MAX_RATIO
+        ):
+            raise UnsafeSource(
+                f"{self.name}: {unzipped >> 20} MiB unzipped from {size >> 10} KiB, which no wheel needs"
+            )
