@@ -12,6 +12,8 @@ from builder.components import Workshop
 from builder.plan import DEPENDENCIES, UNBUILT, Artifact, Component, ComponentPlan, plan_components
 from builder.project import Project
 from builder.python import lock as locking
+from builder.python.inputs import read_inputs
+from builder.python.uv import Resolver, resolver_version
 from builder.spec import BuildSpec
 
 _PARALLEL = 8
@@ -26,11 +28,20 @@ class Assembly:
     artifacts: Mapping[str, Artifact]
 
 
-def assemble(project: Project, chosen: Sequence[str], shop: Workshop, *, force: bool, dry: bool = False) -> Assembly:
+def assemble(
+    project: Project,
+    chosen: Sequence[str],
+    shop: Workshop,
+    *,
+    force: bool,
+    upgrade: bool = False,
+    dry: bool = False,
+) -> Assembly:
     """Build the `chosen` components, or take them from the store where their inputs have been built before.
 
     Args:
         force: build even what the store has, and lock anew.
+        upgrade: lock anew; what then turns out the same is reused.
         dry: build nothing and keep nothing; what would be built is `UNBUILT`.
 
     Raises:
@@ -38,34 +49,40 @@ def assemble(project: Project, chosen: Sequence[str], shop: Workshop, *, force: 
     """
     progress = shop.progress
     with progress.phase("lock", "locking dependencies"):
-        project = _locked(project, chosen, shop, keep=not dry, force=force)
+        project = _locked(project, chosen, shop, keep=not dry, anew=force or upgrade)
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
         plans = plan_components(_known(project, chosen, shop), force=force)
     artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
     if not dry:
         artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop)
+    for artifact in artifacts.values():
+        for note in artifact.notes:
+            progress.warn(note)
     return Assembly(project=project, plans=plans, artifacts=artifacts)
 
 
-def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, force: bool) -> Project:
+def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, anew: bool) -> Project:
     """The project with the lock of its dependencies, where a chosen component needs them."""
     spec = project.spec
     needed = DEPENDENCIES in chosen or any(name in chosen for name in _with_commands(spec))
     if not spec.dependencies or not needed:
         return project
-    files = locking.read_requirement_files(spec.dependencies, project.root)
+    inputs = read_inputs(spec.dependencies, project.root, project.repository)
     index = shop.environment.get("UV_DEFAULT_INDEX", "")
-    key = locking.lock_key(files, project.target, index, locking.resolver_version())
-    kept = None if force else shop.store.read_json(f"locks/{key}.json")
+    key = locking.lock_key(inputs, project.target, index, resolver_version())
+    kept = None if anew else shop.store.read_json(f"locks/{key}.json")
     if kept is not None:
         return replace(project, lock=str(kept["lock"]))
     text = locking.resolve(
-        files,
+        inputs,
         project.target,
-        root=project.root,
-        scratch=shop.scratch,
-        environment=shop.environment,
-        timeout_s=shop.deadline.check("locking dependencies"),
+        Resolver(
+            root=project.root,
+            scratch=shop.scratch,
+            environment=shop.environment,
+            timeout_s=shop.deadline.check("locking dependencies"),
+            credentials=shop.credentials,
+        ),
     )
     if keep:
         shop.store.write_json(f"locks/{key}.json", {"lock": text})
@@ -100,6 +117,7 @@ def _artifact(kept: Mapping[str, object]) -> Artifact:
         files=cast("int", kept["files"]),
         pruned=tuple(cast("list[dict[str, str | int]]", kept["pruned"])),
         contents=tuple(cast("list[str]", kept["contents"])),
+        notes=tuple(cast("list[str]", kept.get("notes", ()))),
     )
 
 

@@ -6,17 +6,19 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from builder import process
 from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFound
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
 from builder.progress import Progress
 from builder.project import Project
-from builder.python.layer import build_layer, dependencies_key
-from builder.python.lock import LockedWheel, select
+from builder.python.layer import LayerOptions, build_layer, dependencies_key
+from builder.python.pylock import select
+from builder.python.scripts import console_scripts
 from builder.runtimes import Target
 from builder.sources.local import select_files
 from builder.spec import LayerSpec
@@ -24,13 +26,19 @@ from builder.store import Store
 from builder.workspace import Deadline, Workspace
 from builder.zips import Entry, unpack, write_zip
 
+if TYPE_CHECKING:
+    from builder.sources.git import GitCredentials
+
 # Part of every key made here: changes when the same inputs would give other bytes.
 _FORMAT = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """What building needs besides the project: places, time, listeners, and the environment of children."""
+    """What building needs besides the project: places, time, listeners, and the environment of children.
+
+    `credentials` are those of git dependencies, asked for only where there is one.
+    """
 
     workspace: Workspace
     scratch: Path
@@ -38,6 +46,7 @@ class Workshop:
     deadline: Deadline
     progress: Progress
     environment: Mapping[str, str]
+    credentials: Callable[[], GitCredentials | None] = lambda: None
 
 
 def describe(project: Project, name: str) -> Component:
@@ -47,7 +56,7 @@ def describe(project: Project, name: str) -> Component:
         PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
     """
     if name == DEPENDENCIES:
-        key = dependencies_key(project.lock or "", project.prune, project.target.label)
+        key = dependencies_key(project.lock or "", _layer_options(project, project.target))
         return Component(name=name, kind="dependencies", key=key)
     if name == FUNCTION:
         return Component(name=name, kind="function", key=_files_key("function", _function_files(project)))
@@ -119,15 +128,29 @@ def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:
     )
 
 
-def locked_wheels(project: Project, target: Target) -> tuple[LockedWheel, ...]:
-    """The wheels of the project's lock for `target`."""
-    return select(project.lock or "", target)
-
-
 def _dependencies(project: Project, target: Target, out: Path, shop: Workshop) -> Artifact:
     shop.deadline.check("building dependencies")
-    wheels = locked_wheels(project, target)
-    return build_layer(wheels, out, options=project.prune, workspace=shop.workspace, store=shop.store)
+    selection = select(project.lock or "", target)
+    wheels = selection.wheels
+    if selection.sources or any(wheel.path for wheel in wheels):
+        from builder.python.sdists import Bench, wheels_of
+
+        bench = Bench(
+            target=target,
+            root=project.root,
+            workspace=shop.workspace,
+            store=shop.store,
+            deadline=shop.deadline,
+            environment=shop.environment,
+            credentials=shop.credentials,
+        )
+        wheels = wheels_of(selection, bench)
+    options = _layer_options(project, target)
+    return build_layer(wheels, out, options=options, workspace=shop.workspace, store=shop.store)
+
+
+def _layer_options(project: Project, target: Target) -> LayerOptions:
+    return LayerOptions(target=target, prune=project.prune, bytecode=project.spec.bytecode)
 
 
 def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
@@ -180,3 +203,11 @@ def _install(project: Project, into: Path, shop: Workshop) -> None:
     _dependencies(project, target, archive, shop)
     into.mkdir()
     unpack(archive, into)
+    # Artifacts have no generated commands, but here people type them: `nltk`, `spacy`, `flask`.
+    (into / "bin").mkdir(exist_ok=True)
+    for path in sorted((into / "python").glob("*.dist-info/entry_points.txt")):
+        for name, content in console_scripts(path.read_text(encoding="utf-8", errors="replace")).items():
+            script = into / "bin" / name
+            if not script.exists():
+                script.write_bytes(content)
+                script.chmod(0o755)

@@ -48,6 +48,7 @@ _PROJECT = (
     "version",
     "alias",
     "force",
+    "upgrade",
     "build_id",
 )
 # Per action that this version carries out, the fields that mean something to it. Any other one would be ignored
@@ -60,7 +61,7 @@ AVAILABLE: Mapping[Action, tuple[str, ...]] = {
     Action.PING: ("build_id",),
 }
 _FIELDS = ("action", *_PROJECT)
-_LATER = ("archive", "source", "invoke", "upgrade")
+_LATER = ("archive", "source", "invoke")
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FUNCTION_ARN = re.compile(
@@ -92,7 +93,8 @@ class Request:
     """One checked event.
 
     `function` and `source` are set for build and plan. `path` is the project's directory in the repository: posix,
-    normalised, "" for the root. `components` is empty for "all".
+    normalised, "" for the root. `components` is empty for "all". `upgrade` resolves requirements anew,
+    `force` also builds anew what is kept.
     """
 
     action: Action
@@ -105,6 +107,7 @@ class Request:
     alias: str | None = None
     build_id: str | None = None
     force: bool = False
+    upgrade: bool = False
 
 
 def parse_event(event: Mapping[str, object]) -> Request:
@@ -166,6 +169,7 @@ class _Reader:
             alias=self._alias() if "alias" in wanted else None,
             build_id=self._matching("build_id", _BUILD_ID, "1 to 128 of A-Z a-z 0-9 . _ -"),
             force=self._flag("force") if "force" in wanted else False,
+            upgrade=self._flag("upgrade") if "upgrade" in wanted else False,
         )
         if self.problems:
             raise _invalid(self.problems)

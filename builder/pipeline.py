@@ -34,7 +34,9 @@ def build(request: Request, context: Context) -> reply.Reply:
             progress.warn(project.runtime_warning)
             state = functions.read_function(context.clients, name)
             chosen = choose_components(project.names, request.components, function_exists=state is not None)
-        made = assemble(project, chosen, _workshop(context, scratch), force=request.force, dry=is_plan)
+        made = assemble(
+            project, chosen, _workshop(context, scratch), force=request.force, upgrade=request.upgrade, dry=is_plan
+        )
         with progress.phase("publish", "comparing with what is deployed"):
             if state is not None and state.busy and not is_plan:
                 state = _settled(name, context)
@@ -66,6 +68,7 @@ def _workshop(context: Context, scratch: Path) -> Workshop:
         deadline=context.deadline,
         progress=context.progress,
         environment=context.workspace.child_environment(context.environment, context.settings.index_url),
+        credentials=lambda: _credentials(context),
     )
 
 
@@ -112,4 +115,4 @@ def _project(request: Request, snapshot: git.Snapshot) -> Project:
     root = snapshot.root / request.path if request.path else snapshot.root
     if not root.is_dir():
         raise PathNotFound(f"{request.path} is not a directory of the repository at {snapshot.commit[:12]}")
-    return read_project(root, request.build_file, commit_time=snapshot.commit_time)
+    return read_project(root, request.build_file, commit_time=snapshot.commit_time, repository=snapshot.root)

@@ -15,13 +15,17 @@ from builder.spec import BuildSpec, LayerSpec, check_against_tree, find_build_fi
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any."""
+    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
+
+    `repository` is the directory in which requirements may name local sources; None means `root` alone.
+    """
 
     root: Path
     spec: BuildSpec
     target: Target
     commit_time: int
     lock: str | None = None
+    repository: Path | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +58,7 @@ def read_project(
     commit_time: int,
     runtime: str | None = None,
     architecture: Architecture | None = None,
+    repository: Path | None = None,
 ) -> Project:
     """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
 
@@ -67,7 +72,7 @@ def read_project(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or "x86_64",
     )
-    return Project(root=root, spec=spec, target=target, commit_time=commit_time)
+    return Project(root=root, spec=spec, target=target, commit_time=commit_time, repository=repository)
 
 
 def _runtime(spec: BuildSpec) -> str:

@@ -17,8 +17,12 @@ from pathlib import Path
 from builder import process
 from builder.errors import OutOfTime
 
-# Of the ephemeral storage: above this part the caches are emptied before a build starts.
+# Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
 _CACHE_SHARE = 0.5
+# Lambda's largest ephemeral storage; a workstation's disk is no reason to keep more.
+_LARGEST_DISK = 10 << 30
+# Their files belong together.
+_CACHES_OF_OTHERS = {"uv", "pip", "zig"}
 # Kept back so that the reply and the record still leave before Lambda ends the invocation.
 _RESERVE_SHARE, _RESERVE_MAX_S = 0.1, 10.0
 
@@ -75,7 +79,7 @@ class Workspace:
     def scratch(self) -> Iterator[Path]:
         """An empty directory that is gone afterwards, with what an earlier, killed invocation left."""
         shutil.rmtree(self._scratch, ignore_errors=True)
-        self._trim()
+        self.trim()
         self._scratch.mkdir(parents=True)
         try:
             yield self._scratch
@@ -83,15 +87,40 @@ class Workspace:
             _make_writable(self._scratch)
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def _trim(self) -> None:
-        """Empty the caches when they take too much of the disk; the store still has what was in them."""
+    def used(self, path: Path) -> None:
+        """Note that something in a cache was of use: what was not goes first."""
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+    def trim(self, limit_bytes: int | None = None) -> None:
+        """Remove what was used longest ago from the caches until they fit; the store still has most of it.
+
+        Args:
+            limit_bytes: for all caches together; by default a share of the disk.
+        """
         if not self.cache.exists():
             return
-        disk = shutil.disk_usage(self.cache)
-        if disk.used > disk.total * _CACHE_SHARE:
-            used = sum(path.lstat().st_size for path in self.cache.rglob("*"))
-            if used > min(disk.total, 10 << 30) * _CACHE_SHARE:
-                shutil.rmtree(self.cache, ignore_errors=True)
+        if limit_bytes is None:
+            disk = shutil.disk_usage(self.cache)
+            if disk.used <= disk.total * _CACHE_SHARE:
+                return
+            limit_bytes = int(min(disk.total, _LARGEST_DISK) * _CACHE_SHARE)
+        kept = [(path.lstat().st_mtime, _size(path), path) for path in self._cached_things()]
+        total = sum(size for _, size, _ in kept)
+        for _, size, path in sorted(kept):
+            if total <= limit_bytes:
+                return
+            _make_writable(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            total -= size
+
+    def _cached_things(self) -> Iterator[Path]:
+        """What is kept or removed as one: a wheel, a part, a tool, or the whole cache of another program."""
+        for kind in self.cache.iterdir():
+            if kind.name in _CACHES_OF_OTHERS or not kind.is_dir():
+                yield kind
+            else:
+                yield from kind.iterdir()
 
     def child_environment(self, inherited: Mapping[str, str], index_url: str) -> dict[str, str]:
         """What resolvers and the project's own commands get as environment."""
@@ -102,12 +131,19 @@ class Workspace:
             # Lambda's python needs its libpython. The rest of that path would shadow system libraries of tools.
             environment["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
         environment["UV_CACHE_DIR"] = str(self.cached("uv"))
+        self.used(self.cache / "uv")
         environment["UV_PYTHON_DOWNLOADS"] = "never"
         environment["UV_NO_PROGRESS"] = "1"
         environment["PIP_CACHE_DIR"] = str(self.cached("pip"))
         if index_url:
             environment["UV_DEFAULT_INDEX"] = environment["PIP_INDEX_URL"] = index_url
         return environment
+
+
+def _size(path: Path) -> int:
+    if not path.is_dir():
+        return path.lstat().st_size
+    return sum(found.lstat().st_size for found in path.rglob("*"))
 
 
 def _make_writable(root: Path) -> None:

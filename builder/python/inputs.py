@@ -84,9 +84,7 @@ def split_entry(entry: str) -> tuple[str, tuple[str, ...], str | None]:
     """
     match = _ENTRY.fullmatch(entry)
     if match is None:
-        raise InvalidBuildFile(
-            f"layers.dependencies: {entry!r} cannot be read", hint="write FILE, FILE[extra] or FILE#group=NAME"
-        )
+        raise InvalidBuildFile(f"{entry!r} cannot be read; write FILE, FILE[extra] or FILE#group=NAME")
     extras = tuple(name.strip() for name in (match["extras"] or "")[1:-1].split(",") if name.strip())
     return match["path"], extras, match["group"]
 

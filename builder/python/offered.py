@@ -1,6 +1,7 @@
 """What an index offers of one project, asked only when a resolution has failed, to say why in the reader's words.
 
-Simple API: https://packaging.python.org/en/latest/specifications/simple-repository-api/ (JSON, or HTML where that is all).
+Simple API (JSON, or HTML where that is all):
+https://packaging.python.org/en/latest/specifications/simple-repository-api/
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ TOOL = "lambdasmith"
 
 @dataclass(frozen=True, kw_only=True)
 class LockedWheel:
-    """One wheel of a lock. `sha256` in hex, `filename` as the index names it; either `url`, or `path` in the project."""
+    """One wheel of a lock. `sha256` in hex, `filename` as the index names it; `url`, or else `path` in the project."""
 
     name: str
     version: str
@@ -192,7 +192,8 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
         raise ResolutionFailed(f"the package index gives no sha256 for {filename}")
     if filename.endswith(".whl"):
         wheel_version = filename.split("-")[1]
-        check_tags(filename, target)
+        if isinstance(choice, pylock.PackageArchive):
+            check_tags(filename, target)
         return LockedWheel(
             name=name, version=version or wheel_version, filename=filename, url=url, sha256=sha256, path=path
         )

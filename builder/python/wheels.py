@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from builder.errors import ResolutionFailed, SourceUnreachable
 if TYPE_CHECKING:
     import requests
 
-    from builder.python.lock import LockedWheel
+    from builder.python.pylock import LockedWheel
 
 _CHUNK = 1 << 18
 # Lambda allows 1,024 file descriptors and gives two processors at our memory: more connections do not help.
@@ -49,6 +51,7 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
 
     path = cache / wheel.sha256 / wheel.filename
     if path.exists():
+        os.utime(path.parent)  # in the cache, what was used longest ago goes first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -70,6 +73,17 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
         )
     partial.replace(path)
     return path
+
+
+def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:
+    """Copy a wheel that was not downloaded to where `download` looks for it."""
+    kept = cache / sha256 / filename
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        shutil.copyfile(path, partial)
+        partial.replace(kept)
+    return kept
 
 
 def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str], timeout_s: float) -> list[Path]:

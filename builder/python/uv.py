@@ -1,0 +1,348 @@
+"""uv as our resolver: what it is told, and what its refusals mean in terms of the project's own lines."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from builder import process
+from builder.errors import CommandFailed, NoWheelForTarget, RequirementNotFound, ResolutionFailed, SourceUnreachable
+from builder.python.inputs import Inputs, LockFile
+from builder.python.pylock import Table, parsed
+from builder.python.requirements import Requirement, normalised_name
+from builder.runtimes import Target
+from builder.sources.urls import without_secrets
+
+if TYPE_CHECKING:
+    from builder.sources.git import GitCredentials
+
+_NO_WHEELS = re.compile(
+    r"Wheels are required for `(?P<wanted>[^`]+)`|Building source distributions for `(?P<disabled>[^`]+)` is disabled"
+    r"|Because (?:all versions of )?(?P<cause>[A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? ha(?:s|ve) no (?:usable )?wheels"
+)
+_CAUSE = re.compile(
+    r"Because (?:only )?(?:all versions of |there is no version of )?(?P<name>[A-Za-z0-9._-]+)"
+    r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
+)
+_UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
+_ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
+# Each round lets one more distribution be built from source; a project that needs more has another problem.
+_MAX_FROM_SOURCE = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """What resolving needs besides the inputs.
+
+    Args:
+        root: the project's directory. scratch: an existing directory for files in between.
+        environment: of children: cache directory, index, trust store.
+        timeout_s: seconds, for all of it.
+        credentials: of git dependencies on our own forge; asked for only where there is one.
+    """
+
+    root: Path
+    scratch: Path
+    environment: Mapping[str, str]
+    timeout_s: float
+    credentials: Callable[[], GitCredentials | None] = lambda: None
+
+
+def uv_binary(search_path: str) -> str:
+    """The uv binary of our layer (/opt/bin) or of the environment that this Python belongs to."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv", path=search_path)
+    if found is None:
+        raise ResolutionFailed("uv is not in the builder's layer", hint="run `python setup.py update`")
+    return found
+
+
+def resolver_version() -> str:
+    """What resolves, for keys: a new uv may choose other versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"uv {version('uv')}"
+    except PackageNotFoundError:
+        return "none"
+
+
+def exported(lock: LockFile, by: Resolver) -> Table:
+    """A uv.lock as uv itself translates it; nothing is resolved. The project itself is not among it."""
+    output = by.scratch / "pylock.toml"
+    command = [uv_binary(by.environment.get("PATH", "")), "export", "--quiet", "--frozen", "--format", "pylock.toml"]
+    command += ["--output-file", str(output), "--no-header", "--no-config", "--no-emit-project", "--no-default-groups"]
+    command += ["--python", sys.executable]
+    command += [part for extra in lock.extras for part in ("--extra", extra)]
+    command += ["--only-group", lock.group] if lock.group else []
+    try:
+        process.run(
+            command,
+            cwd=(by.root / lock.path).parent,
+            environment=by.environment,
+            timeout_s=by.timeout_s,
+            what=f"reading {lock.path}",
+        )
+    except CommandFailed as error:
+        raise ResolutionFailed(
+            f"{lock.path} cannot be read", hint="run `uv lock` and commit the result", log_tail=error.log_tail
+        ) from error
+    return parsed(output.read_text(), lock.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Commit:
+    """A git dependency as it was fetched."""
+
+    url: str
+    commit: str
+    ref: str
+    subdirectory: str
+
+
+@dataclass
+class Compilation:
+    """One run of `uv pip compile`, repeated where something has to be built from source."""
+
+    inputs: Inputs
+    target: Target
+    by: Resolver
+    commits: dict[str, _Commit] = field(default_factory=dict)
+    from_source: list[str] = field(default_factory=list)
+
+    def document(self) -> Table:
+        """The lock as uv wrote it, with git dependencies as such.
+
+        Wheels alone are the rule, so that no stranger's code runs. What has none is built: uv then asks its build
+        backend for metadata, in a child without credentials.
+        """
+        requirements = [self._line(requirement) for requirement in self.inputs.requirements]
+        (self.by.scratch / "requirements.in").write_text("\n".join([*requirements, ""]))
+        constraints = [_by_name(requirement) for requirement in self.inputs.constraints]
+        (self.by.scratch / "constraints.in").write_text("\n".join([*constraints, ""]))
+        for _ in range(_MAX_FROM_SOURCE):
+            try:
+                return self._run()
+            except CommandFailed as error:
+                name = self._may_be_built(error)
+                if name is None:
+                    raise _Failure(error, self.inputs, self.target, self.by).explained() from error
+                self.from_source.append(name)
+        raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {self.from_source}")
+
+    def _run(self) -> Table:
+        scratch, options = self.by.scratch, self.inputs.options
+        output = scratch / "pylock.toml"
+        major, minor = self.target.runtime.python or (3, 13)
+        command = [uv_binary(self.by.environment.get("PATH", "")), "pip", "compile", "requirements.in", "--quiet"]
+        command += ["--constraints", "constraints.in", "--format", "pylock.toml", "--output-file", str(output)]
+        command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
+        command += ["--no-header", "--no-annotate", "--no-config", "--python", sys.executable]
+        if ":all:" not in options.no_binary:
+            command += ["--only-binary", ":all:"]
+        for name in (*options.no_binary, *self.from_source):
+            command += ["--no-binary", name]
+        command += ["--default-index", options.index_url] if options.index_url else []
+        command += [part for url in options.extra_index_urls for part in ("--index", url)]
+        command += ["--prerelease", "allow"] if options.prereleases else []
+        command += ["--no-index"] if options.no_index else []
+        command += ["--no-deps"] if self.inputs.exact else []
+        process.run(
+            command,
+            cwd=scratch,
+            environment=self.by.environment,
+            timeout_s=self.by.timeout_s,
+            what="resolving dependencies",
+        )
+        document = parsed(output.read_text())
+        for package in cast("list[Table]", document.get("packages", [])):
+            self._name_commit(package)
+        return document
+
+    def _name_commit(self, package: Table) -> None:
+        """Put the repository in the place of the directory into which its commit was fetched."""
+        directory = cast("Table", package.get("directory", {}))
+        place = str((self.by.scratch / str(directory.get("path", ""))).resolve()) if directory else ""
+        if place not in self.commits:
+            return
+        commit = self.commits[place]
+        vcs: Table = {"type": "git", "url": commit.url, "requested-revision": commit.ref, "commit-id": commit.commit}
+        if commit.subdirectory:
+            vcs["subdirectory"] = commit.subdirectory
+        del package["directory"]
+        package["vcs"] = vcs
+
+    def _line(self, requirement: Requirement) -> str:
+        """A requirement as uv is told it."""
+        marker = f" ; {requirement.marker}" if requirement.marker else ""
+        if requirement.kind == "index":
+            return _by_name(requirement)
+        if requirement.kind == "url":
+            below = f"#subdirectory={requirement.subdirectory}" if requirement.subdirectory else ""
+            name = f"{requirement.name}{requirement.extras} @ " if requirement.name else ""
+            return f"{name}{requirement.place}{below}{marker}"
+        if requirement.kind == "git":
+            place = self._fetched(requirement)
+        else:
+            place = (self.by.root / requirement.place / requirement.subdirectory).resolve()
+        if place.is_file():
+            return (
+                f"{requirement.name}{requirement.extras} @ {place.as_uri()}{marker}"
+                if requirement.name
+                else (f"{place.as_uri()}{marker}")
+            )
+        # As editable, uv reads a directory's metadata while building anything else stays switched off.
+        return f"-e {place.as_uri()}{requirement.extras}{marker}"
+
+    def _fetched(self, requirement: Requirement) -> Path:
+        """The directory of a git dependency, at its commit."""
+        from builder.sources import git
+
+        credentials = self.by.credentials()
+        resolved = git.resolve(requirement.place, requirement.ref or None, credentials=credentials)
+        into = self.by.scratch / f"git-{len(self.commits)}"
+        git.fetch(resolved, into, credentials=credentials)
+        place = (into / requirement.subdirectory).resolve()
+        if not any((place / name).is_file() for name in ("pyproject.toml", "setup.py")):
+            raise ResolutionFailed(
+                f"{requirement.origin}: {requirement.place} at {resolved.commit[:12]} has neither pyproject.toml nor "
+                f"setup.py in {requirement.subdirectory or 'its root'}",
+                hint="add #subdirectory=DIR",
+            )
+        self.commits[str(place)] = _Commit(
+            url=requirement.place,
+            commit=resolved.commit,
+            ref=requirement.ref or resolved.ref,
+            subdirectory=requirement.subdirectory,
+        )
+        return place
+
+    def _may_be_built(self, error: CommandFailed) -> str | None:
+        """The distribution without wheels that uv stopped at, if it is worth trying to build it."""
+        match = _NO_WHEELS.search(" ".join(error.log_tail))
+        if match is None:
+            return None
+        name = normalised_name(next(value for value in match.groups() if value))
+        only_binary = self.inputs.options.only_binary
+        if name in self.from_source or ":all:" in only_binary or name in only_binary:
+            return None
+        if not is_own(self.target) and _compiled_elsewhere(name, self.inputs, self.by):
+            return None
+        return name
+
+
+def _by_name(requirement: Requirement) -> str:
+    marker = f" ; {requirement.marker}" if requirement.marker else ""
+    return f"{requirement.name}{requirement.extras}{requirement.specifier}{marker}"
+
+
+def is_own(target: Target) -> bool:
+    """Whether what is compiled here, for this Python and machine, runs on `target`."""
+    return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
+
+
+def _compiled_elsewhere(name: str, inputs: Inputs, by: Resolver) -> bool:
+    """Whether a project publishes compiled wheels for others, so that its source surely needs a compiler."""
+    from builder.python.offered import look_up
+
+    offer = look_up(name, _indexes(inputs, by))
+    return offer is not None and any(
+        not filename.endswith("-any.whl") for names in offer.wheels.values() for filename in names
+    )
+
+
+def _indexes(inputs: Inputs, by: Resolver) -> list[str]:
+    """The URLs of the indexes that uv asks, in its order. Which one is its default, it says itself."""
+    first = inputs.options.index_url or by.environment.get("UV_DEFAULT_INDEX", "")
+    if not first:
+        empty, output = by.scratch / "nothing.in", by.scratch / "nothing.txt"
+        empty.write_text("")
+        command = [
+            uv_binary(by.environment.get("PATH", "")),
+            "pip",
+            "compile",
+            str(empty),
+            "--emit-index-url",
+            "--quiet",
+        ]
+        command += ["--no-config", "--python", sys.executable, "--output-file", str(output)]
+        try:
+            process.run(command, cwd=by.scratch, environment=by.environment, timeout_s=10, what="asking uv")
+            found = re.search(r"^--(?:default-)?index(?:-url)? (\S+)", output.read_text(), re.MULTILINE)
+            first = found[1] if found else ""
+        except CommandFailed:
+            first = ""
+    return [*inputs.options.extra_index_urls, *([first] if first else [])]
+
+
+def _uv_platform(target: Target) -> str:
+    # uv knows no 2_26 or 2_27: what runs on Amazon Linux 2 must be asked for as 2_17.
+    glibc = "2_34" if target.runtime.glibc >= (2, 34) else "2_17"
+    return f"{target.machine}-manylinux_{glibc}"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failed resolution, told in terms of the project's own lines and of what the index has."""
+
+    error: CommandFailed
+    inputs: Inputs
+    target: Target
+    by: Resolver
+
+    def explained(self) -> ResolutionFailed | SourceUnreachable:
+        text = " ".join(self.error.log_tail)
+        absent = any(word in text for word in _ABSENT)
+        if any(word in text for word in _UNREACHABLE) and not absent:
+            return SourceUnreachable(
+                f"{self._named('')}: the package index cannot be reached",
+                hint="check index_url in the builder's configuration and the function's network",
+                log_tail=self._tail(),
+            )
+        lacking = _NO_WHEELS.search(text)
+        match = _CAUSE.search(text)
+        name = next((value for value in lacking.groups() if value), "") if lacking else match["name"] if match else ""
+        requirement = self._requirement(name)
+        specifier = (match["version"] if match and match["name"] == name else None) or (
+            requirement.specifier if requirement else ""
+        )
+        subject, where = f"{name}{specifier}", self._named(name)
+        if lacking:
+            return NoWheelForTarget(
+                f"{where}: {subject} has no wheel for {self.target.runtime.name} on {self.target.architecture} "
+                f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + self._offer(name, specifier),
+                hint="choose a version that offers one, another runtime or architecture; or a builder of that runtime "
+                "and architecture, which can build it from source",
+                log_tail=self._tail(),
+            )
+        if absent:
+            return RequirementNotFound(
+                f"{where}: {subject} does not exist in the package index" + self._offer(name, specifier),
+                hint="check the spelling and the version",
+                log_tail=self._tail(),
+            )
+        return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
+
+    def _tail(self) -> tuple[str, ...]:
+        return tuple(without_secrets(line) if "://" in line and "@" in line else line for line in self.error.log_tail)
+
+    def _requirement(self, name: str) -> Requirement | None:
+        wanted = normalised_name(name)
+        return next((one for one in self.inputs.requirements if one.name == wanted), None)
+
+    def _named(self, name: str) -> str:
+        """The line that asks for `name`, else the files."""
+        requirement = self._requirement(name) if name else None
+        return requirement.origin if requirement else ", ".join(self.inputs.names)
+
+    def _offer(self, name: str, specifier: str) -> str:
+        from builder.python.offered import explain, look_up
+
+        offer = look_up(normalised_name(name), _indexes(self.inputs, self.by)) if name else None
+        return f"; {explain(offer, specifier, self.target)}" if offer else ""
