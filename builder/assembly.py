@@ -117,12 +117,13 @@ def _artifact(kept: Mapping[str, object]) -> Artifact:
         files=cast("int", kept["files"]),
         pruned=tuple(cast("list[dict[str, str | int]]", kept["pruned"])),
         contents=tuple(cast("list[str]", kept["contents"])),
+        parts=tuple(cast("list[str]", kept.get("parts", ()))),
         notes=tuple(cast("list[str]", kept.get("notes", ()))),
     )
 
 
 def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> dict[str, Artifact]:
-    """Make what the store does not have, and keep it there."""
+    """Make what the store does not have, and keep it there. The zips stay in the scratch directory."""
     made = {}
     for plan in plans:
         component = plan.component
@@ -132,6 +133,5 @@ def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> 
                 shop.progress.say(f"storing {component.name}")
                 shop.store.put(artifact.name, path)
             shop.store.write_json(_component_record(component), artifact.as_json())
-            path.unlink()
             made[component.name] = artifact
     return made

@@ -55,6 +55,12 @@ def own_layers(function: str, state: FunctionState | None) -> set[str]:
     return {name for name in names if name.startswith(f"{function}-")}
 
 
+def foreign_layers(function: str, state: FunctionState | None) -> list[str]:
+    """ARNs of attached layers that are not this function's own."""
+    own = own_layers(function, state)
+    return [arn for arn in (state.layers if state else ()) if arn.split(":")[6] not in own]
+
+
 def wanted(request: Request, project: Project, context: Context) -> Wanted | None:
     function = project.spec.function
     if function is None:

@@ -12,7 +12,8 @@
     ├── ResolutionFailed        dependencies cannot be locked
     │   ├── RequirementNotFound └── NoWheelForTarget
     ├── BuildFailed             what the project asked to run, or the artifact made of it
-    │   ├── CommandFailed       ├── ArtifactTooLarge      └── ArtifactConflict
+    │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
+    │   ├── NativeMismatch      └── ImportFailed
     ├── OutOfSpace, OutOfTime   the builder's own limits
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy        └── AccessDenied
@@ -171,6 +172,18 @@ class ArtifactConflict(BuildFailed):
     """Two inputs want the same path in one artifact with different bytes."""
 
     code = "artifact_conflict"
+
+
+class NativeMismatch(BuildFailed):
+    """A native file cannot be loaded on the target: wrong machine, missing library, C library too old."""
+
+    code = "native_mismatch"
+
+
+class ImportFailed(BuildFailed):
+    """The handler cannot be imported from the finished artifacts."""
+
+    code = "import_failed"
 
 
 class OutOfSpace(LambdasmithError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from builder import deployment, functions, publish, reply
 from builder.assembly import assemble
 from builder.aws import aws_errors
+from builder.checks import check
 from builder.components import Workshop
 from builder.context import Context
 from builder.errors import InvalidConfiguration, PathNotFound
@@ -34,9 +35,11 @@ def build(request: Request, context: Context) -> reply.Reply:
             progress.warn(project.runtime_warning)
             state = functions.read_function(context.clients, name)
             chosen = choose_components(project.names, request.components, function_exists=state is not None)
-        made = assemble(
-            project, chosen, _workshop(context, scratch), force=request.force, upgrade=request.upgrade, dry=is_plan
-        )
+        shop = _workshop(context, scratch)
+        made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan)
+        with progress.phase("check", "checking the artifacts"):
+            foreign = deployment.foreign_layers(name, state)
+            checked = check(made, shop, function=name, foreign=foreign, dry=is_plan)
         with progress.phase("publish", "comparing with what is deployed"):
             if state is not None and state.busy and not is_plan:
                 state = _settled(name, context)
@@ -44,7 +47,7 @@ def build(request: Request, context: Context) -> reply.Reply:
             wanted = deployment.wanted(request, project, context)
             own_layers = deployment.own_layers(name, state)
             steps = plan_publication(wanted, made.artifacts.get(FUNCTION), choices, state, own_layers=own_layers)
-            answer = {"statusCode": 200, "commit": snapshot.commit, "ref": snapshot.ref} | reply.assembled(made)
+            answer = reply.assembled(made, checked) | {"commit": snapshot.commit, "ref": snapshot.ref}
             if is_plan:
                 return answer | reply.planned(made, steps, state) | reply.account(progress)
             publisher = publish.Publisher(context.clients, context.store, project.target, context.deadline, progress)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from builder.errors import ArtifactTooLarge, InvalidBuildFile, InvalidEvent, RoleMissing
+from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
 from builder.runtimes import Target
 
 Kind = Literal["function", "dependencies", "layer"]
@@ -34,6 +34,7 @@ class Artifact:
     files: int
     pruned: tuple[Mapping[str, str | int], ...] = ()
     contents: tuple[str, ...] = ()  # what went into it: "requests 2.34.2", …
+    parts: tuple[str, ...] = ()  # names of the parts of `contents` in the store, where it is made of parts
     notes: tuple[str, ...] = ()  # what the user should know of it, every time it is used
 
     @property
@@ -55,6 +56,7 @@ class Artifact:
             "files": self.files,
             "pruned": [dict(row) for row in self.pruned],
             "contents": list(self.contents),
+            "parts": list(self.parts),
             "notes": list(self.notes),
         }
 
@@ -277,9 +279,8 @@ def plan_publication(
 
     Raises:
         RoleMissing: the function must be created and no role is known.
-        ArtifactTooLarge, InvalidBuildFile: the result would be refused by Lambda.
+        InvalidBuildFile: the result would be refused by Lambda.
     """
-    _check_limits(code, layers)
     steps: list[Step] = [PublishLayer(choice=choice) for choice in layers if choice.artifact and not choice.arn]
     if wanted is None:
         return tuple(steps)
@@ -339,21 +340,6 @@ def _attached(
             result.append(present[choice.layer])
     ours = {choice.layer for choice in layers} | set(own_layers)
     return (*result, *(arn for name, arn in present.items() if name not in ours))
-
-
-def _check_limits(code: Artifact | None, layers: Sequence[LayerChoice]) -> None:
-    sizes = {choice.component: choice.artifact.unzipped for choice in layers if choice.artifact}
-    if code is not None:
-        sizes[FUNCTION] = code.unzipped
-    total = sum(sizes.values())
-    if total > MAX_UNZIPPED:
-        largest = ", ".join(
-            f"{name} {size / 1e6:.1f} MB" for name, size in sorted(sizes.items(), key=lambda item: -item[1])
-        )
-        raise ArtifactTooLarge(
-            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB: {largest}",
-            hint="remove dependencies or files, or move large data to S3 or EFS",
-        )
 
 
 def _size(artifact: Artifact | None) -> str:

@@ -12,8 +12,12 @@ from builder.python.prune import merged
 
 if TYPE_CHECKING:
     from builder.assembly import Assembly
+    from builder.checks import Checked
 
 Reply = dict[str, object]
+
+# Of an artifact: told in another place, or for the store alone.
+_INTERNAL = frozenset({"pruned", "notes", "parts"})
 
 
 def account(progress: Progress) -> Reply:
@@ -41,9 +45,14 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
     return reply if build_id is None else {**reply, "build_id": build_id}
 
 
-def assembled(made: Assembly) -> Reply:
-    """What a project became: `artifacts`, and what was left out of them."""
-    return {"artifacts": components(made.plans, made.artifacts), "pruned": pruned(made.artifacts)}
+def assembled(made: Assembly, checked: Checked) -> Reply:
+    """What a project became: its artifacts, what was left out of them, what the checks found."""
+    return {
+        "statusCode": 200,
+        "artifacts": components(made.plans, made.artifacts),
+        "pruned": pruned(made.artifacts),
+        "checks": checked.as_json(),
+    }
 
 
 def planned(made: Assembly, steps: Sequence[Step], state: FunctionState | None) -> Reply:
@@ -65,7 +74,7 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
         row: Reply = {"name": component.name, "kind": component.kind, "action": plan.action, "why": plan.why}
         artifact = artifacts.get(component.name) or component.artifact
         if artifact is not None and artifact is not UNBUILT:
-            row |= {name: value for name, value in artifact.as_json().items() if name not in ("pruned", "notes")}
+            row |= {name: value for name, value in artifact.as_json().items() if name not in _INTERNAL}
         rows.append(row)
     return rows
 

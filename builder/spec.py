@@ -29,6 +29,7 @@ from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec_values import (
     RANGES,
     BuildSpec,
+    CheckingSpec,
     Dependencies,
     FunctionSpec,
     LayerSpec,
@@ -107,11 +108,13 @@ class _Reader:
             what = "is empty" if root is None else f"must be a mapping, not {_kind(root)}"
             self.problems.append((1, f"{what}; it begins with `function:`"))
             raise self.failure()
-        self._unknown((), root, ("function", "layers", "prune", *PackingSpec.model_fields))
+        self._unknown((), root, ("function", "layers", "prune", *PackingSpec.model_fields, "optional_libraries", "try"))
         function = self._model(FunctionSpec, ("function",), root["function"]) if "function" in root else None
         prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
         given = {key: root[key] for key in PackingSpec.model_fields if key in root}
         packing = self._model(PackingSpec, (), given) or PackingSpec()
+        given = {key: root[key] for key in ("optional_libraries", "try") if key in root}
+        checking = self._model(CheckingSpec, (), given) or CheckingSpec()
         dependencies, layers = self._layers(root)
         if not self.problems and function is None and not dependencies and not layers:
             self.problems.append((1, "builds nothing: it has neither function nor layers"))
@@ -124,6 +127,8 @@ class _Reader:
             layers=layers,
             prune=prune or PruneSpec(),
             bytecode=packing.bytecode,
+            trial=checking.trial,
+            optional_libraries=checking.optional_libraries,
             lines={_label(at): line for at, line in self.document.lines.items()},
         )
 

@@ -196,6 +196,8 @@ class BuildSpec(Spec):
     layers: tuple[LayerSpec, ...] = ()
     prune: PruneSpec = PruneSpec()
     bytecode: bool = True
+    trial: Literal["import", "none"] = "import"
+    optional_libraries: Texts = ()
     lines: Mapping[str, int] = Field(default={}, repr=False)
 
     def at(self, label: str) -> str:
@@ -207,6 +209,16 @@ class PackingSpec(Spec):
     """Keys beside `function` and `layers` that say how dependencies are packed."""
 
     bytecode: bool = True
+
+
+class CheckingSpec(Spec):
+    """Keys beside `function` and `layers` that say what is checked before publishing.
+
+    `try: none` leaves out the import of the handler; `optional_libraries` are sonames that may be missing.
+    """
+
+    trial: Literal["import", "none"] = Field(default="import", alias="try")
+    optional_libraries: Texts = ()
 
 
 class Dependencies(Spec):

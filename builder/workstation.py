@@ -12,6 +12,7 @@ from typing import cast
 
 from builder import reply
 from builder.assembly import Assembly, assemble
+from builder.checks import check, direct_upload_warnings
 from builder.components import Workshop
 from builder.errors import InvalidConfiguration
 from builder.plan import FUNCTION, choose_components
@@ -77,14 +78,17 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 environment=workspace.child_environment(environment, ""),
             )
             made = assemble(project, chosen, shop, force=order.force)
+            with progress.phase("check", "checking the artifacts"):
+                checked = check(made, shop, function=order.directory.resolve().name)
+                for warning in direct_upload_warnings(made.artifacts):
+                    progress.warn(warning)
             with progress.phase("write", f"writing {order.out}"):
-                answer: reply.Reply = {
-                    "statusCode": 200,
+                answer = reply.assembled(made, checked) | {
                     "commit": source.commit or None,
                     "runtime": project.target.runtime.name,
                     "architecture": project.target.architecture,
                 }
-                answer |= reply.assembled(made) | {"files": _write(made, order.out, store)}
+                answer |= {"files": _write(made, order.out, store)}
         answer |= reply.account(progress)
         (order.out / REPLY).write_text(json.dumps(answer, indent=2) + "\n")
         return answer

@@ -120,6 +120,7 @@ def _spliced(
         files=summary.files,
         pruned=tuple(merged(row for report in reports for row in report.pruned)),
         contents=tuple(label for _, label in parts),
+        parts=tuple(path.name for path, _ in parts),
         notes=tuple(notes),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from builder.errors import ArtifactTooLarge, InvalidBuildFile, InvalidEvent, RoleMissing
+from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
 from builder.plan import (
     Artifact,
     Component,
@@ -93,12 +93,6 @@ def test_a_function_that_does_not_exist_needs_a_role() -> None:
 def test_an_alias_gets_a_version_to_point_at() -> None:
     steps = plan_publication(replace(WANTED, alias="live"), CODE, [DEPENDENCIES], STATE, own_layers=())
     assert [type(step) for step in steps] == [PublishVersion, PointAlias]
-
-
-def test_too_much_unzipped_names_the_largest_first() -> None:
-    big = replace(DEPENDENCIES, artifact=replace(LAYER, unzipped=262_144_000))
-    with pytest.raises(ArtifactTooLarge, match=r"dependencies 262\.1 MB, function 0\.0 MB"):
-        plan_publication(WANTED, CODE, [big], STATE, own_layers=())
 
 
 def test_more_than_five_layers() -> None:

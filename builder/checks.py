@@ -1,0 +1,276 @@
+"""Before anything is published: do the artifacts fit, can their native files be loaded, does the handler import?
+
+What was found is kept under the artifacts' hashes, so that a build that changed nothing pays for none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from builder import elf, natives, trial
+from builder.assembly import Assembly
+from builder.components import Workshop
+from builder.errors import ArtifactTooLarge
+from builder.natives import Finding, Placed
+from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
+from builder.project import Project
+from builder.python.modules import distribution_of
+
+# Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
+MAX_DIRECT = 50 << 20
+# Changes when the same artifacts would be judged otherwise.
+_FORMAT = 1
+_PARALLEL = 8
+_LARGEST = 10
+_SHOWN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found out. `tried`: the handler was imported; else `why` not."""
+
+    tried: bool
+    why: str
+    native_files: int
+    warnings: tuple[str, ...]
+    reused: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """For the reply and the store."""
+        return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
+
+
+def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[str] = (), dry: bool = False) -> Checked:
+    """Check the artifacts of a build; warnings go to the progress.
+
+    Args:
+        function: its name, for the handler's environment.
+        foreign: layers of others that are attached to the function; what is in them is not known here.
+        dry: compare sizes only.
+
+    Raises:
+        ArtifactTooLarge, NativeMismatch, ImportFailed: Lambda would refuse it, or the function would not start.
+    """
+    checking = _Checking(made, shop, function, foreign)
+    checking.sizes()
+    if dry:
+        return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
+    record = f"checks/{checking.key()}.json"
+    kept = shop.store.read_json(record)
+    if kept is not None:
+        checked = _kept(kept)
+    else:
+        files = checking.natives()
+        warnings = checking.load(files)
+        outcome = checking.trial()
+        checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
+        shop.store.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+    for warning in checked.warnings:
+        shop.progress.warn(warning)
+    return checked
+
+
+def _kept(kept: Mapping[str, object]) -> Checked:
+    return Checked(
+        tried=bool(kept["tried"]),
+        why=str(kept["why"]),
+        native_files=cast("int", kept["native_files"]),
+        warnings=tuple(cast("list[str]", kept["warnings"])),
+        reused=True,
+    )
+
+
+class _Checking:
+    """The checks of one build."""
+
+    def __init__(self, made: Assembly, shop: Workshop, function: str, foreign: Sequence[str]) -> None:
+        self._project: Project = made.project
+        self._artifacts = {
+            name: made.artifacts[name]
+            for name in made.project.names
+            if name in made.artifacts and made.artifacts[name] is not UNBUILT
+        }
+        self._shop = shop
+        self._function = function
+        self._foreign = foreign
+
+    @property
+    def _missing(self) -> list[str]:
+        """Components that are not part of this build; the function may need what is in them."""
+        return [name for name in self._project.names if name not in self._artifacts]
+
+    def sizes(self) -> None:
+        """Refuse what Lambda would: more than 250 MB unzipped, layers included."""
+        total = sum(artifact.unzipped for artifact in self._artifacts.values())
+        if total <= MAX_UNZIPPED:
+            return
+        packages = sorted(self._packages(), key=lambda row: (-row[1], row[0]))[:_LARGEST]
+        largest = "\n".join(f"  {size / 1e6:7.1f} MB  {name}" for name, size in packages)
+        raise ArtifactTooLarge(
+            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
+            hint="remove dependencies or files, or move large data to S3 or EFS",
+            problems=[f"{name}: {size} bytes" for name, size in packages],
+        )
+
+    def _packages(self) -> list[tuple[str, int]]:
+        """What the artifacts are made of, with sizes in bytes, unzipped."""
+        rows = []
+        for name, artifact in self._artifacts.items():
+            if artifact.parts:
+                rows += [
+                    (label, _unzipped(self._part(part)))
+                    for label, part in zip(artifact.contents, artifact.parts, strict=True)
+                ]
+            else:
+                rows.append((_label(name), artifact.unzipped))
+        return rows
+
+    def _part(self, name: str) -> Path:
+        path = self._shop.workspace.cached("parts") / name
+        if not path.exists():
+            self._shop.store.fetch(f"parts/{name}", path)
+        return path
+
+    def _zip(self, component: str) -> Path:
+        """The component's artifact: it lies in the scratch directory if it was made just now."""
+        path = self._shop.scratch / f"{component}.zip"
+        if not path.exists():
+            self._shop.store.fetch(self._artifacts[component].name, path)
+        return path
+
+    def key(self) -> str:
+        """The hash of all that the outcome depends on."""
+        spec = self._project.spec
+        function = spec.function
+        inputs = (
+            _FORMAT,
+            elf.FORMAT,
+            natives.data_version(),
+            self._project.target.label,
+            trial.is_possible(self._project.target),
+            [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
+            self._missing,
+            sorted(self._foreign),
+            spec.trial,
+            sorted(spec.optional_libraries),
+            (function.handler, sorted((function.environment or {}).items())) if function else None,
+        )
+        return hashlib.sha256(repr(inputs).encode()).hexdigest()
+
+    def natives(self) -> list[Placed]:
+        """Every native file at its place on Lambda. What was described once, part by part, is not read again."""
+        work = []
+        for name, artifact in self._artifacts.items():
+            root = "/var/task" if name == FUNCTION else "/opt"
+            if artifact.parts:
+                work += [(root, *pair, "") for pair in zip(artifact.contents, artifact.parts, strict=True)]
+            else:
+                work.append((root, _label(name), f"{artifact.sha256}.zip", name))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = pool.map(lambda row: self._described(row[2], row[3]), work)
+            return [
+                Placed(native=native, root=root, owner=owner)
+                for (root, owner, *_), described in zip(work, found, strict=True)
+                for native in described
+            ]
+
+    def _described(self, content: str, component: str) -> Sequence[elf.Native]:
+        record = f"natives/{elf.FORMAT}/{content.removesuffix('.zip')}.json"
+        kept = self._shop.store.read_json(record)
+        if kept is not None:
+            return [elf.Native.from_json(row) for row in cast("list[dict[str, object]]", kept["natives"])]
+        described = elf.read_natives(self._zip(component) if component else self._part(content))
+        self._shop.store.write_json(record, {"natives": [native.as_json() for native in described]})
+        return described
+
+    def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
+        """Refuse files that the target cannot load but must; warnings for the others."""
+        findings = natives.judge(
+            files,
+            self._project.target,
+            complete=not self._missing and not self._foreign,
+            optional=self._project.spec.optional_libraries,
+        )
+        natives.refuse(findings)
+        return _summed_up(findings)
+
+    def trial(self) -> trial.Outcome:
+        """Import the handler, where that can be done here."""
+        spec, target = self._project.spec, self._project.target
+        if spec.function is None or FUNCTION not in self._artifacts:
+            return trial.Outcome(imported=False, why="no function was built")
+        if spec.trial == "none":
+            return trial.Outcome(imported=False, why="the build file says try: none")
+        if target.runtime.family != "python":
+            return trial.Outcome(imported=False, why=f"only Python handlers are tried, not {target.runtime.name}")
+        if not trial.is_possible(target):
+            return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
+        if self._missing:
+            return trial.Outcome(imported=False, why=f"not part of this build: {', '.join(self._missing)}")
+        if self._foreign:
+            return trial.Outcome(imported=False, why=f"layers of others are attached: {', '.join(self._foreign)}")
+        what = trial.Trial(
+            handler=spec.function.handler,
+            code=self._zip(FUNCTION),
+            layers={artifact.sha256: self._zip(name) for name, artifact in self._artifacts.items() if name != FUNCTION},
+            target=target,
+            function=self._function,
+            variables=spec.function.environment or {},
+        )
+        shop = self._shop
+        shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
+        left = shop.deadline.check("importing the handler")
+        return trial.run(
+            what,
+            scratch=shop.scratch,
+            unpacked=shop.workspace.cached("unpacked"),
+            timeout_s=left,
+            advise=lambda module: _advice(module, self._project, self._artifacts),
+        )
+
+
+def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:
+    messages = list(dict.fromkeys(finding.message for finding in findings if not finding.fatal))
+    more = len(messages) - _SHOWN
+    return (*messages[:_SHOWN], *([f"… and {more} more native files that may not load"] if more > 0 else []))
+
+
+def _label(component: str) -> str:
+    return "the function's files" if component == FUNCTION else f"layer {component}"
+
+
+def _unzipped(archive: Path) -> int:
+    with zipfile.ZipFile(archive) as opened:
+        return sum(info.file_size for info in opened.infolist())
+
+
+def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) -> str:
+    """Where a missing module could come from: the project's own files, a layer, a requirement."""
+    function, top = project.spec.function, module.partition(".")[0]
+    base = project.root / (function.source_dir if function else ".")
+    for name in (f"{top}.py", top):
+        if (base / name).exists():
+            return f"{name} is in the project and not in the artifact: add it to function.files"
+        if (project.root / name).exists():
+            return f"{name} is in the project, outside of function.source_dir: add it to function.files"
+    for layer in project.spec.layers:
+        if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
+            return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
+    wanted = distribution_of(module)
+    files = ", ".join(project.spec.dependencies)
+    return f"add {wanted} to {files}" if files else f"list {wanted} in a requirements.txt, under layers.dependencies"
+
+
+def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
+    """For zips that somebody may upload by hand: those that are too large for it."""
+    return [
+        f"{_label(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        for name, artifact in artifacts.items()
+        if artifact.size > MAX_DIRECT
+    ]

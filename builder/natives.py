@@ -1,0 +1,239 @@
+"""Can the target load the native files of a build? Their needs against what the artifacts and the runtime have.
+
+What Python can import, what a program is, and all that those need must be loadable: anything else is an error. Files
+that are only opened by name (plugins, ctypes) may never be: what they lack is a warning.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from builder.elf import Native
+from builder.errors import NativeMismatch
+from builder.runtimes import Target
+
+_DATA = Path(__file__).with_name("baselines")
+# Where LD_LIBRARY_PATH leads on Lambda, as far as a project can put something there.
+_LIBRARY_PATH = ("/var/task", "/var/task/lib", "/opt/lib")
+_VERSION = re.compile(r"(?P<family>GLIBC|GLIBCXX|CXXABI)_(?P<number>\d+(?:\.\d+)*)")
+# The one version of the C library that is no number.
+_NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
+_TESTS = re.compile(r"/tests?/")
+_SHOWN = 12
+
+
+def data_version() -> str:
+    """A hash of the data that judgements rest on."""
+    digest = hashlib.sha256()
+    for path in sorted(_DATA.glob("*.json")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What a runtime has. `libraries` is soname → whether that is certain, `versions` the newest ones it offers."""
+
+    name: str
+    libraries: Mapping[str, bool]
+    versions: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, target: Target) -> Baseline:
+        """The data kept for the target's system and architecture."""
+        system = target.runtime.system
+        document = json.loads((_DATA / f"{system.lower()}-{target.architecture}.json").read_text())
+        libraries = {soname: bool(entry["certain"]) for soname, entry in document["libraries"].items()}
+        if target.runtime.python is not None:
+            major, minor = target.runtime.python
+            libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
+        versions = {family: _numbers(text) for family, text in document["versions"].items()}
+        return cls(name=f"{target.runtime.name} on {target.architecture}", libraries=libraries, versions=versions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A native file at its place on Lambda. `owner` is the distribution or component that it belongs to."""
+
+    native: Native
+    root: str
+    owner: str
+
+    @cached_property
+    def path(self) -> str:
+        """Absolute."""
+        return f"{self.root}/{self.native.path}"
+
+    @property
+    def names(self) -> set[str]:
+        """What it can be asked for by."""
+        return {posixpath.basename(self.path), self.native.soname} - {""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that will not load. `fatal` where something that must load needs it."""
+
+    owner: str
+    message: str
+    fix: str
+    fatal: bool
+
+
+def judge(files: Sequence[Placed], target: Target, *, complete: bool, optional: Sequence[str] = ()) -> list[Finding]:
+    """What of `files` the target cannot load, in the order of the files.
+
+    Args:
+        complete: whether `files` is all there will be; layers of others may have what is missing here.
+        optional: sonames whose absence the project says it can live with.
+    """
+    return list(_Judge(files, target, complete=complete, optional=optional).findings())
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raise NativeMismatch with all that is fatal, if anything is."""
+    fatal = [finding for finding in findings if finding.fatal]
+    if not fatal:
+        return
+    problems = list(dict.fromkeys(finding.message for finding in fatal))
+    shown = problems[:_SHOWN] + ([f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
+    fixes = dict.fromkeys(finding.fix for finding in fatal if finding.fix)
+    message = shown[0] if len(shown) == 1 else "native files that the runtime cannot load:\n  " + "\n  ".join(shown)
+    raise NativeMismatch(message, hint="; ".join(fixes), problems=problems)
+
+
+class _Judge:
+    def __init__(self, files: Sequence[Placed], target: Target, *, complete: bool, optional: Sequence[str]) -> None:
+        self._files = files
+        self._target = target
+        self._complete = complete
+        self._optional = optional
+        self._baseline = Baseline.of(target)
+        self._paths = {file.path: file for file in files}
+        self._named: dict[str, list[Placed]] = {}
+        for file in files:
+            for name in file.names:
+                self._named.setdefault(name, []).append(file)
+        document = json.loads((_DATA / "hints.json").read_text())
+        self._fixes: Mapping[str, str] = document["fixes"]
+        self._may_fail = [str(entry["files"]) for entry in document["optional"]]
+
+    def findings(self) -> Iterator[Finding]:
+        must_load = self._must_load()
+        for file in self._files:
+            yield from self._of(file, fatal=file.path in must_load)
+
+    def _must_load(self) -> set[str]:
+        """Paths of modules and programs that somebody may load, and of everything that those need."""
+        pending = [
+            file
+            for file in self._files
+            if (file.native.is_module or file.native.is_program) and not self._is_spare(file)
+        ]
+        reached: set[str] = set()
+        while pending:
+            file = pending.pop()
+            if file.path not in reached:
+                reached.add(file.path)
+                pending += [found for soname in file.native.needed for found in self._found(file, soname)[:1]]
+        return reached
+
+    def _is_spare(self, file: Placed) -> bool:
+        """Whether its package works without it: a test's, or one that we know to be imported with care."""
+        short = re.sub(r"^/opt/python/(?:lib/python3\.\d+/site-packages/)?|^/var/task/", "", file.path)
+        return bool(_TESTS.search(file.path)) or any(fnmatch.fnmatchcase(short, pattern) for pattern in self._may_fail)
+
+    def _found(self, file: Placed, soname: str) -> list[Placed]:
+        """Where the build has a library: on the search path first, then anything of that name."""
+        folders = [*(self._absolute(file, folder) for folder in file.native.search), *_LIBRARY_PATH]
+        on_path = [self._paths[path] for folder in folders if (path := f"{folder}/{soname}") in self._paths]
+        return on_path or self._named.get(soname, [])
+
+    @staticmethod
+    def _absolute(file: Placed, folder: str) -> str:
+        return folder if folder.startswith("/") else posixpath.normpath(f"{file.root}/{folder}")
+
+    def _of(self, file: Placed, *, fatal: bool) -> Iterator[Finding]:
+        native = file.native
+        if native.machine != self._target.machine:
+            yield Finding(
+                owner=file.owner,
+                message=f"{file.path} of {file.owner} is for {native.machine}, the function runs on "
+                f"{self._target.machine}",
+                fix=f"build or choose {file.owner} for {self._target.architecture}, or change function.architecture",
+                fatal=fatal,
+            )
+            return
+        for soname in native.needed:
+            if found := self._found(file, soname):
+                if not self._reachable(file, soname, found):
+                    yield self._out_of_reach(file, soname, found[0])
+            elif self._baseline.libraries.get(soname):
+                yield from self._too_new(file, soname, fatal=fatal)
+            elif finding := self._missing(file, soname, fatal=fatal):
+                yield finding
+
+    def _reachable(self, file: Placed, soname: str, found: Sequence[Placed]) -> bool:
+        """A library counts as loaded by its own package: many load theirs themselves before they are needed."""
+        folders = {*(self._absolute(file, folder) for folder in file.native.search), *_LIBRARY_PATH}
+        return any(other.owner == file.owner or posixpath.dirname(other.path) in folders for other in found)
+
+    def _out_of_reach(self, file: Placed, soname: str, found: Placed) -> Finding:
+        return Finding(
+            owner=file.owner,
+            message=f"{file.path} of {file.owner} needs {soname}, which is at {found.path}: it is found only if "
+            f"{found.owner} has loaded it before",
+            fix="put it into a layer's lib/",
+            fatal=False,
+        )
+
+    def _missing(self, file: Placed, soname: str, *, fatal: bool) -> Finding | None:
+        where = f"{file.path} of {file.owner} needs {soname}"
+        if soname in self._optional:
+            return None
+        if soname in self._baseline.libraries:
+            return Finding(
+                owner=file.owner,
+                message=f"{where}, which {self._baseline.name} is believed to have",
+                fix="ship it in a layer's lib/ to be sure",
+                fatal=False,
+            )
+        if soname.startswith(("libc.musl-", "ld-musl-")):
+            fix = f"{file.owner} was built for musl (Alpine); choose a manylinux wheel"
+        else:
+            fix = self._fixes.get(soname, f"ship {soname} in a layer's lib/, or choose a wheel that bundles it")
+            fix += f"; if it is never used, add {soname} to optional_libraries in the build file"
+        return Finding(
+            owner=file.owner,
+            message=f"{where}, which is neither in the build nor on {self._baseline.name}",
+            fix=fix,
+            fatal=fatal and self._complete,
+        )
+
+    def _too_new(self, file: Placed, soname: str, *, fatal: bool) -> Iterator[Finding]:
+        for name in file.native.versions.get(soname, ()):
+            match = _VERSION.fullmatch(_NAMED_VERSIONS.get(name, name))
+            if match is None:
+                continue
+            ceiling = self._baseline.versions[match["family"]]
+            if _numbers(match["number"]) > ceiling:
+                offered = f"{match['family']}_{'.'.join(map(str, ceiling))}"
+                yield Finding(
+                    owner=file.owner,
+                    message=f"{file.path} of {file.owner} needs {name} of {soname}; {self._baseline.name} offers "
+                    f"{offered}",
+                    fix=f"build {file.owner} for an older Linux (a manylinux wheel), or choose a newer runtime",
+                    fatal=fatal,
+                )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -1,0 +1,283 @@
+"""The handler's module is imported from the finished artifacts before anything is published.
+
+In a child of its own, with the directories, paths and variables of Lambda, without credentials. What fails for want of
+something that only the real function has (files that lie below /opt, credentials, network, variables that the build
+file does not set) says nothing of the build: it is told and goes on. All else is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import process
+from builder.errors import CommandFailed, ImportFailed, OutOfSpace, OutOfTime
+from builder.runtimes import Target
+from builder.zips import unpack
+
+_CHILD = Path(__file__).with_name("trial_child.py")
+# Lambda itself allows ten seconds for the first import, and then starts over with the function's whole time limit.
+_LONGEST_S = 60.0
+_TAIL = 15
+_RUNTIME = Path("/var/runtime")
+# What Lambda's Python has beyond the standard library.
+_OF_THE_RUNTIME = frozenset(
+    {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six", "awslambdaric", "simplejson"}
+    | {"snapshot_restore_py", "runtime_client"}
+)
+# Errors of packages that talk to something the trial does not have.
+_OUTSIDE = ("botocore.", "boto3.", "urllib3.", "requests.", "httpx.", "httpcore.", "aiohttp.", "redis.", "socket.")
+_NETWORK = frozenset({"builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "ssl.SSLError"})
+_KEPT, _KEPT_S = 3, 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is to be tried. `layers` are zips in the order in which Lambda unpacks them, by their sha256."""
+
+    handler: str
+    code: Path
+    layers: Mapping[str, Path]
+    target: Target
+    function: str
+    variables: Mapping[str, str]
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Whether the handler was imported; else `why` it could not be tried."""
+
+    imported: bool
+    why: str = ""
+
+
+def is_possible(target: Target) -> bool:
+    """Whether this process is what the target is: the same Python on the same machine."""
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return sys.platform == "linux" and (own, platform.machine()) == (target.runtime.name, target.machine)
+
+
+def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise: Callable[[str], str]) -> Outcome:
+    """Import the handler.
+
+    Args:
+        unpacked: a directory where unpacked layers are kept for the next time.
+        advise: what to do where a module is missing.
+
+    Raises:
+        ImportFailed: it cannot be imported, or the handler is not in it; `log_tail` ends the traceback.
+    """
+    place = scratch / "trial"
+    try:
+        place.mkdir()
+        task, opt = place / "task", _merged([_kept(*layer, unpacked) for layer in trial.layers.items()], place / "opt")
+        task.mkdir()
+        unpack(trial.code, task)
+    except OSError as error:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        return Outcome(imported=False, why=f"the artifacts could not be unpacked: {error.strerror}")
+    try:
+        return _imported(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _kept(sha256: str, archive: Path, unpacked: Path) -> Path:
+    """The unpacked layer; those not used lately go."""
+    folder = unpacked / sha256
+    if not folder.exists():
+        partial = unpacked / f"{sha256}.{os.getpid()}"
+        partial.mkdir(parents=True)
+        unpack(archive, partial)
+        with contextlib.suppress(OSError):  # another process was quicker
+            partial.rename(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+    os.utime(folder)
+    by_age = sorted(unpacked.iterdir(), key=lambda path: path.stat().st_mtime)
+    for path in by_age[:-_KEPT]:
+        if path.stat().st_mtime < time.time() - _KEPT_S:
+            shutil.rmtree(path, ignore_errors=True)
+    return folder
+
+
+def _merged(layers: Sequence[Path], into: Path) -> Path:
+    """One directory with all layers in it, later ones over earlier ones, as Lambda makes /opt."""
+    if len(layers) == 1:
+        return layers[0]
+    into.mkdir()
+    for layer in layers:
+        for folder, _, files in os.walk(layer):
+            target = into / os.path.relpath(folder, layer)
+            target.mkdir(exist_ok=True)
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    (target / name).unlink()
+                (target / name).hardlink_to(Path(folder, name))
+    return into
+
+
+def _imported(
+    trial: Trial, task: Path, opt: Path, place: Path, timeout_s: float, advise: Callable[[str], str]
+) -> Outcome:
+    module, _, attribute = trial.handler.rpartition(".")
+    order, report = place / "order.json", place / "report.json"
+    paths = _search_path(task, opt, trial.target)
+    order.write_text(
+        json.dumps(
+            {
+                "module": module.replace("/", "."),
+                "attribute": attribute,
+                "paths": paths,
+                "task": str(task),
+                "report": str(report),
+            }
+        )
+    )
+    what = f"importing {module}"
+    try:
+        done = process.run(
+            [sys.executable, "-I", "-S", str(_CHILD), str(order)],
+            cwd=task,
+            environment=_environment(trial, task, opt, place),
+            timeout_s=timeout_s,
+            what=what,
+        )
+    except OutOfTime:
+        return Outcome(imported=False, why=f"{what} took longer than {timeout_s:.0f} s")
+    except (CommandFailed, OutOfSpace) as error:
+        raise ImportFailed(f"function.handler: {error.message}", hint=_HINT, log_tail=error.log_tail) from error
+    if not report.exists():
+        raise ImportFailed(f"function.handler: {what} ends the process", hint=_HINT, log_tail=done.tail[-_TAIL:])
+    found = json.loads(report.read_text())
+    return _judged(found, trial, _Places(task=str(task), opt=str(opt)), advise)
+
+
+def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
+    """Lambda's, before the standard library: the function, layers, the runtime's own packages."""
+    name = target.runtime.name
+    own = [Path("/var/lang/lib") / name / "site-packages", _RUNTIME]
+    return [str(task), str(opt / "python/lib" / name / "site-packages"), str(opt / "python"), *map(str, own)]
+
+
+def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
+    home = place / "tmp"
+    home.mkdir()
+    libraries = [str(task), str(task / "lib"), str(opt / "lib")]
+    if _RUNTIME.is_dir():
+        libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", str(_RUNTIME), str(_RUNTIME / "lib"), *libraries]
+    return {
+        **trial.variables,
+        "PATH": f"/var/lang/bin:/usr/local/bin:/usr/bin:/bin:{opt / 'bin'}",
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "AWS_REGION": trial.region,
+        "AWS_DEFAULT_REGION": trial.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{trial.target.runtime.name}",
+        "AWS_LAMBDA_FUNCTION_NAME": trial.function,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "LAMBDA_TASK_ROOT": str(task),
+        "LAMBDA_RUNTIME_DIR": str(_RUNTIME),
+        "_HANDLER": trial.handler,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Where the artifacts were unpacked; messages name Lambda's directories instead."""
+
+    task: str
+    opt: str
+
+    def as_on_lambda(self, text: str) -> str:
+        return text.replace(self.task, "/var/task").replace(self.opt, "/opt")
+
+
+_HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
+
+
+def _judged(report: Mapping[str, object], trial: Trial, places: _Places, advise: Callable[[str], str]) -> Outcome:
+    module, _, attribute = trial.handler.rpartition(".")
+    match report["outcome"]:
+        case "imported":
+            return Outcome(imported=True)
+        case "no handler":
+            near = difflib.get_close_matches(attribute, [str(name) for name in _list(report["names"])], n=1)
+            raise ImportFailed(
+                f"function.handler: {module} has no {attribute}" + (f"; did you mean {near[0]}?" if near else ""),
+                hint="handler is FILE.FUNCTION",
+            )
+        case "not callable":
+            raise ImportFailed(f"function.handler: {attribute} of {module} is not a function", hint="name a callable")
+    chain = [dict(link) for link in _list(report["chain"]) if isinstance(link, dict)]
+    if why := _not_of_the_build(chain, [str(name) for name in _list(report["unset"])], places):
+        return Outcome(imported=False, why=f"importing {module} stopped: {why}")
+    lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
+    name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
+    hint = _HINT if name is None else advise(name)
+    raise ImportFailed(
+        f"function.handler: importing {module} fails: {lines[-1]}", hint=hint, log_tail=_without_ourselves(lines)
+    )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _is_missing_module(link: Mapping[str, object]) -> bool:
+    return "builtins.ModuleNotFoundError" in _list(link["kinds"]) and bool(link["name"])
+
+
+def _without_ourselves(lines: Sequence[str]) -> list[str]:
+    """The end of the traceback, without the frames of the importing."""
+    kept: list[str] = []
+    skipping = False
+    for line in lines:
+        if line.startswith("  File "):
+            skipping = "trial_child.py" in line or "<frozen importlib" in line or "/importlib/__init__.py" in line
+        elif not line.startswith("    "):
+            skipping = False
+        if not skipping:
+            kept.append(line)
+    return kept[-_TAIL:]
+
+
+def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: _Places) -> str:
+    """What the trial lacks and the function will have; empty if the failure is the build's own."""
+    certain = {"builtins.ImportError", "builtins.SyntaxError", "builtins.NameError"}
+    for link in chain:
+        kinds = {str(kind) for kind in _list(link["kinds"])}
+        message, filename = str(link["message"]), str(link["filename"] or "")
+        if _is_missing_module(link):
+            top = str(link["name"]).partition(".")[0]
+            if top in _OF_THE_RUNTIME and not (_RUNTIME / top).exists():
+                return f"{top} is the runtime's own, and is not here"
+            continue
+        if kinds & certain:
+            continue
+        if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
+            return f"it reads {filename or message}, which is there only in the function"
+        if "builtins.OSError" in kinds and "cannot open shared object file" in message:
+            continue
+        if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):
+            return f"it uses {filename}"
+        if kinds & _NETWORK or any(kind.startswith(_OUTSIDE) for kind in kinds):
+            return f"it needs the network or credentials ({message})"
+    if unset and not any("builtins.ImportError" in _list(link["kinds"]) for link in chain[:1]):
+        return f"it needs {', '.join(unset)} in the environment, which the build file does not set"
+    return ""

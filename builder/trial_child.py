@@ -1,0 +1,100 @@
+"""Runs in a child of the builder: imports a handler as Lambda would, and writes down what came of it.
+
+    python -I -S trial_child.py ORDER.json
+
+The order is {"module", "attribute", "paths", "task", "report"}. Only the standard library may be used here, and of that
+little: what this file imports is imported already when the project's code looks.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from types import FrameType
+
+_UNSET: list[str] = []
+
+
+def main(order_path: str) -> None:
+    """Carry out the order in the file `order_path`."""
+    with open(order_path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is not imported on purpose
+        order = json.load(file)
+    sys.argv = [""]
+    sys.dont_write_bytecode = True
+    sys.path[:] = [*order["paths"], *sys.path]
+    _note_unset_variables(order["task"])
+    try:
+        module = importlib.import_module(order["module"])
+    except BaseException as error:  # SystemExit too is an answer
+        report = _failure(error)
+    else:
+        report = _attribute(module, order["attribute"])
+    report["unset"] = _UNSET
+    with open(order["report"], "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(report, file)
+    os._exit(0)  # the project's threads and exit handlers are not waited for
+
+
+def _attribute(module: object, name: str) -> dict[str, object]:
+    names = [known for known in vars(module) if not known.startswith("_")]
+    if not hasattr(module, name):
+        return {"outcome": "no handler", "names": [known for known in names if callable(getattr(module, known, None))]}
+    return {"outcome": "imported" if callable(getattr(module, name)) else "not callable"}
+
+
+def _failure(error: BaseException) -> dict[str, object]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return {
+        "outcome": "failed",
+        "traceback": "".join(traceback.format_exception(error)).splitlines(),
+        "chain": [_described(link) for link in chain],
+    }
+
+
+def _described(error: BaseException) -> dict[str, object]:
+    filename = getattr(error, "filename", None)
+    return {
+        "kinds": [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__],
+        "message": str(error),
+        "name": getattr(error, "name", None) if isinstance(error, ImportError) else None,
+        "filename": filename if isinstance(filename, str) else None,
+    }
+
+
+def _note_unset_variables(task: str) -> None:
+    """Remember which variables of the environment the project's own code looks for in vain."""
+    kind = type(os.environ)
+    original = kind.__getitem__
+
+    def noted(self: os._Environ[str], name: str) -> str:
+        try:
+            return original(self, name)
+        except KeyError:
+            if name not in _UNSET and _is_asked_from(task):
+                _UNSET.append(name)
+            raise
+
+    kind.__getitem__ = noted  # type: ignore[method-assign]
+
+
+def _is_asked_from(task: str) -> bool:
+    """Whether the code that asks, past os and its parents (frozen modules in newer Pythons), is the project's own."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and _is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(task)
+
+
+def _is_library(filename: str) -> bool:
+    return filename.startswith("<frozen") or filename.endswith(("/os.py", "/_collections_abc.py"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
