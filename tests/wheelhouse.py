@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,4 +48,16 @@ def make_wheel(
             digest = hashlib.sha256(b"other" if entry in broken_record else data).digest()
             rows.append(f"{entry},sha256={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()},{len(data)}")
         archive.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+    return path
+
+
+def make_sdist(folder: Path, name: str, version: str = "1.0", *, files: Mapping[str, str]) -> Path:
+    """Write NAME-VERSION.tar.gz with these files (setup.py or pyproject.toml among them) into `folder`."""
+    path = folder / f"{name}-{version}.tar.gz"
+    whole = {**files, "PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: {version}\n"}
+    with tarfile.open(path, "w:gz") as archive:
+        for entry, content in whole.items():
+            member = tarfile.TarInfo(f"{name}-{version}/{entry}")
+            member.size, member.mtime, member.mode = len(content.encode()), 1_700_000_000, 0o644
+            archive.addfile(member, io.BytesIO(content.encode()))
     return path

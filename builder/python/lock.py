@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -53,19 +55,25 @@ def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
         SourceUnreachable: the package index does not answer.
         SourceError: a git dependency cannot be had.
     """
+    with tempfile.TemporaryDirectory(prefix="lock-", dir=by.scratch) as scratch:
+        return dumped(_resolved(inputs, target, replace(by, scratch=Path(scratch))))
+
+
+def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
     lock = inputs.lock
     if lock is None:
         document = Compilation(inputs, target, by).document()
-        return dumped(_finished(document, inputs, target, root=by.root, folder=by.scratch))
-    folder = (by.root / lock.path).parent
+        return _finished(document, inputs, target, root=by.root, folder=by.scratch)
     if lock.kind == "uv":
         document = exported(lock, by)
+        folder = by.scratch  # uv writes paths relative to its output
         group = None
         extras: tuple[str, ...] = ()
     else:
         document = parsed(inputs.contents[lock.path].decode("utf-8", "replace"), lock.path)
+        folder = (by.root / lock.path).parent
         group, extras = lock.group, lock.extras
-    return dumped(_finished(document, inputs, target, root=by.root, folder=folder, extras=extras, group=group))
+    return _finished(document, inputs, target, root=by.root, folder=folder, extras=extras, group=group)
 
 
 def _finished(

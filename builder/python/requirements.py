@@ -25,8 +25,8 @@ _NAMED_URL = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)\s*(?P<extras>\[[^\]]*\])?
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>\[[^\]]*\])?(?P<rest>.*)", re.DOTALL)
 _EGG = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?P<extras>\[[^\]]*\])?")
 _MARKED = re.compile(r"(?P<place>.*?)(?:\s+;\s*|;\s+)(?P<marker>.+)", re.DOTALL)
-_CREDENTIALS = re.compile(r"://[^/\s]*@|://[^/\s?#]*\?")
-_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_CREDENTIALS = re.compile(r"://[^/\s]*@|://[^\s#]*\?")
+_VARIABLE = re.compile(r"\$\{\w+\}")
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
