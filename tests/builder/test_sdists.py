@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
@@ -17,7 +18,16 @@ from builder.errors import CommandFailed, NoWheelForTarget, ResolutionFailed
 from builder.python.pylock import LockedSource, Selection, select
 from builder.python.sdists import wheels_of
 from localaws.testing import git_server
-from tests.builder.locking import FOREIGN, PYPROJECT, PYTHON_313, Lab, make_lab, own_target, source_files, write_files
+from tests.builder.locking import (
+    FOREIGN,
+    PYTHON_313,
+    Lab,
+    compiled_source_files,
+    make_lab,
+    own_target,
+    source_files,
+    write_files,
+)
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel
 
@@ -106,13 +116,7 @@ def test_pure_sources_are_built_for_a_foreign_target_too(lab: Lab) -> None:
 def test_what_must_be_compiled_for_another_machine_says_so_and_the_way_out(tmp_path: Path, index: Index) -> None:
     lab = make_lab(tmp_path, index)
     lab.write({"requirements.txt": "./fast\n"})
-    # The backend calls the compiler, as any would.
-    backend = source_files("fast")["backend.py"].replace(
-        "def build_wheel(",
-        "def build_wheel(*given):\n    import subprocess\n"
-        "    subprocess.run([os.environ['CC'], '-c', 'fast.c'], check=True)\n    return _wheel(*given)\n\ndef _wheel(",
-    )
-    lab.write({f"fast/{name}": text for name, text in {**source_files("fast"), "backend.py": backend}.items()})
+    lab.write({f"fast/{name}": text for name, text in compiled_source_files("fast").items()})
     with pytest.raises(NoWheelForTarget, match="must be compiled") as caught:
         lab.wheels(target=FOREIGN)
     assert "python3.13-arm64" in caught.value.message
@@ -272,14 +276,8 @@ def test_a_c_extension_is_compiled_for_the_runtimes_c_library(tmp_path: Path) ->
         ]
     assert all(version <= target.runtime.glibc for version in needed), needed
     assert str(tmp_path).encode() not in library.read_bytes()
-    import sys
-
     code = "import fast; print(fast.answer())"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(unpacked)}, capture_output=True, text=True
     )
     assert done.stdout == "42\n", done.stderr
-
-
-def test_pyproject_of_the_tests_needs_no_index() -> None:
-    assert "requires = []" in PYPROJECT

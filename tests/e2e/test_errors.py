@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.builder.locking import compiled_source_files
 from tests.e2e.conftest import TOKEN, Builder
 
 APP = "def handler(event, context):\n    return 'first'\n"
@@ -119,14 +121,17 @@ def test_a_requirement_that_does_not_exist(deployed: Builder) -> None:
     refused(deployed.build("sturdy"), "requirement_not_found", "requirements.txt", "idna==999.1")
 
 
-def test_a_requirement_without_a_wheel_for_the_target(deployed: Builder) -> None:
+def test_what_must_be_compiled_for_another_architecture(deployed: Builder) -> None:
     layers = "  dependencies: [requirements.txt]\n"
-    push(
-        deployed,
-        # Published as an sdist alone.
-        {"build.yaml": build_file(deployed.runtime, layers=layers), "requirements.txt": "sgmllib3k==1.0.0\n"},
-    )
-    refused(deployed.build("sturdy"), "no_wheel_for_target", "sgmllib3k", deployed.runtime)
+    other = "arm64" if os.uname().machine == "x86_64" else "x86_64"
+    text = build_file(deployed.runtime, function=f"  architecture: {other}\n", layers=layers)
+    package = {f"fast/{name}": content for name, content in compiled_source_files("fast").items()}
+    push(deployed, {"build.yaml": text, "requirements.txt": "./fast\n", **package})
+    try:
+        error = refused(deployed.build("sturdy"), "no_wheel_for_target", "fast", deployed.runtime, other)
+        assert "builder of runtime" in error["hint"]
+    finally:
+        push(deployed, dict.fromkeys(package) | {"requirements.txt": None})
 
 
 def test_a_preinstall_command_that_fails_shows_its_last_lines(deployed: Builder) -> None:
