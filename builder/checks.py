@@ -69,6 +69,8 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
         files = checking.natives()
         warnings = checking.load(files)
         outcome = checking.trial()
+        if outcome.stopped:
+            warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
         checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
         shop.store.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     for warning in checked.warnings:
@@ -236,7 +238,7 @@ class _Checking:
 
 
 def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:
-    messages = list(dict.fromkeys(finding.message for finding in findings if not finding.fatal))
+    messages = list(dict.fromkeys(f"{finding.message}: {finding.fix}" for finding in findings if not finding.fatal))
     more = len(messages) - _SHOWN
     return (*messages[:_SHOWN], *([f"… and {more} more native files that may not load"] if more > 0 else []))
 
@@ -254,14 +256,14 @@ def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) ->
     """Where a missing module could come from: the project's own files, a layer, a requirement."""
     function, top = project.spec.function, module.partition(".")[0]
     base = project.root / (function.source_dir if function else ".")
+    for layer in project.spec.layers:
+        if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
+            return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
     for name in (f"{top}.py", top):
         if (base / name).exists():
             return f"{name} is in the project and not in the artifact: add it to function.files"
         if (project.root / name).exists():
             return f"{name} is in the project, outside of function.source_dir: add it to function.files"
-    for layer in project.spec.layers:
-        if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
-            return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
     wanted = distribution_of(module)
     files = ", ".join(project.spec.dependencies)
     return f"add {wanted} to {files}" if files else f"list {wanted} in a requirements.txt, under layers.dependencies"

@@ -80,12 +80,13 @@ class Placed:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that will not load. `fatal` where something that must load needs it."""
+    """One thing that will not load. `fatal` where something that must load needs it; `library` is missing."""
 
     owner: str
     message: str
     fix: str
     fatal: bool
+    library: str = ""
 
 
 def judge(files: Sequence[Placed], target: Target, *, complete: bool, optional: Sequence[str] = ()) -> list[Finding]:
@@ -105,7 +106,9 @@ def refuse(findings: Sequence[Finding]) -> None:
         return
     problems = list(dict.fromkeys(finding.message for finding in fatal))
     shown = problems[:_SHOWN] + ([f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
-    fixes = dict.fromkeys(finding.fix for finding in fatal if finding.fix)
+    fixes = list(dict.fromkeys(finding.fix for finding in fatal))
+    if libraries := ", ".join(sorted({finding.library for finding in fatal if finding.library})):
+        fixes.append(f"what is never used may be missing: optional_libraries: [{libraries}] in the build file")
     message = shown[0] if len(shown) == 1 else "native files that the runtime cannot load:\n  " + "\n  ".join(shown)
     raise NativeMismatch(message, hint="; ".join(fixes), problems=problems)
 
@@ -210,11 +213,11 @@ class _Judge:
             fix = f"{file.owner} was built for musl (Alpine); choose a manylinux wheel"
         else:
             fix = self._fixes.get(soname, f"ship {soname} in a layer's lib/, or choose a wheel that bundles it")
-            fix += f"; if it is never used, add {soname} to optional_libraries in the build file"
         return Finding(
             owner=file.owner,
             message=f"{where}, which is neither in the build nor on {self._baseline.name}",
             fix=fix,
+            library=soname,
             fatal=fatal and self._complete,
         )
 

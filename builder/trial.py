@@ -55,10 +55,11 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether the handler was imported; else `why` it could not be tried."""
+    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`."""
 
     imported: bool
     why: str = ""
+    stopped: bool = False
 
 
 def is_possible(target: Target) -> bool:
@@ -86,7 +87,7 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
     except OSError as error:
         shutil.rmtree(unpacked, ignore_errors=True)
         shutil.rmtree(place, ignore_errors=True)
-        return Outcome(imported=False, why=f"the artifacts could not be unpacked: {error.strerror}")
+        return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
     try:
         return _imported(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
     finally:
@@ -154,7 +155,7 @@ def _imported(
             what=what,
         )
     except OutOfTime:
-        return Outcome(imported=False, why=f"{what} took longer than {timeout_s:.0f} s")
+        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
     except (CommandFailed, OutOfSpace) as error:
         raise ImportFailed(f"function.handler: {error.message}", hint=_HINT, log_tail=error.log_tail) from error
     if not report.exists():
@@ -226,7 +227,7 @@ def _judged(report: Mapping[str, object], trial: Trial, places: _Places, advise:
             raise ImportFailed(f"function.handler: {attribute} of {module} is not a function", hint="name a callable")
     chain = [dict(link) for link in _list(report["chain"]) if isinstance(link, dict)]
     if why := _not_of_the_build(chain, [str(name) for name in _list(report["unset"])], places):
-        return Outcome(imported=False, why=f"importing {module} stopped: {why}")
+        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
     lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
     name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
     hint = _HINT if name is None else advise(name)
