@@ -302,8 +302,9 @@ def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for name, label in names:
         folded = name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
-        other = seen.setdefault(folded, (name, label))
-        if other != (name, label):
+        other = seen.get(folded)
+        seen[folded] = name, label
+        if other is not None:
             raise ArtifactConflict(
                 f"{other[0]!r} of {other[1]} and {name!r} of {label} collide: the names are equal or differ only in "
                 "case or Unicode form"

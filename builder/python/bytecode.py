@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import marshal
 import os
 import sys
 import warnings
@@ -21,9 +20,10 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import TracebackType
 
 from builder import process
+from builder.python import marshalling
 from builder.zips import Entry, write_zip
 
 # Where a layer is unpacked: the file name that tracebacks show.
@@ -172,27 +172,8 @@ def compiled(source: bytes, place: str) -> bytes | None:
             code = compile(source, _MOUNT + place, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None  # Python says so when somebody imports it, as it would without us
-    # marshal marks an object as shared by its reference count, which differs with what else the process did: with one
-    # more reference to each, all are marked, always. See https://github.com/python/cpython/issues/78274.
-    held: list[object] = []
-    _hold(code, held)
     flags = _UNCHECKED_HASH.to_bytes(4, "little")
-    data = importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshal.dumps(code)
-    held.clear()
-    return data
-
-
-def _hold(code: CodeType, held: list[object]) -> None:
-    pending: list[object] = [code]
-    while pending:
-        item = pending.pop()
-        held.append(item)
-        if isinstance(item, CodeType):
-            pending.append(item.co_consts)
-            held += (item.co_names, item.co_filename, item.co_name, item.co_qualname)
-            held += (item.co_linetable, item.co_exceptiontable)
-        elif isinstance(item, tuple | frozenset):
-            pending += item
+    return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshalling.dumps(code)
 
 
 def is_bytecode(name: str) -> bool:

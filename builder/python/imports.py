@@ -38,7 +38,7 @@ def reachable(
         names: what the candidates have in their paths; only files that contain one are looked at closely.
     """
     present = {name for name in names if any(name in re.split(r"[/.]", path) for path in candidates)}
-    words = re.compile(rf"\b(?:{'|'.join(sorted(present))}|attach_stub)\b".encode())
+    words = _mention("|".join(sorted(present)) or "attach_stub")
     modules = {name: path for path in candidates if (name := module_of(path))}
     needed: set[str] = set()
     pending = [path for path in kept if path.endswith((".py", "/entry_points.txt"))]
@@ -46,7 +46,8 @@ def reachable(
     while pending:
         path = pending.pop()
         source = read(path)
-        if not words.search(source):
+        # What is needed itself may import its neighbours without a word.
+        if path not in needed and not words.search(source):
             continue
         for name in _named(path, source, read, everything):
             for part in _with_parents(name):
@@ -56,6 +57,17 @@ def reachable(
                     if found.endswith(".py"):
                         pending.append(found)
     return needed | _data_of(needed, candidates, kept, read)
+
+
+def _mention(name: str) -> re.Pattern[bytes]:
+    """Where a file can name one of those for import: parsing every file that has the word in its prose takes long."""
+    continued = (
+        rf"^[ \t]*(?:\w+(?:[ \t]+as[ \t]+\w+)?[ \t]*,[ \t]*)*(?:{name})(?:[ \t]+as[ \t]+\w+)?[ \t]*(?:[,)\\#]|$)"
+    )
+    statement = rf"\b(?:from|import)\b[^\n#]*\b(?:{name})\b"
+    literal = rf"[\"'][\w.]*\b(?:{name})\b[\w.]*[\"']"
+    entry_point = rf"=[ \t]*[\w.]*\b(?:{name})\b"
+    return re.compile(f"{statement}|{literal}|{continued}|{entry_point}|attach_stub".encode(), re.MULTILINE)
 
 
 def _named(path: str, source: bytes, read: Callable[[str], bytes], everything: Collection[str]) -> set[str]:

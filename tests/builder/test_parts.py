@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactConflict, UnsafeSource
-from builder.python.parts import part_key, read_pruned, store_part
-from builder.python.prune import PruneOptions, prune
+from builder.python.parts import part_key, read_pruned, read_report, store_part
+from builder.python.prune import PruneOptions
+from builder.zips import Entry, write_zip
 from tests.wheelhouse import make_wheel
 
 
@@ -58,7 +59,8 @@ def test_what_is_pruned_is_reported_and_metadata_stays(tmp_path: Path) -> None:
             "fat/__init__.py": "",
             "fat/fast.pyx": "x" * 1000,
             "fat/__pycache__/__init__.cpython-39.pyc": b"123",
-            "fat/__init__.pyi": "kept: lazy loading reads it",
+            "fat/lazy/__init__.py": "from lazy import attach_stub\n__getattr__, d, a = attach_stub(__name__, __file__)",
+            "fat/lazy/__init__.pyi": "from . import a",
             "fat/mod.py": "",
             "fat/mod.pyi": "y" * 10,
             "fat-1.0.dist-info/entry_points.txt": "[a]\n",
@@ -75,7 +77,8 @@ def test_what_is_pruned_is_reported_and_metadata_stays(tmp_path: Path) -> None:
     }
     assert {name for name in names if "dist-info" not in name} == {
         "python/fat/__init__.py",
-        "python/fat/__init__.pyi",
+        "python/fat/lazy/__init__.py",
+        "python/fat/lazy/__init__.pyi",
         "python/fat/mod.py",
     }
     report = {row["rule"]: (row["files"], row["bytes"]) for row in read_pruned(wheel.with_suffix(".part"))}
@@ -84,13 +87,10 @@ def test_what_is_pruned_is_reported_and_metadata_stays(tmp_path: Path) -> None:
     assert report["type-stubs"] == (1, 10)
 
 
-def test_rules_can_be_switched_off_and_files_kept(tmp_path: Path) -> None:
-    paths = ["a/x.c", "a/y.c", "a/__pycache__/z.pyc"]
-    assert set(prune(paths, PruneOptions())) == set(paths)
-    assert set(prune(paths, PruneOptions(disable=("build-inputs",)))) == {"a/__pycache__/z.pyc"}
-    assert set(prune(paths, PruneOptions(keep=("a/x.*",)))) == {"a/y.c", "a/__pycache__/z.pyc"}
-    assert len({part_key("0" * 64, options) for options in (
-        PruneOptions(), PruneOptions(disable=("build-inputs",)), PruneOptions(keep=("a",)))}) == 3  # fmt: skip
+def test_everything_that_changes_a_part_is_in_its_key() -> None:
+    options = [PruneOptions(), PruneOptions(disable=("build-inputs",)), PruneOptions(keep=("a",))]
+    keys = {part_key("0" * 64, each, tag) for each in options for tag in ("", "cpython-313-a70d0d0a")}
+    assert len(keys | {part_key("1" * 64, options[0])}) == 7
 
 
 def test_a_part_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
@@ -128,3 +128,92 @@ def test_a_file_that_is_no_zip_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "no-1.0-py3-none-any.whl").write_bytes(b"not a zip")
     with pytest.raises(ArtifactConflict, match=r"no-1\.0-py3-none-any\.whl is not a readable wheel"):
         part(tmp_path / "no-1.0-py3-none-any.whl")
+
+
+def test_an_unknown_scheme_is_refused(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "odd", files={"odd-1.0.data/include/odd.txt": ""})
+    with pytest.raises(ArtifactConflict, match="wheels have no 'include' files"):
+        part(wheel)
+
+
+def test_commands_are_generated_only_if_asked_for(tmp_path: Path) -> None:
+    points = "[console_scripts]\ntool = odd.cli:main\nsub = odd.cli:App.run [extra]\nbroken = nothing\n"
+    wheel = make_wheel(tmp_path, "odd", files={"odd/cli.py": "", "odd-1.0.dist-info/entry_points.txt": points})
+    assert not [name for name in part(wheel).namelist() if name.startswith("bin/")]
+    assert {row["rule"]: row["files"] for row in read_pruned(wheel.with_suffix(".part"))}["console-scripts"] == 2
+    archive = part(wheel, PruneOptions(disable=("console-scripts",)))
+    assert {name for name in archive.namelist() if name.startswith("bin/")} == {"bin/tool", "bin/sub"}
+    assert b"from odd.cli import App\n" in archive.read("bin/sub")
+    assert b"sys.exit(App.run())" in archive.read("bin/sub")
+    assert archive.getinfo("bin/tool").external_attr >> 16 == 0o100755
+
+
+def test_a_pth_file_is_named_since_lambda_does_not_read_it(tmp_path: Path) -> None:
+    files = {"hook.pth": "import hook", "old-nspkg.pth": "import sys", "hook.py": ""}
+    wheel = make_wheel(tmp_path, "hook", files=files)
+    part(wheel)
+    (note,) = read_report(wheel.with_suffix(".part")).notes
+    assert note.startswith("hook 1.0: Python does not read hook.pth in a Lambda layer")
+
+
+def test_stored_entries_and_odd_methods_are_compressed_for_lambda(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "big", files={"big.py": ""})
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("big.bin", bytes(range(256)) * 20_000, compress_type=zipfile.ZIP_STORED)
+        archive.writestr("lzma.bin", bytes(1000), compress_type=zipfile.ZIP_LZMA)
+    infos = {info.filename: info for info in part(wheel).infolist()}
+    assert infos["python/big.bin"].compress_size < 100_000
+    assert infos["python/lzma.bin"].compress_type == zipfile.ZIP_DEFLATED
+
+
+def bomb(tmp_path: Path, *, content: int) -> Path:
+    wheel = tmp_path / "bomb-1.0-py3-none-any.whl"
+    record = Entry(name="bomb-1.0.dist-info/RECORD", source=b"")
+    with wheel.open("wb") as file:
+        write_zip(file, [Entry(name="bomb.bin", source=bytes(content)), record])
+    return wheel
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeSource, match="MiB unzipped from"):
+        part(bomb(tmp_path, content=80 << 20))
+
+
+def test_a_little_air_is_no_bomb(tmp_path: Path) -> None:
+    assert part(bomb(tmp_path, content=2 << 20)).getinfo("python/bomb.bin").file_size == 2 << 20
+
+
+def test_entries_that_claim_the_same_bytes_are_refused(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "lap", files={f"f{n}.bin": b"x" for n in range(3)})
+    data = bytearray(wheel.read_bytes())
+    at = 0
+    while (at := data.find(b"PK\x01\x02", at)) >= 0:
+        data[at + 20 : at + 24] = (len(data) // 2).to_bytes(4, "little")
+        at += 4
+    wheel.write_bytes(data)
+    with pytest.raises(UnsafeSource, match="which no wheel needs"):
+        part(wheel)
+
+
+def test_an_encrypted_entry_is_refused(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "secret", files={"secret.py": "x"})
+    data = bytearray(wheel.read_bytes())
+    data[data.find(b"PK\x01\x02") + 8] |= 1
+    wheel.write_bytes(data)
+    with pytest.raises(UnsafeSource, match="is encrypted"):
+        part(wheel)
+
+
+def test_too_many_files_are_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "many-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for number in range(100_001):
+            archive.writestr(f"{number}", b"")
+    with pytest.raises(UnsafeSource, match="more than 100,000 files"):
+        part(wheel)
+
+
+def test_a_path_twice_in_one_wheel_is_refused(tmp_path: Path) -> None:
+    files = {"twice.py": "1", "twice-1.0.data/purelib/twice.py": "2"}
+    with pytest.raises(ArtifactConflict, match="collide"):
+        part(make_wheel(tmp_path, "twice", files=files))
