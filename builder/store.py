@@ -4,7 +4,8 @@ Names in the store (all below the prefix):
     artifacts/SHA256.zip        what Lambda gets
     components/KEY.json         key of a component's inputs → its artifact
     layers/LAYER/SHA256.json    artifact → the layer version that has it
-    locks/KEY.toml              key of requirement files and target → PEP 751 lock
+    locks/KEY.json              key of requirement files and target → PEP 751 lock
+    built/KEY.whl, KEY.json     key of a source (sdist, commit, directory) and target → the wheel made of it
     parts/KEY.zip               pruned wheels
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name

@@ -48,6 +48,7 @@ def test_a_build_with_every_field() -> None:
             "alias": "live",
             "build_id": "2026-11-20.a_1",
             "force": "true",
+            "upgrade": True,
         }
     ) == Request(
         action=Action.BUILD,
@@ -60,6 +61,7 @@ def test_a_build_with_every_field() -> None:
         alias="live",
         build_id="2026-11-20.a_1",
         force=True,
+        upgrade=True,
     )
 
 
@@ -137,6 +139,7 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"components": [1]}, "components: must be a list of names", id="component-number"),
         pytest.param({"action": "build x", "components": ["y"]}, "contradicts", id="components-twice"),
         pytest.param({"version": "yes"}, "version: must be true or false, not 'yes'", id="version"),
+        pytest.param({"upgrade": "yes"}, "upgrade: must be true or false, not 'yes'", id="upgrade"),
         pytest.param({"force": 1}, "force: must be true or false, not 1", id="force"),
         pytest.param({"alias": "12"}, "only digits", id="alias-digits"),
         pytest.param({"alias": "a/b"}, "alias: 'a/b' is not allowed", id="alias"),

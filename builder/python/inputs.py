@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from builder.errors import InvalidBuildFile, PathNotFound
-from builder.python import lockfiles, pyproject
 from builder.python.requirements import Include, Line, Option, Requirement, normalised_name, parse
 
 LockKind = Literal["uv", "pylock"]
@@ -141,6 +140,8 @@ class _Reader:
                 raise InvalidBuildFile(f"layers.dependencies: {entry}: a requirements file has no extras or groups")
             self._requirements_file(path, "the build file", constraint=False, trail=())
             return
+        from builder.python import lockfiles, pyproject  # most projects have a requirements file alone
+
         content = self._file(path, "the build file")
         folder = PurePosixPath(path).parent
         if name == "pyproject.toml":

@@ -52,6 +52,7 @@ class LockedSource:
         url: of the sdist or repository; "" for what lies in the project at `path`.
         filename: of an sdist.
         subdirectory: where in it the distribution is.
+        ref: the branch or tag that was asked for, of a repository.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LockedSource:
     path: str = ""
     filename: str = ""
     subdirectory: str = ""
+    ref: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +176,7 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
             identity=choice.commit_id,
             url=choice.url or "",
             subdirectory=choice.subdirectory or "",
+            ref=choice.requested_revision or "",
         )
     if isinstance(choice, pylock.PackageDirectory):
         tool = cast("Mapping[str, str]", (package.tool or {}).get(TOOL, {}))

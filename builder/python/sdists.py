@@ -25,7 +25,7 @@ from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, Resolut
 from builder.python import zig
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
-from builder.python.uv import is_own, resolver_version, uv_binary
+from builder.python.uv import is_own, resolver_version, uv_binary, version_without_history
 from builder.python.wheels import download, keep_wheel, sha256_of
 from builder.runtimes import Target
 from builder.store import Store
@@ -87,7 +87,7 @@ def wheel_key(source: LockedSource, target: Target) -> str:
 
     Build requirements are the newest at the time of the first build; the wheel that this gave is then kept.
     """
-    parts = ("built", _FORMAT, source.kind, source.name, source.identity, source.subdirectory, target.label)
+    parts = ("built", _FORMAT, source.kind, source.name, source.identity, source.subdirectory, source.ref, target.label)
     own = (resolver_version(), f"{sys.version_info[0]}.{sys.version_info[1]}", zig.version())
     return hashlib.sha256("\0".join(map(str, (*parts, *own))).encode()).hexdigest()
 
@@ -206,13 +206,14 @@ class _Build:
         )
 
     def _run(self, epoch: int, tools: Mapping[str, str]) -> Path:
-        out = self.folder / "out"
+        source, out = self.source, self.folder / "out"
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(out, ignore_errors=True)
         environment = {
             **self.bench.environment,
             **tools,
+            **(version_without_history(source.name, source.ref, source.identity) if source.kind == "vcs" else {}),
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "SOURCE_DATE_EPOCH": str(epoch),

@@ -114,6 +114,7 @@ class Compilation:
     target: Target
     by: Resolver
     commits: dict[str, _Commit] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     from_source: list[str] = field(default_factory=list)
 
     def document(self) -> Table:
@@ -156,7 +157,7 @@ class Compilation:
         process.run(
             command,
             cwd=scratch,
-            environment=self.by.environment,
+            environment={**self.by.environment, **self.versions},
             timeout_s=self.by.timeout_s,
             what="resolving dependencies",
         )
@@ -215,6 +216,7 @@ class Compilation:
                 f"setup.py in {requirement.subdirectory or 'its root'}",
                 hint="add #subdirectory=DIR",
             )
+        self.versions |= version_without_history(requirement.name, requirement.ref, resolved.commit)
         self.commits[str(place)] = _Commit(
             url=requirement.place,
             commit=resolved.commit,
@@ -235,6 +237,18 @@ class Compilation:
         if not is_own(self.target) and _compiled_elsewhere(name, self.inputs, self.by):
             return None
         return name
+
+
+def version_without_history(name: str, ref: str, commit: str) -> dict[str, str]:
+    """Variables that tell the version to projects which read it from git's history: we fetch one commit without any.
+
+    The version is that of the tag if `ref` looks like one, else 0 with the commit.
+    """
+    if not name:
+        return {}
+    tag = re.fullmatch(r"(?:refs/tags/)?v?(\d+(?:\.\d+)+(?:(?:a|b|rc|\.post)\d+)?)", ref)
+    variable = f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{re.sub(r'[-_.]+', '_', name).upper()}"
+    return {variable: tag[1] if tag else f"0+g{commit[:12]}"}
 
 
 def _by_name(requirement: Requirement) -> str:

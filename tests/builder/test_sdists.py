@@ -17,6 +17,7 @@ import pytest
 from builder.errors import CommandFailed, NoWheelForTarget, ResolutionFailed
 from builder.python.pylock import LockedSource, Selection, select
 from builder.python.sdists import wheels_of
+from builder.python.uv import version_without_history
 from localaws.testing import git_server
 from tests.builder.locking import (
     FOREIGN,
@@ -221,6 +222,7 @@ def test_a_git_dependency_is_locked_to_its_commit_and_built(
 ) -> None:
     url, root = forge
     files = {f"libs/tool/{name}": text for name, text in source_files("tool", requires=("seed",)).items()}
+    files["libs/tool/tell"] = ""
     first = commit(root, tmp_path / "work", "tools", files)
     lab.write({"requirements.txt": f"tool @ git+{url}/tools.git@main#subdirectory=libs/tool\n"})
     lock = lab.lock()
@@ -231,6 +233,9 @@ def test_a_git_dependency_is_locked_to_its_commit_and_built(
     (wheel,) = [one for one in wheels_of(select(lock, PYTHON_313), lab.bench(PYTHON_313)) if one.name == "tool"]
     with zipfile.ZipFile(lab.workspace.cached("wheels") / wheel.sha256 / wheel.filename) as archive:
         assert b"NEW" not in archive.read("tool.py"), "the lock's commit, not the branch's newest"
+        seen = archive.read("seen.txt").decode()
+    assert f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_TOOL=0+g{first[:12]}" in seen
+    assert version_without_history("a-b", "v1.2.3", first) == {"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_A_B": "1.2.3"}
     assert second in lab.lock(), "resolving anew moves on"
     assert "requirements.txt" in lab.inputs().contents
 
