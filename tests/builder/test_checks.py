@@ -1,0 +1,139 @@
+"""What is checked before publishing, and what a second time costs."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.assembly import Assembly
+from builder.checks import check, direct_upload_warnings
+from builder.components import Workshop
+from builder.errors import ArtifactTooLarge, NativeMismatch
+from builder.plan import UNBUILT, Artifact
+from builder.progress import Progress
+from builder.project import Project
+from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.spec import read_build_file
+from builder.store import DirectoryStore
+from builder.workspace import Deadline, Workspace
+from tests.builder.native import module, shared
+
+BUILD = (
+    "function:\n  runtimes: [provided.al2023]\n  handler: bootstrap\n  files: [bootstrap]\n"
+    "layers:\n  dependencies: [requirements.txt]\n  data:\n    files: [data.bin]\n"
+)
+
+
+def artifact(name: str, **values: object) -> Artifact:
+    sha256 = name.encode().hex().ljust(64, "0")
+    return replace(Artifact(sha256=sha256, size=1000, unzipped=2000, files=1), **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return Workshop(
+        workspace=Workspace(tmp_path / "work"),
+        scratch=scratch,
+        store=DirectoryStore(tmp_path / "store"),
+        deadline=Deadline.after(60),
+        progress=Progress(),
+        environment={},
+    )
+
+
+def made(root: Path, artifacts: Mapping[str, Artifact], build: str = BUILD) -> Assembly:
+    target = Target(runtime=RUNTIMES["provided.al2023"], architecture=architecture_of(os.uname().machine))
+    project = Project(root=root, spec=read_build_file(build, file="build.yaml"), target=target, commit_time=0)
+    return Assembly(project=project, plans=(), artifacts=artifacts)
+
+
+def pack(path: Path, files: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def standard(shop: Workshop, extension: bytes = b"text") -> dict[str, Artifact]:
+    """A function, a layer and dependencies of two parts; the second has `extension` as a file."""
+    parts = shop.workspace.cached("parts")
+    pack(parts / "one.zip", {"python/one.py": b"1" * 3000})
+    pack(parts / "two.zip", {"python/two/fast.so": extension, "python/two/more": b"2" * 9000})
+    for name in ("function", "data"):
+        pack(shop.scratch / f"{name}.zip", {"bootstrap": b"#!/bin/sh"})
+    dependencies = artifact("dependencies", contents=("one 1.0", "two 2.0"), parts=("one.zip", "two.zip"))
+    return {"dependencies": dependencies, "data": artifact("data"), "function": artifact("function")}
+
+
+def test_too_much_unzipped_names_the_largest_packages_first(shop: Workshop, tmp_path: Path) -> None:
+    artifacts = standard(shop)
+    artifacts["dependencies"] = replace(artifacts["dependencies"], unzipped=262_100_000)
+    artifacts["data"] = replace(artifacts["data"], unzipped=50_000)
+    with pytest.raises(ArtifactTooLarge) as caught:
+        check(made(tmp_path, artifacts), shop, function="shop")
+    names = [line.split("MB")[1].strip() for line in caught.value.message.splitlines()[1:]]
+    assert names == ["layer data", "two 2.0", "one 1.0", "the function's files"]
+    assert caught.value.message.startswith("262.2 MB unzipped, over Lambda's limit of 262.1 MB")
+    with pytest.raises(ArtifactTooLarge):
+        check(made(tmp_path, artifacts), shop, function="shop", dry=True)
+
+
+def test_exactly_the_limit_fits(shop: Workshop, tmp_path: Path) -> None:
+    artifacts = standard(shop)
+    artifacts["dependencies"] = replace(artifacts["dependencies"], unzipped=262_144_000 - 4000)
+    assert not check(made(tmp_path, artifacts), shop, function="shop").tried
+
+
+def test_an_outcome_is_kept_under_the_artifacts(shop: Workshop, tmp_path: Path) -> None:
+    artifacts = standard(shop)
+    first = check(made(tmp_path, artifacts), shop, function="shop")
+    assert not first.reused
+    assert first.why == "only Python handlers are tried, not provided.al2023"
+    for path in [*shop.workspace.cached("parts").iterdir(), *shop.scratch.iterdir()]:
+        path.unlink()
+    assert check(made(tmp_path, artifacts), shop, function="shop").reused, "nothing is read again"
+    changed = {**artifacts, "function": artifact("other")}
+    pack(shop.scratch / "function.zip", {"bootstrap": b"#!/bin/bash"})
+    assert not check(made(tmp_path, changed), shop, function="shop").reused
+    assert check(made(tmp_path, artifacts), shop, function="shop").reused
+    pack(shop.scratch / "function.zip", {"bootstrap": b"#!/bin/sh"})
+    with_foreign = check(made(tmp_path, artifacts), shop, function="shop", foreign=["arn:aws:lambda:x:1:layer:y:1"])
+    assert not with_foreign.reused
+
+
+def test_a_native_file_is_judged_by_its_package_and_a_failure_is_not_kept(shop: Workshop, tmp_path: Path) -> None:
+    gone = shared(tmp_path / "libgone.so.1", "int gone;", soname="libgone.so.1")
+    built = module(tmp_path / "fast.so", libraries=[gone])
+    artifacts = standard(shop, built.read_bytes())
+    for _ in range(2):
+        with pytest.raises(NativeMismatch) as caught:
+            check(made(tmp_path, artifacts), shop, function="shop")
+    assert "/opt/python/two/fast.so of two 2.0 needs libgone.so.1" in caught.value.message
+    allowed = BUILD + "optional_libraries: [libgone.so.1]\n"
+    assert check(made(tmp_path, artifacts, allowed), shop, function="shop").native_files == 1
+    assert check(made(tmp_path, {**artifacts, "data": UNBUILT}), shop, function="shop").native_files == 1
+    (warning,) = shop.progress.warnings
+    assert "libgone.so.1" in warning
+
+
+def test_natives_of_a_part_are_read_once(shop: Workshop, tmp_path: Path) -> None:
+    artifacts = standard(shop, module(tmp_path / "fast.so").read_bytes())
+    assert check(made(tmp_path, artifacts), shop, function="shop").native_files == 1
+    (shop.workspace.cached("parts") / "two.zip").unlink()
+    again = {**artifacts, "dependencies": replace(artifacts["dependencies"], sha256="f" * 64)}
+    checked = check(made(tmp_path, again), shop, function="shop")
+    assert (checked.reused, checked.native_files) == (False, 1)
+
+
+def test_zips_too_large_for_a_direct_upload_are_told() -> None:
+    sizes = {"function": artifact("f", size=52_428_800), "data": artifact("d", size=52_428_801)}
+    (warning,) = direct_upload_warnings(sizes)
+    assert warning.startswith("layer data: 52.4 MB zipped")
