@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,6 +116,7 @@ class Compilation:
     by: Resolver
     commits: dict[str, _Commit] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
     from_source: list[str] = field(default_factory=list)
 
     def document(self) -> Table:
@@ -158,7 +160,7 @@ class Compilation:
             command,
             cwd=scratch,
             environment={**self.by.environment, **self.versions},
-            timeout_s=self.by.timeout_s,
+            timeout_s=self.by.timeout_s - (time.monotonic() - self.started),
             what="resolving dependencies",
         )
         document = parsed(output.read_text())
@@ -234,9 +236,24 @@ class Compilation:
         only_binary = self.inputs.options.only_binary
         if name in self.from_source or ":all:" in only_binary or name in only_binary:
             return None
-        if not is_own(self.target) and _compiled_elsewhere(name, self.inputs, self.by):
+        if self._is_better_not(name):
             return None
         return name
+
+    def _is_better_not(self, name: str) -> bool:
+        """Whether a project surely has to be compiled, and either cannot be here, or need not be.
+
+        It surely has to where it publishes compiled wheels for others; it need not be where another version has a
+        wheel that fits. Who wants it nevertheless says so by --no-binary.
+        """
+        from builder.python.offered import look_up
+
+        offer = look_up(name, _indexes(self.inputs, self.by))
+        if offer is None:
+            return False
+        names = (filename for version in offer.versions[:1] for filename in offer.wheels.get(version, ()))
+        compiled = any(not filename.endswith("-any.whl") for filename in names)
+        return compiled and (not is_own(self.target) or bool(offer.fitting(self.target)))
 
 
 def version_without_history(name: str, ref: str, commit: str) -> dict[str, str]:
@@ -259,16 +276,6 @@ def _by_name(requirement: Requirement) -> str:
 def is_own(target: Target) -> bool:
     """Whether what is compiled here, for this Python and machine, runs on `target`."""
     return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
-
-
-def _compiled_elsewhere(name: str, inputs: Inputs, by: Resolver) -> bool:
-    """Whether a project publishes compiled wheels for others, so that its source surely needs a compiler."""
-    from builder.python.offered import look_up
-
-    offer = look_up(name, _indexes(inputs, by))
-    return offer is not None and any(
-        not filename.endswith("-any.whl") for names in offer.wheels.values() for filename in names
-    )
 
 
 def _indexes(inputs: Inputs, by: Resolver) -> list[str]:
@@ -331,8 +338,7 @@ class _Failure:
             return NoWheelForTarget(
                 f"{where}: {subject} has no wheel for {self.target.runtime.name} on {self.target.architecture} "
                 f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + self._offer(name, specifier),
-                hint="choose a version that offers one, another runtime or architecture; or a builder of that runtime "
-                "and architecture, which can build it from source",
+                hint=self._way_out(name),
                 log_tail=self._tail(),
             )
         if absent:
@@ -342,6 +348,14 @@ class _Failure:
                 log_tail=self._tail(),
             )
         return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
+
+    def _way_out(self, name: str) -> str:
+        if is_own(self.target):
+            return f"choose a version that offers one, or add the line `--no-binary {name}` to build it from source"
+        return (
+            "choose a version that offers one, another runtime or architecture; or a builder of that runtime and "
+            "architecture, which can build it from source"
+        )
 
     def _tail(self) -> tuple[str, ...]:
         return tuple(without_secrets(line) if "://" in line and "@" in line else line for line in self.error.log_tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from builder.errors import (
 )
 from builder.python import uv
 from builder.python.pylock import LockedSource, dumped, select
-from tests.builder.locking import FOREIGN, PYTHON_313, Lab, make_lab, source_files, versions
+from tests.builder.locking import FOREIGN, PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel
 
@@ -49,6 +50,14 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     make_wheel(root, "onlypinned", "1.0", files={"a.py": ""})
     make_wheel(root, "withdrawn", "1.0", files={"withdrawn.py": ""})
     make_wheel(root, "withdrawn", "1.1", files={"withdrawn.py": ""})
+    own = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    for version, glibc in (("1.0", "2_17"), ("2.0", "2_39")):
+        make_wheel(
+            root, "heavy", version, tag=f"{own}-{own}-manylinux_{glibc}_{os.uname().machine}", files={"h.py": ""}
+        )
+    make_sdist(root, "heavy", "2.0", files=source_files("heavy", "2.0"))
+    make_wheel(root, "young", "1.0", tag=f"cp38-cp38-manylinux_2_17_{os.uname().machine}", files={"y.py": ""})
+    make_sdist(root, "young", "1.0", files=source_files("young"))
     make_sdist(root, "plain", "3.0", files=source_files("plain", "3.0", requires=("seed",)))
     with serving(root) as running:
         running.yanked.add("withdrawn-1.1-py3-none-any.whl")
@@ -202,6 +211,24 @@ def test_one_requirement_without_wheels_comes_from_source_the_others_do_not(lab:
     assert [source.name for source in selection.sources] == ["plain"]
     assert [wheel.name for wheel in selection.wheels] == ["apple", "seed"]
     assert selection.sources[0].kind == "sdist"
+
+
+def test_nothing_is_compiled_while_another_version_has_a_wheel(lab: Lab) -> None:
+    """Unless asked for: compiling takes minutes and often fails."""
+    target = own_target()
+    lab.write({"requirements.txt": "heavy==2.0\n"})
+    with pytest.raises(NoWheelForTarget, match=r"versions that fit: 1\.0") as caught:
+        lab.lock(target=target)
+    assert "--no-binary heavy" in caught.value.hint
+    lab.write({"requirements.txt": "--no-binary heavy\nheavy==2.0\n"})
+    assert [source.version for source in lab.select(target=target).sources] == ["2.0"]
+
+
+def test_what_has_wheels_for_others_alone_is_built_here_and_refused_elsewhere(lab: Lab) -> None:
+    lab.write({"requirements.txt": "young\n"})
+    assert [source.name for source in lab.select(target=own_target()).sources] == ["young"]
+    with pytest.raises(NoWheelForTarget, match="no version has a wheel that fits"):
+        lab.lock(target=FOREIGN)
 
 
 def test_only_binary_in_the_file_forbids_that(lab: Lab) -> None:
