@@ -5,7 +5,9 @@ What was found is kept under the artifacts' hashes, so that a build that changed
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -183,12 +185,13 @@ class _Checking:
             ]
 
     def _described(self, content: str, component: str) -> Sequence[elf.Native]:
-        record = f"natives/{elf.FORMAT}/{content.removesuffix('.zip')}.json"
-        kept = self._shop.store.read_json(record)
-        if kept is not None:
-            return [elf.Native.from_json(row) for row in cast("list[dict[str, object]]", kept["natives"])]
+        """From this machine's cache, else from the store, else read out of the zip and kept in both."""
+        record = f"natives/{elf.FORMAT}-{content.removesuffix('.zip')}.json"
+        store, path = self._shop.store, self._shop.workspace.cached("natives") / record.partition("/")[2]
+        if path.exists() or store.fetch(record, path):
+            return [elf.Native.from_json(row) for row in json.loads(path.read_text())["natives"]]
         described = elf.read_natives(self._zip(component) if component else self._part(content))
-        self._shop.store.write_json(record, {"natives": [native.as_json() for native in described]})
+        store.write_json(record, {"natives": [native.as_json() for native in described]})
         return described
 
     def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
@@ -220,7 +223,11 @@ class _Checking:
         what = trial.Trial(
             handler=spec.function.handler,
             code=self._zip(FUNCTION),
-            layers={artifact.sha256: self._zip(name) for name, artifact in self._artifacts.items() if name != FUNCTION},
+            layers={
+                artifact.sha256: functools.partial(self._zip, name)
+                for name, artifact in self._artifacts.items()
+                if name != FUNCTION
+            },
             target=target,
             function=self._function,
             variables=spec.function.environment or {},

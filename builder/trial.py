@@ -42,11 +42,15 @@ _KEPT, _KEPT_S = 3, 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is to be tried. `layers` are zips in the order in which Lambda unpacks them, by their sha256."""
+    """What is to be tried.
+
+    `layers` are in the order in which Lambda unpacks them: sha256 → how to get the zip, asked for only where it is not
+    unpacked already.
+    """
 
     handler: str
     code: Path
-    layers: Mapping[str, Path]
+    layers: Mapping[str, Callable[[], Path]]
     target: Target
     function: str
     variables: Mapping[str, str]
@@ -94,13 +98,13 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _kept(sha256: str, archive: Path, unpacked: Path) -> Path:
+def _kept(sha256: str, archive: Callable[[], Path], unpacked: Path) -> Path:
     """The unpacked layer; those not used lately go."""
     folder = unpacked / sha256
     if not folder.exists():
         partial = unpacked / f"{sha256}.{os.getpid()}"
         partial.mkdir(parents=True)
-        unpack(archive, partial)
+        unpack(archive(), partial)
         with contextlib.suppress(OSError):  # another process was quicker
             partial.rename(folder)
         shutil.rmtree(partial, ignore_errors=True)

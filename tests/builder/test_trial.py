@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -42,7 +43,7 @@ def attempt(
     trial = Trial(
         handler=handler,
         code=pack(folder / "function.zip", files),
-        layers={hashlib.sha256(path.read_bytes()).hexdigest(): path for path in packed},
+        layers={hashlib.sha256(path.read_bytes()).hexdigest(): functools.partial(Path, path) for path in packed},
         target=OWN,
         function="shop",
         variables=variables or {},
