@@ -425,3 +425,15 @@ def test_yaml_is_read_without_its_dangerous_constructors() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "InvalidBuildFile\n")
+
+
+def test_entries_of_dependencies_may_name_an_extra_or_a_group(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    text = 'layers:\n  dependencies: ["pyproject.toml[web]", pyproject.toml#group=prod, "pyproject.tom[x"]\n'
+    spec = read_build_file(text.replace('"pyproject.tom[x"', "uv.lok#group=x"), file="build.yaml")
+    assert spec.dependencies == ("pyproject.toml[web]", "pyproject.toml#group=prod", "uv.lok#group=x")
+    with pytest.raises(InvalidBuildFile, match=r"'uv\.lok' does not exist") as caught:
+        check_against_tree(spec, tmp_path)
+    assert len(caught.value.problems) == 1
+    with pytest.raises(InvalidBuildFile, match="write FILE"):
+        check_against_tree(read_build_file(text, file="build.yaml"), tmp_path)
