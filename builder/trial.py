@@ -34,6 +34,8 @@ _OF_THE_RUNTIME = frozenset(
     {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six", "awslambdaric", "simplejson"}
     | {"snapshot_restore_py", "runtime_client"}
 )
+# What no variable, file or network of the real function would mend.
+_CERTAIN = frozenset({"builtins.ImportError", "builtins.SyntaxError", "builtins.NameError"})
 # Errors of packages that talk to something the trial does not have.
 _OUTSIDE = ("botocore.", "boto3.", "urllib3.", "requests.", "httpx.", "httpcore.", "aiohttp.", "redis.", "socket.")
 _NETWORK = frozenset({"builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "ssl.SSLError"})
@@ -264,7 +266,6 @@ def _without_ourselves(lines: Sequence[str]) -> list[str]:
 
 def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: _Places) -> str:
     """What the trial lacks and the function will have; empty if the failure is the build's own."""
-    certain = {"builtins.ImportError", "builtins.SyntaxError", "builtins.NameError"}
     for link in chain:
         kinds = {str(kind) for kind in _list(link["kinds"])}
         message, filename = str(link["message"]), str(link["filename"] or "")
@@ -273,7 +274,7 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str
             if top in _OF_THE_RUNTIME and not (_RUNTIME / top).exists():
                 return f"{top} is the runtime's own, and is not here"
             continue
-        if kinds & certain:
+        if kinds & _CERTAIN:
             continue
         if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
             return f"it reads {filename or message}, which is there only in the function"
@@ -283,6 +284,6 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str
             return f"it uses {filename}"
         if kinds & _NETWORK or any(kind.startswith(_OUTSIDE) for kind in kinds):
             return f"it needs the network or credentials ({message})"
-    if unset and not any("builtins.ImportError" in _list(link["kinds"]) for link in chain[:1]):
+    if unset and not any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1]):
         return f"it needs {', '.join(unset)} in the environment, which the build file does not set"
     return ""
