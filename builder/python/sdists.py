@@ -7,6 +7,7 @@ compiler is fetched only when a build has called for one.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import shutil
@@ -131,14 +132,17 @@ def _here() -> str:
 
 @contextmanager
 def _build_place(workspace: Workspace) -> Iterator[Path]:
-    """An empty directory that is always the same, so that paths in what is built are."""
+    """An empty directory that is always the same, so that paths in what is built are; for one build at a time."""
     folder = workspace.root / "build"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    with (workspace.root / "build.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two builds on one workstation share the cache, and so this directory
         shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

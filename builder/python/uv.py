@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from builder import process
-from builder.errors import CommandFailed, NoWheelForTarget, RequirementNotFound, ResolutionFailed, SourceUnreachable
+from builder.errors import (
+    AuthenticationFailed,
+    CommandFailed,
+    NoWheelForTarget,
+    RequirementNotFound,
+    ResolutionFailed,
+    SourceError,
+    SourceUnreachable,
+)
 from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import Table, parsed
 from builder.python.requirements import Requirement, normalised_name
@@ -32,6 +40,7 @@ _CAUSE = re.compile(
     r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
 )
 _UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
+_NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
 _ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
@@ -317,9 +326,15 @@ class _Failure:
     target: Target
     by: Resolver
 
-    def explained(self) -> ResolutionFailed | SourceUnreachable:
+    def explained(self) -> ResolutionFailed | SourceError:
         text = " ".join(self.error.log_tail)
         absent = any(word in text for word in _ABSENT)
+        if any(word in text for word in _NO_LOGIN):
+            return AuthenticationFailed(
+                f"{self._named('')}: the package index wants a login, and the builder has none that it accepts",
+                hint="check index_url in the builder's configuration",
+                log_tail=self._tail(),
+            )
         if any(word in text for word in _UNREACHABLE) and not absent:
             return SourceUnreachable(
                 f"{self._named('')}: the package index cannot be reached",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import (
+    AuthenticationFailed,
     InvalidBuildFile,
     NoWheelForTarget,
     PathNotFound,
@@ -203,6 +204,30 @@ def test_an_index_that_does_not_answer(tmp_path: Path) -> None:
     lab.write({"requirements.txt": "seed\n"})
     with pytest.raises(SourceUnreachable):
         lab.lock()
+
+
+def test_an_index_with_a_login(lab: Lab, index: Index) -> None:
+    """Without it the error says so; with it, it is in no lock, no key and no error."""
+    lab.write({"requirements.txt": "seed\n"})
+    with_login = index.simple.replace("//", "//reader:s3cret-token@")
+    index.login = ("reader", "s3cret-token")
+    try:
+        with pytest.raises(AuthenticationFailed, match="wants a login"):
+            lab.lock()
+        lab.environment["UV_DEFAULT_INDEX"] = with_login.replace("s3cret", "wr0ng")
+        with pytest.raises(AuthenticationFailed) as caught:
+            lab.lock()
+        lab.environment["UV_DEFAULT_INDEX"] = with_login
+        assert "s3cret-token" not in lab.lock()
+        lab.write({"requirements.txt": "seed==77\n"})
+        with pytest.raises(RequirementNotFound) as missing:
+            lab.lock()
+    finally:
+        index.login = None
+    for error in (caught.value, missing.value):
+        told = f"{error.message} {error.hint} {error.log_tail}"
+        assert "wr0ng-token" not in told
+        assert "s3cret-token" not in told
 
 
 def test_one_requirement_without_wheels_comes_from_source_the_others_do_not(lab: Lab) -> None:
