@@ -1,17 +1,22 @@
 """Greets in a language of the data layer, and seals the greeting with a native library of the dependency layer."""
 
+import functools
 import json
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-PHRASES = json.loads(Path("/opt/phrases/phrases.json").read_text(encoding="utf-8"))
 PUNCTUATION = "!"
+
+
+@functools.cache
+def phrases():
+    return json.loads(Path("/opt/phrases/phrases.json").read_text(encoding="utf-8"))
 
 
 def lambda_handler(event, context):
     name, language = event.get("name", "world"), event.get("language", "en")
-    greeting = f"{PHRASES[language]}, {name}{PUNCTUATION}"
+    greeting = f"{phrases()[language]}, {name}{PUNCTUATION}"
     box = Fernet(Fernet.generate_key())
     sealed = box.encrypt(greeting.encode())
     return {
