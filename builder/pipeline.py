@@ -1,4 +1,4 @@
-"""The flow of one build: snapshot → project → plan → artifacts → publish → reply."""
+"""The flow of one build: snapshot → project → plan → artifacts → check → publish → reply."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ Names in the store (all below the prefix):
     locks/KEY.json              key of requirement files and target → PEP 751 lock
     built/KEY.whl, KEY.json     key of a source (sdist, commit, directory) and target → the wheel made of it
     parts/KEY.zip               pruned wheels
+    natives/FORMAT-KEY.json     what the native files of a part or artifact need
+    checks/KEY.json             what was found out of a set of artifacts before publishing
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name
 """
