@@ -16,6 +16,7 @@ from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFo
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
 from builder.progress import Progress
 from builder.project import Project
+from builder.python.inputs import read_inputs
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.pylock import select
 from builder.python.scripts import console_scripts
@@ -56,7 +57,7 @@ def describe(project: Project, name: str) -> Component:
         PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
     """
     if name == DEPENDENCIES:
-        key = dependencies_key(project.lock or "", _layer_options(project, project.target))
+        key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
         return Component(name=name, kind="dependencies", key=key)
     if name == FUNCTION:
         return Component(name=name, kind="function", key=_files_key("function", _function_files(project)))
@@ -77,7 +78,7 @@ def make(project: Project, name: str, shop: Workshop) -> tuple[Artifact, Path]:
     """
     out = shop.scratch / f"{name}.zip"
     if name == DEPENDENCIES:
-        return _dependencies(project, project.target, out, shop), out
+        return _dependencies(project, project.target, out, shop, asked=_asked(project)), out
     if name == FUNCTION:
         return _zip(_function_files(project), out), out
     layer = project.layer(name)
@@ -128,7 +129,9 @@ def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:
     )
 
 
-def _dependencies(project: Project, target: Target, out: Path, shop: Workshop) -> Artifact:
+def _dependencies(
+    project: Project, target: Target, out: Path, shop: Workshop, *, asked: tuple[str, ...] | None = None
+) -> Artifact:
     shop.deadline.check("building dependencies")
     selection = select(project.lock or "", target)
     wheels = selection.wheels
@@ -145,12 +148,26 @@ def _dependencies(project: Project, target: Target, out: Path, shop: Workshop) -
             credentials=shop.credentials,
         )
         wheels = wheels_of(selection, bench)
-    options = _layer_options(project, target)
+    options = _layer_options(project, target, asked=asked)
     return build_layer(wheels, out, options=options, workspace=shop.workspace, store=shop.store)
 
 
-def _layer_options(project: Project, target: Target) -> LayerOptions:
-    return LayerOptions(target=target, prune=project.prune, bytecode=project.spec.bytecode)
+def _layer_options(project: Project, target: Target, *, asked: tuple[str, ...] | None = None) -> LayerOptions:
+    return LayerOptions(target=target, prune=project.prune, bytecode=project.spec.bytecode, asked=asked)
+
+
+def _asked(project: Project) -> tuple[str, ...] | None:
+    """What the project requires by name, if the runtime's packages may be used; None if they may not."""
+    if project.spec.runtime_packages != "use":
+        return None
+    inputs = read_inputs(project.spec.dependencies, project.root, project.repository)
+    if inputs.lock is not None:  # made by another tool: nothing but its versions is known
+        return tuple(f"{wheel.name}=={wheel.version}" for wheel in select(project.lock or "", project.target).wheels)
+    return tuple(
+        f"{each.name}{each.extras}{each.specifier}" if each.kind == "index" else f"{each.name} @ {each.place}"
+        for each in (*inputs.requirements, *inputs.constraints)
+        if each.name
+    )
 
 
 def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:

@@ -54,7 +54,7 @@ M = TypeVar("M", bound=Spec)
 
 NAMES = ("build.yaml", "build.yml", "build.json")
 
-_LATER = frozenset({"function.build", "function.native_libraries", "runtime_packages"})
+_LATER = frozenset({"function.build", "function.native_libraries"})
 _MAX_LAYERS = 5
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -127,6 +127,7 @@ class _Reader:
             layers=layers,
             prune=prune or PruneSpec(),
             bytecode=packing.bytecode,
+            runtime_packages=packing.runtime_packages,
             trial=checking.trial,
             optional_libraries=checking.optional_libraries,
             lines={_label(at): line for at, line in self.document.lines.items()},

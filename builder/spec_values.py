@@ -196,6 +196,7 @@ class BuildSpec(Spec):
     layers: tuple[LayerSpec, ...] = ()
     prune: PruneSpec = PruneSpec()
     bytecode: bool = True
+    runtime_packages: Literal["use", "ship"] = "ship"
     trial: Literal["import", "none"] = "import"
     optional_libraries: Texts = ()
     lines: Mapping[str, int] = Field(default={}, repr=False)
@@ -209,6 +210,7 @@ class PackingSpec(Spec):
     """Keys beside `function` and `layers` that say how dependencies are packed."""
 
     bytecode: bool = True
+    runtime_packages: Literal["use", "ship"] = "ship"
 
 
 class CheckingSpec(Spec):

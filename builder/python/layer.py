@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from builder.errors import ArtifactConflict
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import bytecode_tag, is_bytecode
-from builder.python.parts import part_key, read_report, store_parts
+from builder.python.parts import part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
 from builder.python.pylock import LockedWheel
+from builder.python.runtime_packages import SDK, Demand, known_versions, why_shipped
 from builder.python.wheels import download
 from builder.runtimes import Target
 from builder.splice import Part, splice
@@ -33,11 +34,15 @@ _BYTECODE_SHARE = 0.9
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOptions:
-    """How dependencies are packed for `target`: what is pruned, and whether bytecode is asked for."""
+    """How dependencies are packed for `target`: what is pruned, and whether bytecode is asked for.
+
+    `asked` is what the project itself requires, if the runtime's own SDK may take the place of the locked one.
+    """
 
     target: Target
     prune: PruneOptions
     bytecode: bool = True
+    asked: tuple[str, ...] | None = None
 
     @property
     def tag(self) -> str:
@@ -46,7 +51,8 @@ class LayerOptions:
 
     def key(self) -> str:
         """A text that is equal for equal effects."""
-        return f"{self.target.label}\0{part_key('', self.prune, self.tag)}"
+        runtime = "" if self.asked is None else repr((self.asked, known_versions(self.target.runtime.name)))
+        return f"{self.target.label}\0{part_key('', self.prune, self.tag)}\0{runtime}"
 
     def notes(self) -> tuple[str, ...]:
         """What the user should know of these options."""
@@ -72,16 +78,32 @@ def build_layer(
         ArtifactConflict: two wheels have different content for one path.
         ResolutionFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
     """
+    sdk = [wheel for wheel in wheels if options.asked is not None and wheel.name in SDK]
+    rest = [wheel for wheel in wheels if wheel not in sdk]
+    parts = _parts(rest, options, workspace, store)
+    notes = list(options.notes())
+    if sdk:
+        runtime, locked = options.target.runtime.name, {wheel.name: wheel.version for wheel in sdk}
+        reason = why_shipped(runtime, locked, _demands(rest, parts, options.asked or ()))
+        if reason is None:
+            used = known_versions(runtime)
+            own = ", ".join(f"{name} {used[name]}" if name in used else name for name in sorted(locked))
+            notes.append(f"runtime_packages: {runtime}'s own are used instead of the locked ones: {own}")
+        else:
+            notes.append(f"runtime_packages: the SDK is shipped, since {reason}")
+            parts |= _parts(sdk, options, workspace, store)
+    return _spliced([(parts[w.sha256], f"{w.name} {w.version}") for w in wheels if w.sha256 in parts], out, notes)
+
+
+def _parts(wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Workspace, store: Store) -> dict[str, Path]:
+    """The part of each wheel, by the wheel's sha256."""
     folder = workspace.cached("parts")
     keys = {wheel.sha256: part_key(wheel.sha256, options.prune, options.tag) for wheel in wheels}
     paths = {sha256: folder / f"{key}.zip" for sha256, key in keys.items()}
 
     def fetch(wheel: LockedWheel) -> bool:
         path = paths[wheel.sha256]
-        if path.exists():
-            workspace.used(path)
-            return True
-        return store.fetch(f"parts/{path.name}", path)
+        return path.exists() or store.fetch(f"parts/{path.name}", path)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]
@@ -90,7 +112,14 @@ def build_layer(
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
             store_parts(jobs, options.prune, bytecode=bool(options.tag))
             list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))
-    return _spliced([(paths[wheel.sha256], f"{wheel.name} {wheel.version}") for wheel in wheels], out, options.notes())
+    return paths
+
+
+def _demands(wheels: Sequence[LockedWheel], parts: Mapping[str, Path], asked: Sequence[str]) -> Iterator[Demand]:
+    yield from (Demand(requirement=requirement, by="the project") for requirement in asked)
+    for wheel in wheels:
+        for requirement in read_requirements(parts[wheel.sha256]):
+            yield Demand(requirement=requirement, by=f"{wheel.name} {wheel.version}")
 
 
 def layer_of_wheels(

@@ -35,6 +35,7 @@ _SCRIPTS = "bin/"  # /opt/bin is on Lambda's PATH
 _WORTH_COMPRESSING = 64
 _SCRIPT_MAX = 1 << 20
 _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
+_METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
 # Declares a namespace package for Pythons before 3.3; those of today find one without it.
 _NAMESPACE_PTH = "-nspkg.pth"
 
@@ -102,6 +103,15 @@ def read_report(part: Path) -> PartReport:
 def read_pruned(part: Path) -> list[Mapping[str, str | int]]:
     """The prune report that a part carries."""
     return list(read_report(part).pruned)
+
+
+def read_requirements(part: Path) -> list[str]:
+    """What the distribution in a part requires, each as its METADATA has it."""
+    with zipfile.ZipFile(part) as archive:
+        names = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
+        text = archive.read(names[0]).decode("utf-8", "replace") if names else ""
+    head = text.replace("\r\n", "\n").partition("\n\n")[0]
+    return re.findall(r"^Requires-Dist:[ \t]*(.+?)[ \t]*$", head, re.MULTILINE)
 
 
 def _draft(wheel: WheelFile, options: PruneOptions) -> _Draft:
