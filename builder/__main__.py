@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from builder.terminal import Terminal
 
 _EPILOG = """\
-The zips have the same bytes as those that the builder function makes of the same commit. In a git work tree, what git
+The zips have the same bytes as those that the builder function makes of the same commit; for bytecode, and for trying
+the handler, run this with the Python that the function has. In a git work tree, what git
 has or would take is built, changes that are not committed included; elsewhere everything in DIR.
 
 exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source · 6 dependencies · 7 building or checking ·

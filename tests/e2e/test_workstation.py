@@ -22,7 +22,8 @@ FILES = {
 
 
 LAYERS = {
-    "dependencies": "  dependencies: [requirements.txt]\n",
+    # Bytecode is made by the Python that it is for, and this one may be another.
+    "dependencies": "  dependencies: [requirements.txt]\nbytecode: false\n",
     "made": "  made:\n    preinstall: ['date -r app.py +%s > made.txt', 'ls -A >> made.txt']\n    files: [made.txt]\n",
 }
 
