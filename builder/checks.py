@@ -28,7 +28,7 @@ from builder.python.modules import distribution_of
 MAX_DIRECT = 50 << 20
 # Changes when the same artifacts would be judged otherwise.
 _FORMAT = 1
-_PARALLEL = 8
+_PARALLEL = 4
 _LARGEST = 10
 _SHOWN = 8
 

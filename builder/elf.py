@@ -26,9 +26,9 @@ _OTHER = re.compile(
     r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
 )
 _INIT = re.compile(rb"\0PyInit_\w+\0")
-_IN_MEMORY = 16 << 20
+_IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
-_PARALLEL = 4
+_PARALLEL = 2
 
 
 @dataclass(frozen=True, kw_only=True)
