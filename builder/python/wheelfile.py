@@ -10,8 +10,10 @@ import csv
 import hashlib
 import io
 import re
+import struct
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -87,18 +89,46 @@ class WheelFile:
         return {row[0]: row[1].removeprefix("sha256=") for row in rows if len(row) > 1 and row[1].startswith("sha256=")}
 
     def verify(self, path: str, expected: str | None) -> None:
-        """Read a file once: zipfile checks size and CRC, we check RECORD's hash `expected`.
+        """Read a file once: size and CRC must be those of the directory, and the sha256 RECORD's (`expected`).
 
         Raises:
-            ArtifactConflict: it is another.
-            zipfile.BadZipFile: the file is damaged.
+            ArtifactConflict: the sha256 is another.
+            zipfile.BadZipFile, zlib.error: the file is damaged, or is not as long as it says.
         """
         digest = hashlib.sha256()
-        with self._archive.open(self.infos[path]) as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
+        for chunk in self._chunks(self.infos[path]):
+            digest.update(chunk)
         if expected and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != expected:
             raise ArtifactConflict(f"{self.name}: {path} does not match the wheel's own RECORD")
+
+    def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The content of a file. zipfile stops at the size that the directory names, whatever follows; since compressed
+        bytes are copied as they are, what follows would get into the artifact, so it is an error here."""
+        if info.compress_type != zipfile.ZIP_DEFLATED:
+            with self._archive.open(info) as source:
+                while chunk := source.read(_CHUNK):
+                    yield chunk
+            return
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        crc = size = 0
+        with self.path.open("rb") as file:
+            file.seek(info.header_offset)
+            name_length, extra_length = struct.unpack("<26x2H", file.read(30))
+            file.seek(name_length + extra_length, 1)
+            left = info.compress_size
+            while not inflate.eof and size <= info.file_size:
+                data = inflate.unconsumed_tail
+                if not data:
+                    data = file.read(min(_CHUNK, left))
+                    left -= len(data)
+                # Also without input: what is limited to a chunk may have left output behind.
+                chunk = inflate.decompress(data, _CHUNK)
+                if not data and not chunk:
+                    break
+                crc, size = zlib.crc32(chunk, crc), size + len(chunk)
+                yield chunk
+        if not inflate.eof or inflate.unused_data or left or (crc, size) != (info.CRC, info.file_size):
+            raise zipfile.BadZipFile(f"{info.filename} is damaged, or is not as long as it says")
 
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,18 @@ def test_a_path_twice_in_one_wheel_is_refused(tmp_path: Path) -> None:
     files = {"twice.py": "1", "twice-1.0.data/purelib/twice.py": "2"}
     with pytest.raises(ArtifactConflict, match="collide"):
         part(make_wheel(tmp_path, "twice", files=files))
+
+
+def test_a_file_that_goes_on_after_its_end_is_refused(tmp_path: Path) -> None:
+    """Its compressed bytes would be copied whole, and unpack to more than was looked at."""
+    wheel = make_wheel(tmp_path, "liar", files={"liar.bin": b"a" * 1000 + b"b" * 1_000_000})
+    data = bytearray(wheel.read_bytes())
+    with zipfile.ZipFile(wheel) as archive:
+        info = archive.getinfo("liar.bin")
+    record = data.find(b"PK\x01\x02")
+    data[record + 24 : record + 28] = (1000).to_bytes(4, "little")
+    data[record + 16 : record + 20] = zlib.crc32(b"a" * 1000).to_bytes(4, "little")
+    assert data[record + 46 : record + 46 + len(info.filename)] == b"liar.bin"
+    wheel.write_bytes(data)
+    with pytest.raises(ArtifactConflict, match="is not as long as it says"):
+        part(wheel)

@@ -147,3 +147,31 @@ def test_unpack_restores_files_and_modes(tmp_path: Path) -> None:
     unpack(tmp_path / "z.zip", tmp_path / "out")
     assert (tmp_path / "out/bin/run").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "out/x/y").read_bytes() == b"1"
+
+
+def test_a_splice_can_leave_files_out(tmp_path: Path) -> None:
+    tree = {"a/x.py": (b"1", False), "a/__pycache__/x.pyc": (b"2" * 99, False), "b": (b"3", True)}
+    (tmp_path / "a.zip").write_bytes(written(tree))
+    out = io.BytesIO()
+    splice(out, [Part(path=tmp_path / "a.zip", label="a")], wanted=lambda name: not name.endswith(".pyc"))
+    assert out.getvalue() == written({name: value for name, value in tree.items() if not name.endswith(".pyc")})
+
+
+def test_a_splice_takes_only_what_was_written_here(tmp_path: Path) -> None:
+    """Its records are copied as they are, so another writer's dates would get into the artifact."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a", "1")
+    with pytest.raises(zipfile.BadZipFile, match="'a' was not written by this builder"):
+        splice(io.BytesIO(), [Part(path=tmp_path / "a.zip", label="alpha")])
+    (tmp_path / "b.zip").write_bytes(b"PK" * 50)
+    with pytest.raises(zipfile.BadZipFile, match="the end of the zip is missing"):
+        splice(io.BytesIO(), [Part(path=tmp_path / "b.zip", label="beta")])
+
+
+def test_a_splice_of_more_files_than_a_classic_zip_can_count(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.zip").write_bytes(written({f"{number}/{n:05d}": (b"", False) for n in range(66_000)}))
+    out = io.BytesIO()
+    splice(out, [Part(path=tmp_path / f"{number}.zip", label=str(number)) for number in range(2)])
+    with zipfile.ZipFile(out) as archive:
+        assert len(archive.namelist()) == 132_000
