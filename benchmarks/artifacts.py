@@ -21,6 +21,7 @@ SETS: Mapping[str, tuple[str, str, str]] = {
     "hello": ("", "six==1.17.0\n", "json"),
     "web": ("requests\npydantic\nPyYAML\nboto3\n", "tomli==2.2.1\n", "requests, pydantic, yaml, boto3"),
     "crypto": ("cryptography\npsycopg2-binary\npyjwt\n", "six==1.17.0\n", "cryptography.fernet, psycopg2, jwt"),
+    "sdist": ("docopt==0.6.2\n", "six==1.17.0\n", "docopt"),
     "data": ("pandas\nnumpy\nrequests\n", "tomli==2.2.1\n", "pandas, numpy, requests"),
 }
 SCENARIOS = ("first, wheels known", "one requirement changed", "one source line changed", "nothing changed")
@@ -94,11 +95,11 @@ def run(tool: Tool, name: str, work: Path, env: Mapping[str, str], runs: int) ->
         once(requirements + more, 0)  # fills the caches of wheels; not counted
         for number in range(runs):
             tool.forget(project)
-            collected[SCENARIOS[0]].append(once(requirements, 0))
-            collected[SCENARIOS[1]].append(once(f"{requirements}{more}# {number}\n", 0))
-            once(requirements, 0)
-            collected[SCENARIOS[2]].append(once(requirements, number + 1))
-            collected[SCENARIOS[3]].append(once(requirements, number + 1))
+            collected["first, wheels known"].append(once(requirements, 0))
+            collected["nothing changed"].append(once(requirements, 0))
+            collected["one source line changed"].append(once(requirements, number + 1))
+            collected["one requirement changed"].append(once(f"{requirements}{more}# {number}\n", number + 1))
+        once(requirements, runs)
         tool.forget(project)
         first = sha256(tool.artifacts(out))
         tool.forget(project)

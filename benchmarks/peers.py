@@ -81,7 +81,7 @@ def _forget_ours(project: Project) -> None:
 def _uv_zip(project: Project, out: Path) -> list[list[str]]:
     target = str(out / "package")
     install_command = ["uv", "pip", "install", "--quiet", "--target", target, "--python", sys.executable]
-    install_command += ["--python-version", VERSION, "--python-platform", PLATFORM, "--only-binary", ":all:"]
+    install_command += ["--python-version", VERSION, "--python-platform", PLATFORM]
     install_command += ["--link-mode", "hardlink", "-r", str(project.root / "requirements.txt")]
     return [
         install_command,
@@ -93,7 +93,7 @@ def _uv_zip(project: Project, out: Path) -> list[list[str]]:
 def _pip_zip(project: Project, out: Path) -> list[list[str]]:
     target = str(out / "package")
     return [
-        ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:",
+        ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
          "--target", target, "-r", str(project.root / "requirements.txt")],
         ["cp", str(project.root / "app.py"), target],
         ["sh", "-c", f"cd {target} && zip -q -r ../function.zip ."],

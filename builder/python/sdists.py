@@ -31,7 +31,7 @@ from builder.python.wheels import download, keep_wheel, sha256_of
 from builder.runtimes import Target
 from builder.store import Store
 from builder.workspace import Deadline, Workspace
-from builder.zips import Member, unpack, write_zip
+from builder.zips import Member, safe_name, unpack, write_zip
 
 if TYPE_CHECKING:
     from builder.sources.git import GitCredentials
@@ -295,10 +295,7 @@ def _extract(archive: Path, into: Path, filename: str) -> None:
         if filename.endswith(".zip"):
             unpack(archive, unpacked)
         else:
-            with tarfile.open(archive) as opened:
-                opened.extractall(unpacked, filter="data")
-    except tarfile.FilterError as error:
-        raise UnsafeSource(f"{filename}: {error}") from error
+            _extract_tar(archive, unpacked, filename)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
         raise ResolutionFailed(f"{filename} is not a readable archive: {error}") from error
     tops = list(unpacked.iterdir())
@@ -307,6 +304,30 @@ def _extract(archive: Path, into: Path, filename: str) -> None:
         unpacked.rmdir()
     else:
         unpacked.rename(into)
+
+
+def _extract_tar(archive: Path, into: Path, filename: str) -> None:
+    """Unpack with Python's own `data` filter; a Python from before 3.11.4 has none, and unpacks no links at all."""
+    with tarfile.open(archive) as opened:
+        if hasattr(tarfile, "data_filter"):
+            try:
+                opened.extractall(into, filter="data")
+            except tarfile.FilterError as error:
+                raise UnsafeSource(f"{filename}: {error}") from error
+            return
+        for member in opened:
+            name = member.name.removeprefix("./").rstrip("/")
+            if member.isdir():
+                if name not in ("", "."):
+                    (into / safe_name(name)).mkdir(parents=True, exist_ok=True)
+            elif member.isfile() and (source := opened.extractfile(member)) is not None:
+                target = into / safe_name(name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+                target.chmod(0o755 if member.mode & 0o100 else 0o644)
+            else:
+                raise UnsafeSource(f"{filename}: {member.name} is a link or a device")
 
 
 def _normalised(wheel: Path, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from localaws.interpreters import find
-from localaws.testing import Server, git_server
+from localaws.testing import Server, git_server, running
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "tok_e2e_9d1f7c55aa_secret"
@@ -149,8 +149,17 @@ def make_builder(aws: Server, forge: Forge, folder: Path, *extra: str) -> Builde
 
 
 @pytest.fixture(scope="session")
-def builder(localaws: Server, forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    return make_builder(localaws, forge, tmp_path_factory.mktemp("operator"))
+def account() -> Iterator[Server]:
+    """An embedded AWS of its own: other tests set builders of the same name up and take them away."""
+    with running(forward_network=True) as server:
+        if "isolation plain" in server.ready_line:
+            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def builder(account: Server, forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Builder:
+    return make_builder(account, forge, tmp_path_factory.mktemp("operator"))
 
 
 @pytest.fixture(scope="session")
