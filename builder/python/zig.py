@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,6 +50,8 @@ def compiler(
     triple = f"{target.machine}-linux-gnu.{target.runtime.glibc[0]}.{target.runtime.glibc[1]}"
     # No debug information and no paths of this machine; undefined behaviour is not trapped, as with other compilers.
     options = f'-target {triple} -fno-sanitize=undefined "-ffile-prefix-map={folder}=/build"'
+    if headers := _split_headers(folder):
+        options += f' -isystem "{headers}"'
     scripts = {
         "cc": f'#!/bin/sh\nexec "{zig}" cc {options} "$@" -g0\n',
         "c++": f'#!/bin/sh\nexec "{zig}" c++ {options} "$@" -g0\n',
@@ -58,6 +61,24 @@ def compiler(
     cache = str(workspace.cached("zig"))
     variables = _variables(_scripts(folder / "compiler", scripts))
     return variables | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+
+
+def _split_headers(folder: Path) -> Path | None:
+    """A directory to search for the half of Python's headers that Debian keeps by architecture, None elsewhere.
+
+    `pyconfig.h` there includes `<x86_64-linux-gnu/python3.11/pyconfig.h>` from /usr/include, which is no place to
+    search: it has the headers of this machine's C library.
+    """
+    include, triplet = Path(sysconfig.get_paths()["include"]), str(sysconfig.get_config_var("MULTIARCH") or "")
+    split = include.parent / triplet / include.name
+    if not triplet or not (split / "pyconfig.h").is_file():
+        return None
+    place = folder / "headers"
+    (place / triplet).mkdir(parents=True, exist_ok=True)
+    link = place / triplet / include.name
+    link.unlink(missing_ok=True)
+    link.symlink_to(split)
+    return place
 
 
 def _scripts(folder: Path, scripts: Mapping[str, str]) -> dict[str, Path]:

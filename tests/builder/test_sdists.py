@@ -246,8 +246,6 @@ def test_a_git_dependency_is_locked_to_its_commit_and_built(
 @pytest.mark.slow
 def test_a_c_extension_is_compiled_for_the_runtimes_c_library(tmp_path: Path) -> None:
     """With Zig from the usual index; two builds in two places give the same bytes."""
-    if not (Path(sysconfig.get_path("include")) / "Python.h").exists():
-        pytest.skip("this Python has no Python.h; install python3-dev")
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file():
         pytest.skip("this Python has no headers; install python3-dev")
     from elftools.elf.elffile import ELFFile
