@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from builder.errors import InvalidConfiguration, PathNotFound
 from builder.event import Action, Request
 from builder.plan import FUNCTION, FunctionState, choose_components, plan_publication
 from builder.project import Project, read_project
+from builder.runtimes import architecture_of
 from builder.sources import git
 
 
@@ -31,9 +33,9 @@ def build(request: Request, context: Context) -> reply.Reply:
         with progress.phase("fetch", "fetching the commit"):
             snapshot = _snapshot(request, context, scratch)
         with progress.phase("read", f"reading {request.path or 'the project'} at {snapshot.commit[:12]}"):
-            project = _project(request, snapshot)
-            progress.warn(project.runtime_warning)
             state = functions.read_function(context.clients, name)
+            project = _project(request, snapshot, state)
+            progress.warn(project.runtime_warning)
             chosen = choose_components(project.names, request.components, function_exists=state is not None)
         shop = _workshop(context, scratch)
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan)
@@ -114,8 +116,16 @@ def _credentials(context: Context) -> git.GitCredentials | None:
     )
 
 
-def _project(request: Request, snapshot: git.Snapshot) -> Project:
+def _project(request: Request, snapshot: git.Snapshot, state: FunctionState | None) -> Project:
+    """The project at the snapshot. What says no architecture stays as the function is, or becomes as the builder is."""
     root = snapshot.root / request.path if request.path else snapshot.root
     if not root.is_dir():
         raise PathNotFound(f"{request.path} is not a directory of the repository at {snapshot.commit[:12]}")
-    return read_project(root, request.build_file, commit_time=snapshot.commit_time, repository=snapshot.root)
+    otherwise = architecture_of(state.architecture if state else platform.machine())
+    return read_project(
+        root,
+        request.build_file,
+        commit_time=snapshot.commit_time,
+        otherwise=otherwise,
+        repository=snapshot.root,
+    )

@@ -58,9 +58,12 @@ def read_project(
     commit_time: int,
     runtime: str | None = None,
     architecture: Architecture | None = None,
+    otherwise: Architecture = "x86_64",
     repository: Path | None = None,
 ) -> Project:
     """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
+
+    `otherwise` is the architecture where neither says one.
 
     Raises:
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
@@ -70,7 +73,7 @@ def read_project(
     check_against_tree(spec, root)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
-        architecture=architecture or (spec.function.architecture if spec.function else None) or "x86_64",
+        architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
     )
     return Project(root=root, spec=spec, target=target, commit_time=commit_time, repository=repository)
 

@@ -170,7 +170,7 @@ def compiled(source: bytes, place: str) -> bytes | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             code = compile(source, _MOUNT + place, "exec", dont_inherit=True, optimize=0)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, SystemError):
         return None  # Python says so when somebody imports it, as it would without us
     flags = _UNCHECKED_HASH.to_bytes(4, "little")
     return importlib.util.MAGIC_NUMBER + flags + importlib.util.source_hash(source) + marshalling.dumps(code)

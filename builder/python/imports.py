@@ -102,17 +102,30 @@ def _data_of(
     return {path for path in candidates if own and not path.endswith(".py") and path.startswith(own)}
 
 
+def _parsed(source: bytes) -> ast.Module | None:
+    """The syntax tree; None of what is no Python, such as a template."""
+    for _ in range(3):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+        except SystemError:
+            # Python before 3.11.5 miscounts when it collects garbage meanwhile, see
+            # https://github.com/python/cpython/issues/106905; the next attempt succeeds.
+            continue
+    return None
+
+
 def references(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
     """Absolute names of all that a module may import, wherever in it: also what is no module but a name in one.
 
     Beside import statements, strings count: every one that is a dotted name (`importlib.import_module`, tables of
     plugins), and in a module with `__getattr__` or a lazy loader every one that may be a name below the module.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if tree is None:
         return
     package = module if is_package else module.rpartition(".")[0]
     lazy = b"__getattr__" in source or b"lazy" in source
