@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+_ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("aws-sam-cli==1.170.0", "chalice", "pex", "pip", "wheel", "setuptools")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORM = "x86_64-manylinux_2_17" if sys.version_info < (3, 12) else "x86_64-manylinux_2_34"
@@ -68,7 +69,8 @@ def _zips(out: Path) -> list[Path]:
 
 def _ours(project: Project, out: Path) -> list[list[str]]:
     cache = str(project.state / "ours")
-    return [[sys.executable, "-m", "builder", "build", str(project.root), "-o", str(out), "--cache", cache, "--json"]]
+    command = [sys.executable, "-m", "builder", "build", str(project.root), "-o", str(out), "--cache", cache, "--json"]
+    return [["env", f"PYTHONPATH={_ROOT}", *command]]
 
 
 def _forget_ours(project: Project) -> None:
