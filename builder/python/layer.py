@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from builder.errors import ArtifactConflict
 from builder.plan import MAX_UNZIPPED, Artifact
@@ -23,9 +22,6 @@ from builder.splice import Part, splice
 from builder.store import Store
 from builder.workspace import Workspace
 from builder.zips import Entry, ZipSummary
-
-if TYPE_CHECKING:
-    from builder.python.pylock import LockedWheel
 
 _PARALLEL = 8
 # Bytecode takes room that a function near Lambda's limit needs for itself: above this share it is left out.
