@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from builder import functions, publish, reply
-from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact, FunctionState, LayerChoice, Wanted
+from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
+from builder.steps import FunctionState, LayerChoice, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,10 +15,12 @@ from builder.components import Workshop
 from builder.context import Context
 from builder.errors import InvalidConfiguration, PathNotFound
 from builder.event import Action, Request
-from builder.plan import FUNCTION, FunctionState, choose_components, plan_publication
+from builder.plan import FUNCTION, choose_components
 from builder.project import Project, read_project
+from builder.publication import plan_publication
 from builder.runtimes import architecture_of
 from builder.sources import git
+from builder.steps import FunctionState
 
 
 def build(request: Request, context: Context) -> reply.Reply:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionMissing, RoleMissing
 from builder.functions import wait_until_settled
-from builder.plan import (
+from builder.steps import (
     CreateFunction,
     FunctionState,
     PointAlias,

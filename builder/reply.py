@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError
-from builder.plan import UNBUILT, Artifact, ComponentPlan, FunctionState, Step, UpdateConfiguration
+from builder.plan import UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.python.prune import merged
+from builder.steps import FunctionState, Step, UpdateConfiguration
 
 if TYPE_CHECKING:
     from builder.assembly import Assembly

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
-from builder.plan import (
-    Artifact,
-    Component,
+from builder.plan import Artifact, Component, choose_components, plan_components
+from builder.publication import plan_publication
+from builder.runtimes import RUNTIMES, Target
+from builder.steps import (
     CreateFunction,
     FunctionState,
     LayerChoice,
@@ -19,11 +20,7 @@ from builder.plan import (
     UpdateCode,
     UpdateConfiguration,
     Wanted,
-    choose_components,
-    plan_components,
-    plan_publication,
 )
-from builder.runtimes import RUNTIMES, Target
 
 CODE = Artifact(sha256="ab" * 32, size=1000, unzipped=3000, files=1)
 LAYER = Artifact(sha256="cd" * 32, size=5000, unzipped=9000, files=9)
