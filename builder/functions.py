@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 1.0
 
 
-def read_function(clients: Clients, name: str) -> FunctionState | None:
-    """The function's present state, None if it does not exist.
+def read_function(clients: Clients, name: str, *, qualifier: str = "$LATEST") -> FunctionState | None:
+    """The function's present state, or that of a published version; None if it does not exist.
 
     Raises:
         AwsRefused: AWS will not tell.
     """
     try:
         with aws_errors(f"reading function {name}"):
-            answer = clients.lambda_.get_function(FunctionName=name)
+            answer = clients.lambda_.get_function(
+                FunctionName=name, **({} if qualifier == "$LATEST" else {"Qualifier": qualifier})
+            )
     except FunctionMissing:
         return None
     configuration = answer["Configuration"]
@@ -67,8 +69,8 @@ def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
     }
 
 
-def wait_until_settled(clients: Clients, name: str, *, timeout_s: float) -> FunctionState:
-    """Wait until no update is under way; the function's state then.
+def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifier: str = "$LATEST") -> FunctionState:
+    """Wait until no update is under way, or the published version can be invoked; the state then.
 
     Raises:
         FunctionBusy: it is still being updated after `timeout_s` seconds.
@@ -77,7 +79,7 @@ def wait_until_settled(clients: Clients, name: str, *, timeout_s: float) -> Func
     deadline = time.monotonic() + timeout_s
     pause = _FIRST_PAUSE_S
     while True:
-        state = read_function(clients, name)
+        state = read_function(clients, name, qualifier=qualifier)
         if state is None:
             raise FunctionMissing(f"function {name} was deleted while it was being updated")
         if state.failure:
