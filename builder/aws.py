@@ -7,13 +7,17 @@ The rest of the house gets typed clients and our own errors. Importing this modu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from builder.errors import (
     AccessDenied,
     AwsRefused,
+    AwsUnavailable,
     FunctionBusy,
     FunctionMissing,
     InvalidConfiguration,
@@ -22,6 +26,7 @@ from builder.errors import (
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.awsrequest import AWSRequest
     from botocore.config import Config
     from botocore.exceptions import ClientError
     from types_boto3_iam import IAMClient
@@ -63,6 +68,37 @@ _TRANSIENT = {
 }
 
 
+# Of Lambda's 15 control-plane requests a second, shared by the whole account, what one builder takes at most.
+# GetFunction (100 a second) and invocations have rates of their own.
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#api-requests
+_LAMBDA_RATE = 12
+_OWN_RATE = {"GetFunction", "Invoke"}
+
+
+class Calls:
+    """What was asked of AWS, every attempt: {(service, operation): count}. Holds Lambda's control plane to its rate."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._clock, self._sleep = clock, sleep
+        self._lock = threading.Lock()
+        self._recent: deque[float] = deque(maxlen=_LAMBDA_RATE)
+
+    def note(self, service: str, operation: str) -> None:
+        """Count one attempt; wait first where Lambda would throttle it."""
+        with self._lock:
+            self.counts[service, operation] += 1
+            if service != "lambda" or operation in _OWN_RATE:
+                return
+            now = self._clock()
+            pause = self._recent[0] + 1 - now if len(self._recent) == _LAMBDA_RATE else 0
+            if pause > 0:
+                self._sleep(pause)
+            self._recent.append(now + max(pause, 0))
+
+
 class Clients:
     """AWS clients of one account and region, each made at its first use.
 
@@ -72,6 +108,12 @@ class Clients:
     def __init__(self, session: boto3.Session, config: Config) -> None:
         self._session = session
         self._config = config
+        self.calls = Calls()
+        session.events.register("request-created", self._note)
+
+    def _note(self, request: AWSRequest, operation_name: str, event_name: str, **_: object) -> None:
+        # https://docs.aws.amazon.com/boto3/latest/guide/events.html: request-created.SERVICE.OPERATION, per attempt
+        self.calls.note(event_name.split(".")[1], operation_name)
 
     @property
     def region(self) -> str:
@@ -146,7 +188,8 @@ def connect(
         raise InvalidConfiguration(
             "no AWS region is set", hint="set aws_region in config.ini, or AWS_REGION, or the profile's region"
         )
-    return Clients(session, Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32))
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32, connect_timeout=10)
+    return Clients(session, config)
 
 
 @contextlib.contextmanager
@@ -157,10 +200,16 @@ def aws_errors(doing: str) -> Iterator[None]:
         doing: what was attempted, for the message, for example `updating function web`.
 
     Raises:
-        AccessDenied, FunctionBusy, FunctionMissing, AwsRefused, InvalidConfiguration: with AWS's words; the original
-            is the cause.
+        AccessDenied, FunctionBusy, FunctionMissing, AwsUnavailable, AwsRefused, InvalidConfiguration: with AWS's words;
+            the original is the cause.
     """
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        HTTPClientError,
+        NoCredentialsError,
+        ParamValidationError,
+    )
 
     try:
         yield
@@ -172,6 +221,9 @@ def aws_errors(doing: str) -> Iterator[None]:
         ) from error
     except ParamValidationError:
         raise  # a request that botocore's model refuses was built wrongly by us
+    except HTTPClientError as error:
+        unavailable = AwsUnavailable(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
+        raise unavailable from error
     except BotoCoreError as error:
         refused = AwsRefused(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
         raise refused from error
@@ -198,7 +250,6 @@ def _translated(error: ClientError, doing: str) -> LambdasmithError:
         return FunctionBusy(f"{doing}: {said}", hint="somebody else is changing it; run the same command again")
     if code == "ResourceNotFoundException":
         return FunctionMissing(f"{doing}: {said}")
-    refused = AwsRefused(f"{doing}: {said} ({code})")
     if code in _TRANSIENT:
-        refused.hint = "AWS is throttling or has trouble; run the same command again"
-    return refused
+        return AwsUnavailable(f"{doing}: {said} ({code})", hint="run the same command again; what was done stays done")
+    return AwsRefused(f"{doing}: {said} ({code})")

@@ -13,10 +13,11 @@
     │   ├── RequirementNotFound └── NoWheelForTarget
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
-    │   ├── NativeMismatch      └── ImportFailed
+    │   ├── NativeMismatch      ├── ImportFailed          └── InvokeFailed
     ├── OutOfSpace, OutOfTime   the builder's own limits
     └── AwsRefused              AWS said no
-        ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy        └── AccessDenied
+        ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
+        └── AccessDenied        └── AwsUnavailable
 
 `code` is stable and appears in replies, `status` is the reply's statusCode, `exit_code` what a command ends with.
 """
@@ -186,6 +187,12 @@ class ImportFailed(BuildFailed):
     code = "import_failed"
 
 
+class InvokeFailed(BuildFailed):
+    """The function answered the payload that it was tried with by an error."""
+
+    code = "invoke_failed"
+
+
 class OutOfSpace(LambdasmithError):
     """The builder's /tmp is full."""
 
@@ -226,3 +233,9 @@ class FunctionBusy(AwsRefused):
     """Somebody else is updating the function."""
 
     code, status, retryable = "function_busy", 409, True
+
+
+class AwsUnavailable(AwsRefused):
+    """AWS throttles, has trouble or does not answer, also after several tries."""
+
+    code, status, retryable = "aws_unavailable", 503, True
