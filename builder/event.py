@@ -11,13 +11,14 @@ Two shapes are read, the second for ever:
 
 from __future__ import annotations
 
-import difflib
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from builder.errors import InvalidEvent
+from builder.event_fields import Fields, bare, kind, nearest, shown
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
 
@@ -36,6 +37,8 @@ class Action(StrEnum):
     PING = "ping"
 
 
+# What every action takes: who asks, and the id under which it may be sent again.
+_ALWAYS = ("build_id", "by")
 _PROJECT = (
     "function",
     "repo",
@@ -49,19 +52,22 @@ _PROJECT = (
     "alias",
     "force",
     "upgrade",
-    "build_id",
+    *_ALWAYS,
 )
 # Per action that this version carries out, the fields that mean something to it. Any other one would be ignored
 # silently, so it is a problem instead.
 AVAILABLE: Mapping[Action, tuple[str, ...]] = {
-    Action.BUILD: _PROJECT,
+    Action.BUILD: (*_PROJECT, "invoke"),
     Action.PLAN: _PROJECT,
-    Action.SETUP: ("build_id", "force"),
-    Action.STATUS: ("build_id",),
-    Action.PING: ("build_id",),
+    Action.HISTORY: ("function", "count", *_ALWAYS),
+    Action.ROLLBACK: ("function", "alias", "build", *_ALWAYS),
+    Action.VERIFY: ("function", "alias", "build", *_ALWAYS),
+    Action.SETUP: ("force", *_ALWAYS),
+    Action.STATUS: _ALWAYS,
+    Action.PING: _ALWAYS,
 }
-_FIELDS = ("action", *_PROJECT)
-_LATER = ("archive", "source", "invoke")
+_FIELDS = ("action", *dict.fromkeys(field for fields in AVAILABLE.values() for field in fields))
+_LATER = ("archive", "source")
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FUNCTION_ARN = re.compile(
@@ -69,10 +75,11 @@ _FUNCTION_ARN = re.compile(
 )
 _COMPONENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_BUILD_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_BUILD_ID, _BUILD_IDS = re.compile(r"[A-Za-z0-9._-]{1,128}"), "1 to 128 of A-Z a-z 0-9 . _ -"
 _REPO_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _BUILD_FILE = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)")
-_MAX_REF, _MAX_COMPONENTS = 255, 50
+_MAX_REF, _MAX_COMPONENTS, _MAX_BY, _MAX_COUNT = 255, 50, 128, 100
+_MAX_PAYLOAD_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +99,11 @@ class GitSource:
 class Request:
     """One checked event.
 
-    `function` and `source` are set for build and plan. `path` is the project's directory in the repository: posix,
-    normalised, "" for the root. `components` is empty for "all". `upgrade` resolves requirements anew,
-    `force` also builds anew what is kept.
+    `function` is set for build, plan, history, rollback and verify, `source` for build and plan. `path` is the
+    project's directory in the repository: posix, normalised, "" for the root. `components` is empty for "all".
+    `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part of the alias's
+    traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to invoke the new
+    version with. `by` says who asks, in words. `build` is the id of an earlier build, `build_id` that of this one.
     """
 
     action: Action
@@ -105,6 +114,11 @@ class Request:
     components: tuple[str, ...] = ()
     version: bool = False
     alias: str | None = None
+    weight: float | None = None
+    payload: str | None = None
+    build: str | None = None
+    count: int = 20
+    by: str | None = None
     build_id: str | None = None
     force: bool = False
     upgrade: bool = False
@@ -118,9 +132,9 @@ def parse_event(event: Mapping[str, object]) -> Request:
     """
     if not isinstance(event, Mapping):
         raise InvalidEvent(
-            f"the event must be a JSON object, not {_kind(event)}",
+            f"the event must be a JSON object, not {kind(event)}",
             hint='send for example {"action": "ping"}',
-            problems=(f"the event must be a JSON object, not {_kind(event)}",),
+            problems=(f"the event must be a JSON object, not {kind(event)}",),
         )
     return _Reader(event).request()
 
@@ -130,7 +144,7 @@ def ref_problem(ref: str) -> str | None:
     if len(ref) > _MAX_REF:
         return f"is longer than {_MAX_REF} characters"
     if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
-        return f"{_shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
+        return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
     if (
         ref.startswith(("-", "/", "."))
         or ref.endswith(("/", ".", ".lock"))
@@ -140,16 +154,15 @@ def ref_problem(ref: str) -> str | None:
         or "/." in ref
         or ".lock/" in ref
     ):
-        return f"{_shown(ref)} is not a name that git allows"
+        return f"{shown(ref)} is not a name that git allows"
     return None
 
 
-class _Reader:
-    """Takes fields out of one event and gathers what is wrong with them."""
+class _Reader(Fields):
+    """Takes what our events have out of one of them."""
 
     def __init__(self, event: Mapping[str, object]) -> None:
-        self.event = {key: value for key, value in event.items() if value is not None}
-        self.problems: list[str] = []
+        super().__init__(event)
         # The other older shape, {"name", "architecture", "archive"}: one clear refusal is enough for it.
         self.archive_shape = "archive" in self.event and "action" not in self.event
 
@@ -158,18 +171,24 @@ class _Reader:
         if not self.archive_shape:
             self._unknown(action)
         wanted = AVAILABLE[action] if action else () if self.archive_shape else _FIELDS
+        alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
             action=action or Action.PING,
-            function=self._function(required=action in (Action.BUILD, Action.PLAN)) if "function" in wanted else None,
+            function=self._function(required=action is not None) if "function" in wanted else None,
             source=self._source(required=action in (Action.BUILD, Action.PLAN)) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,
             components=self._components(words) if "components" in wanted else (),
-            version=self._flag("version") if "version" in wanted else False,
-            alias=self._alias() if "alias" in wanted else None,
-            build_id=self._matching("build_id", _BUILD_ID, "1 to 128 of A-Z a-z 0-9 . _ -"),
-            force=self._flag("force") if "force" in wanted else False,
-            upgrade=self._flag("upgrade") if "upgrade" in wanted else False,
+            version=self.flag("version") if "version" in wanted else False,
+            alias=alias,
+            weight=weight,
+            payload=self._payload() if "invoke" in wanted else None,
+            build=self.matching("build", _BUILD_ID, _BUILD_IDS) if "build" in wanted else None,
+            count=self.integer("count", 1, _MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
+            by=self.printable("by", _MAX_BY),
+            build_id=self.matching("build_id", _BUILD_ID, _BUILD_IDS),
+            force=self.flag("force") if "force" in wanted else False,
+            upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
         )
         if self.problems:
             raise _invalid(self.problems)
@@ -187,11 +206,11 @@ class _Reader:
         typed = self.event["action"]
         words = typed.split() if isinstance(typed, str) else []
         if not words:
-            self.problems.append(f"action: must be one of {known}, not {_shown(typed)}")
+            self.problems.append(f"action: must be one of {known}, not {shown(typed)}")
             return None, ()
         name = words[0].lower()
         if name not in set(Action) or (len(words) > 1 and name != Action.BUILD):
-            self.problems.append(f"action: {_shown(typed)} is unknown{_nearest(name, AVAILABLE)}; it is one of {known}")
+            self.problems.append(f"action: {shown(typed)} is unknown{nearest(name, AVAILABLE)}; it is one of {known}")
             return None, ()
         action = Action(name)
         if action not in AVAILABLE:
@@ -204,58 +223,29 @@ class _Reader:
             if key in _LATER:
                 self.problems.append(f"{key}: is not available in this version; leave it out")
             elif key not in _FIELDS:
-                self.problems.append(f"{_bare(key)}: unknown field{_nearest(str(key), _FIELDS)}")
+                self.problems.append(f"{bare(key)}: unknown field{nearest(str(key), _FIELDS)}")
             elif action and key != "action" and key not in AVAILABLE[action]:
                 self.problems.append(f"{key}: means nothing to the action {action.value!r}; leave it out")
 
-    def _text(self, field: str) -> str | None:
-        """The text of a field, None where it is absent or (then a problem) no text."""
-        value = self.event.get(field)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            self.problems.append(f"{field}: must be a string, not {_kind(value)} ({_shown(value)})")
-            return None
-        if not value.strip() and field != "path":
-            self.problems.append(f"{field}: is empty; leave it out")
-            return None
-        return value
-
-    def _matching(self, field: str, pattern: re.Pattern[str], allowed: str) -> str | None:
-        value = self._text(field)
-        if value is not None and not pattern.fullmatch(value):
-            self.problems.append(f"{field}: {_shown(value)} is not allowed; use {allowed}")
-            return None
-        return value
-
-    def _flag(self, field: str) -> bool:
-        value = self.event.get(field, False)
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        self.problems.append(f"{field}: must be true or false, not {_shown(value)}")
-        return False
-
     def _function(self, *, required: bool) -> str | None:
         if required and "function" not in self.event:
-            self.problems.append("function: missing; name the Lambda function to build")
-        value = self._text("function")
+            self.problems.append("function: missing; name the Lambda function")
+        value = self.text("function")
         if value is None or _FUNCTION.fullmatch(value):
             return value
         if arn := _FUNCTION_ARN.fullmatch(value):
             # The builder deploys with its own client: another account's or region's ARN would quietly become a
             # function of the same name here.
             self.problems.append(
-                f"function: {_shown(value)} is an ARN; write the name alone, {arn['name']} "
+                f"function: {shown(value)} is an ARN; write the name alone, {arn['name']} "
                 "(the builder deploys into its own account and region; for a version use alias)"
             )
         else:
-            self.problems.append(f"function: {_shown(value)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
+            self.problems.append(f"function: {shown(value)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
         return None
 
     def _source(self, *, required: bool) -> GitSource | None:
-        repo, repo_name = self._text("repo"), self._text("repo_name")
+        repo, repo_name = self.text("repo"), self.text("repo_name")
         if required and not {"repo", "repo_name"} & set(self.event):
             self.problems.append("repo: missing; give repo (a URL, or owner/name) or repo_name")
         if repo is not None and repo_name is not None:
@@ -264,7 +254,7 @@ class _Reader:
             self.problems.append(f"repo: {problem}")
         if repo_name is not None and not _is_name(repo_name):
             self.problems.append(
-                f"repo_name: {_shown(repo_name)} is not allowed; use A-Z a-z 0-9 . _ - (owner/name goes into repo)"
+                f"repo_name: {shown(repo_name)} is not allowed; use A-Z a-z 0-9 . _ - (owner/name goes into repo)"
                 if "://" not in repo_name and "@" not in repo_name
                 else "repo_name: is a URL; that goes into repo"
             )
@@ -273,28 +263,28 @@ class _Reader:
     def _ref(self) -> str | None:
         given: list[str] = []
         for field in ("ref", "branch"):
-            value = self._text(field)
+            value = self.text(field)
             if value is None:
                 continue
             if problem := ref_problem(value):
                 self.problems.append(f"{field}: {problem}")
             given.append(value)
         if len(set(given)) > 1:
-            self.problems.append(f"branch: {_shown(given[1])} contradicts ref {_shown(given[0])}; give one of them")
+            self.problems.append(f"branch: {shown(given[1])} contradicts ref {shown(given[0])}; give one of them")
         return given[0] if given else None
 
     def _path(self) -> str:
-        value = self._text("path") or ""
+        value = self.text("path") or ""
         if problem := path_problem(value):
             self.problems.append(f"path: {problem}")
             return ""
         return normalised(value)
 
     def _build_file(self) -> str | None:
-        value = self._text("build_file")
+        value = self.text("build_file")
         if value is not None and not _BUILD_FILE.fullmatch(value):
             self.problems.append(
-                f"build_file: {_shown(value)} must be the name of a .yaml, .yml or .json file in the project's "
+                f"build_file: {shown(value)} must be the name of a .yaml, .yml or .json file in the project's "
                 "directory (path says which directory)"
             )
             return None
@@ -304,24 +294,66 @@ class _Reader:
         given = self.event.get("components", [])
         names = given.split() if isinstance(given, str) else given
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            self.problems.append(f"components: must be a list of names, not {_shown(given)}")
+            self.problems.append(f"components: must be a list of names, not {shown(given)}")
             return ()
         if words and names and list(words) != list(names):
             self.problems.append("components: contradicts the components named in action; give them once")
         names = list(dict.fromkeys(names or words))
         for name in names:
             if not _COMPONENT.fullmatch(name):
-                self.problems.append(f"components: {_shown(name)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
+                self.problems.append(f"components: {shown(name)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
         if len(names) > _MAX_COMPONENTS:
             self.problems.append(f"components: {len(names)} names; at most {_MAX_COMPONENTS}")
         return tuple(names)
 
-    def _alias(self) -> str | None:
-        value = self._matching("alias", _ALIAS, "1 to 128 of A-Z a-z 0-9 _ -")
-        if value is not None and value.isdigit():
-            self.problems.append(f"alias: {_shown(value)} is only digits, which Lambda keeps for version numbers")
+    def _alias(self, action: Action | None) -> tuple[str | None, float | None]:
+        """Name and weight, from a text or from {"name", "weight"}."""
+        given = self.event.get("alias")
+        if not isinstance(given, Mapping):
+            return self._alias_name("alias", self.text("alias")), None
+        if action in (Action.ROLLBACK, Action.VERIFY):
+            self.problems.append(f"alias: must be a name for the action {action.value!r}, without a weight")
+            return None, None
+        for key in given:
+            if key not in ("name", "weight"):
+                self.problems.append(f"alias: {bare(key)}: unknown field; an alias has name and weight")
+        given_name, weight = given.get("name"), given.get("weight")
+        if not isinstance(given_name, str):
+            self.problems.append("alias: name: missing; it says which alias gets the weight")
+            given_name = None
+        name = self._alias_name("alias: name", given_name)
+        # A bool is an int to Python; nan compares false with everything.
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1:
+            self.problems.append(
+                f"alias: weight: must be a number above 0 and below 1, not {shown(weight)} "
+                "(for all traffic write the alias as a string)"
+            )
+            return None, None
+        return name, float(weight)
+
+    def _alias_name(self, field: str, name: str | None) -> str | None:
+        if name is None:
             return None
-        return value
+        if not _ALIAS.fullmatch(name):
+            self.problems.append(f"{field}: {shown(name)} is not allowed; use 1 to 128 of A-Z a-z 0-9 _ -")
+        elif name.isdigit():
+            self.problems.append(f"{field}: {shown(name)} is only digits, which Lambda keeps for version numbers")
+        else:
+            return name
+        return None
+
+    def _payload(self) -> str | None:
+        """The JSON text of `invoke`."""
+        if "invoke" not in self.event:
+            return None
+        try:
+            text = json.dumps(self.event["invoke"], allow_nan=False)
+        except (TypeError, ValueError):
+            self.problems.append("invoke: is not a JSON value")
+            return None
+        if len(text) > _MAX_PAYLOAD_BYTES:  # as many bytes as characters: json.dumps writes ASCII
+            self.problems.append(f"invoke: is {len(text)} bytes of JSON; at most {_MAX_PAYLOAD_BYTES}")
+        return text
 
 
 def repo_problem(repo: str) -> str | None:
@@ -330,7 +362,7 @@ def repo_problem(repo: str) -> str | None:
         return url_problem(repo)
     segments = repo.split("/")
     if len(segments) < 2 or not all(_is_name(segment) for segment in segments):
-        return f"{_shown(repo)} is neither an https URL nor owner/name (a name alone goes into repo_name)"
+        return f"{shown(repo)} is neither an https URL nor owner/name (a name alone goes into repo_name)"
     return None
 
 
@@ -344,31 +376,3 @@ def _invalid(problems: list[str]) -> InvalidEvent:
     else:
         message = f"the request has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
     return InvalidEvent(message, hint="mend the event and send it again", problems=problems)
-
-
-def _nearest(typed: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(typed[:80], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _shown(value: object) -> str:
-    """`value` as typed, for a message: one line, not long."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _bare(key: object) -> str:
-    text = str(key)
-    return text if re.fullmatch(r"[\w.-]{1,60}", text) else _shown(text)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "a number" if isinstance(value, int | float) else "null"

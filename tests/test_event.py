@@ -45,7 +45,9 @@ def test_a_build_with_every_field() -> None:
             "build_file": "build.prod.yaml",
             "components": ["function", "dependencies", "function"],
             "version": True,
-            "alias": "live",
+            "alias": {"name": "live", "weight": 0.1},
+            "invoke": {"size": [1, None], "name": "é"},
+            "by": "Zoë Müller <zoe@example.org>",
             "build_id": "2026-11-20.a_1",
             "force": "true",
             "upgrade": True,
@@ -59,6 +61,9 @@ def test_a_build_with_every_field() -> None:
         components=("function", "dependencies"),
         version=True,
         alias="live",
+        weight=0.1,
+        payload='{"size": [1, null], "name": "\\u00e9"}',
+        by="Zoë Müller <zoe@example.org>",
         build_id="2026-11-20.a_1",
         force=True,
         upgrade=True,
@@ -87,7 +92,36 @@ def test_the_older_shape_names_components_in_the_action() -> None:
 
 @pytest.mark.parametrize("action", ["ping", "setup", "status"])
 def test_actions_without_a_project(action: str) -> None:
-    assert parse_event({"action": action, "build_id": "b1"}) == Request(action=Action(action), build_id="b1")
+    request = parse_event({"action": action, "build_id": "b1", "by": "me"})
+    assert request == Request(action=Action(action), build_id="b1", by="me")
+
+
+def test_history_of_a_function() -> None:
+    assert parse_event({"action": "history", "function": "thumbs"}).count == 20
+    request = parse_event({"action": "history", "function": "thumbs", "count": 100})
+    assert request == Request(action=Action.HISTORY, function="thumbs", count=100)
+
+
+@pytest.mark.parametrize("action", ["rollback", "verify"])
+def test_actions_on_an_earlier_build(action: str) -> None:
+    assert parse_event({"action": action, "function": "thumbs"}) == Request(action=Action(action), function="thumbs")
+    event = {"action": action, "function": "thumbs", "alias": "live", "build": "b1", "by": "me", "build_id": "b2"}
+    wanted = Request(action=Action(action), function="thumbs", alias="live", build="b1", by="me", build_id="b2")
+    assert parse_event(event) == wanted
+    weighted = only_problem({**event, "alias": {"name": "live", "weight": 0.5}})
+    assert weighted.startswith(f"alias: must be a name for the action '{action}'")
+
+
+@pytest.mark.parametrize("payload", [False, 0, "", [], {}, "x", 1.5])
+def test_any_json_may_be_invoked_with(payload: object) -> None:
+    request = parse_event({**BUILD, "invoke": payload})
+    assert request.payload is not None
+    assert json.loads(request.payload) == payload
+
+
+def test_a_plan_invokes_nothing() -> None:
+    problem = only_problem({**BUILD, "action": "plan", "invoke": {}})
+    assert problem.startswith("invoke: means nothing to the action 'plan'")
 
 
 def test_null_counts_as_left_out() -> None:
@@ -109,7 +143,13 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"git_token": "s3cr3t"}, "git_token: unknown field", id="unknown"),
         pytest.param({"archive": "UEs="}, "archive: is not available in this version", id="archive"),
         pytest.param({"source": {"bucket": "b"}}, "source: is not available in this version", id="source"),
-        pytest.param({"invoke": {}}, "invoke: is not available in this version", id="invoke"),
+        pytest.param({"invoke": float("nan")}, "invoke: is not a JSON value", id="invoke-nan"),
+        pytest.param({"invoke": "x" * (256 << 10)}, "invoke: is 262146 bytes of JSON; at most 262144", id="invoke-big"),
+        pytest.param({"by": "a\nb"}, "by: 'a\\nb' is not allowed; use up to 128 printable", id="by-lines"),
+        pytest.param({"by": "x" * 129}, "by: 'xxxx", id="by-long"),
+        pytest.param({"by": ["me"]}, "by: must be a string, not a list", id="by-list"),
+        pytest.param({"count": 5}, "count: means nothing to the action 'build'", id="count"),
+        pytest.param({"build": "b1"}, "build: means nothing to the action 'build'", id="build"),
         pytest.param({"function": None}, "function: missing", id="no-function"),
         pytest.param({"function": "a b"}, "function: 'a b' is not allowed", id="function-blank"),
         pytest.param({"function": "x" * 65}, "1 to 64", id="function-long"),
@@ -143,9 +183,17 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"force": 1}, "force: must be true or false, not 1", id="force"),
         pytest.param({"alias": "12"}, "only digits", id="alias-digits"),
         pytest.param({"alias": "a/b"}, "alias: 'a/b' is not allowed", id="alias"),
+        pytest.param({"alias": {"weight": 0.5}}, "alias: name: missing", id="alias-no-name"),
+        pytest.param({"alias": {"name": "7", "weight": 0.5}}, "alias: name: '7' is only digits", id="alias-name"),
+        pytest.param({"alias": {"name": "live"}}, "weight: must be a number above 0 and below 1", id="weight"),
+        pytest.param({"alias": {"name": "a", "weight": 1}}, "not 1 (for all traffic write", id="weight-all"),
+        pytest.param({"alias": {"name": "a", "weight": True}}, "not True", id="weight-true"),
+        pytest.param({"alias": {"name": "a", "weight": float("nan")}}, "not nan", id="weight-nan"),
+        pytest.param({"alias": {"name": "a", "weight": 0.5, "w": 1}}, "alias: w: unknown field", id="alias-field"),
+        pytest.param({"alias": ["live"]}, "alias: must be a string, not a list", id="alias-list"),
         pytest.param({"build_id": "../x"}, "build_id: '../x' is not allowed", id="build-id"),
         pytest.param({"action": "biuld"}, "did you mean build?", id="action-typo"),
-        pytest.param({"action": "rollback"}, "'rollback' is not available in this version", id="action-later"),
+        pytest.param({"action": "package"}, "'package' is not available in this version", id="action-later"),
         pytest.param({"action": None}, "action: missing", id="no-action"),
         pytest.param({"action": 3}, "action: must be one of build", id="action-number"),
         pytest.param({"action": "setup now"}, "'setup now' is unknown", id="action-words"),
@@ -163,9 +211,17 @@ def test_fields_that_an_action_would_ignore_are_refused() -> None:
     assert only_problem({"action": "ping", "function": "x"}).startswith("function: means nothing to the action 'ping'")
 
 
+@pytest.mark.parametrize("count", [0, 101, 1.5, True, "5"])
+def test_count_is_a_number_of_builds(count: object) -> None:
+    problem = only_problem({"action": "history", "function": "thumbs", "count": count})
+    assert problem == f"count: must be a whole number from 1 to 100, not {count!r}"
+
+
 def test_all_problems_come_together() -> None:
     found = problems({"action": "build", "repo": "x", "version": 1, "alias": "", "colour": "red"})
-    assert [problem.split(":")[0] for problem in found] == ["colour", "function", "repo", "version", "alias"]
+    assert sorted(problem.split(":")[0] for problem in found) == ["alias", "colour", "function", "repo", "version"]
+    found = problems({**BUILD, "alias": {"name": "a/b", "weight": 2, "x": 1}, "by": "\0", "invoke": float("inf")})
+    assert [problem.split(":")[0] for problem in found] == ["alias", "alias", "alias", "invoke", "by"]
 
 
 @pytest.mark.parametrize("event", [None, [], "build", 5, True])
@@ -199,13 +255,25 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=8,
 )
-field_names = st.sampled_from([*AVAILABLE[Action.BUILD], "action", "archive", "x"]) | st.text(max_size=12)
-interesting = json_values | st.sampled_from(
-    ["build", "build a b", "a/b", "main", "true", "f", "https://h/a/b", "a.yaml"]
+every_field = sorted({field for fields in AVAILABLE.values() for field in fields})
+field_names = st.sampled_from([*every_field, "action", "archive", "x"]) | st.text(max_size=12)
+aliases = st.fixed_dictionaries(
+    {}, optional={"name": st.sampled_from(["a", "1", 1]), "weight": st.floats() | st.integers(-1, 2) | st.booleans()}
+)
+interesting = (
+    json_values
+    | aliases
+    | st.sampled_from([*Action, "build a b", "a/b", "main", "true", "f", "https://h/a/b", "a.yaml"])
+)
+# Most of them whole, so that what is accepted is met as often as what is refused.
+whole = st.builds(
+    lambda action, more: {"action": action, "function": "f", "repo": "a/b"} | more,
+    st.sampled_from(["build", "plan"]),
+    st.fixed_dictionaries({}, optional={"alias": aliases, "invoke": json_values, "by": st.text(max_size=130)}),
 )
 
 
-@given(st.dictionaries(field_names, interesting, max_size=8) | json_values)
+@given(st.dictionaries(field_names, interesting, max_size=8) | whole | json_values)
 def test_any_json_is_a_request_or_an_explained_refusal(event: object) -> None:
     try:
         request = parse_event(event)  # type: ignore[arg-type]
@@ -219,6 +287,14 @@ def test_any_json_is_a_request_or_an_explained_refusal(event: object) -> None:
             assert request.source
             assert bool(request.source.repo) != bool(request.source.repo_name)
             assert request.source.ref is None or not request.source.ref.startswith("-")
+        else:
+            assert request.payload is None
+        if request.action in (Action.HISTORY, Action.ROLLBACK, Action.VERIFY):
+            assert request.function
+        assert 1 <= request.count <= 100
+        assert request.weight is None or (request.alias and 0 < request.weight < 1)
+        assert request.payload is None or json.dumps(json.loads(request.payload), allow_nan=False)
+        assert request.by is None or (request.by.isprintable() and len(request.by) <= 128)
 
 
 @given(st.text(alphabet="ab./\\\0~\n", max_size=20))

@@ -1,0 +1,93 @@
+"""Plain fields of one event, checked: every problem is gathered, none ends the reading."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+
+class Fields:
+    """Takes fields out of `event` and gathers in `problems` what is wrong with them. A field that is null is absent."""
+
+    def __init__(self, event: Mapping[str, object]) -> None:
+        self.event = {key: value for key, value in event.items() if value is not None}
+        self.problems: list[str] = []
+
+    def text(self, field: str) -> str | None:
+        """The text of a field, None where it is absent or (then a problem) no text."""
+        value = self.event.get(field)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            self.problems.append(f"{field}: must be a string, not {kind(value)} ({shown(value)})")
+            return None
+        if not value.strip() and field != "path":
+            self.problems.append(f"{field}: is empty; leave it out")
+            return None
+        return value
+
+    def matching(self, field: str, pattern: re.Pattern[str], allowed: str) -> str | None:
+        """The text of a field if `pattern` matches all of it; `allowed` says in words what does."""
+        value = self.text(field)
+        if value is not None and not pattern.fullmatch(value):
+            self.problems.append(f"{field}: {shown(value)} is not allowed; use {allowed}")
+            return None
+        return value
+
+    def printable(self, field: str, longest: int) -> str | None:
+        """One line of free text."""
+        value = self.text(field)
+        if value is not None and (len(value) > longest or not value.isprintable()):
+            self.problems.append(f"{field}: {shown(value)} is not allowed; use up to {longest} printable characters")
+            return None
+        return value
+
+    def flag(self, field: str) -> bool:
+        """A boolean, or one spelled as text; false where it is absent."""
+        value = self.event.get(field, False)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        self.problems.append(f"{field}: must be true or false, not {shown(value)}")
+        return False
+
+    def integer(self, field: str, lowest: int, highest: int, *, default: int) -> int:
+        """A whole number within bounds, both included."""
+        value = self.event.get(field, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            self.problems.append(f"{field}: must be a whole number from {lowest} to {highest}, not {shown(value)}")
+            return default
+        return value
+
+
+def nearest(typed: str, known: Iterable[str]) -> str:
+    """A question after the known name that is most alike, or nothing."""
+    near = difflib.get_close_matches(typed[:80], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """`value` as typed, for a message: one line, not long."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def bare(key: object) -> str:
+    """A key as typed, without quotes where they are not needed."""
+    text = str(key)
+    return text if re.fullmatch(r"[\w.-]{1,60}", text) else shown(text)
+
+
+def kind(value: object) -> str:
+    """What JSON calls a value like this."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "a number" if isinstance(value, int | float) else "null"
