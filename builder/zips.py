@@ -297,13 +297,18 @@ def _copy(writer: Writer, member: Member, file: BinaryIO) -> None:
     writer.add(header, file)
 
 
+def folded(name: str) -> str:
+    """The same for all names that are one file on a system that folds case or Unicode forms."""
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
+
+
 def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
     """Raise ArtifactConflict where two names are one file on a system that folds case or Unicode forms."""
     seen: dict[str, tuple[str, str]] = {}
     for name, label in names:
-        folded = name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
-        other = seen.get(folded)
-        seen[folded] = name, label
+        key = folded(name)
+        other = seen.get(key)
+        seen[key] = name, label
         if other is not None:
             raise ArtifactConflict(
                 f"{other[0]!r} of {other[1]} and {name!r} of {label} collide: the names are equal or differ only in "

@@ -267,6 +267,19 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, second: int) -> None:
     assert list(outside.iterdir()) == []
 
 
+def test_a_chain_of_links_without_end_is_refused(tmp_path: Path) -> None:
+    objects = Objects()
+    links = [(LINK, b"l%05d" % number, objects.add("blob", b"l%05d" % (number + 1))) for number in range(3000)]
+    with pytest.raises(UnsafeSource, match="leaves the repository"):
+        write_tree(objects.tree(*links), objects.read, tmp_path, mtime=0)
+
+
+def test_a_name_that_no_file_system_takes_is_refused(tmp_path: Path) -> None:
+    objects = Objects()
+    with pytest.raises(UnsafeSource, match="may have that name"):
+        write_tree(objects.tree((FILE, b"n" * 256, objects.add("blob", b""))), objects.read, tmp_path, mtime=0)
+
+
 def test_objects_that_are_not_what_their_id_says_are_refused(tmp_path: Path) -> None:
     objects = Objects()
     blob = objects.add("blob", b"good")

@@ -16,10 +16,11 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NoReturn
 
 from builder.errors import OutOfSpace, UnsafeSource
+from builder.sources.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 
 ReadObject = Callable[[str], tuple[str, bytes]]
 """Type ("commit", "tree", "blob") and content of an object by hex id. Raises KeyError."""
@@ -28,7 +29,6 @@ LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
 MAX_ENTRIES = 250_000
-_MAX_DEPTH, _MAX_PATH_BYTES = 128, 2048
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
 _FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
@@ -121,17 +121,17 @@ def _walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[_Entry]:
     entries = 0
     while todo:
         prefix, object_id, depth = todo.pop()
-        if depth > _MAX_DEPTH:
-            raise UnsafeSource(f"{_shown(prefix)}: more than {_MAX_DEPTH} directories deep")
+        if depth > MAX_DEPTH:
+            raise UnsafeSource(f"{shown(prefix)}: more than {MAX_DEPTH} directories deep")
         for mode, name, child in _parse_tree(_verified(read, object_id, "tree", prefix or "/"), prefix):
             path = prefix + name
             entries += 1
             if entries > max_entries:
                 raise OutOfSpace(f"the repository has more than {max_entries:,} files and directories")
-            if len(os.fsencode(path)) > _MAX_PATH_BYTES:
-                raise UnsafeSource(f"{_shown(path)}: the path is longer than {_MAX_PATH_BYTES} bytes")
+            if len(os.fsencode(path)) > MAX_PATH_BYTES:
+                raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
             if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in _FILES:
-                raise UnsafeSource(f"{_shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
+                raise UnsafeSource(f"{shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
             yield _Entry(path=path, mode=mode, object_id=child)
             if mode == _DIRECTORY:
                 todo.append((f"{path}/", child, depth + 1))
@@ -154,7 +154,7 @@ def _parse_tree(raw: bytes, prefix: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _damaged(prefix: str) -> NoReturn:
-    raise UnsafeSource(f"{_shown(prefix or '/')}: the directory's record is damaged", hint="run git fsck on the server")
+    raise UnsafeSource(f"{shown(prefix or '/')}: the directory's record is damaged", hint="run git fsck on the server")
 
 
 def _safe_name(name: bytes, prefix: str) -> str:
@@ -162,8 +162,8 @@ def _safe_name(name: bytes, prefix: str) -> str:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
         raise UnsafeSource(f"{prefix}{name!r}: the name is not UTF-8", hint="rename the file") from None
-    if text in ("", ".", "..") or "/" in text or "\\" in text or text.lower() == ".git":
-        raise UnsafeSource(f"{_shown(prefix + text)}: no file or directory in a repository may have that name")
+    if not is_entry_name(text):
+        raise UnsafeSource(f"{shown(prefix + text)}: no file or directory in a repository may have that name")
     return text
 
 
@@ -189,42 +189,29 @@ def _write_file(target: Path, entry: _Entry, content: bytes, mtime: int) -> None
 
 def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:
     """Make the links, after all files so that none is written through one, then see where each one really ends."""
-    root = os.path.realpath(into)
     for path, content in links:
         if b"\0" in content or not content or len(content) > 4096:
-            raise UnsafeSource(f"{_shown(path)}: the symbolic link has no usable target")
+            raise UnsafeSource(f"{shown(path)}: the symbolic link has no usable target")
         try:
             (into / path).symlink_to(os.fsdecode(content))
         except FileExistsError:
             raise _twice(path) from None
     for path, content in links:
         target = os.fsdecode(content)
-        lexical = os.path.normpath(PurePosixPath(path).parent / target)
-        real = os.path.realpath(into / path)
-        if target.startswith("/") or lexical.split("/")[0] == ".." or not _below(real, root):
+        if climbs(path, target) or leaves(into, path):
             raise UnsafeSource(
-                f"{_shown(path)}: the symbolic link leaves the repository (it points to {_shown(target)})",
+                f"{shown(path)}: the symbolic link leaves the repository (it points to {shown(target)})",
                 hint="replace the link by the file itself, or remove it",
             )
 
 
-def _below(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip("/") + "/")
-
-
 def _twice(path: str) -> UnsafeSource:
-    return UnsafeSource(f"{_shown(path)}: the name is there twice (or twice but for upper and lower case)")
+    return UnsafeSource(f"{shown(path)}: the name is there twice (or twice but for upper and lower case)")
 
 
 def _too_large(max_bytes: int, largest: list[tuple[int, str]]) -> OutOfSpace:
-    names = ", ".join(f"{_shown(path)} ({size / 1e6:,.1f} MB)" for size, path in largest)
+    names = ", ".join(f"{shown(path)} ({size / 1e6:,.1f} MB)" for size, path in largest)
     return OutOfSpace(
         f"the repository's files need more than the {max_bytes / 1e6:,.1f} MB there are; the largest so far: {names}",
         hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
     )
-
-
-def _shown(path: str) -> str:
-    """`path` for a message: control characters escaped, not long."""
-    text = path if path.isprintable() else repr(path)
-    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"

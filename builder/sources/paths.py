@@ -1,10 +1,14 @@
-"""Relative posix paths that a user typed: which ones are acceptable."""
+"""Relative posix paths, typed by a user or stored in a tree: which ones are acceptable."""
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path, PurePosixPath
 
+MAX_DEPTH, MAX_PATH_BYTES = 128, 2048
 _MAX_PATH = 1024
+_MAX_NAME_BYTES = 255  # what every file system takes
 
 
 def path_problem(path: str) -> str | None:
@@ -26,3 +30,31 @@ def path_problem(path: str) -> str | None:
 def normalised(path: str) -> str:
     """`path` without empty and `.` segments; "" for the directory itself. Expects no problem in it."""
     return "/".join(segment for segment in path.split("/") if segment not in ("", "."))
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a file or directory of a project may be called that."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or name.lower() == ".git":
+        return False
+    return len(name.encode()) <= _MAX_NAME_BYTES
+
+
+def climbs(path: str, target: str) -> bool:
+    """Whether a symbolic link at `path` that says `target` is absolute or goes up beyond where `path` begins."""
+    return target.startswith("/") or os.path.normpath(PurePosixPath(path).parent / target).split("/")[0] == ".."
+
+
+def leaves(root: Path, path: str) -> bool:
+    """Whether the existing symbolic link `path` below `root` really ends elsewhere, through whatever other links."""
+    top = os.path.realpath(root)
+    try:
+        real = os.path.realpath(root / path)
+    except RecursionError:  # a chain of a thousand links; no system follows more than some forty
+        return True
+    return real != top and not real.startswith(top.rstrip("/") + "/")
+
+
+def shown(path: str) -> str:
+    """`path` for a message: control characters escaped, not long."""
+    text = path if path.isprintable() else repr(path)
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"
