@@ -10,9 +10,9 @@ import contextlib
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import (
     AccessDenied,
@@ -190,6 +190,17 @@ def connect(
         )
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32, connect_timeout=10)
     return Clients(session, config)
+
+
+def service_shapes(service: str) -> Mapping[str, Any]:
+    """The shapes of everything that a service takes and answers, by name, as in AWS's own description of it.
+
+    Nothing is asked of the service, and neither a client nor boto3 is needed.
+    """
+    from botocore.loaders import Loader
+
+    shapes: Mapping[str, Any] = Loader().load_service_model(service, "service-2")["shapes"]
+    return shapes
 
 
 @contextlib.contextmanager

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import InvalidBuildFile
-from builder.plan import DEPENDENCIES, FUNCTION
+from builder.plan import FUNCTION
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target
-from builder.spec import BuildSpec, LayerSpec, check_against_tree, find_build_file, read_build_file
+from builder.spec import BuildSpec, LayerSpec, find_build_file, read_build_file
+from builder.spec_tree import check_against_tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class Project:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its components in the order in which layers are attached; the function comes last."""
-        layers = ((DEPENDENCIES,) if self.spec.dependencies else ()) + tuple(layer.name for layer in self.spec.layers)
+        """Its components: the layers that are built, in the order in which they are attached, then the function."""
+        layers = tuple(layer for layer in self.spec.layer_order if isinstance(layer, str))
         return layers + ((FUNCTION,) if self.spec.function else ())
 
     @property

@@ -7,45 +7,47 @@
     layers:
       dependencies: [requirements.txt]
 
-`read_build_file` judges the text alone, `check_against_tree` what it says about files that must be there.
+The text alone is judged here; `builder.spec_tree` compares what it says about files with those that are there.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from builder.document import Document, Location, read_document
-from builder.errors import InvalidBuildFile, LambdasmithError
-from builder.python.inputs import split_entry
+from builder.errors import InvalidBuildFile
+from builder.lambda_names import Finding, configuration_findings, cors_findings
 from builder.runtimes import RUNTIMES
-from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec_values import (
     RANGES,
     BuildSpec,
     CheckingSpec,
     Dependencies,
     FunctionSpec,
+    KeepingSpec,
+    LayerArn,
     LayerSpec,
     PackingSpec,
     PruneSpec,
     Spec,
     as_tuple,
+    invalid,
+    layer_arn,
     nearest,
 )
 
 __all__ = [
     "BuildSpec",
     "FunctionSpec",
+    "LayerArn",
     "LayerSpec",
     "PruneSpec",
-    "check_against_tree",
     "find_build_file",
     "read_build_file",
 ]
@@ -55,6 +57,7 @@ M = TypeVar("M", bound=Spec)
 NAMES = ("build.yaml", "build.yml", "build.json")
 
 _LATER = frozenset({"function.build", "function.native_libraries"})
+_CHECKING = ("optional_libraries", "try")
 _MAX_LAYERS = 5
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -108,14 +111,17 @@ class _Reader:
             what = "is empty" if root is None else f"must be a mapping, not {_kind(root)}"
             self.problems.append((1, f"{what}; it begins with `function:`"))
             raise self.failure()
-        self._unknown((), root, ("function", "layers", "prune", *PackingSpec.model_fields, "optional_libraries", "try"))
+        self._unknown((), root, ("function", "layers", "prune", "keep", *PackingSpec.model_fields, *_CHECKING))
         function = self._model(FunctionSpec, ("function",), root["function"]) if "function" in root else None
         prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
         given = {key: root[key] for key in PackingSpec.model_fields if key in root}
         packing = self._model(PackingSpec, (), given) or PackingSpec()
-        given = {key: root[key] for key in ("optional_libraries", "try") if key in root}
+        given = {key: root[key] for key in _CHECKING if key in root}
         checking = self._model(CheckingSpec, (), given) or CheckingSpec()
-        dependencies, layers = self._layers(root)
+        keeping = self._model(KeepingSpec, (), {"keep": root["keep"]}) if "keep" in root else KeepingSpec()
+        self._lambdas_own(root.get("function"))
+        dependencies, layers, foreign = self._layers(root)
+        order = self._layer_order(root.get("layers"), dependencies, foreign)
         if not self.problems and function is None and not dependencies and not layers:
             self.problems.append((1, "builds nothing: it has neither function nor layers"))
         if self.problems:
@@ -125,6 +131,8 @@ class _Reader:
             function=function,
             dependencies=dependencies,
             layers=layers,
+            layer_order=order,
+            keep=keeping.keep if keeping else None,
             prune=prune or PruneSpec(),
             bytecode=packing.bytecode,
             runtime_packages=packing.runtime_packages,
@@ -135,31 +143,73 @@ class _Reader:
 
     def failure(self) -> InvalidBuildFile:
         problems = [f"{self.file}:{line}: {text}" for line, text in sorted(dict.fromkeys(self.problems))]
-        return _invalid(self.file, problems)
+        return invalid(self.file, problems)
 
-    def _layers(self, root: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[LayerSpec, ...]]:
+    def _layers(
+        self, root: Mapping[str, object]
+    ) -> tuple[tuple[str, ...], tuple[LayerSpec, ...], Mapping[str, LayerArn]]:
+        """The files of `dependencies`, the named layers that are built, and by name those from elsewhere."""
         given = root.get("layers")
         if given is None:
-            return (), ()
+            return (), (), {}
         if not isinstance(given, dict):
             self._say(("layers",), f"must be a mapping of names to layers, not {_kind(given)}")
-            return (), ()
+            return (), (), {}
         dependencies: tuple[str, ...] = ()
         layers = []
+        foreign: dict[str, LayerArn] = {}
         for name, value in given.items():
             at = ("layers", name)
-            if name == "dependencies":
+            if name == "dependencies" and isinstance(value, str) and value.startswith("arn:"):
+                self._say(at, "names files such as requirements.txt; give a layer from elsewhere another name")
+            elif name == "dependencies":
                 holder = self._model(Dependencies, ("layers",), {"dependencies": value})
                 dependencies = holder.dependencies if holder else ()
             elif name == "function" or not _LAYER_NAME.fullmatch(name):
                 self._say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
+            elif isinstance(value, str):
+                self._foreign_layer(name, value, foreign)
             elif not isinstance(value, dict):
-                self._say(at, f"must be a mapping with `files` at least, not {_kind(value)}")
+                self._say(at, f"must be a mapping with `files` at least, or the ARN of a layer, not {_kind(value)}")
             else:
                 layers.append(self._layer(name, value, root.get("function")))
         if len(given) > _MAX_LAYERS:
             self._say(("layers",), f"{len(given)} layers; Lambda allows {_MAX_LAYERS} on a function")
-        return dependencies, tuple(layer for layer in layers if layer)
+        return dependencies, tuple(layer for layer in layers if layer), foreign
+
+    def _foreign_layer(self, name: str, arn: str, foreign: dict[str, LayerArn]) -> None:
+        try:
+            layer = LayerArn(name=name, arn=layer_arn(arn))
+        except ValueError as error:
+            self._say(("layers", name), str(error))
+            return
+        twin = next((other.name for other in foreign.values() if other.layer == layer.layer), None)
+        if twin:
+            self._say(("layers", name), f"is the same layer as {twin}; a function can have only one version of it")
+        foreign[name] = layer
+
+    @staticmethod
+    def _layer_order(
+        given: object, dependencies: tuple[str, ...], foreign: Mapping[str, LayerArn]
+    ) -> tuple[str | LayerArn, ...]:
+        names = given if isinstance(given, dict) else {}
+        return tuple(foreign.get(name, name) for name in names if name != "dependencies" or dependencies)
+
+    def _lambdas_own(self, function: object) -> None:
+        """Note what is wrong with what the file says in Lambda's own names."""
+        if not isinstance(function, dict):
+            return
+        if isinstance(function.get("configuration"), dict):
+            for finding in configuration_findings(function["configuration"]):
+                self._found(("function", "configuration"), finding)
+        url = function.get("url")
+        if isinstance(url, dict) and isinstance(url.get("cors"), dict):
+            for finding in cors_findings(url["cors"]):
+                self._found(("function", "url", "cors"), finding)
+
+    def _found(self, at: Location, finding: Finding) -> None:
+        where = (*at, *finding.at)
+        self._say(where, finding.text or self._wrong_type(finding.kind, where, finding.value))
 
     def _layer(self, name: str, value: dict[str, object], function: object) -> LayerSpec | None:
         at = ("layers", name)
@@ -208,8 +258,8 @@ class _Reader:
         elif kind == "literal_error":
             text = f"must be {context['expected']}, not {self._typed(where, value)}"
         elif kind in ("greater_than_equal", "less_than_equal"):
-            low, high = RANGES[str(where[-1])]
-            text = f"must be from {low} to {high}, not {value}"
+            low, high = RANGES.get(str(where[-1]), (context.get("ge"), None))
+            text = f"must be from {low} to {high}, not {value}" if high else f"must be at least {low}, not {value}"
         elif kind == "string_too_long":
             text = f"is {len(str(value))} characters long; at most {context['max_length']}"
         elif kind in ("too_short", "string_too_short"):
@@ -234,6 +284,8 @@ class _Reader:
         wanted = {
             "string_type": "text",
             "int_type": "a whole number",
+            "float_type": "a number",
+            "bool_type": "true or false",
             "tuple_type": "a list",
             "mapping_type": "a mapping (name: value)",
             "dict_type": "a mapping (name: value)",
@@ -279,132 +331,3 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "nothing" if value is None else "text" if isinstance(value, str) else "a number"
-
-
-def _invalid(file: str, problems: list[str]) -> InvalidBuildFile:
-    if len(problems) == 1:
-        message = problems[0]
-    else:
-        message = f"{file} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
-    return InvalidBuildFile(message, hint="build.yaml.example describes every key", problems=problems)
-
-
-# --- against the tree -----------------------------------------------------------------------------------------------
-
-
-def check_against_tree(spec: BuildSpec, root: Path) -> None:
-    """Compare what `spec` names with the project's directory `root`.
-
-    What a layer's `preinstall` may still make is not looked for.
-
-    Raises:
-        InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
-            every problem, each as `file:line: key: what is wrong`.
-    """
-    problems = [*_function_problems(spec, root), *_dependency_problems(spec, root)]
-    for layer in spec.layers:
-        label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
-        directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
-        problems += directory
-        if not directory and not made_later:
-            problems += _file_problems(spec, root, label, layer.source_dir, layer.files)
-    if problems:
-        raise _invalid(spec.file, problems)
-
-
-def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
-    function = spec.function
-    if function is None:
-        return
-    directory = list(_directory_problems(spec, root, "function", function.source_dir, must_exist=True))
-    if directory:
-        yield from directory
-        return
-    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files))
-    yield from missing
-    there = [
-        entry
-        for position, entry in enumerate(function.files)
-        if not any(f"function.files.{position}:" in problem for problem in missing)
-    ]
-    if function.files and not there:
-        return
-    try:
-        names = [name for name, _ in select_files(root, function.source_dir, there, function.exclude)]
-    except LambdasmithError as error:
-        if not missing:
-            yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
-        return
-    if not names:
-        yield f"{spec.at('function.exclude')}: takes away every file there is"
-    elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
-        yield f"{spec.at('function.handler')}: {problem}"
-
-
-def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, incomplete: bool) -> str | None:
-    family = RUNTIMES[function.runtimes[0]].family
-    module, _, attribute = function.handler.rpartition(".")
-    if family == "provided":
-        return None
-    if family == "python":
-        stem = module.replace(".", "/")
-        wanted = [f"{stem}.py", f"{stem}/__init__.py"]
-        suffix = ".py"
-    else:
-        wanted = [f"{module}{ending}" for ending in (".js", ".mjs", ".cjs")]
-        suffix = ".js"
-    if set(wanted) & set(names):
-        return None
-    on_disk = [name for name in wanted if (base / name).is_file()]
-    if on_disk:
-        return f"{function.handler!r} is in {on_disk[0]}, which is not among the files; add it to function.files"
-    if incomplete:
-        return None  # it may well be one of the missing ones: one problem is enough
-    modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
-    near = difflib.get_close_matches(wanted[0].removesuffix(suffix), modules, n=1)
-    meant = f"; did you mean {near[0].replace('/', '.')}.{attribute}?" if near else ""
-    return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{meant}"
-
-
-def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
-    for position, entry in enumerate(spec.dependencies):
-        label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
-        try:
-            name, _, _ = split_entry(entry)
-            path = root / name
-            directory_in(root, name)
-        except LambdasmithError as error:
-            yield f"{spec.at(label)}: {error.message}"
-            continue
-        if path.is_file():
-            continue
-        near = nearest_path(root, name)
-        meant = f"; did you mean {near}?" if near else "; name files such as requirements.txt, not packages"
-        yield f"{spec.at(label)}: {name!r} {'is a directory' if path.is_dir() else 'does not exist'}{meant}"
-
-
-def _listed(spec: BuildSpec) -> bool:
-    return "layers.dependencies.0" in spec.lines
-
-
-def _directory_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, *, must_exist: bool) -> Iterator[str]:
-    where = spec.at(f"{label}.source_dir")
-    try:
-        base = directory_in(root, source_dir)
-    except LambdasmithError as error:
-        yield f"{where}: {error.message}"
-        return
-    if must_exist and not base.is_dir():
-        near = nearest_path(root, source_dir)
-        yield f"{where}: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
-
-
-def _file_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str]) -> Iterator[str]:
-    """One problem for each entry that selects nothing, or something that must not be packaged."""
-    for position, entry in enumerate(files):
-        key = f"{label}.files.{position}"
-        where = spec.at(key if key in spec.lines else f"{label}.files")
-        try:
-            select_files(root, source_dir, (entry,), ())
-        except LambdasmithError as error:
-            yield from (f"{where}: {problem}" for problem in error.problems or (error.message,))

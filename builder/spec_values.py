@@ -19,11 +19,13 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from builder.errors import InvalidBuildFile
 from builder.python.prune import RULES
 from builder.runtimes import RUNTIMES
 from builder.sources.paths import path_problem
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+_LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 # What Lambda sets itself and refuses to be given.
 _RESERVED = frozenset(
@@ -81,6 +83,22 @@ def _role(value: str) -> str:
     return value
 
 
+def layer_arn(value: str) -> str:
+    """`value`, the ARN of a layer version.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if _LAYER_VERSION.fullmatch(value):
+        return value
+    if _LAYER_VERSION.fullmatch(f"{value}:1"):
+        raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
+    raise ValueError(
+        f"{value[:80]!r} is not a layer version's ARN (arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION); "
+        "a layer of your own is a mapping with `files`"
+    )
+
+
 # Lambda's limits: MB, seconds, MB.
 RANGES: Mapping[str, tuple[int, int]] = {"memory": (128, 10240), "timeout": (1, 900), "ephemeral_storage": (512, 10240)}
 
@@ -89,6 +107,26 @@ def _limited(name: str) -> FieldInfo:
     low, high = RANGES[name]
     field: FieldInfo = Field(ge=low, le=high)
     return field
+
+
+# Days that CloudWatch Logs allows (botocore's description of logs.PutRetentionPolicy).
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+
+
+def _retention(days: int) -> int:
+    if days not in RETENTION_DAYS:
+        allowed = ", ".join(map(str, RETENTION_DAYS))
+        raise ValueError(f"{days} days is not a period that CloudWatch Logs knows; it knows {allowed}")
+    return days
+
+
+def _url(value: object) -> object:
+    if value is False:
+        raise ValueError("must be true or a mapping; a URL is never removed, so leave the key out to have none made")
+    return {} if value is True else value
 
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -104,10 +142,19 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class UrlSpec(Spec):
+    """The function's URL. `cors` has Lambda's own names; None: leave it as it is."""
+
+    auth: Literal["iam", "none"] = "iam"
+    invoke_mode: Literal["buffered", "response_stream"] | None = None
+    cors: Mapping[str, object] | None = None
+
+
 class FunctionSpec(Spec):
     """The function itself. `memory` and `ephemeral_storage` in MB, `timeout` in seconds; None: leave it as it is.
 
     `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`.
+    `log_retention` in days. `configuration` has Lambda's own names.
     """
 
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
@@ -124,6 +171,9 @@ class FunctionSpec(Spec):
     tags: Mapping[str, str] | None = None
     ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
     license: License | None = None
+    log_retention: Annotated[int, AfterValidator(_retention)] | None = None
+    url: Annotated[UrlSpec, BeforeValidator(_url)] | None = None
+    configuration: Mapping[str, object] = Field(default={})
 
     @field_validator("environment")
     @classmethod
@@ -177,6 +227,18 @@ class LayerSpec(Spec):
     dest_dir: RelativePath = ""
 
 
+class LayerArn(Spec):
+    """A layer from elsewhere: a version that is attached as it is. Only the build file knows it by `name`."""
+
+    name: str
+    arn: str
+
+    @property
+    def layer(self) -> str:
+        """The ARN without the version: a function can have only one version of a layer."""
+        return self.arn.rpartition(":")[0]
+
+
 class PruneSpec(Spec):
     """Rules of the pruner not to apply, by id, and patterns of files that none of them may take."""
 
@@ -185,8 +247,10 @@ class PruneSpec(Spec):
 
 
 class BuildSpec(Spec):
-    """A whole build file. `layers` are in the file's order, without `dependencies`. `bytecode`: ship it with these.
+    """A whole build file. `layers` are those that are built, without `dependencies`. `bytecode`: ship it with these.
 
+    `layer_order` has all layers in the order of the file, which is that of attachment: names of those that are built,
+    `dependencies` among them, and `LayerArn` for those from elsewhere. `keep`: versions that housekeeping leaves.
     `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
     """
 
@@ -194,6 +258,8 @@ class BuildSpec(Spec):
     function: FunctionSpec | None
     dependencies: Paths = ()
     layers: tuple[LayerSpec, ...] = ()
+    layer_order: tuple[str | LayerArn, ...] = ()
+    keep: int | None = None
     prune: PruneSpec = PruneSpec()
     bytecode: bool = True
     runtime_packages: Literal["use", "ship"] = "ship"
@@ -223,6 +289,12 @@ class CheckingSpec(Spec):
     optional_libraries: Texts = ()
 
 
+class KeepingSpec(Spec):
+    """The key beside `function` and `layers` that says how many old versions stay."""
+
+    keep: Annotated[int, Field(ge=1)] | None = None
+
+
 class Dependencies(Spec):
     """The one key of `layers` that is not a layer: files that name what to install."""
 
@@ -233,3 +305,12 @@ def nearest(typed: str, known: Iterable[str]) -> str:
     """`; did you mean X?` if something known is like `typed`, else nothing."""
     near = difflib.get_close_matches(typed[:80], list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def invalid(file: str, problems: list[str]) -> InvalidBuildFile:
+    """The error that says all that is wrong with a build file; each problem as `file:line: key: what is wrong`."""
+    if len(problems) == 1:
+        message = problems[0]
+    else:
+        message = f"{file} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return InvalidBuildFile(message, hint="build.yaml.example describes every key", problems=problems)

@@ -18,10 +18,10 @@ from builder.spec import (
     FunctionSpec,
     LayerSpec,
     PruneSpec,
-    check_against_tree,
     find_build_file,
     read_build_file,
 )
+from builder.spec_tree import check_against_tree
 
 ROOT = Path(__file__).parent.parent
 SMALL = "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\n"
