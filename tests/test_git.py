@@ -215,6 +215,7 @@ def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Pa
         ref="refs/tags/v1.0",
         commit=host.commits["second"],
         tree=tree,
+        subtree=tree,
         commit_time=1700000123,
         files=6,
     )
@@ -692,3 +693,19 @@ def test_importing_the_module_does_not_import_dulwich() -> None:
     """`ping` works on the starter layer, where dulwich is a placeholder."""
     code = "import sys, builder.sources.git; print({'dulwich', 'urllib3'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_known_tree_ends_the_fetch_before_any_file_is_written(host: Host, tmp_path: Path) -> None:
+    work, url = host.work(tmp_path, "mono")
+    work.commit({"a/x.py": "1\n", "b/y.py": "1\n"})
+    before = fetch(resolve(url, None, credentials=None), tmp_path / "one", credentials=None, path="a")
+    assert before.subtree == git(work.directory, "rev-parse", "HEAD:a")
+    work.commit({"b/y.py": "2\n"})
+    resolved = resolve(url, None, credentials=None)
+    after = fetch(resolved, tmp_path / "two", credentials=None, path="a", known=[before.subtree])
+    assert not after.unpacked
+    assert not list((tmp_path / "two").iterdir())
+    assert (after.tree, after.subtree) == (git(work.directory, "rev-parse", "HEAD^{tree}"), before.subtree)
+    changed = fetch(resolved, tmp_path / "three", credentials=None, path="b", known=[before.subtree, ""])
+    assert changed.unpacked
+    assert fetch(resolved, tmp_path / "four", credentials=None, path="no/such").subtree == ""

@@ -102,6 +102,20 @@ def verified(read: ReadObject, object_id: str, kind: str) -> bytes:
     return _verified(read, object_id, kind, object_id)
 
 
+def tree_at(tree: str, path: str, read: ReadObject) -> str:
+    """The id of the directory `path` (posix, "" for all of it) of a tree; "" if there is no such directory.
+
+    Raises:
+        UnsafeSource: a directory on the way is damaged.
+    """
+    for name in path.split("/") if path else ():
+        entries = _parse_tree(verified(read, tree, "tree"), "")
+        tree = next((child for mode, found, child in entries if found == name and mode == _DIRECTORY), "")
+        if not tree:
+            break
+    return tree
+
+
 def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
     try:
         found, content = read(object_id)

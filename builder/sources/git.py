@@ -18,8 +18,8 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ from builder.errors import (
     UnsafeSource,
 )
 from builder.sources.answers import Access, check_answer, origin, unreachable
-from builder.sources.checkout import Checkout, verified, write_tree
+from builder.sources.checkout import Checkout, tree_at, verified, write_tree
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.urls import is_loopback, url_problem
 
@@ -72,8 +72,10 @@ class Resolved:
 class Snapshot:
     """One commit's files below `root`.
 
+    `tree` is the id of the whole tree, `subtree` that of the directory that was asked for ("" if there is none).
     `commit_time` is the committer's, in seconds since the epoch. `submodules` are empty directories below `root`,
-    `lfs_pointers` files whose content is elsewhere; both are posix paths relative to `root`.
+    `lfs_pointers` files whose content is elsewhere; both are posix paths relative to `root`. Without `unpacked` no
+    file was written, because the tree is one that the caller knows.
     """
 
     root: Path
@@ -81,10 +83,12 @@ class Snapshot:
     ref: str
     commit: str
     tree: str
+    subtree: str
     commit_time: int
-    files: int
+    files: int = 0
     submodules: tuple[str, ...] = ()
     lfs_pointers: tuple[str, ...] = ()
+    unpacked: bool = True
 
 
 def repository_url(repo: str | None, repo_name: str | None, *, base: str, username: str | None) -> str:
@@ -151,12 +155,22 @@ def resolve(url: str, ref: str | None, *, credentials: GitCredentials | None) ->
 
 
 def fetch(
-    resolved: Resolved, into: Path, *, credentials: GitCredentials | None, max_bytes: int | None = None
+    resolved: Resolved,
+    into: Path,
+    *,
+    credentials: GitCredentials | None,
+    max_bytes: int | None = None,
+    path: str = "",
+    known: Collection[str] = (),
 ) -> Snapshot:
     """Write the files of `resolved` into `into`, which must not exist or be empty, and say what they are.
 
     Only that commit is transferred. The pack lies beside `into` until the files are written; pack and files together
     take at most `max_bytes`. After an error `into` is as it was.
+
+    Args:
+        path: a directory of the repository whose tree id is wanted besides that of the whole.
+        known: tree ids; where the whole or `path` has one of them, no file is written.
 
     Raises:
         RefNotFound: the server has no such commit, or does not give it away.
@@ -171,7 +185,7 @@ def fetch(
     into.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch:
-            return _fetch(resolved, into, Path(scratch), credentials, max_bytes)
+            return _fetch(resolved, into, Path(scratch), credentials, max_bytes, path, known)
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if existed:
@@ -182,7 +196,13 @@ def fetch(
 
 
 def _fetch(
-    resolved: Resolved, into: Path, scratch: Path, credentials: GitCredentials | None, max_bytes: int | None
+    resolved: Resolved,
+    into: Path,
+    scratch: Path,
+    credentials: GitCredentials | None,
+    max_bytes: int | None,
+    path: str,
+    known: Collection[str],
 ) -> Snapshot:
     from dulwich.object_store import DiskObjectStore
 
@@ -197,20 +217,22 @@ def _fetch(
 
         commit = _peeled(read, resolved)
         tree, commit_time = _read_commit(verified(read, commit, "commit"))
+        subtree = tree_at(tree, path, read)
+        snapshot = Snapshot(
+            root=into,
+            url=resolved.url,
+            ref=resolved.ref,
+            commit=commit,
+            tree=tree,
+            subtree=subtree,
+            commit_time=commit_time,
+        )
+        if tree in known or (subtree and subtree in known):
+            return replace(snapshot, unpacked=False)
         room = None if max_bytes is None else max(0, max_bytes - pack_bytes)
         done = write_tree(tree, read, into, mtime=commit_time, max_bytes=room)
     _report(resolved, done)
-    return Snapshot(
-        root=into,
-        url=resolved.url,
-        ref=resolved.ref,
-        commit=commit,
-        tree=tree,
-        commit_time=commit_time,
-        files=done.files,
-        submodules=done.submodules,
-        lfs_pointers=done.lfs_pointers,
-    )
+    return replace(snapshot, files=done.files, submodules=done.submodules, lfs_pointers=done.lfs_pointers)
 
 
 def _report(resolved: Resolved, done: Checkout) -> None:
