@@ -1,82 +1,123 @@
-"""The account of builds in the store: who works on a build id, how far it is, how it ended."""
+"""The account of builds in the store: who works on a build id, how far it is, how it ended, what was deployed.
+
+builds = Builds(store)
+if (present := builds.look(build_id)) is not None:
+    …                                       # somebody works on it, or it has ended: answer with that
+claim = builds.claim(build_id, function)    # nothing is written yet
+claim.note(moment)                          # from time to time, in another thread
+claim.take()                                # before the first change of anything that content does not name
+builds.end(claim, request, reply, seconds=…, deployment=…)
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from builder import __version__
+from builder.claim import EXPIRES_S, AlreadyTaken, Claim, is_lost, state_name, utc
 from builder.errors import UnknownBuild
-from builder.progress import Moment
-from builder.store import Store
+
+if TYPE_CHECKING:
+    from builder.event import Request
+    from builder.store import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
 _FAR_FUTURE_MS = 10**13
+# Of a record, what the list of builds leaves out.
+_LONG = frozenset({"reply", "deployment"})
 
 
 class Builds:
-    """Build states below `builds/`, records of ended builds below `records/`."""
+    """Build states below `builds/`, records of ended builds below `records/`, short ones of all below `recent/`."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: S3Store, clock: Callable[[], float] = time.time, *, claims_expire_s: float = EXPIRES_S
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._claims_expire_s = claims_expire_s
 
-    def claim(self, build_id: str, *, expires_in_s: float) -> dict[str, object] | None:
-        """Take the build id; None if it is ours now, else the state that somebody else's work on it has.
+    def look(self, build_id: str) -> dict[str, object] | None:
+        """The state that somebody's work on the build id has, `reply` in it if it has ended; None if it is free."""
+        present = self._store.read_version(state_name(build_id))
+        return None if present is None or is_lost(present) else present.value
 
-        A claim whose time is over belongs to a builder that was killed, and is taken over.
+    def claim(self, build_id: str, function: str) -> Claim:
+        """A claim to the build id that is not taken yet."""
+        return Claim(self._store, build_id, function, expires_s=self._claims_expire_s, clock=self._clock)
+
+    def end(
+        self,
+        claim: Claim,
+        request: Request,
+        reply: Mapping[str, object],
+        *,
+        seconds: float,
+        deployment: Mapping[str, object] | None = None,
+        restored: str | None = None,
+    ) -> None:
+        """Keep what came of a build: its reply under its id, a record of it in the function's history.
+
+        A build that succeeded and changed nothing leaves no record; nothing at all is written if its claim was not
+        taken. Neither is anything where somebody else took the build id.
+
+        Args:
+            deployment: what it takes to deploy the same again.
+            restored: for a rollback, the id of the build that was returned to.
         """
-        state = {
-            "build_id": build_id,
-            "state": "running",
-            "phase": "start",
-            "message": "starting",
-            "seconds": 0.0,
-            "phases": [],
-            "started": self._clock(),
-            "expires": self._clock() + expires_in_s,
-        }
-        name = _state_name(build_id)
-        if self._store.write_json(name, state, only_if_new=True):
-            return None
-        present = self._store.read_json(name)
-        if present is None or self._is_lost(present):
-            self._store.write_json(name, state)
-            return None
-        return present
+        failed = cast("int", reply["statusCode"]) >= 400
+        recorded = failed or bool(reply.get("changed"))
+        if not recorded and not claim.taken:
+            claim.finish(None)
+            return
+        record = self._record(claim, request, reply, "failed" if failed else "succeeded", seconds)
+        record |= {"deployment": deployment, "restored": restored}
+        name = None
+        if recorded:
+            try:
+                claim.take()
+            except AlreadyTaken:
+                claim.finish(None)
+                return
+            listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
+            name = f"records/{request.function}/{listed}"
+            # Before the state: what has ended has its record.
+            self._store.write_json(name, record)
+            self._store.write_json(f"recent/{listed}", _short(record))
+        state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}
+        claim.finish({**state, "phases": reply.get("phases", []), "record": name})
 
-    def _is_lost(self, state: Mapping[str, object]) -> bool:
-        return state["state"] == "running" and cast("float", state["expires"]) < self._clock()
-
-    def update(self, build_id: str, moment: Moment, *, expires_in_s: float) -> None:
-        """Note what a running build does now."""
-        self._store.write_json(
-            _state_name(build_id),
-            {
-                "build_id": build_id,
-                "state": "running",
-                **asdict(moment),
-                "expires": self._clock() + expires_in_s,
-            },
-        )
-
-    def end(self, build_id: str, function: str, reply: Mapping[str, object], *, seconds: float) -> None:
-        """Keep the reply of an ended build, under its id and in the function's history."""
-        succeeded = cast("int", reply["statusCode"]) < 400
-        state = {
-            "build_id": build_id,
-            "state": "succeeded" if succeeded else "failed",
+    def _record(
+        self, claim: Claim, request: Request, reply: Mapping[str, object], state: str, seconds: float
+    ) -> dict[str, object]:
+        source = request.source
+        error = cast("Mapping[str, object]", reply.get("error") or {})
+        deployed = cast("Mapping[str, object]", reply.get("function") or {})
+        artifacts = cast("list[Mapping[str, object]]", reply.get("artifacts") or [])
+        return {
+            "build_id": claim.build_id,
+            "action": request.action.value,
+            "state": state,
             "seconds": round(seconds, 3),
-            "phases": reply.get("phases", []),
-            "ended": self._clock(),
-            "function": function,
+            "started": utc(claim.started),
+            "ended": utc(self._clock()),
+            "function": request.function,
+            "by": request.by,
+            "repo": (source.repo or source.repo_name) if source else None,
+            "path": request.path,
+            "ref": reply.get("ref"),
+            "commit": reply.get("commit"),
+            "alias": deployed.get("alias") or request.alias,
+            "version": deployed.get("version"),
+            "builder": __version__,
+            "changed": reply.get("changed", []),
+            "sizes": {str(row["name"]): row["size"] for row in artifacts if "size" in row},
+            "error": error.get("code"),
+            "message": error.get("message"),
             "reply": reply,
         }
-        self._store.write_json(_state_name(build_id), state)
-        counted_down = _FAR_FUTURE_MS - int(self._clock() * 1000)
-        self._store.write_json(f"records/{function}/{counted_down:013d}-{build_id}.json", state)
-        self._store.write_json(f"recent/{counted_down:013d}-{build_id}.json", _short(state, reply))
 
     def state(self, build_id: str) -> dict[str, object]:
         """What is known of a build.
@@ -84,30 +125,58 @@ class Builds:
         Raises:
             UnknownBuild: nothing.
         """
-        state = self._store.read_json(_state_name(build_id))
-        if state is None:
+        present = self._store.read_version(state_name(build_id))
+        if present is None:
             raise UnknownBuild(f"no build has the id {build_id!r}", hint="ids are printed when a build starts")
-        if self._is_lost(state):
-            state |= {"state": "failed", "message": "the builder was stopped before the build ended"}
-        return state
+        if is_lost(present):
+            return present.value | {"state": "failed", "message": "the builder was stopped before the build ended"}
+        return present.value
 
     def recent(self, count: int) -> list[dict[str, object]]:
         """Short accounts of the last builds of all functions, the newest first."""
-        return self._store.newest("recent", count)
+        return self._store.read_all(self._store.first_names("recent", count))
+
+    def history(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
+        """`records` for people: without the replies and what it takes to deploy them again."""
+        found = self.records(function, count, before=before)
+        return [{key: value for key, value in record.items() if key not in _LONG} for record in found]
+
+    def records(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
+        """The last builds of a function that changed something or failed, the newest first.
+
+        Args:
+            before: a build id; only builds that ended before that one.
+
+        Raises:
+            UnknownBuild: `before` left no record.
+        """
+        after = self._record_name(function, before) if before else None
+        return self._store.read_all(self._store.first_names(f"records/{function}", count, after=after))
+
+    def find(self, function: str, build_id: str) -> dict[str, object]:
+        """The record of one build of the function.
+
+        Raises:
+            UnknownBuild: it left none, or was another function's.
+        """
+        record = self._store.read_json(self._record_name(function, build_id))
+        if record is None:
+            raise _unknown(function, build_id)
+        return record
+
+    def _record_name(self, function: str, build_id: str) -> str:
+        state = self._store.read_json(state_name(build_id))
+        if state is None or state.get("record") is None or state["function"] != function:
+            raise _unknown(function, build_id)
+        return str(state["record"])
 
 
-def _state_name(build_id: str) -> str:
-    return f"builds/{build_id}.json"
+def _unknown(function: str, build_id: str) -> UnknownBuild:
+    return UnknownBuild(
+        f"{function} has no build {build_id!r} that changed something",
+        hint="the function's history lists the ids of its builds",
+    )
 
 
-def _short(state: Mapping[str, object], reply: Mapping[str, object]) -> dict[str, object]:
-    error = cast("Mapping[str, object]", reply.get("error") or {})
-    return {
-        "build_id": state["build_id"],
-        "function": state["function"],
-        "state": state["state"],
-        "seconds": state["seconds"],
-        "ended": state["ended"],
-        "commit": reply.get("commit"),
-        "error": error.get("code"),
-    }
+def _short(record: Mapping[str, object]) -> dict[str, object]:
+    return {key: record[key] for key in ("build_id", "function", "state", "seconds", "ended", "by", "commit", "error")}

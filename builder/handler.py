@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from builder import __version__
-from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
+from builder.errors import InvalidEvent, LambdasmithError, OutOfSpace, OutOfTime
 from builder.masking import Masker
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _set_up(request, masker, remaining_s)
         case Action.STATUS:
             return _status(request)
+        case Action.HISTORY:
+            return _history(request)
+        case Action.ROLLBACK | Action.VERIFY:
+            raise InvalidEvent(f"action: {request.action.value!r} is not available in this version")
         case _:
             require_ready()
             return _build(request, masker, remaining_s, request_id)
@@ -148,12 +152,20 @@ def _status(request: Request) -> dict[str, object]:
     return _ping() | {"settings": shown, "builds": builds.recent(10)}
 
 
+def _history(request: Request) -> dict[str, object]:
+    from builder.builds import Builds
+
+    builds = Builds(_context(Masker(), 60).store)
+    return {"statusCode": 200, "history": builds.history(request.function or "", request.count)}
+
+
 def _build(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
     """Build under a build id: the same id is never built twice, and its state can be asked for meanwhile.
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
     from builder.builds import Builds
+    from builder.claim import AlreadyTaken
     from builder.event import Action
     from builder.pipeline import build
     from builder.progress import BackgroundListener
@@ -164,27 +176,33 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
         return build(request, context)
     builds = Builds(context.store)
     build_id = request.build_id or request_id
-    present = builds.claim(build_id, expires_in_s=remaining_s)
+    present = builds.look(build_id)
     if present is not None:
-        return cast("dict[str, object]", present.get("reply") or {"statusCode": 202, "build": present})
-    listener = BackgroundListener(
-        lambda moment: builds.update(build_id, moment, expires_in_s=context.deadline.remaining() + 15)
-    )
+        return _present(present)
+    claim = builds.claim(build_id, request.function or "")
+    listener = BackgroundListener(claim.note)
     context.progress.listener = listener
     try:
         with _full_disk():
             reply = build(request, context) | {"build_id": build_id}
+    except AlreadyTaken as taken:
+        return _present(taken.state)
     except LambdasmithError as error:
         reply = failure(error, build_id=build_id) | account(context.progress)
     except BaseException:
-        listener.close()
         crash = {"statusCode": 500, "build_id": build_id, "error": {"code": "internal_error", "message": _CRASHED}}
-        builds.end(build_id, request.function or "", crash, seconds=context.progress.seconds())
+        builds.end(claim, request, crash, seconds=context.progress.seconds())
         raise
-    listener.close()
+    finally:
+        listener.close()
     reply = masker.mask_json(reply)
-    builds.end(build_id, request.function or "", reply, seconds=context.progress.seconds())
+    builds.end(claim, request, reply, seconds=context.progress.seconds())
     return reply
+
+
+def _present(state: Mapping[str, object]) -> dict[str, object]:
+    """The answer for a build id that somebody else has: their reply, or how far they are."""
+    return cast("dict[str, object]", state.get("reply") or {"statusCode": 202, "build": state})
 
 
 @contextlib.contextmanager

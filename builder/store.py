@@ -9,8 +9,10 @@ Names in the store (all below the prefix):
     parts/KEY.zip               pruned wheels
     natives/FORMAT-KEY.json     what the native files of a part or artifact need
     checks/KEY.json             what was found out of a set of artifacts before publishing
+    leases/FUNCTION.json        which build may change the function now
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name
+    recent/….json               a short one, of all functions
 """
 
 from __future__ import annotations
@@ -20,18 +22,37 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.aws import aws_errors, error_code
+from builder.errors import AwsUnavailable
 
 if TYPE_CHECKING:
     from builder.aws import Clients
 
 JsonObject = Mapping[str, object]
 _MISSING = {"404", "NoSuchKey", "NotFound"}
-_TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+# Answers to a conditional request whose condition does not hold, or that met another one. If-Match on nothing is 404.
+_TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409", *_MISSING}
+_READERS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """JSON as it was in the store at one moment.
+
+    `etag` changes with the content. `age_s` is the least that can have passed since it was written, by S3's own clock,
+    which counts whole seconds: builders' clocks may differ.
+    """
+
+    value: dict[str, object]
+    etag: str
+    age_s: float
 
 
 class Store(Protocol):
@@ -40,8 +61,8 @@ class Store(Protocol):
     def read_json(self, name: str) -> dict[str, object] | None:
         """The object at `name`, None if there is none."""
 
-    def write_json(self, name: str, value: JsonObject, *, only_if_new: bool = False) -> bool:
-        """Write `value`; False if `only_if_new` and something is there already (then nothing is changed)."""
+    def write_json(self, name: str, value: JsonObject) -> None:
+        """Write `value` over what is there."""
 
     def fetch(self, name: str, into: Path) -> bool:
         """Copy the content at `name` to the file `into`, whole or not at all; False if there is none."""
@@ -51,9 +72,6 @@ class Store(Protocol):
 
     def exists(self, name: str) -> bool:
         """Whether there is content at `name`."""
-
-    def newest(self, folder: str, count: int) -> list[dict[str, object]]:
-        """The last `count` JSON objects below `folder/`, by name, the last first."""
 
 
 class S3Store:
@@ -74,6 +92,11 @@ class S3Store:
             yield
 
     def read_json(self, name: str) -> dict[str, object] | None:
+        found = self.read_version(name)
+        return found.value if found else None
+
+    def read_version(self, name: str) -> Version | None:
+        """The object at `name` with what a conditional write needs, None if there is none."""
         from botocore.exceptions import ClientError
 
         with self._errors("reading", name):
@@ -84,28 +107,67 @@ class S3Store:
                     return None
                 raise
             value: dict[str, object] = json.loads(answer["Body"].read())
-            return value
+        asked = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        age_s = (asked - answer["LastModified"]).total_seconds() - 1
+        return Version(value=value, etag=answer["ETag"], age_s=max(0.0, age_s))
 
-    def write_json(self, name: str, value: JsonObject, *, only_if_new: bool = False) -> bool:
+    def write_json(self, name: str, value: JsonObject) -> None:
+        with self._errors("writing", name):
+            self._clients.s3.put_object(
+                Bucket=self.bucket, Key=self.key(name), Body=_body(value), ContentType="application/json"
+            )
+
+    def write_if(self, name: str, value: JsonObject, *, etag: str | None) -> str | None:
+        """Write `value` if what is there still has `etag`, or if nothing is there where that is None.
+
+        A request that is repeated after its answer was lost finds its own work in the way: so `value` has to have a
+        `nonce` that no other write has, and what lies there with it counts as written.
+
+        Returns:
+            the new ETag, None if nothing was written.
+        """
+        try:
+            return self._put_if(name, _body(value), etag)
+        except AwsUnavailable:
+            if (written := self._written(name, value)) is None:
+                raise
+            return written
+        except _Refused:
+            return self._written(name, value)
+
+    def _put_if(self, name: str, body: bytes, etag: str | None) -> str:
         from botocore.exceptions import ClientError
 
-        body = json.dumps(value, sort_keys=True).encode()
+        bucket, key, kind = self.bucket, self.key(name), "application/json"
         with self._errors("writing", name):
             try:
-                if only_if_new:
-                    self._clients.s3.put_object(
-                        Bucket=self.bucket,
-                        Key=self.key(name),
-                        Body=body,
-                        ContentType="application/json",
-                        IfNoneMatch="*",
+                if etag is None:
+                    answer = self._clients.s3.put_object(
+                        Bucket=bucket, Key=key, Body=body, ContentType=kind, IfNoneMatch="*"
                     )
                 else:
-                    self._clients.s3.put_object(
-                        Bucket=self.bucket, Key=self.key(name), Body=body, ContentType="application/json"
+                    answer = self._clients.s3.put_object(
+                        Bucket=bucket, Key=key, Body=body, ContentType=kind, IfMatch=etag
                     )
             except ClientError as error:
-                if only_if_new and error_code(error) in _TAKEN:
+                if error_code(error) in _TAKEN:
+                    raise _Refused from error
+                raise
+        return answer["ETag"]
+
+    def _written(self, name: str, value: JsonObject) -> str | None:
+        present = self.read_version(name)
+        return present.etag if present and present.value.get("nonce") == value["nonce"] else None
+
+    def delete_if(self, name: str, *, etag: str) -> bool:
+        """Remove what is there if it still has `etag`; False if it had not, or nothing was there."""
+        from botocore.exceptions import ClientError
+
+        with self._errors("removing", name):
+            try:
+                self._clients.s3.delete_object(Bucket=self.bucket, Key=self.key(name), IfMatch=etag)
+            except ClientError as error:
+                if error_code(error) in _TAKEN:
                     return False
                 raise
         return True
@@ -138,12 +200,21 @@ class S3Store:
                 raise
         return True
 
-    def newest(self, folder: str, count: int) -> list[dict[str, object]]:
-        # Names of records count down, so that the first page of a listing holds the newest.
+    def first_names(self, folder: str, count: int, *, after: str | None = None) -> list[str]:
+        """The first names below `folder/`, at most 1,000, in order; only those behind the name `after`."""
+        prefix = self.key(folder) + "/"
         with self._errors("listing", folder):
-            page = self._clients.s3.list_objects_v2(Bucket=self.bucket, Prefix=self.key(folder) + "/", MaxKeys=count)
-        keys = [entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", [])]
-        return [value for key in keys if (value := self.read_json(key)) is not None]
+            page = self._clients.s3.list_objects_v2(
+                Bucket=self.bucket, Prefix=prefix, MaxKeys=count, StartAfter=self.key(after) if after else prefix
+            )
+        return [entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", [])]
+
+    def read_all(self, names: Sequence[str]) -> list[dict[str, object]]:
+        """The JSON objects at `names`, in their order, read at the same time; those that are gone are left out."""
+        if not names:
+            return []
+        with ThreadPoolExecutor(min(len(names), _READERS)) as pool:
+            return [value for value in pool.map(self.read_json, names) if value is not None]
 
 
 class DirectoryStore:
@@ -164,17 +235,9 @@ class DirectoryStore:
         value: dict[str, object] = json.loads(path.read_text())
         return value
 
-    def write_json(self, name: str, value: JsonObject, *, only_if_new: bool = False) -> bool:
-        path = self._path(name)
-        with _whole(path) as partial:
-            partial.write_text(json.dumps(value, sort_keys=True))
-            if only_if_new:
-                try:
-                    path.hardlink_to(partial)
-                except FileExistsError:
-                    partial.unlink()
-                    return False
-        return True
+    def write_json(self, name: str, value: JsonObject) -> None:
+        with _whole(self._path(name)) as partial:
+            partial.write_bytes(_body(value))
 
     def fetch(self, name: str, into: Path) -> bool:
         path = self._root / name
@@ -194,9 +257,13 @@ class DirectoryStore:
     def exists(self, name: str) -> bool:
         return (self._root / name).exists()
 
-    def newest(self, folder: str, count: int) -> list[dict[str, object]]:
-        paths = sorted((self._root / folder).glob("*.json"))[:count]
-        return [json.loads(path.read_text()) for path in paths]
+
+class _Refused(Exception):
+    """The condition of a write did not hold."""
+
+
+def _body(value: JsonObject) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,133 @@
+"""The right to work on a build id: taken late, kept alive, and taken over from a builder that was killed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import LambdasmithError
+from builder.ownership import Ownership
+from builder.progress import Moment
+
+if TYPE_CHECKING:
+    from builder.store import S3Store, Version
+
+log = logging.getLogger(__name__)
+
+# A claim that was not renewed for so long belongs to a builder that was killed.
+EXPIRES_S = 60.0
+_START = Moment(phase="start", message="starting", seconds=0.0, phases=())
+
+
+class AlreadyTaken(Exception):
+    """Somebody else works, or has worked, on the build id. `state` is what they have written of it."""
+
+    def __init__(self, state: dict[str, object]) -> None:
+        super().__init__(f"build {state.get('build_id')} is somebody else's")
+        self.state = state
+
+
+class Claim:
+    """A build id that this invocation means to work on. Nothing is asked of the store before `take` or `note`.
+
+    Once taken, a thread renews it until the build ends. `taken` says whether it is ours.
+    """
+
+    def __init__(
+        self, store: S3Store, build_id: str, function: str, *, expires_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.build_id = build_id
+        self.started = clock()
+        self._own = Ownership(store, state_name(build_id))
+        self._function = function
+        self._expires_s = expires_s
+        self._lock = threading.RLock()
+        self._moment = _START
+        self._ended = threading.Event()
+
+    @property
+    def taken(self) -> bool:
+        return self._own.is_ours
+
+    def take(self) -> None:
+        """Make the build id ours, if it is not yet: one conditional write, the first time.
+
+        Raises:
+            AlreadyTaken: somebody else has it; also where they had reason to think that this builder was killed.
+        """
+        with self._lock:
+            if not self.taken:
+                self._take()
+                threading.Thread(target=self._keep, name=f"claim of {self.build_id}", daemon=True).start()
+
+    def note(self, moment: Moment) -> None:
+        """Let those who ask know what the build does. Takes the build id, or leaves it to whoever has it."""
+        with self._lock:
+            if self._ended.is_set():
+                return
+            self._moment = moment
+            if not self.taken:
+                try:
+                    self.take()
+                except AlreadyTaken:
+                    log.info("build id is somebody else's", extra={"fields": {"build_id": self.build_id}})
+            else:
+                self._own.rewrite(self._running())
+
+    def finish(self, state: Mapping[str, object] | None) -> bool:
+        """Stop renewing and write the last state; without one, leave what is there. False if it was not ours."""
+        self._ended.set()
+        with self._lock:
+            return self.taken and (state is None or self._own.rewrite(state))
+
+    def _take(self) -> None:
+        present: Version | None = None
+        # Twice at most: over nothing, then over what a killed builder left. Of several who try, one wins.
+        for _ in range(2):
+            if self._own.seize(self._running(), present):
+                return
+            present = self._own.read()
+            if present is not None and not is_lost(present) and not self._own.wrote(present):
+                break
+        raise AlreadyTaken(present.value if present else self._running())
+
+    def _running(self) -> dict[str, object]:
+        return {
+            "build_id": self.build_id,
+            "function": self._function,
+            "state": "running",
+            **asdict(self._moment),
+            "started": utc(self.started),
+            "expires_s": self._expires_s,
+        }
+
+    def _keep(self) -> None:
+        while not self._ended.wait(self._expires_s / 4):
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                try:
+                    if not self._own.rewrite(self._running()):
+                        return
+                except LambdasmithError as error:
+                    log.warning("claim not renewed", extra={"fields": {"error": error.message}})
+
+
+def state_name(build_id: str) -> str:
+    """Where the state of a build is in the store."""
+    return f"builds/{build_id}.json"
+
+
+def is_lost(version: Version) -> bool:
+    """Whether the state is that of a build whose builder was killed."""
+    state = version.value
+    return state["state"] == "running" and version.age_s > cast("float", state["expires_s"])
+
+
+def utc(seconds: float) -> str:
+    """A time as text, 2026-11-21T10:16:36Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

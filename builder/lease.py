@@ -1,0 +1,198 @@
+"""One build per function at a time: a lease in the store, taken, renewed and given back by conditional writes.
+
+    with held(store, "thumbs", owner=build_id, by="zoe", deadline=deadline, progress=progress) as lease:
+        lease.confirm("updating the code of thumbs")
+        …
+
+Nobody's clock is compared with anybody else's: S3 says how old a lease is, whoever waits sees how long it stood
+unchanged, and the holder counts from the moment at which it asked for the last renewal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import FunctionBusy, LambdasmithError
+from builder.ownership import Ownership
+
+if TYPE_CHECKING:
+    from builder.progress import Progress
+    from builder.store import S3Store, Version
+    from builder.workspace import Deadline
+
+log = logging.getLogger(__name__)
+
+TTL_S = 15.0
+# Between two looks at somebody else's lease.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _GROWTH = 0.05, 1.0, 1.5
+# Kept back from the deadline, so that there is time left to say who was waited for.
+_RESERVE_S = 1.0
+
+
+@contextlib.contextmanager
+def held(
+    store: S3Store,
+    function: str,
+    *,
+    owner: str,
+    by: str,
+    deadline: Deadline,
+    progress: Progress,
+    ttl_s: float = TTL_S,
+    wait_s: float | None = None,
+) -> Iterator[Lease]:
+    """Hold the function's lease in the block; it is given back however the block ends.
+
+    Args:
+        owner: id of the build that wants it.
+        by: who asked for the build, for others who wait; may be empty.
+        ttl_s: how long the lease of a builder that was killed stays in the way.
+        wait_s: how long to wait for somebody else; by default until the deadline.
+
+    Raises:
+        FunctionBusy: somebody else has it, and did not give it back in time.
+    """
+    lease = Lease(store, function, owner=owner, by=by, ttl_s=ttl_s)
+    wait_s = deadline.remaining() - _RESERVE_S if wait_s is None else min(wait_s, deadline.remaining() - _RESERVE_S)
+    ended = threading.Event()
+    renewer = threading.Thread(target=lease.keep, args=(ended,), name=f"lease of {function}", daemon=True)
+    try:
+        lease.take(wait_s, progress)
+        renewer.start()
+        yield lease
+    finally:
+        ended.set()
+        if renewer.ident is not None:
+            renewer.join()
+        lease.give_back()
+
+
+class Lease:
+    """One build's hold on a function. `waited` says that somebody else had it before: what was read may be stale."""
+
+    def __init__(self, store: S3Store, function: str, *, owner: str, by: str, ttl_s: float) -> None:
+        self.waited = False
+        self._function = function
+        self._own = Ownership(store, f"leases/{function}.json")
+        self._ttl_s = ttl_s
+        self._value: dict[str, object] = {
+            "function": function,
+            "owner": owner,
+            "by": by,
+            "since": 0.0,
+            "ttl_s": ttl_s,
+            "doing": "starting",
+        }
+        self._lock = threading.Lock()
+
+    def confirm(self, doing: str) -> None:
+        """Make sure that the function is still ours, before something in it changes.
+
+        Costs nothing where the lease was renewed a moment ago, otherwise a write.
+
+        Args:
+            doing: what will be changed, for others who wait.
+
+        Raises:
+            FunctionBusy: somebody else took the lease over.
+        """
+        with self._lock:
+            self._value["doing"] = doing
+            if self._own.is_ours and (not self._is_old() or self._own.rewrite(self._value)):
+                return
+            raise self._taken_over(doing)
+
+    def take(self, wait_s: float, progress: Progress) -> None:
+        """Get the lease, waiting at most `wait_s` for somebody else.
+
+        Raises:
+            FunctionBusy: it stays somebody else's.
+        """
+        self._value["since"] = time.time()
+        give_up_at = time.monotonic() + wait_s
+        pause_s, seen = _FIRST_PAUSE_S, _Seen()
+        if self._own.seize(self._value, None):
+            return
+        self.waited = True
+        while True:
+            present = self._own.read()
+            if present is None or seen.is_over(present):
+                if self._own.seize(self._value, present):
+                    return
+            elif seen.told != present.value["doing"]:
+                seen.told = present.value["doing"]
+                progress.say(f"waiting for {_holder(present)}")
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0:
+                raise self._busy(present)
+            # Jitter, so that many who wait do not ask in step.
+            time.sleep(min(left_s, pause_s * random.uniform(0.5, 1.5)))  # noqa: S311
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * _GROWTH)
+
+    def keep(self, ended: threading.Event) -> None:
+        """Renew the lease until `ended` or lost: one call may take longer than the lease lasts."""
+        while not ended.wait(max(self._ttl_s / 3 - self._own.age_s(), self._ttl_s / 12)):
+            with self._lock:
+                if ended.is_set():
+                    return
+                try:
+                    if self._is_old() and not self._own.rewrite(self._value):
+                        return
+                except LambdasmithError as error:
+                    log.warning("lease not renewed", extra={"fields": {"error": error.message}})
+
+    def give_back(self) -> None:
+        """Remove the lease if it is ours. What cannot be removed expires by itself."""
+        try:
+            self._own.remove()
+        except LambdasmithError as error:
+            log.warning("lease not given back", extra={"fields": {"error": error.message}})
+
+    def _is_old(self) -> bool:
+        return self._own.age_s() >= self._ttl_s / 3
+
+    def _taken_over(self, doing: str) -> FunctionBusy:
+        return FunctionBusy(
+            f"{doing}: {self._function} was taken over by {_holder(self._own.read())}, because "
+            f"this builder had not renewed its lease for {self._ttl_s:g} s",
+            hint="run the same command again: it goes on from what is deployed then",
+        )
+
+    def _busy(self, present: Version | None) -> FunctionBusy:
+        which = f"build {present.value['owner']}" if present else "it"
+        return FunctionBusy(
+            f"{self._function} is being changed by {_holder(present)}",
+            hint=f"run the same command again when {which} has ended; its status says how far it is",
+        )
+
+
+class _Seen:
+    """What one who waits has seen of somebody else's lease, by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.told: object = None
+        self._etag = ""
+        self._first_at = 0.0
+
+    def is_over(self, present: Version) -> bool:
+        """Whether its time is over: by S3's clock, or because it stood unchanged for so long."""
+        now = time.monotonic()
+        if present.etag != self._etag:
+            self._etag, self._first_at = present.etag, now
+        ttl_s = cast("float", present.value["ttl_s"])
+        return max(present.age_s, now - self._first_at) > ttl_s
+
+
+def _holder(present: Version | None) -> str:
+    if present is None:
+        return "another build"
+    value = present.value
+    since = time.strftime("%H:%M:%S UTC", time.gmtime(cast("float", value["since"])))
+    by = f" of {value['by']}" if value["by"] else ""
+    return f"build {value['owner']}{by}, there since {since}: {value['doing']}"
