@@ -1,0 +1,230 @@
+"""Which versions of a function and of its layers nobody needs any more, and their removal.
+
+Two reasons make one go:
+- The build file says `keep: N` and it is older than the newest N. Without that line nothing is removed for its age:
+  whoever invokes a version by its number, from a rule or another account, is not known here, so only the project can
+  say that there is nobody.
+- No build that ended well ever named a layer version, and nothing has it attached: a builder was killed between
+  publishing it and the end of its build. Nobody can know of those, so they always go, an hour later.
+
+Whatever the reason, these stay: what an alias serves, also a part of the traffic; what any function of the account has
+attached, in `$LATEST` or in a published version; what one of the newest N successful builds of the function deployed,
+which is as far as a rollback reaches; the newest; a layer version of the last hour, which a build may be about to
+attach.
+
+Artifacts stay in the store (bootstrap/lifecycle.py), so what a rollback misses all the same is published from there: a
+layer version that another function has borrowed, for one, is not protected by that function's records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, cast
+
+from builder.aws import aws_errors
+from builder.errors import FunctionMissing, LambdasmithError
+from builder.listing import (
+    LayerVersion,
+    aliased_versions,
+    check_time,
+    function_versions,
+    layer_versions,
+    published_versions,
+)
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+    from builder.progress import Progress
+    from builder.workspace import Deadline
+
+# A build, of this function or of another that shares a layer, lasts 15 minutes at most. Also more than clocks differ.
+_IN_USE_S = 3600.0
+# How many builds are looked at for what names a layer version. What was published before the oldest of them ended was
+# judged when they ended.
+_RECORDS, _MOST_RECORDS = 20, 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """What one successful build put in place; `ended` is in seconds since 1970."""
+
+    version: str | None
+    layers: frozenset[str]  # ARNs
+    ended: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Successful builds of a function, the newest first. `complete`: there are no older ones."""
+
+    deployments: tuple[Deployment, ...]
+    complete: bool
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """ARNs of the layer versions that they name."""
+        return frozenset[str]().union(*(each.layers for each in self.deployments))
+
+    def newest(self, count: int) -> History:
+        return History(deployments=self.deployments[:count], complete=False)
+
+    def would_know(self, layer: LayerVersion) -> bool:
+        """Whether every build that can have named it is among these: one names only what was there when it ended."""
+        oldest = self.deployments[-1].ended if self.deployments else float("inf")
+        return self.complete or layer.created > oldest + _IN_USE_S
+
+
+def superseded_versions(
+    numbers: Collection[int], *, keep: int | None, aliased: Collection[str], history: History
+) -> tuple[int, ...]:
+    """The versions of a function that go.
+
+    Args:
+        numbers: its published versions.
+        keep: from 1; None removes nothing.
+        aliased: versions that an alias serves, as the aliases name them.
+    """
+    if keep is None:
+        return ()
+    served = {*aliased, *(each.version for each in history.newest(keep).deployments)}
+    return tuple(number for number in sorted(numbers)[:-keep] if str(number) not in served)
+
+
+def superseded_layers(
+    layers: Iterable[LayerVersion], *, keep: int | None, attached: Collection[str], history: History, now: float
+) -> tuple[LayerVersion, ...]:
+    """The layer versions that go.
+
+    Args:
+        layers: all versions of the layers of one function.
+        attached: ARNs that a function has, of any function and any version that stays.
+        now: seconds since 1970.
+    """
+    known = history.layers
+    needed = {*attached, *(history.newest(keep).layers if keep else known)}
+    gone = []
+    for _, group in groupby(sorted(layers, key=lambda each: (each.layer, each.number)), key=lambda each: each.layer):
+        versions = list(group)
+        old = versions[:-keep] if keep else []
+        for each in versions[:-1]:
+            orphan = each.arn not in known and history.would_know(each)
+            if (each in old or orphan) and each.arn not in needed and now - each.created > _IN_USE_S:
+                gone.append(each)
+    return tuple(gone)
+
+
+def tidy(
+    clients: Clients,
+    function: str,
+    *,
+    keep: int | None,
+    layers: Collection[str],
+    deployment: Mapping[str, object],
+    records: Callable[[int], Sequence[Mapping[str, object]]],
+    deadline: Deadline,
+    progress: Progress,
+    clock: Callable[[], float] = time.time,
+) -> list[str]:
+    """Remove what nobody needs; what was done, in words.
+
+    For the end of a build that published a version or a layer, while no other build of the function may run and before
+    its own record is written. A failure is a warning, and what is not done is left for the next build.
+
+    Args:
+        keep: of the build file.
+        layers: names of the layers in the build file.
+        deployment: of this build, as its record will have it.
+        records: the newest records of the function, the last first, by how many are asked for.
+    """
+    done: list[str] = []
+    try:
+        now = clock()
+        found, history = _look_back(records, {"deployment": deployment, "ended": now}, keep or 0)
+        keep = keep if history.complete or len(history.deployments) >= (keep or 0) else None
+        if keep is not None:
+            _remove_versions(clients, function, keep, history, deadline, done)
+        names = {*layers, *(str(layer["layer"]) for record in found for layer in _layers(record))}
+        listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
+        _remove_layers(clients, listed, keep, history, deadline, done, now=now)
+    except LambdasmithError as error:
+        progress.warn(f"{function} is deployed, but old versions are left in the account: {error.message}")
+    return done
+
+
+def _look_back(
+    records: Callable[[int], Sequence[Mapping[str, object]]], present: Mapping[str, object], keep: int
+) -> tuple[Sequence[Mapping[str, object]], History]:
+    """The newest records, and with `present` the history that they tell, which has `keep` builds if there are as many.
+
+    Builds that failed have records as well, so it is not known beforehand how many records that takes.
+    """
+    count = max(_RECORDS, keep)
+    while True:
+        found = records(count)
+        history = _history([present, *found], complete=len(found) < count)
+        if history.complete or len(history.deployments) >= keep or count == _MOST_RECORDS:
+            return found, history
+        count = min(4 * count, _MOST_RECORDS)
+
+
+def _history(records: Iterable[Mapping[str, object]], *, complete: bool) -> History:
+    deployments = []
+    for record in records:
+        deployment = record.get("deployment")
+        if isinstance(deployment, Mapping):
+            version = deployment.get("version")
+            deployments.append(
+                Deployment(
+                    version=str(version) if version else None,
+                    layers=frozenset(str(layer["arn"]) for layer in _layers(record)),
+                    ended=cast("float", record["ended"]),
+                )
+            )
+    return History(deployments=tuple(deployments), complete=complete)
+
+
+def _layers(record: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    """What a record says of layers; nothing where the build failed."""
+    deployment = cast("Mapping[str, object]", record.get("deployment") or {})
+    return cast("Sequence[Mapping[str, object]]", deployment.get("layers") or ())
+
+
+def _remove_versions(
+    clients: Clients, function: str, keep: int, history: History, deadline: Deadline, done: list[str]
+) -> None:
+    numbers = list(published_versions(clients, function, deadline))
+    if len(numbers) <= keep:
+        return
+    aliased = list(aliased_versions(clients, function, deadline))
+    for number in superseded_versions(numbers, keep=keep, aliased=aliased, history=history):
+        doing = f"removing version {number} of {function}"
+        check_time(doing, deadline)
+        with contextlib.suppress(FunctionMissing), aws_errors(doing):
+            # Lambda refuses this for a version that an alias has come to serve meanwhile.
+            clients.lambda_.delete_function(FunctionName=function, Qualifier=str(number))
+        done.append(f"removed version {number} of {function}")
+
+
+def _remove_layers(
+    clients: Clients,
+    layers: Sequence[LayerVersion],
+    keep: int | None,
+    history: History,
+    deadline: Deadline,
+    done: list[str],
+    *,
+    now: float,
+) -> None:
+    if not superseded_layers(layers, keep=keep, attached=(), history=history, now=now):
+        return  # looking through the whole account would change nothing
+    attached = {arn for version in function_versions(clients, deadline) for arn in version.layers}
+    for each in superseded_layers(layers, keep=keep, attached=attached, history=history, now=now):
+        doing = f"removing version {each.number} of layer {each.layer}"
+        check_time(doing, deadline)
+        with aws_errors(doing):
+            clients.lambda_.delete_layer_version(LayerName=each.layer, VersionNumber=each.number)
+        done.append(f"removed version {each.number} of layer {each.layer}")
