@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 # Lambda applies most updates within a second: ask often at first.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 1.0
 
+# Members of a function's configuration that nobody sets, or that have calls of their own.
+_NOT_SETTINGS = frozenset(
+    {
+        *("FunctionName", "FunctionArn", "MasterArn", "Version", "RevisionId", "LastModified", "PackageType"),
+        *("CodeSize", "CodeSha256", "ConfigSha256", "Architectures", "Layers", "ResponseMetadata"),
+        *("State", "StateReason", "StateReasonCode"),
+        *("LastUpdateStatus", "LastUpdateStatusReason", "LastUpdateStatusReasonCode"),
+        *("RuntimeVersionConfig", "SigningProfileVersionArn", "SigningJobArn", "ImageConfigResponse"),
+    }
+)
+
 
 def read_function(clients: Clients, name: str, *, qualifier: str = "$LATEST") -> FunctionState | None:
     """The function's present state, or that of a published version; None if it does not exist.
@@ -56,17 +67,12 @@ def _failure(configuration: FunctionConfigurationTypeDef) -> str:
 
 
 def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
-    """The settings that a build file can name, in the shape in which they are sent."""
-    return {
-        "Runtime": configuration.get("Runtime"),
-        "Handler": configuration.get("Handler"),
-        "Role": configuration.get("Role"),
-        "MemorySize": configuration.get("MemorySize"),
-        "Timeout": configuration.get("Timeout"),
-        "Description": configuration.get("Description", ""),
-        "Environment": {"Variables": configuration.get("Environment", {}).get("Variables", {})},
-        "EphemeralStorage": {"Size": configuration.get("EphemeralStorage", {}).get("Size", 512)},
-    }
+    """The settings, in the shape in which they are sent; what Lambda counts, computes or reports is left out."""
+    settings: dict[str, object] = {"Description": "", "Environment": {"Variables": {}}}
+    settings |= {key: value for key, value in configuration.items() if key not in _NOT_SETTINGS}
+    if "SnapStart" in configuration:
+        settings["SnapStart"] = {"ApplyOn": configuration["SnapStart"].get("ApplyOn", "None")}
+    return settings
 
 
 def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifier: str = "$LATEST") -> FunctionState:
