@@ -2,6 +2,8 @@
 # Builds a project with the Lambdasmith builder and deploys it as a Lambda function.
 #
 # usage: deploy.sh [option...] [component...]
+#        deploy.sh --rollback | --verify | --status [option...] [BUILD]
+#        deploy.sh --history [option...] [N]
 #
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else.
 # Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
@@ -11,35 +13,47 @@
 #   -c CONFIG_FILE    settings                            (default: config.ini beside this file, if it is there)
 #   -f FUNCTION_NAME  function to deploy                  (default: the name of this file's directory)
 #   -g GIT_REPO       URL, owner/name, or a plain name    (default: git's origin, else the name of the directory)
+#   -i PAYLOAD.json   try the new version with this event, before the alias moves; its error fails the deploy
 #   -l LOG_FILE       every run is appended to it         (default: deploy.log beside this file)
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
+#   -w WEIGHT         part of the alias's traffic that the new version gets: 0.1 is a tenth   (default: all)
 #   -B BUILDER        name of the builder function        (default: lambdasmith)
 #   -t                show how long each phase took
 #   -v                publish a version
 #   -y                do not ask
 #   -n                only show what would be built and published; changes nothing
 #   -h                this help
+#   --upgrade         resolve the dependencies anew instead of using those that were locked
+#   --force           build anew even what was built before
+#
+# Instead of a deploy:
+#
+#   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
+#   --history [N]       the function's last N deploys     (default: 20)
+#   --status [BUILD]    follow that build to its end; without one: the last builds, and the storage that is used
+#   --verify [BUILD]    build what is deployed (or what that build deployed) again and compare, byte for byte
 #
 # The same in config.ini, and in the environment (an empty value counts as none; flags win over the environment, the
 # environment over the file; AWS_PROFILE, AWS_REGION and AWS_ACCESS_KEY_ID count as environment):
 #
-#   [deploy]  function repo branch alias log components      LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
-#             version time yes plan (true or false)          LAMBDASMITH_DEPLOY_VERSION, and so on
+#   [deploy]  function repo branch alias invoke log          LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
+#             components version time yes plan               LAMBDASMITH_DEPLOY_VERSION, and so on (true or false)
 #   [aws]     aws_profile aws_region                         LAMBDASMITH_AWS_AWS_PROFILE, LAMBDASMITH_AWS_AWS_REGION
 #             aws_access_key_id aws_secret_access_key        LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID, and so on
 #   [builder] function_name                                  LAMBDASMITH_BUILDER_FUNCTION_NAME
 #
-# When the connection breaks or Ctrl-C is pressed the build goes on in the builder. To see its end, repeat the command
-# with LAMBDASMITH_BUILD_ID set to the build id that was shown: the builder never builds the same id twice.
+# When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end. A
+# command that is repeated with LAMBDASMITH_BUILD_ID=BUILD gets the answer of that build: no id is ever built twice.
 #
 #   LAMBDASMITH_CONFIG=FILE        as -c
 #   LAMBDASMITH_READ_TIMEOUT=S     longest wait for one answer in seconds (default 0: no limit)
 #   LAMBDASMITH_FOLLOW_LIMIT=S     give up on a build after so many seconds (default 960)
 #   LAMBDASMITH_DEBUG=1            trace this script
 #
-# exit: 0 done   1 the builder refused or failed   2 wrong usage or configuration, or nobody there to confirm
-#       3 AWS, the AWS CLI or the network   4 the builder itself broke   5 not confirmed   130 interrupted
+# exit: 0 done   1 the builder refused or failed, or --verify found a difference
+#       2 wrong usage or configuration, or nobody there to confirm   3 AWS, the AWS CLI or the network
+#       4 the builder itself broke   5 not confirmed   130 interrupted
 
 set -u -o pipefail
 umask 077
@@ -47,6 +61,7 @@ umask 077
 NL='
 '
 TMP='' CALL='' POLL='' LOG=''
+PROBLEMS=() UNHINTED=''
 
 # ---------------------------------------------------------------------------------------------- output
 
@@ -69,10 +84,27 @@ record() {
 die() { # CODE MESSAGE [HINT]
     say "deploy.sh: $2"
     [ -z "${3:-}" ] || say "hint: $3"
+    leave "$1"
+}
+
+leave() { # CODE
+    TIMEFORMAT=''   # else an unfinished `time` tells the terminal how long it took
     exit "$1"
 }
 
-usage_error() { die 2 "$1" "${2:-deploy.sh -h lists the options}"; }
+# Notes what is wrong with the way this was called or configured; `refuse_wrong_use` tells all of it at once.
+problem() { # MESSAGE [HINT]
+    PROBLEMS+=("deploy.sh: $1${2:+${NL}hint: $2}")
+    [ -n "${2:-}" ] || UNHINTED=true
+}
+
+refuse_wrong_use() {
+    [ ${#PROBLEMS[@]} -gt 0 ] || return 0
+    local told
+    for told in "${PROBLEMS[@]}"; do say "$told"; done
+    [ -z "$UNHINTED" ] || say 'hint: deploy.sh -h lists the options'
+    exit 2
+}
 
 live() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
 
@@ -200,7 +232,7 @@ INI_READER='
 END { if (SECRET) print found }
 '
 
-DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias log log_file components version time yes plan'
+DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes plan'
 
 read_config() {
     CONFIG=''
@@ -209,18 +241,21 @@ read_config() {
         CONFIG_FILE=$PROJECT/config.ini
         [ -e "$CONFIG_FILE" ] || return 0
     fi
-    if ! [ -f "$CONFIG_FILE" ] || ! [ -r "$CONFIG_FILE" ]; then usage_error "$CONFIG_FILE: no such file, or not readable"; fi
+    if ! [ -f "$CONFIG_FILE" ] || ! [ -r "$CONFIG_FILE" ]; then
+        problem "$CONFIG_FILE: no such file, or not readable"
+        return
+    fi
     CONFIG=$(LC_ALL=C awk -v SECRET= "$INI_READER" <"$CONFIG_FILE") || die 2 "$CONFIG_FILE: cannot be read"
     local line key
     while IFS= read -r line; do
         case $line in
-            '!'*) usage_error "$CONFIG_FILE:${line#!}" 'write it as key = value' ;;
+            '!'*) problem "$CONFIG_FILE:${line#!}" 'write it as key = value' ;;
             deploy.*)
                 key=${line#deploy.}
                 key=${key%%=*}
                 case " $DEPLOY_KEYS " in
                     *" $key "*) ;;
-                    *) usage_error "$CONFIG_FILE: [deploy] $key: unknown key" "known are: $DEPLOY_KEYS" ;;
+                    *) problem "$CONFIG_FILE: [deploy] $key: unknown key" "known are: $DEPLOY_KEYS" ;;
                 esac
                 ;;
         esac
@@ -245,49 +280,79 @@ pick() { # FLAG_VALUE VARIABLE SECTION.KEY...
     ORIGIN=''
 }
 
+# A path in the file means the same wherever the script is called from: makes VALUE, just picked, such a path.
+resolve_path() {
+    case $VALUE in '' | /*) ;; *) [ "$ORIGIN" != "$CONFIG_FILE" ] || VALUE=$(dirname "$CONFIG_FILE")/$VALUE ;; esac
+}
+
 pick_switch() { # as pick; leaves VALUE true or empty
     pick "$@"
     case $VALUE in
         true | True | TRUE | yes | Yes | YES | on | On | ON | 1) VALUE=true ;;
         '' | false | False | FALSE | no | No | NO | off | Off | OFF | 0) VALUE='' ;;
-        *) usage_error "$ORIGIN: ${3#*.}: '$VALUE' is neither true nor false" ;;
+        *)
+            problem "$ORIGIN: ${3#*.}: '$VALUE' is neither true nor false" 'write yes or no'
+            VALUE=''
+            ;;
     esac
 }
 
 parse_flags() {
-    FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_LOG='' FLAG_PROFILE='' FLAG_REGION=''
-    FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
-    COMPONENTS=()
-    local option OPTIND OPTARG
+    FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_PAYLOAD='' FLAG_LOG='' FLAG_PROFILE=''
+    FLAG_REGION='' FLAG_WEIGHT='' FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
+    UPGRADE='' FORCE='' ACTION=build
+    WORDS=()
+    local option given=' ' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
-        while getopts ':a:b:c:f:g:l:p:r:B:tvynh-:' option; do
+        while getopts ':a:b:c:f:g:i:l:p:r:w:B:tvynh-:' option; do
+            case $option in [a-z]) given="$given-$option " ;; esac
             case $option${OPTARG:-} in
                 a*) FLAG_ALIAS=$OPTARG ;;
                 b*) FLAG_REF=$OPTARG ;;
                 c*) FLAG_CONFIG=$OPTARG ;;
                 f*) FLAG_FUNCTION=$OPTARG ;;
                 g*) FLAG_REPO=$OPTARG ;;
+                i*) FLAG_PAYLOAD=$OPTARG ;;
                 l*) FLAG_LOG=$OPTARG ;;
                 p*) FLAG_PROFILE=$OPTARG ;;
                 r*) FLAG_REGION=$OPTARG ;;
+                w*) FLAG_WEIGHT=$OPTARG ;;
                 B*) FLAG_BUILDER=$OPTARG ;;
                 t) FLAG_TIME=true ;;
                 v) FLAG_VERSION=true ;;
                 y) FLAG_YES=true ;;
                 n) FLAG_PLAN=true ;;
                 h | -help) show_help; exit 0 ;;
-                :*) usage_error "option -$OPTARG needs a value" ;;
-                -*) usage_error "unknown option --$OPTARG" ;;
-                *) usage_error "unknown option -$OPTARG" ;;
+                -upgrade) UPGRADE=true given="$given--upgrade " ;;
+                -force) FORCE=true given="$given--force " ;;
+                -rollback | -history | -status | -verify)
+                    case $ACTION in
+                        build | "${OPTARG}") ACTION=$OPTARG ;;
+                        *) problem "--$OPTARG together with --$ACTION: one of them at a time" ;;
+                    esac
+                    ;;
+                :*) problem "option -$OPTARG needs a value" ;;
+                -*) problem "unknown option --$OPTARG" ;;
+                *) problem "unknown option -$OPTARG" ;;
             esac
         done
         shift $((OPTIND - 1))
-        # getopts stops at the first component; options may follow it.
+        # getopts stops at the first word; options may follow it.
         if [ $# -gt 0 ]; then
-            COMPONENTS+=("$1")
+            WORDS+=("$1")
             shift
         fi
+    done
+    [ "$ACTION" = build ] || refuse_idle_flags "$given"
+}
+
+# A flag that would be ignored was meant to do something.
+refuse_idle_flags() { # FLAGS that were given
+    local flag idle='-b -g -i -n -v -w --upgrade --force'
+    case $ACTION in history | status) idle="-a $idle" ;; esac
+    for flag in $idle; do
+        case $1 in *" $flag "*) problem "$flag means nothing to --$ACTION" 'leave it out' ;; esac
     done
 }
 
@@ -305,22 +370,89 @@ settle() {
     pick_switch "$FLAG_YES" LAMBDASMITH_DEPLOY_YES deploy.yes
     YES=$VALUE
     pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
-    PLAN=$VALUE
-    settle_components
-    settle_source
+    case $ACTION$VALUE in
+        buildtrue) ACTION=plan ;;
+        rollbacktrue) problem "$ORIGIN: plan is set, and there is no plan of a rollback" 'a rollback shows what it would do before it asks' ;;
+    esac
+    BUILD='' COUNT='' COMPONENTS=()
+    case $ACTION in
+        build | plan)
+            settle_components
+            settle_source
+            settle_weight
+            settle_payload
+            ;;
+        *) settle_word ;;
+    esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
+    [ "$ACTION" != status ] || BUILD_ID=$BUILD
+    # The actions whose end `status` knows, too.
+    case $ACTION in build | rollback | status) TRACKED=$BUILD_ID ;; *) TRACKED='' ;; esac
     READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0}
     whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
     FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
     whole_number LAMBDASMITH_FOLLOW_LIMIT "$FOLLOW_LIMIT"
+    ASKS=''
+    case $ACTION$YES in
+        build) ASKS=Deploy ;;
+        rollback) ASKS='Roll back' ;;
+    esac
+    if [ -n "$ASKS" ] && ! [ -t 0 ]; then
+        [ "$ACTION" = build ] && option='-y deploys without asking, -n shows the plan' || option='-y rolls back without asking'
+        problem 'there is no terminal to ask on' "$option"
+    fi
 }
 
 whole_number() {
-    case $2 in '' | *[!0-9]*) usage_error "$1: '$2' is not a whole number of seconds" ;; esac
+    case $2 in '' | *[!0-9]*) problem "$1: '$2' is not a whole number of seconds" 'a number, or nothing' ;; esac
+}
+
+# Sets BUILD or COUNT to the one word that an action may be about.
+settle_word() {
+    local word=${WORDS[0]:-}
+    [ ${#WORDS[@]} -le 1 ] || problem "--$ACTION: ${WORDS[*]}: one of them at a time"
+    if [ "$ACTION" = history ]; then
+        COUNT=$word
+        case $word in
+            '' | [1-9] | [1-9][0-9] | 100) ;;
+            *) problem "--history: '$word' is not a number from 1 to 100" 'another function is named with -f' ;;
+        esac
+    else
+        BUILD=$word
+        case $word in
+            *[!A-Za-z0-9._-]*) problem "--$ACTION: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
+        esac
+    fi
+}
+
+settle_weight() {
+    WEIGHT=$FLAG_WEIGHT
+    [ -n "$WEIGHT" ] || return 0
+    case $WEIGHT in .*) WEIGHT=0$WEIGHT ;; esac   # JSON wants the zero
+    case $WEIGHT in
+        0.*[!0-9]*) WEIGHT='' ;;
+        0.*[1-9]*) ;;
+        *) WEIGHT='' ;;
+    esac
+    [ -n "$WEIGHT" ] || problem "-w $FLAG_WEIGHT: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
+    [ -n "$ALIAS" ] || problem "-w $FLAG_WEIGHT: there is no alias whose traffic could be split" 'name one: -a ALIAS'
+}
+
+settle_payload() {
+    pick "$FLAG_PAYLOAD" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
+    resolve_path
+    PAYLOAD=$VALUE
+    [ -n "$PAYLOAD" ] || return 0
+    if ! [ -f "$PAYLOAD" ] || ! [ -r "$PAYLOAD" ]; then
+        problem "payload $PAYLOAD: no such file, or not readable" '-i names a file with the event as JSON'
+    elif ! is_json "$PAYLOAD"; then
+        problem "payload $PAYLOAD: is not JSON" "python3 -m json.tool <'$PAYLOAD' says where"
+    fi
 }
 
 settle_components() {
+    COMPONENTS=(${WORDS[@]+"${WORDS[@]}"})
     [ ${#COMPONENTS[@]} -eq 0 ] || return 0
     pick '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
     local component rest=$VALUE
@@ -344,11 +476,11 @@ settle_source() {
         http://* | https://*)
             VALUE=${REPO#*://}
             case ${VALUE%%/*} in
-                *@*) usage_error 'the URL of the repository contains credentials' \
+                *@*) problem 'the URL of the repository contains credentials' \
                     'leave them out: the builder has its own, from python setup.py init' ;;
             esac
             ;;
-        /* | ./* | ../* | '~'* | file:*) usage_error "repository $REPO: the builder cannot read this machine's disk" \
+        /* | ./* | ../* | '~'* | file:*) problem "repository $REPO: the builder cannot read this machine's disk" \
             "give the URL, owner/name or name under which it can be fetched" ;;
         *:*)
             VALUE=$(https_url "$REPO")
@@ -399,7 +531,7 @@ use_key_pair() {
         if [ -z "$secret" ] && [ -f "$CONFIG_FILE" ]; then
             secret=$(LC_ALL=C awk -v SECRET=aws.aws_secret_access_key "$INI_READER" <"$CONFIG_FILE")
         fi
-        [ -n "$secret" ] || usage_error "aws_access_key_id is given without aws_secret_access_key"
+        [ -n "$secret" ] || problem 'aws_access_key_id is given without aws_secret_access_key' 'give both, or name a profile'
         export AWS_ACCESS_KEY_ID=$key AWS_SECRET_ACCESS_KEY=$secret
     fi
     case $tracing in *x*) set -x ;; esac
@@ -407,13 +539,12 @@ use_key_pair() {
 
 open_log() {
     pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file
+    resolve_path
     local file=${VALUE:-$PROJECT/deploy.log}
-    # A path in the file means the same wherever the script is called from.
-    case $file in /*) ;; *) [ "$ORIGIN" != "$CONFIG_FILE" ] || file=$(dirname "$CONFIG_FILE")/$file ;; esac
     if (umask 022 && : >>"$file") 2>/dev/null; then
         LOG=$file
     elif [ -n "$VALUE" ]; then
-        usage_error "log file $file: cannot be written"
+        problem "log file $file: cannot be written" '-l names another'
     else
         say "note: $file cannot be written, there is no log of this run"
     fi
@@ -421,7 +552,8 @@ open_log() {
 
 # ---------------------------------------------------------------------------------------------- JSON
 
-# Prints an object of its arguments: KEY s:STRING (escaped here) or KEY j:JSON (taken as it is), or with `[` first an array.
+# Prints an object of its arguments: KEY s:STRING (escaped here), KEY j:JSON or KEY f:FILE with JSON (taken as they are),
+# or with `[` first an array.
 json() {
     LC_ALL=C awk -- '
     function quoted(text,    out, i, c) {
@@ -432,6 +564,14 @@ json() {
         }
         return "\"" out "\""
     }
+    function content(file,    out, part) {
+        while ((getline part < file) > 0) out = out part "\n"
+        return out
+    }
+    function value(typed,    rest) {
+        rest = substr(typed, 3)
+        return typed ~ /^s:/ ? quoted(rest) : typed ~ /^f:/ ? content(rest) : rest
+    }
     BEGIN {
         for (i = 1; i < 32; i++) escape[sprintf("%c", i)] = sprintf("\\u%04x", i)
         escape["\""] = "\\\""; escape["\\"] = "\\\\"
@@ -439,7 +579,7 @@ json() {
         for (i = 2; i < ARGC; i++) {
             out = out (out == "" ? "" : ",")
             if (!array) out = out quoted(substr(ARGV[i++], 3)) ":"
-            out = out (ARGV[i] ~ /^s:/ ? quoted(substr(ARGV[i], 3)) : substr(ARGV[i], 3))
+            out = out value(ARGV[i])
         }
         print (array ? "[" out "]" : "{" out "}")
         exit
@@ -447,7 +587,7 @@ json() {
 }
 
 # Reads one JSON text. Values land in V by their path ("/layers/0/name"), types in T ({ [ s and l for literals), lengths
-# of arrays in LEN. `broken` is true at the end unless it was one whole JSON value. Splitting the input at its quotes
+# of arrays and objects in LEN, the paths of an object's members in M by the object's path and their number. `broken` is true at the end unless it was one whole JSON value. Splitting the input at its quotes
 # keeps the time linear; running under LC_ALL=C makes every awk count bytes.
 # shellcheck disable=SC2016  # awk's dollars
 JSON_READER='
@@ -480,6 +620,7 @@ function structure(chunk,    c) {
 function begin(type) {
     if (want !~ /^value/) broken = 1
     path = depth == 0 ? "" : P[depth] "/" (kind[depth] == "[" ? N[depth] : key[depth])
+    if (depth && kind[depth] == "{") M[P[depth], N[depth]] = path
     N[depth]++
     T[path] = type
 }
@@ -531,6 +672,15 @@ function whole() { return !broken && !depth && want == "end" }
 function line(path,    value) { value = V[path]; gsub(/[\t\r\n]+/, " ", value); return value }
 '
 
+is_json() { # FILE
+    LC_ALL=C awk -- "$JSON_READER"'
+    END {
+        if (!whole()) exit 1
+        for (path in T)
+            if (T[path] == "l" && V[path] !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) exit 1
+    }' <"$1"
+}
+
 # Prints the values at the given paths, one a line; fails when FILE is not JSON.
 json_lines() { # FILE PATH...
     local file=$1
@@ -545,19 +695,22 @@ json_lines() { # FILE PATH...
 
 printable() { LC_ALL=C tr -d '\000-\010\013-\037\177'; }   # no terminal sequences out of other people's output
 
+# shellcheck disable=SC2016  # awk's dollars
 REPORT='
-function size(bytes) {
-    if (bytes == "") return ""
+function amount(bytes) {
     bytes += 0   # it was read as text
-    if (bytes < 1000) return ", " bytes " B"
-    return bytes < 1000000 ? sprintf(", %.1f KB", bytes / 1000) : sprintf(", %.1f MB", bytes / 1000000)
+    if (bytes < 1000) return bytes " B"
+    if (bytes < 1000000) return sprintf("%.1f KB", bytes / 1000)
+    return bytes < 1000000000 ? sprintf("%.1f MB", bytes / 1000000) : sprintf("%.1f GB", bytes / 1000000000)
 }
-function row(name, text) { while (length(name) < wide) name = name " "; print "  " name "  " text }
+function size(bytes) { return bytes == "" ? "" : ", " amount(bytes) }
+function padded(text, width) { while (length(text) < width) text = text " "; return text }
+function row(name, text) { print "  " padded(name, wide) "  " text }
 function indented(text, before) { gsub(/\n/, "\n" before, text); return before text }
 function widen(path,    i) {
     for (i = 0; i < LEN[R path]; i++) if (length(V[R path "/" i "/name"]) > wide) wide = length(V[R path "/" i "/name"])
 }
-function list(path, before,    i) { for (i = 0; i < LEN[R path]; i++) print indented(V[R path "/" i], before) }
+function list(path, before,    i) { for (i = 0; i < LEN[R path]; i++) print indented(shown(R path "/" i), before) }
 function times(    i, sum) {
     print "  times"
     for (i = 0; i < LEN[R "/phases"]; i++) {
@@ -569,24 +722,55 @@ function times(    i, sum) {
 }
 function given(path) { return V[path] != "" && V[path] != "null" }
 function commit() { return given(R "/commit") ? " from commit " substr(line(R "/commit"), 1, 12) : "" }
-function shown(path,    i, text) {
-    if (T[path] != "[") return line(path)
+function its_name() { return given(R "/function/name") ? line(R "/function/name") : ENVIRON["FUNCTION"] }
+# Any value for people: texts as they are, lists of plain values with commas, all else as JSON.
+function shown(path,    i, text, plain) {
+    if (T[path] == "s" || T[path] == "l") return V[path]
+    plain = T[path] == "["
+    for (i = 0; i < LEN[path]; i++) if (T[path "/" i] !~ /[sl]/) plain = 0
+    if (!plain) return as_json(path)
     for (i = 0; i < LEN[path]; i++) text = text (i ? ", " : "") line(path "/" i)
     return text
 }
+function as_json(path,    i, text, key) {
+    if (T[path] == "l") return V[path]
+    if (T[path] == "s") return quoted(V[path])
+    for (i = 0; i < LEN[path]; i++) {
+        key = ""
+        if (T[path] == "{") {
+            key = substr(M[path, i], length(path) + 2)
+            gsub(/~1/, "/", key); gsub(/~0/, "~", key)
+            key = quoted(key) ": "
+        }
+        text = text (i ? ", " : "") key as_json(T[path] == "{" ? M[path, i] : path "/" i)
+    }
+    return T[path] == "{" ? "{" text "}" : T[path] == "[" ? "[" text "]" : ""
+}
+function quoted(text,    out, at) {
+    while (at = match(text, /["\\\n\r\t]/)) {
+        out = out substr(text, 1, at - 1) ESCAPED[substr(text, at, 1)]
+        text = substr(text, at + 1)
+    }
+    return "\"" out text "\""
+}
+# The first names of a list, and how many more there are.
+function some(path, most,    i, text) {
+    for (i = 0; i < LEN[path] && i < most; i++) text = text (i ? ", " : "") line(path "/" i)
+    return text (LEN[path] > most ? " and " (LEN[path] - most) " more" : "")
+}
 # Layers say where they went, artifacts what was done for them; both may name the same component.
-function outcome(    i, p, name, layer, to, files, bytes) {
-    name = given(R "/function/name") ? line(R "/function/name") : ENVIRON["FUNCTION"]
-    print "deployed " name commit()
+function outcome(    i, p, part, layer, to, files, bytes) {
+    if (given(R "/restored")) print "rolled back " its_name() " to build " shown(R "/restored") commit()
+    else print "deployed " its_name() commit()
     wide = 12; widen("/layers"); widen("/artifacts")
     for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
     for (i = 0; i < LEN[R "/artifacts"]; i++) {
         p = R "/artifacts/" i
-        name = V[p "/name"]
-        to = name in layer ? layer[name] : ""
+        part = V[p "/name"]
+        to = part in layer ? layer[part] : ""
         row(line(p "/name"), (V[p "/action"] == "reuse" ? "unchanged" : "built") size(V[p "/size"]) \
             (to == "" ? "" : (V[to "/reused"] == "false" ? ", new layer version " : ", ") line(to "/arn")))
-        delete layer[name]
+        delete layer[part]
     }
     for (i = 0; i < LEN[R "/layers"]; i++) {
         p = R "/layers/" i
@@ -594,31 +778,152 @@ function outcome(    i, p, name, layer, to, files, bytes) {
     }
     p = R "/function"
     if (given(p "/version")) row("version", line(p "/version"))
-    if (given(p "/alias")) row("alias", line(p "/alias"))
+    if (T[p "/alias"] == "{") alias(p "/alias")
+    else if (given(p "/alias")) row("alias", line(p "/alias"))
     if (given(p "/arn")) row("arn", line(p "/arn"))
     for (i = 0; i < LEN[R "/pruned"]; i++) { files += V[R "/pruned/" i "/files"]; bytes += V[R "/pruned/" i "/bytes"] }
     if (files) row("pruned", files " files" size(bytes))
     if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
     else if ((R "/changed") in T) print "  nothing had to be changed"
+    tried()
 }
-function plan(    i, j, p, text) {
+# What the new version answered to the payload of -i.
+function tried(    p, text) {
+    p = R "/invoke"
+    if (T[p] != "{") return
+    print "  tried" (given(p "/status") ? ", it answered " line(p "/status") : "") (given(p "/error") ? ": " line(p "/error") : "")
+    text = as_json(p "/payload")
+    if (length(text) > 2000) text = substr(text, 1, 2000) " ... (" amount(length(text)) " in all)"
+    if (text != "") print indented(text, "    ")
+    list("/invoke/log_tail", "    | ")
+}
+function alias(p) {
+    row("alias", line(p "/name") \
+        ((p "/then") in T ? ": " (given(p "/now") ? shown(p "/now") : "new") " -> " shown(p "/then") : "") \
+        (given(p "/weight") ? ", " V[p "/weight"] * 100 " % of its traffic" : ""))
+}
+function plan(    i, p, text) {
     print "plan for " ENVIRON["FUNCTION"] commit()
     R = R "/plan"
     wide = 12; widen("/components")
     for (i = 0; i < LEN[R "/components"]; i++) {
         p = R "/components/" i
         text = shown(p "/why")
+        if (LEN[p "/inputs"]) text = text (text == "" ? "" : ": ") some(p "/inputs", 6)
         row(line(p "/name"), line(p "/action") (given(p "/size") ? size(V[p "/size"]) : "") (text == "" ? "" : " (" text ")"))
     }
+    p = R "/limits"
+    if (given(p "/unzipped")) row("unzipped", share(p "/unzipped", p "/max_unzipped"))
+    if (given(p "/layers")) row("layers", line(p "/layers") (given(p "/max_layers") ? " of " line(p "/max_layers") : ""))
+    if (T[R "/alias"] == "{") alias(R "/alias")
     section("publish")
     if (LEN[R "/configuration"]) print "  configuration"
     for (i = 0; i < LEN[R "/configuration"]; i++) {
         p = R "/configuration/" i
-        print "    " (T[p] == "{" ? line(p "/key") ": " shown(p "/now") " -> " shown(p "/then") : line(p))
+        print "    " (T[p] == "{" ? line(p "/key") ": " now(p "/now") " -> " now(p "/then") : line(p))
     }
+    if ((R "/publish") in T && !LEN[R "/publish"]) print "  nothing would be changed"
     R = ENVIRON["ROOT"]
 }
+function now(path) {
+    if (!(path in T) || T[path] == "l" && V[path] == "null") return "not set"
+    return LEN[path] || V[path] != "" ? shown(path) : T[path] == "s" ? "empty" : "none"
+}
+function share(part, limit) {
+    return amount(V[part]) (V[limit] > 0 ? sprintf(" of %s (%.0f %%)", amount(V[limit]), 100 * V[part] / V[limit]) : "")
+}
 function section(name) { if (LEN[R "/" name]) { print "  " name; list("/" name, "    ") } }
+# Seconds since 1970 as date and time: strftime is not in every awk. Other texts stay as they are.
+function when(path,    t, days, era, day, year, month) {
+    if (T[path] != "l") { t = substr(line(path), 1, 16); sub(/T/, " ", t); return t }
+    if (!given(path)) return ""
+    t = int(V[path]); days = int(t / 86400); t -= days * 86400
+    # Years that begin in March, so that the day that some lack is the last: howardhinnant.github.io/date_algorithms.html
+    days += 719468; era = int(days / 146097); day = days - era * 146097
+    year = int((day - int(day / 1460) + int(day / 36524) - int(day / 146096)) / 365)
+    day -= 365 * year + int(year / 4) - int(year / 100)
+    month = int((5 * day + 2) / 153)
+    day -= int((153 * month + 2) / 5) - 1
+    year += 400 * era + (month > 9)
+    return sprintf("%04d-%02d-%02d %02d:%02d", year, month < 10 ? month + 3 : month - 9, day, int(t / 3600), int(t % 3600 / 60))
+}
+function cell(text) {
+    if (text == "") text = "-"
+    CELL[ROWS, ++COLUMN] = text
+    if (length(text) > WIDTH[COLUMN]) WIDTH[COLUMN] = length(text)
+}
+function next_row() { ROWS++; COLUMN = 0 }
+function table(    i, j, text) {
+    for (i = 0; i < ROWS; i++) {
+        text = ""
+        for (j = 1; j < COLUMN; j++) text = text padded(CELL[i, j], WIDTH[j]) "  "
+        print "  " text CELL[i, COLUMN]
+    }
+}
+function seconds(path) { return given(path) ? sprintf("%.1f s", V[path]) : "" }
+function titles(words,    count, word, i) {
+    count = split(words, word, "|")
+    for (i = 1; i <= count; i++) cell(word[i])
+}
+function ending(p) {
+    if (given(p "/error/code")) return line(p "/error/code")
+    if (given(p "/error")) return line(p "/error")
+    return V[p "/state"] == "succeeded" && given(p "/restored") ? "back to " line(p "/restored") : line(p "/state")
+}
+# The size of all that a deploy consisted of.
+function weight(p,    i, bytes) {
+    if (!LEN[p "/artifacts"]) p = p "/reply"
+    for (i = 0; i < LEN[p "/artifacts"]; i++) bytes += V[p "/artifacts/" i "/size"]
+    return bytes ? amount(bytes) : ""
+}
+function history(    i, p) {
+    if (!LEN[R "/history"]) { print "no deploys of " ENVIRON["FUNCTION"] " are recorded"; return }
+    print "deploys of " ENVIRON["FUNCTION"] ", the newest first"
+    titles("when (UTC)|build|who|commit|outcome|size|took|changed")
+    for (i = 0; i < LEN[R "/history"]; i++) {
+        p = R "/history/" i
+        next_row()
+        cell(when(given(p "/started") ? p "/started" : p "/ended")); cell(line(p "/build_id")); cell(line(p "/by"))
+        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(ending(p)); cell(weight(p)); cell(seconds(p "/seconds"))
+        cell(LEN[p "/changed"] ? some(p "/changed", 3) : "nothing")
+    }
+    next_row(); COLUMN = 8
+    table()
+}
+function overview(    i, p) {
+    wide = 12
+    if (given(R "/version")) row("builder", line(R "/version") (V[R "/ready"] == "false" ? ", not set up: python setup.py update" : ""))
+    p = R "/storage"
+    if (given(p "/used_bytes")) row("storage", share(p "/used_bytes", p "/limit_bytes") \
+        (given(p "/ours_bytes") ? ", " amount(V[p "/ours_bytes"]) " of it ours" : ""))
+    if (!LEN[R "/builds"]) { print "no builds are recorded"; return }
+    print "the last builds"
+    titles("when (UTC)|build|function|commit|took|outcome")
+    for (i = 0; i < LEN[R "/builds"]; i++) {
+        p = R "/builds/" i
+        next_row()
+        cell(when(p "/ended")); cell(line(p "/build_id")); cell(line(p "/function"))
+        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(seconds(p "/seconds")); cell(ending(p))
+    }
+    next_row(); COLUMN = 6
+    table()
+}
+function verdict(    i, p, bad) {
+    bad = !LEN[R "/verify/components"]
+    for (i = 0; i < LEN[R "/verify/components"]; i++) if (V[R "/verify/components/" i "/same"] != "true") bad++
+    if (V[R "/verify/same"] == "false") bad++
+    print its_name() (bad ? " is NOT" : " is") " what its source says" commit()
+    titles("component|deployed|rebuilt|")
+    for (i = 0; i < LEN[R "/verify/components"]; i++) {
+        p = R "/verify/components/" i
+        next_row()
+        cell(line(p "/name")); cell(hash(p "/deployed")); cell(hash(p "/rebuilt")); cell(V[p "/same"] == "true" ? "same" : "DIFFERENT")
+    }
+    next_row(); COLUMN = 4
+    table()
+    DIFFERENT = bad > 0
+}
+function hash(path) { return given(path) ? substr(line(path), 1, 16) : "" }
 function failure(    e) {
     e = R "/error"
     print "deploy.sh: " (given(e "/phase") ? line(e "/phase") ": " : "") \
@@ -626,13 +931,18 @@ function failure(    e) {
     list("/error/problems", "  - ")
     if (LEN[e "/log_tail"]) { print "last lines of its output:"; list("/error/log_tail", "  | ") }
     else if (T[e "/log_tail"] == "s" && V[e "/log_tail"] != "") { print "last lines of its output:"; print indented(V[e "/log_tail"], "  | ") }
+    tried()
     if (V[e "/retryable"] == "true") print "this may pass: the same command can be tried again"
     if (given(e "/hint")) print "hint: " V[e "/hint"]
     if (V[e "/code"] != "") print "(" line(e "/code") (given(R "/build_id") ? ", build " line(R "/build_id") : "") ")"
 }
 END {
+    ESCAPED["\""] = "\\\""; ESCAPED["\\"] = "\\\\"; ESCAPED["\n"] = "\\n"; ESCAPED["\r"] = "\\r"; ESCAPED["\t"] = "\\t"
     R = ENVIRON["ROOT"]
     if (ENVIRON["KIND"] == "failure") failure()
+    else if (ENVIRON["KIND"] == "history") history()
+    else if (ENVIRON["KIND"] == "verify") verdict()
+    else if (ENVIRON["KIND"] == "status" && R == "") overview()
     else if ((R "/plan") in T) plan()
     else outcome()
     for (i = 0; i < LEN[R "/warnings"]; i++) {
@@ -640,10 +950,11 @@ END {
         print "  warning: " (T[p] == "{" ? line(p "/message") : line(p))
     }
     if (ENVIRON["TIMES"] != "" && LEN[R "/phases"]) times()
+    exit DIFFERENT
 }
 '
 
-report() { # FILE ROOT KIND
+report() { # FILE ROOT KIND: failure, or the action
     ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION LC_ALL=C awk -- "$JSON_READER$REPORT" "$1" | printable
 }
 
@@ -682,13 +993,23 @@ describe() {
     [ -z "$ACCOUNT" ] || where="$where, account $ACCOUNT"
     [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
     [ -z "$VERSION" ] || publish='a new version'
-    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS"
+    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
     fact function "$FUNCTION"
+    case $ACTION in
+        rollback | verify)
+            [ -z "$ALIAS" ] || fact alias "$ALIAS"
+            if [ "$ACTION" = rollback ]; then fact 'back to' "${BUILD:-the build before the present one}"; else fact verify "${BUILD:-what is deployed}"; fi
+            fact builder "$where"
+            return
+            ;;
+    esac
     fact repository "$REPO"
     fact ref "$REF_WHY"
     [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
     if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
+    [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
     [ -z "$publish" ] || fact publish "$publish"
+    [ "$ACTION$PAYLOAD" = "$ACTION" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
     fact builder "$where"
     describe_local_changes
 }
@@ -707,7 +1028,7 @@ describe_local_changes() {
 
 confirm() {
     local answer=''
-    printf 'Deploy? [y/N] ' >&2
+    printf '%s? [y/N] ' "$ASKS" >&2
     read -r answer || printf '\n' >&2
     case $answer in
         [yY] | [yY][eE][sS]) record 'confirmed' ;;
@@ -717,20 +1038,45 @@ confirm() {
 
 # ---------------------------------------------------------------------------------------------- the build
 
+# Who asks, for the record. ASCII only: cutting a longer name cannot tear a character apart.
+asker() {
+    local who
+    who=$(ask_git config user.email) || who=''
+    who=$(printf '%s' "$who" | LC_ALL=C tr -cd '\041-\176')
+    [ -n "$who" ] || who=$(printf '%s' "${USER:-$(id -un)}@${HOSTNAME:-$(uname -n)}" | LC_ALL=C tr -cd '\041-\176')
+    printf '%s\n' "${who:0:128}"
+}
+
 write_events() {
-    local fields=(s:action "s:$1" s:function "s:$FUNCTION" "s:$REPO_KEY" "s:$REPO") component components=()
-    [ "$1" = plan ] || fields+=(s:build_id "s:$BUILD_ID")
-    [ -z "$REF" ] || fields+=(s:ref "s:$REF")
-    [ -z "$SUBDIRECTORY" ] || fields+=(s:path "s:$SUBDIRECTORY")
-    [ -z "$VERSION" ] || fields+=(s:version j:true)
-    [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS")
-    if [ ${#COMPONENTS[@]} -gt 0 ]; then
-        for component in "${COMPONENTS[@]}"; do components+=("s:$component"); done
-        fields+=(s:components "j:$(json '[' "${components[@]}")")
-    fi
+    local fields=(s:action "s:$ACTION" s:by "s:$(asker)") component components=()
+    [ "$ACTION" = status ] || fields+=(s:function "s:$FUNCTION")
+    case $ACTION in
+        build | plan)
+            fields+=("s:$REPO_KEY" "s:$REPO")
+            [ -z "$REF" ] || fields+=(s:ref "s:$REF")
+            [ -z "$SUBDIRECTORY" ] || fields+=(s:path "s:$SUBDIRECTORY")
+            [ -z "$VERSION" ] || fields+=(s:version j:true)
+            [ -z "$UPGRADE" ] || fields+=(s:upgrade j:true)
+            [ -z "$FORCE" ] || fields+=(s:force j:true)
+            if [ ${#COMPONENTS[@]} -gt 0 ]; then
+                for component in "${COMPONENTS[@]}"; do components+=("s:$component"); done
+                fields+=(s:components "j:$(json '[' "${components[@]}")")
+            fi
+            ;;
+        rollback | verify) [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD") ;;
+        history) [ -z "$COUNT" ] || fields+=(s:count "j:$COUNT") ;;
+    esac
+    case $ACTION$WEIGHT in
+        history | status) ;;
+        *0*) fields+=(s:alias "j:$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")") ;;
+        *) [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS") ;;
+    esac
+    [ -z "$TRACKED" ] || fields+=(s:build_id "s:$BUILD_ID")
+    record "event: $(json '{' "${fields[@]}")${PAYLOAD:+ and invoke: $PAYLOAD}"
+    # A plan tries nothing.
+    [ "$ACTION" != build ] || [ -z "$PAYLOAD" ] || fields+=(s:invoke "f:$PAYLOAD")
     json '{' "${fields[@]}" >"$TMP/event"
     json '{' s:action s:status s:build_id "s:$BUILD_ID" >"$TMP/ask"
-    record "event: $(cat "$TMP/event")"
 }
 
 # Starts an invocation in the background: NAME.reply, NAME.meta and NAME.err receive what comes. Its pid is $!.
@@ -779,7 +1125,7 @@ follow() {
         if [ $((SECONDS - started)) -ge "$FOLLOW_LIMIT" ]; then
             die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" "look for it in the log group /aws/lambda/$BUILDER"
         fi
-        if [ -z "$POLL$PLAN$REPLY_FILE" ] && [ $ticks -ge $next_poll ]; then
+        if [ -n "$TRACKED" ] && [ -z "$POLL$REPLY_FILE" ] && [ $ticks -ge $next_poll ]; then
             invoke poll "$TMP/ask" 30 2
             POLL=$!
         fi
@@ -804,7 +1150,16 @@ judge_call() { # EXIT_CODE
             202) ;;   # the same build id is being built already
             '' | *[!0-9]*) die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
                 "is $BUILDER really the name of the builder? -B names another" ;;
-            *) REPLY_FILE=$TMP/call.reply REPLY_ROOT='' ;;
+            *)
+                REPLY_FILE=$TMP/call.reply REPLY_ROOT=''
+                # Asked for a build's status: its end is what is waited for, and this was the first poll.
+                if [ "$ACTION$status" = status200 ] && [ -n "$BUILD" ]; then
+                    REPLY_FILE=''
+                    cp "$TMP/call.meta" "$TMP/poll.meta"
+                    cp "$TMP/call.reply" "$TMP/poll.reply"
+                    read_status || FAILED_POLLS=1
+                fi
+                ;;
         esac
         return
     fi
@@ -817,7 +1172,7 @@ judge_call() { # EXIT_CODE
             aws_failed "$TMP/call.err"
             ;;
     esac
-    [ -z "$PLAN" ] || aws_failed "$TMP/call.err"
+    [ -n "$TRACKED" ] || aws_failed "$TMP/call.err"
     UNKNOWN=0
     LOST=$(printf '%s\n' "$text" | sed '/^$/d' | tail -n 1)
     say "the connection to the builder broke off; build $BUILD_ID goes on and is followed"
@@ -855,7 +1210,7 @@ read_status() {
 # Only `status` is left to go by: its silence must not last for ever.
 give_up_if_lost() {
     [ "$FAILED_POLLS" -lt 5 ] || die 3 "the builder cannot be asked any more: ${LOST:-$(tail -n 1 "$TMP/poll.err")}" \
-        "later: repeat the command with LAMBDASMITH_BUILD_ID=$BUILD_ID"
+        "later: deploy.sh --status $BUILD_ID"
     [ "$UNKNOWN" -lt 15 ] || die 3 "the builder knows nothing of build $BUILD_ID, so it never began: $LOST" "run the command again"
 }
 
@@ -863,7 +1218,7 @@ ask_to_follow() {
     local answer=''
     INTERRUPTED=''
     trap - INT
-    [ -z "$PLAN" ] || exit 130
+    [ -n "$TRACKED" ] || leave 130
     say "interrupted; build $BUILD_ID goes on in the builder"
     if [ -t 0 ]; then
         printf 'Keep following it? [Y/n] ' >&2
@@ -873,8 +1228,8 @@ ask_to_follow() {
     fi
     case $answer in
         [nN]*)
-            say "to see its end: repeat the command with LAMBDASMITH_BUILD_ID=$BUILD_ID"
-            exit 130
+            say "to see its end: deploy.sh --status $BUILD_ID"
+            leave 130
             ;;
     esac
     trap 'INTERRUPTED=true' INT
@@ -912,7 +1267,7 @@ aws_failed() { # FILE with what the AWS CLI said
 }
 
 finish() {
-    local status
+    local status DIFFERENT=''
     status=$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode")
     record "reply: $(cat "$REPLY_FILE")"
     case $status in
@@ -922,9 +1277,11 @@ finish() {
             exit 1
             ;;
     esac
-    status=$(report "$REPLY_FILE" "$REPLY_ROOT" success)
+    # Only --verify has two ways to succeed: an awk that stumbles makes no failure of a deploy.
+    status=$(report "$REPLY_FILE" "$REPLY_ROOT" "$ACTION") || [ "$ACTION" != verify ] || DIFFERENT=true
     printf '%s\n' "$status"
     record "$status"
+    [ -z "$DIFFERENT" ] || exit 1
 }
 
 clean_up() {
@@ -943,18 +1300,16 @@ main() {
     need_tools
     read_git
     settle
-    if [ -z "$YES$PLAN" ] && ! [ -t 0 ]; then
-        usage_error 'there is no terminal to ask on' '-y deploys without asking, -n shows the plan'
-    fi
+    refuse_wrong_use
     TMP=$(mktemp -d "${TMPDIR:-/tmp}/lambdasmith.XXXXXX") || die 3 'no temporary directory can be made'
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 143' TERM
     ACCOUNT='' SHOWN_REGION=$REGION
-    [ -n "$YES$PLAN" ] || identify
-    describe
-    [ -n "$YES$PLAN" ] || confirm
-    if [ -n "$PLAN" ]; then write_events plan; else write_events build; fi
+    [ -z "$ASKS" ] || identify
+    case $ACTION in history | status) ;; *) describe ;; esac
+    [ -z "$ASKS" ] || confirm
+    write_events
     # `time` is the only clock of bash 3.2 that knows fractions of a second; it writes to stderr.
     local TIMEFORMAT=%R LC_NUMERIC=C
     { time follow 2>&3; } 3>&2 2>"$TMP/wall"

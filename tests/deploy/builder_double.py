@@ -52,12 +52,77 @@ PLAN = {
         "components": [
             {"name": "function", "kind": "function", "action": "build", "why": "not built from these inputs before"},
             {"name": "dependencies", "action": "reuse", "why": ["its inputs have not changed"], "size": 999},
+            {"name": "phrases", "action": "build", "why": "changed", "inputs": [f"phrases/{i}.txt" for i in range(9)]},
         ],
-        "publish": ["update the code of orders"],
-        "configuration": [{"key": "Timeout", "now": 3, "then": 30}],
+        "publish": ["update the code of orders", {"step": "unheard of"}],
+        "configuration": [
+            {"key": "Timeout", "now": 3, "then": 30},
+            {"key": "VpcConfig", "now": None, "then": {"SubnetIds": ["a/b", "c"], "Ipv6": False}, "unknown": [[]]},
+            {"key": "Layers", "now": [], "then": ["one", "two"]},
+        ],
+        "limits": {"unzipped": 48100000, "max_unzipped": 262144000, "layers": 2, "max_layers": 5, "unknown": {}},
+        "alias": {"name": "live", "now": "6", "then": "7"},
+        "unknown": {"members": [{"do": None}, 'no "harm"']},
     },
     "phases": [],
     "warnings": [],
+}
+
+
+HISTORY = [
+    {
+        "build_id": "b-3", "action": "rollback", "state": "succeeded", "ended": 1582934399.9, "seconds": 0.31,
+        "by": "ann@example.com", "commit": "1111111111112222", "restored": "b-1", "changed": ["alias live: 3 -> 1"],
+    },
+    {
+        "build_id": "b-2-longer", "state": "failed", "ended": 951868800, "seconds": 12, "by": None, "commit": None,
+        "error": {"code": "import_failed", "message": "x"}, "changed": [], "artifacts": [], "unknown": [{}],
+    },
+    {
+        "build_id": "b-1", "state": "succeeded", "ended": 4107542400, "seconds": 1.26, "by": "bob@host",
+        "commit": "3333333333334444", "changed": ["layer d:1", "code", "alias", "tags"],
+        "artifacts": [{"name": "function", "size": 200}, {"name": "d", "size": 5200000}],
+    },
+]  # fmt: skip
+RECENT = {
+    "statusCode": 200,
+    "version": "1.2.3",
+    "ready": True,
+    "builds": [
+        {"build_id": "b-9", "function": "orders", "state": "failed", "ended": 0, "seconds": 2.04, "error": "x_y"}
+    ],
+    "storage": {"used_bytes": 4100000000, "limit_bytes": 80530636800, "ours_bytes": 1234567, "functions": 3},
+}
+VERIFIED = {
+    "statusCode": 200,
+    "commit": "4f3e2d1c0b1a4f3e2d1c0b1a4f3e2d1c0b1a4f3e",
+    "verify": {
+        "build": "b-1",
+        "components": [
+            {"name": "function", "deployed": "a" * 64, "rebuilt": "a" * 64, "same": True},
+            {"name": "dependencies", "deployed": "b" * 64, "rebuilt": "c" * 64, "same": False},
+        ],
+    },
+}
+TRIED = {"status": 200, "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
+CRASHED = {
+    "statusCode": 400,
+    "invoke": {
+        "status": 200,
+        "payload": {"errorType": "KeyError"},
+        "error": "Unhandled",
+        "log_tail": ["KeyError: 'x'"],
+    },
+    "error": {"code": "invoke_failed", "message": "version 7 answered with an error", "retryable": False},
+}
+BUSY = {
+    "statusCode": 409,
+    "error": {
+        "code": "function_busy",
+        "message": "orders is being deployed by ann@example.com (build b-7)",
+        "hint": "wait for it: deploy.sh --status b-7",
+        "retryable": True,
+    },
 }
 
 
@@ -83,19 +148,43 @@ def _slowly(build_id: str, seconds: float, reply: dict[str, Any]) -> dict[str, A
     return reply
 
 
+def _other(event: dict[str, Any]) -> dict[str, Any]:
+    """The reply to what is no build."""
+    match event["action"]:
+        case "plan":
+            return PLAN
+        case "history":
+            return {
+                "statusCode": 200,
+                "history": [] if event["function"] == "nothing" else HISTORY[: event.get("count", 20)],
+            }
+        case "rollback":
+            return {**SUCCESS, "build_id": event["build_id"], "restored": event.get("build", "b-1"), "artifacts": []}
+    same = [{**component, "same": True} for component in VERIFIED["verify"]["components"]]
+    return {**VERIFIED, "verify": {"components": same}} if event["function"] == "verified" else VERIFIED
+
+
 def handler(event: dict[str, Any], _context: object) -> Any:
     """The builder's reply for this event."""
     _put(f"events/{time.time_ns():020d}", event)
     if event["action"] == "status":
+        if "build_id" not in event:
+            return RECENT
         build = _state(event["build_id"])
         if build is None:
             return {"statusCode": 404, "error": {"code": "unknown_build", "message": "no such build"}}
         return {"statusCode": 200, "build": build}
-    if event["action"] == "plan":
-        return PLAN
+    if event["action"] in ("history", "verify", "rollback", "plan"):
+        return _other(event)
     match event["function"]:
         case "refused":
             return REFUSAL
+        case "busy":
+            return BUSY
+        case "tried":
+            return {**SUCCESS, "build_id": event["build_id"], "invoke": TRIED}
+        case "fails-its-trial":
+            return CRASHED
         case "crash":
             raise RuntimeError('boom "quoted"\nsecond line')
         case "nonsense":

@@ -31,8 +31,9 @@ def test_success_is_told_and_logged(connected: Project, builder: Builder) -> Non
     assert re.search(r"repository +orders\n", done.stderr)
     assert "new version, alias live" in done.stderr
     (event,) = builder.events()
-    build_id = event.pop("build_id")
+    build_id, by = event.pop("build_id"), event.pop("by")
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", build_id)
+    assert re.fullmatch(r"\S+@\S+", by)
     assert event == {
         "action": "build",
         "function": "orders",
@@ -85,7 +86,7 @@ def test_flags_win_over_environment_over_file(connected: Project, builder: Build
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (event,) = builder.events()
-    del event["build_id"]
+    del event["build_id"], event["by"]
     assert event == {
         "action": "build",
         "function": "from-flag",
@@ -127,12 +128,24 @@ def test_plan_changes_nothing_and_asks_nothing(connected: Project, builder: Buil
     assert "plan for orders from commit 4f3e2d1c0b1a" in done.stdout
     assert re.search(r"function +build \(not built from these inputs before\)", done.stdout)
     assert re.search(r"dependencies +reuse, 999 B \(its inputs have not changed\)", done.stdout)
-    assert "Timeout: 3 -> 30" in done.stdout
-    assert builder.events() == [{"action": "plan", "function": "orders", "repo": "acme/elsewhere"}]
+    assert re.search(r"phrases +build \(changed: phrases/0.txt, (\S+, ){4}phrases/5.txt and 3 more\)\n", done.stdout)
+    assert (
+        "  unzipped      48.1 MB of 262.1 MB (18 %)\n  layers        2 of 5\n  alias         live: 6 -> 7\n"
+        in done.stdout
+    )
+    assert "  publish\n    update the code of orders\n" in done.stdout
+    assert "    Timeout: 3 -> 30\n" in done.stdout
+    assert '    VpcConfig: not set -> {"SubnetIds": ["a/b", "c"], "Ipv6": false}\n' in done.stdout
+    assert "    Layers: none -> one, two\n" in done.stdout
+    (event,) = builder.events()
+    del event["by"]
+    assert event == {"action": "plan", "function": "orders", "repo": "acme/elsewhere"}
+    connected.git("config", "user.email", f"\x1björg@{'x' * 200}\n")
     done = connected.run("-n")
     assert builder.events()[1:] == [
         {
             "action": "plan",
+            "by": f"jrg@{'x' * 124}",
             "function": "orders",
             "repo": "https://git.example/acme/orders.git",
             "ref": connected.git("rev-parse", "HEAD"),
@@ -292,4 +305,4 @@ def test_ctrl_c_asks_whether_to_follow(connected: Project, builder: Builder) -> 
     assert code == 130, seen
     assert re.search(r"\r\x1b\[K\[\d s\] lock: resolving 4 requirements", seen)
     (event,) = builder.events()
-    assert f"LAMBDASMITH_BUILD_ID={event['build_id']}" in seen
+    assert f"deploy.sh --status {event['build_id']}" in seen

@@ -22,7 +22,7 @@ def test_help_is_the_header(project: Project) -> None:
     done = project.run("-h")
     assert done.returncode == 0
     assert done.stdout.startswith("Builds a project")
-    for option in "abcfglprBtvynh":
+    for option in [*"abcfgilprwBtvynh", "-upgrade", "-force", "-rollback", "-history", "-status", "-verify"]:
         assert re.search(rf"^  -{option} ", done.stdout, re.MULTILINE), option
     assert "set -u" not in done.stdout
     assert project.run("--help").stdout == done.stdout
@@ -32,14 +32,30 @@ def test_help_is_the_header(project: Project) -> None:
     ("arguments", "message"),
     [
         (["-x"], "unknown option -x"),
-        (["-y", "--force"], "unknown option --force"),
+        (["-y", "--forced"], "unknown option --forced"),
         (["function", "-z"], "unknown option -z"),
         (["-a"], "option -a needs a value"),
         (["-y", "-c", "no.ini"], "no.ini: no such file"),
         (["-y", "-g", "https://me:s3cret@git.example/x"], "contains credentials"),
         (["-y", "-g", "../there"], "cannot read this machine's disk"),
         (["-y", "-l", "/no/such/dir/log"], "log file /no/such/dir/log: cannot be written"),
-    ],
+        (["-y", "-i", "none.json"], "payload none.json: no such file"),
+        (["-y", "-i", "build.yaml"], "payload build.yaml: is not JSON"),
+        (["-y", "-w", "0.1"], "-w 0.1: there is no alias"),
+        *(
+            (["-y", "-a", "live", "-w", weight], "is not a number between 0 and 1")
+            for weight in ("0", "1", "1.5", "0.", ".0", "0.1x", "10%", "-0.1", "1e-1")
+        ),
+        (["--rollback"], "there is no terminal to ask on"),
+        (["--rollback", "-y", "b 1"], "--rollback: 'b 1' is not the id of a build"),
+        (["--verify", "b-1", "b-2"], "--verify: b-1 b-2: one of them at a time"),
+        (["--status", "--history"], "--history together with --status: one of them at a time"),
+        (["--history", "0"], "--history: '0' is not a number from 1 to 100"),
+        (["--history", "101"], "'101' is not a number from 1 to 100"),
+        (["--history", "-a", "live"], "-a means nothing to --history"),
+        (["-i", "build.yaml", "--rollback", "-y"], "-i means nothing to --rollback"),
+        (["--verify", "--force"], "--force means nothing to --verify"),
+    ],  # fmt: skip
 )
 def test_wrong_usage(project: Project, arguments: list[str], message: str) -> None:
     done = project.run(*arguments)
@@ -47,6 +63,24 @@ def test_wrong_usage(project: Project, arguments: list[str], message: str) -> No
     assert message in done.stderr
     assert "hint: " in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_all_wrong_usage_is_told_at_once(project: Project) -> None:
+    """Flags, file, environment and their contradictions: one run names them all, and reaches nobody."""
+    project.config("[deploy]\nbrnch = x\nversion = perhaps\nnonsense\nplan = yes\n")
+    done = project.run(
+        "-x", "--nonsense", "--rollback", "-b", "main", "a", "b", "-l", "/no/such/dir/log", "-f",
+        LAMBDASMITH_READ_TIMEOUT="soon", LAMBDASMITH_DEPLOY_TIME="now",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("deploy.sh: ")]
+    for part in (
+        "option -x", "option --nonsense", "-b means nothing to --rollback", "option -f needs a value", "brnch",
+        "config.ini:4: not a", "/no/such/dir/log", "neither true nor false", "LAMBDASMITH_DEPLOY_TIME", "plan is set",
+        "a b: one of them", "READ_TIMEOUT", "no terminal",
+    ):  # fmt: skip
+        assert any(part in line for line in lines), (part, lines)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +145,17 @@ def test_remotes(project: Project, remote: str, url: str) -> None:
     assert project.function('https_url "$1"', remote).strip() == url
 
 
+def test_payloads_are_checked(project: Project) -> None:
+    """Only one whole JSON value is sent, wherever the file lies and whatever it is called."""
+    for number, (text, valid) in enumerate(
+        [("{}", 1), (' [1, -0.5e+3, "x"]\n', 1), ("null", 1), ("", 0), ("{", 0), ("{} {}", 0), ("tru", 0), ("[01]", 0)]
+    ):
+        file = project.directory / f"a=b {number}.json"
+        file.write_text(text, encoding="utf-8")
+        told = project.function('is_json "$1" && echo valid || echo wrong', str(file))
+        assert told == ("valid\n" if valid else "wrong\n"), text
+
+
 def _with_awk(project: Project, name: str) -> dict[str, str]:
     tools = project.directory / "awk"
     tools.mkdir(exist_ok=True)
@@ -129,8 +174,11 @@ def test_json_written(project: Project, awk: str, text: str, more: list[str]) ->
     """Whatever a name contains, the event is valid JSON that says exactly that name."""
     code = 'name=$1; shift; list=(); for x in "$@"; do list+=("s:$x"); done\n'
     code += 'json "{" s:a "s:$name" s:b j:true s:c "j:$(json "[" ${list[@]+"${list[@]}"})"'
+    file = project.directory / "content"
+    file.write_text(json.dumps({"inner": text}, indent=1), encoding="utf-8")
+    code = code.replace(" s:b j:true", f' s:b j:true s:d "f:{file}"')
     written = project.function(code, text, *more, **_with_awk(project, awk))
-    assert json.loads(written) == {"a": text, "b": True, "c": more}
+    assert json.loads(written) == {"a": text, "b": True, "c": more, "d": {"inner": text}}
 
 
 _TEXT = st.text(st.sampled_from('abc"\\/ é😀\ud83d{}[],:0\u2028'), max_size=10)
