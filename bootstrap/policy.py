@@ -59,15 +59,38 @@ def grants(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> t
         _functions(names, functions),
         _itself(names),
         _layers(names, functions),
-        _layer_versions(names, functions),
+        _layer_versions(names),
         _objects(names),
+        _leases(names),
         _listing(names),
         _secret(names),
         _logs(names),
+        _log_groups(names, functions),
+        _log_group_names(names),
     ]
     if roles:
         granted.append(_pass_role(names, roles))
     return tuple(granted)
+
+
+# What the build file may name that is not part of a function's configuration.
+_EXTRAS = {
+    "lambda:GetFunctionUrlConfig": "`url`: compare",
+    "lambda:CreateFunctionUrlConfig": "`url`: make it",
+    "lambda:UpdateFunctionUrlConfig": "`url`: change it",
+    "lambda:GetPolicy": "`url`: see whom it lets in",
+    "lambda:AddPermission": "`url` with `auth: none`: let everybody in",
+    "lambda:RemovePermission": "`url` with `auth: iam`: let nobody in without credentials",
+    "lambda:GetFunctionConcurrency": "`ReservedConcurrentExecutions`: compare",
+    "lambda:PutFunctionConcurrency": "and set it",
+    "lambda:GetFunctionEventInvokeConfig": "`MaximumRetryAttempts`, `DestinationConfig` …: compare",
+    "lambda:UpdateFunctionEventInvokeConfig": "change what the build file names of them",
+    "lambda:PutFunctionEventInvokeConfig": "set them where there are none",
+    "lambda:GetRuntimeManagementConfig": "`RuntimeManagementConfig`: compare",
+    "lambda:PutRuntimeManagementConfig": "and set it",
+    "lambda:GetFunctionCodeSigningConfig": "`CodeSigningConfigArn`: compare",
+    "lambda:PutFunctionCodeSigningConfig": "and set it",
+}
 
 
 def _functions(names: Names, functions: Sequence[str]) -> Grant:
@@ -84,6 +107,7 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:UpdateAlias": "move the alias to the new version",
             "lambda:TagResource": "`tags` of the build file",
             "lambda:ListTags": "without it GetFunction leaves the tags out",
+            **_EXTRAS,
         },
         resources=tuple(
             names.arn_in("lambda", f"function:{name}{qualifier}")
@@ -121,11 +145,12 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
     )
 
 
-def _layer_versions(names: Names, functions: Sequence[str]) -> Grant:
+def _layer_versions(names: Names) -> Grant:
     return Grant(
         sid="ReadLayers",
         why={"lambda:GetLayerVersion": "see that a version is still there; Lambda asks for it when one is attached"},
-        resources=tuple(names.arn_in("lambda", f"layer:{name}:*") for name in _layer_names(names, functions)),
+        # Build files name layers of others, too, whose accounts decide who may read them.
+        resources=(f"arn:{names.place.partition}:lambda:{names.place.region}:*:layer:*",),
     )
 
 
@@ -138,6 +163,14 @@ def _objects(names: Names) -> Grant:
             "s3:AbortMultipartUpload": "give up a large upload that failed",
         },
         resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}*",),
+    )
+
+
+def _leases(names: Names) -> Grant:
+    return Grant(
+        sid="GiveLeasesBack",
+        why={"s3:DeleteObject": "let the next build of a function begin"},
+        resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}leases/*",),
     )
 
 
@@ -168,6 +201,28 @@ def _logs(names: Names) -> Grant:
             "logs:PutLogEvents": "and writes to it; `init` makes the group",
         },
         resources=(names.arn_in("logs", f"log-group:{names.log_group}:*"),),
+    )
+
+
+def _log_groups(names: Names, functions: Sequence[str]) -> Grant:
+    return Grant(
+        sid="KeepLogs",
+        why={
+            "logs:CreateLogGroup": "`log_retention`: the group has to be there before the first invoke",
+            "logs:PutRetentionPolicy": "`log_retention`",
+        },
+        resources=tuple(
+            names.arn_in("logs", f"log-group:/aws/lambda/{name}" + ("" if name.endswith("*") else ":*"))
+            for name in functions
+        ),
+    )
+
+
+def _log_group_names(names: Names) -> Grant:
+    return Grant(
+        sid="ListLogGroups",
+        why={"logs:DescribeLogGroups": "`log_retention`: compare; logs knows no narrower resource for it"},
+        resources=(names.arn_in("logs", "log-group:*"),),
     )
 
 
