@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import shlex
@@ -12,9 +13,12 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from localaws.environment import client_environment
+
+if TYPE_CHECKING:
+    from localaws.faults import Fault
 
 DEFAULT_PORT = 4599
 TOKEN_VARIABLE = "LOCALAWS_GIT_TOKEN"  # noqa: S105 (a name)
@@ -89,6 +93,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="how long functions stay Pending after a create and InProgress after an update (default: %(default)s)",
     )
     parser.add_argument(
+        "--rate-limits", action="store_true", help="throttle the control plane of Lambda at AWS's rates"
+    )
+    parser.add_argument(
+        "--faults", type=Path, metavar="FILE", help="a JSON list of faults that happen to functions' calls of AWS"
+    )
+    parser.add_argument(
         "--forward-env", action="append", default=[], metavar="NAME", help="let a variable of yours into functions"
     )
     parser.add_argument(
@@ -109,6 +119,8 @@ def _serve(options: argparse.Namespace) -> int:
             isolation=options.isolation,
             enforce_iam=options.enforce_iam,
             pending_s=options.pending,
+            rate_limits=options.rate_limits,
+            faults=_faults(options.faults),
             forward_env=tuple(options.forward_env),
             forward_network=options.forward_network,
         )
@@ -124,6 +136,20 @@ def _serve(options: argparse.Namespace) -> int:
     finally:
         server.close()
     return 0
+
+
+def _faults(file: Path | None) -> tuple[Fault, ...]:
+    """The faults in a file.
+
+    Raises:
+        RuntimeError: it is not a JSON list of faults.
+    """
+    from localaws.faults import Fault
+
+    try:
+        return tuple(Fault.parse(one) for one in json.loads(file.read_text())) if file else ()
+    except (ValueError, TypeError) as error:
+        raise RuntimeError(f"--faults {file}: {error}") from error
 
 
 def _env(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from localaws import reports
-from localaws.images import FunctionImage, InvokeResult
+from localaws.images import Credentials, FunctionImage, InvokeResult
 from localaws.memory import MemoryWatch, peak_bytes, used_bytes
 from localaws.reports import Fault
 from localaws.runtime_api import (
@@ -43,6 +43,7 @@ class Environment(Protocol):
     """What a pool keeps."""
 
     image: FunctionImage
+    credentials: Credentials
 
     @property
     def alive(self) -> bool:
@@ -50,6 +51,9 @@ class Environment(Protocol):
 
     def invoke(self, payload: bytes, *, request_id: str, invoked_arn: str, client_context: str | None) -> InvokeResult:
         """Run the function once."""
+
+    def kill(self) -> None:
+        """End every process in it at once; an invocation under way learns of it, and the environment is dead."""
 
     def close(self) -> None:
         """End everything in it."""
@@ -69,6 +73,7 @@ class OwnEnvironment:
         init_limit_s: float = INIT_LIMIT_S,
     ) -> None:
         self.image = image
+        self.credentials = image.credentials()
         self._memory = memory
         self._init_limit_s = init_limit_s
         self._log_stream = new_log_stream(image)
@@ -80,7 +85,12 @@ class OwnEnvironment:
         command = bootstrap_command(guest.code, guest.opt, layout.task, layout.opt, layout.python)
         self._broken = command if isinstance(command, str) else None
         variables = function_variables(
-            image, layout, api_address=self._api.address, log_stream=self._log_stream, forwarded=forwarded
+            image,
+            self.credentials,
+            layout,
+            api_address=self._api.address,
+            log_stream=self._log_stream,
+            forwarded=forwarded,
         )
         if layout.python:
             variables |= {"_LAMBDA_TELEMETRY_LOG_FD": "3", "_LOCALAWS_LAYERS": layout.opt}
@@ -135,6 +145,9 @@ class OwnEnvironment:
             log_lines=logs.take(),
             request_id=request_id,
         )
+
+    def kill(self) -> None:
+        self._sandbox.close()
 
     def close(self) -> None:
         self._sandbox.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from localaws import interpreters
+from localaws.callers import Callers
 from localaws.environments import Environment, OwnEnvironment
 from localaws.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
 from localaws.memory import MemoryWatch
@@ -81,6 +82,7 @@ class Fleet:
         self._foreign: set[str] = set()
         self._memory = MemoryWatch()
         self._pool = Pool(self._open)
+        self.callers = Callers()
 
     def invoke(
         self,
@@ -96,7 +98,7 @@ class Fleet:
         Raises RuntimeUnavailable when nothing here can run `image.runtime`. Whatever the function itself does wrong
         is an InvokeResult with `function_error`.
         """
-        with self._pool.environment(image) as environment:
+        with self._pool.environment(image) as environment, self.callers.during(environment, request_id, payload):
             return environment.invoke(
                 payload, request_id=request_id, invoked_arn=invoked_arn, client_context=client_context
             )

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, unquote
+from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 from localaws import iam, iam_s3, iam_services
 from localaws.lambda_errors import AccessDeniedException, LambdaError
-from localaws.wsgi import Application, Environ, StartResponse, read_body
-
-_SCOPE = re.compile(r"(?:Credential=)?([^/,\s=]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Signed:
-    """The signature's facts: who signed, for which service and region."""
-
-    access_key: str
-    token: str | None
-    region: str
-    service: str
+from localaws.signed import Signed, operation, peek, signed
+from localaws.wsgi import Application, Environ, StartResponse
 
 
 class Guard:
@@ -38,18 +24,18 @@ class Guard:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("PATH_INFO", "").startswith("/moto-api"):
             return self._application(environ, start_response)
-        signed = _signed(environ)
-        if signed is None:
+        who = signed(environ)
+        if who is None:
             return _refuse(start_response, "s3", AccessDeniedException("Access Denied"))
         try:
-            caller = _caller(signed)
+            caller = _caller(who)
             if caller.unlimited:
                 return self._application(environ, start_response)
-            if signed.service == "s3":
+            if who.service == "s3":
                 return self._s3(environ, start_response, caller)
-            _check_service(environ, signed, caller)
+            _check_service(environ, who, caller)
         except LambdaError as error:
-            return _refuse(start_response, signed.service, error, target="HTTP_X_AMZ_TARGET" in environ)
+            return _refuse(start_response, who.service, error, target="HTTP_X_AMZ_TARGET" in environ)
         return self._application(environ, start_response)
 
     def _s3(self, environ: Environ, start_response: StartResponse, caller: iam.Principal) -> Iterable[bytes]:
@@ -66,22 +52,10 @@ class Guard:
         return _hiding_absence(self._application, environ, start_response)
 
 
-def _signed(environ: Environ) -> _Signed | None:
-    query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "") or query.get("X-Amz-Credential", ""))
-    if found is None and "AWSAccessKeyId" in query:  # a URL presigned the old way: S3 only
-        security_token = query.get("x-amz-security-token")
-        return _Signed(access_key=query["AWSAccessKeyId"], token=security_token, region="us-east-1", service="s3")
-    if found is None:
-        return None
-    token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token")
-    return _Signed(access_key=found[1], token=token, region=found[2], service=found[3])
-
-
-def _caller(signed: _Signed) -> iam.Principal:
+def _caller(who: Signed) -> iam.Principal:
     from moto.iam.models import get_account_id_from
 
-    return iam.principal(signed.access_key, signed.token, get_account_id_from(signed.access_key), enforce=True)
+    return iam.principal(who.access_key, who.token, get_account_id_from(who.access_key), enforce=True)
 
 
 def _s3_request(environ: Environ) -> iam_s3.S3Request:
@@ -97,62 +71,21 @@ def _s3_request(environ: Environ) -> iam_s3.S3Request:
         key=key,
         query=query,
         copy_source=environ.get("HTTP_X_AMZ_COPY_SOURCE", ""),
-        body=_peek(environ) if many else b"",
+        body=peek(environ) if many else b"",
     )
 
 
-def _check_service(environ: Environ, signed: _Signed, caller: iam.Principal) -> None:
-    operation, params = _operation(environ, signed.service)
-    prefix = iam_services.ACTION_PREFIXES.get(signed.service, signed.service)
-    action = f"{prefix}:{operation}"
+def _check_service(environ: Environ, who: Signed, caller: iam.Principal) -> None:
+    name, params = operation(environ, who.service)
+    prefix = iam_services.ACTION_PREFIXES.get(who.service, who.service)
+    action = f"{prefix}:{name}"
     if action == "sts:GetCallerIdentity":
         return
-    context = {"aws:RequestedRegion": signed.region}
-    for spellings in iam_services.resources(signed.service, params, signed.region, caller.account):
+    context = {"aws:RequestedRegion": who.region}
+    for spellings in iam_services.resources(who.service, params, who.region, caller.account):
         first, *others = spellings.split("|")
         if not any(caller.allows(action, other, context) for other in others):
             caller.require(action, first, context)
-
-
-def _operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
-    """Name and parameters of the operation, by target header, form field, or method and path."""
-    target = environ.get("HTTP_X_AMZ_TARGET", "")
-    if target:
-        return target.rsplit(".", 1)[-1], _json(_peek(environ))
-    form = {name: values[0] for name, values in parse_qs(_peek(environ).decode("utf-8", "replace")).items()}
-    query = {name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
-    if "Action" in form or "Action" in query:
-        fields = {**query, **form}
-        return fields["Action"], fields
-    return _routed(environ, service), {}
-
-
-def _routed(environ: Environ, service: str) -> str:
-    from moto.core.request import Request
-    from moto.core.routing import get_service_router
-
-    try:
-        operation, _ = get_service_router(service).match(Request(environ))
-    except Exception:  # moto raises several kinds for a path it does not know; it will answer that itself
-        return "UnknownOperation"
-    return str(operation.name)
-
-
-def _peek(environ: Environ) -> bytes:
-    """The request body, left readable for the application."""
-    body = read_body(environ)
-    environ["wsgi.input"] = io.BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    environ.pop("HTTP_TRANSFER_ENCODING", None)
-    return body
-
-
-def _json(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _hiding_absence(application: Application, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

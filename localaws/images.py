@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +49,8 @@ class FunctionImage:
     timeout_s: int
     memory_mb: int
     ephemeral_mb: int
-    credentials: Credentials
+    credentials: Callable[[], Credentials]
+    """New ones of the role, for one environment."""
     endpoint_url: str
     """What the function gets as AWS_ENDPOINT_URL; "" sets none."""
     log_group: str

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from localaws.execution import BadArchive, Credentials, Fleet, FunctionImage, extract
@@ -14,6 +15,7 @@ from localaws.iam import Principal
 from localaws.lambda_errors import AccessDeniedException, InvalidParameterValueException, ResourceNotFoundException
 from localaws.lambda_model import Function, Json, Package, Region, Version
 from localaws.lambda_packages import PackageStore
+from localaws.lambda_rates import ControlPlaneRates
 from localaws.lambda_requests import HttpRequest
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ class Platform:
 
     `pending_s` is how long a created function is Pending and an updated one InProgress. `enforce_iam` decides whether
     callers are held to their policies. `invoke_event` invokes the function of an ARN asynchronously: outcomes of one
-    function may be another's events.
+    function may be another's events. `rates` holds callers to Lambda's rates; None for no limits.
     """
 
     fleet: Fleet
@@ -35,11 +37,10 @@ class Platform:
     pending_s: float
     enforce_iam: bool
     invoke_event: Callable[[str, bytes], None]
+    rates: ControlPlaneRates | None = None
     retry_delays_s: tuple[float, ...] = (1.0, 2.0)  # AWS waits minutes; nobody would wait for them here
     clock: Callable[[], float] = time.time
     _trees: dict[str, Path] = field(default_factory=dict)
-    _sessions: dict[tuple[str, str, str], tuple[float, Credentials]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tree(self, package: Package) -> Path:
         """The directory with the content of a package.
@@ -76,7 +77,7 @@ class Platform:
             timeout_s=configuration.timeout_s,
             memory_mb=configuration.memory_mb,
             ephemeral_mb=configuration.ephemeral_mb,
-            credentials=self._credentials(function, configuration.role),
+            credentials=partial(_credentials, function, configuration.role),
             endpoint_url=self.endpoint_url,
             log_group=function.log_group(version),
         )
@@ -95,29 +96,24 @@ class Platform:
         if version.configuration.package_type == "Zip":
             threading.Thread(target=work, name=f"prepare-{function.name}", daemon=True).start()
 
-    def _credentials(self, function: Function, role: str) -> Credentials:
-        """Credentials of the role for a session named after the function, renewed well before 12 hours are over."""
-        from moto.sts.models import sts_backends
 
-        key = (function.account, role, function.name)
-        with self._lock:
-            made_at, credentials = self._sessions.get(key, (0.0, None))
-            if credentials is None or self.clock() - made_at > 6 * 3600:
-                session = sts_backends[function.account]["aws"].assume_role(
-                    region_name=function.region,
-                    role_session_name=function.name,
-                    role_arn=role,
-                    policy="",
-                    duration=12 * 3600,
-                    external_id="",
-                )
-                credentials = Credentials(
-                    access_key_id=session.access_key_id,
-                    secret_access_key=session.secret_access_key,
-                    session_token=session.session_token,
-                )
-                self._sessions[key] = (self.clock(), credentials)
-            return credentials
+def _credentials(function: Function, role: str) -> Credentials:
+    """New credentials of the role, for a session named after the function."""
+    from moto.sts.models import sts_backends
+
+    session = sts_backends[function.account]["aws"].assume_role(
+        region_name=function.region,
+        role_session_name=function.name,
+        role_arn=role,
+        policy="",
+        duration=12 * 3600,
+        external_id="",
+    )
+    return Credentials(
+        access_key_id=session.access_key_id,
+        secret_access_key=session.secret_access_key,
+        session_token=session.session_token,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,20 +111,20 @@ def _operation(name: str, model: Json) -> Operation:
     )
 
 
-def find_operation(request: HttpRequest) -> tuple[Operation, dict[str, str]]:
-    """The operation a request addresses and what its path says.
+def find_operation(method: str, path: str, query: str) -> tuple[Operation, dict[str, str]]:
+    """The operation that a method, decoded path and query address and what the path says.
 
     Raises:
         UnknownOperationException: no operation has this method and path.
     """
-    query = parse_qs(request.query, keep_blank_values=True)
+    given = parse_qs(query, keep_blank_values=True)
     candidates: list[tuple[Operation, dict[str, str]]] = []
     for operation in operations():
-        found = operation.pattern.match(request.path) if operation.method == request.method else None
-        if found and all(query.get(key) == [value] for key, value in operation.required_query.items()):
+        found = operation.pattern.match(path) if operation.method == method else None
+        if found and all(given.get(key) == [value] for key, value in operation.required_query.items()):
             candidates.append((operation, found.groupdict()))
     if not candidates:
-        raise UnknownOperationException(f"No operation of AWS Lambda answers {request.method} {request.path}")
+        raise UnknownOperationException(f"No operation of AWS Lambda answers {method} {path}")
     return max(candidates, key=lambda candidate: len(candidate[0].required_query))
 
 

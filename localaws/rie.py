@@ -59,6 +59,7 @@ class RieEnvironment:
     ) -> None:
         """`guest.extra` has `emulator_bind`."""
         self.image = image
+        self.credentials = image.credentials()
         self._memory = memory
         self._log_stream = new_log_stream(image)
         self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.interpreter else None
@@ -70,7 +71,12 @@ class RieEnvironment:
         command = bootstrap_command(guest.code, guest.opt, layout.task, layout.opt, layout.python)
         self._broken = command if isinstance(command, str) else None
         variables = function_variables(
-            image, layout, api_address=f"127.0.0.1:{api}", log_stream=self._log_stream, forwarded=forwarded
+            image,
+            self.credentials,
+            layout,
+            api_address=f"127.0.0.1:{api}",
+            log_stream=self._log_stream,
+            forwarded=forwarded,
         )
         variables["AWS_LAMBDA_FUNCTION_TIMEOUT"] = str(image.timeout_s)
         if self._marker:
@@ -130,6 +136,9 @@ class RieEnvironment:
             log_lines=(*lines, *logs.take()),
             request_id=request_id,
         )
+
+    def kill(self) -> None:
+        self._sandbox.close()
 
     def close(self) -> None:
         self._sandbox.close()

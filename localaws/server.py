@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localaws.execution import Engine, Fleet, Isolation
+from localaws.faults import Fault, Faults
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
@@ -53,6 +54,8 @@ class Options:
     isolation: Isolation = "auto"
     enforce_iam: bool = False
     pending_s: float = 0.15
+    rate_limits: bool = False
+    faults: tuple[Fault, ...] = ()
     forward_env: tuple[str, ...] = ()
     forward_network: bool = False
 
@@ -87,9 +90,11 @@ class Server:
         from localaws import lambda_backend
         from localaws.front import Front
         from localaws.guard import Guard
+        from localaws.interceptor import Interceptor
         from localaws.lambda_api import LambdaApi
         from localaws.lambda_calls import Platform
         from localaws.lambda_packages import PackageStore
+        from localaws.lambda_rates import ControlPlaneRates
         from localaws.poller import Poller
         from localaws.state import State
 
@@ -104,6 +109,7 @@ class Server:
             pending_s=options.pending_s,
             enforce_iam=options.enforce_iam,
             invoke_event=lambda_backend.invoke_event,
+            rates=ControlPlaneRates() if options.rate_limits else None,
         )
         lambda_backend.install(platform)
         self._state = State(options.state) if options.state else None
@@ -111,13 +117,17 @@ class Server:
             self._state.load()
             self._state.start()
         moto: Application = DomainDispatcherApplication(create_backend_app)
-        http.app = Front(
+        front = Front(
             Guard(moto) if options.enforce_iam else moto,
             LambdaApi(platform, lambda_backend.region_of),
             platform,
             self._health,
             self._state.changed if self._state else lambda: None,
         )
+        faults = Faults()
+        for fault in options.faults:
+            faults.add(fault)
+        http.app = Interceptor(front, self.fleet.callers, faults)
         self._poller = Poller(platform, lambda_backend.regions)
         self._poller.start()
         return http

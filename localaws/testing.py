@@ -14,6 +14,9 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -86,6 +89,41 @@ class Server:
             iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(document))
         return arn
 
+    @contextmanager
+    def fault(self, do: str, *, function: str, **more: object) -> Iterator[PresentFault]:
+        """While the block runs, this happens to the function's calls of AWS; `more` as in `localaws.faults.Fault`."""
+        identity = self._own("POST", "faults", {"do": do, "function": function, **more})["id"]
+        fault = PresentFault()
+        try:
+            yield fault
+        finally:
+            fault.fired = self._own("DELETE", f"faults/{identity}")["fired"]
+
+    def calls(self, *, function: str = "", request_id: str = "") -> list[dict[str, Any]]:
+        """What a function, or one invocation, has called, see `localaws.api_calls.ApiCall`; the oldest first."""
+        given = {"function": function, "request_id": request_id}
+        query = urllib.parse.urlencode({name: value for name, value in given.items() if value})
+        return list(self._own("GET", f"calls?{query}"))
+
+    def _own(self, method: str, path: str, content: object = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(  # noqa: S310 (our own server)
+            f"{self.endpoint_url}/_localaws/{path}", body, {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ValueError(json.load(error)["message"]) from error
+
+
+@dataclass
+class PresentFault:
+    """A fault that was set; `fired` says how often it has happened, once it is taken back."""
+
+    fired: int = 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class GitServer:
@@ -103,6 +141,7 @@ def running(
     enforce_iam: bool = False,
     pending_s: float = 0.05,
     forward_network: bool = False,
+    rate_limits: bool = False,
     state: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
@@ -114,6 +153,7 @@ def running(
     arguments = ["serve", "--port", "0", "--engine", engine, "--isolation", isolation, "--pending", str(pending_s)]
     arguments += ["--enforce-iam"] if enforce_iam else []
     arguments += ["--forward-network"] if forward_network else []
+    arguments += ["--rate-limits"] if rate_limits else []
     arguments += ["--state", str(state)] if state else []
     with _child(arguments, environment) as (process, line):
         url = _url(line)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from localaws.images import FunctionImage
+from localaws.images import Credentials, FunctionImage
 from localaws.sandbox import Layout
 
 __all__ = ["function_variables"]
 
 
 def function_variables(
-    image: FunctionImage, layout: Layout, *, api_address: str, log_stream: str, forwarded: Mapping[str, str]
+    image: FunctionImage,
+    credentials: Credentials,
+    layout: Layout,
+    *,
+    api_address: str,
+    log_stream: str,
+    forwarded: Mapping[str, str],
 ) -> dict[str, str]:
     """All variables of a runtime: defaults, over them the forwarded ones, the function's own, and the reserved ones."""
     python = image.runtime.startswith("python")
@@ -38,9 +44,9 @@ def function_variables(
         "_HANDLER": image.handler,
         "AWS_REGION": image.region,
         "AWS_DEFAULT_REGION": image.region,
-        "AWS_ACCESS_KEY_ID": image.credentials.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": image.credentials.secret_access_key,
-        "AWS_SESSION_TOKEN": image.credentials.session_token,
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "AWS_SESSION_TOKEN": credentials.session_token,
         "AWS_LAMBDA_FUNCTION_NAME": image.name,
         "AWS_LAMBDA_FUNCTION_VERSION": image.version,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(image.memory_mb),

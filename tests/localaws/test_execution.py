@@ -125,7 +125,7 @@ class Lab:
             timeout_s=10,
             memory_mb=512,
             ephemeral_mb=512,
-            credentials=Credentials(access_key_id="ASIA1", secret_access_key="hidden", session_token="token"),
+            credentials=lambda: Credentials(access_key_id="ASIA1", secret_access_key="hidden", session_token="token"),
             endpoint_url="http://127.0.0.1:9",
             log_group=f"/aws/lambda/{name}",
         )
