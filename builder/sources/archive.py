@@ -1,0 +1,139 @@
+"""An archive as the source of a build: zip, tar, tar.gz or tar.zst, unpacked by our own rules and no others.
+
+The kind is found in the content; names and headers are never trusted. `zipped.py` and `tarred.py` read, `unpacking.py`
+writes. Neither `zipfile` nor `tarfile` takes part: what they let pass differs from one Python to the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from builder.errors import OutOfSpace
+from builder.sources.archived import Archived, Limits, Unreadable
+from builder.sources.git import Snapshot
+from builder.sources.streams import Stream, gunzipped, plain, unzstandard
+from builder.sources.tarred import is_header, tar_entries
+from builder.sources.treeid import tree_id
+from builder.sources.unpacking import Unpacker
+from builder.sources.zipped import END, zip_entries
+
+# 1980-01-01, the date in every zip made here. What an archive says of dates depends on who made it and when, so equal
+# content would not give equal artifacts.
+FIXED_TIME = 315532800
+_WANTED = "send a zip, tar, tar.gz or tar.zst"
+_OTHERS = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "RAR",
+    b"LZIP": "lzip",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"0707": "cpio",
+    b"!<arch>": "ar",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What was unpacked: files (links among them) and their bytes; `lfs_pointers` are posix paths, sorted."""
+
+    files: int
+    size_bytes: int
+    lfs_pointers: tuple[str, ...]
+
+
+def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: str = "") -> Extracted:
+    """Unpack `archive` into `into`, which must not exist or be an empty directory. After an error `into` is as it was.
+
+    Files get mode 644 or 755 and FIXED_TIME. `label` is what messages call the archive: its name, if nothing else.
+
+    Raises:
+        SourceError: it is damaged, cut off, or of no kind that is read here.
+        UnsafeSource: something in it must not be unpacked; all such entries are named, twenty at most.
+        OutOfSpace: it is more than `limits`, or than the disk has.
+    """
+    limits = limits or Limits()
+    label = label or archive.name
+    existed = into.is_dir() and not into.is_symlink()
+    if into.is_symlink() or (into.exists() and (not existed or any(into.iterdir()))):
+        raise FileExistsError(errno.EEXIST, "not an empty directory", str(into))
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        return _extract(archive, into, limits, label)
+    except BaseException as error:
+        shutil.rmtree(into, ignore_errors=True)
+        if existed:
+            into.mkdir()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfSpace(
+                f"{label}: the disk is full before all of it is unpacked",
+                hint="give the builder a larger ephemeral_storage",
+            ) from error
+        raise
+
+
+def snapshot_of(
+    archive: Path, into: Path, *, path: str = "", limits: Limits | None = None, label: str = ""
+) -> Snapshot:
+    """Unpack as `extract` does, and say what it is in the way that a commit would be told.
+
+    `tree`, and for want of a commit also `commit`, is the id that git gives to this content, so it is the same as that
+    of a commit with the same files; `subtree` is that of the directory `path`. `commit_time` is FIXED_TIME, `url` the
+    label, `ref` empty.
+    """
+    done = extract(archive, into, limits=limits, label=label)
+    tree = tree_id(into)
+    return Snapshot(
+        root=into,
+        url=label or archive.name,
+        ref="",
+        commit=tree,
+        tree=tree,
+        subtree=tree_id(into, path) if path else tree,
+        commit_time=FIXED_TIME,
+        files=done.files,
+        lfs_pointers=done.lfs_pointers,
+    )
+
+
+def _extract(archive: Path, into: Path, limits: Limits, label: str) -> Extracted:
+    with archive.open("rb") as file, Unpacker(into, limits, label, FIXED_TIME) as unpacker:
+        try:
+            for entry in _entries(file, archive.stat().st_size, limits):
+                unpacker.take(entry)
+        except Unreadable as error:
+            # An entry that is refused may be one whose length nobody can tell: it is what to mend first.
+            unpacker.refuse_problems()
+            raise error.error(f"{label}: {error.message}", hint=error.hint) from None
+        unpacker.finish()
+        return Extracted(
+            files=unpacker.files,
+            size_bytes=unpacker.size_bytes,
+            lfs_pointers=tuple(sorted(unpacker.lfs_pointers)),
+        )
+
+
+def _entries(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
+    head = file.read(512)
+    file.seek(0)
+    if head.startswith((b"PK\x03\x04", END)):
+        return zip_entries(file, limits)
+    if head.startswith(b"\x1f\x8b"):
+        return tar_entries(Stream(gunzipped(file), limits, size))
+    if head[1:4] == b"\x2a\x4d\x18" or head.startswith(b"\x28\xb5\x2f\xfd"):
+        return tar_entries(Stream(unzstandard(file), limits, size))
+    if is_header(head):
+        return tar_entries(Stream(plain(file), limits, size))
+    if not head:
+        raise Unreadable("it is empty", hint=_WANTED)
+    if known := next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None):
+        raise Unreadable(f"it is {known}, which is not read here", hint=_WANTED)
+    file.seek(max(0, size - (64 << 10)))
+    if END in file.read():
+        return zip_entries(file, limits)  # which says what is before it
+    raise Unreadable("it is no archive that is read here", hint=_WANTED)

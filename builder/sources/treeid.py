@@ -1,0 +1,66 @@
+"""The id that git gives to a directory's content: the same however the content came here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_CHUNK = 1 << 20
+
+
+def tree_id(root: Path, path: str = "") -> str:
+    """Hex id of the git tree with the files and links below `path` (posix) in the existing directory `root`.
+
+    Directories without files do not count, as in git; of modes, the owner's executable bit does. "" where there is no
+    such directory, or none that is reached without a link.
+    """
+    folder = root
+    for name in path.split("/") if path else ():
+        folder = folder / name
+        if folder.is_symlink() or not folder.is_dir():
+            return ""
+    return _tree(os.fspath(folder)) or ("" if path else _object(b"tree", b""))
+
+
+def _tree(folder: str) -> str:
+    """Id of a directory; "" if there is no file in it."""
+    entries: list[tuple[bytes, bytes]] = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            name, mode = os.fsencode(entry.name), entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                kind, child = b"120000", _object(b"blob", os.fsencode(os.readlink(entry.path)))  # noqa: PTH115
+            elif stat.S_ISDIR(mode):
+                kind, child = b"40000", _tree(entry.path)
+            else:
+                kind, child = b"100755" if mode & 0o100 else b"100644", _blob(entry.path)
+            if child:
+                # Git sorts as if the names of directories ended with a slash.
+                order = name + b"/" if kind == b"40000" else name
+                entries.append((order, kind + b" " + name + b"\0" + bytes.fromhex(child)))
+    return _object(b"tree", b"".join(record for _, record in sorted(entries))) if entries else ""
+
+
+def _new(kind: bytes, size: int) -> _Hash:
+    # Git's own identity of an object, not a security hash of ours.
+    return hashlib.sha1(b"%s %d\0" % (kind, size), usedforsecurity=False)
+
+
+def _object(kind: bytes, content: bytes) -> str:
+    made = _new(kind, len(content))
+    made.update(content)
+    return made.hexdigest()
+
+
+def _blob(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        made = _new(b"blob", os.fstat(file.fileno()).st_size)
+        while chunk := file.read(_CHUNK):
+            made.update(chunk)
+    return made.hexdigest()
