@@ -33,12 +33,17 @@ def _project(filename: str) -> str:
 
 @dataclass
 class Index:
-    """A running index. `yanked` names files; `lies` maps a file to content that is sent in its place."""
+    """A running index.
+
+    `yanked` names files; `lies` maps a file to content that is sent in its place; `max_age` is how many seconds its
+    answers may be kept, which it says only if it is set.
+    """
 
     root: Path
     url: str = ""
     html_only: bool = False
     login: tuple[str, str] | None = None
+    max_age: int | None = None
     yanked: set[str] = field(default_factory=set)
     lies: dict[str, bytes] = field(default_factory=dict)
     requests: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -117,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}.items():
+        kept = {} if self.index.max_age is None else {"Cache-Control": f"max-age={self.index.max_age}"}
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **kept, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -1,4 +1,4 @@
-"""uv as our resolver: what it is told, and what its refusals mean in terms of the project's own lines."""
+"""uv as our resolver: what it is told."""
 
 from __future__ import annotations
 
@@ -13,37 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from builder import process
-from builder.errors import (
-    AuthenticationFailed,
-    CommandFailed,
-    NoWheelForTarget,
-    RequirementNotFound,
-    ResolutionFailed,
-    SourceError,
-    SourceUnreachable,
-)
+from builder.errors import CommandFailed, ResolutionFailed
 from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import Table, parsed
-from builder.python.requirements import Requirement, normalised_name
+from builder.python.requirements import Requirement
 from builder.runtimes import Target
-from builder.sources.urls import without_secrets
 
 if TYPE_CHECKING:
     from builder.sources.git import GitCredentials
 
-_NO_WHEELS = re.compile(
-    r"Wheels are required for `(?P<wanted>[^`]+)`|Building source distributions for `(?P<disabled>[^`]+)` is disabled"
-    r"|Because (?:all versions of )?(?P<cause>[A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? ha(?:s|ve) no (?:usable )?wheels"
-)
-_CAUSE = re.compile(
-    r"Because (?:only )?(?:all versions of |there is no version of )?(?P<name>[A-Za-z0-9._-]+)"
-    r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
-)
-_UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
-_NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
-_ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
+# How long PyPI lets its answers be kept, by its own headers. Mirrors and proxies often pass them on without, and uv
+# then asks anew for every page and every wheel's metadata of a resolution.
+_OF_PYPI = """\
+[[index]]
+url = "https://pypi.org/simple"
+default = true
+cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +43,7 @@ class Resolver:
         environment: of children: cache directory, index, trust store.
         timeout_s: seconds, for all of it.
         credentials: of git dependencies on our own forge; asked for only where there is one.
+        anew: ask the index even where it allowed an earlier answer to be kept for longer.
     """
 
     root: Path
@@ -62,6 +51,7 @@ class Resolver:
     environment: Mapping[str, str]
     timeout_s: float
     credentials: Callable[[], GitCredentials | None] = lambda: None
+    anew: bool = False
 
 
 def uv_binary(search_path: str) -> str:
@@ -138,24 +128,37 @@ class Compilation:
         (self.by.scratch / "requirements.in").write_text("\n".join([*requirements, ""]))
         constraints = [_by_name(requirement) for requirement in self.inputs.constraints]
         (self.by.scratch / "constraints.in").write_text("\n".join([*constraints, ""]))
-        for _ in range(_MAX_FROM_SOURCE):
+        anew, may_be_old = self.by.anew, not self.by.anew and self._has_answers()
+        while len(self.from_source) < _MAX_FROM_SOURCE:
             try:
-                return self._run()
+                return self._run(anew=anew)
             except CommandFailed as error:
+                from builder.python import refusals
+
+                # What is asked for may be younger than an answer that the index allowed to be kept.
+                anew, may_be_old = may_be_old and not refusals.is_of_the_network(error), False
+                if anew:
+                    continue
                 name = self._may_be_built(error)
                 if name is None:
-                    raise _Failure(error, self.inputs, self.target, self.by).explained() from error
+                    raise refusals.Failure(error, self.inputs, self.target, self.by).explained() from error
                 self.from_source.append(name)
         raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {self.from_source}")
 
-    def _run(self) -> Table:
+    def _run(self, *, anew: bool) -> Table:
         scratch, options = self.by.scratch, self.inputs.options
         output = scratch / "pylock.toml"
         major, minor = self.target.runtime.python or (3, 13)
         command = [uv_binary(self.by.environment.get("PATH", "")), "pip", "compile", "requirements.in", "--quiet"]
         command += ["--constraints", "constraints.in", "--format", "pylock.toml", "--output-file", str(output)]
         command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
-        command += ["--no-header", "--no-annotate", "--no-config", "--python", sys.executable]
+        command += ["--no-header", "--no-annotate", "--python", sys.executable]
+        if self.asks_pypi():
+            (scratch / "uv.toml").write_text(_OF_PYPI)
+            command += ["--config-file", "uv.toml"]
+        else:
+            command += ["--no-config"]
+        command += ["--refresh"] if anew else []
         if ":all:" not in options.no_binary:
             command += ["--only-binary", ":all:"]
         for name in (*options.no_binary, *self.from_source):
@@ -176,6 +179,15 @@ class Compilation:
         for package in cast("list[Table]", document.get("packages", [])):
             self._name_commit(package)
         return document
+
+    def _has_answers(self) -> bool:
+        """Whether uv may know something from an earlier resolution."""
+        return any(Path(self.by.environment["UV_CACHE_DIR"]).glob("simple-*"))
+
+    def asks_pypi(self) -> bool:
+        """Whether the default index is PyPI itself."""
+        named = (self.inputs.options.index_url, *map(self.by.environment.get, ("UV_DEFAULT_INDEX", "UV_INDEX_URL")))
+        return not any(named)
 
     def _name_commit(self, package: Table) -> None:
         """Put the repository in the place of the directory into which its commit was fetched."""
@@ -238,10 +250,11 @@ class Compilation:
 
     def _may_be_built(self, error: CommandFailed) -> str | None:
         """The distribution without wheels that uv stopped at, if it is worth trying to build it."""
-        match = _NO_WHEELS.search(" ".join(error.log_tail))
-        if match is None:
+        from builder.python.refusals import without_wheels
+
+        name = without_wheels(error)
+        if name is None:
             return None
-        name = normalised_name(next(value for value in match.groups() if value))
         only_binary = self.inputs.options.only_binary
         if name in self.from_source or ":all:" in only_binary or name in only_binary:
             return None
@@ -257,7 +270,7 @@ class Compilation:
         """
         from builder.python.offered import look_up
 
-        offer = look_up(name, _indexes(self.inputs, self.by))
+        offer = look_up(name, indexes(self.inputs, self.by))
         if offer is None:
             return False
         names = (filename for version in offer.versions[:1] for filename in offer.wheels.get(version, ()))
@@ -287,7 +300,7 @@ def is_own(target: Target) -> bool:
     return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
 
 
-def _indexes(inputs: Inputs, by: Resolver) -> list[str]:
+def indexes(inputs: Inputs, by: Resolver) -> list[str]:
     """The URLs of the indexes that uv asks, in its order. Which one is its default, it says itself."""
     first = inputs.options.index_url or by.environment.get("UV_DEFAULT_INDEX", "")
     if not first:
@@ -315,77 +328,3 @@ def _uv_platform(target: Target) -> str:
     # uv knows no 2_26 or 2_27: what runs on Amazon Linux 2 must be asked for as 2_17.
     glibc = "2_34" if target.runtime.glibc >= (2, 34) else "2_17"
     return f"{target.machine}-manylinux_{glibc}"
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A failed resolution, told in terms of the project's own lines and of what the index has."""
-
-    error: CommandFailed
-    inputs: Inputs
-    target: Target
-    by: Resolver
-
-    def explained(self) -> ResolutionFailed | SourceError:
-        text = " ".join(self.error.log_tail)
-        absent = any(word in text for word in _ABSENT)
-        if any(word in text for word in _NO_LOGIN):
-            return AuthenticationFailed(
-                f"{self._named('')}: the package index wants a login, and the builder has none that it accepts",
-                hint="check index_url in the builder's configuration",
-                log_tail=self._tail(),
-            )
-        if any(word in text for word in _UNREACHABLE) and not absent:
-            return SourceUnreachable(
-                f"{self._named('')}: the package index cannot be reached",
-                hint="check index_url in the builder's configuration and the function's network",
-                log_tail=self._tail(),
-            )
-        lacking = _NO_WHEELS.search(text)
-        match = _CAUSE.search(text)
-        name = next((value for value in lacking.groups() if value), "") if lacking else match["name"] if match else ""
-        requirement = self._requirement(name)
-        specifier = (match["version"] if match and match["name"] == name else None) or (
-            requirement.specifier if requirement else ""
-        )
-        subject, where = f"{name}{specifier}", self._named(name)
-        if lacking:
-            return NoWheelForTarget(
-                f"{where}: {subject} has no wheel for {self.target.runtime.name} on {self.target.architecture} "
-                f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + self._offer(name, specifier),
-                hint=self._way_out(name),
-                log_tail=self._tail(),
-            )
-        if absent:
-            return RequirementNotFound(
-                f"{where}: {subject} does not exist in the package index" + self._offer(name, specifier),
-                hint="check the spelling and the version",
-                log_tail=self._tail(),
-            )
-        return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
-
-    def _way_out(self, name: str) -> str:
-        if is_own(self.target):
-            return f"choose a version that offers one, or add the line `--no-binary {name}` to build it from source"
-        return (
-            "choose a version that offers one, another runtime or architecture; or a builder of that runtime and "
-            "architecture, which can build it from source"
-        )
-
-    def _tail(self) -> tuple[str, ...]:
-        return tuple(without_secrets(line) if "://" in line and "@" in line else line for line in self.error.log_tail)
-
-    def _requirement(self, name: str) -> Requirement | None:
-        wanted = normalised_name(name)
-        return next((one for one in self.inputs.requirements if one.name == wanted), None)
-
-    def _named(self, name: str) -> str:
-        """The line that asks for `name`, else the files."""
-        requirement = self._requirement(name) if name else None
-        return requirement.origin if requirement else ", ".join(self.inputs.names)
-
-    def _offer(self, name: str, specifier: str) -> str:
-        from builder.python.offered import explain, look_up
-
-        offer = look_up(normalised_name(name), _indexes(self.inputs, self.by)) if name else None
-        return f"; {explain(offer, specifier, self.target)}" if offer else ""

@@ -1,0 +1,120 @@
+"""What uv's refusals mean in terms of the project's own lines, and of what the index has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from builder.errors import (
+    AuthenticationFailed,
+    CommandFailed,
+    NoWheelForTarget,
+    RequirementNotFound,
+    ResolutionFailed,
+    SourceError,
+    SourceUnreachable,
+)
+from builder.python.inputs import Inputs
+from builder.python.requirements import Requirement, normalised_name
+from builder.python.uv import Resolver, indexes, is_own
+from builder.runtimes import Target
+from builder.sources.urls import without_secrets
+
+_NO_WHEELS = re.compile(
+    r"Wheels are required for `(?P<wanted>[^`]+)`|Building source distributions for `(?P<disabled>[^`]+)` is disabled"
+    r"|Because (?:all versions of )?(?P<cause>[A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? ha(?:s|ve) no (?:usable )?wheels"
+)
+_CAUSE = re.compile(
+    r"Because (?:only )?(?:all versions of |there is no version of )?(?P<name>[A-Za-z0-9._-]+)"
+    r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
+)
+_UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
+_NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
+_ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
+
+
+def without_wheels(error: CommandFailed) -> str | None:
+    """The distribution without wheels that uv stopped at, if that is why it did."""
+    match = _NO_WHEELS.search(" ".join(error.log_tail))
+    return normalised_name(next(value for value in match.groups() if value)) if match else None
+
+
+def is_of_the_network(error: CommandFailed) -> bool:
+    """Whether the index gave no answer, or none to us."""
+    text = " ".join(error.log_tail)
+    return any(word in text for word in (*_UNREACHABLE, *_NO_LOGIN))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed resolution, told in terms of the project's own lines and of what the index has."""
+
+    error: CommandFailed
+    inputs: Inputs
+    target: Target
+    by: Resolver
+
+    def explained(self) -> ResolutionFailed | SourceError:
+        """The error to raise instead of uv's own."""
+        text = " ".join(self.error.log_tail)
+        absent = any(word in text for word in _ABSENT)
+        if any(word in text for word in _NO_LOGIN):
+            return AuthenticationFailed(
+                f"{self._named('')}: the package index wants a login, and the builder has none that it accepts",
+                hint="check index_url in the builder's configuration",
+                log_tail=self._tail(),
+            )
+        if any(word in text for word in _UNREACHABLE) and not absent:
+            return SourceUnreachable(
+                f"{self._named('')}: the package index cannot be reached",
+                hint="check index_url in the builder's configuration and the function's network",
+                log_tail=self._tail(),
+            )
+        lacking = _NO_WHEELS.search(text)
+        match = _CAUSE.search(text)
+        name = next((value for value in lacking.groups() if value), "") if lacking else match["name"] if match else ""
+        requirement = self._requirement(name)
+        specifier = (match["version"] if match and match["name"] == name else None) or (
+            requirement.specifier if requirement else ""
+        )
+        subject, where = f"{name}{specifier}", self._named(name)
+        if lacking:
+            return NoWheelForTarget(
+                f"{where}: {subject} has no wheel for {self.target.runtime.name} on {self.target.architecture} "
+                f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + self._offer(name, specifier),
+                hint=self._way_out(name),
+                log_tail=self._tail(),
+            )
+        if absent:
+            return RequirementNotFound(
+                f"{where}: {subject} does not exist in the package index" + self._offer(name, specifier),
+                hint="check the spelling and the version",
+                log_tail=self._tail(),
+            )
+        return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
+
+    def _way_out(self, name: str) -> str:
+        if is_own(self.target):
+            return f"choose a version that offers one, or add the line `--no-binary {name}` to build it from source"
+        return (
+            "choose a version that offers one, another runtime or architecture; or a builder of that runtime and "
+            "architecture, which can build it from source"
+        )
+
+    def _tail(self) -> tuple[str, ...]:
+        return tuple(without_secrets(line) if "://" in line and "@" in line else line for line in self.error.log_tail)
+
+    def _requirement(self, name: str) -> Requirement | None:
+        wanted = normalised_name(name)
+        return next((one for one in self.inputs.requirements if one.name == wanted), None)
+
+    def _named(self, name: str) -> str:
+        """The line that asks for `name`, else the files."""
+        requirement = self._requirement(name) if name else None
+        return requirement.origin if requirement else ", ".join(self.inputs.names)
+
+    def _offer(self, name: str, specifier: str) -> str:
+        from builder.python.offered import explain, look_up
+
+        offer = look_up(normalised_name(name), indexes(self.inputs, self.by)) if name else None
+        return f"; {explain(offer, specifier, self.target)}" if offer else ""
