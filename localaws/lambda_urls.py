@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+from localaws.iam import decide
 from localaws.lambda_calls import Call, Platform
 from localaws.lambda_errors import LambdaError, ResourceConflictException, ResourceNotFoundException
 from localaws.lambda_functions import page, resolve
@@ -20,6 +21,10 @@ from localaws.lambda_requests import HttpAnswer, HttpRequest
 from localaws.lambda_running import run, target
 
 PREFIX = "/_localaws/url/"
+_FORBIDDEN = (
+    "Forbidden. For troubleshooting Function URL authorization issues, see: "
+    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
+)
 
 
 def create_function_url_config(call: Call) -> Json:
@@ -107,14 +112,15 @@ class _Found:
 def serve(platform: Platform, regions: list[Region], request: HttpRequest, *, signed: bool) -> HttpAnswer:
     """Answer an HTTP request to a function URL; `request.path` begins with PREFIX.
 
-    With AuthType AWS_IAM an unsigned request is refused; signatures themselves are not verified.
+    With AuthType AWS_IAM an unsigned request is refused; signatures themselves are not verified. With NONE the
+    function's policy has to let everybody in.
     """
     url_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
     found = _find(regions, url_id)
     if found is None:
         return _message(HTTPStatus.NOT_FOUND, "Not Found")
-    if found.url.auth_type == "AWS_IAM" and not signed:
-        return _message(HTTPStatus.FORBIDDEN, "Forbidden")
+    if not (signed if found.url.auth_type == "AWS_IAM" else _is_open(found)):
+        return _message(HTTPStatus.FORBIDDEN, _FORBIDDEN)
     event = json.dumps(_event(request, f"/{rest}", found)).encode()
     try:
         what = target(found.function, found.qualifier, platform.clock())
@@ -133,6 +139,15 @@ def _find(regions: list[Region], url_id: str) -> _Found | None:
                 if url.url_id == url_id:
                     return _Found(function=function, qualifier=None if qualifier == LATEST else qualifier, url=url)
     return None
+
+
+def _is_open(found: _Found) -> bool:
+    policy = found.function.policies.get(found.qualifier or LATEST)
+    public = [each for each in (policy.statements if policy else ()) if each["Principal"] in ("*", {"AWS": "*"})]
+    arn = found.function.qualified(found.qualifier)
+    return decide(public, "lambda:InvokeFunctionUrl", arn, {"lambda:functionurlauthtype": "NONE"}) and decide(
+        public, "lambda:InvokeFunction", arn, {"lambda:invokedviafunctionurl": "true"}
+    )
 
 
 def _message(status: HTTPStatus, text: str) -> HttpAnswer:

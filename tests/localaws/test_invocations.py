@@ -335,9 +335,23 @@ def handler(event, context):
 """
 
 
+def open_url(lab: Lab, name: str) -> str:
+    """A URL that everybody may call; the policy needs two statements for that."""
+    url: str = lab.client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+    everybody = {"FunctionName": name, "Principal": "*"}
+    for statement in (
+        {"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"},
+        {"StatementId": "invoke", "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+    ):
+        forbidden = requests.get(url, timeout=20)
+        assert (forbidden.status_code, "Forbidden" in forbidden.text) == (403, True)
+        lab.client.add_permission(**everybody, **statement)
+    return url
+
+
 def test_a_function_url_is_executed(lab: Lab) -> None:
     name = lab.function(URL_SOURCE)
-    url = lab.client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+    url = open_url(lab, name)
     answer = requests.post(f"{url}some/path?x=1&x=2", json={"k": "v"}, headers={"Cookie": "s=1"}, timeout=20)
     assert (answer.status_code, answer.headers["X-Mine"]) == (201, "1")
     assert answer.headers["Set-Cookie"] == "a=b, c=d"
@@ -353,7 +367,7 @@ def test_a_function_url_is_executed(lab: Lab) -> None:
 
 def test_a_function_url_answers_plain_values_errors_and_strangers(lab: Lab) -> None:
     name = lab.function("def handler(e, c):\n    if e['rawPath'] == '/fail': raise ValueError\n    return {'a': 1}\n")
-    url = lab.client.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+    url = open_url(lab, name)
     assert requests.get(url, timeout=20).json() == {"a": 1}
     assert requests.get(f"{url}fail", timeout=20).status_code == 502
     lab.client.update_function_url_config(FunctionName=name, AuthType="AWS_IAM")
