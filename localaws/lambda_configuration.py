@@ -48,6 +48,8 @@ _RESERVED_VARIABLES = _words(
     "AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_METADATA_API LAMBDA_TASK_ROOT "
     "LAMBDA_RUNTIME_DIR"
 )
+# Nothing of this is emulated; it is answered as it was sent.
+_KEPT_AS_SENT = ("TenancyConfig", "DurableConfig", "CapacityProviderConfig", "RuntimeConfig", "AcceleratorConfig")
 _ROLE = re.compile(r"arn:(aws[a-zA-Z-]*)?:iam::(\d{12}):role/?[a-zA-Z_0-9+=,.@\-_/]+")
 
 
@@ -75,7 +77,7 @@ def changed(call: Call, old: Configuration, package: Package) -> Configuration:
         AccessDeniedException: the caller may not pass the role or read a layer.
     """
     params = call.params
-    new = replace(old, **_simple_members(params))
+    new = replace(old, **_simple_members(params, old))
     if "Role" in params:
         _check_role(call, params["Role"])
     if new.runtime is not None and new.runtime != old.runtime:
@@ -91,7 +93,7 @@ def changed(call: Call, old: Configuration, package: Package) -> Configuration:
     return new
 
 
-def _simple_members(params: Json) -> Json:
+def _simple_members(params: Json, old: Configuration) -> Json:
     """Fields of Configuration that a request sets as they are."""
     fields = {
         "Role": "role",
@@ -116,6 +118,9 @@ def _simple_members(params: Json) -> Json:
         found["snap_start"] = params["SnapStart"].get("ApplyOn", "None")
     if "FileSystemConfigs" in params:
         found["file_systems"] = tuple(params["FileSystemConfigs"])
+    others = {member: params[member] for member in _KEPT_AS_SENT if member in params}
+    if others:
+        found["others"] = {**old.others, **others}
     if "LoggingConfig" in params:
         found["logging"] = dict(params["LoggingConfig"])
     return found
@@ -279,6 +284,7 @@ def shown(
         "EphemeralStorage": {"Size": configuration.ephemeral_mb},
         "SnapStart": {"ApplyOn": configuration.snap_start, "OptimizationStatus": "Off"},
         "LoggingConfig": _shown_logging(function, version),
+        **configuration.others,
     }
     if with_state:
         found |= _shown_state(function, version, now)

@@ -79,6 +79,7 @@ class Configuration:
     snap_start: str = "None"
     image: Json | None = None
     image_uri: str | None = None
+    others: Mapping[str, Json] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """The base64 sha256 of the configuration; equal configurations have equal fingerprints."""
