@@ -374,7 +374,7 @@ settle() {
         buildtrue) ACTION=plan ;;
         rollbacktrue) problem "$ORIGIN: plan is set, and there is no plan of a rollback" 'a rollback shows what it would do before it asks' ;;
     esac
-    BUILD='' COUNT='' COMPONENTS=()
+    BUILD='' COUNT='' COMPONENTS=() WEIGHT='' PAYLOAD=''
     case $ACTION in
         build | plan)
             settle_components
@@ -762,7 +762,7 @@ function some(path, most,    i, text) {
 function outcome(    i, p, part, layer, to, files, bytes) {
     if (given(R "/restored")) print "rolled back " its_name() " to build " shown(R "/restored") commit()
     else print "deployed " its_name() commit()
-    wide = 12; widen("/layers"); widen("/artifacts")
+    widen("/layers"); widen("/artifacts")
     for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
     for (i = 0; i < LEN[R "/artifacts"]; i++) {
         p = R "/artifacts/" i
@@ -805,7 +805,7 @@ function alias(p) {
 function plan(    i, p, text) {
     print "plan for " ENVIRON["FUNCTION"] commit()
     R = R "/plan"
-    wide = 12; widen("/components")
+    widen("/components")
     for (i = 0; i < LEN[R "/components"]; i++) {
         p = R "/components/" i
         text = shown(p "/why")
@@ -848,13 +848,13 @@ function when(path,    t, days, era, day, year, month) {
     return sprintf("%04d-%02d-%02d %02d:%02d", year, month < 10 ? month + 3 : month - 9, day, int(t / 3600), int(t % 3600 / 60))
 }
 function cell(text) {
-    if (text == "") text = "-"
+    if (text == "" || text == "null") text = "-"
     CELL[ROWS, ++COLUMN] = text
     if (length(text) > WIDTH[COLUMN]) WIDTH[COLUMN] = length(text)
 }
 function next_row() { ROWS++; COLUMN = 0 }
 function table(    i, j, text) {
-    for (i = 0; i < ROWS; i++) {
+    for (i = 0; i <= ROWS; i++) {
         text = ""
         for (j = 1; j < COLUMN; j++) text = text padded(CELL[i, j], WIDTH[j]) "  "
         print "  " text CELL[i, COLUMN]
@@ -887,11 +887,9 @@ function history(    i, p) {
         cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(ending(p)); cell(weight(p)); cell(seconds(p "/seconds"))
         cell(LEN[p "/changed"] ? some(p "/changed", 3) : "nothing")
     }
-    next_row(); COLUMN = 8
     table()
 }
 function overview(    i, p) {
-    wide = 12
     if (given(R "/version")) row("builder", line(R "/version") (V[R "/ready"] == "false" ? ", not set up: python setup.py update" : ""))
     p = R "/storage"
     if (given(p "/used_bytes")) row("storage", share(p "/used_bytes", p "/limit_bytes") \
@@ -905,7 +903,6 @@ function overview(    i, p) {
         cell(when(p "/ended")); cell(line(p "/build_id")); cell(line(p "/function"))
         cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(seconds(p "/seconds")); cell(ending(p))
     }
-    next_row(); COLUMN = 6
     table()
 }
 function verdict(    i, p, bad) {
@@ -913,13 +910,12 @@ function verdict(    i, p, bad) {
     for (i = 0; i < LEN[R "/verify/components"]; i++) if (V[R "/verify/components/" i "/same"] != "true") bad++
     if (V[R "/verify/same"] == "false") bad++
     print its_name() (bad ? " is NOT" : " is") " what its source says" commit()
-    titles("component|deployed|rebuilt|")
+    titles("component|deployed|rebuilt|outcome")
     for (i = 0; i < LEN[R "/verify/components"]; i++) {
         p = R "/verify/components/" i
         next_row()
         cell(line(p "/name")); cell(hash(p "/deployed")); cell(hash(p "/rebuilt")); cell(V[p "/same"] == "true" ? "same" : "DIFFERENT")
     }
-    next_row(); COLUMN = 4
     table()
     DIFFERENT = bad > 0
 }
@@ -938,7 +934,7 @@ function failure(    e) {
 }
 END {
     ESCAPED["\""] = "\\\""; ESCAPED["\\"] = "\\\\"; ESCAPED["\n"] = "\\n"; ESCAPED["\r"] = "\\r"; ESCAPED["\t"] = "\\t"
-    R = ENVIRON["ROOT"]
+    R = ENVIRON["ROOT"]; ROWS = 0; wide = 12
     if (ENVIRON["KIND"] == "failure") failure()
     else if (ENVIRON["KIND"] == "history") history()
     else if (ENVIRON["KIND"] == "verify") verdict()

@@ -93,7 +93,7 @@ RECENT = {
     ],
     "storage": {"used_bytes": 4100000000, "limit_bytes": 80530636800, "ours_bytes": 1234567, "functions": 3},
 }
-VERIFIED = {
+VERIFIED: dict[str, Any] = {
     "statusCode": 200,
     "commit": "4f3e2d1c0b1a4f3e2d1c0b1a4f3e2d1c0b1a4f3e",
     "verify": {

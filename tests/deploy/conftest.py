@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +24,8 @@ from localaws.testing import Server
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy.sh"
 BUCKET = "deploy-sh-tests"
+# Every awk that is installed has to read the same: macOS has the one true awk, Debian mawk, Alpine busybox.
+AWKS = [name for name in ("awk", "gawk", "mawk", "original-awk", "busybox") if shutil.which(name)]
 LAMBDA_TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -158,3 +163,41 @@ def connected(project: Project, builder: Builder) -> Project:
     """A project whose AWS CLI talks to the embedded AWS."""
     project.env.update(builder.env)
     return project
+
+
+def on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple[str, str | int]]) -> tuple[int, str]:
+    """Runs deploy.sh on a terminal; each answer is typed (or each signal sent) once its text has appeared."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        ["bash", project.directory / "deploy.sh", *arguments],
+        env=project.env | {"TERM": "xterm"},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    seen, position, deadline = "", 0, time.monotonic() + 45
+    while time.monotonic() < deadline:
+        if select.select([ours], [], [], 0.2)[0]:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not data:
+                break
+            seen += data.decode()
+        if answers and (found := seen.find(answers[0][0], position)) >= 0:
+            position = found + 1
+            answer = answers.pop(0)[1]
+            if isinstance(answer, str):
+                os.write(ours, answer.encode())
+            else:
+                os.killpg(child.pid, answer)
+    os.close(ours)
+    return child.wait(10), seen
+
+
+def with_awk(project: Project, name: str) -> dict[str, str]:
+    tools = project.directory / "awk"
+    tools.mkdir(exist_ok=True)
+    (tools / "awk").unlink(missing_ok=True)
+    (tools / "awk").symlink_to(shutil.which(name) or "")
+    return {"PATH": f"{tools}:{project.env['PATH']}"}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-from .conftest import SCRIPT, Builder, Project
+from .conftest import SCRIPT, Builder, Project, on_a_terminal
 
 NASTY = 'it\'s "né" $HOME `id` \\n {x} *'
 
@@ -251,43 +248,13 @@ def test_without_terminal_it_wants_a_flag(project: Project) -> None:
     assert "-y" in done.stderr
 
 
-def _on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple[str, str | int]]) -> tuple[int, str]:
-    """Runs deploy.sh on a terminal; each answer is typed (or each signal sent) once its text has appeared."""
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        ["bash", project.directory / "deploy.sh", *arguments],
-        env=project.env | {"TERM": "xterm"},
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
-    os.close(theirs)
-    seen, position, deadline = "", 0, time.monotonic() + 45
-    while time.monotonic() < deadline:
-        if select.select([ours], [], [], 0.2)[0]:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # how Linux says that the other side is closed
-                break
-            if not data:
-                break
-            seen += data.decode()
-        if answers and (found := seen.find(answers[0][0], position)) >= 0:
-            position = found + 1
-            answer = answers.pop(0)[1]
-            if isinstance(answer, str):
-                os.write(ours, answer.encode())
-            else:
-                os.killpg(child.pid, answer)
-    os.close(ours)
-    return child.wait(10), seen
-
-
 def test_on_a_terminal_it_asks(connected: Project, builder: Builder) -> None:
     """Account and region are shown before the question; anything but yes does nothing."""
-    code, seen = _on_a_terminal(connected, [], answers=[("[y/N]", "n\n")])
+    code, seen = on_a_terminal(connected, [], answers=[("[y/N]", "n\n")])
     assert code == 5
     assert "lambdasmith in us-east-1, account 123456789012" in seen
     assert builder.events() == []
-    code, seen = _on_a_terminal(connected, [], answers=[("[y/N]", "y\n")])
+    code, seen = on_a_terminal(connected, [], answers=[("[y/N]", "y\n")])
     assert code == 0
     assert "deployed orders" in seen
     assert len(builder.events()) == 1
@@ -301,7 +268,7 @@ def test_ctrl_c_asks_whether_to_follow(connected: Project, builder: Builder) -> 
         (" s] ", signal.SIGINT),
         ("[Y/n]", "n\n"),
     ]
-    code, seen = _on_a_terminal(connected, ["-y", "-f", "slow"], answers=answers)
+    code, seen = on_a_terminal(connected, ["-y", "-f", "slow"], answers=answers)
     assert code == 130, seen
     assert re.search(r"\r\x1b\[K\[\d s\] lock: resolving 4 requirements", seen)
     (event,) = builder.events()

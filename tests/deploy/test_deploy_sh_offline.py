@@ -12,10 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .conftest import SCRIPT, Project
-
-# Every awk that is installed has to read the same: macOS has the one true awk, Debian mawk, Alpine busybox.
-AWKS = [name for name in ("awk", "gawk", "mawk", "original-awk", "busybox") if shutil.which(name)]
+from .conftest import AWKS, SCRIPT, Project, with_awk
 
 
 def test_help_is_the_header(project: Project) -> None:
@@ -55,7 +52,7 @@ def test_help_is_the_header(project: Project) -> None:
         (["--history", "-a", "live"], "-a means nothing to --history"),
         (["-i", "build.yaml", "--rollback", "-y"], "-i means nothing to --rollback"),
         (["--verify", "--force"], "--force means nothing to --verify"),
-    ],  # fmt: skip
+    ],
 )
 def test_wrong_usage(project: Project, arguments: list[str], message: str) -> None:
     done = project.run(*arguments)
@@ -156,14 +153,6 @@ def test_payloads_are_checked(project: Project) -> None:
         assert told == ("valid\n" if valid else "wrong\n"), text
 
 
-def _with_awk(project: Project, name: str) -> dict[str, str]:
-    tools = project.directory / "awk"
-    tools.mkdir(exist_ok=True)
-    (tools / "awk").unlink(missing_ok=True)
-    (tools / "awk").symlink_to(shutil.which(name) or "")
-    return {"PATH": f"{tools}:{project.env['PATH']}"}
-
-
 @pytest.mark.parametrize("awk", AWKS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -177,7 +166,7 @@ def test_json_written(project: Project, awk: str, text: str, more: list[str]) ->
     file = project.directory / "content"
     file.write_text(json.dumps({"inner": text}, indent=1), encoding="utf-8")
     code = code.replace(" s:b j:true", f' s:b j:true s:d "f:{file}"')
-    written = project.function(code, text, *more, **_with_awk(project, awk))
+    written = project.function(code, text, *more, **with_awk(project, awk))
     assert json.loads(written) == {"a": text, "b": True, "c": more, "d": {"inner": text}}
 
 
@@ -198,7 +187,7 @@ def test_json_read(
     """A value is found whatever lies around it; half a text, or more than one, is noticed."""
     document = json.dumps({"x": before, "y": [1, {"z/": text}], "w": after}, ensure_ascii=ascii, indent=indent)
     file = project.directory / "document"
-    env = _with_awk(project, awk)
+    env = with_awk(project, awk)
     for whole in (True, False):
         data = document if whole else document[:-1] if len(text) % 2 else document + "]"
         file.write_bytes(data.encode("utf-8", "replace"))

@@ -1,0 +1,226 @@
+"""What deploy.sh does beside deploying: back to an earlier build, what was deployed, how far a build is, and trials."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from .conftest import AWKS, Builder, Project, on_a_terminal, with_awk
+
+
+def _sent(builder: Builder) -> dict[str, object]:
+    """The one event that was sent, without who sent it."""
+    (event,) = builder.events()
+    assert event.pop("by") == "ann@example.com"
+    builder.forget()
+    return event
+
+
+@pytest.fixture
+def mine(connected: Project) -> Project:
+    """A connected project whose deploys are Ann's, with defaults that only deploys have a use for."""
+    connected.repository(origin="https://git.example/acme/orders.git")
+    connected.git("config", "user.email", "ann@example.com")
+    connected.config("[deploy]\nalias = live\nversion = yes\ncomponents = function\ninvoke = no-such-file.json\n")
+    return connected
+
+
+def test_rollback(mine: Project, builder: Builder) -> None:
+    """By alias, to the build that is named or the one before; what was done is told as for a deploy."""
+    done = mine.run("-y", "--rollback")
+    assert done.returncode == 0, done.stderr
+    event = _sent(builder)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", str(event.pop("build_id")))
+    assert event == {"action": "rollback", "function": "orders", "alias": "live"}
+    assert done.stdout.startswith("rolled back orders to build b-1 from commit 4f3e2d1c0b1a\n")
+    assert "update the code of orders" in done.stdout
+    assert re.search(r"alias +live\n +back to +the build before the present one\n", done.stderr)
+
+    done = mine.run("--rollback", "-a", "beta", "20261121-b.7_x", "-y", LAMBDASMITH_BUILD_ID="mine")
+    assert done.returncode == 0, done.stderr
+    assert _sent(builder) == {
+        "action": "rollback",
+        "function": "orders",
+        "alias": "beta",
+        "build": "20261121-b.7_x",
+        "build_id": "mine",
+    }
+    assert "to build 20261121-b.7_x" in done.stdout
+
+    code, seen = on_a_terminal(mine, ["--rollback"], answers=[("Roll back? [y/N]", "n\n")])
+    assert code == 5
+    assert "lambdasmith in us-east-1, account 123456789012" in seen
+    assert builder.events() == []
+
+
+def test_history(mine: Project, builder: Builder) -> None:
+    """A table whose columns stand under each other; what a deploy does not have is a dash."""
+    done = mine.run("--history")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert _sent(builder) == {"action": "history", "function": "orders"}
+    assert done.stdout.splitlines() == [
+        "deploys of orders, the newest first",
+        "  when (UTC)        build       who              commit        outcome        size    took    changed",
+        "  2020-02-28 23:59  b-3         ann@example.com  111111111111  back to b-1    -       0.3 s   "
+        "alias live: 3 -> 1",
+        "  2000-03-01 00:00  b-2-longer  -                -             import_failed  -       12.0 s  nothing",
+        "  2100-03-01 00:00  b-1         bob@host         333333333333  succeeded      5.2 MB  1.3 s   "
+        "layer d:1, code, alias and 1 more",
+    ]
+    done = mine.run("--history", "1", "-f", "other")
+    assert _sent(builder) == {"action": "history", "function": "other", "count": 1}
+    assert len(done.stdout.splitlines()) == 3
+    assert mine.run("--history", "-f", "nothing").stdout == "no deploys of nothing are recorded\n"
+
+
+def test_status_of_all(mine: Project, builder: Builder) -> None:
+    done = mine.run("--status")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "  builder       1.2.3",
+        "  storage       4.1 GB of 80.5 GB (5 %), 1.2 MB of it ours",
+        "the last builds",
+        "  when (UTC)        build  function  commit  took   outcome",
+        "  1970-01-01 00:00  b-9    orders    -       2.0 s  x_y",
+    ]
+
+
+def test_status_follows_a_build(mine: Project, builder: Builder) -> None:
+    """From another terminal: its phases while it runs, then what it said in the end, and the same exit code."""
+    (mine.directory / "payload").write_text("{}", encoding="utf-8")
+    with subprocess.Popen(
+        ["bash", mine.directory / "deploy.sh", "-y", "-f", "slow", "-i", "payload"],
+        cwd=mine.directory,
+        env=mine.env | {"LAMBDASMITH_BUILD_ID": "slow-one"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as deploy:
+        deadline = time.monotonic() + 30
+        while (followed := mine.run("--status", "slow-one")).returncode == 1 and time.monotonic() < deadline:
+            assert "no such build" in followed.stderr
+        out = deploy.communicate()[0]
+    assert deploy.returncode == followed.returncode == 0, followed.stderr
+    assert 'build: compiling "néw"' in followed.stderr
+    assert "deployed orders" in out
+    assert followed.stdout == out
+    assert mine.run("--status", "slow-one").stdout == out
+    assert len(builder.events()) == 1
+
+
+def test_verify(mine: Project, builder: Builder) -> None:
+    """Each component, and exit 1 unless all are what the source says."""
+    done = mine.run("--verify", "b-1")
+    assert done.returncode == 1
+    assert _sent(builder) == {"action": "verify", "function": "orders", "alias": "live", "build": "b-1"}
+    assert done.stdout.splitlines() == [
+        "orders is NOT what its source says from commit 4f3e2d1c0b1a",
+        "  component     deployed          rebuilt           outcome",
+        "  function      aaaaaaaaaaaaaaaa  aaaaaaaaaaaaaaaa  same",
+        "  dependencies  bbbbbbbbbbbbbbbb  cccccccccccccccc  DIFFERENT",
+    ]
+    done = mine.run("--verify", "-f", "verified")
+    assert done.returncode == 0
+    assert "verified is what its source says" in done.stdout
+
+
+def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -> None:
+    """The payload arrives as it was written, its answer is shown; a file of config.ini lies beside config.ini."""
+    payload = '{\n  "text": "né \\"x\\" \\u0041",\n  "n": [1.50, null]\n}\n'
+    (connected.directory / "my payload.json").write_text(payload, encoding="utf-8")
+    arguments = ("-y", "-a", "live", "-w", ".05", "--upgrade", "--force")
+    done = connected.run("-i", "my payload.json", "-f", "tried", *arguments)
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    assert event["invoke"] == json.loads(payload)
+    assert event["alias"] == {"name": "live", "weight": 0.05}
+    assert event["upgrade"] is event["force"] is True
+    assert re.search(r"publish +alias live for 0\.05 of its traffic\n +try with +my payload\.json\n", done.stderr)
+    assert ('  tried, it answered 200\n    {"ok": [1, "é \\\\ \\n"]}\n    | START\n    | END\n') in done.stdout
+    assert "né" not in connected.log
+
+    builder.forget()
+    connected.config("[deploy]\ninvoke = my payload.json\n")
+    elsewhere = connected.directory.parent
+    done = connected.run("-f", "fails-its-trial", "-y", cwd=elsewhere)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "version 7 answered with an error\n  tried, it answered 200: Unhandled\n" in done.stderr
+    assert '    {"errorType": "KeyError"}\n    | KeyError: \'x\'\n' in done.stderr
+    assert "(invoke_failed)" in done.stderr
+    (event,) = builder.events()
+    assert event["invoke"] == json.loads(payload)
+
+    builder.forget()
+    assert connected.run("-n", cwd=elsewhere).returncode == 0
+    assert "invoke" not in builder.events()[0]
+
+
+def test_a_large_payload(connected: Project, builder: Builder) -> None:
+    """More than one argument of a command can hold."""
+    (connected.directory / "large").write_text(json.dumps({"a": "x" * 200_000}), encoding="utf-8")
+    done = connected.run("-y", "-i", "large")
+    assert done.returncode == 0, done.stderr
+    assert len(builder.events()[0]["invoke"]["a"]) == 200_000
+
+
+def test_who_is_in_the_way(connected: Project) -> None:
+    """Another deploy of the same function is named, with the way to see its end."""
+    done = connected.run("-y", "-f", "busy")
+    assert done.returncode == 1
+    assert (
+        "deploy.sh: orders is being deployed by ann@example.com (build b-7)\n"
+        "this may pass: the same command can be tried again\n"
+        "hint: wait for it: deploy.sh --status b-7\n(function_busy)\n"
+    ) in done.stderr
+
+
+def test_failures_end_without_a_stray_line(connected: Project) -> None:
+    """Nothing follows the last line of a failure, wherever it is met."""
+    for arguments in (("-y", "-B", "nobody"), ("--history", "-B", "nobody"), ("--status", "b-1", "-B", "nobody")):
+        done = connected.run(*arguments)
+        assert done.returncode == 3
+        assert done.stderr.splitlines()[-1].startswith("hint: there is no function nobody")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('ab"\\/ {}[],:~'), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+_MEMBERS = st.dictionaries(
+    st.sampled_from(
+        re.findall(
+            r"\w+",
+            "plan history builds verify components publish configuration limits alias storage function layers "
+            "artifacts changed invoke payload log_tail error warnings phases name same why inputs now then ended",
+        )
+    ),
+    _VALUES | st.lists(_VALUES),
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("awk", AWKS)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reply=st.recursive(_MEMBERS, lambda inner: st.dictionaries(st.sampled_from(["plan", "verify", "error"]), inner)))
+def test_no_reply_breaks_the_printing(project: Project, awk: str, reply: dict[str, object]) -> None:
+    """Members that are unknown, missing or of other types: every kind of report is printed, in every awk."""
+    file = project.directory / "reply"
+    file.write_text(json.dumps(reply), encoding="utf-8")
+    code = """
+        TIMES=true FUNCTION=orders
+        for kind in build plan history status verify rollback failure; do
+            report "$1" "" $kind >"$1.out" || [ $kind = verify ] || echo "$kind failed"
+            [ -s "$1.out" ] || echo "$kind: silent"
+        done
+    """
+    assert project.function(code, str(file), **with_awk(project, awk)) == ""
