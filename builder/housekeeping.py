@@ -22,6 +22,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
@@ -143,7 +144,8 @@ def tidy(
     done: list[str] = []
     try:
         now = clock()
-        found, history = _look_back(records, {"deployment": deployment, "ended": now}, keep or 0)
+        present = {"deployment": deployment, "ended": datetime.fromtimestamp(now, UTC).isoformat()}
+        found, history = _look_back(records, present, keep or 0)
         keep = keep if history.complete or len(history.deployments) >= (keep or 0) else None
         if keep is not None:
             _remove_versions(clients, function, keep, history, deadline, done)
@@ -181,7 +183,7 @@ def _history(records: Iterable[Mapping[str, object]], *, complete: bool) -> Hist
                 Deployment(
                     version=str(version) if version else None,
                     layers=frozenset(str(layer["arn"]) for layer in _layers(record)),
-                    ended=cast("float", record["ended"]),
+                    ended=datetime.fromisoformat(str(record["ended"])).timestamp(),
                 )
             )
     return History(deployments=tuple(deployments), complete=complete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.aws import Clients, connect
+from builder.claim import utc
 from builder.housekeeping import Deployment, History, superseded_layers, superseded_versions, tidy
 from builder.listing import LayerVersion
 from builder.progress import Progress
@@ -205,14 +207,12 @@ class Project:
         version = client.publish_version(FunctionName=self.name)["Version"]
         deployment = {"version": version, "layers": [{"component": "deps", "layer": self.layer, "arn": arn}]}
         if record:
-            self.records.insert(0, {"state": "succeeded", "ended": NOW, "deployment": deployment})
+            self.records.insert(0, {"state": "succeeded", "ended": "", "deployment": deployment})
         return deployment
 
     def tidy(self, keep: int | None, *, later: float = 2 * HOUR, seconds: float = 300) -> list[str]:
-        import time
-
         for number, record in enumerate(self.records):
-            record["ended"] = time.time() - number
+            record["ended"] = utc(time.time() - number)
         progress, deadline = Progress(), Deadline.after(seconds)
         done = tidy(
             self.clients,
@@ -283,7 +283,7 @@ def test_what_a_killed_builder_left_goes_an_hour_later_without_keep(project: Pro
 def test_builds_that_failed_do_not_shorten_the_reach(project: Project) -> None:
     for _ in range(4):
         project.deploy()
-    failed = {"state": "failed", "ended": NOW}
+    failed = {"state": "failed", "ended": "", "deployment": None}
     project.records[1:1] = [dict(failed) for _ in range(100)]
     assert project.tidy(3) == [
         f"removed version 1 of {project.name}",
