@@ -1,4 +1,4 @@
-"""`make bench`: prints what benchmarks/README.md quotes. Takes minutes; the machine should be doing nothing else."""
+"""`make bench`: prints what benchmarks/README.md quotes. Takes half an hour; the machine should be idle."""
 
 from __future__ import annotations
 
@@ -7,23 +7,58 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import artifacts, deploys
+from benchmarks import artifacts, deploys, plot, report, results, splice
+from benchmarks.peers import TOOLS
+
+_PLOT = Path(__file__).with_name("artifacts.svg")
+
+
+def _parser() -> argparse.ArgumentParser:
+    work = Path(tempfile.gettempdir()) / "lambdasmith-bench"
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=int, default=3, help="counted runs of each scenario; deploys have twice as many (default: 3)")
+    add("--only", choices=("deploys", "artifacts", "splice"), help="a part of it")
+    add("--sets", nargs="*", default=list(artifacts.SETS), choices=list(artifacts.SETS), metavar="SET")
+    add("--work", type=Path, default=work, help="place of tools, caches and builds (default: %(default)s)")
+    add("--results", type=Path, default=work / "results.json", help="what is measured goes here (default: %(default)s)")
+    add("--plot", type=Path, metavar="RESULTS", help=f"measure nothing: print RESULTS and draw {_PLOT.name}")
+    return parser
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--runs", type=int, default=7, help="counted runs of each scenario (default: 7)")
-    parser.add_argument("--only", choices=("deploys", "artifacts"), help="one half of it")
-    parser.add_argument("--sets", nargs="*", default=list(artifacts.SETS), choices=list(artifacts.SETS))
-    options = parser.parse_args()
-    if options.only != "artifacts":
-        rows, bootstrap = deploys.measure(options.runs)
+    """Run the command line; the exit status."""
+    options = _parser().parse_args()
+    if options.plot:
+        known = results.read(options.plot)
+        print("\n".join(report.artifacts(name, tools) for name, tools in known.artifacts.items()))
+        print(report.splices(known.splice))
+        _PLOT.write_text(plot.svg(known.artifacts))
+        return 0
+    options.work.mkdir(parents=True, exist_ok=True)
+    found = results.of_this_checkout(options.runs)
+    if options.only in (None, "deploys"):
+        rows, bootstrap = deploys.measure(2 * options.runs + 1)
         print(f"## Deploys through the embedded AWS\n\n{deploys.report(rows, bootstrap)}\n", flush=True)
-    if options.only != "deploys":
-        work = Path(tempfile.gettempdir()) / "lambdasmith-bench"
-        work.mkdir(exist_ok=True)
-        results = artifacts.measure(work, max(3, options.runs // 2), options.sets)
-        print(f"## Artifacts against peers\n\n{artifacts.report(results)}", flush=True)
+    if options.only in (None, "artifacts"):
+        print("## Artifacts against peers\n", flush=True)
+
+        def keep_set(name: str, tools: dict[str, artifacts.Result]) -> None:
+            found.artifacts[name] = tools
+            found.write(options.results)
+            print(report.artifacts(name, tools), flush=True)
+
+        artifacts.measure(options.work, TOOLS, options.sets, options.runs, keep_set)
+    if options.only in (None, "splice"):
+        sets = [name for name in splice.SETS_SPLICED if name in options.sets]
+
+        def keep_splice(name: str, row: splice.Spliced) -> None:
+            found.splice[name] = row
+            found.write(options.results)
+
+        splice.measure(options.work, sets, options.runs, keep_splice)
+        print(f"## The splice alone\n\n{report.splices(found.splice)}", flush=True)
+    print(f"written: {options.results}", file=sys.stderr)
     return 0
 
 

@@ -3,171 +3,241 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers import TOOLS, Project, Tool, environment, install, unpacked
+from benchmarks.peers import Project, Tool, environment, install
 
-SETS: Mapping[str, tuple[str, str, str]] = {
-    # name: (requirements, what the changed requirement adds, the handler's imports)
-    "hello": ("", "six==1.17.0\n", "json"),
-    "web": ("requests\npydantic\nPyYAML\nboto3\n", "tomli==2.2.1\n", "requests, pydantic, yaml, boto3"),
-    "crypto": ("cryptography\npsycopg2-binary\npyjwt\n", "six==1.17.0\n", "cryptography.fernet, psycopg2, jwt"),
-    "sdist": ("docopt==0.6.2\n", "six==1.17.0\n", "docopt"),
-    "data": ("pandas\nnumpy\nrequests\n", "tomli==2.2.1\n", "pandas, numpy, requests"),
+_METER = Path(__file__).with_name("meter.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Set:
+    """A handler's requirements, what the changed requirements add to them, and what the handler imports."""
+
+    requirements: str
+    more: str
+    imports: str
+
+
+SETS: Mapping[str, Set] = {
+    "hello": Set(requirements="", more="six==1.17.0\n", imports="json"),
+    "web": Set(
+        requirements="requests\npydantic\nPyYAML\nboto3\n",
+        more="tomli==2.2.1\n",
+        imports="requests, pydantic, yaml, boto3",
+    ),
+    "crypto": Set(
+        requirements="cryptography\npsycopg2-binary\npyjwt\n",
+        more="six==1.17.0\n",
+        imports="cryptography.fernet, psycopg2, jwt",
+    ),
+    "sdist": Set(requirements="docopt==0.6.2\n", more="six==1.17.0\n", imports="docopt"),
+    "data": Set(requirements="pandas\nscikit-learn\n", more="tomli==2.2.1\n", imports="pandas, sklearn.linear_model"),
 }
-SCENARIOS = ("first, wheels known", "one requirement changed", "one source line changed", "nothing changed")
+COLD, FIRST, REQUIREMENT, LINE, NOTHING = SCENARIOS = (
+    "nothing cached",
+    "first, wheels known",
+    "one requirement changed",
+    "one source line changed",
+    "nothing changed",
+)
+# After this time two runs of each scenario are enough: slow tools vary least.
+_ENOUGH_S = 20.0
 
 
 @dataclass
 class Result:
-    """Medians of one tool on one set. Seconds by scenario; MB as 10^6 bytes; None where the tool failed."""
+    """One tool on one set: medians by scenario, in seconds; memory in 10^6 bytes, sizes in bytes.
+
+    `memory_mb` is the largest process of the largest run; `import_s` a median of five. What could not be measured is
+    None or not there, and `failure` says why.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
     processor: dict[str, float] = field(default_factory=dict)
+    runs: int = 0
     memory_mb: float = 0.0
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    zip: int = 0
+    unzipped: int = 0
+    files: int = 0
     reproducible: bool | None = None
     import_s: float | None = None
     failure: str = ""
 
 
-def timed(commands: list[list[str]], cwd: Path, env: Mapping[str, str]) -> tuple[float, float, float]:
-    """Run the commands; wall seconds, processor seconds, MB of the largest process.
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What one build took: wall and processor seconds, 10^6 bytes of its largest process."""
+
+    seconds: float
+    processor: float
+    memory_mb: float
+
+
+def metered(commands: list[list[str]], cwd: Path, env: Mapping[str, str], work: Path) -> Taken:
+    """Run the commands in turn.
 
     Raises:
         RuntimeError: one failed; its last words.
     """
-    started, processor, largest = time.monotonic(), 0.0, 0
-    for command in commands:
-        with tempfile.TemporaryFile("w+") as words:
-            child = subprocess.Popen(command, cwd=cwd, env=dict(env), stdout=words, stderr=words)
-            _, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            processor += usage.ru_utime + usage.ru_stime
-            largest = max(largest, usage.ru_maxrss)
-            if child.returncode:
-                words.seek(0)
-                raise RuntimeError(f"{' '.join(command[:3])}: {words.read().strip()[-300:]}")
-    return time.monotonic() - started, processor, largest / 1e3
+    report, words = work / "taken.json", work / "output.txt"
+    with words.open("w") as output:
+        meter = [sys.executable, "-I", "-S", str(_METER), str(report), json.dumps(commands)]
+        done = subprocess.run(meter, cwd=cwd, env=dict(env), stdout=output, stderr=output, check=False)
+    taken = {"failed": "the meter"} if done.returncode else json.loads(report.read_text())
+    if failed := taken.pop("failed"):
+        raise RuntimeError(f"{failed}: {words.read_text().strip()[-300:]}")
+    return Taken(**taken)
 
 
-def write(project: Project, requirements: str, imports: str, line: int) -> None:
-    """The project's three files."""
-    build_file = (
-        f"function:\n  runtimes: [python{sys.version_info.major}.{sys.version_info.minor}]\n"
-        "  handler: app.handler\n  files: [app.py]\n"
-    )
-    if requirements:
-        build_file += "layers:\n  dependencies: [requirements.txt]\n"
-    (project.root / "build.yaml").write_text(build_file)
-    (project.root / "requirements.txt").write_text(requirements)
-    (project.root / "app.py").write_text(f"import {imports}\ndef handler(event, context):\n    return {line}\n")
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """One tool with one set, in directories of its own below `work`; wheels are kept in `state`."""
+
+    tool: Tool
+    chosen: Set
+    work: Path
+    state: Path
+    peers: Path
+
+    @property
+    def out(self) -> Path:
+        return self.work / "out"
+
+    def build(self, requirements: str, line: int = 0, state: Path | None = None) -> Taken:
+        """What one build of the project with these requirements takes; the zips are in `out`."""
+        project = self._project(state or self.state)
+        project.root.mkdir(parents=True, exist_ok=True)
+        (project.root / "requirements.txt").write_text(requirements)
+        handler = f"import {self.chosen.imports}\ndef handler(event, context):\n    return {line}\n"
+        self.tool.prepare(project, handler)
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        env = environment(project.state, self.peers)
+        return metered(self.tool.commands(project, self.out), project.root, env, self.work)
+
+    def forget(self) -> None:
+        """Keep downloaded wheels and nothing else."""
+        if self.tool.forget:
+            self.tool.forget(self._project(self.state))
+
+    def build_cold(self) -> Taken:
+        """What a build takes that finds no cache at all."""
+        state = self.work / "cold"
+        shutil.rmtree(self.work, ignore_errors=True)
+        state.mkdir(parents=True)
+        try:
+            return self.build(self.chosen.requirements, state=state)
+        finally:
+            shutil.rmtree(state)
+
+    def artifacts(self) -> list[Path]:
+        """What Lambda would get."""
+        made = [self.out / "function.zip", self.out / "chalice/deployment.zip", *self.out.glob("layers/*.zip")]
+        return sorted(path for path in made if path.exists())
+
+    def _project(self, state: Path) -> Project:
+        return Project(root=self.work / "project", state=state)
 
 
 def sha256(artifacts: list[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in artifacts)).hexdigest()
+    """Of all of them, one after the other."""
+    digest = hashlib.sha256()
+    for path in artifacts:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
-def run(tool: Tool, name: str, work: Path, env: Mapping[str, str], runs: int) -> Result:
-    """All scenarios of one tool on one set; medians."""
-    requirements, more, imports = SETS[name]
-    project = Project(root=work / "project", state=work.parent)
-    result, out = Result(), work / "out"
-    collected: dict[str, list[tuple[float, float, float]]] = {scenario: [] for scenario in SCENARIOS}
-
-    def once(text: str, line: int) -> tuple[float, float, float]:
-        project.root.mkdir(parents=True, exist_ok=True)
-        write(project, text, imports, line)
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        return timed(tool.commands(project, out), project.root, env)
-
+def measured(bench: Bench, runs: int) -> Result:
+    """All scenarios of one tool on one set."""
+    result = Result()
+    taken: dict[str, list[Taken]] = {scenario: [] for scenario in SCENARIOS}
     try:
-        once(requirements + more, 0)  # fills the caches of wheels; not counted
-        for number in range(runs):
-            tool.forget(project)
-            collected["first, wheels known"].append(once(requirements, 0))
-            collected["nothing changed"].append(once(requirements, 0))
-            collected["one source line changed"].append(once(requirements, number + 1))
-            collected["one requirement changed"].append(once(f"{requirements}{more}# {number}\n", number + 1))
-        once(requirements, runs)
-        tool.forget(project)
-        first = sha256(tool.artifacts(out))
-        tool.forget(project)
-        time.sleep(2.1)  # zip dates have a resolution of two seconds
-        once(requirements, runs)
-        result.reproducible = first == sha256(tool.artifacts(out))
-        tree = work / "tree"
-        shutil.rmtree(tree, ignore_errors=True)
-        result.sizes = unpacked(tool.artifacts(out), tree)
-        result.import_s = import_seconds(tree, imports, env)
+        _scenarios(bench, runs, taken, result)
+        imports = bench.tool.before_imports + bench.chosen.imports
+        result.import_s = import_seconds(bench.work / "tree", imports, bench.work)
     except RuntimeError as error:
         result.failure = str(error)
-    for scenario, figures in collected.items():
+    for scenario, figures in taken.items():
         if figures:
-            result.seconds[scenario] = statistics.median(figure[0] for figure in figures)
-            result.processor[scenario] = statistics.median(figure[1] for figure in figures)
-            result.memory_mb = max(result.memory_mb, *(figure[2] for figure in figures))
+            result.seconds[scenario] = statistics.median(figure.seconds for figure in figures)
+            result.processor[scenario] = statistics.median(figure.processor for figure in figures)
+            result.memory_mb = max(result.memory_mb, *(figure.memory_mb for figure in figures))
     return result
 
 
-def import_seconds(tree: Path, imports: str, env: Mapping[str, str]) -> float:
-    """Median of five imports in new processes that write no bytecode, as on Lambda, where the tree is read-only."""
+def _scenarios(bench: Bench, runs: int, taken: Mapping[str, list[Taken]], result: Result) -> None:
+    """Fill `taken` and what `result` says of the artifacts, which are unpacked into the tool's directory `tree`."""
+    plain, more = bench.chosen.requirements, bench.chosen.requirements + bench.chosen.more
+    taken[COLD].append(bench.build_cold())
+    bench.build(more)  # fills the caches of wheels
+    started, made = time.monotonic(), set()
+    while result.runs < min(runs, 2) or (result.runs < runs and time.monotonic() - started < _ENOUGH_S):
+        result.runs += 1
+        bench.forget()
+        time.sleep(2.1)  # zip dates have a resolution of two seconds
+        taken[FIRST].append(bench.build(plain))
+        made.add(sha256(bench.artifacts()))
+        if not result.files:
+            unpack(bench.artifacts(), bench.work / "tree", result)
+        taken[NOTHING].append(bench.build(plain) if bench.tool.forget else taken[FIRST][-1])
+        taken[LINE].append(bench.build(plain, result.runs) if bench.tool.forget else taken[FIRST][-1])
+        taken[REQUIREMENT].append(bench.build(f"{more}# {result.runs}\n", result.runs))
+    result.reproducible = len(made) == 1 if result.runs > 1 else None
+
+
+def unpack(artifacts: list[Path], into: Path, result: Result) -> None:
+    """Unpack all artifacts into `into`, as Lambda would, and note their sizes."""
+    for artifact in artifacts:
+        result.zip += artifact.stat().st_size
+        with zipfile.ZipFile(artifact) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            result.files += len(infos)
+            result.unzipped += sum(info.file_size for info in infos)
+            archive.extractall(into)
+
+
+def import_seconds(tree: Path, imports: str, work: Path) -> float:
+    """Median of five imports in new processes that write no bytecode, as on Lambda, where the tree is read-only.
+
+    Raises:
+        RuntimeError: the artifact does not import.
+    """
     code = f"import time; t = time.perf_counter(); import {imports}; print(time.perf_counter() - t)"
-    where = os.pathsep.join(map(str, (tree, tree / "python", tree / ".deps")))
-    child = {**env, "PYTHONPATH": where, "PYTHONDONTWRITEBYTECODE": "1"}
+    where = os.pathsep.join(map(str, (tree, tree / "python")))
+    child = {"PATH": os.environ["PATH"], "HOME": str(work), "PYTHONPATH": where, "PYTHONDONTWRITEBYTECODE": "1"}
     times = []
-    for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=child, capture_output=True, text=True, check=False, cwd=tree
-        )
+    for _ in range(6):
+        command = [sys.executable, "-S", "-c", code]
+        done = subprocess.run(command, env=child, capture_output=True, text=True, check=False, cwd=tree)
         if done.returncode:
             raise RuntimeError(f"the artifact does not import: {done.stderr.strip()[-200:]}")
         times.append(float(done.stdout))
-    return statistics.median(times)
+    return statistics.median(times[1:])  # the first reads the files from the disk
 
 
-def measure(work: Path, runs: int, sets: list[str]) -> dict[str, dict[str, Result]]:
-    """{set: {tool: Result}}."""
-    env = environment(work, install(work / "peers"))
-    results: dict[str, dict[str, Result]] = {}
+def measure(
+    work: Path, tools: Sequence[Tool], sets: Sequence[str], runs: int, keep: Callable[[str, dict[str, Result]], None]
+) -> None:
+    """Measure every tool on every set; `keep(set, {tool: Result})` is told of each set when it is done."""
+    peers = install(work / "peers")
     for name in sets:
-        results[name] = {}
-        for tool in TOOLS:
+        results = {}
+        for number, tool in enumerate(tools):
             print(f"  {name}: {tool.name}", file=sys.stderr, flush=True)
-            results[name][tool.name] = run(tool, name, work / f"{name}-{TOOLS.index(tool)}", env, runs)
-    return results
-
-
-def report(results: Mapping[str, Mapping[str, Result]]) -> str:
-    """One Markdown table per set; in brackets how many times ours."""
-    lines = []
-    for name, tools in results.items():
-        ours = tools[TOOLS[0].name]
-        columns = [*SCENARIOS, "CPU s (first)", "MB RSS", "zip MB", "files", "same bytes twice", "import s"]
-        lines += [f"### {name}", "", "| | " + " | ".join(columns) + " |"]
-        lines.append("|---" * (len(SCENARIOS) + 7) + "|")
-        for tool, result in tools.items():
-            if result.failure:
-                lines.append(f"| {tool} | failed: {result.failure.splitlines()[-1][:90]} |")
-                continue
-            cells = [_against(result.seconds[scenario], ours.seconds.get(scenario)) for scenario in SCENARIOS]
-            cells += [f"{result.processor[SCENARIOS[0]]:.2f}", f"{result.memory_mb:.0f}"]
-            cells += [f"{result.sizes['zip'] / 1e6:.2f}", str(result.sizes["files"])]
-            cells += ["yes" if result.reproducible else "no", _against(result.import_s or 0, ours.import_s)]
-            lines.append(f"| {tool} | " + " | ".join(cells) + " |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _against(value: float, ours: float | None) -> str:
-    return f"{value:.2f} ({value / ours:.1f}×)" if ours else f"{value:.2f}"
+            place = work / f"{name}-{number}"
+            bench = Bench(tool=tool, chosen=SETS[name], work=place, state=work / "state", peers=peers)
+            results[tool.name] = measured(bench, runs)
+            shutil.rmtree(place)
+        keep(name, results)

@@ -6,36 +6,39 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("aws-sam-cli==1.170.0", "chalice", "pex", "pip", "wheel", "setuptools")
+PEERS = ("aws-sam-cli==1.170.0", "chalice==1.34.0", "pex==2.105.2", "pip==26.2.1", "wheel", "setuptools")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORM = "x86_64-manylinux_2_17" if sys.version_info < (3, 12) else "x86_64-manylinux_2_34"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Project:
-    """A function with one source file and a requirements file, and a place for a tool's own files beside it."""
+    """A function with app.py and requirements.txt in `root`; caches and a tool's own files are below `state`."""
 
     root: Path
     state: Path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tool:
-    """`commands(project, out)` are run in turn; `artifacts(out)` are the zips that Lambda would get.
+    """`commands(project, out)` are run in turn and leave the zips that Lambda would get in `out`.
 
-    `forget(project)` removes what an earlier run of another scenario left, but keeps downloaded wheels.
+    `prepare(project, handler)` writes what the tool wants beside app.py and requirements.txt, or instead of them, given
+    app.py's text. `forget(project)` removes what an earlier build left, but keeps downloaded wheels; a tool without it
+    keeps nothing, and so does the same work whether something has changed or not. `before_imports` is what has to be
+    imported before the handler.
     """
 
     name: str
     commands: Callable[[Project, Path], list[list[str]]]
-    artifacts: Callable[[Path], list[Path]]
-    forget: Callable[[Project], None] = lambda _: None
+    prepare: Callable[[Project, str], None] = lambda project, handler: _write(project.root / "app.py", handler)
+    forget: Callable[[Project], None] | None = None
+    before_imports: str = ""
 
 
 def environment(state: Path, peers: Path) -> dict[str, str]:
@@ -54,17 +57,33 @@ def environment(state: Path, peers: Path) -> dict[str, str]:
 
 
 def install(folder: Path) -> Path:
-    """A virtual environment with the peers, made once."""
-    if not (folder / "done").exists():
+    """A virtual environment with the peers, made once per Python and set of peers."""
+    done, wanted = folder / "done", "\n".join((sys.version, *PEERS))
+    if not done.exists() or done.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
         subprocess.run([uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python"), *PEERS], check=True)
-        (folder / "done").touch()
+        into = ["--python", str(folder / "bin/python"), "--compile-bytecode"]
+        subprocess.run([uv, "pip", "install", "--quiet", *into, *PEERS], check=True)
+        done.write_text(wanted)
     return folder
 
 
-def _zips(out: Path) -> list[Path]:
-    return sorted(out.rglob("*.zip"))
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _build_file(project: Project, handler: str, more: str = "") -> None:
+    layers = "layers:\n  dependencies: [requirements.txt]\n" if (project.root / "requirements.txt").read_text() else ""
+    _write(project.root / "app.py", handler)
+    _write(
+        project.root / "build.yaml",
+        f"function:\n  runtimes: [python{VERSION}]\n  handler: app.handler\n  files: [app.py]\n{layers}{more}",
+    )
+
+
+def _bare_build_file(project: Project, handler: str) -> None:
+    _build_file(project, handler, "bytecode: false\n")
 
 
 def _ours(project: Project, out: Path) -> list[list[str]]:
@@ -74,10 +93,15 @@ def _ours(project: Project, out: Path) -> list[list[str]]:
 
 
 def _forget_ours(project: Project) -> None:
-    """Everything but wheels and uv's cache: what a project has when its wheels are known and nothing was built."""
-    for folder in (project.state / "ours").rglob("*"):
-        if folder.is_dir() and folder.name in ("parts", "artifacts", "components", "locks", "trials", "checks"):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Everything but wheels, also those built of sources, and the caches of uv and pip."""
+    for place in ("cache", "store"):
+        for folder in (project.state / "ours" / place).glob("*"):
+            if folder.name not in ("wheels", "built", "tools", "uv", "pip"):
+                shutil.rmtree(folder)
+
+
+def _zipped(target: str, level: str = "") -> list[str]:
+    return ["sh", "-c", f"cd {target} && zip {level} -q -r ../function.zip ."]
 
 
 def _uv_zip(project: Project, out: Path) -> list[list[str]]:
@@ -85,20 +109,17 @@ def _uv_zip(project: Project, out: Path) -> list[list[str]]:
     install_command = ["uv", "pip", "install", "--quiet", "--target", target, "--python", sys.executable]
     install_command += ["--python-version", VERSION, "--python-platform", PLATFORM]
     install_command += ["--link-mode", "hardlink", "-r", str(project.root / "requirements.txt")]
-    return [
-        install_command,
-        ["cp", str(project.root / "app.py"), target],
-        ["sh", "-c", f"cd {target} && zip -q -r ../function.zip ."],
-    ]
+    return [["mkdir", target], install_command, ["cp", str(project.root / "app.py"), target], _zipped(target)]
 
 
 def _pip_zip(project: Project, out: Path) -> list[list[str]]:
     target = str(out / "package")
     return [
+        ["mkdir", target],
         ["python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
          "--target", target, "-r", str(project.root / "requirements.txt")],
         ["cp", str(project.root / "app.py"), target],
-        ["sh", "-c", f"cd {target} && zip -q -r ../function.zip ."],
+        _zipped(target),
     ]  # fmt: skip
 
 
@@ -106,48 +127,70 @@ def _wheelhouse(project: Project, out: Path) -> list[list[str]]:
     """The Makefile recipe: wheels into a directory, unzipped, `zip -9`."""
     house, target = str(out / "wheels"), str(out / "package")
     return [
+        ["mkdir", house, target],
         ["python", "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", house,
          "-r", str(project.root / "requirements.txt")],
-        ["sh", "-c", f"mkdir -p {target} && for w in {house}/*.whl; do unzip -q -o $w -d {target}; done"],
+        ["sh", "-c", f"for w in {house}/*.whl; do [ ! -e $w ] || unzip -q -o $w -d {target}; done"],
         ["cp", str(project.root / "app.py"), target],
-        ["sh", "-c", f"cd {target} && zip -9 -q -r ../function.zip ."],
+        _zipped(target, "-9"),
     ]  # fmt: skip
 
 
-def _sam(project: Project, out: Path) -> list[list[str]]:
-    template = project.state / "template.yaml"
-    template.write_text(
+def _sam_template(project: Project, handler: str) -> None:
+    _write(project.root / "app.py", handler)
+    _write(
+        project.state / "template.yaml",
         "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\nResources:\n  F:\n"
         "    Type: AWS::Serverless::Function\n    Properties:\n"
-        f"      CodeUri: {project.root}\n      Handler: app.handler\n      Runtime: python{VERSION}\n"
+        f"      CodeUri: {project.root}\n      Handler: app.handler\n      Runtime: python{VERSION}\n",
     )
-    build = ["sam", "build", "--template", str(template), "--build-dir", str(out / "sam"), "--no-use-container"]
-    return [[*build[:-1]], ["sh", "-c", f"cd {out}/sam/F && zip -q -r ../../function.zip ."]]
+
+
+def _sam(project: Project, out: Path) -> list[list[str]]:
+    """With its cache, as the configuration that `sam init` writes has it."""
+    places = ["--build-dir", str(out / "sam"), "--cache-dir", str(project.state / "sam")]
+    build = ["sam", "build", "--cached", "--template", str(project.state / "template.yaml"), *places]
+    return [build, ["sh", "-c", f"cd {out}/sam/F && zip -q -r ../../function.zip ."]]
+
+
+def _forget_sam(project: Project) -> None:
+    for folder in (project.state / "sam", project.root / ".aws-sam"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _chalice_project(project: Project, handler: str) -> None:
+    """The packager imports app.py, so what the handler imports is imported when it is called."""
+    imports, _, rest = handler.partition("\n")
+    body = rest.replace("):\n", f"):\n    {imports}\n")
+    start = "from chalice import Chalice\napp = Chalice(app_name='bench')\n@app.lambda_function()\n"
+    _write(project.root / "app.py", start + body)
+    _write(
+        project.root / ".chalice/config.json",
+        '{"version": "2.0", "app_name": "bench", "stages": {"dev": {"manage_iam_role": false, '
+        '"iam_role_arn": "arn:aws:iam::123456789012:role/bench"}}}',
+    )
+
+
+def _chalice(project: Project, out: Path) -> list[list[str]]:
+    return [["chalice", "--project-dir", str(project.root), "package", str(out / "chalice")]]
+
+
+def _forget_chalice(project: Project) -> None:
+    shutil.rmtree(project.root / ".chalice/deployments", ignore_errors=True)
 
 
 def _pex(project: Project, out: Path) -> list[list[str]]:
-    return [["pex", "-r", str(project.root / "requirements.txt"), "-D", str(project.root), "--no-build",
+    return [["pex", "-r", str(project.root / "requirements.txt"), "-D", str(project.root),
              "--pex-root", str(project.state / "pex"), "-o", str(out / "function.zip")]]  # fmt: skip
 
 
 TOOLS = (
-    Tool("lambdasmith", _ours, _zips, _forget_ours),
-    Tool("uv + zip", _uv_zip, _zips),
-    Tool("pip -t + zip", _pip_zip, _zips),
-    Tool("wheelhouse + zip -9", _wheelhouse, _zips),
-    Tool("sam build + zip", _sam, _zips),
-    Tool("pex", _pex, _zips),
+    Tool(name="lambdasmith", commands=_ours, prepare=_build_file, forget=_forget_ours),
+    Tool(name="lambdasmith, bytecode: false", commands=_ours, prepare=_bare_build_file, forget=_forget_ours),
+    Tool(name="uv + zip", commands=_uv_zip),
+    Tool(name="pip -t + zip", commands=_pip_zip),
+    Tool(name="wheelhouse + zip -9", commands=_wheelhouse),
+    Tool(name="sam build + zip", commands=_sam, prepare=_sam_template, forget=_forget_sam),
+    Tool(name="chalice package", commands=_chalice, prepare=_chalice_project, forget=_forget_chalice),
+    Tool(name="pex", commands=_pex, before_imports="__pex__, "),
 )
-
-
-def unpacked(artifacts: list[Path], into: Path) -> Mapping[str, int]:
-    """Unpack all artifacts as Lambda would into `into`; {zip bytes, unzipped bytes, files}."""
-    sizes = {"zip": 0, "unzipped": 0, "files": 0}
-    for artifact in artifacts:
-        sizes["zip"] += artifact.stat().st_size
-        with zipfile.ZipFile(artifact) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-            sizes["files"] += len(infos)
-            sizes["unzipped"] += sum(info.file_size for info in infos)
-            archive.extractall(into)
-    return sizes
