@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,7 +10,15 @@ from typing import cast
 
 from builder import components
 from builder.components import Workshop
-from builder.plan import DEPENDENCIES, UNBUILT, Artifact, Component, ComponentPlan, plan_components
+from builder.plan import (
+    DEPENDENCIES,
+    UNBUILT,
+    Artifact,
+    Component,
+    ComponentPlan,
+    changed_inputs,
+    plan_components,
+)
 from builder.project import Project
 from builder.python import lock as locking
 from builder.python.inputs import read_inputs
@@ -27,6 +36,11 @@ class Assembly:
     plans: tuple[ComponentPlan, ...]
     artifacts: Mapping[str, Artifact]
 
+    @property
+    def lock_id(self) -> str | None:
+        """The name under which `pinned/` in the store has the lock, None if there is none."""
+        return _lock_id(self.project.lock) if self.project.lock is not None else None
+
 
 def assemble(
     project: Project,
@@ -36,6 +50,7 @@ def assemble(
     force: bool,
     upgrade: bool = False,
     dry: bool = False,
+    before: Mapping[str, str] | None = None,
 ) -> Assembly:
     """Build the `chosen` components, or take them from the store where their inputs have been built before.
 
@@ -43,6 +58,7 @@ def assemble(
         force: build even what the store has, and lock anew.
         upgrade: lock anew; what then turns out the same is reused.
         dry: build nothing and keep nothing; what would be built is `UNBUILT`.
+        before: keys of the components of the last deploy, to tell which inputs differ from it.
 
     Raises:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
@@ -51,7 +67,8 @@ def assemble(
     with progress.phase("lock", "locking dependencies"):
         project = _locked(project, chosen, shop, keep=not dry, anew=force or upgrade)
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
-        plans = plan_components(_known(project, chosen, shop), force=force)
+        known = _known(project, chosen, shop)
+        plans = plan_components(known, _changed(project, known, before or {}, shop), force=force)
     artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
     if not dry:
         artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop)
@@ -70,6 +87,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     inputs = read_inputs(spec.dependencies, project.root, project.repository)
     index = shop.environment.get("UV_DEFAULT_INDEX", "")
     key = locking.lock_key(inputs, project.target, index, resolver_version())
+    project = replace(project, reads_outside=any(name.startswith("..") for name in (*inputs.contents, *inputs.trees)))
     kept = None if anew else shop.store.read_json(f"locks/{key}.json")
     if kept is not None:
         return replace(project, lock=str(kept["lock"]))
@@ -86,8 +104,13 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
         ),
     )
     if keep:
+        shop.store.write_json(f"pinned/{_lock_id(text)}.json", {"lock": text})
         shop.store.write_json(f"locks/{key}.json", {"lock": text})
     return replace(project, lock=text)
+
+
+def _lock_id(lock: str) -> str:
+    return hashlib.sha256(lock.encode()).hexdigest()
 
 
 def _with_commands(spec: BuildSpec) -> list[str]:
@@ -104,6 +127,20 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Comp
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(look_up, described))
+
+
+def _changed(
+    project: Project, known: Sequence[Component], before: Mapping[str, str], shop: Workshop
+) -> dict[str, tuple[str, ...]]:
+    """Which inputs of what is to be built differ from the last deploy's."""
+    changed = {}
+    for component in known:
+        if component.artifact is None and component.name in before:
+            kept = shop.store.read_json(f"components/{before[component.name]}.json") or {}
+            if "inputs" in kept:
+                now = components.inputs(project, component.name)
+                changed[component.name] = changed_inputs(cast("Mapping[str, str]", kept["inputs"]), now)
+    return changed
 
 
 def _component_record(component: Component) -> str:
@@ -133,6 +170,7 @@ def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> 
             if not shop.store.exists(artifact.name):
                 shop.progress.say(f"storing {component.name}")
                 shop.store.put(artifact.name, path)
-            shop.store.write_json(_component_record(component), artifact.as_json())
+            made_of = {"inputs": components.inputs(project, component.name)}
+            shop.store.write_json(_component_record(component), artifact.as_json() | made_of)
             made[component.name] = artifact
     return made

@@ -70,6 +70,31 @@ def describe(project: Project, name: str) -> Component:
     return Component(name=name, kind="layer", key=_files_key(inputs, everything))
 
 
+def inputs(project: Project, name: str) -> dict[str, str]:
+    """What the component is made of, for people to compare: file → `#hash`, distribution → version."""
+    if name == DEPENDENCIES:
+        selection = select(project.lock or "", project.target)
+        found = {wheel.name: wheel.version for wheel in selection.wheels}
+        options = _layer_options(project, project.target, asked=_asked(project))
+        return {
+            **found,
+            **{source.name: source.version or "#" for source in selection.sources},
+            "options": "#" + options.key()[:16],
+        }
+    if name == FUNCTION:
+        return _hashes(_function_files(project))
+    layer = project.layer(name)
+    if not layer.preinstall:
+        return _hashes(_layer_files(project.root, layer))
+    commands = hashlib.sha256(repr((layer.preinstall, project.lock)).encode()).hexdigest()
+    everything = select_files(project.root, ".", (), (), to_ship=False)
+    return {**_hashes(everything), "preinstall": f"#{commands[:16]}"}
+
+
+def _hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    return {name: f"#{_content_hash(path)[:16]}{'x' * _is_executable(path)}" for name, path in files}
+
+
 def make(project: Project, name: str, shop: Workshop) -> tuple[Artifact, Path]:
     """Build a component; its artifact and the zip, which lies in the scratch directory.
 
@@ -110,10 +135,13 @@ def _is_executable(path: Path) -> bool:
 def _files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
     digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
     for name, path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"\0{name}\0{int(_is_executable(path))}\0{content}".encode())
+        digest.update(f"\0{name}\0{int(_is_executable(path))}\0{_content_hash(path)}".encode())
     return digest.hexdigest()
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from builder.aws import Clients
 from builder.masking import Masker
@@ -15,7 +15,10 @@ from builder.workspace import Deadline, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One invocation's world. `environment` is the process's own; children get an allow-listed part of it."""
+    """One invocation's world. `environment` is the process's own; children get an allow-listed part of it.
+
+    `secret_texts` are the secrets read so far, by name.
+    """
 
     settings: Settings
     clients: Clients
@@ -25,3 +28,4 @@ class Context:
     progress: Progress
     environment: Mapping[str, str]
     secrets: Masker
+    secret_texts: dict[str, str] = field(default_factory=dict, repr=False)

@@ -1,120 +1,225 @@
-"""A project's function and layers in the account: what is wanted of Lambda, what is known of it, what came of it."""
+"""What a function is to be in the account, as one value: made of a built project, or of an earlier build's record."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, cast
 
-from builder import functions, publish, reply
+from builder import configuration, layers
+from builder.extras import read_extras, wanted_extras
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
-from builder.steps import FunctionState, LayerChoice, Wanted
+from builder.publication import plan_publication
+from builder.runtimes import RUNTIMES, Target
+from builder.steps import FunctionState, LayerChoice, Step, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from builder.aws import Clients
     from builder.context import Context
     from builder.event import Request
     from builder.project import Project
+    from builder.publish import Published
 
 
-def layer_choices(
-    project: Project, function: str, artifacts: Mapping[str, Artifact], context: Context
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """Code, layers and configuration that belong together.
+
+    `code` is None where it was not part of the build, `wanted` where the project has no function. `own_layers` are the
+    names of all layers that builds of this function have attached: those that it does not have any more are detached.
+    """
+
+    name: str
+    target: Target
+    code: Artifact | None
+    layers: tuple[LayerChoice, ...]
+    wanted: Wanted | None
+    own_layers: frozenset[str] = field(default=frozenset())
+
+    def steps(self, state: FunctionState | None, made: Mapping[str, str]) -> tuple[Step, ...]:
+        """What makes Lambda agree, from `state`; `made` are ARNs of layer versions made meanwhile, by component.
+
+        Raises:
+            RoleMissing, InvalidBuildFile, InvalidEvent: it cannot be done.
+        """
+        choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
+        return plan_publication(self.wanted, self.code, choices, state, own_layers=self.own_layers)
+
+    def observed(self, state: FunctionState | None, clients: Clients) -> FunctionState | None:
+        """`state` with those settings that have calls of their own, as far as any are wanted."""
+        if state is None or self.wanted is None or not self.wanted.extras:
+            return state
+        found = read_extras(clients, self.name, self.wanted.extras, alias=self.wanted.alias)
+        return replace(state, extras=found)
+
+    def as_json(self, published: Published, *, lock: str | None, keep: int | None) -> dict[str, object]:
+        """For the record of a build that has deployed it: all it takes to deploy the same again.
+
+        What was not part of the build is taken from the function's state after it.
+        """
+        state, made = published.state, published.layers
+        attached = {arn.split(":")[6]: arn for arn in (state.layers if state else ())}
+        code = self.code.sha256 if self.code else state.code_hex if state else ""
+        wanted = self.wanted
+        return {
+            "architecture": self.target.architecture,
+            "runtime": self.target.runtime.name,
+            "code": {"sha256": code},
+            "layers": [
+                {
+                    "component": choice.component,
+                    "layer": choice.layer,
+                    "arn": made.get(choice.component) or choice.arn or attached.get(choice.layer),
+                    "sha256": choice.artifact.sha256 if choice.artifact else None,
+                    "description": choice.description,
+                    "license": choice.license,
+                    "runtimes": list(choice.runtimes),
+                }
+                for choice in self.layers
+            ],
+            "settings": dict(wanted.settings) if wanted else {},
+            "tags": dict(wanted.tags) if wanted else {},
+            "extras": dict(wanted.extras) if wanted else {},
+            "role": wanted.role if wanted else None,
+            "version": published.version,
+            "alias": published.alias,
+            "lock": lock,
+            "keep": keep,
+        }
+
+
+def of_project(
+    request: Request,
+    project: Project,
+    artifacts: Mapping[str, Artifact],
+    context: Context,
+    state: FunctionState | None,
+    *,
+    before: Collection[str] = (),
+) -> Deployment:
+    """What a built project is to be. Every layer comes with the version in the account that has its artifact, if any.
+
+    Args:
+        before: names of layers that the last deployment of the function had.
+    """
+    name = request.function or ""
+    present = state.layers if state else ()
+    own = {arn.split(":")[6] for arn in present if _is_own(name, arn, before)}
+    return Deployment(
+        name=name,
+        target=project.target,
+        code=artifacts.get(FUNCTION),
+        layers=tuple(_choices(project, name, artifacts, context, present)),
+        wanted=_wanted(request, project, context, state),
+        own_layers=frozenset(own),
+    )
+
+
+def of_record(record: Mapping[str, object], request: Request, name: str) -> Deployment:
+    """What the record of an earlier build says that it deployed.
+
+    Layers come with the version that they had then; whether it still exists is not known here.
+    """
+    kept = cast("Mapping[str, object]", record["deployment"])
+    target = Target(runtime=RUNTIMES[str(kept["runtime"])], architecture=kept["architecture"])  # type: ignore[arg-type]
+    rows = cast("list[dict[str, object]]", kept["layers"])
+    code = str(cast("Mapping[str, object]", kept["code"])["sha256"])
+    return Deployment(
+        name=name,
+        target=target,
+        code=_kept_artifact(code) if code else None,
+        layers=tuple(
+            LayerChoice(
+                component=str(row["component"]),
+                layer=str(row["layer"]),
+                artifact=_kept_artifact(str(row["sha256"])) if row["sha256"] else None,
+                arn=cast("str | None", row["arn"]),
+                description=str(row["description"]),
+                license=str(row["license"]),
+                runtimes=tuple(cast("list[str]", row["runtimes"])),
+            )
+            for row in rows
+        ),
+        wanted=Wanted(
+            name=name,
+            target=target,
+            settings=cast("Mapping[str, object]", kept["settings"]),
+            tags=cast("Mapping[str, str]", kept["tags"]),
+            extras=cast("Mapping[str, object]", kept["extras"]),
+            role=cast("str | None", kept["role"]),
+            publish=request.version,
+            alias=request.alias,
+        ),
+    )
+
+
+def foreign_layers(function: str, state: FunctionState | None, before: Collection[str]) -> list[str]:
+    """ARNs of attached layers that no build of this function has attached."""
+    return [arn for arn in (state.layers if state else ()) if not _is_own(function, arn, before)]
+
+
+def _is_own(function: str, arn: str, before: Collection[str]) -> bool:
+    layer = arn.split(":")[6]
+    return layer in before or layer.startswith(f"{function}-")
+
+
+def _kept_artifact(sha256: str) -> Artifact:
+    """An artifact of which nothing but the content is known any more."""
+    return Artifact(sha256=sha256, size=0, unzipped=0, files=0)
+
+
+def _choices(
+    project: Project, function: str, artifacts: Mapping[str, Artifact], context: Context, attached: Collection[str]
 ) -> list[LayerChoice]:
-    """Every layer of the build file, with the version in the account that already has its artifact."""
     spec = project.spec
     default = spec.function.runtimes if spec.function else (project.target.runtime.name,)
     choices = []
-    for name in project.names:
-        if name == FUNCTION:
+    for entry in spec.layer_order:
+        if not isinstance(entry, str):
+            choices.append(
+                LayerChoice(component=entry.name, layer=entry.arn.split(":")[6], artifact=None, arn=entry.arn)
+            )
             continue
-        layer = project.layer(name) if name != DEPENDENCIES else None
-        artifact = artifacts.get(name)
-        layer_name = f"{function}-{name}"
-        arn = _layer_arn(layer_name, artifact, context) if artifact and artifact is not UNBUILT else None
+        layer = project.layer(entry) if entry != DEPENDENCIES else None
+        artifact = artifacts.get(entry)
+        runtimes = (layer.runtimes if layer else None) or default
+        arn = None
+        if artifact is not None and artifact is not UNBUILT:
+            arn = layers.known_version(
+                context.clients,
+                context.store,
+                artifact,
+                target=project.target,
+                runtimes=runtimes,
+                attached=attached,
+            )
         choices.append(
             LayerChoice(
-                component=name,
-                layer=layer_name,
+                component=entry,
+                layer=f"{function}-{entry}",
                 artifact=artifact,
                 arn=arn,
-                description=(layer.description if layer else None) or f"{name} of {function}",
+                description=(layer.description if layer else None) or f"{entry} of {function}",
                 license=(layer.license if layer else None) or "",
-                runtimes=(layer.runtimes if layer else None) or default,
+                runtimes=runtimes,
             )
         )
     return choices
 
 
-def _layer_arn(layer: str, artifact: Artifact, context: Context) -> str | None:
-    arn = publish.known_layer_arn(context.store.read_json(publish.layer_record(layer, artifact.sha256)))
-    return arn if arn and functions.layer_version_exists(context.clients, arn) else None
-
-
-def own_layers(function: str, state: FunctionState | None) -> set[str]:
-    """Names of attached layers that an earlier build of this function made."""
-    names = {arn.split(":")[6] for arn in (state.layers if state else ())}
-    return {name for name in names if name.startswith(f"{function}-")}
-
-
-def foreign_layers(function: str, state: FunctionState | None) -> list[str]:
-    """ARNs of attached layers that are not this function's own."""
-    own = own_layers(function, state)
-    return [arn for arn in (state.layers if state else ()) if arn.split(":")[6] not in own]
-
-
-def wanted(request: Request, project: Project, context: Context) -> Wanted | None:
+def _wanted(request: Request, project: Project, context: Context, state: FunctionState | None) -> Wanted | None:
     function = project.spec.function
     if function is None:
         return None
-    settings: dict[str, object] = {"Runtime": project.target.runtime.name, "Handler": function.handler}
-    if function.memory is not None:
-        settings["MemorySize"] = function.memory
-    if function.timeout is not None:
-        settings["Timeout"] = function.timeout
-    if function.description is not None:
-        settings["Description"] = function.description
-    if function.environment is not None:
-        settings["Environment"] = {"Variables": dict(function.environment)}
-    if function.ephemeral_storage is not None:
-        settings["EphemeralStorage"] = {"Size": function.ephemeral_storage}
-    if function.role is not None:
-        settings["Role"] = function.role
     return Wanted(
         name=request.function or "",
         target=project.target,
-        settings=settings,
+        settings=configuration.settings(function, project.target),
+        extras=wanted_extras(function, request.function or "", state.settings if state else {}),
         tags=dict(function.tags or {}),
         role=function.role or context.settings.role or None,
         publish=request.version,
         alias=request.alias,
+        weight=request.weight,
+        payload=request.payload,
     )
-
-
-def outcome(
-    request: Request,
-    choices: Sequence[LayerChoice],
-    published: publish.Published,
-    state: FunctionState | None,
-) -> reply.Reply:
-    """What is deployed now."""
-    layers = [
-        {
-            "name": choice.component,
-            "layer": choice.layer,
-            "arn": published.layers.get(choice.component, choice.arn),
-            "reused": choice.component not in published.layers,
-            "size": choice.artifact.size,
-        }
-        for choice in choices
-        if choice.artifact
-    ]
-    function = None
-    if state is not None:
-        function = {
-            "name": request.function,
-            "arn": state.arn,
-            "version": published.version,
-            "alias": published.alias,
-            "code_sha256": state.code_sha256,
-        }
-    return {"function": function, "layers": layers, "changed": list(published.steps)}

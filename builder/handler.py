@@ -173,7 +173,7 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
 
     context = _context(masker, remaining_s)
     if request.action == Action.PLAN:
-        return build(request, context)
+        return build(request, context).reply
     builds = Builds(context.store)
     build_id = request.build_id or request_id
     present = builds.look(build_id)
@@ -182,9 +182,11 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
     claim = builds.claim(build_id, request.function or "")
     listener = BackgroundListener(claim.note)
     context.progress.listener = listener
+    deployment = None
     try:
         with _full_disk():
-            reply = build(request, context) | {"build_id": build_id}
+            built = build(request, context, claim)
+            reply, deployment = built.reply | {"build_id": build_id}, built.deployment
     except AlreadyTaken as taken:
         return _present(taken.state)
     except LambdasmithError as error:
@@ -196,7 +198,11 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
     finally:
         listener.close()
     reply = masker.mask_json(reply)
-    builds.end(claim, request, reply, seconds=context.progress.seconds())
+    try:
+        builds.end(claim, request, reply, seconds=context.progress.seconds(), deployment=deployment)
+    except LambdasmithError as error:
+        # What was deployed is deployed: the answer says so, whatever became of its record.
+        cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")
     return reply
 
 

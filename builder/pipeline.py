@@ -1,70 +1,117 @@
-"""The flow of one build: snapshot → project → plan → artifacts → check → publish → reply."""
+"""The flow of one build: look → fetch → read → lock → plan → build → check → publish → reply."""
 
 from __future__ import annotations
 
-import json
 import platform
-import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder import deployment, functions, publish, reply
+from builder import deployment, fetching, reply
 from builder.assembly import assemble
-from builder.aws import aws_errors
 from builder.checks import check
 from builder.components import Workshop
 from builder.context import Context
-from builder.errors import InvalidConfiguration, PathNotFound
+from builder.errors import FunctionBusy, PathNotFound
 from builder.event import Action, Request
-from builder.plan import FUNCTION, choose_components
+from builder.plan import choose_components
 from builder.project import Project, read_project
-from builder.publication import plan_publication
+from builder.release import Overtaken, release, remember
 from builder.runtimes import architecture_of
-from builder.sources import git
+from builder.situation import Situation, look
 from builder.steps import FunctionState
 
+if TYPE_CHECKING:
+    from builder.claim import Claim
+    from builder.sources import git
 
-def build(request: Request, context: Context) -> reply.Reply:
+# How often a build begins again because the branch has moved while it waited for its turn.
+_TRIES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A build's reply, and what it takes to deploy the same again, where something was deployed."""
+
+    reply: reply.Reply
+    deployment: dict[str, object] | None = field(default=None, repr=False)
+
+
+def build(request: Request, context: Context, claim: Claim | None = None) -> Built:
     """Build what the request asks for and publish what differs; with action `plan`, only say what would happen.
+
+    Args:
+        claim: to the build id; taken before anything is published.
 
     Raises:
         LambdasmithError: with the phase in which it arose. What was deployed before is as it was, or complete.
+        AlreadyTaken: somebody else works on the build id.
     """
-    progress, name = context.progress, request.function or ""
-    is_plan = request.action == Action.PLAN
+    for _ in range(_TRIES):
+        with context.progress.phase("look", "looking at the repository and the function"):
+            situation = look(request, context)
+        try:
+            return _build(request, situation, context, claim)
+        except Overtaken:
+            context.progress.say("the branch has moved on; beginning again")
+    raise FunctionBusy(
+        f"{request.function}: the branch moved {_TRIES} times while this build waited for its turn",
+        hint="others are deploying newer commits; run the same command again if they do not",
+    )
+
+
+def _build(request: Request, situation: Situation, context: Context, claim: Claim | None) -> Built:
+    progress, resolved, is_plan = context.progress, situation.resolved, request.action == Action.PLAN
+    if not is_plan and (last := situation.answered(request)):
+        return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
     with context.workspace.scratch() as scratch:
+        known = () if is_plan else situation.known_trees(request)
         with progress.phase("fetch", "fetching the commit"):
-            snapshot = _snapshot(request, context, scratch)
+            snapshot = fetching.fetch(resolved, request.path, context, scratch, known=known)
+        if situation.last and not snapshot.unpacked:
+            return Built(reply=situation.last.again(resolved.commit, resolved.ref) | reply.account(progress))
         with progress.phase("read", f"reading {request.path or 'the project'} at {snapshot.commit[:12]}"):
-            state = functions.read_function(context.clients, name)
-            project = _project(request, snapshot, state)
+            project = _project(request, snapshot, situation.state)
             progress.warn(project.runtime_warning)
-            chosen = choose_components(project.names, request.components, function_exists=state is not None)
+            exists = situation.state is not None
+            chosen = choose_components(project.names, request.components, function_exists=exists)
         shop = _workshop(context, scratch)
-        made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan)
+        before = situation.last.keys if situation.last else {}
+        made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):
-            foreign = deployment.foreign_layers(name, state)
-            checked = check(made, shop, function=name, foreign=foreign, dry=is_plan)
+            layers = situation.last.layers if situation.last else ()
+            foreign = deployment.foreign_layers(request.function or "", situation.state, layers)
+            checked = check(made, shop, function=request.function or "", foreign=foreign, dry=is_plan)
         with progress.phase("publish", "comparing with what is deployed"):
-            if state is not None and state.busy and not is_plan:
-                state = _settled(name, context)
-            choices = deployment.layer_choices(project, name, made.artifacts, context)
-            wanted = deployment.wanted(request, project, context)
-            own_layers = deployment.own_layers(name, state)
-            steps = plan_publication(wanted, made.artifacts.get(FUNCTION), choices, state, own_layers=own_layers)
             answer = reply.assembled(made, checked) | {"commit": snapshot.commit, "ref": snapshot.ref}
+
+            def planned(state: FunctionState | None) -> deployment.Deployment:
+                return deployment.of_project(request, made.project, made.artifacts, context, state, before=layers)
+
             if is_plan:
-                return answer | reply.planned(made, steps, state) | reply.account(progress)
-            publisher = publish.Publisher(context.clients, context.store, project.target, context.deadline, progress)
-            published = publisher.carry_out(steps, revision_id=state.revision_id if state else "")
-        outcome = deployment.outcome(request, choices, published, published.state or state)
-        return answer | outcome | reply.account(progress)
-
-
-def _settled(name: str, context: Context) -> FunctionState:
-    """The function's state once somebody else's update of it has ended."""
-    context.progress.say(f"waiting for another update of {name}")
-    wait_s = min(60, context.deadline.check(f"waiting for {name}"))
-    return functions.wait_until_settled(context.clients, name, timeout_s=wait_s)
+                wanted = planned(situation.state)
+                state = wanted.observed(situation.state, context.clients)
+                return Built(
+                    reply=answer | reply.planned(made, wanted, state, situation.last) | reply.account(progress)
+                )
+            released = release(planned, situation, request, context, claim)
+            answer |= reply.outcome(released, request)
+            if not released.published.steps or claim is None:
+                return Built(reply=answer | reply.account(progress))
+            keys = {**before} | {plan.component.name: plan.component.key for plan in made.plans}
+            remember(
+                released,
+                situation,
+                context,
+                claim,
+                tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
+                keys=keys,
+                answer=answer,
+            )
+        return Built(
+            reply=answer | reply.account(progress),
+            deployment=released.deployment.as_json(released.published, lock=made.lock_id, keep=project.spec.keep),
+        )
 
 
 def _workshop(context: Context, scratch: Path) -> Workshop:
@@ -75,46 +122,7 @@ def _workshop(context: Context, scratch: Path) -> Workshop:
         deadline=context.deadline,
         progress=context.progress,
         environment=context.workspace.child_environment(context.environment, context.settings.index_url),
-        credentials=lambda: _credentials(context),
-    )
-
-
-def _snapshot(request: Request, context: Context, scratch: Path) -> git.Snapshot:
-    settings = context.settings
-    source = request.source
-    if source is None:
-        raise PathNotFound("the event names no repository")
-    credentials = _credentials(context)
-    username = settings.git_username or (credentials.username if credentials else None)
-    url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
-    resolved = git.resolve(url, source.ref, credentials=credentials)
-    context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
-    free = shutil.disk_usage(scratch).free
-    snapshot = git.fetch(resolved, scratch / "source", credentials=credentials, max_bytes=free)
-    if snapshot.submodules:
-        context.progress.warn(f"submodules are left empty: {', '.join(snapshot.submodules)}")
-    return snapshot
-
-
-def _credentials(context: Context) -> git.GitCredentials | None:
-    """The git token, for the forge that it belongs to. Read for every build, so that a rotated one works at once."""
-    settings = context.settings
-    if not settings.git_secret:
-        return None
-    with aws_errors(f"reading secret {settings.git_secret}"):
-        text = context.clients.secretsmanager.get_secret_value(SecretId=settings.git_secret)["SecretString"]
-    try:
-        secret = json.loads(text)
-        token = str(secret["token"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidConfiguration(
-            f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
-        ) from error
-    if not token:
-        return None
-    context.secrets.add(token)
-    return git.GitCredentials(
-        username=str(secret.get("username") or "x-access-token"), token=token, base=settings.git_base
+        credentials=lambda: fetching.credentials(context),
     )
 
 

@@ -20,6 +20,8 @@ FUNCTION = "function"
 # Lambda's quotas: unzipped function with its layers; layers per function.
 MAX_UNZIPPED = 262_144_000
 MAX_LAYERS = 5
+# Of the inputs that differ, how many a sentence names.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +77,12 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentPlan:
-    """What happens to a component, and why, in words."""
+    """What happens to a component, and why, in words. `changed` are the inputs that differ from the last deploy's."""
 
     component: Component
     action: Literal["reuse", "build"]
     why: str
+    changed: tuple[str, ...] = ()
 
 
 def choose_components(known: Sequence[str], wanted: Sequence[str], *, function_exists: bool) -> tuple[str, ...]:
@@ -108,14 +111,43 @@ def choose_components(known: Sequence[str], wanted: Sequence[str], *, function_e
     return tuple(name for name in known if name in wanted)
 
 
-def plan_components(components: Sequence[Component], *, force: bool) -> tuple[ComponentPlan, ...]:
-    """Reuse what the store has under the same key, build the rest."""
+def plan_components(
+    components: Sequence[Component], changed: Mapping[str, Sequence[str]], *, force: bool
+) -> tuple[ComponentPlan, ...]:
+    """Reuse what the store has under the same key, build the rest.
+
+    Args:
+        changed: inputs that differ from the last deploy's, by component, as far as they are known.
+    """
     plans = []
     for component in components:
+        differing = tuple(changed.get(component.name, ()))
         if component.artifact is not None and not force:
             plans.append(ComponentPlan(component=component, action="reuse", why="its inputs have not changed"))
         elif component.artifact is not None:
             plans.append(ComponentPlan(component=component, action="build", why="asked for by force"))
+        elif differing:
+            why = f"{', '.join(differing[:_SHOWN])}{' …' if len(differing) > _SHOWN else ''}"
+            plans.append(ComponentPlan(component=component, action="build", why=why, changed=differing))
         else:
             plans.append(ComponentPlan(component=component, action="build", why="not built from these inputs before"))
     return tuple(plans)
+
+
+def changed_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """What differs between two states of a component's inputs, in words: `app.py`, `+ new.py`, `- old.py`.
+
+    A value that is a version is shown: `requests 2.31.0 → 2.32.5`. Values that are hashes begin with `#`.
+    """
+    rows = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if old == new:
+            continue
+        if old is None:
+            rows.append(f"+ {name}" + ("" if new is None or new.startswith("#") else f" {new}"))
+        elif new is None:
+            rows.append(f"- {name}")
+        else:
+            rows.append(name if new.startswith("#") else f"{name} {old} → {new}")
+    return tuple(rows)

@@ -19,6 +19,7 @@ class Project:
     """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
 
     `repository` is the directory in which requirements may name local sources; None means `root` alone.
+    `reads_outside`: the dependencies need files of the repository outside of the project.
     """
 
     root: Path
@@ -27,6 +28,7 @@ class Project:
     commit_time: int
     lock: str | None = None
     repository: Path | None = None
+    reads_outside: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,12 +1,23 @@
-"""The decision what is published, and in which order. Pure functions of values."""
+"""The decision what is published, and in which order. Pure functions of values.
+
+What serves is never a mixture of old and new where an alias serves: layers, configuration and code of $LATEST are
+brought up to date first, then frozen as a version, then tried, and only then the alias moves, in one call.
+
+Without an alias $LATEST serves, and Lambda has no call that changes layers, settings and code at once. The order is
+then grow, swap, shrink: what the new code needs is there before it (new layers, new variables), what the old code needs
+stays until after it (layers and variables that the build file no longer names).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
 
+from builder import configuration
 from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
 from builder.plan import MAX_LAYERS, Artifact
 from builder.steps import (
+    ApplyExtra,
     CreateFunction,
     FunctionState,
     LayerChoice,
@@ -15,10 +26,13 @@ from builder.steps import (
     PublishVersion,
     Step,
     TagFunction,
+    TryFunction,
     UpdateCode,
     UpdateConfiguration,
     Wanted,
 )
+
+_ENVIRONMENT = "Environment"
 
 
 def plan_publication(
@@ -29,15 +43,12 @@ def plan_publication(
     *,
     own_layers: Collection[str],
 ) -> tuple[Step, ...]:
-    """The steps that make Lambda agree with the artifacts, in the order that keeps a running function whole.
-
-    Layers come first, then the configuration that points at them, then the code: new code never runs without a layer
-    that it needs. Nothing that agrees already is touched.
+    """The steps that make Lambda agree with the artifacts. What agrees already is not touched.
 
     Args:
         wanted: None where the build file has no function.
         code: the function's artifact; None where it was not part of this build.
-        layers: all layers of the build file, in its order.
+        layers: all layers of the build file, in its order, which is the order in which they are attached.
         own_layers: names of all layers that belong to this function; attached ones that are no longer in the build
             file are detached, layers of others stay.
 
@@ -55,14 +66,39 @@ def plan_publication(
             hint=f"Lambda allows {MAX_LAYERS}; join layers or detach one",
         )
     if state is None:
-        steps.append(_creation(wanted, code, attached))
+        update: list[Step] = [_creation(wanted, code, attached)]
     else:
-        steps += _update(wanted, code, attached, state)
-    if wanted.publish or wanted.alias:
+        update = _update(wanted, code, attached, state, {choice.component: choice.layer for choice in layers})
+    version = state.version if state and not update else None
+    steps += update
+    if state is not None and (tags := {k: v for k, v in wanted.tags.items() if state.tags.get(k) != v}):
+        steps.append(TagFunction(name=wanted.name, tags=tags))
+    if (wanted.publish or wanted.alias) and version is None:
         steps.append(PublishVersion(name=wanted.name))
+    if wanted.payload is not None:
+        steps.append(TryFunction(name=wanted.name, version=version, payload=wanted.payload))
     if wanted.alias:
-        steps.append(PointAlias(name=wanted.name, alias=wanted.alias))
+        alias = state.alias if state else None
+        if version is None or alias is None or not alias.serves(version, wanted.weight):
+            steps.append(PointAlias(name=wanted.name, alias=wanted.alias, version=version, weight=wanted.weight))
+    # Last: a URL may be the alias's, which has to be there.
+    for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items():
+        steps.append(ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias))
     return tuple(steps)
+
+
+def explained(before: FunctionState | None, after: FunctionState | None, step: Step) -> bool:
+    """Whether `step` alone accounts for the difference: it took effect, and only its answer was lost.
+
+    Everything else means that somebody else has changed the function meanwhile.
+    """
+    if before is None or after is None:
+        return isinstance(step, CreateFunction) and after is not None and after.code_sha256 == step.code.code_sha256
+    code = {before.code_sha256} | ({step.code.code_sha256} if isinstance(step, UpdateCode) else set())
+    changes: Mapping[str, object] = step.changes if isinstance(step, UpdateConfiguration) else {}
+    settings = all(after.settings.get(key) == value for key, value in before.settings.items() if key not in changes)
+    layers = after.layers == before.layers or isinstance(step, UpdateConfiguration)
+    return after.code_sha256 in code and settings and layers
 
 
 def _creation(wanted: Wanted, code: Artifact | None, attached: tuple[str, ...]) -> CreateFunction:
@@ -76,31 +112,74 @@ def _creation(wanted: Wanted, code: Artifact | None, attached: tuple[str, ...]) 
     return CreateFunction(wanted=wanted, role=wanted.role, code=code, layers=attached)
 
 
-def _update(wanted: Wanted, code: Artifact | None, attached: tuple[str, ...], state: FunctionState) -> list[Step]:
+def _update(
+    wanted: Wanted,
+    code: Artifact | None,
+    attached: tuple[str, ...],
+    state: FunctionState,
+    new_layers: Mapping[str, str],
+) -> list[Step]:
+    """The changes of $LATEST. `new_layers`: names of layers by component, for those that are about to be published."""
+    name, architecture = wanted.name, wanted.target.architecture
+    changes = configuration.changes(wanted.settings, state.settings)
+    swap = code is not None and (code.code_sha256 != state.code_sha256 or architecture != state.architecture)
     steps: list[Step] = []
-    changes = {key: value for key, value in wanted.settings.items() if state.settings.get(key) != value}
-    layers = attached if attached != state.layers else None
-    if changes or layers is not None:
-        steps.append(UpdateConfiguration(name=wanted.name, changes=changes, layers=layers))
-    architecture = wanted.target.architecture
-    if code is not None and (code.code_sha256 != state.code_sha256 or architecture != state.architecture):
-        steps.append(UpdateCode(name=wanted.name, code=code, architecture=architecture))
-    tags = {key: value for key, value in wanted.tags.items() if state.tags.get(key) != value}
-    if tags:
-        steps.append(TagFunction(name=wanted.name, tags=tags))
+    present = state.layers
+    if swap and not wanted.alias:
+        names = {new_layers.get(layer) or _layer_name(layer) for layer in attached}
+        grown, layers = _grown(changes, attached, names, state)
+        if grown or layers != present:
+            steps.append(UpdateConfiguration(name=name, changes=grown, layers=layers if layers != present else None))
+        changes = {key: value for key, value in changes.items() if grown.get(key) != value}
+        present = layers
+    elif changes or attached != present:
+        steps.append(UpdateConfiguration(name=name, changes=changes, layers=attached if attached != present else None))
+        changes, present = {}, attached
+    if swap and code is not None:
+        steps.append(UpdateCode(name=name, code=code, architecture=architecture))
+    if changes or present != attached:
+        steps.append(UpdateConfiguration(name=name, changes=changes, layers=attached if attached != present else None))
     return steps
+
+
+def _grown(
+    changes: Mapping[str, object], attached: tuple[str, ...], names: Collection[str], state: FunctionState
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Settings and layers that serve the code now and the code to come, as far as Lambda's limits let them.
+
+    `names` are those of the layers to attach: a function cannot have two versions of one layer.
+    """
+    kept = tuple(arn for arn in state.layers if _layer_name(arn) not in names)
+    layers = (*kept, *attached) if len(kept) + len(attached) <= MAX_LAYERS else attached
+    grown = dict(changes)
+    if _ENVIRONMENT in grown:
+        now, then = _variables(state.settings.get(_ENVIRONMENT)), _variables(grown[_ENVIRONMENT])
+        grown[_ENVIRONMENT] = {"Variables": {**now, **then}}
+        if _variables(grown[_ENVIRONMENT]) == now:
+            del grown[_ENVIRONMENT]  # variables only go
+    return grown, layers
+
+
+def _variables(environment: object) -> Mapping[str, str]:
+    given = environment if isinstance(environment, Mapping) else {}
+    return cast("Mapping[str, str]", given.get("Variables", {}))
+
+
+def _layer_name(arn: str) -> str:
+    """Of a layer version's ARN; what is about to be published is called by its component yet."""
+    return arn.split(":")[6] if arn.startswith("arn:") else arn
 
 
 def _attached(
     layers: Sequence[LayerChoice], state: FunctionState | None, own_layers: Collection[str]
 ) -> tuple[str, ...]:
     """Layers to attach, in order: ARNs, or component names of layers about to be published."""
-    present = {arn.split(":")[6]: arn for arn in (state.layers if state else ())}
+    present = {_layer_name(arn): arn for arn in (state.layers if state else ())}
     result = []
     for choice in layers:
         if choice.arn or choice.artifact:
             result.append(choice.arn or choice.component)
         elif choice.layer in present:
             result.append(present[choice.layer])
-    ours = {choice.layer for choice in layers} | set(own_layers)
+    ours = {choice.layer for choice in layers} | {_layer_name(arn) for arn in result} | set(own_layers)
     return (*result, *(arn for name, arn in present.items() if name not in ours))

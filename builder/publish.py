@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from builder import layers
 from builder.aws import aws_errors, error_code
-from builder.errors import AwsRefused, FunctionMissing, RoleMissing
+from builder.errors import AwsRefused, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
+from builder.extras import apply_extra
 from builder.functions import wait_until_settled
+from builder.publication import explained
 from builder.steps import (
+    ApplyExtra,
     CreateFunction,
     FunctionState,
+    LayerChoice,
     PointAlias,
     PublishLayer,
     PublishVersion,
     Step,
     TagFunction,
+    TryFunction,
     UpdateCode,
     UpdateConfiguration,
 )
+from builder.versions import read_alias, read_published
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -30,6 +39,13 @@ if TYPE_CHECKING:
 
 # Longest wait for Lambda to apply one update, or for somebody else's to end.
 _SETTLE_S = 120.0
+# How often a decision is made anew after AWS said that the function is not what it was.
+_TRIES = 4
+# Of what a tried function answers, what the reply carries: a synchronous invocation has 6 MB for all of it.
+_MAX_ANSWER = 256 << 10
+_LOG_LINES = 20
+
+Planner = Callable[[FunctionState | None, Mapping[str, str]], Sequence[Step]]
 
 
 @dataclass(kw_only=True)
@@ -37,7 +53,8 @@ class Published:
     """What the steps brought about.
 
     `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` says in
-    words what was done.
+    words what was done, `invoked` is what the function answered: {status, version, payload, error, log_tail}; `url` is
+    the function's URL where it was set.
     """
 
     layers: dict[str, str] = field(default_factory=dict)
@@ -45,81 +62,142 @@ class Published:
     alias: str | None = None
     state: FunctionState | None = None
     steps: list[str] = field(default_factory=list)
+    invoked: Mapping[str, object] | None = None
+    url: str = ""
 
 
 class Publisher:
-    """Walks the steps of one function's publication."""
+    """Walks the steps of one function's publication.
+
+    `confirm` is called before every call that changes something; it raises if this build may no longer do that.
+    """
 
     def __init__(
-        self, clients: Clients, store: S3Store, target: Target, deadline: Deadline, progress: Progress
+        self,
+        name: str,
+        clients: Clients,
+        store: S3Store,
+        target: Target,
+        deadline: Deadline,
+        progress: Progress,
+        *,
+        confirm: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._name = name
         self._clients = clients
         self._store = store
         self._target = target
         self._deadline = deadline
         self._progress = progress
+        self._confirm = confirm
         self._result = Published()
+        self.touched = False
+        """Whether the function itself was changed."""
 
-    def carry_out(self, steps: Sequence[Step], *, revision_id: str) -> Published:
-        """Do `steps` in order.
+    def publish(self, plan: Planner, state: FunctionState | None) -> Published:
+        """Do what `plan` decides for the function as it is.
+
+        Where AWS says that the function is not in the state that the decision was made from, although nobody but us
+        has changed it (a call took effect, but its answer was lost), the decision is made anew.
 
         Args:
-            revision_id: of the state that the plan was made from; AWS refuses the first change if somebody else was
-                quicker.
+            plan: the steps for a state, given the layer versions made so far by component.
 
         Raises:
             FunctionBusy: somebody else changed the function meanwhile; nothing of theirs is overwritten.
+            InvokeFailed: the function failed when it was tried; the alias is where it was.
             AwsRefused, RoleMissing: with AWS's words.
         """
-        revision = revision_id
-        for step in steps:
-            self._deadline.check(step.sentence)
-            self._progress.say(step.sentence)
-            match step:
-                case PublishLayer():
-                    self._publish_layer(step)
-                case CreateFunction():
-                    revision = self._create(step)
-                case UpdateConfiguration():
-                    revision = self._update_configuration(step, revision)
-                case UpdateCode():
-                    revision = self._update_code(step, revision)
-                case TagFunction():
-                    self._tag(step)
-                case PublishVersion():
-                    self._publish_version(step)
-                case PointAlias():
-                    self._point_alias(step)
-            self._result.steps.append(step.sentence)
+        for tries_left in reversed(range(_TRIES)):
+            self._result.state = state
+            for step in plan(state, self._result.layers):
+                try:
+                    self._carry_out(step)
+                except FunctionBusy:
+                    before = self._result.state
+                    state = self._read(step)
+                    if not tries_left or not explained(before, state, step):
+                        raise
+                    self._progress.say("looking again at what is deployed")
+                    break
+                self._result.steps.append(step.sentence)
+            else:
+                break
         return self._result
 
-    def _settled(self, name: str) -> str:
-        """The function's RevisionId once Lambda has applied the last change."""
-        timeout = min(_SETTLE_S, self._deadline.check(f"waiting for {name}"))
-        self._result.state = wait_until_settled(self._clients, name, timeout_s=timeout)
-        return self._result.state.revision_id
+    def _carry_out(self, step: Step) -> None:
+        self._deadline.check(step.sentence)
+        self._progress.say(step.sentence)
+        if isinstance(step, TryFunction):
+            self._try(step)
+            return
+        self._confirm(step.sentence)
+        match step:
+            case PublishLayer():
+                self._publish_layer(step.choice)
+            case CreateFunction():
+                self._create(step)
+            case UpdateConfiguration():
+                self._update_configuration(step)
+            case UpdateCode():
+                self._update_code(step)
+            case TagFunction():
+                self._tag(step)
+            case ApplyExtra():
+                url = apply_extra(self._clients, step.name, step.key, step.value, alias=step.alias)
+                self._result.url = url or self._result.url
+            case PublishVersion():
+                self._publish_version(step)
+            case PointAlias():
+                self._point_alias(step)
 
-    def _publish_layer(self, step: PublishLayer) -> None:
-        choice = step.choice
+    def _read(self, step: Step) -> FunctionState | None:
+        """What is deployed after a conflict."""
+        before = self._result.state
+        self._settle_if_there()
+        alias = step.alias if isinstance(step, PointAlias) else before.alias.name if before and before.alias else None
+        versions = [version for version in (self._result.version, before.version if before else None) if version]
+        state = read_published(self._clients, self._name, alias, versions)
+        return replace(state, extras=before.extras) if state and before else state
+
+    def _settle_if_there(self) -> None:
+        try:
+            self._settled()
+        except FunctionMissing:
+            return
+
+    def _settled(self, version: str = "$LATEST") -> FunctionState:
+        timeout = min(_SETTLE_S, self._deadline.check(f"waiting for {self._name}"))
+        return wait_until_settled(self._clients, self._name, timeout_s=timeout, qualifier=version)
+
+    def _changed(self) -> None:
+        """Wait until Lambda has applied a change of $LATEST."""
+        self.touched = True
+        before, now = self._result.state, self._settled()
+        self._result.state = replace(now, alias=before.alias, extras=before.extras) if before else now
+
+    @property
+    def _revision(self) -> str:
+        return self._result.state.revision_id if self._result.state else ""
+
+    def _publish_layer(self, choice: LayerChoice) -> None:
         if choice.artifact is None:
             return
-        optional = {"Description": choice.description, "LicenseInfo": choice.license}
-        with aws_errors(f"publishing layer {choice.layer}"):
-            answer = self._clients.lambda_.publish_layer_version(
-                LayerName=choice.layer,
-                Content={"S3Bucket": self._store.bucket, "S3Key": self._store.key(choice.artifact.name)},
-                CompatibleRuntimes=list(choice.runtimes),  # type: ignore[arg-type]  # literals of an older model
-                CompatibleArchitectures=[self._target.architecture],
-                **{name: value for name, value in optional.items() if value},
-            )
-        arn = answer["LayerVersionArn"]
-        self._store.write_json(layer_record(choice.layer, choice.artifact.sha256), {"arn": arn})
-        self._result.layers[choice.component] = arn
+        self._result.layers[choice.component] = layers.publish_version(
+            self._clients,
+            self._store,
+            choice.artifact,
+            name=choice.layer,
+            target=self._target,
+            runtimes=choice.runtimes,
+            description=choice.description,
+            license_info=choice.license,
+        )
 
-    def _arns(self, layers: Sequence[str]) -> list[str]:
-        return [self._result.layers.get(layer, layer) for layer in layers]
+    def _arns(self, attached: Sequence[str]) -> list[str]:
+        return [self._result.layers.get(layer, layer) for layer in attached]
 
-    def _create(self, step: CreateFunction) -> str:
+    def _create(self, step: CreateFunction) -> None:
         wanted = step.wanted
         settings: dict[str, object] = {**wanted.settings, "Role": step.role}
         try:
@@ -134,9 +212,9 @@ class Publisher:
                 )
         except AwsRefused as error:
             raise _role_error(error, wanted.name, step.role) from error
-        return self._settled(wanted.name)
+        self._changed()
 
-    def _update_configuration(self, step: UpdateConfiguration, revision: str) -> str:
+    def _update_configuration(self, step: UpdateConfiguration) -> None:
         changes: dict[str, object] = dict(step.changes)
         if step.layers is not None:
             changes["Layers"] = self._arns(step.layers)
@@ -144,63 +222,92 @@ class Publisher:
             with aws_errors(f"updating configuration of {step.name}"):
                 self._clients.lambda_.update_function_configuration(
                     FunctionName=step.name,
-                    RevisionId=revision,
+                    RevisionId=self._revision,
                     **changes,  # type: ignore[arg-type]  # Lambda's own names, checked by botocore's model
                 )
         except AwsRefused as error:
             raise _role_error(error, step.name, str(step.changes.get("Role", ""))) from error
-        return self._settled(step.name)
+        self._changed()
 
-    def _update_code(self, step: UpdateCode, revision: str) -> str:
+    def _update_code(self, step: UpdateCode) -> None:
         with aws_errors(f"updating code of {step.name}"):
             self._clients.lambda_.update_function_code(
                 FunctionName=step.name,
                 S3Bucket=self._store.bucket,
                 S3Key=self._store.key(step.code.name),
                 Architectures=[step.architecture],  # type: ignore[list-item]  # left out, Lambda takes x86_64
-                RevisionId=revision,
+                RevisionId=self._revision,
             )
-        return self._settled(step.name)
+        self._changed()
 
     def _tag(self, step: TagFunction) -> None:
         with aws_errors(f"tagging {step.name}"):
-            arn = self._clients.lambda_.get_function(FunctionName=step.name)["Configuration"]["FunctionArn"]
+            arn = self._result.state.arn if self._result.state else ""
             self._clients.lambda_.tag_resource(Resource=arn, Tags=dict(step.tags))
 
     def _publish_version(self, step: PublishVersion) -> None:
+        """Freeze what was just brought up to date, and nothing that somebody else made of it since."""
+        state = self._result.state
         with aws_errors(f"publishing a version of {step.name}"):
-            answer = self._clients.lambda_.publish_version(FunctionName=step.name)
+            answer = self._clients.lambda_.publish_version(
+                FunctionName=step.name, CodeSha256=state.code_sha256 if state else "", RevisionId=self._revision
+            )
         self._result.version = answer["Version"]
+        self._settled(answer["Version"])
+
+    def _try(self, step: TryFunction) -> None:
+        qualifier = step.version or self._result.version or "$LATEST"
+        with aws_errors(step.sentence):
+            answer = self._clients.lambda_patient.invoke(
+                FunctionName=step.name, Qualifier=qualifier, Payload=step.payload.encode(), LogType="Tail"
+            )
+        log_tail = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace").splitlines()[-_LOG_LINES:]
+        text = answer["Payload"].read().decode(errors="replace")
+        failure = answer.get("FunctionError")
+        self._result.invoked = {
+            "status": answer["StatusCode"],
+            "version": qualifier,
+            "payload": _json_or_text(text) if len(text) <= _MAX_ANSWER else text[:_MAX_ANSWER],
+            "error": failure,
+            "log_tail": log_tail,
+        }
+        if failure:
+            where = f"version {qualifier}" if qualifier != "$LATEST" else "the deployed code"
+            raise InvokeFailed(
+                f"{step.name}: {where} answered the payload by an error ({failure}): {text[:1000]}",
+                hint="no alias was moved; mend the function and deploy again",
+                log_tail=log_tail,
+            )
 
     def _point_alias(self, step: PointAlias) -> None:
-        version = self._result.version or "$LATEST"
-        doing = f"pointing alias {step.alias} of {step.name} at version {version}"
+        version = step.version or self._result.version or "$LATEST"
+        state = self._result.state
+        present = state.alias if state else None
         try:
-            with aws_errors(doing):
-                present = self._clients.lambda_.get_alias(FunctionName=step.name, Name=step.alias)
-        except FunctionMissing:
-            with aws_errors(doing):
-                self._clients.lambda_.create_alias(FunctionName=step.name, Name=step.alias, FunctionVersion=version)
-        else:
-            if present["FunctionVersion"] != version:
-                with aws_errors(doing):
+            with aws_errors(step.sentence):
+                if present is None:
+                    self._clients.lambda_.create_alias(FunctionName=step.name, Name=step.alias, FunctionVersion=version)
+                else:
+                    whole = step.weight is None or version == present.version
                     self._clients.lambda_.update_alias(
                         FunctionName=step.name,
                         Name=step.alias,
-                        FunctionVersion=version,
-                        RevisionId=present.get("RevisionId", ""),
+                        FunctionVersion=version if whole else present.version,
+                        RoutingConfig={"AdditionalVersionWeights": {} if whole else {version: step.weight or 0.0}},
+                        RevisionId=present.revision_id,
                     )
-        self._result.alias = step.alias
+        except FunctionBusy:
+            now = read_alias(self._clients, step.name, step.alias)
+            if now is None or not now.serves(version, step.weight if present else None):
+                raise
+        self._result.version, self._result.alias = version, step.alias
 
 
-def layer_record(layer: str, sha256: str) -> str:
-    """The name in the store that remembers which version of a layer has an artifact."""
-    return f"layers/{layer}/{sha256}.json"
-
-
-def known_layer_arn(record: Mapping[str, object] | None) -> str | None:
-    """The ARN that a layer record names."""
-    return str(record["arn"]) if record else None
+def _json_or_text(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _role_error(error: AwsRefused, function: str, role: str) -> AwsRefused:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from builder.configuration import differences
+from builder.deployed import setting_hash
 from builder.errors import LambdasmithError
-from builder.plan import UNBUILT, Artifact, ComponentPlan
+from builder.plan import MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.python.prune import merged
-from builder.steps import FunctionState, Step, UpdateConfiguration
+from builder.steps import FunctionState, PointAlias
 
 if TYPE_CHECKING:
     from builder.assembly import Assembly
     from builder.checks import Checked
+    from builder.deployed import Deployed
+    from builder.deployment import Deployment
+    from builder.event import Request
+    from builder.release import Released
 
 Reply = dict[str, object]
 
@@ -56,23 +62,71 @@ def assembled(made: Assembly, checked: Checked) -> Reply:
     }
 
 
-def planned(made: Assembly, steps: Sequence[Step], state: FunctionState | None) -> Reply:
-    """What a build would do."""
+def planned(made: Assembly, deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> Reply:
+    """What a build would do: what it builds and publishes, which settings it changes, how near the limits it comes."""
+    steps = deployment.steps(state, {})
+    wanted, alias = deployment.wanted, None
+    if wanted and wanted.alias:
+        now = state.alias.version if state and state.alias else None
+        moves = any(isinstance(step, PointAlias) for step in steps)
+        alias = {"name": wanted.alias, "now": now, "then": "a new version" if moves else now, "weight": wanted.weight}
+    known = [artifact for artifact in made.artifacts.values() if artifact is not UNBUILT]
     return {
         "plan": {
             "components": components(made.plans, made.artifacts),
             "publish": [step.sentence for step in steps],
-            "configuration": configuration(steps, state),
+            "configuration": configuration(deployment, state, last),
+            "limits": {
+                "unzipped": sum(artifact.unzipped for artifact in known),
+                "max_unzipped": MAX_UNZIPPED,
+                "complete": len(known) == len(made.artifacts),
+                "layers": len(deployment.layers),
+                "max_layers": MAX_LAYERS,
+            },
+            "alias": alias,
         }
     }
 
 
+def outcome(released: Released, request: Request) -> Reply:
+    """What is deployed now, and what was done for it."""
+    deployment, published = released.deployment, released.published
+    attached = {arn.split(":")[6]: arn for arn in (published.state.layers if published.state else ())}
+    rows: list[Reply] = []
+    for choice in deployment.layers:
+        new = published.layers.get(choice.component)
+        arn = new or choice.arn or attached.get(choice.layer)
+        row: Reply = {"name": choice.component, "layer": choice.layer, "arn": arn, "reused": new is None}
+        rows.append(row | ({"size": choice.artifact.size} if choice.artifact else {}))
+    function: Reply | None = None
+    if (state := published.state) is not None:
+        function = {
+            "name": request.function,
+            "arn": state.arn,
+            "version": published.version or state.version,
+            "alias": request.alias,
+            "weight": request.weight,
+            "code_sha256": state.code_sha256,
+        }
+        url = cast("Mapping[str, object]", state.extras.get("FunctionUrl", {})).get("FunctionUrl")
+        if published.url or url:
+            function["url"] = published.url or url
+    answer: Reply = {"function": function, "layers": rows, "changed": list(published.steps)}
+    return answer if published.invoked is None else answer | {"invoke": dict(published.invoked)}
+
+
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:
-    """[{name, kind, action, why, sha256, size, unzipped, files, contents}]; sizes where the artifact is known."""
+    """[{name, kind, action, why, inputs, sha256, size, unzipped, files, contents}]; sizes where they are known."""
     rows = []
     for plan in plans:
         component = plan.component
-        row: Reply = {"name": component.name, "kind": component.kind, "action": plan.action, "why": plan.why}
+        row: Reply = {
+            "name": component.name,
+            "kind": component.kind,
+            "action": plan.action,
+            "why": plan.why,
+            "inputs": list(plan.changed),
+        }
         artifact = artifacts.get(component.name) or component.artifact
         if artifact is not None and artifact is not UNBUILT:
             row |= {name: value for name, value in artifact.as_json().items() if name not in _INTERNAL}
@@ -85,19 +139,22 @@ def pruned(artifacts: Mapping[str, Artifact]) -> list[dict[str, str | int]]:
     return merged(row for artifact in artifacts.values() for row in artifact.pruned)
 
 
-def configuration(steps: Sequence[Step], state: FunctionState | None) -> list[Reply]:
-    """Settings that would change: [{key, now, then}]. Values of environment variables are not shown, only names."""
+def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[Reply]:
+    """Settings that are not as wanted: [{key, now, then, by_hand}]. Values of environment variables are not shown.
+
+    `by_hand`: the build file wants what it wanted at the last deploy, so somebody else has changed it since.
+    """
+    wanted = deployment.wanted
+    if wanted is None or state is None:
+        return []
     rows: list[Reply] = []
-    for step in steps:
-        if isinstance(step, UpdateConfiguration) and state is not None:
-            rows += [
-                {"key": key, "now": _shown(state.settings.get(key)), "then": _shown(value)}
-                for key, value in step.changes.items()
-            ]
+    for difference in differences(wanted.settings, state.settings):
+        name = difference.key.partition(".")[0]
+        by_hand = last is not None and last.settings.get(name) == setting_hash(wanted.settings.get(name))
+        rows.append({"key": difference.key, "now": difference.now, "then": difference.then, "by_hand": by_hand})
+    for difference in differences(wanted.extras, state.extras):
+        by_hand = last is not None and last.extras == wanted.extras
+        rows.append({"key": difference.key, "now": difference.now, "then": difference.then, "by_hand": by_hand})
+    if last is not None and last.code_sha256 != state.code_sha256:
+        rows.append({"key": "Code", "now": state.code_sha256, "then": last.code_sha256, "by_hand": True})
     return rows
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, Mapping) and isinstance(value.get("Variables"), Mapping):
-        return sorted(value["Variables"])
-    return value

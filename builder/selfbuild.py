@@ -17,11 +17,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder import layers
 from builder.aws import aws_errors
 from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
-from builder.functions import layer_version_exists
 from builder.plan import Artifact
-from builder.publish import known_layer_arn, layer_record
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
@@ -126,12 +125,20 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
             if not context.store.exists(artifact.name):
                 context.store.put(artifact.name, out)
     with progress.phase("publish", "publishing the layer"):
-        record = layer_record(name, artifact.sha256)
-        arn = known_layer_arn(context.store.read_json(record))
-        reused = bool(arn and layer_version_exists(context.clients, arn))
-        if arn is None or not reused:
-            arn = _publish(context, name, artifact)
-            context.store.write_json(record, {"arn": arn})
+        target = own_target()
+        runtimes = (target.runtime.name,)
+        arn = layers.known_version(context.clients, context.store, artifact, target=target, runtimes=runtimes)
+        reused = arn is not None
+        if arn is None:
+            arn = layers.publish_version(
+                context.clients,
+                context.store,
+                artifact,
+                name=name,
+                target=target,
+                runtimes=runtimes,
+                description="Lambdasmith's own dependencies, made by itself",
+            )
     with progress.phase("attach", "attaching the layer to the builder"):
         _attach(context, arn)
     layer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
@@ -178,19 +185,6 @@ def _resolved(context: Context, scratch: Path, environment: dict[str, str], time
             raise ResolutionFailed(f"{wheel.filename}: its sha256 is not in the builder's lock")
     paths = download(wheels, context.workspace.cached("wheels"))
     return [paths[wheel.sha256] for wheel in wheels]
-
-
-def _publish(context: Context, name: str, artifact: Artifact) -> str:
-    target = own_target()
-    with aws_errors(f"publishing layer {name}"):
-        answer = context.clients.lambda_.publish_layer_version(
-            LayerName=name,
-            Description="Lambdasmith's own dependencies, made by itself",
-            Content={"S3Bucket": context.store.bucket, "S3Key": context.store.key(artifact.name)},
-            CompatibleRuntimes=[target.runtime.name],  # type: ignore[list-item]  # literals of an older model
-            CompatibleArchitectures=[target.architecture],
-        )
-    return answer["LayerVersionArn"]
 
 
 def _attach(context: Context, arn: str) -> None:

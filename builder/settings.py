@@ -24,6 +24,7 @@ class Settings:
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
         role: ARN of the role that created functions get when the build file names none.
+        lease_s: how long a builder that was killed keeps others from the function that it worked on.
     """
 
     bucket: str
@@ -34,13 +35,14 @@ class Settings:
     git_username: str = ""
     index_url: str = ""
     role: str = ""
+    lease_s: float = 15.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the LAMBDASMITH_* variables.
 
         Raises:
-            InvalidConfiguration: the bucket is not set.
+            InvalidConfiguration: the bucket is not set, or a number is none.
         """
         bucket = environment.get(PREFIX + "BUCKET", "")
         if not bucket:
@@ -56,4 +58,16 @@ class Settings:
             git_username=environment.get(PREFIX + "GIT_USERNAME", ""),
             index_url=environment.get(PREFIX + "INDEX_URL", ""),
             role=environment.get(PREFIX + "ROLE", ""),
+            lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),
         )
+
+
+def _seconds(environment: Mapping[str, str], name: str, otherwise: float) -> float:
+    given = environment.get(name, "")
+    try:
+        seconds = float(given or otherwise)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 900:
+        raise InvalidConfiguration(f"{name}: {given!r} is not a number of seconds from 1 to 900")
+    return seconds

@@ -5,7 +5,8 @@ Each step says in words what it does: a dry run prints the same steps that a bui
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from builder.plan import UNBUILT, Artifact
@@ -13,10 +14,28 @@ from builder.runtimes import Target
 
 
 @dataclass(frozen=True, kw_only=True)
+class AliasState:
+    """What an alias serves: a version, and of others the part of the traffic that goes to them."""
+
+    name: str
+    version: str
+    weights: Mapping[str, float]
+    revision_id: str
+
+    def serves(self, version: str, weight: float | None) -> bool:
+        """Whether `version` has all of the traffic, or the part `weight` of it."""
+        if version == self.version:
+            return not self.weights
+        return weight is not None and dict(self.weights) == {version: weight}
+
+
+@dataclass(frozen=True, kw_only=True)
 class FunctionState:
     """What Lambda says of the function now. `settings` has Lambda's own names, normalised for comparison.
 
-    `busy`: an update is under way. `failure`: why the last one could not be applied, empty if it was.
+    `busy`: an update is under way. `failure`: why the last one could not be applied, empty if it was. `version` is a
+    published version known to hold just this code and configuration; `alias` the one that a request is about. Both are
+    None where there is none, or nobody asked.
     """
 
     arn: str
@@ -28,11 +47,22 @@ class FunctionState:
     busy: bool
     failure: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    extras: Mapping[str, object] = field(default_factory=dict)
+    version: str | None = None
+    alias: AliasState | None = None
+
+    @property
+    def code_hex(self) -> str:
+        """`code_sha256`, which is base64, as the store names artifacts."""
+        return base64.b64decode(self.code_sha256).hex()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerChoice:
-    """A layer of the build file: the artifact if it was part of this build, the version that has it if one is known."""
+    """A layer of the build file: the artifact if it was part of this build, the version that has it if one is known.
+
+    A layer from elsewhere has an ARN and no artifact.
+    """
 
     component: str
     layer: str
@@ -45,15 +75,23 @@ class LayerChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The function as the build file describes it; settings it does not name are absent. Names are Lambda's."""
+    """The function as the build file describes it; settings it does not name are absent. Names are Lambda's.
+
+    `extras` are the settings that have calls of their own. `weight` is the part of the alias's traffic that a new
+    version gets, None for all of it. `payload` is JSON text that the function is tried with before the alias moves;
+    None if it is not tried.
+    """
 
     name: str
     target: Target
     settings: Mapping[str, object]
-    tags: Mapping[str, str]
+    extras: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     role: str | None
-    publish: bool
-    alias: str | None
+    publish: bool = False
+    alias: str | None = None
+    weight: float | None = None
+    payload: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,29 +159,76 @@ class TagFunction:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ApplyExtra:
+    """Set what has a call of its own: log retention, URL, concurrency …; of the alias where it is one's."""
+
+    name: str
+    key: str
+    value: object
+    alias: str | None
+
+    @property
+    def sentence(self) -> str:
+        return f"set {self.key} of {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishVersion:
-    """Freeze code and configuration as a version; Lambda makes none if nothing changed since the last."""
+    """Freeze code and configuration as a version."""
 
     name: str
 
     @property
     def sentence(self) -> str:
-        return f"publish a version of {self.name}, if it differs from the last"
+        return f"publish a version of {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryFunction:
+    """Invoke with a payload; `version` is None for the one just published, or $LATEST where none was."""
+
+    name: str
+    version: str | None
+    payload: str
+
+    @property
+    def sentence(self) -> str:
+        return f"invoke {self.name}" + (f" version {self.version}" if self.version else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointAlias:
-    """Let an alias serve the version just published."""
+    """Let an alias serve a version, None for the one just published; with `weight`, give it a part of the traffic."""
 
     name: str
     alias: str
+    version: str | None
+    weight: float | None = None
 
     @property
     def sentence(self) -> str:
-        return f"point alias {self.alias} of {self.name} at that version"
+        version = f"version {self.version}" if self.version else "that version"
+        if self.weight is not None:
+            return f"give {version} {self.weight:.0%} of alias {self.alias} of {self.name}"
+        return f"point alias {self.alias} of {self.name} at {version}"
 
 
-Step = PublishLayer | CreateFunction | UpdateConfiguration | UpdateCode | TagFunction | PublishVersion | PointAlias
+Step = (
+    PublishLayer
+    | CreateFunction
+    | UpdateConfiguration
+    | UpdateCode
+    | TagFunction
+    | ApplyExtra
+    | PublishVersion
+    | TryFunction
+    | PointAlias
+)
+
+
+def writes(steps: Iterable[Step]) -> bool:
+    """Whether one of the steps changes anything in the account."""
+    return any(not isinstance(step, TryFunction) for step in steps)
 
 
 def _size(artifact: Artifact | None) -> str:

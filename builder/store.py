@@ -3,12 +3,14 @@
 Names in the store (all below the prefix):
     artifacts/SHA256.zip        what Lambda gets
     components/KEY.json         key of a component's inputs → its artifact
-    layers/LAYER/SHA256.json    artifact → the layer version that has it
+    layers/SHA256.json          artifact → the layer version that has it
     locks/KEY.json              key of requirement files and target → PEP 751 lock
+    pinned/SHA256.json          the same by its own content, for what was deployed with it
     built/KEY.whl, KEY.json     key of a source (sdist, commit, directory) and target → the wheel made of it
     parts/KEY.zip               pruned wheels
     natives/FORMAT-KEY.json     what the native files of a part or artifact need
     checks/KEY.json             what was found out of a set of artifacts before publishing
+    deployed/FUNCTION.json      what the last deploy left, to tell that nothing has changed
     leases/FUNCTION.json        which build may change the function now
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name

@@ -109,5 +109,5 @@ def test_components_are_chosen_in_the_files_order_and_typos_are_named() -> None:
 def test_what_the_store_has_is_reused_unless_forced() -> None:
     known = Component(name="function", kind="function", key="k", artifact=CODE)
     new = Component(name="data", kind="layer", key="k2")
-    assert [plan.action for plan in plan_components([known, new], force=False)] == ["reuse", "build"]
-    assert [plan.action for plan in plan_components([known, new], force=True)] == ["build", "build"]
+    assert [plan.action for plan in plan_components([known, new], {}, force=False)] == ["reuse", "build"]
+    assert [plan.action for plan in plan_components([known, new], {}, force=True)] == ["build", "build"]

@@ -1,0 +1,145 @@
+"""What the last deploy of a function left, so that the next can tell that nothing has changed before it does anything.
+
+`deployed/FUNCTION.json` in the store. It is never needed: without it, every comparison is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, cast
+
+from builder import __version__
+from builder.steps import FunctionState
+
+if TYPE_CHECKING:
+    from builder.event import Request
+    from builder.settings import Settings
+    from builder.store import S3Store
+
+# Of a reply, what is true again of a deploy that finds nothing to do.
+_LASTING = ("function", "layers", "artifacts", "pruned", "checks", "warnings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """A deploy that ended well.
+
+    `key` stands for all that was asked for and how the builder was configured. `tree` is the id of the directory that
+    everything was read from: the project's, or the whole repository's where the project reads outside of itself.
+    `revision_id` is the function's afterwards, `alias` what the alias served. `layers` are names of attached layers,
+    `settings` hashes of what was wanted by name, `extras` the settings with calls of their own, `keys` those of the
+    components' inputs.
+    """
+
+    key: str
+    build_id: str
+    commit: str
+    tree: str
+    revision_id: str
+    code_sha256: str
+    alias: Mapping[str, object] | None
+    layers: tuple[str, ...]
+    settings: Mapping[str, str]
+    extras: Mapping[str, object]
+    keys: Mapping[str, str]
+    reply: Mapping[str, object]
+
+    def stands(self, key: str, state: FunctionState | None) -> bool:
+        """Whether the same is asked for, and nobody has changed the function since."""
+        return (
+            state is not None
+            and not state.busy
+            and not state.failure
+            and (self.key, self.revision_id, self.alias) == (key, state.revision_id, _alias(state))
+        )
+
+    def again(self, commit: str, ref: str) -> dict[str, object]:
+        """The reply to a deploy that finds nothing to do."""
+        artifacts = cast("list[Mapping[str, object]]", self.reply["artifacts"])
+        layers = cast("list[Mapping[str, object]]", self.reply["layers"])
+        return {
+            **self.reply,
+            "statusCode": 200,
+            "commit": commit,
+            "ref": ref,
+            "artifacts": [{**row, "action": "reuse", "why": "its inputs have not changed"} for row in artifacts],
+            "layers": [{**row, "reused": True} for row in layers],
+            "changed": [],
+        }
+
+
+def request_key(request: Request, settings: Settings) -> str:
+    """Stands for all but the source that decides what is deployed."""
+    asked = (request.path, request.build_file, request.components, request.version, request.alias, request.weight)
+    return hashlib.sha256(json.dumps([__version__, asked, asdict(settings)]).encode()).hexdigest()
+
+
+def read(store: S3Store, function: str) -> Deployed | None:
+    """What is known of the last deploy."""
+    kept = store.read_json(_name(function))
+    if kept is None or kept.get("builder") != __version__:
+        return None
+    return Deployed(
+        key=str(kept["key"]),
+        build_id=str(kept["build_id"]),
+        commit=str(kept["commit"]),
+        tree=str(kept["tree"]),
+        revision_id=str(kept["revision_id"]),
+        code_sha256=str(kept["code_sha256"]),
+        alias=cast("Mapping[str, object] | None", kept["alias"]),
+        layers=tuple(cast("list[str]", kept["layers"])),
+        settings=cast("Mapping[str, str]", kept["settings"]),
+        extras=cast("Mapping[str, object]", kept["extras"]),
+        keys=cast("Mapping[str, str]", kept["keys"]),
+        reply=cast("Mapping[str, object]", kept["reply"]),
+    )
+
+
+def keep(
+    store: S3Store,
+    function: str,
+    state: FunctionState,
+    *,
+    key: str,
+    build_id: str,
+    commit: str,
+    tree: str,
+    settings: Mapping[str, object],
+    extras: Mapping[str, object],
+    keys: Mapping[str, str],
+    reply: Mapping[str, object],
+) -> None:
+    """Remember a deploy that ended well; `state` is the function's after it."""
+    value = {
+        "builder": __version__,
+        "key": key,
+        "build_id": build_id,
+        "commit": commit,
+        "tree": tree,
+        "revision_id": state.revision_id,
+        "code_sha256": state.code_sha256,
+        "alias": _alias(state),
+        "layers": [arn.split(":")[6] for arn in state.layers],
+        "settings": {name: setting_hash(value) for name, value in settings.items()},
+        "extras": dict(extras),
+        "keys": dict(keys),
+        "reply": {name: reply[name] for name in _LASTING if name in reply},
+    }
+    store.write_json(_name(function), value)
+
+
+def setting_hash(value: object) -> str:
+    """Stands for the value of a setting, which may be secret."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _name(function: str) -> str:
+    return f"deployed/{function}.json"
+
+
+def _alias(state: FunctionState) -> dict[str, object] | None:
+    alias = state.alias
+    return None if alias is None else {"version": alias.version, "weights": dict(alias.weights), "name": alias.name}

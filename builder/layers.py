@@ -1,0 +1,88 @@
+"""Layer versions: made of an artifact in the store once, and found again by its content, whatever layer has it.
+
+`layers/SHA256.json` in the store says which version has an artifact: {"arn", "runtimes", "architecture"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, cast
+
+from builder.aws import aws_errors, error_code
+from builder.errors import AwsRefused, FunctionMissing
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+    from builder.plan import Artifact
+    from builder.runtimes import Target
+    from builder.store import S3Store
+
+
+def known_version(
+    clients: Clients,
+    store: S3Store,
+    artifact: Artifact,
+    *,
+    target: Target,
+    runtimes: Sequence[str],
+    attached: Collection[str] = (),
+) -> str | None:
+    """The ARN of a layer version that has just this content and says that it is for `target` and all of `runtimes`.
+
+    Args:
+        attached: ARNs that need not be looked for, because a function has them now.
+    """
+    kept = store.read_json(_record(artifact))
+    if kept is None or kept["architecture"] != target.architecture:
+        return None
+    if not set(runtimes) <= set(cast("list[str]", kept["runtimes"])):
+        return None
+    arn = str(kept["arn"])
+    return arn if arn in attached or _exists(clients, arn) else None
+
+
+def publish_version(
+    clients: Clients,
+    store: S3Store,
+    artifact: Artifact,
+    *,
+    name: str,
+    target: Target,
+    runtimes: Sequence[str],
+    description: str = "",
+    license_info: str = "",
+) -> str:
+    """Make a new version of layer `name` of the artifact in the store; its ARN.
+
+    Raises:
+        AwsRefused: with AWS's words.
+    """
+    optional = {"Description": description, "LicenseInfo": license_info}
+    with aws_errors(f"publishing layer {name}"):
+        answer = clients.lambda_.publish_layer_version(
+            LayerName=name,
+            Content={"S3Bucket": store.bucket, "S3Key": store.key(artifact.name)},
+            CompatibleRuntimes=list(runtimes),  # type: ignore[arg-type]  # literals of an older model
+            CompatibleArchitectures=[target.architecture],
+            **{key: value for key, value in optional.items() if value},
+        )
+    arn = answer["LayerVersionArn"]
+    store.write_json(_record(artifact), {"arn": arn, "runtimes": list(runtimes), "architecture": target.architecture})
+    return arn
+
+
+def _record(artifact: Artifact) -> str:
+    return f"layers/{artifact.sha256}.json"
+
+
+def _exists(clients: Clients, arn: str) -> bool:
+    try:
+        with aws_errors(f"reading layer {arn}"):
+            clients.lambda_.get_layer_version_by_arn(Arn=arn)
+    except FunctionMissing:
+        return False
+    except AwsRefused as error:
+        if error_code(error) in ("InvalidParameterValueException", "404"):
+            return False
+        raise
+    return True

@@ -1,0 +1,151 @@
+"""Publishing a built project: under the function's lease, from the state that it has then, then remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from builder import deployed, lease
+from builder.errors import FunctionBusy
+from builder.functions import wait_until_settled
+from builder.publish import Published, Publisher
+from builder.situation import Situation, look
+from builder.steps import writes
+from builder.versions import read_published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from builder.claim import Claim
+    from builder.context import Context
+    from builder.deployment import Deployment
+    from builder.event import Request
+    from builder.steps import FunctionState
+
+# How often the function is looked at again after somebody else has changed it, before anything of it was touched.
+_TRIES = 3
+
+
+class Overtaken(Exception):
+    """While this build waited for its turn, the branch has moved on: what was built is not what is wanted now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """What publishing came to: `deployment` with the layer versions that it found, `published` as it went."""
+
+    deployment: Deployment
+    published: Published
+
+
+def release(
+    planned: Callable[[FunctionState | None], Deployment],
+    situation: Situation,
+    request: Request,
+    context: Context,
+    claim: Claim | None,
+) -> Released:
+    """Publish what differs. A build that finds nothing to change neither claims nor leases anything.
+
+    Args:
+        planned: the deployment for a state of the function.
+        claim: to the build id; taken before anything is published.
+
+    Raises:
+        Overtaken: begin again, with the commit that the branch has now.
+        FunctionBusy: somebody else changes the function and does not end in time.
+        AlreadyTaken: somebody else works on the build id.
+        InvokeFailed, AwsRefused: as `Publisher.publish`.
+    """
+    state = situation.state
+    deployment = planned(state)
+    state = deployment.observed(state, context.clients)
+    if not writes(deployment.steps(state, {})):
+        publisher = _publisher(deployment, context, lambda _: None)
+        return Released(deployment=deployment, published=publisher.publish(deployment.steps, state))
+    if claim is not None:
+        claim.take()
+    with lease.held(
+        context.store,
+        deployment.name,
+        owner=claim.build_id if claim else "",
+        by=request.by or "",
+        deadline=context.deadline,
+        progress=context.progress,
+        ttl_s=context.settings.lease_s,
+    ) as hold:
+        for tries_left in reversed(range(_TRIES)):
+            if hold.waited or tries_left < _TRIES - 1:
+                again = look(request, context)
+                if again.resolved.commit != situation.resolved.commit:
+                    raise Overtaken
+                state = again.state
+            if state is not None and state.busy:
+                state = _settled(deployment.name, state, context)
+            deployment = planned(state)
+            publisher = _publisher(deployment, context, hold.confirm)
+            try:
+                published = publisher.publish(deployment.steps, deployment.observed(state, context.clients))
+            except FunctionBusy:
+                if publisher.touched or not tries_left:
+                    raise
+                continue
+            return Released(deployment=deployment, published=_completed(published, request, context, deployment.name))
+    raise AssertionError("the loop returns or raises")
+
+
+def remember(
+    released: Released,
+    situation: Situation,
+    context: Context,
+    claim: Claim,
+    *,
+    tree: str,
+    keys: Mapping[str, str],
+    answer: Mapping[str, object],
+) -> None:
+    """Keep what was deployed, so that the next build of the same sees it at once."""
+    state, wanted = released.published.state, released.deployment.wanted
+    if state is None or wanted is None:
+        return
+    deployed.keep(
+        context.store,
+        released.deployment.name,
+        state,
+        key=situation.key,
+        build_id=claim.build_id,
+        commit=situation.resolved.commit,
+        tree=tree,
+        settings=wanted.settings,
+        extras=wanted.extras,
+        keys=keys,
+        reply=answer,
+    )
+
+
+def _publisher(deployment: Deployment, context: Context, confirm: Callable[[str], None]) -> Publisher:
+    return Publisher(
+        deployment.name,
+        context.clients,
+        context.store,
+        deployment.target,
+        context.deadline,
+        context.progress,
+        confirm=confirm,
+    )
+
+
+def _settled(name: str, state: FunctionState, context: Context) -> FunctionState:
+    """The function's state once somebody else's update of it has ended."""
+    context.progress.say(f"waiting for another update of {name}")
+    wait_s = min(60, context.deadline.check(f"waiting for {name}"))
+    settled = wait_until_settled(context.clients, name, timeout_s=wait_s)
+    return replace(settled, alias=state.alias)
+
+
+def _completed(published: Published, request: Request, context: Context, name: str) -> Published:
+    """With the state as it is in the end: versions and aliases have changed since it was read last."""
+    if published.version is not None:
+        published.state = read_published(context.clients, name, request.alias, [published.version])
+    return published

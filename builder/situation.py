@@ -1,0 +1,66 @@
+"""What there is when a build begins: the commit that is meant, the function, and what the last deploy of it left."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from builder import configuration, deployed, fetching
+from builder.deployed import Deployed
+from builder.event import Request
+from builder.extras import read_extras
+from builder.sources import git
+from builder.steps import FunctionState
+from builder.versions import read_published
+
+if TYPE_CHECKING:
+    from builder.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that can be known without fetching a file.
+
+    `key` stands for what is asked for, besides the source. `stands`: the last deploy was asked for the same, and its
+    result is still there.
+    """
+
+    key: str
+    resolved: git.Resolved
+    state: FunctionState | None
+    last: Deployed | None
+    stands: bool
+
+    def answered(self, request: Request) -> Deployed | None:
+        """The last deploy, if a request for this commit has nothing left to do."""
+        return (
+            self.last if self.last and self.last.commit == self.resolved.commit and self._may_stand(request) else None
+        )
+
+    def known_trees(self, request: Request) -> tuple[str, ...]:
+        """Ids of trees with which a request has nothing left to do."""
+        return (self.last.tree,) if self.last and self._may_stand(request) else ()
+
+    def _may_stand(self, request: Request) -> bool:
+        return self.stands and not (request.force or request.upgrade or request.payload is not None)
+
+
+def look(request: Request, context: Context) -> Situation:
+    """Ask the git server, Lambda and the store, all at once.
+
+    Raises:
+        SourceError, AwsRefused: one of them will not tell; what the git server says comes first.
+    """
+    name = request.function or ""
+    with ThreadPoolExecutor(3) as pool:
+        resolving = pool.submit(fetching.resolve, request, context)
+        reading = pool.submit(read_published, context.clients, name, request.alias)
+        remembering = pool.submit(deployed.read, context.store, name)
+        resolved, state, last = resolving.result(), reading.result(), remembering.result()
+    key = deployed.request_key(request, context.settings)
+    stands = last is not None and last.stands(key, state)
+    if last is not None and stands and last.extras:
+        found = read_extras(context.clients, name, last.extras, alias=request.alias)
+        stands = not configuration.changes(last.extras, found)
+    return Situation(key=key, resolved=resolved, state=state, last=last, stands=stands)

@@ -1,0 +1,69 @@
+"""Published versions and aliases of a function as they are now: read, never changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from builder.aws import aws_errors
+from builder.errors import FunctionMissing
+from builder.functions import read_function
+from builder.steps import AliasState, FunctionState
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+
+
+def read_alias(clients: Clients, function: str, alias: str) -> AliasState | None:
+    """What the alias serves, None if there is no such alias (or no such function)."""
+    try:
+        with aws_errors(f"reading alias {alias} of {function}"):
+            answer = clients.lambda_.get_alias(FunctionName=function, Name=alias)
+    except FunctionMissing:
+        return None
+    return AliasState(
+        name=alias,
+        version=answer["FunctionVersion"],
+        weights=dict(answer.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})),
+        revision_id=answer.get("RevisionId", ""),
+    )
+
+
+def read_published(
+    clients: Clients, function: str, alias: str | None, versions: Iterable[str] = ()
+) -> FunctionState | None:
+    """The function as it is now, with the alias, and the published version that equals it if one is found.
+
+    Args:
+        versions: where to look for the equal one besides what the alias serves.
+
+    Raises:
+        AwsRefused: AWS will not tell.
+    """
+    state = read_function(clients, function)
+    if state is None:
+        return None
+    served = read_alias(clients, function, alias) if alias else None
+    candidates = [*versions, *((served.version, *served.weights) if served else ())]
+    return replace(state, alias=served, version=_equal(clients, function, state, candidates))
+
+
+def _equal(clients: Clients, function: str, state: FunctionState, versions: Iterable[str]) -> str | None:
+    for version in dict.fromkeys(versions):
+        if version == "$LATEST":
+            continue
+        frozen = read_function(clients, function, qualifier=version)
+        if frozen is not None and same_content(frozen, state):
+            return version
+    return None
+
+
+def same_content(one: FunctionState, other: FunctionState) -> bool:
+    """Whether both run the same code in the same way."""
+    return (one.code_sha256, one.architecture, one.layers, dict(one.settings)) == (
+        other.code_sha256,
+        other.architecture,
+        other.layers,
+        dict(other.settings),
+    )
