@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import os
 import signal
@@ -93,19 +94,25 @@ def run(
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_drain, args=(child.stdout, tail), daemon=True)
     reader.start()
+    # Popen's own way to wait no longer than some time sleeps up to 0.05 s past the child's end.
+    expired = threading.Event()
+    timer = threading.Timer(max(timeout_s, 0.1), _expire, args=(child, expired))
+    timer.daemon = True
+    timer.start()
     try:
-        code = child.wait(max(timeout_s, 0.1))
-    except subprocess.TimeoutExpired as error:
-        raise OutOfTime(
-            f"{what}: stopped after {timeout_s:.0f} s, before Lambda's time limit",
-            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
-            log_tail=tuple(tail),
-        ) from error
+        code = child.wait()
     finally:
+        timer.cancel()
         _end_group(child)
         reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
+    if code and expired.is_set():
+        raise OutOfTime(
+            f"{what}: stopped after {timeout_s:.0f} s, before Lambda's time limit",
+            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
+            log_tail=tuple(tail),
+        )
     if code:
         _fail(what, argv[0], code, tuple(tail))
     return Completed(tail=tuple(tail))
@@ -114,6 +121,12 @@ def run(
 def _drain(stream: IO[str], tail: collections.deque[str]) -> None:
     for line in stream:
         tail.append(line.rstrip("\n"))
+
+
+def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
+    expired.set()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:

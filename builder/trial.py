@@ -14,12 +14,11 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import process
+from builder import process, trees
 from builder.errors import CommandFailed, ImportFailed, OutOfSpace, OutOfTime
 from builder.runtimes import Target
 from builder.zips import unpack
@@ -39,7 +38,6 @@ _CERTAIN = frozenset({"builtins.ImportError", "builtins.SyntaxError", "builtins.
 # Errors of packages that talk to something the trial does not have.
 _OUTSIDE = ("botocore.", "boto3.", "urllib3.", "requests.", "httpx.", "httpcore.", "aiohttp.", "redis.", "socket.")
 _NETWORK = frozenset({"builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "ssl.SSLError"})
-_KEPT, _KEPT_S = 3, 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
     """Import the handler.
 
     Args:
-        unpacked: a directory where unpacked layers are kept for the next time.
+        unpacked: an existing directory where unpacked layers are kept for the next time.
         advise: what to do where a module is missing.
 
     Raises:
@@ -87,7 +85,8 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
     place = scratch / "trial"
     try:
         place.mkdir()
-        task, opt = place / "task", _merged([_kept(*layer, unpacked) for layer in trial.layers.items()], place / "opt")
+        layers = [trees.tree(sha256, archive, unpacked) for sha256, archive in trial.layers.items()]
+        task, opt = place / "task", _merged(layers, place / "opt")
         task.mkdir()
         unpack(trial.code, task)
     except OSError as error:
@@ -98,24 +97,6 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
         return _imported(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _kept(sha256: str, archive: Callable[[], Path], unpacked: Path) -> Path:
-    """The unpacked layer; those not used lately go."""
-    folder = unpacked / sha256
-    if not folder.exists():
-        partial = unpacked / f"{sha256}.{os.getpid()}"
-        partial.mkdir(parents=True)
-        unpack(archive(), partial)
-        with contextlib.suppress(OSError):  # another process was quicker
-            partial.rename(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-    os.utime(folder)
-    by_age = sorted(unpacked.iterdir(), key=lambda path: path.stat().st_mtime)
-    for path in by_age[:-_KEPT]:
-        if path.stat().st_mtime < time.time() - _KEPT_S:
-            shutil.rmtree(path, ignore_errors=True)
-    return folder
 
 
 def _merged(layers: Sequence[Path], into: Path) -> Path:
