@@ -17,6 +17,10 @@ _FIGURES: Mapping[str, Callable[[Result], float | None]] = {
     "import of the handler's modules": lambda result: result.import_s,
 }
 _COLOURS = ("#c2410c", "#fdba74", "#1d4ed8", "#2563eb", "#3b82f6", "#60a5fa", "#0f766e", "#14b8a6")
+_STYLE = (
+    "text{font:11px sans-serif;fill:#222}.title{font-weight:bold}.tool{text-anchor:end}"
+    ".axis{fill:#888;text-anchor:middle}"
+)
 _LEFT, _TOP, _WIDTH, _BAR, _GAP = 210, 54, 168, 13, 26
 
 
@@ -34,14 +38,14 @@ def svg(sets: Mapping[str, Mapping[str, Result]]) -> str:
         known = [seconds for results in sets.values() for result in results.values() if (seconds := value(result))]
         scale = _scale(min(known), max(known))
         for column, results in enumerate(sets.values()):
+            parts += _axis(_x(column), top, len(tools), scale, max(known))
             for number, tool in enumerate(tools):
                 result = results.get(tool)
                 seconds = None if result is None or result.failure else value(result)
                 parts += _bar(_x(column), _y(top, number), scale(seconds) if seconds else 0, seconds, number)
-    style = "text{font:11px sans-serif;fill:#222}.title{font-weight:bold}.tool{text-anchor:end}"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
     return "\n".join(
-        [head, f"<style>{style}</style>", '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>\n"]
+        [head, f"<style>{_STYLE}</style>", '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>\n"]
     )
 
 
@@ -52,6 +56,18 @@ def _x(column: int) -> int:
 def _y(top: int, number: int) -> int:
     """The base line of a bar's text."""
     return top + _GAP + _BAR * number + _BAR - 3
+
+
+def _axis(x: int, top: int, bars: int, scale: Callable[[float], float], most: float) -> list[str]:
+    """A line and a number for each power of ten."""
+    lines = []
+    for power in range(-3, math.floor(math.log10(most)) + 1):
+        at = x + scale(10.0**power)
+        if at >= x:
+            bottom = _y(top, bars)
+            lines.append(f'<path d="M{at:.1f} {top + _GAP - 2}V{bottom - 7}" stroke="#ccc"/>')
+            lines.append(_text(at, bottom + 3, f"{10.0**power:g}", "axis"))
+    return lines
 
 
 def _scale(least: float, most: float) -> Callable[[float], float]:
