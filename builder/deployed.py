@@ -29,7 +29,7 @@ class Deployed:
 
     `key` stands for all that was asked for and how the builder was configured. `tree` is the id of the directory that
     everything was read from: the project's, or the whole repository's where the project reads outside of itself.
-    `revision_id` is the function's afterwards, `alias` what the alias served. `layers` are names of attached layers,
+    `revision_id` is the function's afterwards, `alias` what the alias served. `layers` are ARNs by component,
     `settings` hashes of what was wanted by name, `extras` the settings with calls of their own, `keys` those of the
     components' inputs.
     """
@@ -41,7 +41,7 @@ class Deployed:
     revision_id: str
     code_sha256: str
     alias: Mapping[str, object] | None
-    layers: tuple[str, ...]
+    layers: Mapping[str, str]
     settings: Mapping[str, str]
     extras: Mapping[str, object]
     keys: Mapping[str, str]
@@ -90,7 +90,7 @@ def read(store: S3Store, function: str) -> Deployed | None:
         revision_id=str(kept["revision_id"]),
         code_sha256=str(kept["code_sha256"]),
         alias=cast("Mapping[str, object] | None", kept["alias"]),
-        layers=tuple(cast("list[str]", kept["layers"])),
+        layers=cast("Mapping[str, str]", kept["layers"]),
         settings=cast("Mapping[str, str]", kept["settings"]),
         extras=cast("Mapping[str, object]", kept["extras"]),
         keys=cast("Mapping[str, str]", kept["keys"]),
@@ -113,6 +113,7 @@ def keep(
     reply: Mapping[str, object],
 ) -> None:
     """Remember a deploy that ended well; `state` is the function's after it."""
+    layers = cast("list[Mapping[str, str]]", reply["layers"])
     value = {
         "builder": __version__,
         "key": key,
@@ -122,7 +123,7 @@ def keep(
         "revision_id": state.revision_id,
         "code_sha256": state.code_sha256,
         "alias": _alias(state),
-        "layers": [arn.split(":")[6] for arn in state.layers],
+        "layers": {layer["name"]: layer["arn"] for layer in layers if layer["arn"]},
         "settings": {name: setting_hash(value) for name, value in settings.items()},
         "extras": dict(extras),
         "keys": dict(keys),

@@ -95,12 +95,12 @@ def of_project(
     context: Context,
     state: FunctionState | None,
     *,
-    before: Collection[str] = (),
+    before: Mapping[str, str],
 ) -> Deployment:
     """What a built project is to be. Every layer comes with the version in the account that has its artifact, if any.
 
     Args:
-        before: names of layers that the last deployment of the function had.
+        before: ARNs of the layers that the last deploy of the function attached, by component.
     """
     name = request.function or ""
     present = state.layers if state else ()
@@ -109,7 +109,7 @@ def of_project(
         name=name,
         target=project.target,
         code=artifacts.get(FUNCTION),
-        layers=tuple(_choices(project, name, artifacts, context, present)),
+        layers=tuple(_choices(project, name, artifacts, context, present, before)),
         wanted=_wanted(request, project, context, state),
         own_layers=frozenset(own),
     )
@@ -153,14 +153,14 @@ def of_record(record: Mapping[str, object], request: Request, name: str) -> Depl
     )
 
 
-def foreign_layers(function: str, state: FunctionState | None, before: Collection[str]) -> list[str]:
+def foreign_layers(function: str, state: FunctionState | None, before: Mapping[str, str]) -> list[str]:
     """ARNs of attached layers that no build of this function has attached."""
     return [arn for arn in (state.layers if state else ()) if not _is_own(function, arn, before)]
 
 
-def _is_own(function: str, arn: str, before: Collection[str]) -> bool:
-    layer = arn.split(":")[6]
-    return layer in before or layer.startswith(f"{function}-")
+def _is_own(function: str, arn: str, before: Mapping[str, str]) -> bool:
+    """Whether the layer is one of this function: by name, or as another function's with the same content."""
+    return arn in before.values() or arn.split(":")[6].startswith(f"{function}-")
 
 
 def _kept_artifact(sha256: str) -> Artifact:
@@ -169,7 +169,12 @@ def _kept_artifact(sha256: str) -> Artifact:
 
 
 def _choices(
-    project: Project, function: str, artifacts: Mapping[str, Artifact], context: Context, attached: Collection[str]
+    project: Project,
+    function: str,
+    artifacts: Mapping[str, Artifact],
+    context: Context,
+    attached: Collection[str],
+    before: Mapping[str, str],
 ) -> list[LayerChoice]:
     spec = project.spec
     default = spec.function.runtimes if spec.function else (project.target.runtime.name,)
@@ -183,7 +188,7 @@ def _choices(
         layer = project.layer(entry) if entry != DEPENDENCIES else None
         artifact = artifacts.get(entry)
         runtimes = (layer.runtimes if layer else None) or default
-        arn = None
+        arn = before.get(entry) if artifact is None and before.get(entry) in attached else None
         if artifact is not None and artifact is not UNBUILT:
             arn = layers.known_version(
                 context.clients,

@@ -79,7 +79,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         before = situation.last.keys if situation.last else {}
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):
-            layers = situation.last.layers if situation.last else ()
+            layers = situation.last.layers if situation.last else {}
             foreign = deployment.foreign_layers(request.function or "", situation.state, layers)
             checked = check(made, shop, function=request.function or "", foreign=foreign, dry=is_plan)
         with progress.phase("publish", "comparing with what is deployed"):
