@@ -790,8 +790,8 @@ function outcome(    i, p, part, layer, to, files, bytes) {
 # What the new version answered to the payload of -i.
 function tried(    p, text) {
     p = R "/invoke"
-    if (T[p] != "{") return
-    print "  tried" (given(p "/status") ? ", it answered " line(p "/status") : "") (given(p "/error") ? ": " line(p "/error") : "")
+    if (!given(p "/status")) return
+    print "  tried" (given(p "/version") ? " " line(p "/version") : "") ", it answered " line(p "/status")
     text = as_json(p "/payload")
     if (length(text) > 2000) text = substr(text, 1, 2000) " ... (" amount(length(text)) " in all)"
     if (text != "") print indented(text, "    ")
@@ -833,20 +833,7 @@ function share(part, limit) {
     return amount(V[part]) (V[limit] > 0 ? sprintf(" of %s (%.0f %%)", amount(V[limit]), 100 * V[part] / V[limit]) : "")
 }
 function section(name) { if (LEN[R "/" name]) { print "  " name; list("/" name, "    ") } }
-# Seconds since 1970 as date and time: strftime is not in every awk. Other texts stay as they are.
-function when(path,    t, days, era, day, year, month) {
-    if (T[path] != "l") { t = substr(line(path), 1, 16); sub(/T/, " ", t); return t }
-    if (!given(path)) return ""
-    t = int(V[path]); days = int(t / 86400); t -= days * 86400
-    # Years that begin in March, so that the day that some lack is the last: howardhinnant.github.io/date_algorithms.html
-    days += 719468; era = int(days / 146097); day = days - era * 146097
-    year = int((day - int(day / 1460) + int(day / 36524) - int(day / 146096)) / 365)
-    day -= 365 * year + int(year / 4) - int(year / 100)
-    month = int((5 * day + 2) / 153)
-    day -= int((153 * month + 2) / 5) - 1
-    year += 400 * era + (month > 9)
-    return sprintf("%04d-%02d-%02d %02d:%02d", year, month < 10 ? month + 3 : month - 9, day, int(t / 3600), int(t % 3600 / 60))
-}
+function when(path,    text) { text = substr(line(path), 1, 16); sub(/T/, " ", text); return text }
 function cell(text) {
     if (text == "" || text == "null") text = "-"
     CELL[ROWS, ++COLUMN] = text
@@ -866,14 +853,11 @@ function titles(words,    count, word, i) {
     for (i = 1; i <= count; i++) cell(word[i])
 }
 function ending(p) {
-    if (given(p "/error/code")) return line(p "/error/code")
     if (given(p "/error")) return line(p "/error")
     return V[p "/state"] == "succeeded" && given(p "/restored") ? "back to " line(p "/restored") : line(p "/state")
 }
-# The size of all that a deploy consisted of.
-function weight(p,    i, bytes) {
-    if (!LEN[p "/artifacts"]) p = p "/reply"
-    for (i = 0; i < LEN[p "/artifacts"]; i++) bytes += V[p "/artifacts/" i "/size"]
+function total(path,    i, bytes) {
+    for (i = 0; i < LEN[path]; i++) bytes += V[M[path, i]]
     return bytes ? amount(bytes) : ""
 }
 function history(    i, p) {
@@ -883,8 +867,8 @@ function history(    i, p) {
     for (i = 0; i < LEN[R "/history"]; i++) {
         p = R "/history/" i
         next_row()
-        cell(when(given(p "/started") ? p "/started" : p "/ended")); cell(line(p "/build_id")); cell(line(p "/by"))
-        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(ending(p)); cell(weight(p)); cell(seconds(p "/seconds"))
+        cell(when(p "/started")); cell(line(p "/build_id")); cell(line(p "/by"))
+        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(ending(p)); cell(total(p "/sizes")); cell(seconds(p "/seconds"))
         cell(LEN[p "/changed"] ? some(p "/changed", 3) : "nothing")
     }
     table()
@@ -896,11 +880,11 @@ function overview(    i, p) {
         (given(p "/ours_bytes") ? ", " amount(V[p "/ours_bytes"]) " of it ours" : ""))
     if (!LEN[R "/builds"]) { print "no builds are recorded"; return }
     print "the last builds"
-    titles("when (UTC)|build|function|commit|took|outcome")
+    titles("when (UTC)|build|who|function|commit|took|outcome")
     for (i = 0; i < LEN[R "/builds"]; i++) {
         p = R "/builds/" i
         next_row()
-        cell(when(p "/ended")); cell(line(p "/build_id")); cell(line(p "/function"))
+        cell(when(p "/ended")); cell(line(p "/build_id")); cell(line(p "/by")); cell(line(p "/function"))
         cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(seconds(p "/seconds")); cell(ending(p))
     }
     table()
@@ -927,7 +911,6 @@ function failure(    e) {
     list("/error/problems", "  - ")
     if (LEN[e "/log_tail"]) { print "last lines of its output:"; list("/error/log_tail", "  | ") }
     else if (T[e "/log_tail"] == "s" && V[e "/log_tail"] != "") { print "last lines of its output:"; print indented(V[e "/log_tail"], "  | ") }
-    tried()
     if (V[e "/retryable"] == "true") print "this may pass: the same command can be tried again"
     if (given(e "/hint")) print "hint: " V[e "/hint"]
     if (V[e "/code"] != "") print "(" line(e "/code") (given(R "/build_id") ? ", build " line(R "/build_id") : "") ")"

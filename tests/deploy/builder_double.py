@@ -71,25 +71,54 @@ PLAN = {
 
 HISTORY = [
     {
-        "build_id": "b-3", "action": "rollback", "state": "succeeded", "ended": 1582934399.9, "seconds": 0.31,
-        "by": "ann@example.com", "commit": "1111111111112222", "restored": "b-1", "changed": ["alias live: 3 -> 1"],
+        "build_id": "b-3",
+        "action": "rollback",
+        "state": "succeeded",
+        "started": "2026-11-21T10:15:59Z",
+        "seconds": 0.31,
+        "by": "ann@example.com",
+        "commit": "1111111111112222",
+        "restored": "b-1",
+        "changed": ["alias live: 3 -> 1"],
     },
     {
-        "build_id": "b-2-longer", "state": "failed", "ended": 951868800, "seconds": 12, "by": None, "commit": None,
-        "error": {"code": "import_failed", "message": "x"}, "changed": [], "artifacts": [], "unknown": [{}],
+        "build_id": "b-2-longer",
+        "state": "failed",
+        "started": "2026-11-20T09:00:00Z",
+        "seconds": 12,
+        "by": None,
+        "commit": None,
+        "error": "import_failed",
+        "changed": [],
+        "sizes": {},
+        "unknown": [{}],
     },
     {
-        "build_id": "b-1", "state": "succeeded", "ended": 4107542400, "seconds": 1.26, "by": "bob@host",
-        "commit": "3333333333334444", "changed": ["layer d:1", "code", "alias", "tags"],
-        "artifacts": [{"name": "function", "size": 200}, {"name": "d", "size": 5200000}],
+        "build_id": "b-1",
+        "state": "succeeded",
+        "started": "2026-11-19T23:59:59Z",
+        "seconds": 1.26,
+        "by": "bob@host",
+        "commit": "3333333333334444",
+        "changed": ["layer d:1", "code", "alias", "tags"],
+        "sizes": {"function": 200, "d": 5200000},
+        "error": None,
     },
-]  # fmt: skip
+]
 RECENT = {
     "statusCode": 200,
     "version": "1.2.3",
     "ready": True,
     "builds": [
-        {"build_id": "b-9", "function": "orders", "state": "failed", "ended": 0, "seconds": 2.04, "error": "x_y"}
+        {
+            "build_id": "b-9",
+            "function": "orders",
+            "state": "failed",
+            "ended": "2026-11-21T10:15:59Z",
+            "seconds": 2.04,
+            "by": "bob@host",
+            "error": "x_y",
+        }
     ],
     "storage": {"used_bytes": 4100000000, "limit_bytes": 80530636800, "ours_bytes": 1234567, "functions": 3},
 }
@@ -104,16 +133,14 @@ VERIFIED: dict[str, Any] = {
         ],
     },
 }
-TRIED = {"status": 200, "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
+TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
 CRASHED = {
     "statusCode": 400,
-    "invoke": {
-        "status": 200,
-        "payload": {"errorType": "KeyError"},
-        "error": "Unhandled",
+    "error": {
+        "code": "invoke_failed",
+        "message": "orders: version 7 answered the payload by an error (Unhandled): {}",
         "log_tail": ["KeyError: 'x'"],
     },
-    "error": {"code": "invoke_failed", "message": "version 7 answered with an error", "retryable": False},
 }
 BUSY = {
     "statusCode": 409,
@@ -145,6 +172,18 @@ def _slowly(build_id: str, seconds: float, reply: dict[str, Any]) -> dict[str, A
         _put(f"builds/{build_id}", build)
         time.sleep(seconds / 2)
     _put(f"builds/{build_id}", {"build_id": build_id, "state": "succeeded", "reply": reply, "phases": []})
+    return reply
+
+
+def _until_released(build_id: str, reply: dict[str, Any]) -> dict[str, Any]:
+    """A build that lasts for as long as the test wants it to."""
+    build = {"build_id": build_id, "state": "running", "phase": "build", "message": "compiling", "seconds": 1.0}
+    _put(f"builds/{build_id}", build)
+    for _ in range(400):
+        if S3.list_objects_v2(Bucket=BUCKET, Prefix=f"released/{build_id}").get("Contents"):
+            break
+        time.sleep(0.1)
+    _put(f"builds/{build_id}", {"build_id": build_id, "state": "succeeded", "reply": reply})
     return reply
 
 
@@ -191,6 +230,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
             return "hello"
         case "slow":
             return _slowly(event["build_id"], 6, SUCCESS)
+        case "long":
+            return _until_released(event["build_id"], SUCCESS)
         case "killed":
             lost = {"state": "failed", "message": "the builder was stopped before the build ended", "phases": []}
             _put(f"builds/{event['build_id']}", {"build_id": event["build_id"], **lost})

@@ -45,6 +45,10 @@ class Builder:
         events = [json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
         return [event for event in events if event["action"] != "status"]
 
+    def release(self, build_id: str) -> None:
+        """Lets a build of the function `long` end."""
+        self.s3.put_object(Bucket=BUCKET, Key=f"released/{build_id}", Body=b"")
+
     def forget(self) -> None:
         for item in self.s3.list_objects_v2(Bucket=BUCKET, Prefix="events/").get("Contents", []):
             self.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
