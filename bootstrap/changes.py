@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from bootstrap.lifecycle import Rule
 from bootstrap.policy import Document
 from bootstrap.state import FunctionSettings, GitSecret
 
@@ -27,6 +28,16 @@ class MakeBucket(Step):
     name: ClassVar[str] = "bucket"
     bucket: str
     create: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutLifecycle(Step):
+    """This builder's rules in the bucket become `rules`."""
+
+    name: ClassVar[str] = "lifecycle"
+    needs: ClassVar[tuple[str, ...]] = ("bucket",)
+    bucket: str
+    rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +114,23 @@ class UpdateCode(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NeverRepeat(Step):
+    """Lambda itself repeats an asynchronous invocation that failed twice, unless told otherwise."""
+
+    name: ClassVar[str] = "retries"
+    needs: ClassVar[tuple[str, ...]] = ("function", "configuration", "code")
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetUp(Step):
     """The builder installs its real dependencies and attaches them to itself. `layer_key` is what ping then says."""
 
     name: ClassVar[str] = "setup"
-    needs: ClassVar[tuple[str, ...]] = ("bucket", "secret", "role", "log group", "function", "configuration", "code")
+    needs: ClassVar[tuple[str, ...]] = (
+        *("bucket", "lifecycle", "secret", "role", "log group"),
+        *("function", "configuration", "code", "retries"),
+    )
     function: str
     layer_key: str
     fresh_role: bool
@@ -149,7 +172,7 @@ class EmptyBucket(Step):
     """`delete_bucket`: also the bucket itself, if nothing else is in it then."""
 
     name: ClassVar[str] = "bucket emptied"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "lifecycle")
     bucket: str
     prefix: str
     delete_bucket: bool

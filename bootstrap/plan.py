@@ -16,7 +16,9 @@ from bootstrap.changes import (
     EmptyBucket,
     MakeBucket,
     MakeLogGroup,
+    NeverRepeat,
     PublishStarter,
+    PutLifecycle,
     PutRole,
     PutSecret,
     SetUp,
@@ -25,6 +27,7 @@ from bootstrap.changes import (
     UpdateConfiguration,
 )
 from bootstrap.config import Config
+from bootstrap.lifecycle import rules, same
 from bootstrap.names import Names
 from bootstrap.package import Package
 from bootstrap.policy import TRUST, Document, policy
@@ -127,6 +130,10 @@ def _surroundings(want: Wanted, present: Present) -> list[Step]:
     elif bucket.made_here and not (bucket.versioned and bucket.private and bucket.encrypted):
         text = f"make bucket {names.bucket} versioned, encrypted and not public"
         steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=False))
+    kept = rules(names)
+    if bucket is None or not same(bucket.rules, kept):
+        text = f"let S3 remove below s3://{names.bucket}/{names.prefix} what can be made again, and old versions"
+        steps.append(PutLifecycle(sentence=text, bucket=names.bucket, rules=kept))
     if want.secret and (secret is None or secret.deleted or not secret.current):
         verb = "put the git token into" if secret is None or secret.deleted else "update the git token in"
         steps.append(
@@ -189,6 +196,8 @@ def _function(want: Wanted, present: Present) -> list[Step]:
                 code=want.package.code,
             )
         )
+    if not function.retries_decided:
+        steps.append(_never_repeat(names))
     ping = present.ping
     if moved or not own or ping is None or not ping.ready or ping.layer_key != want.package.layer_key:
         steps.append(_set_up(want, present))
@@ -216,8 +225,14 @@ def _new_function(want: Wanted, present: Present, settings: FunctionSettings) ->
             settings=settings,
             code=want.package.code,
         ),
+        _never_repeat(names),
         _set_up(want, present),
     ]
+
+
+def _never_repeat(names: Names) -> NeverRepeat:
+    text = f"tell Lambda never to repeat a failed invocation of function {names.function} by itself"
+    return NeverRepeat(sentence=text, function=names.function)
 
 
 def _starter(want: Wanted, present: Present) -> tuple[str, list[Step]]:
@@ -287,6 +302,9 @@ def remove(names: Names, present: Present) -> tuple[Step, ...]:
         text = f"delete everything below s3://{names.bucket}/{names.prefix}"
         text += ", then the bucket if nothing else is in it" if mine else " (the bucket stays: init did not make it)"
         steps.append(EmptyBucket(sentence=text, bucket=names.bucket, prefix=names.prefix, delete_bucket=mine))
+    if present.bucket is not None and present.bucket.rules:
+        text = f"delete the lifecycle rules of s3://{names.bucket}/{names.prefix}"
+        steps.append(PutLifecycle(sentence=text, bucket=names.bucket, rules=()))
     return tuple(steps)
 
 

@@ -22,20 +22,24 @@ TRUST: Document = {
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """One statement of the policy. `why` maps every action to the reason for it."""
+    """One statement of the policy. `why` maps every action to the reason for it.
+
+    `forbids`: nobody may do it on anything but `resources`, whatever other statements say.
+    """
 
     sid: str
     why: Mapping[str, str]
     resources: tuple[str, ...]
     condition: Mapping[str, Mapping[str, str]] | None = None
+    forbids: bool = False
 
     def statement(self) -> Document:
         """As IAM wants it."""
         plain: dict[str, Json] = {
             "Sid": self.sid,
-            "Effect": "Allow",
+            "Effect": "Deny" if self.forbids else "Allow",
             "Action": list(self.why),
-            "Resource": list(self.resources),
+            "NotResource" if self.forbids else "Resource": list(self.resources),
         }
         return plain | {"Condition": self.condition} if self.condition else plain
 
@@ -57,6 +61,8 @@ def grants(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> t
     """Everything the builder may do; nothing is granted that its code does not call."""
     granted = [
         _functions(names, functions),
+        _no_whole_function(names),
+        _account(),
         _itself(names),
         _layers(names, functions),
         _layer_versions(names),
@@ -107,6 +113,10 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:UpdateAlias": "move the alias to the new version",
             "lambda:TagResource": "`tags` of the build file",
             "lambda:ListTags": "without it GetFunction leaves the tags out",
+            "lambda:ListVersionsByFunction": "`keep`: find old versions",
+            "lambda:ListAliases": "and see which of them serve",
+            "lambda:DeleteFunction": "and remove the others",
+            "lambda:InvokeFunction": "`invoke`: try a version before an alias serves it",
             **_EXTRAS,
         },
         resources=tuple(
@@ -114,6 +124,28 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
             for name in functions
             for qualifier in (("",) if name.endswith("*") else ("", ":*"))
         ),
+    )
+
+
+def _no_whole_function(names: Names) -> Grant:
+    return Grant(
+        sid="RemoveNoFunction",
+        forbids=True,
+        why={"lambda:DeleteFunction": "a version may go, never a function: its ARN ends with its name"},
+        resources=(names.arn_in("lambda", "function:*:*"),),
+    )
+
+
+def _account() -> Grant:
+    return Grant(
+        sid="LookThroughAccount",
+        why={
+            "lambda:ListFunctions": "remove no layer version that a function has; `status`",
+            "lambda:ListLayers": "`status`: which layers are there",
+            "lambda:ListLayerVersions": "find layer versions that nobody needs; `status`",
+            "lambda:GetAccountSettings": "`status`: how much code storage is in use",
+        },
+        resources=("*",),  # IAM knows no narrower resource for these
     )
 
 
@@ -140,6 +172,7 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
         sid="PublishLayers",
         why={
             "lambda:PublishLayerVersion": "publish a layer whose content changed",
+            "lambda:DeleteLayerVersion": "remove versions that nobody needs",
         },
         resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(names, functions)),
     )
@@ -241,7 +274,9 @@ def table() -> str:
     names = names_for(function="lambdasmith", bucket=None, place=place)
     lines = ["| statement | action | on | why |", "|---|---|---|---|"]
     for grant in grants(names, functions=("shop-*",), roles=("shop-role",)):
-        where = "<br>".join(f"`{resource}`" for resource in grant.resources)
+        where = ("forbidden on all but " if grant.forbids else "") + "<br>".join(
+            f"`{each}`" for each in grant.resources
+        )
         if grant.condition:
             where += "".join(
                 f"<br>if `{key}` is `{value}`" for test in grant.condition.values() for key, value in test.items()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from bootstrap import lifecycle
 from bootstrap.invoke import Ping, ping
 from bootstrap.names import OWNER_TAG, Names, Place
 from bootstrap.policy import POLICY_NAME, Document
@@ -50,11 +51,12 @@ class GitSecret:
 class BucketState:
     """`made_here`: init made it, for this builder; its three settings are only read then.
 
-    `used`: something is below the builder's prefix.
+    `used`: something is below the builder's prefix. `rules`: the lifecycle rules of this builder.
     """
 
     made_here: bool
     used: bool
+    rules: tuple[lifecycle.Rule, ...] = ()
     versioned: bool = False
     private: bool = False
     encrypted: bool = False
@@ -106,10 +108,14 @@ class FunctionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionState:
-    """`state` is Lambda's own word (Active, Failed, …)."""
+    """`state` is Lambda's own word (Active, Failed, …).
+
+    `retries_decided`: it has settings for asynchronous invocations, which say how often Lambda repeats one that failed.
+    """
 
     made_here: bool
     state: str
+    retries_decided: bool
     architecture: str
     code_sha256: str
     layers: tuple[str, ...]
@@ -201,14 +207,16 @@ def _bucket(clients: Clients, names: Names) -> BucketState | None:
         used = bool(listed.get("Versions") or listed.get("DeleteMarkers"))
         # Services that ignore tags at creation leave this behind when a run dies between the two calls.
         half_made = names.owns_bucket_name and not tags and not used
+        rules = lifecycle.ours(names, lifecycle.read(clients, name).rules)
         if tags.get(OWNER_TAG) != names.function_arn and not half_made:
-            return BucketState(made_here=False, used=used)
+            return BucketState(made_here=False, used=used, rules=rules)
         versioning = s3.get_bucket_versioning(Bucket=name)
     blocked = _unless_absent(lambda: s3.get_public_access_block(Bucket=name), f"reading access to {name}")
     encryption = _unless_absent(lambda: s3.get_bucket_encryption(Bucket=name), f"reading encryption of {name}")
     return BucketState(
         made_here=True,
         used=used,
+        rules=rules,
         versioned=versioning.get("Status") == "Enabled",
         private=blocked is not None and all(blocked["PublicAccessBlockConfiguration"].values()),
         encrypted=encryption is not None,
@@ -321,7 +329,7 @@ def _function_and_ping(
         wait_until_settled(clients, name, timeout_s=SETTLE_S)
         with aws_errors(f"reading function {name}"):
             found = clients.lambda_.get_function(FunctionName=name)
-    function = _function(found, names)
+    function = _function(found, names, retries_decided=_retries_decided(clients, name))
     if not (ask_builder and function.made_here and function.state in ("Active", "Inactive")):
         return function, None, ""
     try:
@@ -330,11 +338,18 @@ def _function_and_ping(
         return function, None, error.message
 
 
-def _function(found: GetFunctionResponseTypeDef, names: Names) -> FunctionState:
+def _retries_decided(clients: Clients, name: str) -> bool:
+    doing = f"reading how often Lambda repeats an invocation of {name}"
+    found = _unless_absent(lambda: clients.lambda_.get_function_event_invoke_config(FunctionName=name), doing)
+    return found is not None
+
+
+def _function(found: GetFunctionResponseTypeDef, names: Names, *, retries_decided: bool) -> FunctionState:
     known = found["Configuration"]
     return FunctionState(
         made_here=found.get("Tags", {}).get(OWNER_TAG) == names.function_arn,
         state=known.get("State", "Active"),
+        retries_decided=retries_decided,
         architecture=known.get("Architectures", ["x86_64"])[0],
         code_sha256=known.get("CodeSha256", ""),
         layers=tuple(layer.get("Arn", "") for layer in known.get("Layers", [])),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
+from bootstrap import lifecycle
 from bootstrap.changes import (
     CreateFunction,
     DeleteFunction,
@@ -20,7 +21,9 @@ from bootstrap.changes import (
     EmptyBucket,
     MakeBucket,
     MakeLogGroup,
+    NeverRepeat,
     PublishStarter,
+    PutLifecycle,
     PutRole,
     PutSecret,
     SetUp,
@@ -97,6 +100,8 @@ def carry_out(step: Step, hands: Hands) -> None:
         match step:
             case MakeBucket():
                 _make_bucket(step, hands)
+            case PutLifecycle():
+                lifecycle.put(hands.clients, hands.names, step.bucket, step.rules)
             case PutSecret():
                 _put_secret(step, hands)
             case PutRole():
@@ -111,6 +116,8 @@ def carry_out(step: Step, hands: Hands) -> None:
                 _update_configuration(step, hands)
             case UpdateCode():
                 _update_code(step, hands)
+            case NeverRepeat():
+                _never_repeat(step, hands)
             case SetUp():
                 _set_up(step, hands)
             case _:
@@ -320,6 +327,14 @@ def _update_code(step: UpdateCode, hands: Hands) -> None:
 
     patiently(update, retry=lambda error: isinstance(error, FunctionBusy), patience_s=_BUSY_PATIENCE_S)
     wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
+
+
+def _never_repeat(step: NeverRepeat, hands: Hands) -> None:
+    def put() -> None:
+        with aws_errors(step.sentence):
+            hands.clients.lambda_.put_function_event_invoke_config(FunctionName=step.function, MaximumRetryAttempts=0)
+
+    patiently(put, retry=lambda error: isinstance(error, FunctionBusy), patience_s=_BUSY_PATIENCE_S)
 
 
 def _set_up(step: SetUp, hands: Hands) -> None:

@@ -12,8 +12,10 @@ import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
@@ -245,27 +247,45 @@ def test_destroy_keeps_a_bucket_that_was_there_and_what_else_is_in_ours(
     s3 = localaws.client("s3")
     s3.create_bucket(Bucket="was-there")
     s3.put_object(Bucket="was-there", Key="kept", Body=b"x")
+    theirs = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 3}}
+    s3.put_bucket_lifecycle_configuration(Bucket="was-there", LifecycleConfiguration={"Rules": [theirs]})
     for bucket, name in (("was-there", "guest"), ("host-bucket", "host")):
         operator = make_operator(localaws, name, LAMBDASMITH_AWS_DEPLOYMENT_BUCKET=bucket)
-        run_until(operator, "make role" if bucket == "was-there" else "make bucket")
+        run_until(operator, "let S3 remove", *(["make role"] if bucket == "was-there" else []))
+        assert {rule["Filter"]["Prefix"].partition("/")[0] for rule in lifecycle(s3, bucket)} == {name, "logs"} - (
+            {"logs"} if bucket == "host-bucket" else set()
+        )
         s3.put_object(Bucket=bucket, Key="kept", Body=b"x")
         s3.put_object(Bucket=bucket, Key=f"{name}/build", Body=b"x")
         assert operator.run("destroy", "-y").returncode == 0
         assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["kept"]
         assert leftovers(localaws, name) == ([] if bucket == "was-there" else ["host-bucket"])
+        assert [rule["ID"] for rule in lifecycle(s3, bucket)] == (["theirs"] if bucket == "was-there" else [])
 
 
-def run_until(operator: Operator, text: str) -> None:
-    """Let init run until the step with `text` is done, then kill it."""
-    child = started(operator, "init", "-y")
+def lifecycle(s3: Any, bucket: str) -> list[dict[str, Any]]:
+    try:
+        rules: list[dict[str, Any]] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+            return []
+        raise
+    return rules
+
+
+def run_until(operator: Operator, *texts: str) -> None:
+    """Let init run until the steps with these texts are done, then kill it."""
+    child, missing = started(operator, "init", "-y"), set(texts)
     assert child.stderr is not None
     with child, child.stderr:
         for line in child.stderr:
-            if line.startswith("  ok ") and text in line:
+            if line.startswith("  ok "):
+                missing -= {text for text in missing if text in line}
+            if not missing:
                 child.kill()
                 child.wait()
                 return
-    raise AssertionError(f"no step {text!r}")
+    raise AssertionError(f"no step {missing}")
 
 
 def test_a_role_that_lambda_does_not_know_yet_is_waited_for(

@@ -9,6 +9,8 @@ import pytest
 from bootstrap.changes import (
     CreateFunction,
     EmptyBucket,
+    NeverRepeat,
+    PutLifecycle,
     PutSecret,
     Step,
     UpdateCode,
@@ -16,6 +18,7 @@ from bootstrap.changes import (
 )
 from bootstrap.config import Config
 from bootstrap.invoke import Ping
+from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import Package
 from bootstrap.plan import Wanted, converge, remove, wanted
@@ -60,7 +63,7 @@ def installed() -> Present:
         for number, text in ((2, "Lambdasmith's own"), (1, wish.starter))
     )
     return Present(
-        bucket=BucketState(made_here=True, used=True, versioned=True, private=True, encrypted=True),
+        bucket=BucketState(made_here=True, used=True, versioned=True, private=True, encrypted=True, rules=rules(NAMES)),
         role=RoleState(made_here=True, trust=TRUST, policy=wish.policy),
         secret=SecretState(made_here=True, deleted=False, current=True),
         log_group=LogGroupState(made_here=True),
@@ -68,6 +71,7 @@ def installed() -> Present:
         function=FunctionState(
             made_here=True,
             state="Active",
+            retries_decided=True,
             architecture="x86_64",
             code_sha256=PACKAGE.code_sha256,
             layers=(f"{NAMES.layer_arn}:2",),
@@ -88,7 +92,10 @@ def names_of(steps: tuple[Step, ...]) -> list[str]:
 
 def test_from_nothing_everything_is_made() -> None:
     steps = converge(want(), NOTHING)
-    assert names_of(steps) == ["bucket", "secret", "role", "log group", "starter layer", "function", "setup"]
+    assert names_of(steps) == [
+        *("bucket", "lifecycle", "secret", "role", "log group"),
+        *("starter layer", "function", "retries", "setup"),
+    ]
     assert all(step.sentence for step in steps)
     assert "tok" not in " ".join(map(repr, steps)).replace("token", "")
 
@@ -174,24 +181,40 @@ def test_another_architecture_needs_code_and_layer_anew() -> None:
 def test_a_function_whose_creation_failed_is_made_again() -> None:
     present = installed()
     present = replace(present, function=replace(function_of(present), state="Failed"), ping=None)
-    assert names_of(converge(want(), present)) == ["function removed", "function", "setup"]
+    assert names_of(converge(want(), present)) == ["function removed", "function", "retries", "setup"]
 
 
 def test_a_starter_layer_from_an_interrupted_run_is_used() -> None:
     present = replace(installed(), function=None, ping=None)
     steps = converge(want(), present)
-    assert names_of(steps) == ["function", "setup"]
+    assert names_of(steps) == ["function", "retries", "setup"]
     [create] = [step for step in steps if isinstance(step, CreateFunction)]
     assert create.layer == f"{NAMES.layer_arn}:1"
 
 
 def test_an_existing_bucket_is_used_as_it_is() -> None:
-    present = replace(installed(), bucket=BucketState(made_here=False, used=False))
+    present = replace(installed(), bucket=BucketState(made_here=False, used=False, rules=rules(NAMES)))
     assert converge(want(), present) == ()
 
 
+def test_lifecycle_rules_are_kept_up_also_in_an_existing_bucket() -> None:
+    old = ({"ID": "lambdasmith lambdasmith parts", "Status": "Disabled"},)
+    for mine in (True, False):
+        bucket = BucketState(made_here=mine, used=True, versioned=True, private=True, encrypted=True, rules=old)
+        [step] = converge(want(), replace(installed(), bucket=bucket))
+        assert isinstance(step, PutLifecycle)
+        assert step.rules == rules(NAMES)
+
+
+def test_lambdas_own_repetitions_are_ended_unless_somebody_has_decided_on_them() -> None:
+    present = installed()
+    [step] = converge(want(), replace(present, function=replace(function_of(present), retries_decided=False)))
+    assert isinstance(step, NeverRepeat)
+
+
 def test_a_half_made_bucket_is_finished() -> None:
-    present = replace(installed(), bucket=BucketState(made_here=True, used=False, encrypted=True, private=True))
+    half = BucketState(made_here=True, used=False, encrypted=True, private=True, rules=rules(NAMES))
+    present = replace(installed(), bucket=half)
     assert names_of(converge(want(), present)) == ["bucket"]
 
 
@@ -218,6 +241,7 @@ def test_removal_is_the_mirror_of_init() -> None:
         "secret removed",
         "log group removed",
         "bucket emptied",
+        "lifecycle",
     ]
     assert remove(NAMES, NOTHING) == ()
 

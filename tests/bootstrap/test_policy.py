@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,15 @@ ACTIONS = {
     "s3.upload_file": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "lambda_.get_function": {"lambda:GetFunction", "lambda:ListTags"},
     "lambda_.get_layer_version_by_arn": {"lambda:GetLayerVersion"},
+    "lambda_patient.invoke": {"lambda:InvokeFunction"},
+    "lambda_.get_paginator": set(),  # its operation is looked at instead
     "lambda_.get_waiter": {"lambda:GetFunction"},
+    "s3.get_paginator": set(),
     "lambda_.create_function": {"lambda:CreateFunction", "iam:PassRole", "lambda:TagResource"},
+}
+# Actions that IAM does not let anybody narrow down to a resource: they list, or read sums.
+WITHOUT_RESOURCE = {
+    f"lambda:{name}" for name in ("ListFunctions", "ListLayers", "ListLayerVersions", "GetAccountSettings")
 }
 # Lambda itself writes the logs with the function's role.
 BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -34,9 +42,15 @@ def called() -> set[str]:
     found: set[str] = set()
     for path in (ROOT / "builder").rglob("*.py"):
         for service, method in re.findall(r"clients\.(\w+)\.([a-z_0-9]+)\(", path.read_text()):
-            camel = "".join(part.capitalize() for part in method.split("_"))
-            found |= ACTIONS.get(f"{service}.{method}", {f"{service.strip('_')}:{camel}"})
+            found |= actions(service, method)
+        for service, method in re.findall(r'clients\.(\w+)\.get_paginator\("(\w+)"\)', path.read_text()):
+            found |= actions(service, method)
     return found
+
+
+def actions(service: str, method: str) -> set[str]:
+    camel = "".join(part.capitalize() for part in method.split("_"))
+    return ACTIONS.get(f"{service}.{method}", {f"{service.strip('_')}:{camel}"})
 
 
 def names() -> Names:
@@ -51,9 +65,12 @@ def test_grants_exactly_what_the_builder_calls() -> None:
 def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:
     for grant in grants(names(), functions=("shop-*",), roles=("r",)):
         assert not any("*" in action for action in grant.why)
+        if grant.resources == ("*",):
+            assert set(grant.why) == WITHOUT_RESOURCE
+            continue
         for resource in grant.resources:
             assert resource.startswith("arn:aws:")
-            assert not resource.endswith(":*:*")
+            assert grant.forbids or not resource.endswith(":*:*")
 
 
 def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
@@ -67,11 +84,23 @@ def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
             "function:orders:*",
             "function:shop-*",
             "function:lambdasmith",
+            "function:*:*",
             "layer:orders-*",
             "layer:shop-*",
             "layer:lambdasmith-layer",
         )
     } | {"arn:aws:lambda:eu-central-1:*:layer:*"}
+
+
+@pytest.mark.parametrize("pattern", ["*", "shop-*", "shop-web"])
+def test_versions_can_be_deleted_and_functions_cannot(pattern: str) -> None:
+    deleting = [g for g in grants(names(), functions=(pattern,), roles=()) if "lambda:DeleteFunction" in g.why]
+    [allowed], [forbidden] = [g for g in deleting if not g.forbids], [g for g in deleting if g.forbids]
+    assert forbidden.statement().keys() == {"Sid", "Effect", "Action", "NotResource"}
+    arn = "arn:aws:lambda:eu-central-1:123456789012:function:shop-web"
+    assert any(fnmatchcase(f"{arn}:7", resource) for resource in allowed.resources)
+    assert fnmatchcase(f"{arn}:7", forbidden.resources[0])
+    assert not fnmatchcase(arn, forbidden.resources[0])
 
 
 def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> None:

@@ -36,7 +36,9 @@ def names_of(facts: dict[str, Any]) -> list[str]:
 
 def test_init_makes_everything_and_the_builder_is_ready(operator: Operator, first: dict[str, Any]) -> None:
     assert first["changed"]
-    assert set(names_of(first)) == {"bucket", "secret", "role", "log group", "starter layer", "function", "setup"}
+    assert set(names_of(first)) == {
+        *("bucket", "lifecycle", "secret", "role", "log group", "starter layer", "function", "retries", "setup")
+    }
     assert first["versions"]["dulwich"]
     assert first["version"]
     assert first["bucket"] == "smith-123456789012-us-east-1"
@@ -87,6 +89,11 @@ def test_the_bucket_is_versioned_encrypted_and_not_public(operator: Operator, fi
     assert all(s3.get_public_access_block(Bucket=first["bucket"])["PublicAccessBlockConfiguration"].values())
     rules = s3.get_bucket_encryption(Bucket=first["bucket"])["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+
+
+def test_lambda_never_repeats_a_build_by_itself(operator: Operator, first: dict[str, Any]) -> None:
+    lambda_ = operator.server.client("lambda")
+    assert lambda_.get_function_event_invoke_config(FunctionName=FUNCTION)["MaximumRetryAttempts"] == 0
 
 
 def refused(error: pytest.ExceptionInfo[ClientError]) -> bool:

@@ -1,0 +1,158 @@
+"""What S3 removes by itself below the builder's prefix, and why that is never anything that is still needed.
+
+Only that expires by age to which nothing else in the store refers, and which the next build that wants it makes again
+(S3 counts from the last write, not from the last use). All else stays however old it is: artifacts, because a rollback,
+or another function of the same content, may want them; the parts that artifacts are made of, and what leads to them;
+locks, because `verify` compares with them; accounts of builds. Of all that only artifacts and parts take room, and
+those that nobody reads move to cheaper storage by themselves, where they are as quick to read (but for objects below
+128 kB, which S3 leaves where they are).
+
+The bucket of `init` keeps old versions of objects, and nothing here has a use for them: they go. Those of artifacts
+stay: a function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from bootstrap.names import Names
+from builder.aws import Clients, aws_errors, error_code
+
+if TYPE_CHECKING:
+    from types_boto3_s3.literals import TransitionDefaultMinimumObjectSizeType
+    from types_boto3_s3.type_defs import BucketLifecycleConfigurationTypeDef
+
+# A lifecycle rule as S3 has it, see PutBucketLifecycleConfiguration.
+Rule = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifecycle:
+    """All rules of a bucket, whoever made them, and the one setting beside them; None is S3's default."""
+
+    rules: tuple[Rule, ...] = ()
+    smallest: TransitionDefaultMinimumObjectSizeType | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """What happens to the objects of one folder of the store. All in days, None is never.
+
+    Args:
+        expire: after the last write, until an object goes.
+        forget: after it was overwritten or removed, until an old version goes.
+        rest: after the last write, until S3 chooses the storage class by use.
+    """
+
+    expire: int | None = None
+    forget: int | None = None
+    rest: int | None = None
+
+
+FOLDERS: Mapping[str, Folder] = {
+    "artifacts": Folder(rest=30),
+    "components": Folder(forget=30),
+    "layers": Folder(forget=30),
+    "locks": Folder(forget=30),
+    "pinned": Folder(forget=30),
+    "built": Folder(expire=180, forget=1),
+    "parts": Folder(forget=1, rest=30),
+    "natives": Folder(forget=1),
+    "checks": Folder(expire=180, forget=1),
+    "deployed": Folder(forget=1),
+    "leases": Folder(forget=1),
+    "builds": Folder(forget=1),
+    "records": Folder(forget=30),
+    "recent": Folder(expire=90, forget=1),
+}
+
+
+def rules(names: Names) -> tuple[Rule, ...]:
+    """The rules of this builder; no other prefix of the bucket is touched by them."""
+    return tuple(_rules(names))
+
+
+def _rules(names: Names) -> Iterator[Rule]:
+    yield _rule(names, "uploads", names.prefix) | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    for name, folder in FOLDERS.items():
+        rule = _rule(names, name, f"{names.prefix}{name}/")
+        if folder.expire:
+            rule["Expiration"] = {"Days": folder.expire}  # this also takes away markers of what was removed
+        elif folder.forget:
+            rule["Expiration"] = {"ExpiredObjectDeleteMarker": True}
+        if folder.forget:
+            rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": folder.forget}
+        if folder.rest:
+            rule["Transitions"] = [{"Days": folder.rest, "StorageClass": "INTELLIGENT_TIERING"}]
+        yield rule
+
+
+def _rule(names: Names, title: str, prefix: str) -> dict[str, Any]:
+    return {"ID": f"{_stem(names)}{title}", "Status": "Enabled", "Filter": {"Prefix": prefix}}
+
+
+def _stem(names: Names) -> str:
+    """Begins the ID of each of our rules. Function names have no spaces, so no other builder's rule begins alike."""
+    return f"lambdasmith {names.function} "
+
+
+def ours(names: Names, present: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Those of the bucket's rules that are this builder's."""
+    return tuple(rule for rule in present if str(rule.get("ID", "")).startswith(_stem(names)))
+
+
+def merged(names: Names, present: Sequence[Rule], wanted: Sequence[Rule]) -> list[Rule]:
+    """All rules that the bucket shall have: those of others as they are, then `wanted` in place of ours.
+
+    S3 knows an older spelling of a rule's prefix, and refuses both spellings in one bucket: the older one becomes the
+    newer, which means the same.
+    """
+    mine = ours(names, present)
+    return [*(_newer(rule) for rule in present if rule not in mine), *wanted]
+
+
+def _newer(rule: Rule) -> Rule:
+    if "Prefix" not in rule:
+        return rule
+    return {**{key: value for key, value in rule.items() if key != "Prefix"}, "Filter": {"Prefix": rule["Prefix"]}}
+
+
+def same(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
+    """Whether both ask the same, in whatever order."""
+    return sorted(one, key=lambda rule: str(rule["ID"])) == sorted(other, key=lambda rule: str(rule["ID"]))
+
+
+def read(clients: Clients, bucket: str) -> Lifecycle:
+    """The bucket's lifecycle configuration."""
+    from botocore.exceptions import ClientError
+
+    with aws_errors(f"reading the lifecycle rules of bucket {bucket}"):
+        try:
+            found = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+        except ClientError as error:
+            if error_code(error) == "NoSuchLifecycleConfiguration":
+                return Lifecycle()
+            raise
+    rules = cast("list[Rule]", found["Rules"])
+    return Lifecycle(rules=tuple(rules), smallest=found.get("TransitionDefaultMinimumObjectSize"))
+
+
+def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:
+    """Let `wanted` be this builder's rules in the bucket; those of others stay."""
+    present = read(clients, bucket)
+    every = merged(names, present.rules, wanted)
+    with aws_errors(f"changing the lifecycle rules of bucket {bucket}"):
+        if not every:
+            clients.s3.delete_bucket_lifecycle(Bucket=bucket)
+            return
+        configuration = cast("BucketLifecycleConfigurationTypeDef", {"Rules": every})
+        if present.smallest is None:
+            clients.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=configuration)
+        else:
+            clients.s3.put_bucket_lifecycle_configuration(
+                Bucket=bucket,
+                LifecycleConfiguration=configuration,
+                TransitionDefaultMinimumObjectSize=present.smallest,
+            )

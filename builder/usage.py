@@ -1,0 +1,74 @@
+"""How much of the account's code storage is in use, and how much of that is what this builder has deployed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from builder.aws import aws_errors
+from builder.errors import LambdasmithError
+from builder.listing import check_time, function_versions, layer_versions
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+    from builder.store import S3Store
+    from builder.workspace import Deadline
+
+
+def storage(clients: Clients, store: S3Store, *, own: tuple[str, str], deadline: Deadline) -> dict[str, object]:
+    """The account's code storage in this region.
+
+    Takes a call for 50 function versions, for each layer of ours, and for each layer version that nothing has attached.
+
+    Args:
+        own: names of the builder's function and of its layer, which count as ours.
+
+    Returns:
+        {"limit_bytes", "used_bytes"} of all, as Lambda counts them, unzipped; {"ours_bytes", "functions", "versions",
+        "layers"} of ours, zipped, because that is all that Lambda tells of a single version: `versions` counts
+        published ones and `$LATEST`, `layers` layer versions. Where AWS refuses or time is short {"problem"} instead.
+    """
+    try:
+        with aws_errors("reading the account's settings"):
+            settings = clients.lambda_.get_account_settings()
+        return {
+            "limit_bytes": settings["AccountLimit"].get("TotalCodeSize", 0),
+            "used_bytes": settings["AccountUsage"].get("TotalCodeSize", 0),
+            **_ours(clients, {*_deployed(clients, store), own[0]}, own[1], deadline),
+        }
+    except LambdasmithError as error:
+        return {"problem": error.message}
+
+
+def _deployed(clients: Clients, store: S3Store) -> set[str]:
+    """Names of the functions that have a record of a build."""
+    prefix = store.key("records/")
+    with aws_errors("listing what was deployed"):
+        pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=store.bucket, Prefix=prefix, Delimiter="/")
+        found = [folder.get("Prefix", "") for page in pages for folder in page.get("CommonPrefixes", ())]
+    return {folder.removeprefix(prefix).strip("/") for folder in found}
+
+
+def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline) -> dict[str, object]:
+    everything = list(function_versions(clients, deadline))
+    versions = [version for version in everything if version.function in names]
+    sizes = {arn: size for version in everything for arn, size in version.layers.items()}
+    check_time("listing layers", deadline)
+    with aws_errors("listing layers"):
+        pages = clients.lambda_.get_paginator("list_layers").paginate()
+        layers = [layer.get("LayerName", "") for page in pages for layer in page["Layers"]]
+    ours = [layer for layer in layers if layer == own_layer or any(layer.startswith(f"{name}-") for name in names)]
+    arns = [version.arn for layer in ours for version in layer_versions(clients, layer, deadline)]
+    return {
+        "ours_bytes": sum(version.size for version in versions)
+        + sum(sizes.get(arn) or _size(clients, arn, deadline) for arn in arns),
+        "functions": len({version.function for version in versions}),
+        "versions": len(versions),
+        "layers": len(arns),
+    }
+
+
+def _size(clients: Clients, arn: str, deadline: Deadline) -> int:
+    doing = f"reading layer {arn}"
+    check_time(doing, deadline)
+    with aws_errors(doing):
+        return clients.lambda_.get_layer_version_by_arn(Arn=arn)["Content"].get("CodeSize", 0)
