@@ -54,6 +54,8 @@ def assemble(
 ) -> Assembly:
     """Build the `chosen` components, or take them from the store where their inputs have been built before.
 
+    What was built lies in the scratch directory alone until `keep`.
+
     Args:
         force: build even what the store has, and lock anew.
         upgrade: lock anew; what then turns out the same is reused.
@@ -161,16 +163,23 @@ def _artifact(kept: Mapping[str, object]) -> Artifact:
 
 
 def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> dict[str, Artifact]:
-    """Make what the store does not have, and keep it there. The zips stay in the scratch directory."""
+    """Make what the store does not have."""
     made = {}
     for plan in plans:
-        component = plan.component
-        with shop.progress.phase(component.name, f"building {component.name}: {plan.why}"):
-            artifact, path = components.make(project, component.name, shop)
-            if not shop.store.exists(artifact.name):
-                shop.progress.say(f"storing {component.name}")
-                shop.store.put(artifact.name, path)
-            made_of = {"inputs": components.inputs(project, component.name)}
-            shop.store.write_json(_component_record(component), artifact.as_json() | made_of)
-            made[component.name] = artifact
+        name = plan.component.name
+        with shop.progress.phase(name, f"building {name}: {plan.why}"):
+            made[name] = components.make(project, name, shop)
     return made
+
+
+def keep(made: Assembly, shop: Workshop) -> None:
+    """Put into the store what was built, with the inputs that it is found by the next time."""
+    for plan in made.plans:
+        component = plan.component
+        artifact = made.artifacts[component.name]
+        if plan.action != "build" or artifact is UNBUILT:
+            continue
+        if not shop.store.exists(artifact.name):
+            shop.store.put(artifact.name, components.zip_of(component.name, shop))
+        made_of = {"inputs": components.inputs(made.project, component.name)}
+        shop.store.write_json(_component_record(component), artifact.as_json() | made_of)

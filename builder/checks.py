@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import cast
 
 from builder import elf, natives, trial
-from builder.assembly import Assembly
-from builder.components import Workshop
+from builder.assembly import Assembly, keep
+from builder.components import Workshop, zip_of
 from builder.errors import ArtifactTooLarge
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
@@ -49,7 +50,9 @@ class Checked:
 
 
 def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[str] = (), dry: bool = False) -> Checked:
-    """Check the artifacts of a build; warnings go to the progress.
+    """Check the artifacts of a build, and keep those that are new in the store; warnings go to the progress.
+
+    They are kept whatever the outcome: the next attempt builds only what then differs.
 
     Args:
         function: its name, for the handler's environment.
@@ -60,23 +63,33 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
         ArtifactTooLarge, NativeMismatch, ImportFailed: Lambda would refuse it, or the function would not start.
     """
     checking = _Checking(made, shop, function, foreign)
-    checking.sizes()
     if dry:
+        checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
+    # Uploading, inflating and the handler's import in a child do not get in each other's way.
+    with ThreadPoolExecutor(2) as pool:
+        keeping = pool.submit(keep, made, shop)
+        checked = _checked(checking, shop, pool)
+        keeping.result()
+    for warning in checked.warnings:
+        shop.progress.warn(warning)
+    return checked
+
+
+def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
+    checking.sizes()
     record = f"checks/{checking.key()}.json"
     kept = shop.store.read_json(record)
     if kept is not None:
-        checked = _kept(kept)
-    else:
-        files = checking.natives()
-        warnings = checking.load(files)
-        outcome = checking.trial()
-        if outcome.stopped:
-            warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
-        checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
-        shop.store.write_json(record, checked.as_json() | {"warnings": list(warnings)})
-    for warning in checked.warnings:
-        shop.progress.warn(warning)
+        return _kept(kept)
+    trying = pool.submit(checking.trial)
+    files = checking.natives()
+    warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
+    outcome = trying.result()
+    if outcome.stopped:
+        warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
+    checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
+    shop.store.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
 
@@ -103,6 +116,7 @@ class _Checking:
         self._shop = shop
         self._function = function
         self._foreign = foreign
+        self._fetching = threading.Lock()
 
     @property
     def _missing(self) -> list[str]:
@@ -143,9 +157,10 @@ class _Checking:
 
     def _zip(self, component: str) -> Path:
         """The component's artifact: it lies in the scratch directory if it was made just now."""
-        path = self._shop.scratch / f"{component}.zip"
-        if not path.exists():
-            self._shop.store.fetch(self._artifacts[component].name, path)
+        path = zip_of(component, self._shop)
+        with self._fetching:
+            if not path.exists():
+                self._shop.store.fetch(self._artifacts[component].name, path)
         return path
 
     def key(self) -> str:

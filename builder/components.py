@@ -95,17 +95,17 @@ def _hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
     return {name: f"#{_content_hash(path)[:16]}{'x' * _is_executable(path)}" for name, path in files}
 
 
-def make(project: Project, name: str, shop: Workshop) -> tuple[Artifact, Path]:
-    """Build a component; its artifact and the zip, which lies in the scratch directory.
+def make(project: Project, name: str, shop: Workshop) -> Artifact:
+    """Build a component; its zip is at `zip_of`.
 
     Raises:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
     """
-    out = shop.scratch / f"{name}.zip"
+    out = zip_of(name, shop)
     if name == DEPENDENCIES:
-        return _dependencies(project, project.target, out, shop, asked=_asked(project)), out
+        return _dependencies(project, project.target, out, shop, asked=_asked(project))
     if name == FUNCTION:
-        return _zip(_function_files(project), out), out
+        return _zip(_function_files(project), out)
     layer = project.layer(name)
     root = _preinstalled(project, layer, shop) if layer.preinstall else project.root
     files = _layer_files(root, layer)
@@ -113,7 +113,12 @@ def make(project: Project, name: str, shop: Workshop) -> tuple[Artifact, Path]:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{name}: no files match", hint="check files and source_dir of this layer"
         )
-    return _zip(files, out), out
+    return _zip(files, out)
+
+
+def zip_of(name: str, shop: Workshop) -> Path:
+    """Where the zip of a component is made."""
+    return shop.scratch / f"{name}.zip"
 
 
 def _function_files(project: Project) -> tuple[tuple[str, Path], ...]:
