@@ -267,9 +267,9 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, second: int) -> None:
     assert list(outside.iterdir()) == []
 
 
-def test_a_chain_of_links_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_chain_of_more_links_than_are_followed_is_refused(tmp_path: Path) -> None:
     objects = Objects()
-    links = [(LINK, b"l%05d" % number, objects.add("blob", b"l%05d" % (number + 1))) for number in range(3000)]
+    links = [(LINK, b"l%05d" % number, objects.add("blob", b"l%05d" % (number + 1))) for number in range(100)]
     with pytest.raises(UnsafeSource, match="leaves the repository"):
         write_tree(objects.tree(*links), objects.read, tmp_path, mtime=0)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import PathNotFound
-from builder.sources.git import read_work_tree
+from builder.sources.archive import FIXED_TIME
+from builder.sources.git import ignored_by, read_work_tree
 
-# 1980-01-01, the date in every zip made here: for directories that no commit dates.
-_FIXED_TIME = 315532800
 _NEVER = frozenset({".git", "__pycache__"})
+IGNORE_FILE = ".lambdaignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,8 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
     """Copy `directory` to `into`, which is made.
 
     In a git work tree that is what git has or would take, changes that are not committed included, ignored files not;
-    elsewhere it is everything. Modes and times are those of a checkout by the builder function.
+    elsewhere it is everything. What `.lambdaignore` in `directory` names, in gitignore's syntax, is left out of either.
+    Modes and times are those of a checkout by the builder function.
 
     Args:
         leave_out: directories that belong to the build and not to the project, such as its output.
@@ -41,8 +42,11 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
     if not directory.is_dir():
         raise PathNotFound(f"{directory} is not a directory", hint="name the directory that has the build file")
     tree = read_work_tree(directory)
-    commit_time = tree.commit_time if tree and tree.commit else _FIXED_TIME
+    commit_time = tree.commit_time if tree and tree.commit else FIXED_TIME
     paths = tree.paths if tree else tuple(_everything(directory))
+    if (directory / IGNORE_FILE).is_file():
+        ignored = ignored_by(directory / IGNORE_FILE, paths)
+        paths = tuple(path for path in paths if path not in ignored)
     inside = directory.resolve()
     skipped = [place for path in leave_out if (place := path.resolve()).is_relative_to(inside)]
     into.mkdir()

@@ -18,7 +18,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -496,3 +496,14 @@ def _head(repo: Repo) -> tuple[str, int]:
     except KeyError:  # nothing is committed yet
         return "", 0
     return commit.id.decode(), int(getattr(commit, "commit_time", 0))
+
+
+def ignored_by(patterns: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Those of `paths` that the existing file `patterns`, in gitignore's syntax, ignores; relative to its directory.
+
+    As in git, what lies in an ignored directory is ignored, and a pattern that cannot be understood ignores nothing.
+    """
+    from dulwich.ignore import IgnoreFilter
+
+    rules = IgnoreFilter.from_path(patterns)
+    return frozenset(path for path in paths if rules.is_ignored(path))
