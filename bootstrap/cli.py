@@ -249,11 +249,10 @@ def _status(session: _Session) -> Report:
             f"region {session.names.place.region}",
             hint="run: python setup.py init",
         )
-    builds: list[Mapping[str, object]] = []
+    answer: Mapping[str, object] = {}
     if present.ping and present.ping.ready:
-        listed = call(session.clients, session.names.function, {"action": "status"}).get("builds")
-        builds = [build for build in listed if isinstance(build, dict)] if isinstance(listed, list) else []
-    return report.status(session.names, present, builds, converge(want, present))
+        answer = call(session.clients, session.names.function, {"action": "status"})
+    return report.status(session.names, present, answer, converge(want, present))
 
 
 def _destroy(session: _Session) -> Report:

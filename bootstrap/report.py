@@ -102,9 +102,11 @@ def _places(names: Names, present: Present) -> Facts:
     }
 
 
-def status(names: Names, present: Present, builds: Sequence[Mapping[str, object]], pending: Sequence[Step]) -> Report:
-    """The whole installation as a table."""
+def status(names: Names, present: Present, answer: Mapping[str, object], pending: Sequence[Step]) -> Report:
+    """The whole installation as a table. `answer` is what the builder says of itself; empty if it does not."""
     function, ping = present.function, present.ping
+    listed, storage = answer.get("builds"), answer.get("storage")
+    builds = [build for build in listed if isinstance(build, dict)] if isinstance(listed, list) else []
     rows: list[tuple[str, str]] = [("function", names.function_arn if function else "none")]
     if function:
         known = function.settings
@@ -130,6 +132,7 @@ def status(names: Names, present: Present, builds: Sequence[Mapping[str, object]
         ("secret", names.secret if present.secret else "none: public repositories only"),
         ("log", names.log_group if present.log_group else "none"),
     ]
+    rows += [("storage", line) for line in _storage_lines(storage)] if isinstance(storage, dict) else []
     rows += [("build", _build_line(build)) for build in builds] or [("builds", "none yet")]
     lines = [f"{title:<9} {text}" for title, text in rows]
     lines += ["`setup.py update` would:", *(f"  - {step.sentence}" for step in pending)] if pending else []
@@ -141,11 +144,29 @@ def status(names: Names, present: Present, builds: Sequence[Mapping[str, object]
             for version in present.layers
         ],
         "builds": list(builds),
+        "storage": storage,
         "pending": [step.sentence for step in pending],
     }
     if function:
         facts["runtime"], facts["architecture"] = function.settings.runtime, function.architecture
     return Report(lines=lines, facts=facts)
+
+
+def _storage_lines(storage: Mapping[str, object]) -> list[str]:
+    if "problem" in storage:
+        return [f"? {storage['problem']}"]
+    limit, used, ours = (_size(storage.get(key)) for key in ("limit_bytes", "used_bytes", "ours_bytes"))
+    return [
+        f"{used} of {limit} of code storage are in use in this account and region",
+        f"ours: {storage.get('versions')} versions of {storage.get('functions')} functions, "
+        f"{storage.get('layers')} layer versions, {ours} zipped",
+    ]
+
+
+def _size(value: object) -> str:
+    """Bytes for people."""
+    size = float(value) if isinstance(value, int | float) else 0.0
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _build_line(build: Mapping[str, object]) -> str:

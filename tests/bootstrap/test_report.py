@@ -1,0 +1,26 @@
+"""What setup.py says: here of a builder's status."""
+
+from __future__ import annotations
+
+from bootstrap.report import status
+from tests.bootstrap.test_plan import NAMES, installed
+
+
+def lines(**answer: object) -> str:
+    return "\n".join(status(NAMES, installed(), answer, ()).lines)
+
+
+def test_status_shows_how_much_code_storage_is_in_use() -> None:
+    storage = {
+        **{"limit_bytes": 300 * 1024**3, "used_bytes": 12_345_678_901, "ours_bytes": 4_567_890},
+        **{"functions": 3, "versions": 8, "layers": 5},
+    }
+    shown = lines(builds=[], storage=storage)
+    assert "storage   12.3 GB of 322.1 GB of code storage are in use in this account and region\n" in shown
+    assert "storage   ours: 8 versions of 3 functions, 5 layer versions, 4.6 MB zipped\n" in shown
+    assert status(NAMES, installed(), {"storage": storage}, ()).facts["storage"] == storage
+
+
+def test_a_builder_that_cannot_tell_says_why_and_one_that_says_nothing_is_fine() -> None:
+    assert "storage   ? listing functions: denied" in lines(storage={"problem": "listing functions: denied"})
+    assert "storage" not in lines()
