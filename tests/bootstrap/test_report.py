@@ -12,8 +12,12 @@ def lines(**answer: object) -> str:
 
 def test_status_shows_how_much_code_storage_is_in_use() -> None:
     storage = {
-        **{"limit_bytes": 300 * 1024**3, "used_bytes": 12_345_678_901, "ours_bytes": 4_567_890},
-        **{"functions": 3, "versions": 8, "layers": 5},
+        "limit_bytes": 300 * 1024**3,
+        "used_bytes": 12_345_678_901,
+        "ours_bytes": 4_567_890,
+        "functions": 3,
+        "versions": 8,
+        "layers": 5,
     }
     shown = lines(builds=[], storage=storage)
     assert "storage   12.3 GB of 322.1 GB of code storage are in use in this account and region\n" in shown
