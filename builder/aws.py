@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import (
@@ -192,6 +192,7 @@ def connect(
     return Clients(session, config)
 
 
+@cache
 def service_shapes(service: str) -> Mapping[str, Any]:
     """The shapes of everything that a service takes and answers, by name, as in AWS's own description of it.
 

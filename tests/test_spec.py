@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,19 +13,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.aws import service_shapes
 from builder.errors import InvalidBuildFile
+from builder.project import read_project
 from builder.spec import (
     BuildSpec,
     FunctionSpec,
+    LayerArn,
     LayerSpec,
     PruneSpec,
     find_build_file,
     read_build_file,
 )
 from builder.spec_tree import check_against_tree
+from builder.spec_values import RETENTION_DAYS, UrlSpec
 
 ROOT = Path(__file__).parent.parent
 SMALL = "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\n"
+CONFIGURATION = SMALL + "  configuration:\n    "
 
 
 def problems(text: str, file: str = "build.yaml") -> list[str]:
@@ -65,9 +71,17 @@ function:
   tags: {team: pictures}
   ephemeral_storage: 1024
   license: MIT
+  log_retention: 14
+  url: {auth: none, invoke_mode: response_stream, cors: {AllowOrigins: ["*"]}}
+  configuration:
+    VpcConfig: {SubnetIds: [subnet-1], SecurityGroupIds: [sg-1]}
+    SnapStart: {ApplyOn: None}
+    ReservedConcurrentExecutions: 0
+    DestinationConfig: {OnFailure: {Destination: "arn:aws:sqs:eu-west-1:123456789012:failed"}}
 layers:
   zebra:
     files: zebra/
+  sdk: arn:aws:lambda:eu-west-1:210987654321:layer:sdk:7
   dependencies: [a.txt, sub/b.txt]
   data:
     description: Data
@@ -80,6 +94,7 @@ layers:
 prune:
   disable: [tests]
   keep: ["*/testing/*"]
+keep: 5
 """
     spec = read_build_file(text, file="build.yaml")
     assert spec.function == FunctionSpec(
@@ -97,7 +112,18 @@ prune:
         tags={"team": "pictures"},
         ephemeral_storage=1024,
         license="MIT",
+        log_retention=14,
+        url=UrlSpec(auth="none", invoke_mode="response_stream", cors={"AllowOrigins": ["*"]}),
+        configuration={
+            "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
+            "SnapStart": {"ApplyOn": "None"},
+            "ReservedConcurrentExecutions": 0,
+            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:eu-west-1:123456789012:failed"}},
+        },
     )
+    sdk = LayerArn(name="sdk", arn="arn:aws:lambda:eu-west-1:210987654321:layer:sdk:7")
+    assert spec.layer_order == ("zebra", sdk, "dependencies", "data")
+    assert spec.keep == 5
     assert spec.dependencies == ("a.txt", "sub/b.txt")
     assert spec.layers == (
         LayerSpec(name="zebra", runtimes=("python3.12", "python3.13"), files=("zebra/",)),
@@ -206,6 +232,41 @@ def test_anchors_and_merges_work() -> None:
         pytest.param(
             SMALL + "layers:\n" + "".join(f"  l{n}: {{files: x}}\n" for n in range(6)), "6 layers; Lambda allows 5", id="six"
         ),
+        pytest.param(SMALL + "layers: {a: 'arn:aws:lambda:eu-west-1:123456789012:layer:x'}\n", "5: layers.a: 'arn:aws:lambda:eu-west-1:123456789012:layer:x' has no version; add it, for example arn:", id="arn-unversioned"),
+        pytest.param(SMALL + "layers: {a: requirements.txt}\n", "layers.a: 'requirements.txt' is not a layer version's ARN", id="arn-file"),
+        pytest.param(SMALL + "layers:\n  dependencies: 'arn:aws:lambda:eu-west-1:123456789012:layer:x:1'\n", "give a layer from elsewhere another name", id="arn-dependencies"),
+        pytest.param(SMALL + "layers:\n  a: 'arn:aws:lambda:eu-west-1:123456789012:layer:x:1'\n  b: 'arn:aws:lambda:eu-west-1:123456789012:layer:x:2'\n", "7: layers.b: is the same layer as a", id="arn-twice"),
+        pytest.param(SMALL + "layers:\n" + "".join(f"  l{n}: 'arn:aws:lambda:eu-west-1:123456789012:layer:l{n}:1'\n" for n in range(6)), "6 layers; Lambda allows 5", id="six-arns"),
+        pytest.param(SMALL + "keep: 0\n", "5: keep: must be at least 1, not 0", id="keep"),
+        pytest.param(SMALL + "keep: all\n", "5: keep: must be a whole number, not 'all'", id="keep-text"),
+        pytest.param(SMALL + "  log_retention: 8\n", "5: function.log_retention: 8 days is not a period that CloudWatch Logs knows", id="retention"),
+        pytest.param(SMALL + "  url: false\n", "5: function.url: must be true or a mapping; a URL is never removed", id="url-false"),
+        pytest.param(SMALL + "  url: {auth: public}\n", "function.url.auth: must be 'iam' or 'none', not 'public'", id="url-auth"),
+        pytest.param(SMALL + "  url: {cors: {AllowOrigin: ['*']}}\n", "5: function.url.cors.AllowOrigin: unknown name; did you mean AllowOrigins?", id="cors"),
+        pytest.param(SMALL + "  url: {cors: {MaxAge: 90000}}\n", "function.url.cors.MaxAge: must be at most 86400, not 90000", id="cors-range"),
+        pytest.param(SMALL + "  configuration: [a]\n", "5: function.configuration: must be a mapping (name: value), not a list", id="configuration-list"),
+        pytest.param(CONFIGURATION + "VpcConf: {}\n", "6: function.configuration.VpcConf: unknown name; did you mean VpcConfig?", id="member"),
+        pytest.param(CONFIGURATION + "Zzz: {}\n", "unknown name; known are AcceleratorConfig, CapacityProviderConfig, CodeSigningConfigArn", id="member-unlike"),
+        pytest.param(CONFIGURATION + "MemorySize: 3\n", "6: function.configuration.MemorySize: is set by `function.memory:`; write it there", id="member-friendly"),
+        pytest.param(CONFIGURATION + "Layers: []\n", "is set by `layers:`; write it there", id="member-layers"),
+        pytest.param(CONFIGURATION + "timeout: 3\n", "unknown name; `timeout:` is a key beside `configuration:`", id="member-lower"),
+        pytest.param(CONFIGURATION + "FunctionName: a\n", "does not belong here: who deploys names the function", id="member-name"),
+        pytest.param(CONFIGURATION + "VpcConfig: {SubnetId: []}\n", "6: function.configuration.VpcConfig.SubnetId: unknown name; did you mean SubnetIds?", id="member-below"),
+        pytest.param(CONFIGURATION + "VpcConfig:\n      SubnetIds: [subnet-1, 7]\n", "7: function.configuration.VpcConfig.SubnetIds.1: 7 is read as the number 7, text is wanted", id="member-number"),
+        pytest.param(CONFIGURATION + "VpcConfig: {SubnetIds: [net-1]}\n", "SubnetIds.0: 'net-1' does not have the form that Lambda wants: subnet-[0-9a-z]*", id="member-pattern"),
+        pytest.param(CONFIGURATION + f"VpcConfig: {{SecurityGroupIds: [{', '.join(['sg-1'] * 6)}]}}\n", "SecurityGroupIds: has 6 entries; at most 5", id="member-entries"),
+        pytest.param(CONFIGURATION + "VpcConfig: {Ipv6AllowedForDualStack: 1}\n", "must be true or false, not 1", id="member-bool"),
+        pytest.param(CONFIGURATION + "TracingConfig: Active\n", "TracingConfig: must be a mapping (name: value), not 'Active'", id="member-mapping"),
+        pytest.param(CONFIGURATION + "TracingConfig: {Mode: On}\n", "Mode: On is read as true, text is wanted", id="member-on"),
+        pytest.param(CONFIGURATION + "SnapStart: {ApplyOn: Published}\n", "must be 'PublishedVersions' or 'None', not 'Published'", id="member-enum"),
+        pytest.param(CONFIGURATION + "FileSystemConfigs: [{LocalMountPath: /mnt/a}]\n", "6: function.configuration.FileSystemConfigs.0.Arn: missing", id="member-required"),
+        pytest.param(CONFIGURATION + "FileSystemConfigs: [{LocalMountPath: /mnt/a, arn: b}]\n", "FileSystemConfigs.0.arn: unknown name; did you mean Arn?", id="member-required-typo"),
+        pytest.param(CONFIGURATION + "FileSystemConfigs: [{LocalMountPath: /mnt/a, Arn: b}]\n", "'b' does not have the form that Lambda wants: FileSystemArn in Lambda's API reference", id="member-long-pattern"),
+        pytest.param(CONFIGURATION + "ReservedConcurrentExecutions: -1\n", "must be at least 0, not -1", id="concurrency"),
+        pytest.param(CONFIGURATION + "MaximumRetryAttempts: 3\n", "must be at most 2, not 3", id="retries"),
+        pytest.param(CONFIGURATION + "MaximumEventAgeInSeconds: 59\n", "must be from 60 to 21600, not 59", id="event-age"),
+        pytest.param(CONFIGURATION + "RuntimeManagementConfig: {}\n", "RuntimeManagementConfig.UpdateRuntimeOn: missing", id="runtime-management"),
+        pytest.param(CONFIGURATION + "KMSKeyArn:\n", "is empty; give it a value or leave the key out", id="member-empty"),
         pytest.param("a: [b\n", "not valid YAML", id="yaml"),
         pytest.param(SMALL + "\tx: y\n", "5: is not valid YAML", id="tab"),
         pytest.param("a: b\n---\nc: d\n", "a second document begins", id="documents"),
@@ -221,6 +282,34 @@ def test_one_mistake_is_one_problem(text: str, problem: str) -> None:
     found = problems(text)
     assert len(found) == 1, found
     assert problem in found[0]
+
+
+def test_the_periods_of_log_retention_are_those_of_the_sdk_in_use() -> None:
+    member = service_shapes("logs")["PutRetentionPolicyRequest"]["members"]["retentionInDays"]
+    described = service_shapes("logs")[member["shape"]]["documentation"]
+    assert tuple(map(int, re.findall(r"\d+", described.partition(".</p>")[0]))) == RETENTION_DAYS
+
+
+def test_layers_are_built_and_attached_in_the_order_of_the_file(tmp_path: Path) -> None:
+    layers = "layers:\n  b: {files: x}\n  sdk: 'arn:aws:lambda:eu-west-1:123456789012:layer:sdk:1'\n  dependencies: r.txt\n  a: {files: x}\n"
+    for name in ("app.py", "x", "r.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "build.yaml").write_text(SMALL + layers)
+    project = read_project(tmp_path, None, commit_time=0)
+    assert project.names == ("b", "dependencies", "a", "function")
+    assert [getattr(entry, "name", entry) for entry in project.spec.layer_order] == ["b", "sdk", "dependencies", "a"]
+    (tmp_path / "build.yaml").write_text(SMALL + layers.replace("r.txt", "[]"))
+    assert read_project(tmp_path, None, commit_time=0).names == ("b", "a", "function")
+
+
+def test_the_sdk_is_loaded_only_for_lambdas_own_names() -> None:
+    named = CONFIGURATION + "KMSKeyArn: ''\n"
+    code = (
+        "import sys\nfrom builder.spec import read_build_file as r\n"
+        f"r({SMALL!r}, file='build.yaml'); assert 'botocore' not in sys.modules\n"
+        f"r({named!r}, file='build.yaml'); assert 'boto3' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_all_problems_come_together_in_the_order_of_the_file() -> None:

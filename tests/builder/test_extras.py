@@ -204,15 +204,17 @@ def test_logs_are_kept_as_long_as_the_file_says_in_the_group_that_is_used(
     deployer: Deployer, localaws: Server, configuration: str, group: str
 ) -> None:
     wanted = group.format(name=deployer.name)
-    localaws.client("logs").create_log_group(logGroupName=f"{wanted}-2")
+    logs = localaws.client("logs")
+    logs.create_log_group(logGroupName=f"{wanted}-2")
+    logs.put_retention_policy(logGroupName=f"{wanted}-2", retentionInDays=30)
     deployer.twice(f"log_retention: 30\nconfiguration: {configuration}")
     assert deployer.twice(f"log_retention: 60\nconfiguration: {configuration}") == [
         "LogRetention.RetentionInDays: 30 → 60"
     ]
-    groups = localaws.client("logs").describe_log_groups(logGroupNamePrefix=wanted)["logGroups"]
+    groups = logs.describe_log_groups(logGroupNamePrefix=wanted)["logGroups"]
     assert {found["logGroupName"]: found.get("retentionInDays") for found in groups} == {
         wanted: 60,
-        f"{wanted}-2": None,
+        f"{wanted}-2": 30,
     }
 
 
