@@ -778,9 +778,9 @@ function outcome(    i, p, part, layer, to, files, bytes) {
     }
     p = R "/function"
     if (given(p "/version")) row("version", line(p "/version"))
-    if (T[p "/alias"] == "{") alias(p "/alias")
-    else if (given(p "/alias")) row("alias", line(p "/alias"))
+    if (given(p "/alias")) row("alias", line(p "/alias") traffic(p))
     if (given(p "/arn")) row("arn", line(p "/arn"))
+    if (given(p "/url")) row("url", line(p "/url"))
     for (i = 0; i < LEN[R "/pruned"]; i++) { files += V[R "/pruned/" i "/files"]; bytes += V[R "/pruned/" i "/bytes"] }
     if (files) row("pruned", files " files" size(bytes))
     if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
@@ -797,10 +797,11 @@ function tried(    p, text) {
     if (text != "") print indented(text, "    ")
     list("/invoke/log_tail", "    | ")
 }
-function alias(p) {
-    row("alias", line(p "/name") \
-        ((p "/then") in T ? ": " (given(p "/now") ? shown(p "/now") : "new") " -> " shown(p "/then") : "") \
-        (given(p "/weight") ? ", " V[p "/weight"] * 100 " % of its traffic" : ""))
+function traffic(p) { return given(p "/weight") ? ", " V[p "/weight"] * 100 " % of its traffic" : "" }
+# What an alias points to, and will.
+function move(p) {
+    if (V[p "/now"] == V[p "/then"]) return shown(p "/now")
+    return (given(p "/now") ? shown(p "/now") : "new") " -> " shown(p "/then") traffic(p)
 }
 function plan(    i, p, text) {
     print "plan for " ENVIRON["FUNCTION"] commit()
@@ -813,14 +814,16 @@ function plan(    i, p, text) {
         row(line(p "/name"), line(p "/action") (given(p "/size") ? size(V[p "/size"]) : "") (text == "" ? "" : " (" text ")"))
     }
     p = R "/limits"
-    if (given(p "/unzipped")) row("unzipped", share(p "/unzipped", p "/max_unzipped"))
+    if (given(p "/unzipped")) row("unzipped", (V[p "/complete"] == "false" ? "at least " : "") share(p "/unzipped", p "/max_unzipped"))
     if (given(p "/layers")) row("layers", line(p "/layers") (given(p "/max_layers") ? " of " line(p "/max_layers") : ""))
-    if (T[R "/alias"] == "{") alias(R "/alias")
+    p = R "/alias"
+    if (given(p "/name")) row("alias", line(p "/name") ": " move(p))
     section("publish")
     if (LEN[R "/configuration"]) print "  configuration"
     for (i = 0; i < LEN[R "/configuration"]; i++) {
         p = R "/configuration/" i
-        print "    " (T[p] == "{" ? line(p "/key") ": " now(p "/now") " -> " now(p "/then") : line(p))
+        print "    " (T[p] == "{" ? line(p "/key") ": " now(p "/now") " -> " now(p "/then") : line(p)) \
+            (V[p "/by_hand"] == "true" ? " (was changed by hand)" : "")
     }
     if ((R "/publish") in T && !LEN[R "/publish"]) print "  nothing would be changed"
     R = ENVIRON["ROOT"]
@@ -876,8 +879,10 @@ function history(    i, p) {
 function overview(    i, p) {
     if (given(R "/version")) row("builder", line(R "/version") (V[R "/ready"] == "false" ? ", not set up: python setup.py update" : ""))
     p = R "/storage"
-    if (given(p "/used_bytes")) row("storage", share(p "/used_bytes", p "/limit_bytes") \
-        (given(p "/ours_bytes") ? ", " amount(V[p "/ours_bytes"]) " of it ours" : ""))
+    if (given(p "/used_bytes")) row("storage", share(p "/used_bytes", p "/limit_bytes") " in this account and region")
+    if (given(p "/ours_bytes")) row("ours", amount(V[p "/ours_bytes"]) ", zipped: " line(p "/functions") " functions, " \
+        line(p "/versions") " versions, " line(p "/layers") " layer versions")
+    if (given(p "/problem")) row("storage", "not known: " line(p "/problem"))
     if (!LEN[R "/builds"]) { print "no builds are recorded"; return }
     print "the last builds"
     titles("when (UTC)|build|who|function|commit|took|outcome")

@@ -56,12 +56,12 @@ PLAN = {
         ],
         "publish": ["update the code of orders", {"step": "unheard of"}],
         "configuration": [
-            {"key": "Timeout", "now": 3, "then": 30},
+            {"key": "Timeout", "now": 3, "then": 30, "by_hand": True},
             {"key": "VpcConfig", "now": None, "then": {"SubnetIds": ["a/b", "c"], "Ipv6": False}, "unknown": [[]]},
             {"key": "Layers", "now": [], "then": ["one", "two"]},
         ],
-        "limits": {"unzipped": 48100000, "max_unzipped": 262144000, "layers": 2, "max_layers": 5, "unknown": {}},
-        "alias": {"name": "live", "now": "6", "then": "7"},
+        "limits": {"unzipped": 48100000, "max_unzipped": 262144000, "layers": 2, "max_layers": 5, "complete": False},
+        "alias": {"name": "live", "now": "6", "then": "a new version", "weight": 0.1},
         "unknown": {"members": [{"do": None}, 'no "harm"']},
     },
     "phases": [],
@@ -120,7 +120,14 @@ RECENT = {
             "error": "x_y",
         }
     ],
-    "storage": {"used_bytes": 4100000000, "limit_bytes": 80530636800, "ours_bytes": 1234567, "functions": 3},
+    "storage": {
+        "used_bytes": 4100000000,
+        "limit_bytes": 80530636800,
+        "ours_bytes": 1234567,
+        "functions": 3,
+        "versions": 4,
+        "layers": 5,
+    },
 }
 VERIFIED: dict[str, Any] = {
     "statusCode": 200,

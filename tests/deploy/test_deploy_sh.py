@@ -127,11 +127,11 @@ def test_plan_changes_nothing_and_asks_nothing(connected: Project, builder: Buil
     assert re.search(r"dependencies +reuse, 999 B \(its inputs have not changed\)", done.stdout)
     assert re.search(r"phrases +build \(changed: phrases/0.txt, (\S+, ){4}phrases/5.txt and 3 more\)\n", done.stdout)
     assert (
-        "  unzipped      48.1 MB of 262.1 MB (18 %)\n  layers        2 of 5\n  alias         live: 6 -> 7\n"
-        in done.stdout
+        "  unzipped      at least 48.1 MB of 262.1 MB (18 %)\n  layers        2 of 5\n"
+        "  alias         live: 6 -> a new version, 10 % of its traffic\n" in done.stdout
     )
     assert "  publish\n    update the code of orders\n" in done.stdout
-    assert "    Timeout: 3 -> 30\n" in done.stdout
+    assert "    Timeout: 3 -> 30 (was changed by hand)\n" in done.stdout
     assert '    VpcConfig: not set -> {"SubnetIds": ["a/b", "c"], "Ipv6": false}\n' in done.stdout
     assert "    Layers: none -> one, two\n" in done.stdout
     (event,) = builder.events()

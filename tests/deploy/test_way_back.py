@@ -84,7 +84,8 @@ def test_status_of_all(mine: Project, builder: Builder) -> None:
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "  builder       1.2.3",
-        "  storage       4.1 GB of 80.5 GB (5 %), 1.2 MB of it ours",
+        "  storage       4.1 GB of 80.5 GB (5 %) in this account and region",
+        "  ours          1.2 MB, zipped: 3 functions, 4 versions, 5 layer versions",
         "the last builds",
         "  when (UTC)        build  who       function  commit  took   outcome",
         "  2026-11-21 10:15  b-9    bob@host  orders    -       2.0 s  x_y",
