@@ -157,7 +157,20 @@ def test_the_commented_lines_of_the_example_are_valid_too() -> None:
     assert spec.function
     assert spec.function.memory == 512
     assert spec.function.environment == {"LOG_LEVEL": "info", "RETRIES": "3"}
+    assert spec.function.url == UrlSpec(
+        auth="none",
+        invoke_mode="response_stream",
+        cors={"AllowOrigins": ["https://shop.example"], "AllowMethods": ["GET", "POST"], "MaxAge": 3600},
+    )
+    assert {
+        "VpcConfig",
+        "KMSKeyArn",
+        "RuntimeManagementConfig",
+        "DestinationConfig",
+    } <= spec.function.configuration.keys()
     assert spec.layers[0].dest_dir == "data"
+    assert [getattr(entry, "name", entry) for entry in spec.layer_order] == ["dependencies", "nltk_punkt", "insights"]
+    assert spec.keep == 10
     assert spec.prune.keep == ("*/testing/*",)
 
 
