@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
+from bootstrap.ini import Line, read_lines
 from builder.errors import InvalidConfiguration
 from builder.runtimes import RUNTIMES, Architecture, architecture_of
 
@@ -134,9 +134,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _from_file(file: Path, required: bool, problems: list[str]) -> dict[str, Given]:
-    parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(file.read_text(encoding="utf-8-sig"), source=file.name)
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
             problems.append(f"{file}: no such file")
@@ -144,34 +143,35 @@ def _from_file(file: Path, required: bool, problems: list[str]) -> dict[str, Giv
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read: {error}")
         return {}
-    except configparser.MissingSectionHeaderError as error:
-        problems.append(f"{file.name}:{error.lineno}: a [section] must come first")
-        return {}
-    except configparser.ParsingError as error:
-        # The message of configparser quotes the lines, and a line may hold a token.
-        problems.extend(f"{file.name}:{line}: not a `key = value` line" for line, _ in error.errors)
-        return {}
-    except configparser.Error as error:
-        problems.append(f"{file.name}: {error.message.splitlines()[0]}")
-        return {}
-    return _known_lines(parser, file.name, problems)
+    return _known_lines(read_lines(text), file.name, problems)
 
 
-def _known_lines(parser: configparser.ConfigParser, name: str, problems: list[str]) -> dict[str, Given]:
+def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[str, Given]:
     sections = {setting.section for setting in SETTINGS}
     given: dict[str, Given] = {}
-    for section in parser.sections():
+    seen: dict[tuple[str, str], int] = {}
+    for line in lines:
+        section, key = line.section, line.key
         if section == _SECTION_OF_THE_CLIENT:
             continue
+        if not section:
+            problems.append(f"{name}:{line.number}: a [section] must come first")
+            return given
         if section not in sections:
-            problems.append(f"{name}: [{section}]: unknown section{_nearest(section, sections)}")
+            problem = f"{name}: [{section}]: unknown section{_nearest(section, sections)}"
+            problems += [problem] if problem not in problems else []
             continue
         keys = {setting.key for setting in SETTINGS if setting.section == section}
-        for key, value in parser.items(section):
-            if key not in keys:
-                problems.append(f"{name}: [{section}] {key}: unknown key{_nearest(key, keys) or _elsewhere(key)}")
-            elif value.strip():
-                given[key] = Given(value=value.strip(), rank=0, origin=f"{name}: [{section}] {key}")
+        if key is None:  # the line is not shown: it may hold a token
+            problems.append(f"{name}:{line.number}: not a `key = value` line")
+        elif key not in keys:
+            problems.append(f"{name}: [{section}] {key}: unknown key{_nearest(key, keys) or _elsewhere(key)}")
+        elif (section, key) in seen:
+            problems.append(f"{name}:{line.number}: [{section}] {key}: is in line {seen[section, key]} already")
+        else:
+            seen[section, key] = line.number
+            if line.value:
+                given[key] = Given(value=line.value, rank=0, origin=f"{name}: [{section}] {key}")
     return given
 
 

@@ -52,7 +52,7 @@ def test_an_empty_value_counts_as_not_given(tmp_path: Path) -> None:
 
 def test_lists_are_separated_by_commas_or_space(tmp_path: Path) -> None:
     config = read(
-        tmp_path, "[builder]\nfunctions = shop-*, billing\n  audit\nroles = a, arn:aws:iam::123456789012:role/x/b\n"
+        tmp_path, "[builder]\nfunctions = shop-*, billing audit\nroles = a, arn:aws:iam::123456789012:role/x/b\n"
     )
     assert config.functions == ("shop-*", "billing", "audit")
     assert config.roles == ("a", "arn:aws:iam::123456789012:role/x/b")
@@ -96,6 +96,11 @@ def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -
 def test_a_wrong_line_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     [problem] = problems(tmp_path, text)
     assert message in problem
+
+
+def test_a_key_that_is_there_twice_is_a_problem(tmp_path: Path) -> None:
+    text = "[builder]\nmemory = 1024\n[aws]\n[builder]\nMemory = 2048\n"
+    assert problems(tmp_path, text) == ["config.ini:5: [builder] memory: is in line 2 already"]
 
 
 def test_secrets_are_in_no_message_and_no_representation(tmp_path: Path) -> None:
