@@ -12,10 +12,11 @@ from urllib.parse import parse_qs
 from localaws.api_calls import ApiCall, CallLog
 from localaws.callers import Callers, Invocation
 from localaws.faults import Fault, FaultError, Faults
+from localaws.lambda_rates import ControlPlaneRates
 from localaws.signed import signed
 from localaws.wsgi import Application, Environ, StartResponse, read_body
 
-_FAULTS, _CALLS = "/_localaws/faults", "/_localaws/calls"
+_FAULTS, _CALLS, _RATES = "/_localaws/faults", "/_localaws/calls", "/_localaws/rate-limits"
 _WRONG_METHOD = 405
 # What AWS says by protocol: status, error code, message.
 _ANSWERS = {
@@ -33,10 +34,11 @@ _ANSWERS = {
 class Interceptor:
     """Hands everything on to `application`; calls of functions are counted, kept and met by `faults` on the way."""
 
-    def __init__(self, application: Application, callers: Callers, faults: Faults) -> None:
+    def __init__(self, application: Application, callers: Callers, faults: Faults, rates: ControlPlaneRates) -> None:
         self._application = application
         self._callers = callers
         self._faults = faults
+        self._rates = rates
         self._calls = CallLog()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -45,6 +47,9 @@ class Interceptor:
             return _answer(start_response, environ, *self._control(environ, path.removeprefix(_FAULTS).strip("/")))
         if path == _CALLS:
             return _answer(start_response, environ, *self._told(environ))
+        if path == _RATES and environ["REQUEST_METHOD"] in ("PUT", "DELETE"):
+            self._rates.enforced = environ["REQUEST_METHOD"] == "PUT"
+            return _answer(start_response, environ, 200, {"enforced": self._rates.enforced})
         who = signed(environ)
         invocation = self._callers.find(who.access_key) if who else None
         if who is None or invocation is None:

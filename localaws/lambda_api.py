@@ -77,8 +77,7 @@ class LambdaApi:
             request.access_key, request.session_token, request.account, enforce=self._platform.enforce_iam
         )
         operation, path = find_operation(request.method, request.path, request.query)
-        if self._platform.rates:
-            self._platform.rates.take(request.account, request.region, operation.name)
+        self._platform.rates.take(request.account, request.region, operation.name)
         call = Call(
             platform=self._platform,
             region=self._region_of(request.account, request.region),

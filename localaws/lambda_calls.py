@@ -27,7 +27,7 @@ class Platform:
 
     `pending_s` is how long a created function is Pending and an updated one InProgress. `enforce_iam` decides whether
     callers are held to their policies. `invoke_event` invokes the function of an ARN asynchronously: outcomes of one
-    function may be another's events. `rates` holds callers to Lambda's rates; None for no limits.
+    function may be another's events. `rates` may hold callers to Lambda's rates.
     """
 
     fleet: Fleet
@@ -37,7 +37,7 @@ class Platform:
     pending_s: float
     enforce_iam: bool
     invoke_event: Callable[[str, bytes], None]
-    rates: ControlPlaneRates | None = None
+    rates: ControlPlaneRates
     retry_delays_s: tuple[float, ...] = (1.0, 2.0)  # AWS waits minutes; nobody would wait for them here
     clock: Callable[[], float] = time.time
     _trees: dict[str, Path] = field(default_factory=dict)

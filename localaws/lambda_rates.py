@@ -16,9 +16,10 @@ _SHARED = 15.0
 
 
 class ControlPlaneRates:
-    """Token buckets that hold a second's worth. Thread-safe."""
+    """Token buckets that hold a second's worth; nobody is held to them unless they are `enforced`. Thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, enforced: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self.enforced = enforced
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, str, str], tuple[float, float]] = {}
@@ -30,7 +31,7 @@ class ControlPlaneRates:
         Raises:
             TooManyRequestsException: there were too many.
         """
-        if operation.startswith("Invoke"):
+        if not self.enforced or operation.startswith("Invoke"):
             return
         rate = _OWN.get(operation, _SHARED)
         key = (account, region, operation if operation in _OWN else "")

@@ -109,7 +109,7 @@ class Server:
             pending_s=options.pending_s,
             enforce_iam=options.enforce_iam,
             invoke_event=lambda_backend.invoke_event,
-            rates=ControlPlaneRates() if options.rate_limits else None,
+            rates=ControlPlaneRates(enforced=options.rate_limits),
         )
         lambda_backend.install(platform)
         self._state = State(options.state) if options.state else None
@@ -127,7 +127,7 @@ class Server:
         faults = Faults()
         for fault in options.faults:
             faults.add(fault)
-        http.app = Interceptor(front, self.fleet.callers, faults)
+        http.app = Interceptor(front, self.fleet.callers, faults, platform.rates)
         self._poller = Poller(platform, lambda_backend.regions)
         self._poller.start()
         return http

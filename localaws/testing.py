@@ -99,6 +99,15 @@ class Server:
         finally:
             fault.fired = self._own("DELETE", f"faults/{identity}")["fired"]
 
+    @contextmanager
+    def rate_limits(self) -> Iterator[None]:
+        """While the block runs, Lambda's control plane is throttled at AWS's rates."""
+        self._own("PUT", "rate-limits")
+        try:
+            yield
+        finally:
+            self._own("DELETE", "rate-limits")
+
     def calls(self, *, function: str = "", request_id: str = "") -> list[dict[str, Any]]:
         """What a function, or one invocation, has called, see `localaws.api_calls.ApiCall`; the oldest first."""
         given = {"function": function, "request_id": request_id}
@@ -141,7 +150,6 @@ def running(
     enforce_iam: bool = False,
     pending_s: float = 0.05,
     forward_network: bool = False,
-    rate_limits: bool = False,
     state: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
@@ -153,7 +161,6 @@ def running(
     arguments = ["serve", "--port", "0", "--engine", engine, "--isolation", isolation, "--pending", str(pending_s)]
     arguments += ["--enforce-iam"] if enforce_iam else []
     arguments += ["--forward-network"] if forward_network else []
-    arguments += ["--rate-limits"] if rate_limits else []
     arguments += ["--state", str(state)] if state else []
     with _child(arguments, environment) as (process, line):
         url = _url(line)

@@ -16,7 +16,6 @@ from localaws.__main__ import main
 from localaws.faults import Fault, FaultError
 from localaws.lambda_errors import TooManyRequestsException
 from localaws.lambda_rates import ControlPlaneRates
-from localaws.testing import running
 from tests.localaws.lab import Lab, refused
 
 # Puts objects under its first key, as often as it is told, and answers how each call went.
@@ -168,7 +167,7 @@ def test_a_file_of_faults_is_checked_at_the_start(tmp_path: Path, capsys: pytest
 
 def test_rates_are_those_of_the_documentation() -> None:
     now = 0.0
-    rates = ControlPlaneRates(lambda: now)
+    rates = ControlPlaneRates(enforced=True, clock=lambda: now)
 
     def allowed(operation: str, count: int) -> int:
         done = 0
@@ -187,11 +186,13 @@ def test_rates_are_those_of_the_documentation() -> None:
     assert allowed("ListFunctions", 20) == 7
 
 
-def test_a_server_can_hold_callers_to_lambdas_rates() -> None:
-    with running(rate_limits=True, isolation="plain") as server:
-        once = server.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+def test_a_server_can_hold_callers_to_lambdas_rates(lab: Lab) -> None:
+    once = lab.server.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+    with lab.server.rate_limits():
         with refused("TooManyRequestsException", "Rate exceeded", 429):
-            for _ in range(40):
-                once.list_functions()
+            for _ in range(200):
+                once.list_functions(MaxItems=1)
         with pytest.raises(ClientError, match="ResourceNotFound"):
             once.get_function(FunctionName="none")
+    for _ in range(20):
+        once.list_functions(MaxItems=1)
