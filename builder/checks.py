@@ -56,7 +56,8 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
 
     Args:
         function: its name, for the handler's environment.
-        foreign: layers of others that are attached to the function; what is in them is not known here.
+        foreign: layers of others that are attached to the function besides those of the build file; what is in them
+            is not known here.
         dry: compare sizes only.
 
     Raises:
@@ -115,7 +116,7 @@ class _Checking:
         }
         self._shop = shop
         self._function = function
-        self._foreign = foreign
+        self._foreign = sorted({*foreign, *made.project.foreign})
         self._fetching = threading.Lock()
 
     @property
@@ -175,7 +176,7 @@ class _Checking:
             trial.is_possible(self._project.target),
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
             self._missing,
-            sorted(self._foreign),
+            self._foreign,
             spec.trial,
             sorted(spec.optional_libraries),
             (function.handler, sorted((function.environment or {}).items())) if function else None,

@@ -37,6 +37,11 @@ class Project:
         return layers + ((FUNCTION,) if self.spec.function else ())
 
     @property
+    def foreign(self) -> tuple[str, ...]:
+        """ARNs of the layers from elsewhere; what is in them is not known here."""
+        return tuple(layer.arn for layer in self.spec.layer_order if not isinstance(layer, str))
+
+    @property
     def runtime_warning(self) -> str:
         """What to say of a runtime that AWS no longer supports; empty if it does."""
         runtime = self.target.runtime
