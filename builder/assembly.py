@@ -51,6 +51,7 @@ def assemble(
     upgrade: bool = False,
     dry: bool = False,
     before: Mapping[str, str] | None = None,
+    lock: str | None = None,
 ) -> Assembly:
     """Build the `chosen` components, or take them from the store where their inputs have been built before.
 
@@ -61,13 +62,17 @@ def assemble(
         upgrade: lock anew; what then turns out the same is reused.
         dry: build nothing and keep nothing; what would be built is `UNBUILT`.
         before: keys of the components of the last deploy, to tell which inputs differ from it.
+        lock: taken as it is, instead of locking.
 
     Raises:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
     """
     progress = shop.progress
     with progress.phase("lock", "locking dependencies"):
-        project = _locked(project, chosen, shop, keep=not dry, anew=force or upgrade)
+        if lock is None:
+            project = _locked(project, chosen, shop, keep=not dry, anew=force or upgrade)
+        else:
+            project = replace(project, lock=lock)
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
         known = _known(project, chosen, shop)
         plans = plan_components(known, _changed(project, known, before or {}, shop), force=force)

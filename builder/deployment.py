@@ -52,7 +52,7 @@ class Deployment:
         found = read_extras(clients, self.name, self.wanted.extras, alias=self.wanted.alias)
         return replace(state, extras=found)
 
-    def as_json(self, published: Published, *, lock: str | None, keep: int | None) -> dict[str, object]:
+    def as_json(self, published: Published, request: Request, *, lock: str | None) -> dict[str, object]:
         """For the record of a build that has deployed it: all it takes to deploy the same again.
 
         What was not part of the build is taken from the function's state after it.
@@ -84,7 +84,12 @@ class Deployment:
             "version": published.version,
             "alias": published.alias,
             "lock": lock,
-            "keep": keep,
+            "source": {
+                "repo": request.source.repo if request.source else None,
+                "repo_name": request.source.repo_name if request.source else None,
+                "path": request.path,
+                "build_file": request.build_file,
+            },
         }
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from builder import __version__
-from builder.errors import InvalidEvent, LambdasmithError, OutOfSpace, OutOfTime
+from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
 from builder.masking import Masker
 
 if TYPE_CHECKING:
@@ -86,8 +86,9 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _status(request)
         case Action.HISTORY:
             return _history(request)
-        case Action.ROLLBACK | Action.VERIFY:
-            raise InvalidEvent(f"action: {request.action.value!r} is not available in this version")
+        case Action.VERIFY:
+            require_ready()
+            return _verify(request, masker, remaining_s)
         case _:
             require_ready()
             return _build(request, masker, remaining_s, request_id)
@@ -142,6 +143,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
 
 def _status(request: Request) -> dict[str, object]:
     from builder.builds import Builds
+    from builder.usage import storage
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
@@ -149,7 +151,9 @@ def _status(request: Request) -> dict[str, object]:
         return {"statusCode": 200, "build": builds.state(request.build_id)}
     settings = context.settings
     shown = {"bucket": settings.bucket, "prefix": settings.store_prefix, "layer": settings.layer}
-    return _ping() | {"settings": shown, "builds": builds.recent(10)}
+    own = (os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), settings.layer)
+    used = storage(context.clients, context.store, own=own, deadline=context.deadline)
+    return _ping() | {"settings": shown, "builds": builds.recent(10), "storage": used}
 
 
 def _history(request: Request) -> dict[str, object]:
@@ -159,8 +163,14 @@ def _history(request: Request) -> dict[str, object]:
     return {"statusCode": 200, "history": builds.history(request.function or "", request.count)}
 
 
+def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+    from builder.verify import verify
+
+    return verify(request, _context(masker, remaining_s))
+
+
 def _build(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
-    """Build under a build id: the same id is never built twice, and its state can be asked for meanwhile.
+    """Build or roll back under a build id: the same id is never worked on twice, and its state can be asked for.
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
@@ -170,6 +180,7 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
     from builder.pipeline import build
     from builder.progress import BackgroundListener
     from builder.reply import account, failure
+    from builder.rollback import roll_back
 
     context = _context(masker, remaining_s)
     if request.action == Action.PLAN:
@@ -182,11 +193,12 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
     claim = builds.claim(build_id, request.function or "")
     listener = BackgroundListener(claim.note)
     context.progress.listener = listener
-    deployment = None
+    deployment = restored = None
+    work = roll_back if request.action == Action.ROLLBACK else build
     try:
         with _full_disk():
-            built = build(request, context, claim)
-            reply, deployment = built.reply | {"build_id": build_id}, built.deployment
+            built = work(request, context, claim)
+        reply, deployment, restored = built.reply | {"build_id": build_id}, built.deployment, built.restored
     except AlreadyTaken as taken:
         return _present(taken.state)
     except LambdasmithError as error:
@@ -199,7 +211,8 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
         listener.close()
     reply = masker.mask_json(reply)
     try:
-        builds.end(claim, request, reply, seconds=context.progress.seconds(), deployment=deployment)
+        seconds = context.progress.seconds()
+        builds.end(claim, request, reply, seconds=seconds, deployment=deployment, restored=restored)
     except LambdasmithError as error:
         # What was deployed is deployed: the answer says so, whatever became of its record.
         cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -38,7 +39,7 @@ def known_version(
     if not set(runtimes) <= set(cast("list[str]", kept["runtimes"])):
         return None
     arn = str(kept["arn"])
-    return arn if arn in attached or _exists(clients, arn) else None
+    return arn if arn in attached or exists(clients, arn) else None
 
 
 def publish_version(
@@ -75,7 +76,18 @@ def _record(artifact: Artifact) -> str:
     return f"layers/{artifact.sha256}.json"
 
 
-def _exists(clients: Clients, arn: str) -> bool:
+def content_sha256(clients: Clients, arn: str) -> str:
+    """The hash of a layer version's zip, in hexadecimal; empty if the version is gone."""
+    try:
+        with aws_errors(f"reading layer {arn}"):
+            content = clients.lambda_.get_layer_version_by_arn(Arn=arn)["Content"]
+    except FunctionMissing:
+        return ""
+    return base64.b64decode(content["CodeSha256"]).hex()
+
+
+def exists(clients: Clients, arn: str) -> bool:
+    """Whether the layer version can still be attached."""
     try:
         with aws_errors(f"reading layer {arn}"):
             clients.lambda_.get_layer_version_by_arn(Arn=arn)

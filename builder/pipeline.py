@@ -31,10 +31,14 @@ _TRIES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A build's reply, and what it takes to deploy the same again, where something was deployed."""
+    """A build's reply, and what it takes to deploy the same again, where something was deployed.
+
+    `restored` is the id of the build that a rollback has returned to.
+    """
 
     reply: reply.Reply
     deployment: dict[str, object] | None = field(default=None, repr=False)
+    restored: str | None = None
 
 
 def build(request: Request, context: Context, claim: Claim | None = None) -> Built:
@@ -94,7 +98,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
                 return Built(
                     reply=answer | reply.planned(made, wanted, state, situation.last) | reply.account(progress)
                 )
-            released = release(planned, situation, request, context, claim)
+            released = release(planned, situation, request, context, claim, keep=project.spec.keep)
             answer |= reply.outcome(released, request)
             if not released.published.steps or claim is None:
                 return Built(reply=answer | reply.account(progress))
@@ -110,7 +114,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             )
         return Built(
             reply=answer | reply.account(progress),
-            deployment=released.deployment.as_json(released.published, lock=made.lock_id, keep=project.spec.keep),
+            deployment=released.deployment.as_json(released.published, request, lock=made.lock_id),
         )
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import deployed, lease
+from builder.builds import Builds
 from builder.errors import FunctionBusy
 from builder.functions import wait_until_settled
+from builder.housekeeping import tidy
 from builder.publish import Published, Publisher
 from builder.situation import Situation, look
 from builder.steps import writes
@@ -33,10 +35,14 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """What publishing came to: `deployment` with the layer versions that it found, `published` as it went."""
+    """What publishing came to: `deployment` with the layer versions that it found, `published` as it went.
+
+    `removed` says in words what housekeeping took away.
+    """
 
     deployment: Deployment
     published: Published
+    removed: tuple[str, ...] = ()
 
 
 def release(
@@ -45,12 +51,15 @@ def release(
     request: Request,
     context: Context,
     claim: Claim | None,
+    *,
+    keep: int | None,
 ) -> Released:
     """Publish what differs. A build that finds nothing to change neither claims nor leases anything.
 
     Args:
         planned: the deployment for a state of the function.
         claim: to the build id; taken before anything is published.
+        keep: how many versions and layer versions housekeeping leaves, None for all.
 
     Raises:
         Overtaken: begin again, with the commit that the branch has now.
@@ -82,7 +91,7 @@ def release(
                     raise Overtaken
                 state = again.state
             if state is not None and state.busy:
-                state = _settled(deployment.name, state, context)
+                state = settled(deployment.name, state, context)
             deployment = planned(state)
             publisher = _publisher(deployment, context, hold.confirm)
             try:
@@ -91,7 +100,9 @@ def release(
                 if publisher.touched or not tries_left:
                     raise
                 continue
-            return Released(deployment=deployment, published=_completed(published, request, context, deployment.name))
+            published = _completed(published, request, context, deployment.name)
+            removed = _tidied(deployment, published, request, context, keep)
+            return Released(deployment=deployment, published=published, removed=removed)
     raise AssertionError("the loop returns or raises")
 
 
@@ -136,12 +147,11 @@ def _publisher(deployment: Deployment, context: Context, confirm: Callable[[str]
     )
 
 
-def _settled(name: str, state: FunctionState, context: Context) -> FunctionState:
+def settled(name: str, state: FunctionState, context: Context) -> FunctionState:
     """The function's state once somebody else's update of it has ended."""
     context.progress.say(f"waiting for another update of {name}")
     wait_s = min(60, context.deadline.check(f"waiting for {name}"))
-    settled = wait_until_settled(context.clients, name, timeout_s=wait_s)
-    return replace(settled, alias=state.alias)
+    return replace(wait_until_settled(context.clients, name, timeout_s=wait_s), alias=state.alias)
 
 
 def _completed(published: Published, request: Request, context: Context, name: str) -> Published:
@@ -149,3 +159,21 @@ def _completed(published: Published, request: Request, context: Context, name: s
     if published.version is not None:
         published.state = read_published(context.clients, name, request.alias, [published.version])
     return published
+
+
+def _tidied(
+    deployment: Deployment, published: Published, request: Request, context: Context, keep: int | None
+) -> tuple[str, ...]:
+    if published.version is None and not published.layers:
+        return ()
+    removed = tidy(
+        context.clients,
+        deployment.name,
+        keep=keep,
+        layers=[choice.layer for choice in deployment.layers],
+        deployment=deployment.as_json(published, request, lock=None),
+        records=lambda count: Builds(context.store).records(deployment.name, count),
+        deadline=context.deadline,
+        progress=context.progress,
+    )
+    return tuple(removed)

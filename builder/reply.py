@@ -112,6 +112,8 @@ def outcome(released: Released, request: Request) -> Reply:
         if published.url or url:
             function["url"] = published.url or url
     answer: Reply = {"function": function, "layers": rows, "changed": list(published.steps)}
+    if released.removed:
+        answer["removed"] = list(released.removed)
     return answer if published.invoked is None else answer | {"invoke": dict(published.invoked)}
 
 

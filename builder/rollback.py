@@ -1,0 +1,165 @@
+"""The way back: the function, or one of its aliases, as an earlier build has left it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from builder import deployment, layers, lease, reply
+from builder.builds import Builds
+from builder.errors import FunctionMissing, UnknownBuild
+from builder.functions import read_function
+from builder.pipeline import Built
+from builder.publish import Publisher
+from builder.release import Released, settled
+from builder.steps import PointAlias
+from builder.versions import read_published
+
+if TYPE_CHECKING:
+    from builder.claim import Claim
+    from builder.context import Context
+    from builder.deployment import Deployment
+    from builder.event import Request
+    from builder.steps import FunctionState, Step
+
+Record = Mapping[str, object]
+
+# How many builds are looked through for the one before the present one.
+_LOOK_BACK = 200
+
+
+def roll_back(request: Request, context: Context, claim: Claim) -> Built:
+    """Return to the build that the request names, or to the one before the present one.
+
+    Where an alias is concerned and the build's version is still there, the alias moves to it and nothing else happens.
+    Otherwise the build's artifacts, layers and settings are deployed again.
+
+    Raises:
+        UnknownBuild: there is no such build, or none to return to.
+        FunctionMissing: the function does not exist.
+        AwsRefused, FunctionBusy: as for any deploy.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for the build to return to"):
+        target, alias = _target(Builds(context.store), request)
+        request = replace(request, alias=alias)
+    with progress.phase("publish", f"returning to build {target['build_id']}"):
+        claim.take()
+        with lease.held(
+            context.store,
+            name,
+            owner=claim.build_id,
+            by=request.by or "",
+            deadline=context.deadline,
+            progress=progress,
+            ttl_s=context.settings.lease_s,
+        ) as hold:
+            state = read_published(context.clients, name, alias)
+            if state is None:
+                raise FunctionMissing(
+                    f"function {name} does not exist", hint="deploy it; there is nothing to return to"
+                )
+            if state.busy:
+                state = settled(name, state, context)
+            wanted = _with_layers(deployment.of_record(target, request, name), state, context)
+            version = _version(target, state, wanted, context) if alias else None
+            publisher = Publisher(
+                name,
+                context.clients,
+                context.store,
+                wanted.target,
+                context.deadline,
+                progress,
+                confirm=hold.confirm,
+            )
+
+            def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
+                if alias is None or version is None:
+                    return wanted.steps(state, made)
+                served = state.alias if state else None
+                done = served is not None and served.serves(version, None)
+                return () if done else (PointAlias(name=name, alias=alias, version=version),)
+
+            published = publisher.publish(plan, wanted.observed(state, context.clients))
+            published.version = published.version or version
+            released = Released(deployment=wanted, published=published)
+    kept = cast("Mapping[str, object]", target["deployment"])
+    answer = {"statusCode": 200, "restored": target["build_id"], "commit": target["commit"], "ref": target["ref"]}
+    return Built(
+        reply=answer | reply.outcome(released, request) | reply.account(progress),
+        deployment={**kept, "version": published.version, "alias": alias},
+        restored=str(target["build_id"]),
+    )
+
+
+def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
+    """The record to return to, and the alias that is concerned."""
+    name = request.function or ""
+    if request.build is not None:
+        record = builds.find(name, request.build)
+        if record["state"] != "succeeded" or not record["deployment"]:
+            raise UnknownBuild(
+                f"build {request.build} of {name} has deployed nothing: {record['message'] or record['state']}",
+                hint="the function's history lists its builds",
+            )
+        return record, request.alias or cast("str | None", record["alias"])
+    records = [record for record in builds.records(name, _LOOK_BACK) if deployed(record)]
+    alias = request.alias or (cast("str | None", records[0]["alias"]) if records else None)
+    return _before(records, name, alias), alias
+
+
+def _before(records: Sequence[Record], name: str, alias: str | None) -> Record:
+    """The newest build that had deployed something else than what is there now."""
+    concerned = [record for record in records if alias is None or record["alias"] == alias]
+    if concerned:
+        present = concerned[0]
+        # After a rollback, what is there is as old as the build that was returned to.
+        place = next(
+            (at for at, record in enumerate(concerned) if record["build_id"] == present["restored"]),
+            0,
+        )
+        for record in concerned[place + 1 :]:
+            if record["action"] == "build" and not _same(record, present):
+                return record
+    of = f"alias {alias} of {name}" if alias else name
+    raise UnknownBuild(f"{of} has no earlier build to return to", hint="the function's history lists its builds")
+
+
+def deployed(record: Record) -> bool:
+    """Whether the build ended well and left something in the account."""
+    return record["state"] == "succeeded" and bool(record["deployment"])
+
+
+def _same(one: Record, other: Record) -> bool:
+    kept = [cast("Mapping[str, object]", record["deployment"]) for record in (one, other)]
+    return all(kept[0][key] == kept[1][key] for key in ("code", "settings", "extras", "runtime", "architecture")) and (
+        [row["sha256"] or row["arn"] for row in cast("list[Record]", kept[0]["layers"])]
+        == [row["sha256"] or row["arn"] for row in cast("list[Record]", kept[1]["layers"])]
+    )
+
+
+def _version(target: Record, state: FunctionState, wanted: Deployment, context: Context) -> str | None:
+    """The version that the build published, if it is still there and holds its code."""
+    version = cast("str | None", cast("Mapping[str, object]", target["deployment"])["version"])
+    if version is None:
+        return None
+    frozen = read_function(context.clients, wanted.name, qualifier=version)
+    same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
+    return version if same else None
+
+
+def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:
+    """With layer versions that exist; what was removed is published again from its artifact."""
+    choices = []
+    for choice in wanted.layers:
+        arn = choice.arn
+        if arn is not None and arn not in state.layers and not layers.exists(context.clients, arn):
+            arn = None
+            if choice.artifact is None or not context.store.exists(choice.artifact.name):
+                raise UnknownBuild(
+                    f"layer {choice.layer} of that build is gone, and so is its artifact",
+                    hint="build the commit again: its id is in the function's history",
+                )
+        choices.append(replace(choice, arn=arn))
+    return replace(wanted, layers=tuple(choices))

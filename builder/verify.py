@@ -1,0 +1,137 @@
+"""Is what is deployed what its source says? The recorded commit is built again, from nothing, and compared by bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from builder import __version__, fetching, layers, reply, rollback
+from builder.assembly import assemble
+from builder.builds import Builds
+from builder.components import Workshop
+from builder.errors import FunctionMissing, UnknownBuild
+from builder.event import GitSource
+from builder.functions import read_function
+from builder.plan import FUNCTION
+from builder.project import read_project
+from builder.store import DirectoryStore
+from builder.versions import read_alias
+from builder.workspace import Workspace
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.event import Request
+
+Record = Mapping[str, object]
+
+
+def verify(request: Request, context: Context) -> reply.Reply:
+    """Build the commit and the lock of the deployed build, or of the one that is named, and compare with Lambda.
+
+    Nothing that earlier builds have left is used: wheels are downloaded again, parts made again.
+
+    Returns:
+        `verify {build, same, components [{name, deployed, rebuilt, same}]}`; hashes are hexadecimal.
+
+    Raises:
+        UnknownBuild: nothing is recorded of the build, or what it was made of is not kept.
+        SourceError, BuildFailed: the commit cannot be fetched or built any more.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for what was deployed"):
+        record, alias = _deployed(Builds(context.store), request)
+        made_of = cast("Mapping[str, object]", record["deployment"])
+        deployed = _deployed_hashes(name, alias, made_of, context)
+    source = cast("Mapping[str, object] | None", made_of.get("source"))
+    if source is None:
+        raise UnknownBuild(f"build {record['build_id']} of {name} does not say what it was made of")
+    if record["builder"] != __version__:
+        progress.warn(
+            f"build {record['build_id']} was made by builder {record['builder']}, this is {__version__}: "
+            "differences may be the builders'"
+        )
+    asked = replace(
+        request,
+        source=GitSource(
+            repo=cast("str | None", source["repo"]),
+            repo_name=cast("str | None", source["repo_name"]),
+            ref=str(record["commit"]),
+        ),
+        path=str(source["path"]),
+        build_file=cast("str | None", source["build_file"]),
+    )
+    rebuilt = _rebuilt_hashes(asked, made_of, context)
+    rows: list[dict[str, object]] = [
+        {"name": each, "deployed": sha256, "rebuilt": rebuilt.get(each), "same": sha256 == rebuilt.get(each)}
+        for each, sha256 in deployed.items()
+    ]
+    same = all(row["same"] for row in rows)
+    verified = {"build": record["build_id"], "same": same, "components": rows}
+    answer: reply.Reply = {"statusCode": 200, "commit": record["commit"], "ref": record["ref"], "verify": verified}
+    return answer | reply.account(progress)
+
+
+def _deployed(builds: Builds, request: Request) -> tuple[Record, str | None]:
+    """The record of what is deployed, and the alias that is meant."""
+    name = request.function or ""
+    if request.build is not None:
+        record = builds.find(name, request.build)
+        if not rollback.deployed(record):
+            raise UnknownBuild(f"build {request.build} of {name} has deployed nothing")
+        return record, request.alias or cast("str | None", record["alias"])
+    for record in builds.records(name, 100):
+        if rollback.deployed(record) and request.alias in (None, record["alias"]):
+            origin = builds.find(name, str(record["restored"])) if record["restored"] else record
+            return origin, request.alias or cast("str | None", record["alias"])
+    raise UnknownBuild(f"{name} has no recorded build", hint="deploy it with this builder first")
+
+
+def _deployed_hashes(name: str, alias: str | None, made_of: Record, context: Context) -> dict[str, str]:
+    """The sha256 of every component as Lambda has it."""
+    served = read_alias(context.clients, name, alias) if alias else None
+    state = read_function(context.clients, name, qualifier=served.version if served else "$LATEST")
+    if state is None:
+        raise FunctionMissing(f"function {name} does not exist")
+    found = {}
+    attached = {arn.split(":")[6]: arn for arn in state.layers}
+    for row in cast("list[Mapping[str, str | None]]", made_of["layers"]):
+        arn = row["arn"] if row["arn"] in state.layers else attached.get(row["layer"] or "")
+        if row["sha256"] is not None:
+            found[row["component"] or ""] = layers.content_sha256(context.clients, arn) if arn else ""
+    return found | {FUNCTION: state.code_hex}
+
+
+def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict[str, str]:
+    progress, lock = context.progress, None
+    if made_of["lock"]:
+        kept = context.store.read_json(f"pinned/{made_of['lock']}.json")
+        if kept is None:
+            raise UnknownBuild("the lock of that build is not kept any more")
+        lock = str(kept["lock"])
+    with context.workspace.scratch() as scratch:
+        with progress.phase("fetch", "fetching the commit"):
+            resolved = fetching.resolve(request, context)
+            snapshot = fetching.fetch(resolved, request.path, context, scratch)
+        with progress.phase("read", "reading the project"):
+            project = read_project(
+                snapshot.root / request.path if request.path else snapshot.root,
+                request.build_file,
+                commit_time=snapshot.commit_time,
+                runtime=str(made_of["runtime"]),
+                architecture=made_of["architecture"],  # type: ignore[arg-type]  # as the record was written
+                repository=snapshot.root,
+            )
+        empty = Workspace(scratch / "anew")
+        shop = Workshop(
+            workspace=empty,
+            scratch=scratch / "made",
+            store=DirectoryStore(scratch / "store"),
+            deadline=context.deadline,
+            progress=progress,
+            environment=empty.child_environment(context.environment, context.settings.index_url),
+            credentials=lambda: fetching.credentials(context),
+        )
+        shop.scratch.mkdir()
+        made = assemble(project, project.names, shop, force=True, lock=lock)
+        return {name: artifact.sha256 for name, artifact in made.artifacts.items()}
