@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -141,6 +142,17 @@ def test_the_functions_zip_is_the_builder_and_the_same_every_time() -> None:
 def test_the_layer_key_is_the_hash_of_the_lock() -> None:
     lock = Path(__file__).resolve().parent.parent.parent / "builder" / "requirements.lock"
     assert package().layer_key == hashlib.sha256(lock.read_bytes()).hexdigest()
+
+
+def test_the_starter_lock_is_what_its_input_asks_for_and_is_renewed_with_the_others() -> None:
+    root = Path(__file__).resolve().parent.parent.parent
+    asked = [line for line in (root / "bootstrap" / "starter.in").read_text().splitlines() if not line.startswith("#")]
+    locked = re.findall(r"^([a-z0-9-]+)==", (root / "bootstrap" / "starter.lock").read_text(), re.MULTILINE)
+    assert locked == asked
+    script = (root / "scripts" / "lock.sh").read_text()
+    locks = [str(path.relative_to(root)) for pattern in ("*.lock", "*/*.lock") for path in root.glob(pattern)]
+    renewed = re.findall(r"^compile (\S+)", script, re.MULTILINE)
+    assert sorted(renewed) == sorted(path for path in locks if not path.startswith("."))
 
 
 def test_the_starter_layer_is_pinned_by_hash() -> None:
