@@ -130,7 +130,9 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Comp
 
     def look_up(component: Component) -> Component:
         kept = shop.store.read_json(_component_record(component))
-        return component if kept is None else replace(component, artifact=_artifact(kept))
+        artifact = _artifact(kept) if kept is not None else None
+        # The bucket's owner may remove what he likes, and then this is simply made again.
+        return replace(component, artifact=artifact) if artifact and shop.store.exists(artifact.name) else component
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(look_up, described))

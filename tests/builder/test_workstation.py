@@ -238,3 +238,13 @@ def test_a_stranger_in_the_cache_directory_does_not_disturb(tmp_path: Path, cach
         assert child.returncode == 0
         words = zipfile.ZipFile(folder / "out" / "layers" / "words.zip").read("words.txt").decode()
         assert words == f"{folder.name}\n" * 1000
+
+
+def test_an_artifact_that_somebody_removed_is_made_again(tmp_path: Path, cache: Path) -> None:
+    folder = project(tmp_path / "shop", **{"words.txt": "hello\n"})
+    assert run(folder, "-o", tmp_path / "one", cache=cache).returncode == 0
+    [removed] = [path for path in cache.rglob("artifacts/*.zip") if zipfile.ZipFile(path).namelist() == ["app.py"]]
+    removed.unlink()
+    done = run(folder, "-o", tmp_path / "two", cache=cache)
+    assert (done.returncode, done.stdout.count("reused")) == (0, 1), done.stderr
+    assert (tmp_path / "two" / "function.zip").read_bytes() == (tmp_path / "one" / "function.zip").read_bytes()
