@@ -1,0 +1,88 @@
+"""The store as the builder has it, in the embedded AWS, also behind a proxy that loses answers."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+
+from builder.aws import connect
+from builder.store import S3Store
+from localaws.testing import Server
+
+
+def new_bucket(aws: Server) -> str:
+    bucket = f"store-{uuid.uuid4().hex[:12]}"
+    aws.client("s3").create_bucket(Bucket=bucket)
+    return bucket
+
+
+def store_in(aws: Server, bucket: str, *, endpoint_url: str | None = None) -> S3Store:
+    """The store below `t/` of the bucket, with clients of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", endpoint_url or aws.endpoint_url)
+        clients = connect(
+            region=aws.env["AWS_REGION"],
+            access_key_id=aws.env["AWS_ACCESS_KEY_ID"],
+            secret_access_key=aws.env["AWS_SECRET_ACCESS_KEY"],
+        )
+        assert clients.s3.meta.endpoint_url == (endpoint_url or aws.endpoint_url)
+    return S3Store(clients, bucket, "t/")
+
+
+@dataclass
+class Line:
+    """A way to the embedded AWS. `loses(method, key)` says whether an answer never arrives; the request does."""
+
+    url: str = ""
+    loses: Callable[[str, str], bool] = lambda method, key: False
+    lost: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def bad_line(aws: Server) -> Iterator[Line]:
+    line, to = Line(), urlsplit(aws.endpoint_url)
+
+    class Forward(BaseHTTPRequestHandler):
+        def forward(self) -> None:
+            if self.headers.get("Expect") == "100-continue":
+                self.send_response_only(100)
+                self.end_headers()
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            onward = HTTPConnection(to.hostname or "", to.port)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+            onward.request(self.command, self.path, body, headers)
+            answer = onward.getresponse()
+            content = answer.read()
+            onward.close()
+            if line.loses(self.command, self.path):
+                line.lost.append(f"{self.command} {self.path}")
+                self.close_connection = True
+                return
+            self.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("connection", "transfer-encoding"):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_DELETE = forward
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        line.url = f"http://127.0.0.1:{server.server_port}"
+        yield line
+        server.shutdown()
+        thread.join()
