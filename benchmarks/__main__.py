@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import artifacts, deploys, plot, report, results, splice
 from benchmarks.peers import TOOLS
 
+_PARTS = ("deploys", "splice", "artifacts")
 _PLOT = Path(__file__).with_name("artifacts.svg")
 
 
@@ -18,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--runs", type=int, default=3, help="counted runs of each scenario; deploys have twice as many (default: 3)")
-    add("--only", choices=("deploys", "artifacts", "splice"), help="a part of it")
+    add("--only", nargs="+", choices=_PARTS, default=_PARTS, help="some of it")
     add("--sets", nargs="*", default=list(artifacts.SETS), choices=list(artifacts.SETS), metavar="SET")
     add("--work", type=Path, default=work, help="place of tools, caches and builds (default: %(default)s)")
     add("--results", type=Path, default=work / "results.json", help="what is measured goes here (default: %(default)s)")
@@ -31,33 +32,29 @@ def main() -> int:
     options = _parser().parse_args()
     if options.plot:
         known = results.read(options.plot)
-        print("\n".join(report.artifacts(name, tools) for name, tools in known.artifacts.items()))
-        print(report.splices(known.splice))
+        print(report.everything(known))
         _PLOT.write_text(plot.svg(known.artifacts))
         return 0
     options.work.mkdir(parents=True, exist_ok=True)
-    found = results.of_this_checkout(options.runs)
-    if options.only in (None, "deploys"):
+    if "deploys" in options.only:
         rows, bootstrap = deploys.measure(2 * options.runs + 1)
         print(f"## Deploys through the embedded AWS\n\n{deploys.report(rows, bootstrap)}\n", flush=True)
-    if options.only in (None, "artifacts"):
-        print("## Artifacts against peers\n", flush=True)
+    found = results.of_this_checkout(options.runs)
 
-        def keep_set(name: str, tools: dict[str, artifacts.Result]) -> None:
-            found.artifacts[name] = tools
-            found.write(options.results)
-            print(report.artifacts(name, tools), flush=True)
+    def keep_splice(name: str, row: splice.Spliced) -> None:
+        found.splice[name] = row
+        found.write(options.results)
 
-        artifacts.measure(options.work, TOOLS, options.sets, options.runs, keep_set)
-    if options.only in (None, "splice"):
+    def keep_artifacts(name: str, tools: dict[str, artifacts.Result]) -> None:
+        found.artifacts[name] = tools
+        found.write(options.results)
+
+    if "splice" in options.only:
         sets = [name for name in splice.SETS_SPLICED if name in options.sets]
-
-        def keep_splice(name: str, row: splice.Spliced) -> None:
-            found.splice[name] = row
-            found.write(options.results)
-
         splice.measure(options.work, sets, options.runs, keep_splice)
-        print(f"## The splice alone\n\n{report.splices(found.splice)}", flush=True)
+    if "artifacts" in options.only:
+        artifacts.measure(options.work, TOOLS, options.sets, options.runs, keep_artifacts)
+    print(report.everything(found))
     print(f"written: {options.results}", file=sys.stderr)
     return 0
 

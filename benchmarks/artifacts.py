@@ -51,16 +51,16 @@ COLD, FIRST, REQUIREMENT, LINE, NOTHING = SCENARIOS = (
     "one source line changed",
     "nothing changed",
 )
-# After this time two runs of each scenario are enough: slow tools vary least.
-_ENOUGH_S = 20.0
+# After this time a tool has been run often enough: slow ones vary least.
+_ENOUGH_S = 30.0
 
 
 @dataclass
 class Result:
     """One tool on one set: medians by scenario, in seconds; memory in 10^6 bytes, sizes in bytes.
 
-    `memory_mb` is the largest process of the largest run; `import_s` a median of five. What could not be measured is
-    None or not there, and `failure` says why.
+    `runs` is of each scenario, but nothing was built without caches more than once. `memory_mb` is the largest process of
+    the largest run; `import_s` a median of five. Where something failed, `failure` says why, and the rest is missing.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Result:
     zip: int = 0
     unzipped: int = 0
     files: int = 0
-    reproducible: bool | None = None
+    reproducible: bool = False
     import_s: float | None = None
     failure: str = ""
 
@@ -183,18 +183,24 @@ def _scenarios(bench: Bench, runs: int, taken: Mapping[str, list[Taken]], result
     taken[COLD].append(bench.build_cold())
     bench.build(more)  # fills the caches of wheels
     started, made = time.monotonic(), set()
-    while result.runs < min(runs, 2) or (result.runs < runs and time.monotonic() - started < _ENOUGH_S):
-        result.runs += 1
+
+    def first() -> None:
         bench.forget()
         time.sleep(2.1)  # zip dates have a resolution of two seconds
         taken[FIRST].append(bench.build(plain))
         made.add(sha256(bench.artifacts()))
+
+    while result.runs < runs and (not result.runs or time.monotonic() - started < _ENOUGH_S):
+        result.runs += 1
+        first()
         if not result.files:
             unpack(bench.artifacts(), bench.work / "tree", result)
         taken[NOTHING].append(bench.build(plain) if bench.tool.forget else taken[FIRST][-1])
         taken[LINE].append(bench.build(plain, result.runs) if bench.tool.forget else taken[FIRST][-1])
         taken[REQUIREMENT].append(bench.build(f"{more}# {result.runs}\n", result.runs))
-    result.reproducible = len(made) == 1 if result.runs > 1 else None
+    if result.runs == 1:
+        first()
+    result.reproducible = len(made) == 1
 
 
 def unpack(artifacts: list[Path], into: Path, result: Result) -> None:
@@ -230,14 +236,14 @@ def import_seconds(tree: Path, imports: str, work: Path) -> float:
 def measure(
     work: Path, tools: Sequence[Tool], sets: Sequence[str], runs: int, keep: Callable[[str, dict[str, Result]], None]
 ) -> None:
-    """Measure every tool on every set; `keep(set, {tool: Result})` is told of each set when it is done."""
+    """Measure every tool on every set; `keep(set, {tool: Result})` is told after each tool."""
     peers = install(work / "peers")
     for name in sets:
-        results = {}
+        results: dict[str, Result] = {}
         for number, tool in enumerate(tools):
             print(f"  {name}: {tool.name}", file=sys.stderr, flush=True)
             place = work / f"{name}-{number}"
             bench = Bench(tool=tool, chosen=SETS[name], work=place, state=work / "state", peers=peers)
             results[tool.name] = measured(bench, runs)
             shutil.rmtree(place)
-        keep(name, results)
+            keep(name, results)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchmarks.artifacts import FIRST, SCENARIOS, Result
+from benchmarks.results import Results
 from benchmarks.splice import Spliced
 
 # Lambda's limit on a function with its layers, unzipped.
 LIMIT = 262_144_000
+
+
+def everything(results: Results) -> str:
+    """All tables but that of the deploys."""
+    parts = ["## Artifacts against peers", *(artifacts(name, tools) for name, tools in results.artifacts.items())]
+    return "\n".join([*parts, "## The splice alone", splices(results.splice)])
 
 
 def artifacts(name: str, tools: Mapping[str, Result]) -> str:
@@ -25,7 +32,7 @@ def artifacts(name: str, tools: Mapping[str, Result]) -> str:
         cells = [_against(result.seconds[scenario], ours.seconds.get(scenario)) for scenario in SCENARIOS]
         cells += [f"{result.processor[FIRST]:.2f}", f"{result.memory_mb:.0f}", f"{result.zip / 1e6:.2f}"]
         cells += [f"{result.unzipped / 1e6:.1f}" + (" (too large)" if result.unzipped > LIMIT else "")]
-        cells += [f"{result.files:,}", {True: "yes", False: "no", None: "?"}[result.reproducible]]
+        cells += [f"{result.files:,}", "yes" if result.reproducible else "no"]
         cells += [_against(result.import_s or 0, ours.import_s)]
         lines.append(f"| {tool} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -33,7 +40,7 @@ def artifacts(name: str, tools: Mapping[str, Result]) -> str:
 
 def splices(rows: Mapping[str, Spliced]) -> str:
     """All sets; in brackets how many times the splice."""
-    peers = list(next(iter(rows.values())).peers)
+    peers = list(dict.fromkeys(peer for row in rows.values() for peer in row.peers))
     columns = [
         "zip MB",
         "files",
