@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -123,7 +123,6 @@ def tidy(
     function: str,
     *,
     keep: int | None,
-    layers: Collection[str],
     deployment: Mapping[str, object],
     records: Callable[[int], Sequence[Mapping[str, object]]],
     deadline: Deadline,
@@ -137,7 +136,6 @@ def tidy(
 
     Args:
         keep: of the build file.
-        layers: names of the layers in the build file.
         deployment: of this build, as its record will have it.
         records: the newest records of the function, the last first, by how many are asked for.
     """
@@ -149,7 +147,7 @@ def tidy(
         keep = keep if history.complete or len(history.deployments) >= (keep or 0) else None
         if keep is not None:
             _remove_versions(clients, function, keep, history, deadline, done)
-        names = {*layers, *(str(layer["layer"]) for record in found for layer in _layers(record))}
+        names = {name for record in (present, *found) for name in _own_layers(function, record)}
         listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
         _remove_layers(clients, listed, keep, history, deadline, done, now=now)
     except LambdasmithError as error:
@@ -193,6 +191,13 @@ def _layers(record: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
     """What a record says of layers; nothing where the build failed."""
     deployment = cast("Mapping[str, object]", record.get("deployment") or {})
     return cast("Sequence[Mapping[str, object]]", deployment.get("layers") or ())
+
+
+def _own_layers(function: str, record: Mapping[str, object]) -> Iterator[str]:
+    """Names of the layers that builds of the function publish; those from elsewhere are somebody else's to keep."""
+    for layer in _layers(record):
+        if layer["layer"] == f"{function}-{layer['component']}":
+            yield str(layer["layer"])
 
 
 def _remove_versions(

@@ -170,7 +170,6 @@ def _tidied(
         context.clients,
         deployment.name,
         keep=keep,
-        layers=[choice.layer for choice in deployment.layers],
         deployment=deployment.as_json(published, request, lock=None),
         records=lambda count: Builds(context.store).records(deployment.name, count),
         deadline=context.deadline,

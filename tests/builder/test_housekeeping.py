@@ -218,7 +218,6 @@ class Project:
             self.clients,
             self.name,
             keep=keep,
-            layers=[self.layer],
             deployment=self.records[0]["deployment"],
             records=lambda count: self.records[1:][:count],
             deadline=deadline,
@@ -278,6 +277,18 @@ def test_what_a_killed_builder_left_goes_an_hour_later_without_keep(project: Pro
     assert project.tidy(None, later=HOUR / 2) == []
     assert project.tidy(None) == [f"removed version {orphan.rpartition(':')[2]} of layer {project.layer}"]
     assert project.left() == ([1, 2], [1, 3])
+
+
+def test_layers_from_elsewhere_are_left_alone(project: Project) -> None:
+    for _ in range(2):
+        project.deploy()
+    elsewhere = f"{project.name}-tools"
+    arns = [project.lab.layer({"x": str(number)}, elsewhere) for number in range(3)]
+    for record in project.records:
+        record["deployment"]["layers"].append({"component": "shared", "layer": elsewhere, "arn": arns[2]})
+    project.tidy(1)
+    assert len(project.lab.client.list_layer_versions(LayerName=elsewhere)["LayerVersions"]) == 3
+    assert project.left() == ([2], [2])
 
 
 def test_builds_that_failed_do_not_shorten_the_reach(project: Project) -> None:
