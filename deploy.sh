@@ -398,10 +398,7 @@ settle() {
         build) ASKS=Deploy ;;
         rollback) ASKS='Roll back' ;;
     esac
-    if [ -n "$ASKS" ] && ! [ -t 0 ]; then
-        [ "$ACTION" = build ] && option='-y deploys without asking, -n shows the plan' || option='-y rolls back without asking'
-        problem 'there is no terminal to ask on' "$option"
-    fi
+    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows the plan of a deploy'
 }
 
 whole_number() {
@@ -760,7 +757,8 @@ function some(path, most,    i, text) {
 }
 # Layers say where they went, artifacts what was done for them; both may name the same component.
 function outcome(    i, p, part, layer, to, files, bytes) {
-    if (given(R "/restored")) print "rolled back " its_name() " to build " shown(R "/restored") commit()
+    if (ENVIRON["KIND"] == "rollback" || given(R "/restored"))
+        print "rolled back " its_name() (given(R "/restored") ? " to build " line(R "/restored") : "") commit()
     else print "deployed " its_name() commit()
     widen("/layers"); widen("/artifacts")
     for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
@@ -976,26 +974,31 @@ describe() {
     [ -z "$SHOWN_REGION" ] || where="$where in $SHOWN_REGION"
     [ -z "$ACCOUNT" ] || where="$where, account $ACCOUNT"
     [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
-    [ -z "$VERSION" ] || publish='a new version'
-    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback | verify)
-            [ -z "$ALIAS" ] || fact alias "$ALIAS"
-            if [ "$ACTION" = rollback ]; then fact 'back to' "${BUILD:-the build before the present one}"; else fact verify "${BUILD:-what is deployed}"; fi
-            fact builder "$where"
-            return
+        rollback | verify) [ -z "$ALIAS" ] || fact alias "$ALIAS" ;;
+        *)
+            [ -z "$VERSION" ] || publish='a new version'
+            [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
             ;;
     esac
+    case $ACTION in
+        rollback) fact 'back to' "${BUILD:-the build before the present one}" ;;
+        verify) fact verify "${BUILD:-what is deployed}" ;;
+        *) describe_source ;;
+    esac
+    [ -z "$publish" ] || fact publish "$publish"
+    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
+    fact builder "$where"
+    case $ACTION in build | plan) describe_local_changes ;; esac
+}
+
+describe_source() {
     fact repository "$REPO"
     fact ref "$REF_WHY"
     [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
     if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
     [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
-    [ -z "$publish" ] || fact publish "$publish"
-    [ "$ACTION$PAYLOAD" = "$ACTION" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
-    fact builder "$where"
-    describe_local_changes
 }
 
 fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
@@ -1050,10 +1053,15 @@ write_events() {
         rollback | verify) [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD") ;;
         history) [ -z "$COUNT" ] || fields+=(s:count "j:$COUNT") ;;
     esac
-    case $ACTION$WEIGHT in
+    case $ACTION in
         history | status) ;;
-        *0*) fields+=(s:alias "j:$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")") ;;
-        *) [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS") ;;
+        *)
+            if [ -n "$WEIGHT" ]; then
+                fields+=(s:alias "j:$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")")
+            elif [ -n "$ALIAS" ]; then
+                fields+=(s:alias "s:$ALIAS")
+            fi
+            ;;
     esac
     [ -z "$TRACKED" ] || fields+=(s:build_id "s:$BUILD_ID")
     record "event: $(json '{' "${fields[@]}")${PAYLOAD:+ and invoke: $PAYLOAD}"
