@@ -63,11 +63,6 @@ def part_key(wheel_sha256: str, options: PruneOptions, bytecode: str = "") -> st
     return hashlib.sha256(f"part\0{FORMAT}\0{wheel_sha256}\0{options.key()}\0{bytecode}".encode()).hexdigest()
 
 
-def store_part(wheel: Path, out: Path, options: PruneOptions, *, bytecode: bool = False) -> None:
-    """Write the part of one wheel, as `store_parts`."""
-    store_parts([(wheel, out)], options, bytecode=bytecode)
-
-
 def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, bytecode: bool) -> None:
     """Write the part of each wheel to the file beside it in `jobs`, whole or not at all.
 
@@ -98,11 +93,6 @@ def read_report(part: Path) -> PartReport:
     with zipfile.ZipFile(part) as archive:
         report = json.loads(archive.comment)
     return PartReport(pruned=tuple(report["pruned"]), notes=tuple(report["notes"]))
-
-
-def read_pruned(part: Path) -> list[Mapping[str, str | int]]:
-    """The prune report that a part carries."""
-    return list(read_report(part).pruned)
 
 
 def read_requirements(part: Path) -> list[str]:

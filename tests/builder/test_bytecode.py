@@ -17,7 +17,7 @@ import pytest
 
 from builder.python import bytecode
 from builder.python.bytecode import bytecode_tag, cached_name, compiled, is_bytecode
-from builder.python.parts import store_part, store_parts
+from builder.python.parts import store_parts
 from builder.python.prune import PruneOptions
 from localaws.interpreters import find
 from tests.wheelhouse import make_wheel
@@ -33,7 +33,7 @@ def contents(part: Path) -> dict[str, bytes]:
 def test_python_imports_the_bytecode_and_never_looks_at_the_source(tmp_path: Path) -> None:
     """The source is changed after unpacking: only unchecked bytecode gives the old value."""
     wheel = make_wheel(tmp_path, "pkg", files={"pkg/__init__.py": "VALUE = 1\n", "pkg/template.py": "{{ name }} = "})
-    store_part(wheel, tmp_path / "part.zip", PruneOptions(), bytecode=True)
+    store_parts([(wheel, tmp_path / "part.zip")], PruneOptions(), bytecode=True)
     with zipfile.ZipFile(tmp_path / "part.zip") as archive:
         archive.extractall(tmp_path / "opt")
     (tmp_path / "opt/python/pkg/__init__.py").write_text("VALUE = 2\n")
@@ -72,7 +72,7 @@ def test_only_for_the_python_that_runs_the_builder() -> None:
 def test_a_wheel_that_ships_bytecode_of_the_same_name_keeps_its_own(tmp_path: Path) -> None:
     name = cached_name("pkg/mod.py")
     wheel = make_wheel(tmp_path, "pkg", files={"pkg/mod.py": "x = 1", name: b"own"})
-    store_part(wheel, tmp_path / "part.zip", PruneOptions(disable=("bytecode-cache",)), bytecode=True)
+    store_parts([(wheel, tmp_path / "part.zip")], PruneOptions(disable=("bytecode-cache",)), bytecode=True)
     assert contents(tmp_path / "part.zip")[f"python/{name}"] == b"own"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactConflict, UnsafeSource
-from builder.python.parts import part_key, read_pruned, read_report, store_part
+from builder.python.parts import part_key, read_report, store_parts
 from builder.python.prune import PruneOptions
 from builder.zips import Entry, write_zip
 from tests.wheelhouse import make_wheel
@@ -18,7 +18,7 @@ from tests.wheelhouse import make_wheel
 
 def part(wheel: Path, options: PruneOptions | None = None) -> zipfile.ZipFile:
     out = wheel.with_suffix(".part")
-    store_part(wheel, out, options or PruneOptions())
+    store_parts([(wheel, out)], options or PruneOptions(), bytecode=False)
     archive = zipfile.ZipFile(io.BytesIO(out.read_bytes()))
     assert archive.testzip() is None
     return archive
@@ -82,7 +82,7 @@ def test_what_is_pruned_is_reported_and_metadata_stays(tmp_path: Path) -> None:
         "python/fat/lazy/__init__.pyi",
         "python/fat/mod.py",
     }
-    report = {row["rule"]: (row["files"], row["bytes"]) for row in read_pruned(wheel.with_suffix(".part"))}
+    report = {row["rule"]: (row["files"], row["bytes"]) for row in read_report(wheel.with_suffix(".part")).pruned}
     assert report["build-inputs"] == (1, 1000)
     assert report["bytecode-cache"] == (1, 3)
     assert report["type-stubs"] == (1, 10)
@@ -96,8 +96,8 @@ def test_everything_that_changes_a_part_is_in_its_key() -> None:
 
 def test_a_part_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "same", files={"same.py": "x = 1\n" * 100})
-    store_part(wheel, tmp_path / "one", PruneOptions())
-    store_part(wheel, tmp_path / "two", PruneOptions())
+    for name in ("one", "two"):
+        store_parts([(wheel, tmp_path / name)], PruneOptions(), bytecode=False)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -141,7 +141,7 @@ def test_commands_are_generated_only_if_asked_for(tmp_path: Path) -> None:
     points = "[console_scripts]\ntool = odd.cli:main\nsub = odd.cli:App.run [extra]\nbroken = nothing\n"
     wheel = make_wheel(tmp_path, "odd", files={"odd/cli.py": "", "odd-1.0.dist-info/entry_points.txt": points})
     assert not [name for name in part(wheel).namelist() if name.startswith("bin/")]
-    assert {row["rule"]: row["files"] for row in read_pruned(wheel.with_suffix(".part"))}["console-scripts"] == 2
+    assert {row["rule"]: row["files"] for row in read_report(wheel.with_suffix(".part")).pruned}["console-scripts"] == 2
     archive = part(wheel, PruneOptions(disable=("console-scripts",)))
     assert {name for name in archive.namelist() if name.startswith("bin/")} == {"bin/tool", "bin/sub"}
     assert b"from odd.cli import App\n" in archive.read("bin/sub")

@@ -95,6 +95,32 @@ def test_the_same_bytes_from_another_place_umask_and_day(tmp_path: Path, index: 
     assert set(hashes[0]) == {"pkg", "seed"}
 
 
+def test_whatever_tool_wrote_a_wheel_its_zip_is_ours(lab: Lab) -> None:
+    """Order, dates, modes and owners of what a build backend wrote do not reach the layer."""
+    files = source_files("pkg")
+    tidy = "        for entry, data in files.items():\n            archive.writestr(entry, data)"
+    odd = (
+        "        import random\n"
+        "        for entry in sorted(files, key=lambda entry: random.random()):\n"
+        "            info = zipfile.ZipInfo(entry, (random.randrange(1990, 2030), 5, 6, 7, 8, 10))\n"
+        "            mode = 0o100750 if entry.endswith('pkg.py') else random.choice((0o100600, 0o100664))\n"
+        "            info.external_attr, info.comment = mode << 16, random.randbytes(9)\n"
+        "            archive.writestr(info, files[entry])"
+    )
+    assert files["backend.py"].count(tidy) == 1
+    lab.write({"requirements.txt": "-e ./pkg\n", "pkg/extra.py": ""})
+    lab.write({f"pkg/{name}": text.replace(tidy, odd) for name, text in files.items()})
+    with zipfile.ZipFile(lab.wheels()["pkg"]) as wheel:
+        infos = wheel.infolist()
+    names = [info.filename for info in infos]
+    assert {"pkg.py", "extra.py"} < set(names)
+    assert names == sorted(names)
+    assert {info.date_time for info in infos} == {(1980, 1, 1, 0, 0, 0)}
+    assert [info.filename for info in infos if info.external_attr >> 16 == 0o100755] == ["pkg.py"]
+    assert {info.external_attr >> 16 for info in infos} == {0o100644, 0o100755}
+    assert {info.comment for info in infos} == {b""}
+
+
 def test_a_build_sees_no_credentials_and_a_fixed_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
     monkeypatch.setenv("LAMBDASMITH_GIT_SECRET", "arn:x")
