@@ -141,10 +141,10 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Comp
 def _changed(
     project: Project, known: Sequence[Component], before: Mapping[str, str], shop: Workshop
 ) -> dict[str, tuple[str, ...]]:
-    """Which inputs of what is to be built differ from the last deploy's."""
+    """Which inputs differ from the last deploy's."""
     changed = {}
     for component in known:
-        if component.artifact is None and component.name in before:
+        if before.get(component.name, component.key) != component.key:
             kept = shop.store.read_json(f"components/{before[component.name]}.json") or {}
             if "inputs" in kept:
                 now = components.inputs(project, component.name)

@@ -123,7 +123,8 @@ def plan_components(
     for component in components:
         differing = tuple(changed.get(component.name, ()))
         if component.artifact is not None and not force:
-            plans.append(ComponentPlan(component=component, action="reuse", why="its inputs have not changed"))
+            why = "built before from the same inputs" if differing else "its inputs have not changed"
+            plans.append(ComponentPlan(component=component, action="reuse", why=why, changed=differing))
         elif component.artifact is not None:
             plans.append(ComponentPlan(component=component, action="build", why="asked for by force"))
         elif differing:
