@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
-from builder.plan import Artifact, Component, choose_components, plan_components
-from builder.publication import plan_publication
+from builder.plan import Artifact, Component, changed_inputs, choose_components, plan_components
+from builder.publication import explained, plan_publication
 from builder.runtimes import RUNTIMES, Target
 from builder.steps import (
+    AliasState,
     CreateFunction,
     FunctionState,
     LayerChoice,
     PointAlias,
     PublishLayer,
     PublishVersion,
+    Step,
+    TryFunction,
     UpdateCode,
     UpdateConfiguration,
     Wanted,
+    writes,
 )
 
 CODE = Artifact(sha256="ab" * 32, size=1000, unzipped=3000, files=1)
@@ -111,3 +117,117 @@ def test_what_the_store_has_is_reused_unless_forced() -> None:
     new = Component(name="data", kind="layer", key="k2")
     assert [plan.action for plan in plan_components([known, new], {}, force=False)] == ["reuse", "build"]
     assert [plan.action for plan in plan_components([known, new], {}, force=True)] == ["build", "build"]
+
+
+# --- order, versions, aliases ---------------------------------------------------------------------------------------
+
+NEW_CODE = replace(CODE, sha256="ef" * 32)
+LIVE = AliasState(name="live", version="3", weights={}, revision_id="a")
+
+
+def kinds(steps: Iterable[Step]) -> list[type]:
+    return [type(step) for step in steps]
+
+
+def test_without_an_alias_what_old_code_needs_stays_until_the_new_code_is_there() -> None:
+    environment = {"Environment": {"Variables": {"NEW": "1"}}}
+    wanted = replace(WANTED, settings={**SETTINGS, **environment})
+    state = replace(STATE, settings={**STATE.settings, "Environment": {"Variables": {"OLD": "1"}}})
+    fresh = LayerChoice(component="data", layer="web-data", artifact=LAYER, arn=ARN + "web-data:1")
+    grow, swap, shrink = plan_publication(wanted, NEW_CODE, [fresh], state, own_layers={"web-dependencies"})
+    assert grow == UpdateConfiguration(
+        name="web",
+        changes={"Environment": {"Variables": {"OLD": "1", "NEW": "1"}}},
+        layers=(ARN + "web-dependencies:3", ARN + "web-data:1"),
+    )
+    assert isinstance(swap, UpdateCode)
+    assert shrink == UpdateConfiguration(name="web", changes=environment, layers=(ARN + "web-data:1",))
+
+
+def test_two_versions_of_one_layer_are_never_attached_together() -> None:
+    new = replace(DEPENDENCIES, arn=None)
+    steps = plan_publication(WANTED, NEW_CODE, [new], STATE, own_layers={"web-dependencies"})
+    attached = [step.layers for step in steps if isinstance(step, UpdateConfiguration)]
+    assert attached == [("dependencies",)]
+
+
+def test_with_an_alias_nothing_is_kept_for_the_old_code_and_the_alias_moves_last() -> None:
+    wanted = replace(WANTED, alias="live", payload="{}")
+    state = replace(STATE, alias=LIVE)
+    fresh = LayerChoice(component="data", layer="web-data", artifact=LAYER, arn=None)
+    steps = plan_publication(wanted, NEW_CODE, [fresh], state, own_layers={"web-dependencies"})
+    assert kinds(steps) == [PublishLayer, UpdateConfiguration, UpdateCode, PublishVersion, TryFunction, PointAlias]
+
+
+def test_a_version_that_equals_the_function_is_not_published_again() -> None:
+    wanted, state = replace(WANTED, alias="live"), replace(STATE, alias=LIVE, version="3")
+    assert plan_publication(wanted, CODE, [DEPENDENCIES], state, own_layers=()) == ()
+    moved = replace(state, alias=replace(LIVE, version="2"))
+    (point,) = plan_publication(wanted, CODE, [DEPENDENCIES], moved, own_layers=())
+    assert point == PointAlias(name="web", alias="live", version="3")
+
+
+@pytest.mark.parametrize(
+    ("alias", "weight", "points"),
+    [
+        (LIVE, None, False),
+        (LIVE, 0.2, False),
+        (replace(LIVE, version="2"), 0.2, True),
+        (replace(LIVE, version="2", weights={"3": 0.2}), 0.2, False),
+        (replace(LIVE, version="2", weights={"3": 0.2}), 0.3, True),
+        (replace(LIVE, version="2", weights={"3": 0.2}), None, True),
+        (replace(LIVE, weights={"2": 0.2}), None, True),
+        (None, None, True),
+    ],
+)
+def test_an_alias_moves_only_where_it_serves_something_else(
+    alias: AliasState | None, weight: float | None, points: bool
+) -> None:
+    wanted = replace(WANTED, alias="live", weight=weight)
+    steps = plan_publication(wanted, CODE, [DEPENDENCIES], replace(STATE, alias=alias, version="3"), own_layers=())
+    assert kinds(steps) == ([PointAlias] if points else [])
+
+
+def test_a_try_alone_writes_nothing() -> None:
+    wanted = replace(WANTED, payload="1")
+    steps = plan_publication(wanted, CODE, [DEPENDENCIES], STATE, own_layers=())
+    assert kinds(steps) == [TryFunction]
+    assert not writes(steps)
+
+
+@pytest.mark.parametrize(
+    ("step", "after", "ours"),
+    [
+        (UpdateCode(name="web", code=NEW_CODE, architecture="x86_64"), {"code_sha256": NEW_CODE.code_sha256}, True),
+        (UpdateCode(name="web", code=NEW_CODE, architecture="x86_64"), {"code_sha256": "c3RyYW5nZXI="}, False),
+        (UpdateCode(name="web", code=NEW_CODE, architecture="x86_64"), {"settings": {"MemorySize": 1}}, False),
+        (
+            UpdateConfiguration(name="web", changes={"MemorySize": 512}, layers=None),
+            {"settings": {"MemorySize": 512}},
+            True,
+        ),
+        (
+            UpdateConfiguration(name="web", changes={"Timeout": 5}, layers=None),
+            {"settings": {"MemorySize": 512}},
+            False,
+        ),
+        (PublishVersion(name="web"), {"revision_id": "s"}, True),
+    ],
+)
+def test_a_difference_is_ours_only_where_the_step_explains_it(step: Step, after: dict[str, Any], ours: bool) -> None:
+    if "settings" in after:
+        after = {"settings": {**STATE.settings, **after["settings"]}}
+    assert explained(STATE, replace(STATE, **after), step) is ours
+
+
+def test_a_function_that_appears_is_ours_only_with_our_code() -> None:
+    create = CreateFunction(wanted=WANTED, role="r", code=CODE, layers=())
+    assert explained(None, STATE, create)
+    assert not explained(None, replace(STATE, code_sha256="c3RyYW5nZXI="), create)
+    assert not explained(None, STATE, PublishVersion(name="web"))
+
+
+def test_inputs_that_differ_are_named() -> None:
+    before = {"a.py": "#1", "b.py": "#2", "six": "1.16", "old": "2"}
+    now = {"a.py": "#1", "b.py": "#3", "six": "1.17", "new.py": "#4", "tomli": "2.0"}
+    assert changed_inputs(before, now) == ("b.py", "+ new.py", "- old", "six 1.16 → 1.17", "+ tomli 2.0")
