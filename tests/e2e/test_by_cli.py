@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from bootstrap.names import Place, names_for
 from bootstrap.package import package, starter_layer
 from bootstrap.policy import POLICY_NAME, TRUST, policy
-from localaws.testing import Server
+from localaws.testing import Server, zip_of
 from tests.e2e.conftest import TOKEN, Forge, newest_runtime
 
 AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or ""
@@ -128,6 +129,73 @@ def test_the_shipped_policy_is_enough(cli: Cli, forge: Forge) -> None:
     changed = cli.invoke("smith", {"action": "build", "function": "shop-web", "repo_name": "shop-web", "alias": "live"})
     assert changed["function"]["version"] == "2", changed
     assert cli.invoke("shop-web:live", {}) == "xn--tda"
+
+
+EVERYTHING = """function:
+  runtimes: [{runtime}]
+  handler: app.handler
+  files: [app.py]
+  memory: 256
+  log_retention: 14
+  url: {{auth: none}}
+  configuration:
+    TracingConfig: {{Mode: Active}}
+    ReservedConcurrentExecutions: 5
+    MaximumRetryAttempts: 0
+    RuntimeManagementConfig: {{UpdateRuntimeOn: FunctionUpdate}}
+layers:
+{layers}
+"""
+
+
+@pytest.mark.usefixtures("cli")
+def test_all_that_a_build_file_may_name_arrives_and_layers_stand_in_its_order(
+    enforcing_localaws: Server, forge: Forge
+) -> None:
+    client = enforcing_localaws.client("lambda")
+    content = {"ZipFile": zip_of({"python/tools.py": "WHO = 'elsewhere'\n"})}
+    tools = client.publish_layer_version(LayerName="tools", Content=content)["LayerVersionArn"]
+    elsewhere, own = f"  sdk: {tools}", "  own: {files: [python/]}"
+    files = {
+        "app.py": "import tools\ndef handler(event, context):\n    return tools.WHO\n",
+        "python/tools.py": "WHO = 'own'\n",
+    }
+
+    def build(action: str = "build", **more: object) -> dict[str, Any]:
+        event = {"action": action, "function": "shop-all", "repo_name": "shop-all", "alias": "live", **more}
+        answer = client.invoke(FunctionName="smith", Payload=json.dumps(event))
+        reply: dict[str, Any] = json.load(answer["Payload"])
+        assert reply["statusCode"] == 200, reply
+        return reply
+
+    def who() -> str:
+        return str(json.load(client.invoke(FunctionName="shop-all", Qualifier="live", Payload="{}")["Payload"]))
+
+    build_file = EVERYTHING.format(runtime=newest_runtime(), layers=f"{own}\n{elsewhere}")
+    forge.push("shop-all", {**files, "build.yaml": build_file})
+    build()
+    assert who() == "elsewhere"
+    live = {"FunctionName": "shop-all", "Qualifier": "live"}
+    url = client.get_function_url_config(**live)["FunctionUrl"]
+    assert requests.get(url, timeout=20).text == "elsewhere"
+    found = client.get_function(FunctionName="shop-all")
+    assert found["Configuration"]["TracingConfig"] == {"Mode": "Active"}
+    assert found["Concurrency"] == {"ReservedConcurrentExecutions": 5}
+    assert client.get_function_event_invoke_config(**live)["MaximumRetryAttempts"] == 0
+    logs = enforcing_localaws.client("logs")
+    [group] = logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/shop-all")["logGroups"]
+    assert group["retentionInDays"] == 14
+
+    assert build(force=True)["changed"] == []
+    client.put_function_concurrency(FunctionName="shop-all", ReservedConcurrentExecutions=9)
+    told = [(row["key"], row["now"], row["then"]) for row in build("plan")["plan"]["configuration"]]
+    assert told == [("ReservedConcurrentExecutions", 9, 5)]
+
+    build_file = EVERYTHING.format(runtime=newest_runtime(), layers=f"{elsewhere}\n{own}")
+    forge.push("shop-all", {"build.yaml": build_file})
+    build()
+    assert who() == "own"
+    assert client.get_function_concurrency(FunctionName="shop-all")["ReservedConcurrentExecutions"] == 5
 
 
 def test_a_function_outside_its_scope_cannot_be_touched(cli: Cli, forge: Forge) -> None:
