@@ -86,6 +86,13 @@ class Calls:
         self._lock = threading.Lock()
         self._recent: deque[float] = deque(maxlen=_LAMBDA_RATE)
 
+    def by_service(self) -> dict[str, int]:
+        """How many attempts each service has seen."""
+        found: Counter[str] = Counter()
+        for (service, _), count in sorted(self.counts.items()):
+            found[service] += count
+        return dict(found)
+
     def note(self, service: str, operation: str) -> None:
         """Count one attempt; wait first where Lambda would throttle it."""
         with self._lock:

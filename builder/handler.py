@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
 from builder.masking import Masker
 
 if TYPE_CHECKING:
+    from builder.aws import Clients
     from builder.context import Context
     from builder.event import Request
 
@@ -110,8 +112,15 @@ def _ping() -> dict[str, object]:
     }
 
 
-def _context(masker: Masker, remaining_s: float) -> Context:
+@functools.cache
+def _clients() -> Clients:
+    """One set for the whole life of the environment: its credentials are those of the process, and do not change."""
     from builder.aws import connect
+
+    return connect()
+
+
+def _context(masker: Masker, remaining_s: float) -> Context:
     from builder.context import Context
     from builder.progress import Progress
     from builder.settings import Settings
@@ -119,7 +128,8 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     from builder.workspace import Deadline, Workspace
 
     settings = Settings.from_environment(os.environ)
-    clients = connect()
+    clients = _clients()
+    clients.calls.counts.clear()
     return Context(
         settings=settings,
         clients=clients,
@@ -209,7 +219,7 @@ def _build(request: Request, masker: Masker, remaining_s: float, request_id: str
         raise
     finally:
         listener.close()
-    reply = masker.mask_json(reply)
+    reply = masker.mask_json(reply) | {"calls": context.clients.calls.by_service()}
     try:
         seconds = context.progress.seconds()
         builds.end(claim, request, reply, seconds=seconds, deployment=deployment, restored=restored)
