@@ -970,35 +970,36 @@ identify() {
 }
 
 describe() {
-    local publish='' where="$BUILDER"
+    local where="$BUILDER"
     [ -z "$SHOWN_REGION" ] || where="$where in $SHOWN_REGION"
     [ -z "$ACCOUNT" ] || where="$where, account $ACCOUNT"
     [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback | verify) [ -z "$ALIAS" ] || fact alias "$ALIAS" ;;
-        *)
-            [ -z "$VERSION" ] || publish='a new version'
-            [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
-            ;;
-    esac
-    case $ACTION in
-        rollback) fact 'back to' "${BUILD:-the build before the present one}" ;;
-        verify) fact verify "${BUILD:-what is deployed}" ;;
+        rollback) describe_build 'back to' 'the build before the present one' ;;
+        verify) describe_build verify 'what is deployed' ;;
         *) describe_source ;;
     esac
-    [ -z "$publish" ] || fact publish "$publish"
-    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
     fact builder "$where"
     case $ACTION in build | plan) describe_local_changes ;; esac
 }
 
+describe_build() { # NAME DEFAULT
+    [ -z "$ALIAS" ] || fact alias "$ALIAS"
+    fact "$1" "${BUILD:-$2}"
+}
+
 describe_source() {
+    local publish=''
+    [ -z "$VERSION" ] || publish='a new version'
+    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
     fact repository "$REPO"
     fact ref "$REF_WHY"
     [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
     if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
     [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
+    [ -z "$publish" ] || fact publish "$publish"
+    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
 }
 
 fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
