@@ -248,3 +248,17 @@ def test_an_artifact_that_somebody_removed_is_made_again(tmp_path: Path, cache: 
     done = run(folder, "-o", tmp_path / "two", cache=cache)
     assert (done.returncode, done.stdout.count("reused")) == (0, 1), done.stderr
     assert (tmp_path / "two" / "function.zip").read_bytes() == (tmp_path / "one" / "function.zip").read_bytes()
+
+
+def test_a_handler_that_needs_a_layer_from_elsewhere_is_not_tried_without_it(tmp_path: Path, cache: Path) -> None:
+    build = BUILD.replace("python3.13", f"python3.{sys.version_info.minor}")
+    files = {"words.txt": "hello\n", "app.py": "import only_there\ndef handler(event, context): ...\n"}
+    alone = run(project(tmp_path / "shop", **files, **{"build.yaml": build}), "-o", tmp_path / "out", cache=cache)
+    assert "only_there" in alone.stderr, "or the test shows nothing"
+    build += "  sdk: arn:aws:lambda:eu-west-1:123456789012:layer:sdk:1\n"
+    folder = project(tmp_path / "shop", **files, **{"build.yaml": build})
+    done = run(folder, "-o", tmp_path / "out", "--json", cache=cache)
+    assert done.returncode == 0, done.stderr
+    reply = json.loads(done.stdout)
+    assert reply["checks"]["why"] == "layers of others are attached: arn:aws:lambda:eu-west-1:123456789012:layer:sdk:1"
+    assert sorted(reply["files"]) == ["function", "words"]
