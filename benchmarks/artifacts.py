@@ -59,8 +59,8 @@ _ENOUGH_S = 30.0
 class Result:
     """One tool on one set: medians by scenario, in seconds; memory in 10^6 bytes, sizes in bytes.
 
-    `runs` is of each scenario, but nothing was built without caches more than once. `memory_mb` is the largest process of
-    the largest run; `import_s` a median of five. Where something failed, `failure` says why, and the rest is missing.
+    `runs` is of each scenario, but `COLD` was built once. `memory_mb` is the largest process of the largest run;
+    `import_s` a median of five. Where something failed, `failure` says why, and the rest is missing.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
