@@ -88,6 +88,7 @@ class Server:
         from werkzeug.serving import make_server
 
         from localaws import lambda_backend
+        from localaws.conditions import Conditions
         from localaws.front import Front
         from localaws.guard import Guard
         from localaws.interceptor import Interceptor
@@ -116,7 +117,7 @@ class Server:
         if self._state:
             self._state.load()
             self._state.start()
-        moto: Application = DomainDispatcherApplication(create_backend_app)
+        moto: Application = Conditions(DomainDispatcherApplication(create_backend_app))
         front = Front(
             Guard(moto) if options.enforce_iam else moto,
             LambdaApi(platform, lambda_backend.region_of),
