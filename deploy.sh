@@ -896,7 +896,8 @@ function verdict(    i, p, bad) {
     bad = !LEN[R "/verify/components"]
     for (i = 0; i < LEN[R "/verify/components"]; i++) if (V[R "/verify/components/" i "/same"] != "true") bad++
     if (V[R "/verify/same"] == "false") bad++
-    print its_name() (bad ? " is NOT" : " is") " what its source says" commit()
+    print its_name() (bad ? " is NOT" : " is") " what commit " substr(line(R "/commit"), 1, 12) " makes" \
+        (given(R "/verify/build") ? " (build " line(R "/verify/build") ")" : "")
     titles("component|deployed|rebuilt|outcome")
     for (i = 0; i < LEN[R "/verify/components"]; i++) {
         p = R "/verify/components/" i

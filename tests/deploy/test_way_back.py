@@ -133,14 +133,14 @@ def test_verify(mine: Project, builder: Builder) -> None:
     assert done.returncode == 1
     assert _sent(builder) == {"action": "verify", "function": "orders", "alias": "live", "build": "b-1"}
     assert done.stdout.splitlines() == [
-        "orders is NOT what its source says from commit 4f3e2d1c0b1a",
+        "orders is NOT what commit 4f3e2d1c0b1a makes (build b-1)",
         "  component     deployed          rebuilt           outcome",
         "  function      aaaaaaaaaaaaaaaa  aaaaaaaaaaaaaaaa  same",
         "  dependencies  bbbbbbbbbbbbbbbb  cccccccccccccccc  DIFFERENT",
     ]
     done = mine.run("--verify", "-f", "verified")
     assert done.returncode == 0
-    assert "verified is what its source says" in done.stdout
+    assert "verified is what commit 4f3e2d1c0b1a makes" in done.stdout
 
 
 def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -> None:
