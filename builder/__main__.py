@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from builder.terminal import Terminal
 
 _EPILOG = """\
-The zips have the same bytes as those that the builder function makes of the same commit; for bytecode, and for trying
-the handler, run this with the Python that the function has. In a git work tree, what git
-has or would take is built, changes that are not committed included; elsewhere everything in DIR.
+The zips have the same bytes as those that the builder function makes of the same commit. Bytecode needs the Python that
+the function has, here or on the PATH; for trying the handler, run this with it. In a git work tree, what git has or
+would take is built, changes that are not committed included; elsewhere everything in DIR.
 
 exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source · 6 dependencies · 7 building or checking ·
 8 no disk space · 130 interrupted. With --json the reply is on stdout whatever the outcome.

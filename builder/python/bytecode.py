@@ -24,6 +24,7 @@ from types import TracebackType
 
 from builder import process
 from builder.python import marshalling
+from builder.python.interpreters import Interpreter
 from builder.zips import Entry, write_zip
 
 # Where a layer is unpacked: the file name that tracebacks show.
@@ -34,20 +35,10 @@ _BATCH = 2 << 20
 _TIMEOUT_S = 600
 
 
-def bytecode_tag(python: tuple[int, int] | None) -> str:
-    """What the bytecode for that Python is called, as part of a key; empty if this interpreter cannot make it.
-
-    The magic number changes with the format. Patch releases of one minor version read each other's bytecode.
-    """
-    if python != sys.version_info[:2] or sys.implementation.name != "cpython":
-        return ""
-    return f"{sys.implementation.cache_tag}-{importlib.util.MAGIC_NUMBER.hex()}"
-
-
-def cached_name(name: str) -> str:
-    """Where Python looks for the bytecode of the source at `name`."""
+def cached_name(name: str, cache_tag: str) -> str:
+    """Where the Python of that tag looks for the bytecode of the source at `name`."""
     folder, _, base = name.rpartition("/")
-    return f"{folder}/__pycache__/{base.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc".lstrip("/")
+    return f"{folder}/__pycache__/{base.removesuffix('.py')}.{cache_tag}.pyc".lstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +54,13 @@ class Compiler:
     """Children that compile while their parent does something else. Use as a context manager.
 
     Args:
+        interpreter: what the children run.
         scratch: an existing directory for what passes between the processes.
         workers: how many children at once; the number of processors if not given.
     """
 
-    def __init__(self, scratch: Path, workers: int | None = None) -> None:
+    def __init__(self, interpreter: Interpreter, scratch: Path, workers: int | None = None) -> None:
+        self.interpreter = interpreter
         self._scratch = scratch
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
         self._waiting: list[Sources] = []
@@ -121,20 +114,20 @@ class Compiler:
         if self._waiting:
             job = self._scratch / f"bytecode-{self._count}.json"
             job.write_text(json.dumps([asdict(sources) for sources in self._waiting]))
-            self._children.append(self._pool.submit(_run_child, job))
+            self._children.append(self._pool.submit(_run_child, self.interpreter, job))
         self._waiting, self._size = [], 0
 
 
-def _run_child(job: Path) -> None:
+def _run_child(interpreter: Interpreter, job: Path) -> None:
     # Without site-packages and with a fixed hash seed, so that every child begins in the same state. The library path
     # is for Lambda's python, which needs its libpython from there.
     process.run(
-        [sys.executable, "-S", "-W", "ignore", "-m", __name__, str(job)],
+        [interpreter.executable, "-S", "-W", "ignore", "-m", __name__, str(job)],
         cwd=Path(__file__).resolve().parents[2],
         environment={
             "PYTHONHASHSEED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "LD_LIBRARY_PATH": str(Path(sys.base_prefix) / "lib"),
+            "LD_LIBRARY_PATH": str(Path(interpreter.prefix) / "lib"),
         },
         timeout_s=_TIMEOUT_S,
         what="compiling to bytecode",
@@ -157,7 +150,7 @@ def _entries(sources: Sources) -> Iterable[Entry]:
         for path, place in sources.places.items():
             bytecode = compiled(archive.read(path), place)
             if bytecode is not None:
-                yield Entry(name=cached_name(place), source=bytecode)
+                yield Entry(name=cached_name(place, str(sys.implementation.cache_tag)), source=bytecode)
 
 
 def compiled(source: bytes, place: str) -> bytes | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from builder.errors import ArtifactConflict
 from builder.plan import MAX_UNZIPPED, Artifact
-from builder.python.bytecode import bytecode_tag, is_bytecode
+from builder.python.bytecode import is_bytecode
+from builder.python.interpreters import Interpreter, compiling_for
 from builder.python.parts import part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
 from builder.python.pylock import LockedWheel
@@ -41,9 +42,14 @@ class LayerOptions:
     asked: tuple[str, ...] | None = None
 
     @property
+    def compiler(self) -> Interpreter | None:
+        """What makes bytecode; None if none is wanted, or nothing here can."""
+        return compiling_for(self.target.runtime.python) if self.bytecode else None
+
+    @property
     def tag(self) -> str:
         """Which bytecode is made; empty for none."""
-        return bytecode_tag(self.target.runtime.python) if self.bytecode else ""
+        return self.compiler.tag if self.compiler else ""
 
     def key(self) -> str:
         """A text that is equal for equal effects."""
@@ -55,8 +61,8 @@ class LayerOptions:
         if self.tag or not self.bytecode or self.target.runtime.python is None:
             return ()
         return (
-            f"no bytecode for {self.target.runtime.name}: the builder runs Python "
-            f"{sys.version_info.major}.{sys.version_info.minor}; imports will be slower at cold starts",
+            f"no bytecode for {self.target.runtime.name}: the builder runs Python {sys.version_info.major}."
+            f"{sys.version_info.minor} and finds no {self.target.runtime.name}; imports will be slower at cold starts",
         )
 
 
@@ -106,7 +112,7 @@ def _parts(wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Work
         if missing:
             files = download(missing, workspace.cached("wheels"))
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
-            store_parts(jobs, options.prune, bytecode=bool(options.tag))
+            store_parts(jobs, options.prune, bytecode=options.compiler)
             list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))
     return paths
 
@@ -123,7 +129,7 @@ def layer_of_wheels(
 ) -> Artifact:
     """Write the artifact of wheel files at hand to `out`, with `extra` files added; for the builder's own layer."""
     jobs = [(wheel, scratch / f"{wheel.name}.part") for wheel in wheels]
-    store_parts(jobs, options.prune, bytecode=bool(options.tag))
+    store_parts(jobs, options.prune, bytecode=options.compiler)
     return _spliced([(part, " ".join(wheel.name.split("-")[:2])) for wheel, part in jobs], out, (), extra=extra)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from builder.errors import ArtifactConflict
 from builder.python.bytecode import Compiler, cached_name
+from builder.python.interpreters import Interpreter
 from builder.python.prune import CONSOLE_SCRIPTS, Pruned, PruneOptions, prune
 from builder.python.scripts import SHEBANG, console_scripts
 from builder.python.wheelfile import WheelFile
@@ -59,15 +60,15 @@ class _Draft:
 
 
 def part_key(wheel_sha256: str, options: PruneOptions, bytecode: str = "") -> str:
-    """The content key of a part: equal inputs, equal key. `bytecode` is bytecode_tag()."""
+    """The content key of a part: equal inputs, equal key. `bytecode` is the interpreter's tag."""
     return hashlib.sha256(f"part\0{FORMAT}\0{wheel_sha256}\0{options.key()}\0{bytecode}".encode()).hexdigest()
 
 
-def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, bytecode: bool) -> None:
+def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, bytecode: Interpreter | None) -> None:
     """Write the part of each wheel to the file beside it in `jobs`, whole or not at all.
 
     Args:
-        bytecode: add bytecode for the Python that runs this.
+        bytecode: what makes the bytecode that is added; None for none.
 
     Raises:
         UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
@@ -76,14 +77,15 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
     """
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parts-")))
-        compiler = stack.enter_context(Compiler(scratch))
+        compiler = stack.enter_context(Compiler(bytecode, scratch)) if bytecode else None
         readers = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
         wheels = [stack.enter_context(WheelFile(path)) for path, _ in jobs]
         drafts = [
-            (draft, _compile(draft, compiler) if bytecode else [])
+            (draft, _compile(draft, compiler) if compiler else [])
             for draft in readers.map(lambda wheel: _draft(wheel, options), wheels)
         ]
-        compiler.finish()
+        if compiler:
+            compiler.finish()
         for (draft, compiled), (_, out) in zip(drafts, jobs, strict=True):
             _write(draft, compiled, out)
 
@@ -147,7 +149,9 @@ def _generated(wheel: WheelFile, kept: Sequence[str]) -> dict[str, bytes]:
 def _compile(draft: _Draft, compiler: Compiler) -> list[Path]:
     places = {path: place for path in draft.kept if (place := _source(path, draft.wheel.name))}
     known = set(draft.kept)
-    places = {path: place for path, place in places.items() if cached_name(path) not in known}
+    places = {
+        path: place for path, place in places.items() if cached_name(path, compiler.interpreter.cache_tag) not in known
+    }
     sizes = {path: draft.wheel.infos[path].file_size for path in places}
     return compiler.submit(draft.wheel.path, places, sizes)
 

@@ -75,7 +75,10 @@ def test_parts_come_from_the_store_the_second_time(shop: Shop) -> None:
     assert first == second
 
 
-def test_another_python_gets_no_bytecode_and_the_user_is_told(shop: Shop) -> None:
+def test_a_python_that_is_not_here_gets_no_bytecode_and_the_user_is_told(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     other = "python3.14" if OWN != "python3.14" else "python3.13"
     artifact, names = shop.build([shop.wheel("one", {"one.py": "x = 1\n"})], options(other))
     assert not [name for name in names if name.endswith(".pyc")]

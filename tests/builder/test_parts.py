@@ -18,7 +18,7 @@ from tests.wheelhouse import make_wheel
 
 def part(wheel: Path, options: PruneOptions | None = None) -> zipfile.ZipFile:
     out = wheel.with_suffix(".part")
-    store_parts([(wheel, out)], options or PruneOptions(), bytecode=False)
+    store_parts([(wheel, out)], options or PruneOptions(), bytecode=None)
     archive = zipfile.ZipFile(io.BytesIO(out.read_bytes()))
     assert archive.testzip() is None
     return archive
@@ -97,7 +97,7 @@ def test_everything_that_changes_a_part_is_in_its_key() -> None:
 def test_a_part_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "same", files={"same.py": "x = 1\n" * 100})
     for name in ("one", "two"):
-        store_parts([(wheel, tmp_path / name)], PruneOptions(), bytecode=False)
+        store_parts([(wheel, tmp_path / name)], PruneOptions(), bytecode=None)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 

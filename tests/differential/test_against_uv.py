@@ -20,6 +20,7 @@ import pytest
 
 from builder.errors import SourceUnreachable
 from builder.python.bytecode import is_bytecode
+from builder.python.interpreters import compiling_for
 from builder.python.parts import read_report, store_parts
 from builder.python.prune import PruneOptions, merged, prune
 from builder.python.pylock import select
@@ -100,7 +101,7 @@ def trees() -> Iterator[Trees]:
         uv("pip", "install", "--quiet", "--target", str(root / "theirs"), "--no-deps", "--no-index",
            "--python", sys.executable, *map(str, wheels), cwd=root)  # fmt: skip
         jobs = [(wheel, root / f"{wheel.stem}.part") for wheel in wheels]
-        store_parts(jobs, PruneOptions(), bytecode=True)
+        store_parts(jobs, PruneOptions(), bytecode=compiling_for(sys.version_info[:2]))
         with (root / "ours.zip").open("wb") as out:
             splice(out, [Part(path=part, label=wheel.name) for wheel, part in jobs])
         with zipfile.ZipFile(root / "ours.zip") as archive:
