@@ -66,6 +66,7 @@ class Interceptor:
             invocation.kill()
             _drop(environ)
         if call.fault in ("throttle", "fail"):
+            read_body(environ)  # a client that is still sending would not see the answer
             return _refuse(start_response, environ, call)
 
         def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
