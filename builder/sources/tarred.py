@@ -221,10 +221,10 @@ def _pax(record: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0
     while at < len(record):
         blank = record.find(b" ", at, at + 8)
-        length = record[at:blank] if blank > at else b""
-        end = at + int(length) if length.isdigit() else at
+        length = record[at : max(at, blank)]
+        end = at + int(length) if length.isdigit() else 0
         key, equals, value = record[blank + 1 : end - 1].partition(b"=")
-        if end <= blank + 2 or end > len(record) or record[end - 1 : end] != b"\n" or not key or not equals:
+        if not blank < end <= len(record) or record[end - 1 : end] != b"\n" or not key or not equals:
             raise Unreadable(f"{_DAMAGED}a pax header is not one")
         yield key, value
         at = end

@@ -103,9 +103,13 @@ def header(
     numbers = b"%07o\0" % mode + b"0000000\0" * 2 + b"%011o\0" % size + b"00000000000\0"
     names = kind + target.ljust(100, b"\0") + magic.ljust(8, b"\0")
     block = bytearray(raw.ljust(100, b"\0") + numbers + b" " * 8 + names)
-    block += bytes(512 - len(block))
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    return checked(bytes(block).ljust(512, b"\0"))
+
+
+def checked(block: bytes) -> bytes:
+    """The header with the checksum that belongs to it."""
+    blank = block[:148] + b" " * 8 + block[156:]
+    return bytes(blank[:148] + b"%06o\0 " % sum(blank) + blank[156:])
 
 
 def padded(content: bytes) -> bytes:
