@@ -69,9 +69,6 @@ class Builds:
         """
         failed = cast("int", reply["statusCode"]) >= 400
         recorded = failed or bool(reply.get("changed"))
-        if not recorded and not claim.taken:
-            claim.finish(None)
-            return
         record = self._record(claim, request, reply, "failed" if failed else "succeeded", seconds)
         record |= {"deployment": deployment, "restored": restored}
         name = None
