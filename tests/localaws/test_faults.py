@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,17 @@ def test_only_the_invocations_with_the_event_are_met(lab: Lab, putter: str) -> N
     assert fault.fired == 1
     with lab.server.fault("fail", function="another"):
         assert put(lab, "met") == ["put"]
+
+
+def test_a_kill_ends_one_environment_of_several(lab: Lab, putter: str) -> None:
+    killing = lab.server.fault("kill-before", function=putter, event={"key": "ends"}, at=9)
+    with killing as fault, ThreadPoolExecutor(4) as pool:
+        lives = [pool.submit(put, lab, f"lives-{number}", puts=20) for number in range(3)]
+        ends = pool.submit(put, lab, "ends", puts=20)
+    assert ends.result() == "Runtime.ExitError"
+    assert [one.result() for one in lives] == [["put"] * 20] * 3
+    assert fault.fired == 1
+    assert len(stored(lab, "ends")) == 4
 
 
 def test_calls_are_recorded_with_what_became_of_them(lab: Lab, putter: str) -> None:
