@@ -24,7 +24,7 @@ from pathlib import Path
 from builder.zips import safe_name
 
 # What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
-_Mark = tuple[int, int, int, bool]
+_Mark = list[int]
 
 _CONTENT, _MARKS = "tree", "marks.json"
 # As in the zips.
@@ -82,7 +82,8 @@ def _others(kept: Path) -> list[Path]:
 def _marks(folder: Path) -> dict[str, _Mark]:
     """Path in the tree → mark, of a tree that was made; empty if it was not, or not to its end."""
     try:
-        return {name: tuple(mark) for name, mark in json.loads((folder / _MARKS).read_text()).items()}
+        marks: dict[str, _Mark] = json.loads((folder / _MARKS).read_bytes())
+        return marks
     except (OSError, ValueError):
         return {}
 
@@ -119,10 +120,10 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
     with zipfile.ZipFile(archive) as opened:
         infos = {safe_name(info.filename): info for info in opened.infolist() if not info.is_dir()}
     marks = {name: _mark(info) for name, info in infos.items()}
-    content = folder / _CONTENT
+    content = str(folder / _CONTENT)
     folders = _folders(marks)
     for below in folders:
-        (content / below).mkdir()
+        os.mkdir(f"{content}/{below}")  # noqa: PTH102  # thousands of Path objects take longer than the links
     missing = dict(infos)
     for other in others:
         for name in _linked(marks, missing, other, content):
@@ -131,32 +132,32 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
     with ThreadPoolExecutor(_PARALLEL) as pool:
         list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
     for below in folders:
-        os.utime(content / below, ns=(_DATE_NS, _DATE_NS))
+        os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))
     (folder / _MARKS).write_text(json.dumps(marks))
 
 
 def _mark(info: zipfile.ZipInfo) -> _Mark:
-    return info.CRC, info.file_size, info.compress_size, bool(info.external_attr >> 16 & 0o100)
+    return [info.CRC, info.file_size, info.compress_size, int(bool(info.external_attr >> 16 & 0o100))]
 
 
-def _linked(marks: Mapping[str, _Mark], missing: Iterable[str], other: Path, content: Path) -> list[str]:
+def _linked(marks: Mapping[str, _Mark], missing: Iterable[str], other: Path, content: str) -> list[str]:
     """Link what another tree has; the names of it."""
     theirs = _marks(other)
-    source, target = str(other / _CONTENT), str(content)
+    source = str(other / _CONTENT)
     found = []
     for name in missing:
         if theirs.get(name) != marks[name]:
             continue
         try:
             if _is_untouched(f"{source}/{name}", marks[name][1]):
-                os.link(f"{source}/{name}", f"{target}/{name}")
+                os.link(f"{source}/{name}", f"{content}/{name}")
                 found.append(name)
         except OSError:  # another process has removed it, or it has as many links as the disk allows
             continue
     return found
 
 
-def _unpack(archive: Path, files: Sequence[tuple[str, zipfile.ZipInfo]], content: Path) -> None:
+def _unpack(archive: Path, files: Sequence[tuple[str, zipfile.ZipInfo]], content: str) -> None:
     with zipfile.ZipFile(archive) as opened, archive.open("rb") as raw:
         for name, info in files:
             mode = 0o555 if info.external_attr >> 16 & 0o100 else 0o444

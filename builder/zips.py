@@ -29,6 +29,8 @@ _DOS_DATE_1980 = (1 << 5) | 1
 _UTF8_NAME = 0x800
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LIMIT_32 = 0xFFFFFFFF
+_END, _END_SIZE = b"PK\x05\x06", 22
+_END_MAX = _END_SIZE + 0xFFFF
 _CHUNK = 1 << 20
 _SPOOL = 8 << 20
 # Level 9 gains 0.7 % over 6 on typical wheels and takes three times as long.
@@ -314,6 +316,20 @@ def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
                 f"{other[0]!r} of {other[1]} and {name!r} of {label} collide: the names are equal or differ only in "
                 "case or Unicode form"
             )
+
+
+def read_comment(archive: Path) -> bytes:
+    """The comment of a zip made by this module, without reading the directory before it.
+
+    Raises:
+        zipfile.BadZipFile: it has no end.
+    """
+    with archive.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _END_MAX))
+        _, mark, end = file.read().rpartition(_END)
+    if not mark:
+        raise zipfile.BadZipFile(f"{archive.name}: the end of the zip is missing")
+    return end[_END_SIZE - len(_END) :]
 
 
 def unpack(archive: Path, into: Path) -> None:

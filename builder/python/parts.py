@@ -26,7 +26,7 @@ from builder.python.interpreters import Interpreter
 from builder.python.prune import CONSOLE_SCRIPTS, Pruned, PruneOptions, prune
 from builder.python.scripts import SHEBANG, console_scripts
 from builder.python.wheelfile import WheelFile
-from builder.zips import Entry, Member, write_zip
+from builder.zips import Entry, Member, read_comment, write_zip
 
 # Part of every key: changes when the same wheel would give other bytes.
 FORMAT = 2
@@ -92,8 +92,7 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
 
 def read_report(part: Path) -> PartReport:
     """The report that a part carries as its zip comment."""
-    with zipfile.ZipFile(part) as archive:
-        report = json.loads(archive.comment)
+    report = json.loads(read_comment(part))
     return PartReport(pruned=tuple(report["pruned"]), notes=tuple(report["notes"]))
 
 

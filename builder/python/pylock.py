@@ -6,6 +6,7 @@ Choosing among wheels is `packaging`'s work: home-made patterns on file names ar
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import re
 import tomllib
@@ -243,7 +244,8 @@ def _environment(target: Target) -> dict[str, str]:
     }
 
 
-def tags(target: Target) -> list[Tag]:
+@functools.cache
+def tags(target: Target) -> Sequence[Tag]:
     """The wheel tags that `target` accepts, best first."""
     from packaging.tags import compatible_tags, cpython_tags
 
@@ -258,4 +260,4 @@ def tags(target: Target) -> list[Tag]:
             platforms.append(f"{older[minor]}_{target.machine}")
     platforms.append(f"linux_{target.machine}")
     interpreter = f"cp{version[0]}{version[1]}"
-    return [*cpython_tags(version, platforms=platforms), *compatible_tags(version, interpreter, platforms)]
+    return (*cpython_tags(version, platforms=platforms), *compatible_tags(version, interpreter, platforms))
