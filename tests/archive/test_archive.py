@@ -17,8 +17,9 @@ import pytest
 
 from builder.errors import LambdasmithError, OutOfSpace, SourceError
 from builder.sources.archive import FIXED_TIME, Extracted, extract, snapshot_of
-from builder.sources.archived import Limits
+from builder.sources.archived import Archived, Limits
 from builder.sources.treeid import tree_id
+from builder.sources.unpacking import Unpacker
 from tests.archive import making
 from tests.archive.conftest import Bench
 from tests.archive.making import (
@@ -320,6 +321,14 @@ def test_limits_hold(tmp_path: Path, form: str, limits: Limits, kind: type[Lambd
         extract(tmp_path / "a", tmp_path / "into", limits=limits, label="source s3://b/k")
     assert caught.value.message == f"source s3://b/k: {said}"
     assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize("limits", [Limits(max_bytes=1_000), Limits(max_file_bytes=1_000)], ids=["all", "one file"])
+def test_what_is_written_counts_and_not_what_was_said(tmp_path: Path, limits: Limits) -> None:
+    """Even if a reader gave more than it said."""
+    with Unpacker(tmp_path, limits, "a", FIXED_TIME) as unpacker, pytest.raises(OutOfSpace):
+        unpacker.take(Archived(name=b"x", size=1, content=lambda: iter([b"x" * 600] * 2)))
+    assert (tmp_path / "x").stat().st_size == 600
 
 
 def test_directories_that_nobody_names_count_as_entries(tmp_path: Path) -> None:
