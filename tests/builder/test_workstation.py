@@ -96,6 +96,20 @@ def test_zips_of_layers_that_are_gone_go_and_a_failed_build_leaves_all_as_it_was
     assert sorted(path.name for path in out.iterdir()) == ["build.json", "function.zip", "notes.txt"]
 
 
+def test_what_was_built_is_kept_though_its_check_fails(tmp_path: Path, cache: Path) -> None:
+    build_file = BUILD.replace("python3.13", f"python3.{sys.version_info.minor}")
+    broken = {"build.yaml": build_file, "words.txt": "hello\n", "app.py": "import nothing_of_the_kind\n"}
+    folder, out = project(tmp_path / "shop", **broken), tmp_path / "out"
+    done = run(folder, "-o", out, cache=cache)
+    assert done.returncode == 7, done.stderr
+    assert "No module named 'nothing_of_the_kind'" in done.stderr
+    project(folder, **{"build.yaml": build_file})
+    done = run(folder, "-o", out, "--json", cache=cache)
+    assert done.returncode == 0, done.stderr
+    actions = {row["name"]: row["action"] for row in json.loads(done.stdout)["artifacts"]}
+    assert actions == {"words": "reuse", "function": "build"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
