@@ -113,6 +113,7 @@ def _drop(environ: Environ) -> Iterable[bytes]:
     connection: socket.socket = environ["werkzeug.socket"]
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
+        read_body(environ)  # what is left of it here would be taken for the next request
     raise ConnectionAbortedError("dropped by a fault")
 
 
