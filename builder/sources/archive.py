@@ -60,7 +60,7 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: s
     limits = limits or Limits()
     label = label or archive.name
     existed = into.is_dir() and not into.is_symlink()
-    if into.is_symlink() or (into.exists() and (not existed or any(into.iterdir()))):
+    if into.exists() and (not existed or any(into.iterdir())):
         raise FileExistsError(errno.EEXIST, "not an empty directory", str(into))
     into.mkdir(parents=True, exist_ok=True)
     try:
