@@ -102,7 +102,7 @@ class Builds:
             "ended": utc(self._clock()),
             "function": request.function,
             "by": request.by,
-            "repo": (source.repo or source.repo_name) if source else None,
+            "repo": source.place if source else None,
             "path": request.path,
             "ref": reply.get("ref"),
             "commit": reply.get("commit"),

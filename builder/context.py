@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from builder.aws import Clients
@@ -17,7 +18,7 @@ from builder.workspace import Deadline, Workspace
 class Context:
     """One invocation's world. `environment` is the process's own; children get an allow-listed part of it.
 
-    `secret_texts` are the secrets read so far, by name.
+    `secret_texts` are the secrets read so far, by name. `until_end` is left when all is done, the record included.
     """
 
     settings: Settings
@@ -29,3 +30,4 @@ class Context:
     environment: Mapping[str, str]
     secrets: Masker
     secret_texts: dict[str, str] = field(default_factory=dict, repr=False)
+    until_end: ExitStack = field(default_factory=ExitStack)

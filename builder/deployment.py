@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from builder import configuration, layers
+from builder.event import ArchiveSource
 from builder.extras import read_extras, wanted_extras
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
 from builder.publication import plan_publication
@@ -84,12 +85,9 @@ class Deployment:
             "version": published.version,
             "alias": published.alias,
             "lock": lock,
-            "source": {
-                "repo": request.source.repo if request.source else None,
-                "repo_name": request.source.repo_name if request.source else None,
-                "path": request.path,
-                "build_file": request.build_file,
-            },
+            "source": None
+            if request.source is None or isinstance(request.source, ArchiveSource)
+            else asdict(request.source) | {"path": request.path, "build_file": request.build_file},
         }
 
 

@@ -3,19 +3,22 @@
 Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
 has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
 
-Two shapes are read, the second for ever:
+Three shapes are read, the second and third for ever:
 
     {"action": "build", "function": "thumbs", "repo": "me/thumbs", "ref": "main", "components": ["dependencies"]}
     {"action": "build function dependencies", "function": "thumbs", "repo_name": "thumbs", "branch": "main"}
+    {"name": "thumbs", "architecture": "arm64", "archive": "UEsDB…"}
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar, Literal
 
 from builder.errors import InvalidEvent
 from builder.event_fields import Fields, bare, kind, nearest, shown
@@ -43,6 +46,8 @@ _PROJECT = (
     "function",
     "repo",
     "repo_name",
+    "archive",
+    "source",
     "ref",
     "branch",
     "path",
@@ -59,6 +64,7 @@ _PROJECT = (
 AVAILABLE: Mapping[Action, tuple[str, ...]] = {
     Action.BUILD: (*_PROJECT, "invoke"),
     Action.PLAN: _PROJECT,
+    Action.PACKAGE: (*(name for name in _PROJECT if name not in ("version", "alias")), "architecture"),
     Action.HISTORY: ("function", "count", *_ALWAYS),
     Action.ROLLBACK: ("function", "alias", "build", *_ALWAYS),
     Action.VERIFY: ("function", "alias", "build", *_ALWAYS),
@@ -66,8 +72,8 @@ AVAILABLE: Mapping[Action, tuple[str, ...]] = {
     Action.STATUS: _ALWAYS,
     Action.PING: _ALWAYS,
 }
-_FIELDS = ("action", *dict.fromkeys(field for fields in AVAILABLE.values() for field in fields))
-_LATER = ("archive", "source")
+_FIELDS = ("action", *dict.fromkeys(name for fields in AVAILABLE.values() for name in fields))
+_BUILDING = (Action.BUILD, Action.PLAN, Action.PACKAGE)
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FUNCTION_ARN = re.compile(
@@ -76,6 +82,13 @@ _FUNCTION_ARN = re.compile(
 _COMPONENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _BUILD_ID, _BUILD_IDS = re.compile(r"[A-Za-z0-9._-]{1,128}"), "1 to 128 of A-Z a-z 0-9 . _ -"
+_ARCHITECTURES: Mapping[str, Literal["x86_64", "arm64"]] = {
+    "x86_64": "x86_64",
+    "amd64": "x86_64",
+    "arm64": "arm64",
+    "aarch64": "arm64",
+}
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _REPO_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _BUILD_FILE = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)")
 _MAX_REF, _MAX_COMPONENTS, _MAX_BY, _MAX_COUNT = 255, 50, 128, 100
@@ -94,21 +107,52 @@ class GitSource:
     repo_name: str | None = None
     ref: str | None = None
 
+    @property
+    def place(self) -> str:
+        """For people."""
+        return self.repo or self.repo_name or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSource:
+    """A zip, tar, tar.gz or tar.zst that came with the event."""
+
+    content: bytes = field(repr=False)
+    place: ClassVar[str] = "archive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectSource:
+    """An archive in S3; `version_id` None means the newest."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+Source = GitSource | ArchiveSource | ObjectSource
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """One checked event.
 
-    `function` is set for build, plan, history, rollback and verify, `source` for build and plan. `path` is the
-    project's directory in the repository: posix, normalised, "" for the root. `components` is empty for "all".
-    `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part of the alias's
-    traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to invoke the new
-    version with. `by` says who asks, in words. `build` is the id of an earlier build, `build_id` that of this one.
+    `function` is set for build, plan, package, history, rollback and verify, `source` for build, plan and package.
+    `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
+    empty for "all". `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part
+    of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
+    invoke the new version with. `architecture` is the one to package for, None for what the build file says. `by` says
+    who asks, in words. `build` is the id of an earlier build, `build_id` that of this one.
     """
 
     action: Action
     function: str | None = None
-    source: GitSource | None = None
+    source: Source | None = None
     path: str = ""
     build_file: str | None = None
     components: tuple[str, ...] = ()
@@ -120,6 +164,7 @@ class Request:
     count: int = 20
     by: str | None = None
     build_id: str | None = None
+    architecture: Literal["x86_64", "arm64"] | None = None
     force: bool = False
     upgrade: bool = False
 
@@ -163,19 +208,22 @@ class _Reader(Fields):
 
     def __init__(self, event: Mapping[str, object]) -> None:
         super().__init__(event)
-        # The other older shape, {"name", "architecture", "archive"}: one clear refusal is enough for it.
-        self.archive_shape = "archive" in self.event and "action" not in self.event
+        # The third shape is a request to package under another name; what is wrong with it is said in its own words.
+        self._name = "function"
+        if "action" not in self.event and {"name", "archive"} <= set(self.event) and "function" not in self.event:
+            self._name = "name"
+            self.event["function"] = self.event.pop("name")
+            self.event["action"] = Action.PACKAGE.value
 
     def request(self) -> Request:
         action, words = self._action()
-        if not self.archive_shape:
-            self._unknown(action)
-        wanted = AVAILABLE[action] if action else () if self.archive_shape else _FIELDS
+        self._unknown(action)
+        wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
             action=action or Action.PING,
             function=self._function(required=action is not None) if "function" in wanted else None,
-            source=self._source(required=action in (Action.BUILD, Action.PLAN)) if "repo" in wanted else None,
+            source=self._source(required=action in _BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,
             components=self._components(words) if "components" in wanted else (),
@@ -187,6 +235,7 @@ class _Reader(Fields):
             count=self.integer("count", 1, _MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
             by=self.printable("by", _MAX_BY),
             build_id=self.matching("build_id", _BUILD_ID, _BUILD_IDS),
+            architecture=self._architecture() if "architecture" in wanted else None,
             force=self.flag("force") if "force" in wanted else False,
             upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
         )
@@ -198,10 +247,7 @@ class _Reader(Fields):
         """The action, and the components named behind it in the older shape."""
         known = ", ".join(sorted(AVAILABLE))
         if "action" not in self.event:
-            if self.archive_shape:
-                self.problems.append("archive: building an archive is not available in this version; send a repo")
-            else:
-                self.problems.append(f"action: missing; it is one of {known}")
+            self.problems.append(f"action: missing; it is one of {known}")
             return None, ()
         typed = self.event["action"]
         words = typed.split() if isinstance(typed, str) else []
@@ -220,16 +266,14 @@ class _Reader(Fields):
 
     def _unknown(self, action: Action | None) -> None:
         for key in self.event:
-            if key in _LATER:
-                self.problems.append(f"{key}: is not available in this version; leave it out")
-            elif key not in _FIELDS:
+            if key not in _FIELDS:
                 self.problems.append(f"{bare(key)}: unknown field{nearest(str(key), _FIELDS)}")
             elif action and key != "action" and key not in AVAILABLE[action]:
                 self.problems.append(f"{key}: means nothing to the action {action.value!r}; leave it out")
 
     def _function(self, *, required: bool) -> str | None:
         if required and "function" not in self.event:
-            self.problems.append("function: missing; name the Lambda function")
+            self.problems.append(f"{self._name}: missing; name the Lambda function")
         value = self.text("function")
         if value is None or _FUNCTION.fullmatch(value):
             return value
@@ -237,19 +281,70 @@ class _Reader(Fields):
             # The builder deploys with its own client: another account's or region's ARN would quietly become a
             # function of the same name here.
             self.problems.append(
-                f"function: {shown(value)} is an ARN; write the name alone, {arn['name']} "
+                f"{self._name}: {shown(value)} is an ARN; write the name alone, {arn['name']} "
                 "(the builder deploys into its own account and region; for a version use alias)"
             )
         else:
-            self.problems.append(f"function: {shown(value)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
+            self.problems.append(f"{self._name}: {shown(value)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
         return None
 
-    def _source(self, *, required: bool) -> GitSource | None:
+    def _architecture(self) -> Literal["x86_64", "arm64"] | None:
+        value = self.text("architecture")
+        if value is None:
+            return None
+        if value not in _ARCHITECTURES:
+            self.problems.append(f"architecture: {shown(value)} is none of {', '.join(_ARCHITECTURES)}")
+            return None
+        return _ARCHITECTURES[value]
+
+    def _source(self, *, required: bool) -> Source | None:
+        given = [name for name in ("repo", "repo_name", "archive", "source") if name in self.event]
+        if required and not given:
+            self.problems.append("repo: missing; give repo (a URL, or owner/name), repo_name, archive or source")
+        for other in given[1:]:
+            self.problems.append(f"{given[0]}: given together with {other}; give one of them")
+        if given and given[0] in ("archive", "source"):
+            for each in ("ref", "branch"):
+                if each in self.event:
+                    self.problems.append(f"{each}: means nothing to an archive; leave it out")
+            return self._archive() if given[0] == "archive" else self._object()
+        return self._repository()
+
+    def _archive(self) -> ArchiveSource | None:
+        text = self.text("archive")
+        if text is None:
+            return None
+        try:
+            return ArchiveSource(content=base64.b64decode(text, validate=True))
+        except ValueError:
+            self.problems.append("archive: is not base64 of a zip, tar, tar.gz or tar.zst")
+            return None
+
+    def _object(self) -> ObjectSource | None:
+        given = self.event["source"]
+        if not isinstance(given, Mapping):
+            self.problems.append(f"source: must be an object with bucket and key, not {kind(given)}")
+            return None
+        found: dict[str, str] = {}
+        for name, value in given.items():
+            if name not in ("bucket", "key", "version_id"):
+                near = nearest(str(name), ("bucket", "key", "version_id"))
+                self.problems.append(f"source: {bare(name)}: unknown field{near}")
+            elif value is not None and (not isinstance(value, str) or not value.strip()):
+                self.problems.append(f"source: {name}: must be text, not {shown(value)}")
+            elif value is not None:
+                found[name] = value
+        for name in ("bucket", "key"):
+            if name not in given:
+                self.problems.append(f"source: {name}: missing")
+        if "bucket" in found and not _BUCKET.fullmatch(found["bucket"]):
+            self.problems.append(f"source: bucket: {shown(found['bucket'])} is not the name of a bucket")
+        if not {"bucket", "key"} <= set(found):
+            return None
+        return ObjectSource(bucket=found["bucket"], key=found["key"], version_id=found.get("version_id"))
+
+    def _repository(self) -> GitSource:
         repo, repo_name = self.text("repo"), self.text("repo_name")
-        if required and not {"repo", "repo_name"} & set(self.event):
-            self.problems.append("repo: missing; give repo (a URL, or owner/name) or repo_name")
-        if repo is not None and repo_name is not None:
-            self.problems.append("repo: given together with repo_name; give one of them")
         if repo is not None and (problem := repo_problem(repo)):
             self.problems.append(f"repo: {problem}")
         if repo_name is not None and not _is_name(repo_name):
@@ -262,12 +357,12 @@ class _Reader(Fields):
 
     def _ref(self) -> str | None:
         given: list[str] = []
-        for field in ("ref", "branch"):
-            value = self.text(field)
+        for name in ("ref", "branch"):
+            value = self.text(name)
             if value is None:
                 continue
             if problem := ref_problem(value):
-                self.problems.append(f"{field}: {problem}")
+                self.problems.append(f"{name}: {problem}")
             given.append(value)
         if len(set(given)) > 1:
             self.problems.append(f"branch: {shown(given[1])} contradicts ref {shown(given[0])}; give one of them")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import InvalidConfiguration, PathNotFound
+from builder.event import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
 
 if TYPE_CHECKING:
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from builder.event import Request
 
 
-def resolve(request: Request, context: Context) -> git.Resolved:
-    """The commit that the request means now.
+def resolve(request: Request, context: Context) -> git.Resolved | None:
+    """The commit that the request means now; None for an archive, which is what it is.
 
     Raises:
         SourceError, InvalidEvent: as `git.resolve`.
     """
     settings, source = context.settings, request.source
-    if source is None:
-        raise PathNotFound("the event names no repository")
+    if not isinstance(source, GitSource):
+        return None
     known = credentials(context)
     username = settings.git_username or (known.username if known else None)
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
@@ -33,25 +34,48 @@ def resolve(request: Request, context: Context) -> git.Resolved:
 
 
 def fetch(
-    resolved: git.Resolved, path: str, context: Context, scratch: Path, *, known: Collection[str] = ()
+    request: Request, resolved: git.Resolved | None, context: Context, scratch: Path, *, known: Collection[str] = ()
 ) -> git.Snapshot:
-    """Its files, below `scratch`; none where the tree of the repository or of its directory `path` is a `known` one.
+    """The files, below `scratch`; none where the tree of the repository or of the project's directory is `known`.
 
     Raises:
-        SourceError, OutOfSpace: as `git.fetch`.
+        SourceError, OutOfSpace: as `git.fetch` and `archive.extract`.
     """
+    if resolved is None:
+        return _unpacked(request, context, scratch)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
     snapshot = git.fetch(
         resolved,
         scratch / "source",
         credentials=credentials(context),
         max_bytes=shutil.disk_usage(scratch).free,
-        path=path,
+        path=request.path,
         known=known,
     )
     if snapshot.submodules:
         context.progress.warn(f"submodules are left empty: {', '.join(snapshot.submodules)}")
     return snapshot
+
+
+def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot:
+    from builder.sources.archive import snapshot_of
+
+    source, file = request.source, scratch / "archive"
+    if isinstance(source, ArchiveSource):
+        label = "archive"
+        file.write_bytes(source.content)
+    elif isinstance(source, ObjectSource):
+        label = f"s3://{source.bucket}/{source.key}"
+        context.progress.say(f"fetching {label}")
+        version = {"VersionId": source.version_id} if source.version_id else None
+        with aws_errors(f"reading {label}"):
+            context.clients.s3.download_file(source.bucket, source.key, str(file), ExtraArgs=version)
+    else:
+        raise PathNotFound("the event names no repository")
+    try:
+        return snapshot_of(file, scratch / "source", path=request.path, label=label)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def credentials(context: Context) -> git.GitCredentials | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import json
 import logging
@@ -17,8 +16,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from builder import __version__
-from builder.errors import LambdasmithError, OutOfSpace, OutOfTime
+from builder.errors import LambdasmithError, OutOfTime
 from builder.masking import Masker
+from builder.workspace import full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
-_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
 _ROOT = Path("/tmp/lambdasmith")  # noqa: S108  # the only place on Lambda that can be written
 
 
@@ -48,7 +47,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     remaining_s = context.get_remaining_time_in_millis() / 1000
     build_id: str | None = None
     try:
-        with _time_limit(remaining_s), _full_disk():
+        with _time_limit(remaining_s), full_disk():
             from builder.event import parse_event
 
             request = parse_event(event)
@@ -93,7 +92,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _verify(request, masker, remaining_s)
         case _:
             require_ready()
-            return _build(request, masker, remaining_s, request_id)
+            return _work(request, masker, remaining_s, request_id)
 
 
 def _ping() -> dict[str, object]:
@@ -179,59 +178,21 @@ def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     return verify(request, _context(masker, remaining_s))
 
 
-def _build(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
-    """Build or roll back under a build id: the same id is never worked on twice, and its state can be asked for.
+def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+    """Build or roll back under a build id.
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
-    from builder.builds import Builds
-    from builder.claim import AlreadyTaken
     from builder.event import Action
     from builder.pipeline import build
-    from builder.progress import BackgroundListener
-    from builder.reply import account, failure
     from builder.rollback import roll_back
+    from builder.tracking import tracked
 
     context = _context(masker, remaining_s)
     if request.action == Action.PLAN:
         return build(request, context).reply
-    builds = Builds(context.store)
-    build_id = request.build_id or request_id
-    present = builds.look(build_id)
-    if present is not None:
-        return _present(present)
-    claim = builds.claim(build_id, request.function or "")
-    listener = BackgroundListener(claim.note)
-    context.progress.listener = listener
-    deployment = restored = None
     work = roll_back if request.action == Action.ROLLBACK else build
-    try:
-        with _full_disk():
-            built = work(request, context, claim)
-        reply, deployment, restored = built.reply | {"build_id": build_id}, built.deployment, built.restored
-    except AlreadyTaken as taken:
-        return _present(taken.state)
-    except LambdasmithError as error:
-        reply = failure(error, build_id=build_id) | account(context.progress)
-    except BaseException:
-        crash = {"statusCode": 500, "build_id": build_id, "error": {"code": "internal_error", "message": _CRASHED}}
-        builds.end(claim, request, crash, seconds=context.progress.seconds())
-        raise
-    finally:
-        listener.close()
-    reply = masker.mask_json(reply) | {"calls": context.clients.calls.by_service()}
-    try:
-        seconds = context.progress.seconds()
-        builds.end(claim, request, reply, seconds=seconds, deployment=deployment, restored=restored)
-    except LambdasmithError as error:
-        # What was deployed is deployed: the answer says so, whatever became of its record.
-        cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")
-    return reply
-
-
-def _present(state: Mapping[str, object]) -> dict[str, object]:
-    """The answer for a build id that somebody else has: their reply, or how far they are."""
-    return cast("dict[str, object]", state.get("reply") or {"statusCode": 202, "build": state})
+    return tracked(work, request, context, request.build_id or request_id)
 
 
 @contextlib.contextmanager
@@ -252,19 +213,6 @@ def _time_limit(remaining_s: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def _full_disk() -> Iterator[None]:
-    """A full /tmp shows up wherever something is written; it is the same, clear error everywhere."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OutOfSpace(
-            "the builder's /tmp is full", hint="raise ephemeral_storage in the [builder] section of config.ini"
-        ) from error
 
 
 class _JsonLines(logging.Formatter):

@@ -66,14 +66,14 @@ def build(request: Request, context: Context, claim: Claim | None = None) -> Bui
 
 def _build(request: Request, situation: Situation, context: Context, claim: Claim | None) -> Built:
     progress, resolved, is_plan = context.progress, situation.resolved, request.action == Action.PLAN
-    if not is_plan and (last := situation.answered(request)):
+    if resolved and not is_plan and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
     with context.workspace.scratch() as scratch:
         known = () if is_plan else situation.known_trees(request)
-        with progress.phase("fetch", "fetching the commit"):
-            snapshot = fetching.fetch(resolved, request.path, context, scratch, known=known)
-        if situation.last and not snapshot.unpacked:
-            return Built(reply=situation.last.again(resolved.commit, resolved.ref) | reply.account(progress))
+        with progress.phase("fetch", "fetching the source"):
+            snapshot = fetching.fetch(request, resolved, context, scratch, known=known)
+        if situation.last and not {snapshot.tree, snapshot.subtree}.isdisjoint(known):
+            return Built(reply=situation.last.again(snapshot.commit, snapshot.ref) | reply.account(progress))
         with progress.phase("read", f"reading {request.path or 'the project'} at {snapshot.commit[:12]}"):
             project = _project(request, snapshot, situation.state)
             progress.warn(project.runtime_warning)
@@ -92,6 +92,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             def planned(state: FunctionState | None) -> deployment.Deployment:
                 return deployment.of_project(request, made.project, made.artifacts, context, state, before=layers)
 
+            if request.action == Action.PACKAGE:
+                return Built(reply=answer | reply.packaged(made, context.store) | reply.account(progress))
             if is_plan:
                 wanted = planned(situation.state)
                 state = wanted.observed(situation.state, context.clients)
@@ -108,6 +110,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
                 situation,
                 context,
                 claim,
+                commit=snapshot.commit,
                 tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
                 keys=keys,
                 answer=answer,
@@ -140,6 +143,7 @@ def _project(request: Request, snapshot: git.Snapshot, state: FunctionState | No
         root,
         request.build_file,
         commit_time=snapshot.commit_time,
+        architecture=request.architecture,
         otherwise=otherwise,
         repository=snapshot.root,
     )

@@ -75,35 +75,47 @@ def release(
         return Released(deployment=deployment, published=publisher.publish(deployment.steps, state))
     if claim is not None:
         claim.take()
-    with lease.held(
-        context.store,
-        deployment.name,
-        owner=claim.build_id if claim else "",
-        by=request.by or "",
-        deadline=context.deadline,
-        progress=context.progress,
-        ttl_s=context.settings.lease_s,
-    ) as hold:
-        for tries_left in reversed(range(_TRIES)):
-            if hold.waited or tries_left < _TRIES - 1:
-                again = look(request, context)
-                if again.resolved.commit != situation.resolved.commit:
-                    raise Overtaken
-                state = again.state
-            if state is not None and state.busy:
-                state = settled(deployment.name, state, context)
-            deployment = planned(state)
-            publisher = _publisher(deployment, context, hold.confirm)
-            try:
-                published = publisher.publish(deployment.steps, deployment.observed(state, context.clients))
-            except FunctionBusy:
-                if publisher.touched or not tries_left:
-                    raise
-                continue
-            published = _completed(published, request, context, deployment.name)
-            removed = _tidied(deployment, published, request, context, keep)
-            return Released(deployment=deployment, published=published, removed=removed)
+    hold = leased(request, context, claim)
+    for tries_left in reversed(range(_TRIES)):
+        if hold.waited or tries_left < _TRIES - 1:
+            again = look(request, context)
+            if again.resolved != situation.resolved:
+                context.until_end.close()
+                raise Overtaken
+            state = again.state
+        if state is not None and state.busy:
+            state = settled(deployment.name, state, context)
+        deployment = planned(state)
+        publisher = _publisher(deployment, context, hold.confirm)
+        try:
+            published = publisher.publish(deployment.steps, deployment.observed(state, context.clients))
+        except FunctionBusy:
+            if publisher.touched or not tries_left:
+                raise
+            continue
+        published = _completed(published, request, context, deployment.name)
+        removed = _tidied(deployment, published, request, context, keep)
+        return Released(deployment=deployment, published=published, removed=removed)
     raise AssertionError("the loop returns or raises")
+
+
+def leased(request: Request, context: Context, claim: Claim | None) -> lease.Lease:
+    """The function's lease, until the end: whoever comes next finds the record of what was done.
+
+    Raises:
+        FunctionBusy: somebody else has it, and does not give it back in time.
+    """
+    return context.until_end.enter_context(
+        lease.held(
+            context.store,
+            request.function or "",
+            owner=claim.build_id if claim else "",
+            by=request.by or "",
+            deadline=context.deadline,
+            progress=context.progress,
+            ttl_s=context.settings.lease_s,
+        )
+    )
 
 
 def remember(
@@ -112,6 +124,7 @@ def remember(
     context: Context,
     claim: Claim,
     *,
+    commit: str,
     tree: str,
     keys: Mapping[str, str],
     answer: Mapping[str, object],
@@ -126,7 +139,7 @@ def remember(
         state,
         key=situation.key,
         build_id=claim.build_id,
-        commit=situation.resolved.commit,
+        commit=commit,
         tree=tree,
         settings=wanted.settings,
         extras=wanted.extras,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from builder.configuration import differences
 from builder.deployed import setting_hash
 from builder.errors import LambdasmithError
-from builder.plan import MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
+from builder.plan import FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.python.prune import merged
 from builder.steps import FunctionState, PointAlias
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from builder.deployment import Deployment
     from builder.event import Request
     from builder.release import Released
+    from builder.store import S3Store
 
 Reply = dict[str, object]
 
@@ -115,6 +116,28 @@ def outcome(released: Released, request: Request) -> Reply:
     if released.removed:
         answer["removed"] = list(released.removed)
     return answer if published.invoked is None else answer | {"invoke": dict(published.invoked)}
+
+
+def packaged(made: Assembly, store: S3Store) -> Reply:
+    """Where the artifacts are, for tools that deploy by themselves.
+
+    `source_code_hash` is what Terraform wants of one: base64 of its sha256, as Lambda's `code_sha256`.
+    """
+    rows: list[Reply] = []
+    for name, artifact in made.artifacts.items():
+        rows.append(
+            {
+                "name": name,
+                "bucket": store.bucket,
+                "key": store.key(artifact.name),
+                "version_id": store.version_id(artifact.name),
+                "code_sha256": artifact.code_sha256,
+                "source_code_hash": artifact.code_sha256,
+                "size": artifact.size,
+            }
+        )
+    function = next((row for row in rows if row["name"] == FUNCTION), {})
+    return {**{key: value for key, value in function.items() if key != "name"}, "packages": rows}
 
 
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:

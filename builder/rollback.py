@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import deployment, layers, lease, reply
+from builder import deployment, layers, reply
 from builder.builds import Builds
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.functions import read_function
 from builder.pipeline import Built
 from builder.publish import Publisher
-from builder.release import Released, settled
+from builder.release import Released, leased, settled
 from builder.steps import PointAlias
 from builder.versions import read_published
 
@@ -42,48 +42,40 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
     """
     name, progress = request.function or "", context.progress
     with progress.phase("look", "looking for the build to return to"):
+        _target(Builds(context.store), request)  # says what is wrong before anything is written
+        claim.take()
+        hold = leased(request, context, claim)
+        # Once more: whoever had the function before may have left a record meanwhile.
         target, alias = _target(Builds(context.store), request)
         request = replace(request, alias=alias)
     with progress.phase("publish", f"returning to build {target['build_id']}"):
-        claim.take()
-        with lease.held(
-            context.store,
+        state = read_published(context.clients, name, alias)
+        if state is None:
+            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        if state.busy:
+            state = settled(name, state, context)
+        wanted = _with_layers(deployment.of_record(target, request, name), state, context)
+        version = _version(target, wanted, context) if alias else None
+        publisher = Publisher(
             name,
-            owner=claim.build_id,
-            by=request.by or "",
-            deadline=context.deadline,
-            progress=progress,
-            ttl_s=context.settings.lease_s,
-        ) as hold:
-            state = read_published(context.clients, name, alias)
-            if state is None:
-                raise FunctionMissing(
-                    f"function {name} does not exist", hint="deploy it; there is nothing to return to"
-                )
-            if state.busy:
-                state = settled(name, state, context)
-            wanted = _with_layers(deployment.of_record(target, request, name), state, context)
-            version = _version(target, state, wanted, context) if alias else None
-            publisher = Publisher(
-                name,
-                context.clients,
-                context.store,
-                wanted.target,
-                context.deadline,
-                progress,
-                confirm=hold.confirm,
-            )
+            context.clients,
+            context.store,
+            wanted.target,
+            context.deadline,
+            progress,
+            confirm=hold.confirm,
+        )
 
-            def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
-                if alias is None or version is None:
-                    return wanted.steps(state, made)
-                served = state.alias if state else None
-                done = served is not None and served.serves(version, None)
-                return () if done else (PointAlias(name=name, alias=alias, version=version),)
+        def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
+            if alias is None or version is None:
+                return wanted.steps(state, made)
+            served = state.alias if state else None
+            done = served is not None and served.serves(version, None)
+            return () if done else (PointAlias(name=name, alias=alias, version=version),)
 
-            published = publisher.publish(plan, wanted.observed(state, context.clients))
-            published.version = published.version or version
-            released = Released(deployment=wanted, published=published)
+        published = publisher.publish(plan, wanted.observed(state, context.clients))
+        published.version = published.version or version
+        released = Released(deployment=wanted, published=published)
     kept = cast("Mapping[str, object]", target["deployment"])
     answer = {"statusCode": 200, "restored": target["build_id"], "commit": target["commit"], "ref": target["ref"]}
     return Built(
@@ -139,7 +131,7 @@ def _same(one: Record, other: Record) -> bool:
     )
 
 
-def _version(target: Record, state: FunctionState, wanted: Deployment, context: Context) -> str | None:
+def _version(target: Record, wanted: Deployment, context: Context) -> str | None:
     """The version that the build published, if it is still there and holds its code."""
     version = cast("str | None", cast("Mapping[str, object]", target["deployment"])["version"])
     if version is None:

@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 class Situation:
     """Everything that can be known without fetching a file.
 
-    `key` stands for what is asked for, besides the source. `stands`: the last deploy was asked for the same, and its
-    result is still there.
+    `key` stands for what is asked for, besides the source. `resolved` is None for an archive. `stands`: the last deploy
+    was asked for the same, and its result is still there.
     """
 
     key: str
-    resolved: git.Resolved
+    resolved: git.Resolved | None
     state: FunctionState | None
     last: Deployed | None
     stands: bool
 
     def answered(self, request: Request) -> Deployed | None:
         """The last deploy, if a request for this commit has nothing left to do."""
-        return (
-            self.last if self.last and self.last.commit == self.resolved.commit and self._may_stand(request) else None
-        )
+        last, commit = self.last, self.resolved.commit if self.resolved else ""
+        return last if last is not None and last.commit == commit and self._may_stand(request) else None
 
     def known_trees(self, request: Request) -> tuple[str, ...]:
         """Ids of trees with which a request has nothing left to do."""

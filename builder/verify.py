@@ -11,7 +11,7 @@ from builder.assembly import assemble
 from builder.builds import Builds
 from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
-from builder.event import GitSource
+from builder.event import GitSource, ObjectSource, Source
 from builder.functions import read_function
 from builder.plan import FUNCTION
 from builder.project import read_project
@@ -45,7 +45,10 @@ def verify(request: Request, context: Context) -> reply.Reply:
         deployed = _deployed_hashes(name, alias, made_of, context)
     source = cast("Mapping[str, object] | None", made_of.get("source"))
     if source is None:
-        raise UnknownBuild(f"build {record['build_id']} of {name} does not say what it was made of")
+        raise UnknownBuild(
+            f"build {record['build_id']} of {name} was made of an archive that came with its event, and is not kept",
+            hint="deploy from git, or from an archive in S3, to be able to verify",
+        )
     if record["builder"] != __version__:
         progress.warn(
             f"build {record['build_id']} was made by builder {record['builder']}, this is {__version__}: "
@@ -53,11 +56,7 @@ def verify(request: Request, context: Context) -> reply.Reply:
         )
     asked = replace(
         request,
-        source=GitSource(
-            repo=cast("str | None", source["repo"]),
-            repo_name=cast("str | None", source["repo_name"]),
-            ref=str(record["commit"]),
-        ),
+        source=_source(source, str(record["commit"])),
         path=str(source["path"]),
         build_file=cast("str | None", source["build_file"]),
     )
@@ -70,6 +69,13 @@ def verify(request: Request, context: Context) -> reply.Reply:
     verified = {"build": record["build_id"], "same": same, "components": rows}
     answer: reply.Reply = {"statusCode": 200, "commit": record["commit"], "ref": record["ref"], "verify": verified}
     return answer | reply.account(progress)
+
+
+def _source(kept: Mapping[str, object], commit: str) -> Source:
+    given = cast("Mapping[str, str | None]", kept)
+    if "bucket" in given:
+        return ObjectSource(bucket=given["bucket"] or "", key=given["key"] or "", version_id=given["version_id"])
+    return GitSource(repo=given["repo"], repo_name=given["repo_name"], ref=commit)
 
 
 def _deployed(builds: Builds, request: Request) -> tuple[Record, str | None]:
@@ -112,7 +118,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
     with context.workspace.scratch() as scratch:
         with progress.phase("fetch", "fetching the commit"):
             resolved = fetching.resolve(request, context)
-            snapshot = fetching.fetch(resolved, request.path, context, scratch)
+            snapshot = fetching.fetch(request, resolved, context, scratch)
         with progress.phase("read", "reading the project"):
             project = read_project(
                 snapshot.root / request.path if request.path else snapshot.root,

@@ -6,6 +6,7 @@ Caches stay for the next, warm, invocation and are bounded; everything else goes
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder import process
-from builder.errors import OutOfTime
+from builder.errors import OutOfSpace, OutOfTime
 
 # Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
 _CACHE_SHARE = 0.5
@@ -138,6 +139,19 @@ class Workspace:
         if index_url:
             environment["UV_DEFAULT_INDEX"] = environment["PIP_INDEX_URL"] = index_url
         return environment
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """A full /tmp shows up wherever something is written; it is the same, clear error everywhere."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OutOfSpace(
+            "the builder's /tmp is full", hint="raise ephemeral_storage in the [builder] section of config.ini"
+        ) from error
 
 
 def _size(path: Path) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event import AVAILABLE, Action, GitSource, Request, parse_event, ref_problem
+from builder.event import AVAILABLE, Action, ArchiveSource, GitSource, ObjectSource, Request, parse_event, ref_problem
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem, without_secrets
 
@@ -132,7 +132,7 @@ def test_null_counts_as_left_out() -> None:
 
 def test_branch_and_ref_may_agree() -> None:
     request = parse_event({**BUILD, "ref": "main", "branch": "main"})
-    assert request.source
+    assert isinstance(request.source, GitSource)
     assert request.source.ref == "main"
 
 
@@ -141,8 +141,19 @@ def test_branch_and_ref_may_agree() -> None:
     [
         pytest.param({"functoin": "x"}, "functoin: unknown field; did you mean function?", id="typo"),
         pytest.param({"git_token": "s3cr3t"}, "git_token: unknown field", id="unknown"),
-        pytest.param({"archive": "UEs="}, "archive: is not available in this version", id="archive"),
-        pytest.param({"source": {"bucket": "b"}}, "source: is not available in this version", id="source"),
+        pytest.param({"archive": "UEs="}, "repo: given together with archive; give one of them", id="archive-repo"),
+        pytest.param({"repo": None, "archive": "U!"}, "archive: is not base64", id="archive-base64"),
+        pytest.param({"repo": None, "archive": "UEs=", "ref": "x"}, "ref: means nothing to an arch", id="archive-ref"),
+        pytest.param({"repo": None, "source": "s3://b/k"}, "source: must be an object with bucket", id="source"),
+        pytest.param({"repo": None, "source": {"bucket": "bkt"}}, "source: key: missing", id="source-key"),
+        pytest.param({"repo": None, "source": {"bucket": "B/", "key": "k"}}, "source: bucket: 'B/'", id="bucket"),
+        pytest.param(
+            {"repo": None, "source": {"bucket": "bkt", "key": "k", "versionid": "1"}},
+            "source: versionid: unknown field; did you mean version_id?",
+            id="source-typo",
+        ),
+        pytest.param({"action": "package", "architecture": "mips"}, "architecture: 'mips' is none of", id="machine"),
+        pytest.param({"action": "package", "alias": "live"}, "alias: means nothing to the action", id="package-alias"),
         pytest.param({"invoke": float("nan")}, "invoke: is not a JSON value", id="invoke-nan"),
         pytest.param({"invoke": "x" * (256 << 10)}, "invoke: is 262146 bytes of JSON; at most 262144", id="invoke-big"),
         pytest.param({"by": "a\nb"}, "by: 'a\\nb' is not allowed; use up to 128 printable", id="by-lines"),
@@ -193,7 +204,6 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"alias": ["live"]}, "alias: must be a string, not a list", id="alias-list"),
         pytest.param({"build_id": "../x"}, "build_id: '../x' is not allowed", id="build-id"),
         pytest.param({"action": "biuld"}, "did you mean build?", id="action-typo"),
-        pytest.param({"action": "package"}, "'package' is not available in this version", id="action-later"),
         pytest.param({"action": None}, "action: missing", id="no-action"),
         pytest.param({"action": 3}, "action: must be one of build", id="action-number"),
         pytest.param({"action": "setup now"}, "'setup now' is unknown", id="action-words"),
@@ -203,8 +213,24 @@ def test_one_mistake_is_one_problem_that_names_it(change: dict[str, object], wor
     assert words in only_problem({**BUILD, **change})
 
 
-def test_the_shape_of_archive_builds_is_told_that_it_comes_later() -> None:
-    assert "not available in this version" in only_problem({"name": "x", "architecture": "arm64", "archive": "UEs="})
+@pytest.mark.parametrize(
+    ("typed", "means"),
+    [("amd64", "x86_64"), ("x86_64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64"), (None, None)],
+)
+def test_the_shape_of_archive_builds_is_a_request_to_package(typed: str | None, means: str | None) -> None:
+    request = parse_event({"name": "thumbs", "architecture": typed, "archive": "UEs="})
+    assert (request.action, request.function, request.architecture) == (Action.PACKAGE, "thumbs", means)
+    assert request.source == ArchiveSource(content=b"PK")
+    assert "UEs" not in repr(request)
+
+
+def test_the_shape_of_archive_builds_is_told_its_mistakes_in_its_own_words() -> None:
+    assert only_problem({"name": "a/b", "archive": "UEs="}).startswith("name: 'a/b' is not allowed")
+
+
+def test_an_object_in_s3_is_a_source() -> None:
+    event = {"action": "package", "function": "f", "source": {"bucket": "bkt", "key": "a/b.zip", "version_id": "7"}}
+    assert parse_event(event).source == ObjectSource(bucket="bkt", key="a/b.zip", version_id="7")
 
 
 def test_fields_that_an_action_would_ignore_are_refused() -> None:
@@ -285,8 +311,9 @@ def test_any_json_is_a_request_or_an_explained_refusal(event: object) -> None:
         if request.action in (Action.BUILD, Action.PLAN):
             assert request.function
             assert request.source
-            assert bool(request.source.repo) != bool(request.source.repo_name)
-            assert request.source.ref is None or not request.source.ref.startswith("-")
+            if isinstance(request.source, GitSource):
+                assert bool(request.source.repo) != bool(request.source.repo_name)
+                assert request.source.ref is None or not request.source.ref.startswith("-")
         else:
             assert request.payload is None
         if request.action in (Action.HISTORY, Action.ROLLBACK, Action.VERIFY):

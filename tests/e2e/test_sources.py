@@ -1,61 +1,101 @@
-"""What has no wheel: local directories, private git and sdists, built by the builder function itself."""
+"""Projects that come as archives: in the event or in S3; packages for tools that deploy by themselves."""
 
 from __future__ import annotations
 
-from tests.builder.locking import source_files
-from tests.e2e.conftest import TOKEN, Builder
+import base64
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Mapping
+
+from tests.e2e.conftest import Builder
+
+CODE = "def handler(event, context):\n    return {'n': %d}\n"
 
 
-def test_a_local_package_and_a_private_git_dependency(builder: Builder) -> None:
-    """Both are built into wheels in the builder; a second build reuses everything; the token is in no reply."""
-    builder.forge.push("privately", source_files("privately"))
-    files = {f"libs/near/{name}": text for name, text in source_files("near").items()}
-    build_file = (
-        f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
-        "layers:\n  dependencies: [requirements.txt]\n"
-    )
-    builder.forge.push(
-        "sourced",
-        {
-            **files,
-            "build.yaml": build_file,
-            "requirements.txt": f"-e ./libs/near\nprivately @ git+{builder.forge.url}/privately.git@main\n",
-            "app.py": "import near, privately\ndef handler(event, context):\n    return [near.NAME, privately.NAME]\n",
-        },
-    )
-    reply = builder.build("sourced")
-    assert reply["statusCode"] == 200, reply
-    assert builder.invoke("sourced") == ["near", "privately"]
-    assert TOKEN not in str(reply)
-
-    again = builder.build("sourced")
-    assert {component["name"]: component["action"] for component in again["artifacts"]} == {
-        "dependencies": "reuse",
-        "function": "reuse",
+def project(runtime: str, number: int = 1) -> dict[str, str]:
+    return {
+        "build.yaml": f"function:\n  runtimes: [{runtime}]\n  handler: app.handler\n  files: [app.py]\n",
+        "app.py": CODE % number,
     }
+
+
+def zipped(files: Mapping[str, str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def test_an_archive_in_the_event_is_deployed_like_a_commit_of_the_same_files(builder: Builder) -> None:
+    files = project(builder.runtime)
+    event = {"action": "build", "function": "boxed", "archive": encoded(zipped(files))}
+    first = builder.send(event)
+    assert first["statusCode"] == 200, first
+    assert builder.invoke("boxed") == {"n": 1}
+    again = builder.send({**event, "archive": encoded(zipped(dict(reversed(files.items()))))})
+    assert [phase["name"] for phase in again["phases"]] == ["look", "fetch"]
     assert again["changed"] == []
+    builder.forge.push("boxed", files)
+    by_git = builder.build("boxed")
+    assert by_git["changed"] == []
+    assert by_git["function"]["code_sha256"] == first["function"]["code_sha256"]
+    verified = builder.send({"action": "verify", "function": "boxed"})
+    assert verified["error"]["code"] == "unknown_build"
+    assert "is not kept" in verified["error"]["message"]
 
 
-def test_upgrade_resolves_anew_and_reuses_what_comes_out_the_same(builder: Builder) -> None:
-    """A branch stays at its commit until an upgrade is asked for."""
-    builder.forge.push("moving", source_files("moving"))
-    build_file = (
-        f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
-        "layers:\n  dependencies: [requirements.txt]\n"
-    )
-    builder.forge.push(
-        "upgraded",
-        {
-            "build.yaml": build_file,
-            "requirements.txt": f"moving @ git+{builder.forge.url}/moving.git@main\n",
-            "app.py": "import moving\ndef handler(event, context):\n    return moving.NAME\n",
-        },
-    )
-    assert builder.build("upgraded")["statusCode"] == 200
-    builder.forge.push("moving", {"moving.py": "NAME = 'moved'\n"})
-    builder.build("upgraded")
-    assert builder.invoke("upgraded") == "moving"
-    reply = builder.build("upgraded", upgrade=True)
+def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
+    s3 = builder.client("s3")
+    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, text in {"sub/" + name: text for name, text in project(builder.runtime, 3).items()}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    put = s3.put_object(Bucket=bucket, Key="lambdasmith/uploads/x.tar.gz", Body=out.getvalue())
+    source = {"bucket": bucket, "key": "lambdasmith/uploads/x.tar.gz", "version_id": put.get("VersionId")}
+    s3.put_object(Bucket=bucket, Key="lambdasmith/uploads/x.tar.gz", Body=b"something else")
+    event = {"action": "package", "function": "parcel", "source": source, "path": "sub"}
+    reply = builder.send(event)
     assert reply["statusCode"] == 200, reply
-    assert builder.invoke("upgraded") == "moved"
-    assert builder.build("upgraded", upgrade=True)["changed"] == []
+    assert builder.state("parcel") is None
+    content = s3.get_object(Bucket=reply["bucket"], Key=reply["key"])["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read("app.py").decode() == CODE % 3
+    made = builder.client("lambda").create_function(
+        FunctionName="parcel",
+        Role=builder.role,
+        Runtime=builder.runtime,
+        Handler="app.handler",
+        Code={"S3Bucket": reply["bucket"], "S3Key": reply["key"]},
+    )
+    assert made["CodeSha256"] == reply["source_code_hash"] == reply["code_sha256"]
+    assert builder.send(event)["source_code_hash"] == reply["source_code_hash"]
+
+
+def test_a_missing_object_and_a_damaged_archive_are_told_and_nothing_is_done(builder: Builder) -> None:
+    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    for source, code, words in (
+        ({"source": {"bucket": bucket, "key": "lambdasmith/uploads/none.zip"}}, "source_error", "none.zip"),
+        ({"archive": encoded(b"PK\x03\x04 rest")}, "source_error", "archive"),
+        ({"archive": encoded(zipped({"../evil.py": ""}))}, "unsafe_source", "../evil.py"),
+    ):
+        reply = builder.send({"action": "build", "function": "nobody", **source})
+        assert (reply.get("error") or {}).get("code") == code, json.dumps(reply)
+        assert words in reply["error"]["message"]
+    assert builder.state("nobody") is None
+
+
+def test_the_older_shape_of_archive_builds_packages(builder: Builder) -> None:
+    files = {**project(builder.runtime, 5)}
+    reply = builder.send({"name": "parcel5", "architecture": "amd64", "archive": encoded(zipped(files))})
+    assert reply["statusCode"] == 200, reply
+    assert {"bucket", "key", "version_id", "code_sha256", "source_code_hash"} <= set(reply)

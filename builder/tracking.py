@@ -1,0 +1,72 @@
+"""Work under a build id: claimed, followed by whoever asks, and recorded however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from builder.builds import Builds
+from builder.claim import AlreadyTaken, Claim
+from builder.context import Context
+from builder.errors import LambdasmithError
+from builder.event import Request
+from builder.pipeline import Built
+from builder.progress import BackgroundListener
+from builder.reply import Reply, account, failure
+from builder.workspace import full_disk
+
+_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
+
+Work = Callable[[Request, Context, Claim], Built]
+
+
+def tracked(work: Work, request: Request, context: Context, build_id: str) -> Reply:
+    """The reply to the request; what the same id has begun or ended elsewhere is not begun again.
+
+    The lease that `work` takes is given back after the record is written.
+
+    Raises:
+        Exception: by a mistake of our own. It is recorded, too.
+    """
+    builds = Builds(context.store)
+    present = builds.look(build_id)
+    if present is not None:
+        return _present(present)
+    claim = builds.claim(build_id, request.function or "")
+    listener = BackgroundListener(claim.note)
+    context.progress.listener = listener
+    built: Built | None = None
+    with context.until_end:
+        try:
+            with full_disk():
+                built = work(request, context, claim)
+            reply = built.reply | {"build_id": build_id}
+        except AlreadyTaken as taken:
+            return _present(taken.state)
+        except LambdasmithError as error:
+            reply = failure(error, build_id=build_id) | account(context.progress)
+        except BaseException:
+            crash: Reply = {"statusCode": 500, "error": {"code": "internal_error", "message": _CRASHED}}
+            builds.end(claim, request, crash | {"build_id": build_id}, seconds=context.progress.seconds())
+            raise
+        finally:
+            listener.close()
+        reply = context.secrets.mask_json(reply) | {"calls": context.clients.calls.by_service()}
+        try:
+            builds.end(
+                claim,
+                request,
+                reply,
+                seconds=context.progress.seconds(),
+                deployment=built.deployment if built else None,
+                restored=built.restored if built else None,
+            )
+        except LambdasmithError as error:
+            # What was deployed is deployed: the answer says so, whatever became of its record.
+            cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")
+    return reply
+
+
+def _present(state: Mapping[str, object]) -> Reply:
+    """The answer for a build id that somebody else has: their reply, or how far they are."""
+    return cast("Reply", state.get("reply") or {"statusCode": 202, "build": state})
