@@ -8,8 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.aws import aws_errors
-from builder.errors import InvalidConfiguration, PathNotFound
+from builder.aws import aws_errors, error_code
+from builder.errors import AwsRefused, InvalidConfiguration, PathNotFound
 from builder.event import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
 
@@ -59,6 +59,7 @@ def fetch(
 
 def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot:
     from builder.sources.archive import snapshot_of
+    from builder.sources.archived import Limits
 
     source, file = request.source, scratch / "archive"
     if isinstance(source, ArchiveSource):
@@ -68,12 +69,18 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
         label = f"s3://{source.bucket}/{source.key}"
         context.progress.say(f"fetching {label}")
         version = {"VersionId": source.version_id} if source.version_id else None
-        with aws_errors(f"reading {label}"):
-            context.clients.s3.download_file(source.bucket, source.key, str(file), ExtraArgs=version)
+        try:
+            with aws_errors(f"reading {label}"):
+                context.clients.s3.download_file(source.bucket, source.key, str(file), ExtraArgs=version)
+        except AwsRefused as error:
+            if error_code(error) != "404":
+                raise
+            raise PathNotFound(f"{label} does not exist", hint="check bucket, key and version_id of source") from error
     else:
         raise PathNotFound("the event names no repository")
     try:
-        return snapshot_of(file, scratch / "source", path=request.path, label=label)
+        limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
+        return snapshot_of(file, scratch / "source", path=request.path, limits=limits, label=label)
     finally:
         file.unlink(missing_ok=True)
 

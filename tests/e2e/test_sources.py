@@ -84,7 +84,7 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
 def test_a_missing_object_and_a_damaged_archive_are_told_and_nothing_is_done(builder: Builder) -> None:
     bucket = builder.send({"action": "status"})["settings"]["bucket"]
     for source, code, words in (
-        ({"source": {"bucket": bucket, "key": "lambdasmith/uploads/none.zip"}}, "source_error", "none.zip"),
+        ({"source": {"bucket": bucket, "key": "lambdasmith/uploads/none.zip"}}, "path_not_found", "none.zip"),
         ({"archive": encoded(b"PK\x03\x04 rest")}, "source_error", "archive"),
         ({"archive": encoded(zipped({"../evil.py": ""}))}, "unsafe_source", "../evil.py"),
     ):
