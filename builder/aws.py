@@ -222,6 +222,7 @@ def aws_errors(doing: str) -> Iterator[None]:
         AccessDenied, FunctionBusy, FunctionMissing, AwsUnavailable, AwsRefused, InvalidConfiguration: with AWS's words;
             the original is the cause.
     """
+    from boto3.exceptions import Boto3Error
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -234,6 +235,11 @@ def aws_errors(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _translated(error, doing) from error
+    except Boto3Error as error:
+        # A transfer in parts wraps what S3 answered.
+        if isinstance(error.__context__, ClientError):
+            raise _translated(error.__context__, doing) from error.__context__
+        raise AwsUnavailable(f"{doing}: {error}", hint="run the same command again") from error
     except NoCredentialsError as error:
         raise InvalidConfiguration(
             f"{doing}: no AWS credentials were found", hint="set aws_profile in config.ini, or run `aws configure`"

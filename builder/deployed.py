@@ -47,6 +47,11 @@ class Deployed:
     keys: Mapping[str, str]
     reply: Mapping[str, object]
 
+    @property
+    def version(self) -> str | None:
+        """The version that it published, or found."""
+        return cast("str | None", cast("Mapping[str, object]", self.reply.get("function") or {}).get("version"))
+
     def stands(self, key: str, state: FunctionState | None) -> bool:
         """Whether the same is asked for, and nobody has changed the function since."""
         return (

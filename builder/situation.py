@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import configuration, deployed, fetching
@@ -12,7 +12,7 @@ from builder.event import Request
 from builder.extras import read_extras
 from builder.sources import git
 from builder.steps import FunctionState
-from builder.versions import read_published
+from builder.versions import equal_version, read_published
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -57,6 +57,8 @@ def look(request: Request, context: Context) -> Situation:
         reading = pool.submit(read_published, context.clients, name, request.alias)
         remembering = pool.submit(deployed.read, context.store, name)
         resolved, state, last = resolving.result(), reading.result(), remembering.result()
+    if request.version and state and last and last.version and state.version is None:
+        state = replace(state, version=equal_version(context.clients, name, state, [last.version]))
     key = deployed.request_key(request, context.settings)
     stands = last is not None and last.stands(key, state)
     if last is not None and stands and last.extras:

@@ -46,10 +46,11 @@ def read_published(
         return None
     served = read_alias(clients, function, alias) if alias else None
     candidates = [*versions, *((served.version, *served.weights) if served else ())]
-    return replace(state, alias=served, version=_equal(clients, function, state, candidates))
+    return replace(state, alias=served, version=equal_version(clients, function, state, candidates))
 
 
-def _equal(clients: Clients, function: str, state: FunctionState, versions: Iterable[str]) -> str | None:
+def equal_version(clients: Clients, function: str, state: FunctionState, versions: Iterable[str]) -> str | None:
+    """The first of `versions` that holds just what the function has now."""
     for version in dict.fromkeys(versions):
         if version == "$LATEST":
             continue
