@@ -14,7 +14,7 @@ from bootstrap.names import OWNER_TAG, Names, Place
 from bootstrap.policy import POLICY_NAME, Document
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
-from builder.functions import wait_until_settled
+from builder.publishing.functions import wait_until_settled
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef

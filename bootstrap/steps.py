@@ -39,7 +39,7 @@ from bootstrap.policy import POLICY_NAME
 from bootstrap.state import SETTLE_S, FunctionSettings
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AccessDenied, AwsRefused, FunctionBusy, LambdasmithError, NotSetUp
-from builder.functions import wait_until_settled
+from builder.publishing.functions import wait_until_settled
 
 if TYPE_CHECKING:
     from types_boto3_lambda.literals import ArchitectureType, RuntimeType

@@ -151,8 +151,8 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
 
 
 def _status(request: Request) -> dict[str, object]:
-    from builder.builds import Builds
-    from builder.usage import storage
+    from builder.publishing.usage import storage
+    from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
@@ -166,7 +166,7 @@ def _status(request: Request) -> dict[str, object]:
 
 
 def _history(request: Request) -> dict[str, object]:
-    from builder.builds import Builds
+    from builder.records.builds import Builds
 
     builds = Builds(_context(Masker(), 60).store)
     return {"statusCode": 200, "history": builds.history(request.function or "", request.count)}

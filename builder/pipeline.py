@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import deployment, fetching, reply
+from builder import fetching, reply
 from builder.assembly import assemble
 from builder.checks import check
 from builder.components import Workshop
@@ -16,13 +16,14 @@ from builder.errors import FunctionBusy, PathNotFound
 from builder.event import Action, Request
 from builder.plan import choose_components
 from builder.project import Project, read_project
-from builder.release import Overtaken, release, remember
+from builder.publishing import deployment
+from builder.publishing.release import Overtaken, release, remember
+from builder.publishing.steps import FunctionState
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
-from builder.steps import FunctionState
 
 if TYPE_CHECKING:
-    from builder.claim import Claim
+    from builder.records.claim import Claim
     from builder.sources import git
 
 # How often a build begins again because the branch has moved while it waited for its turn.

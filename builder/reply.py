@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from builder.configuration import differences
-from builder.deployed import setting_hash
 from builder.errors import LambdasmithError
 from builder.plan import FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
+from builder.publishing.configuration import differences
+from builder.publishing.deployed import setting_hash
+from builder.publishing.steps import FunctionState, PointAlias
 from builder.python.prune import merged
-from builder.steps import FunctionState, PointAlias
 
 if TYPE_CHECKING:
     from builder.assembly import Assembly
     from builder.checks import Checked
-    from builder.deployed import Deployed
-    from builder.deployment import Deployment
     from builder.event import Request
-    from builder.release import Released
+    from builder.publishing.deployed import Deployed
+    from builder.publishing.deployment import Deployment
+    from builder.publishing.release import Released
     from builder.store import S3Store
 
 Reply = dict[str, object]

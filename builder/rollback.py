@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import deployment, layers, reply
-from builder.builds import Builds
+from builder import reply
 from builder.errors import FunctionMissing, UnknownBuild
-from builder.functions import read_function
 from builder.pipeline import Built
-from builder.publish import Publisher
-from builder.release import Released, leased, settled
-from builder.steps import PointAlias
-from builder.versions import read_published
+from builder.publishing import deployment, layers
+from builder.publishing.functions import read_function
+from builder.publishing.publish import Publisher
+from builder.publishing.release import Released, leased, settled
+from builder.publishing.steps import PointAlias
+from builder.publishing.versions import read_published
+from builder.records.builds import Builds
 
 if TYPE_CHECKING:
-    from builder.claim import Claim
     from builder.context import Context
-    from builder.deployment import Deployment
     from builder.event import Request
-    from builder.steps import FunctionState, Step
+    from builder.publishing.deployment import Deployment
+    from builder.publishing.steps import FunctionState, Step
+    from builder.records.claim import Claim
 
 Record = Mapping[str, object]
 

@@ -17,10 +17,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import layers
 from builder.aws import aws_errors
 from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.plan import Artifact
+from builder.publishing import layers
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder import configuration, deployed, fetching
-from builder.deployed import Deployed
+from builder import fetching
 from builder.event import Request
-from builder.extras import read_extras
+from builder.publishing import configuration, deployed
+from builder.publishing.deployed import Deployed
+from builder.publishing.extras import read_extras
+from builder.publishing.steps import FunctionState
+from builder.publishing.versions import equal_version, read_published
 from builder.sources import git
-from builder.steps import FunctionState
-from builder.versions import equal_version, read_published
 
 if TYPE_CHECKING:
     from builder.context import Context

@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 
 from builder.document import Document, Location, read_document
 from builder.errors import InvalidBuildFile
-from builder.lambda_names import Finding, configuration_findings, cors_findings
+from builder.publishing.lambda_names import Finding, configuration_findings, cors_findings
 from builder.runtimes import RUNTIMES
 from builder.spec_values import (
     RANGES,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from builder.builds import Builds
-from builder.claim import AlreadyTaken, Claim
 from builder.context import Context
 from builder.errors import LambdasmithError
 from builder.event import Request
 from builder.pipeline import Built
 from builder.progress import BackgroundListener
+from builder.records.builds import Builds
+from builder.records.claim import AlreadyTaken, Claim
 from builder.reply import Reply, account, failure
 from builder.workspace import full_disk
 

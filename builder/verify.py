@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, fetching, layers, reply, rollback
+from builder import __version__, fetching, reply, rollback
 from builder.assembly import assemble
-from builder.builds import Builds
 from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.event import GitSource, ObjectSource, Source
-from builder.functions import read_function
 from builder.plan import FUNCTION
 from builder.project import read_project
+from builder.publishing import layers
+from builder.publishing.functions import read_function
+from builder.publishing.versions import read_alias
+from builder.records.builds import Builds
 from builder.store import DirectoryStore
-from builder.versions import read_alias
 from builder.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.configuration import HIDDEN, Difference, changes, differences, settings
 from builder.errors import InvalidBuildFile
+from builder.publishing.configuration import HIDDEN, Difference, changes, differences, settings
 from builder.runtimes import RUNTIMES, Target
 from builder.spec_values import FunctionSpec
 

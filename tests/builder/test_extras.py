@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from builder.aws import Clients, connect
-from builder.configuration import changes, differences, settings
 from builder.errors import AccessDenied
-from builder.extras import apply_extra, read_extras, wanted_extras
-from builder.functions import read_function
+from builder.publishing.configuration import changes, differences, settings
+from builder.publishing.extras import apply_extra, read_extras, wanted_extras
+from builder.publishing.functions import read_function
 from builder.runtimes import RUNTIMES, Target
 from builder.spec import read_build_file
 from builder.spec_values import FunctionSpec

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.aws import Clients, connect
-from builder.claim import utc
-from builder.housekeeping import Deployment, History, superseded_layers, superseded_versions, tidy
-from builder.listing import LayerVersion
 from builder.progress import Progress
+from builder.publishing.housekeeping import Deployment, History, superseded_layers, superseded_versions, tidy
+from builder.publishing.listing import LayerVersion
+from builder.records.claim import utc
 from builder.workspace import Deadline
 from localaws.testing import Server
 from tests.localaws.lab import Lab, make_lab

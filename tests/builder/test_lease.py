@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AwsUnavailable, FunctionBusy
-from builder.lease import Lease, held
 from builder.progress import Moment, Progress
+from builder.records.lease import Lease, held
 from builder.store import S3Store
 from builder.workspace import Deadline
 from localaws.testing import Server
@@ -155,7 +155,7 @@ def test_a_lease_that_is_gone_is_lost(store: S3Store) -> None:
 
 HOLDER = """
 import sys, time
-from builder.lease import held
+from builder.records.lease import held
 from builder.progress import Progress
 from builder.workspace import Deadline
 from builder.aws import connect

@@ -10,9 +10,8 @@ import pytest
 
 from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
 from builder.plan import Artifact, Component, changed_inputs, choose_components, plan_components
-from builder.publication import explained, plan_publication
-from builder.runtimes import RUNTIMES, Target
-from builder.steps import (
+from builder.publishing.publication import explained, plan_publication
+from builder.publishing.steps import (
     AliasState,
     CreateFunction,
     FunctionState,
@@ -27,6 +26,7 @@ from builder.steps import (
     Wanted,
     writes,
 )
+from builder.runtimes import RUNTIMES, Target
 
 CODE = Artifact(sha256="ab" * 32, size=1000, unzipped=3000, files=1)
 LAYER = Artifact(sha256="cd" * 32, size=5000, unzipped=9000, files=9)

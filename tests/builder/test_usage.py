@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builder.aws import connect
+from builder.publishing.usage import storage
 from builder.store import S3Store
-from builder.usage import storage
 from builder.workspace import Deadline
 from localaws.testing import running, zip_of
 from tests.localaws.lab import make_lab

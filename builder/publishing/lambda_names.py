@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 from builder.aws import service_shapes
-from builder.configuration import EVENT_INVOKE
 from builder.document import Location
+from builder.publishing.configuration import EVENT_INVOKE
 from builder.spec_values import nearest
 
 # The build file's own keys for what Lambda calls otherwise.

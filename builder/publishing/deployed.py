@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, cast
 
 from builder import __version__
-from builder.steps import FunctionState
+from builder.publishing.steps import FunctionState
 
 if TYPE_CHECKING:
     from builder.event import Request

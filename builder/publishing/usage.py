@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import LambdasmithError
-from builder.listing import check_time, function_versions, layer_versions
+from builder.publishing.listing import check_time, function_versions, layer_versions
 
 if TYPE_CHECKING:
     from builder.aws import Clients

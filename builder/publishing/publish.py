@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from builder import layers
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
-from builder.extras import apply_extra
-from builder.functions import wait_until_settled
-from builder.publication import explained
-from builder.steps import (
+from builder.publishing import layers
+from builder.publishing.extras import apply_extra
+from builder.publishing.functions import wait_until_settled
+from builder.publishing.publication import explained
+from builder.publishing.steps import (
     ApplyExtra,
     CreateFunction,
     FunctionState,
@@ -28,7 +28,7 @@ from builder.steps import (
     UpdateCode,
     UpdateConfiguration,
 )
-from builder.versions import read_alias, read_published
+from builder.publishing.versions import read_alias, read_published
 
 if TYPE_CHECKING:
     from builder.aws import Clients

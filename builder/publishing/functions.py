@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
-from builder.steps import FunctionState
+from builder.publishing.steps import FunctionState
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import FunctionConfigurationTypeDef

@@ -1,6 +1,6 @@
 """Settings of a function that are not part of its configuration: each has calls of its own to read and to set it.
 
-They are compared by `builder.configuration.changes`, and applied after the function itself is as wanted:
+They are compared by `builder.publishing.configuration.changes`, and applied after the function itself is as wanted:
 
     wanted = wanted_extras(spec.function, "shop", state.settings)
     for key, value in changes(wanted, read_extras(clients, "shop", wanted)).items():
@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from builder.aws import aws_errors, error_code
-from builder.configuration import EVENT_INVOKE
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
+from builder.publishing.configuration import EVENT_INVOKE
 
 if TYPE_CHECKING:
     from builder.aws import Clients

@@ -6,24 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder import deployed, lease
-from builder.builds import Builds
 from builder.errors import FunctionBusy
-from builder.functions import wait_until_settled
-from builder.housekeeping import tidy
-from builder.publish import Published, Publisher
+from builder.publishing import deployed
+from builder.publishing.functions import wait_until_settled
+from builder.publishing.housekeeping import tidy
+from builder.publishing.publish import Published, Publisher
+from builder.publishing.steps import writes
+from builder.publishing.versions import read_published
+from builder.records import lease
+from builder.records.builds import Builds
 from builder.situation import Situation, look
-from builder.steps import writes
-from builder.versions import read_published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from builder.claim import Claim
     from builder.context import Context
-    from builder.deployment import Deployment
     from builder.event import Request
-    from builder.steps import FunctionState
+    from builder.publishing.deployment import Deployment
+    from builder.publishing.steps import FunctionState
+    from builder.records.claim import Claim
 
 # How often the function is looked at again after somebody else has changed it, before anything of it was touched.
 _TRIES = 3

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, cast
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing, LambdasmithError
-from builder.listing import (
+from builder.publishing.listing import (
     LayerVersion,
     aliased_versions,
     check_time,

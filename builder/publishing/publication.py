@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
-from builder import configuration
 from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
 from builder.plan import MAX_LAYERS, Artifact
-from builder.steps import (
+from builder.publishing import configuration
+from builder.publishing.steps import (
     ApplyExtra,
     CreateFunction,
     FunctionState,

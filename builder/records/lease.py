@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import FunctionBusy, LambdasmithError
-from builder.ownership import Ownership
+from builder.records.ownership import Ownership
 
 if TYPE_CHECKING:
     from builder.progress import Progress

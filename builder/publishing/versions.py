@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing
-from builder.functions import read_function
-from builder.steps import AliasState, FunctionState
+from builder.publishing.functions import read_function
+from builder.publishing.steps import AliasState, FunctionState
 
 if TYPE_CHECKING:
     from builder.aws import Clients

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 from builder import __version__
-from builder.claim import EXPIRES_S, AlreadyTaken, Claim, is_lost, state_name, utc
 from builder.errors import UnknownBuild
+from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, is_lost, state_name, utc
 
 if TYPE_CHECKING:
     from builder.event import Request

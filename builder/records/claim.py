@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import LambdasmithError
-from builder.ownership import Ownership
 from builder.progress import Moment
+from builder.records.ownership import Ownership
 
 if TYPE_CHECKING:
     from builder.store import S3Store, Version
