@@ -107,6 +107,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
             environment=shop.environment,
             timeout_s=shop.deadline.check("locking dependencies"),
             credentials=shop.credentials,
+            network=shop.network,
             anew=anew,
         ),
     )

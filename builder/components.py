@@ -7,9 +7,8 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from builder import process
 from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFound
@@ -21,14 +20,12 @@ from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.pylock import select
 from builder.python.scripts import console_scripts
 from builder.runtimes import Target
+from builder.sources.access import GitCredentials, Network
 from builder.sources.local import select_files
 from builder.spec import LayerSpec
 from builder.store import Store
 from builder.workspace import Deadline, Workspace
 from builder.zips import Entry, unpack, write_zip
-
-if TYPE_CHECKING:
-    from builder.sources.git import GitCredentials
 
 # Part of every key made here: changes when the same inputs would give other bytes.
 _FORMAT = "1"
@@ -38,7 +35,7 @@ _FORMAT = "1"
 class Workshop:
     """What building needs besides the project: places, time, listeners, and the environment of children.
 
-    `credentials` are those of git dependencies, asked for only where there is one.
+    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach.
     """
 
     workspace: Workspace
@@ -47,7 +44,8 @@ class Workshop:
     deadline: Deadline
     progress: Progress
     environment: Mapping[str, str]
-    credentials: Callable[[], GitCredentials | None] = lambda: None
+    credentials: Callable[[], Sequence[GitCredentials]] = tuple
+    network: Network = field(default_factory=Network)
 
 
 def describe(project: Project, name: str) -> Component:
@@ -179,6 +177,7 @@ def _dependencies(
             deadline=shop.deadline,
             environment=shop.environment,
             credentials=shop.credentials,
+            network=shop.network,
         )
         wheels = wheels_of(selection, bench)
     options = _layer_options(project, target, asked=asked)

@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
-from builder.aws import aws_errors, error_code
+from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.errors import AwsRefused, InvalidConfiguration, PathNotFound
 from builder.event import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
@@ -28,9 +29,10 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
     if not isinstance(source, GitSource):
         return None
     known = credentials(context)
-    username = settings.git_username or (known.username if known else None)
+    username = settings.git_username or (known[0].username if known else None)
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
-    return git.resolve(url, source.ref, credentials=known)
+    known = (*known, *_of_codecommit(url, context))
+    return git.resolve(url, source.ref, credentials=known, network=network(context))
 
 
 def fetch(
@@ -47,13 +49,15 @@ def fetch(
     snapshot = git.fetch(
         resolved,
         scratch / "source",
-        credentials=credentials(context),
+        credentials=(*credentials(context), *_of_codecommit(resolved.url, context)),
         max_bytes=shutil.disk_usage(scratch).free,
         path=request.path,
         known=known,
+        network=network(context),
+        cache=context.workspace.cached("git"),
     )
-    if snapshot.submodules:
-        context.progress.warn(f"submodules are left empty: {', '.join(snapshot.submodules)}")
+    for warning in snapshot.warnings:
+        context.progress.warn(warning)
     return snapshot
 
 
@@ -85,7 +89,24 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
         file.unlink(missing_ok=True)
 
 
-def credentials(context: Context) -> git.GitCredentials | None:
+def network(context: Context) -> git.Network:
+    """Whom git requests may reach and trust, and how long they may take."""
+    settings = context.settings
+    return git.Network(
+        allowed_hosts=settings.git_hosts, ca_bundle=settings.ca_bundle, remaining=context.deadline.remaining
+    )
+
+
+def _of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
+    """What CodeCommit takes from the builder's own role; nothing for any other `url`."""
+    if not CODECOMMIT_URL.match(url):
+        return ()
+    username, password = codecommit_credentials(context.clients, url)
+    context.secrets.add(password)
+    return (git.GitCredentials(username=username, token=password, base=url),)
+
+
+def credentials(context: Context) -> tuple[git.GitCredentials, ...]:
     """The git token, for the forge that it belongs to. Read once for every build: a rotated one works at once.
 
     Raises:
@@ -93,7 +114,7 @@ def credentials(context: Context) -> git.GitCredentials | None:
     """
     settings = context.settings
     if not settings.git_secret:
-        return None
+        return ()
     text = context.secret_texts.get(settings.git_secret)
     if text is None:
         with aws_errors(f"reading secret {settings.git_secret}"):
@@ -107,8 +128,8 @@ def credentials(context: Context) -> git.GitCredentials | None:
             f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
         ) from error
     if not token:
-        return None
+        return ()
     context.secrets.add(token)
-    return git.GitCredentials(
-        username=str(secret.get("username") or "x-access-token"), token=token, base=settings.git_base
-    )
+    # The token is the forge's, git_base may be one owner's part of it.
+    base = urljoin(settings.git_base, "/")
+    return (git.GitCredentials(username=str(secret.get("username") or "x-access-token"), token=token, base=base),)

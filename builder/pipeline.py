@@ -131,6 +131,7 @@ def _workshop(context: Context, scratch: Path) -> Workshop:
         progress=context.progress,
         environment=context.workspace.child_environment(context.environment, context.settings.index_url),
         credentials=lambda: fetching.credentials(context),
+        network=fetching.network(context),
     )
 
 

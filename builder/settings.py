@@ -21,6 +21,8 @@ class Settings:
         layer: name of the builder's own layer.
         git_secret: name or ARN of the Secrets Manager secret {"username", "token", "email"}.
         git_base: URL that plain repository names are appended to.
+        git_hosts: hosts that submodules and redirects may lead to, besides those that there are credentials for.
+        ca_bundle: path, or PEM text, of certificates that git servers may have besides those that everybody trusts.
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
         role: ARN of the role that created functions get when the build file names none.
@@ -33,6 +35,8 @@ class Settings:
     git_secret: str = ""
     git_base: str = "https://github.com"
     git_username: str = ""
+    git_hosts: tuple[str, ...] = ()
+    ca_bundle: str = ""
     index_url: str = ""
     role: str = ""
     lease_s: float = 15.0
@@ -56,6 +60,8 @@ class Settings:
             git_secret=environment.get(PREFIX + "GIT_SECRET", ""),
             git_base=environment.get(PREFIX + "GIT_BASE", "").rstrip("/") or "https://github.com",
             git_username=environment.get(PREFIX + "GIT_USERNAME", ""),
+            git_hosts=tuple(environment.get(PREFIX + "GIT_HOSTS", "").replace(",", " ").split()),
+            ca_bundle=environment.get(PREFIX + "CA_BUNDLE", ""),
             index_url=environment.get(PREFIX + "INDEX_URL", ""),
             role=environment.get(PREFIX + "ROLE", ""),
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),

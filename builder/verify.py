@@ -138,6 +138,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             progress=progress,
             environment=empty.child_environment(context.environment, context.settings.index_url),
             credentials=lambda: fetching.credentials(context),
+            network=fetching.network(context),
         )
         shop.scratch.mkdir()
         made = assemble(project, project.names, shop, force=True, lock=lock)

@@ -28,7 +28,7 @@ from builder.errors import (
     SourceUnreachable,
     UnsafeSource,
 )
-from builder.sources.git import GitCredentials, Resolved, Snapshot, fetch, repository_url, resolve
+from builder.sources.git import GitCredentials, Network, Resolved, Snapshot, fetch, repository_url, resolve
 from builder.sources.local import select_files
 from localaws.testing import git_server
 
@@ -154,22 +154,22 @@ def project(host: Host) -> str:
     ],
 )
 def test_a_name_becomes_a_commit(host: Host, project: str, ref: str | None, full: str, commit: str) -> None:
-    assert resolve(project, ref, credentials=None) == Resolved(url=project, ref=full, commit=host.commits[commit])
+    assert resolve(project, ref, credentials=()) == Resolved(url=project, ref=full, commit=host.commits[commit])
 
 
 def test_a_full_commit_id_needs_no_server() -> None:
     url = "http://127.0.0.1:9/x/y"
-    assert resolve(url, "A" * 40, credentials=None) == Resolved(url=url, ref="a" * 40, commit="a" * 40)
+    assert resolve(url, "A" * 40, credentials=()) == Resolved(url=url, ref="a" * 40, commit="a" * 40)
 
 
 def test_a_short_commit_id_of_a_tip(host: Host, project: str) -> None:
     commit = host.commits["feature"]
-    assert resolve(project, commit[:9], credentials=None).commit == commit
+    assert resolve(project, commit[:9], credentials=()).commit == commit
 
 
 def test_a_short_commit_id_that_is_no_tip_is_explained(project: str) -> None:
     with pytest.raises(RefNotFound) as caught:
-        resolve(project, "0123abc", credentials=None)
+        resolve(project, "0123abc", credentials=())
     assert "write all 40 characters" in caught.value.hint
 
 
@@ -177,20 +177,20 @@ def test_an_unknown_name_suggests_the_nearest(project: str) -> None:
     with pytest.raises(
         RefNotFound, match=r"'origin/trnuk' is neither a branch nor a tag .*did you mean trunk\?"
     ) as caught:
-        resolve(project, "origin/trnuk", credentials=None)
+        resolve(project, "origin/trnuk", credentials=())
     assert "branches: both, feature/deep/x, same, trunk; tags: both" in caught.value.hint
 
 
 def test_a_branch_and_a_tag_of_one_name_must_agree(project: str) -> None:
     with pytest.raises(RefNotFound, match="both a branch and a tag") as caught:
-        resolve(project, "both", credentials=None)
+        resolve(project, "both", credentials=())
     assert caught.value.hint == "write refs/heads/both or refs/tags/both"
 
 
 @pytest.mark.parametrize("ref", [None, "main"])
 def test_an_empty_repository_says_so(host: Host, ref: str | None) -> None:
     with pytest.raises(RefNotFound, match="is empty: it has no commits yet"):
-        resolve(f"{host.public}/empty.git", ref, credentials=None)
+        resolve(f"{host.public}/empty.git", ref, credentials=())
 
 
 def test_a_default_branch_that_is_gone_lists_the_others(host: Host, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_default_branch_that_is_gone_lists_the_others(host: Host, tmp_path: Pa
     work.commit({"a": "a"})
     git(work.bare, "symbolic-ref", "HEAD", "refs/heads/gone")
     with pytest.raises(RefNotFound, match="no default branch") as caught:
-        resolve(url, None, credentials=None)
+        resolve(url, None, credentials=())
     assert "trunk" in caught.value.hint
 
 
@@ -207,7 +207,7 @@ def test_a_default_branch_that_is_gone_lists_the_others(host: Host, tmp_path: Pa
 
 def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Path) -> None:
     into = tmp_path / "into"
-    snapshot = fetch(resolve(project, "v1.0", credentials=None), into, credentials=None)
+    snapshot = fetch(resolve(project, "v1.0", credentials=()), into, credentials=())
     tree = git(host.root / "project.git", "rev-parse", f"{host.commits['second']}^{{tree}}")
     assert snapshot == Snapshot(
         root=into,
@@ -228,7 +228,7 @@ def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Pa
 
 
 def test_git_itself_finds_the_same_tree(host: Host, project: str, tmp_path: Path) -> None:
-    snapshot = fetch(resolve(project, None, credentials=None), tmp_path / "into", credentials=None)
+    snapshot = fetch(resolve(project, None, credentials=()), tmp_path / "into", credentials=())
     git(snapshot.root, "init", "-q")
     git(snapshot.root, "add", "-A")
     assert git(snapshot.root, "write-tree") == snapshot.tree
@@ -237,7 +237,7 @@ def test_git_itself_finds_the_same_tree(host: Host, project: str, tmp_path: Path
 def test_modes_and_times_do_not_depend_on_the_process(project: str, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        snapshot = fetch(resolve(project, "v1.0", credentials=None), tmp_path / "into", credentials=None)
+        snapshot = fetch(resolve(project, "v1.0", credentials=()), tmp_path / "into", credentials=())
     finally:
         os.umask(before)
     assert stat.S_IMODE((snapshot.root / "run.sh").stat().st_mode) == 0o755
@@ -247,26 +247,26 @@ def test_modes_and_times_do_not_depend_on_the_process(project: str, tmp_path: Pa
 
 def test_a_commit_that_is_no_tip(host: Host, project: str, tmp_path: Path) -> None:
     commit = host.commits["first"]
-    snapshot = fetch(resolve(project, commit, credentials=None), tmp_path / "into", credentials=None)
+    snapshot = fetch(resolve(project, commit, credentials=()), tmp_path / "into", credentials=())
     assert (snapshot.ref, snapshot.commit, snapshot.files) == (commit, commit, 1)
 
 
 def test_the_id_of_an_annotated_tag_means_its_commit(host: Host, project: str, tmp_path: Path) -> None:
     tag = git(host.root / "project.git", "rev-parse", "nested")
-    snapshot = fetch(resolve(project, tag, credentials=None), tmp_path / "into", credentials=None)
+    snapshot = fetch(resolve(project, tag, credentials=()), tmp_path / "into", credentials=())
     assert snapshot.commit == host.commits["second"]
 
 
 def test_the_id_of_a_tree_is_no_commit(host: Host, project: str, tmp_path: Path) -> None:
     tree = git(host.root / "project.git", "rev-parse", "trunk^{tree}")
     with pytest.raises(RefNotFound, match=r"is a tree, not a commit|is not in"):
-        fetch(resolve(project, tree, credentials=None), tmp_path / "into", credentials=None)
+        fetch(resolve(project, tree, credentials=()), tmp_path / "into", credentials=())
     assert not (tmp_path / "into").exists()
 
 
 def test_an_unknown_commit(project: str, tmp_path: Path) -> None:
     with pytest.raises(RefNotFound, match=f"commit {'1' * 40} is not in"):
-        fetch(resolve(project, "1" * 40, credentials=None), tmp_path / "into", credentials=None)
+        fetch(resolve(project, "1" * 40, credentials=()), tmp_path / "into", credentials=())
 
 
 def test_only_the_commit_is_transferred(host: Host, tmp_path: Path) -> None:
@@ -277,13 +277,13 @@ def test_only_the_commit_is_transferred(host: Host, tmp_path: Path) -> None:
         work.push(f"big {number}")
     (work.directory / "big.bin").unlink()
     work.commit({"small.py": "x = 1\n"})
-    resolved = resolve(url, None, credentials=None)
-    assert fetch(resolved, tmp_path / "into", credentials=None, max_bytes=50_000).files == 1
+    resolved = resolve(url, None, credentials=())
+    assert fetch(resolved, tmp_path / "into", credentials=(), max_bytes=50_000).files == 1
 
 
 def test_a_second_fetch_of_a_warm_process(project: str, tmp_path: Path) -> None:
-    resolved = resolve(project, None, credentials=None)
-    first, second = (fetch(resolved, tmp_path / name / "deep", credentials=None) for name in ("a", "b"))
+    resolved = resolve(project, None, credentials=())
+    first, second = (fetch(resolved, tmp_path / name / "deep", credentials=()) for name in ("a", "b"))
     assert (first.tree, first.files) == (second.tree, second.files)
     assert second.root == tmp_path / "b" / "deep"
 
@@ -291,7 +291,7 @@ def test_a_second_fetch_of_a_warm_process(project: str, tmp_path: Path) -> None:
 def test_the_target_must_be_empty(project: str, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(FileExistsError):
-        fetch(resolve(project, None, credentials=None), tmp_path, credentials=None)
+        fetch(resolve(project, None, credentials=()), tmp_path, credentials=())
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
@@ -305,7 +305,7 @@ def test_links_that_leave_the_repository_are_refused(host: Host, tmp_path: Path,
     into = tmp_path / "into"
     into.mkdir()
     with pytest.raises(UnsafeSource, match="evil: the symbolic link leaves the repository"):
-        fetch(resolve(url, None, credentials=None), into, credentials=None)
+        fetch(resolve(url, None, credentials=()), into, credentials=())
     assert list(into.iterdir()) == []
 
 
@@ -316,19 +316,19 @@ def test_links_that_leave_by_way_of_another_link_are_refused(host: Host, tmp_pat
     (work.directory / "evil").symlink_to("p/q/top/../outside")
     work.push()
     with pytest.raises(UnsafeSource, match="evil"):
-        fetch(resolve(url, None, credentials=None), tmp_path / "into", credentials=None)
+        fetch(resolve(url, None, credentials=()), tmp_path / "into", credentials=())
 
 
-def test_submodules_are_reported_and_left_empty(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_submodules_of_which_nothing_is_said_are_left_empty(host: Host, tmp_path: Path) -> None:
     work, url = host.work(tmp_path, "super")
     git(work.directory, "update-index", "--add", "--cacheinfo", f"160000,{host.commits['first']},vendor/lib")
     git(work.directory, "commit", "-q", "-m", "submodule")
     git(work.directory, "push", "-q", "origin", "HEAD")
-    snapshot = fetch(resolve(url, None, credentials=None), tmp_path / "into", credentials=None)
+    snapshot = fetch(resolve(url, None, credentials=()), tmp_path / "into", credentials=())
     assert snapshot.submodules == ("vendor/lib",)
     assert list((snapshot.root / "vendor" / "lib").iterdir()) == []
-    assert "submodules are not fetched" in caplog.text
-    with pytest.raises(LambdasmithError, match="submodules are not fetched"):
+    assert snapshot.warnings == ("submodule vendor/lib is left empty: .gitmodules does not say where it comes from",)
+    with pytest.raises(LambdasmithError, match="if it is a submodule, the warnings say why"):
         select_files(snapshot.root, ".", ["vendor/lib"], [])
 
 
@@ -336,8 +336,10 @@ def test_lfs_pointers_are_reported_and_never_shipped(host: Host, tmp_path: Path)
     work, url = host.work(tmp_path, "lfs")
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n"
     work.commit({"model.bin": pointer, "app.py": "x = 1\n"})
-    snapshot = fetch(resolve(url, None, credentials=None), tmp_path / "into", credentials=None)
+    snapshot = fetch(resolve(url, None, credentials=()), tmp_path / "into", credentials=())
     assert snapshot.lfs_pointers == ("model.bin",)
+    assert "the LFS server 127.0.0.1:" in snapshot.warnings[0]
+    assert "answers 404" in snapshot.warnings[0]
     assert [name for name, _ in select_files(snapshot.root, ".", ["app.py"], [])] == ["app.py"]
     with pytest.raises(LambdasmithError, match=r"model\.bin: is a Git LFS pointer"):
         select_files(snapshot.root, ".", [], [])
@@ -347,11 +349,11 @@ def test_a_file_that_is_too_large_is_named(host: Host, tmp_path: Path) -> None:
     work, url = host.work(tmp_path, "large")
     (work.directory / "zeros.bin").write_bytes(bytes(3_000_000))  # 3 kB as a pack
     work.commit({"small.txt": "x"})
-    resolved = resolve(url, None, credentials=None)
+    resolved = resolve(url, None, credentials=())
     with pytest.raises(OutOfSpace, match=r"more than the 1\.0 MB .*zeros\.bin \(3\.0 MB\)"):
-        fetch(resolved, tmp_path / "into", credentials=None, max_bytes=1_000_000)
+        fetch(resolved, tmp_path / "into", credentials=(), max_bytes=1_000_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work-large"], "nothing is left"
-    assert fetch(resolved, tmp_path / "into", credentials=None, max_bytes=4_000_000).files == 2
+    assert fetch(resolved, tmp_path / "into", credentials=(), max_bytes=4_000_000).files == 2
 
 
 def test_a_transfer_that_is_too_large_is_broken_off(host: Host, tmp_path: Path) -> None:
@@ -359,7 +361,7 @@ def test_a_transfer_that_is_too_large_is_broken_off(host: Host, tmp_path: Path) 
     (work.directory / "noise.bin").write_bytes(os.urandom(2_000_000))
     work.push()
     with pytest.raises(OutOfSpace, match=r"larger than the 0\.5 MB"):
-        fetch(resolve(url, None, credentials=None), tmp_path / "into", credentials=None, max_bytes=500_000)
+        fetch(resolve(url, None, credentials=()), tmp_path / "into", credentials=(), max_bytes=500_000)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["work-noise"]
 
 
@@ -368,44 +370,44 @@ def test_a_transfer_that_is_too_large_is_broken_off(host: Host, tmp_path: Path) 
 
 def test_an_unknown_repository(host: Host) -> None:
     with pytest.raises(RepositoryNotFound) as caught:
-        resolve(f"{host.public}/nothing.git", None, credentials=None)
+        resolve(f"{host.public}/nothing.git", None, credentials=())
     assert "git_token in config.ini" in caught.value.hint
 
 
 def test_a_private_repository_needs_the_token(host: Host, tmp_path: Path) -> None:
     url = f"{host.private}/project.git"
     with pytest.raises(RepositoryNotFound) as caught:
-        resolve(url, None, credentials=None)
+        resolve(url, None, credentials=())
     assert "if it is private" in caught.value.hint
-    resolved = resolve(url, "trunk", credentials=MINE)
-    assert fetch(resolved, tmp_path / "into", credentials=MINE).commit == host.commits["third"]
+    resolved = resolve(url, "trunk", credentials=[MINE])
+    assert fetch(resolved, tmp_path / "into", credentials=[MINE]).commit == host.commits["third"]
 
 
 def test_a_wrong_token(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = GitCredentials(username="me", token="wrong-" + TOKEN)
     with pytest.raises(AuthenticationFailed) as caught:
-        resolve(f"{host.private}/project.git", None, credentials=wrong)
+        resolve(f"{host.private}/project.git", None, credentials=[wrong])
     assert TOKEN not in f"{caught.value} {caught.value.hint} {caught.getrepr()} {caplog.text}"
     with pytest.raises(AuthenticationFailed):
         fetch(
             Resolved(url=f"{host.private}/project.git", ref="HEAD", commit=host.commits["third"]),
             tmp_path / "into",
-            credentials=wrong,
+            credentials=[wrong],
         )
 
 
 def test_a_token_of_another_server_is_not_sent(host: Host) -> None:
     elsewhere = GitCredentials(username="me", token=TOKEN, base="https://git.example.org/me")
     with pytest.raises(RepositoryNotFound) as caught:
-        resolve(f"{host.private}/project.git", None, credentials=elsewhere)
+        resolve(f"{host.private}/project.git", None, credentials=[elsewhere])
     assert "belongs to another server and was not sent" in caught.value.hint
 
 
 def test_the_token_is_nowhere_afterwards(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"{host.private}/project.git"
-    snapshot = fetch(resolve(url, None, credentials=MINE), tmp_path / "into", credentials=MINE)
+    snapshot = fetch(resolve(url, None, credentials=[MINE]), tmp_path / "into", credentials=[MINE])
     encoded = MINE.token.encode()
     for path in tmp_path.rglob("*"):
         assert path.name != ".git"
@@ -421,10 +423,10 @@ def test_the_token_is_nowhere_afterwards(host: Host, tmp_path: Path, caplog: pyt
 )
 def test_urls_that_are_not_asked_at_all(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidEvent) as caught:
-        resolve(url, None, credentials=None)
+        resolve(url, None, credentials=())
     assert TOKEN not in str(caught.value)
     with pytest.raises(InvalidEvent):
-        fetch(Resolved(url=url, ref="HEAD", commit="1" * 40), tmp_path / "into", credentials=None)
+        fetch(Resolved(url=url, ref="HEAD", commit="1" * 40), tmp_path / "into", credentials=())
     assert not (tmp_path / "into").exists()
 
 
@@ -503,12 +505,12 @@ def old_protocol(path: str, headers: dict[str, str]) -> None:
 def test_a_server_of_the_old_protocol(host: Host, tmp_path: Path) -> None:
     with Front(old_protocol, host.public) as front:
         url = f"{front.url}/project.git"
-        assert resolve(url, None, credentials=None).ref == "refs/heads/trunk"
-        assert resolve(url, "nested", credentials=None).commit == host.commits["second"]
-        tip = fetch(resolve(url, "feature/deep/x", credentials=None), tmp_path / "tip", credentials=None)
+        assert resolve(url, None, credentials=()).ref == "refs/heads/trunk"
+        assert resolve(url, "nested", credentials=()).commit == host.commits["second"]
+        tip = fetch(resolve(url, "feature/deep/x", credentials=()), tmp_path / "tip", credentials=())
         assert tip.commit == host.commits["feature"]
         with pytest.raises(RefNotFound):
-            fetch(resolve(url, "1" * 40, credentials=None), tmp_path / "none", credentials=None)
+            fetch(resolve(url, "1" * 40, credentials=()), tmp_path / "none", credentials=())
 
 
 @pytest.mark.parametrize("ref", ["refs/heads/trunk", None])
@@ -525,7 +527,7 @@ def test_a_server_that_gives_away_tips_only_is_asked_for_history(host: Host, tmp
 
     with Front(tips_only, host.public) as front:
         moved = Resolved(url=f"{front.url}/project.git", ref=ref or second, commit=second)
-        assert fetch(moved, tmp_path / "into", credentials=None).commit == second
+        assert fetch(moved, tmp_path / "into", credentials=()).commit == second
         assert len(front.asked) == 4
 
 
@@ -537,9 +539,16 @@ def test_a_redirect_to_another_host_does_not_carry_the_token(host: Host, tmp_pat
             return 301, {"Location": other.url + path}, b""
 
         with Front(elsewhere, host.public) as front:
-            credentials = MINE if with_token else None
+            credentials = [MINE] if with_token else []
             url = f"{front.url}/project.git"
-            snapshot = fetch(resolve(url, None, credentials=credentials), tmp_path / "into", credentials=credentials)
+            with pytest.raises(UnsafeSource, match="redirects to another host") as caught:
+                resolve(url, None, credentials=credentials)
+            allowed = other.url.removeprefix("http://")
+            assert f"add {allowed} to git_hosts" in caught.value.hint
+            assert not other.asked
+            network = Network(allowed_hosts=(allowed,))
+            resolved = resolve(url, None, credentials=credentials, network=network)
+            snapshot = fetch(resolved, tmp_path / "into", credentials=credentials, network=network)
             assert snapshot.commit == host.commits["third"]
             assert snapshot.url == url
             assert ("authorization" in front.asked[0][1]) is with_token
@@ -553,7 +562,7 @@ def test_a_redirect_on_the_same_host_keeps_the_token(host: Host, tmp_path: Path)
 
     with Front(renamed, host.private) as front:
         url = f"{front.url}/old.git"
-        snapshot = fetch(resolve(url, None, credentials=MINE), tmp_path / "into", credentials=MINE)
+        snapshot = fetch(resolve(url, None, credentials=[MINE]), tmp_path / "into", credentials=[MINE])
         assert snapshot.commit == host.commits["third"]
 
 
@@ -562,7 +571,7 @@ def test_a_redirect_to_an_unencrypted_address_is_refused(host: Host) -> None:
         return 302, {"Location": "http://169.254.169.254/latest/meta-data/?x=info/refs"}, b""
 
     with Front(downgrade, host.public) as front, pytest.raises(UnsafeSource, match="not encrypted"):
-        resolve(f"{front.url}/project.git", None, credentials=MINE)
+        resolve(f"{front.url}/project.git", None, credentials=[MINE])
 
 
 def test_redirects_without_end(host: Host) -> None:
@@ -570,7 +579,7 @@ def test_redirects_without_end(host: Host) -> None:
         Front(lambda path, headers: (302, {"Location": path}, b""), host.public) as front,
         pytest.raises(SourceUnreachable, match="too many redirects"),
     ):
-        resolve(f"{front.url}/project.git", None, credentials=None)
+        resolve(f"{front.url}/project.git", None, credentials=())
 
 
 @pytest.mark.parametrize(
@@ -609,7 +618,7 @@ def test_strange_answers_become_our_errors(
 ) -> None:
     with Front(lambda path, headers: answer, host.public) as front:
         with pytest.raises(error, match=words) as caught:
-            resolve(f"{front.url}/project.git", None, credentials=MINE)
+            resolve(f"{front.url}/project.git", None, credentials=[MINE])
         assert TOKEN not in f"{caught.value} {caught.value.hint}"
         assert caught.value.retryable == (error is SourceUnreachable)
 
@@ -622,15 +631,15 @@ def test_a_damaged_pack_is_our_error_and_leaves_nothing(host: Host, tmp_path: Pa
         return None
 
     with Front(cut, host.public) as front:
-        resolved = resolve(f"{front.url}/project.git", None, credentials=None)
+        resolved = resolve(f"{front.url}/project.git", None, credentials=())
         with pytest.raises(LambdasmithError):
-            fetch(resolved, tmp_path / "into", credentials=None)
+            fetch(resolved, tmp_path / "into", credentials=())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(SourceUnreachable) as caught:
-        resolve("http://127.0.0.1:9/me/project", None, credentials=MINE)
+        resolve("http://127.0.0.1:9/me/project", None, credentials=[MINE])
     assert caught.value.retryable
     assert "try again" in caught.value.hint
     assert TOKEN not in str(caught.value)
@@ -643,7 +652,7 @@ def test_a_proxy_of_the_environment_is_used(host: Host, monkeypatch: pytest.Monk
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         with pytest.raises(SourceUnreachable) as caught:
-            resolve("https://git.invalid/me/project", None, credentials=MINE)
+            resolve("https://git.invalid/me/project", None, credentials=[MINE])
         assert front.asked[0][0] == "git.invalid:443"
         assert "proxy-authorization" in front.asked[0][1]
         assert TOKEN not in str(front.asked)
@@ -652,7 +661,7 @@ def test_a_proxy_of_the_environment_is_used(host: Host, monkeypatch: pytest.Monk
 
 def test_a_host_name_that_does_not_exist() -> None:
     with pytest.raises(SourceUnreachable):
-        resolve("https://git.invalid/me/project", None, credentials=None)
+        resolve("https://git.invalid/me/project", None, credentials=())
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------
@@ -698,14 +707,14 @@ def test_importing_the_module_does_not_import_dulwich() -> None:
 def test_a_known_tree_ends_the_fetch_before_any_file_is_written(host: Host, tmp_path: Path) -> None:
     work, url = host.work(tmp_path, "mono")
     work.commit({"a/x.py": "1\n", "b/y.py": "1\n"})
-    before = fetch(resolve(url, None, credentials=None), tmp_path / "one", credentials=None, path="a")
+    before = fetch(resolve(url, None, credentials=()), tmp_path / "one", credentials=(), path="a")
     assert before.subtree == git(work.directory, "rev-parse", "HEAD:a")
     work.commit({"b/y.py": "2\n"})
-    resolved = resolve(url, None, credentials=None)
-    after = fetch(resolved, tmp_path / "two", credentials=None, path="a", known=[before.subtree])
+    resolved = resolve(url, None, credentials=())
+    after = fetch(resolved, tmp_path / "two", credentials=(), path="a", known=[before.subtree])
     assert not after.unpacked
     assert not list((tmp_path / "two").iterdir())
     assert (after.tree, after.subtree) == (git(work.directory, "rev-parse", "HEAD^{tree}"), before.subtree)
-    changed = fetch(resolved, tmp_path / "three", credentials=None, path="b", known=[before.subtree, ""])
+    changed = fetch(resolved, tmp_path / "three", credentials=(), path="b", known=[before.subtree, ""])
     assert changed.unpacked
-    assert fetch(resolved, tmp_path / "four", credentials=None, path="no/such").subtree == ""
+    assert fetch(resolved, tmp_path / "four", credentials=(), path="no/such").subtree == ""

@@ -44,7 +44,7 @@ def test_only_one_module_imports_boto3() -> None:
 
 
 def test_only_one_module_imports_dulwich() -> None:
-    assert importers("dulwich") == {"builder/sources/git.py"}
+    assert importers("dulwich") == {"builder/sources/gitlib.py"}
 
 
 def test_only_one_module_of_the_builder_starts_children() -> None:

@@ -17,24 +17,22 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, UnsafeSource
+from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
 from builder.python import zig
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
 from builder.python.uv import is_own, resolver_version, uv_binary, version_without_history
 from builder.python.wheels import download, keep_wheel, sha256_of
 from builder.runtimes import Target
+from builder.sources.access import GitCredentials, Network
+from builder.sources.local import refuse_lfs_pointers
 from builder.store import Store
 from builder.workspace import Deadline, Workspace
 from builder.zips import Member, safe_name, unpack, write_zip
-
-if TYPE_CHECKING:
-    from builder.sources.git import GitCredentials
 
 # Part of every key: changes when the same source would give other bytes.
 _FORMAT = 1
@@ -59,7 +57,8 @@ class Bench:
     store: Store
     deadline: Deadline
     environment: Mapping[str, str]
-    credentials: Callable[[], GitCredentials | None] = lambda: None
+    credentials: Callable[[], Sequence[GitCredentials]] = tuple
+    network: Network = field(default_factory=Network)
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
@@ -249,7 +248,10 @@ class _Build:
             from builder.sources import git
 
             resolved = git.Resolved(url=source.url, ref=source.identity, commit=source.identity)
-            return max(git.fetch(resolved, into, credentials=self.bench.credentials()).commit_time, _EPOCH_1980)
+            snapshot = git.fetch(resolved, into, credentials=self.bench.credentials(), network=self.bench.network)
+            if snapshot.lfs_pointers:
+                raise SourceError("; ".join(snapshot.warnings), hint="commit the file itself")
+            return max(snapshot.commit_time, _EPOCH_1980)
         if source.kind == "directory":
             if source.identity and tree_hash(root / source.path) != source.identity:
                 raise ResolutionFailed(f"{source.path} is not as it was when it was locked", hint="build with upgrade")
@@ -271,6 +273,7 @@ class _Build:
 
 def _copy_tree(root: Path, into: Path) -> None:
     into.mkdir(parents=True)
+    refuse_lfs_pointers({path.relative_to(root).as_posix(): path for path in tree_files(root)})
     for path in tree_files(root):
         copy = into / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)

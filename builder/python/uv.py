@@ -7,10 +7,10 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from builder import process
 from builder.errors import CommandFailed, ResolutionFailed
@@ -18,9 +18,7 @@ from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import Table, parsed
 from builder.python.requirements import Requirement
 from builder.runtimes import Target
-
-if TYPE_CHECKING:
-    from builder.sources.git import GitCredentials
+from builder.sources.access import GitCredentials, Network
 
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
@@ -42,7 +40,7 @@ class Resolver:
         root: the project's directory. scratch: an existing directory for files in between.
         environment: of children: cache directory, index, trust store.
         timeout_s: seconds, for all of it.
-        credentials: of git dependencies on our own forge; asked for only where there is one.
+        credentials: of git dependencies; asked for only where there is one. network: what those may reach.
         anew: ask the index even where it allowed an earlier answer to be kept for longer.
     """
 
@@ -50,7 +48,8 @@ class Resolver:
     scratch: Path
     environment: Mapping[str, str]
     timeout_s: float
-    credentials: Callable[[], GitCredentials | None] = lambda: None
+    credentials: Callable[[], Sequence[GitCredentials]] = tuple
+    network: Network = field(default_factory=Network)
     anew: bool = False
 
 
@@ -229,9 +228,10 @@ class Compilation:
         from builder.sources import git
 
         credentials = self.by.credentials()
-        resolved = git.resolve(requirement.place, requirement.ref or None, credentials=credentials)
+        network = self.by.network
+        resolved = git.resolve(requirement.place, requirement.ref or None, credentials=credentials, network=network)
         into = self.by.scratch / f"git-{len(self.commits)}"
-        git.fetch(resolved, into, credentials=credentials)
+        git.fetch(resolved, into, credentials=credentials, network=network)
         place = (into / requirement.subdirectory).resolve()
         if not any((place / name).is_file() for name in ("pyproject.toml", "setup.py")):
             raise ResolutionFailed(

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import urlsplit
 
 from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
-from builder.sources.urls import without_secrets
+from builder.sources.urls import origin, without_secrets
 
 Access = Literal["sent", "withheld", "none"]
 """Of the token: `withheld` means that the builder has one, but it belongs to another origin."""
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL: what credentials belong to."""
-    parts = urlsplit(url)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or {"http": 80}.get(parts.scheme, 443)
-
-
-def check_answer(url: str, answered: str, status: int, content_type: str, access: Access) -> None:
+def check_answer(url: str, answered: str, status: int, headers: Mapping[str, str], access: Access) -> None:
     """Raise what an HTTP answer means, where it means that nothing can be fetched; `answered` is who gave it.
 
     Raises:
         AuthenticationFailed, RepositoryNotFound, SourceUnreachable
     """
     where = url if origin(answered) == origin(url) else f"{url} (redirected to {without_secrets(answered)})"
+    pause = headers.get("Retry-After", "")
+    if status == 429 or status >= 500 or (status == 403 and pause):
+        hint = f"the server asks to wait: Retry-After is {pause[:40]!r}" if pause else "try again later"
+        raise SourceUnreachable(f"{where}: the server answers {status}", hint=hint)
     if status in (401, 403) and access == "sent":
         raise AuthenticationFailed(
             f"{where}: the server refuses the builder's git token ({status})",
@@ -40,8 +38,7 @@ def check_answer(url: str, answered: str, status: int, content_type: str, access
         raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=hint)
     if status == 407:
         raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
-    if status == 429 or status >= 500:
-        raise SourceUnreachable(f"{where}: the server answers {status}", hint="try again later")
+    content_type = headers.get("Content-Type", "")
     if status == 200 and not content_type.startswith("application/x-git-"):
         raise RepositoryNotFound(
             f"{where}: answers with {content_type or 'something'}, not with a git repository",
@@ -52,7 +49,7 @@ def check_answer(url: str, answered: str, status: int, content_type: str, access
 def unreachable(url: str, text: str) -> SourceUnreachable:
     """The error for a server that cannot be reached; `text` is what the connection says, without secrets."""
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        hint = "the server's certificate is not signed by a known authority (SSL_CERT_FILE names another bundle)"
+        hint = "the server's certificate is not signed by a known authority (LAMBDASMITH_CA_BUNDLE adds one)"
     elif "NameResolutionError" in text or "resolve" in text:
         hint = "check the host's name"
     else:

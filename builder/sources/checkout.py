@@ -6,8 +6,8 @@ is on disk afterwards is what the tree id promises. Rules:
 - regular files only, mode 644 or 755, with the commit's time; symbolic links only where they end inside the tree;
 - names that are `.`, `..`, `.git`, not UTF-8 or twice in one directory are refused, as are trees that are too deep or
   too many;
-- submodules are not fetched: their directory is made, left empty, and reported. LFS pointers are written as they are
-  and reported; `builder.sources.local.select_files` refuses to ship them.
+- a submodule's directory is made, left empty, and reported; LFS pointers are written as they are and reported. What
+  becomes of them is `builder.sources.git`'s business.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """What was written. `submodules` and `lfs_pointers` are posix paths, sorted."""
+    """What was written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted."""
 
     files: int
     size_bytes: int
-    submodules: tuple[str, ...]
+    submodules: dict[str, str]
     lfs_pointers: tuple[str, ...]
 
 
@@ -65,7 +65,7 @@ def write_tree(
     files = size = 0
     largest: list[tuple[int, str]] = []
     links: list[tuple[str, bytes]] = []
-    submodules: list[str] = []
+    submodules: dict[str, str] = {}
     pointers: list[str] = []
     for entry in _walk(tree, read, max_entries):
         target = into / entry.path
@@ -73,7 +73,7 @@ def write_tree(
             _make_directory(target, entry.path)
         elif entry.mode == _SUBMODULE:
             _make_directory(target, entry.path)
-            submodules.append(entry.path)
+            submodules[entry.path] = entry.object_id
         else:
             content = _verified(read, entry.object_id, "blob", entry.path)
             size += len(content)
@@ -89,7 +89,10 @@ def write_tree(
                 pointers.append(entry.path)
     _write_links(into, links)
     return Checkout(
-        files=files, size_bytes=size, submodules=tuple(sorted(submodules)), lfs_pointers=tuple(sorted(pointers))
+        files=files,
+        size_bytes=size,
+        submodules=dict(sorted(submodules.items())),
+        lfs_pointers=tuple(sorted(pointers)),
     )
 
 
@@ -211,12 +214,29 @@ def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:
         except FileExistsError:
             raise _twice(path) from None
     for path, content in links:
-        target = os.fsdecode(content)
-        if climbs(path, target) or leaves(into, path):
-            raise UnsafeSource(
-                f"{shown(path)}: the symbolic link leaves the repository (it points to {shown(target)})",
-                hint="replace the link by the file itself, or remove it",
-            )
+        _check_link(into, path, os.fsdecode(content))
+
+
+def check_links(root: Path) -> None:
+    """See again where all symbolic links below `root` end, after more than one tree was written there.
+
+    Raises:
+        UnsafeSource: one ends outside of `root`.
+    """
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            place = Path(folder, name)
+            if place.is_symlink():
+                path = place.relative_to(root).as_posix()
+                _check_link(root, path, os.fsdecode(os.readlink(place)))  # noqa: PTH115  # a Path would drop dots
+
+
+def _check_link(root: Path, path: str, target: str) -> None:
+    if climbs(path, target) or leaves(root, path):
+        raise UnsafeSource(
+            f"{shown(path)}: the symbolic link leaves the repository (it points to {shown(target)})",
+            hint="replace the link by the file itself, or remove it",
+        )
 
 
 def _twice(path: str) -> UnsafeSource:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.errors import PathNotFound
 from builder.sources.archive import FIXED_TIME
-from builder.sources.git import ignored_by, read_work_tree
+from builder.sources.gitlib import ignored_by, read_work_tree
 
 _NEVER = frozenset({".git", "__pycache__"})
 IGNORE_FILE = ".lambdaignore"

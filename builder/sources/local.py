@@ -16,7 +16,7 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import PathNotFound, SourceError, UnsafeSource
@@ -55,7 +55,7 @@ def select_files(
     patterns = [_exclusion(pattern) for pattern in exclude]
     kept = {name: path for name, path in chosen.items() if not any(pattern.match(name) for pattern in patterns)}
     if to_ship:
-        _refuse_lfs_pointers(kept)
+        refuse_lfs_pointers(kept)
     return tuple(sorted(kept.items()))
 
 
@@ -76,7 +76,7 @@ def missing_entry(base: Path, entry: str) -> str:
     path = base / entry.strip("/")
     if not _MAGIC.search(entry):
         if path.is_dir():
-            return f"{entry!r} is an empty directory (submodules are not fetched)"
+            return f"{entry!r} is an empty directory (if it is a submodule, the warnings say why it was not fetched)"
         if path.is_file():
             return f"{entry!r} is a file, not a directory" if entry.endswith("/") else f"{entry!r} is never packaged"
     near = nearest_path(base, entry)
@@ -185,7 +185,12 @@ def _never(parts: Sequence[str]) -> bool:
     return bool(_NEVER.intersection(parts)) or parts[-1].endswith(".pyc")
 
 
-def _refuse_lfs_pointers(files: dict[str, Path]) -> None:
+def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
+    """Refuse to ship Git LFS pointers instead of what they stand for; `files` are real paths by name.
+
+    Raises:
+        SourceError: some are pointers; `problems` has one each.
+    """
     pointers = []
     for name, path in files.items():
         if path.stat().st_size <= LFS_MAX_BYTES:
@@ -193,10 +198,10 @@ def _refuse_lfs_pointers(files: dict[str, Path]) -> None:
                 if file.read(len(LFS_HEADER)) == LFS_HEADER:
                     pointers.append(name)
     if pointers:
-        problems = [f"{name}: is a Git LFS pointer, its content is not in the repository" for name in sorted(pointers)]
+        problems = [f"{name}: is a Git LFS pointer, its content could not be fetched" for name in sorted(pointers)]
         raise SourceError(
             "; ".join(problems),
-            hint="Git LFS is not fetched: commit the file itself, exclude it, or download it in preinstall",
+            hint="the warnings say why; or commit the file itself, exclude it, or download it in preinstall",
             problems=problems,
         )
 

@@ -1,60 +1,71 @@
-"""A pool of HTTP connections for git that goes nowhere it should not."""
+"""A pool of HTTP connections that goes nowhere it should not, and waits no longer than there is time."""
 
 from __future__ import annotations
 
 import re
 import ssl
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
-from builder.errors import UnsafeSource
-from builder.sources.urls import is_loopback, without_secrets
+from builder.errors import InvalidConfiguration, OutOfTime, UnsafeSource
+from builder.sources.access import Network
+from builder.sources.urls import host_of, is_loopback, without_secrets
 
-CheckResponse = Callable[[str, int, str], None]
-"""Called with URL, status and content type of each answer that is no redirect; raises to refuse it."""
+CheckResponse = Callable[[str, int, Mapping[str, str]], None]
+"""Called with URL, status and header fields of each answer that is no redirect; raises to refuse it."""
+
+# How often, and for how long at most, a server that says "later" is waited for.
+_WAITS, _LONGEST_WAIT_S = 3, 60.0
+# Of the time that is left, what is not spent on waiting: the rest of the build needs some.
+_SPARE_S = 5.0
 
 
 class GuardedPool(urllib3.PoolManager):
-    """Follows redirects to https only, and looks at every answer before git does.
+    """Follows redirects by https to `hosts` only (None: to all), and looks at every answer before its reader does.
 
     urllib3 takes the credentials out of a request that is redirected to another origin. `close` ends everything.
     """
 
-    encrypted: bool
+    home: str
+    hosts: Collection[str] | None
+    network: Network
     check_response: CheckResponse
     responses: list[urllib3.BaseHTTPResponse]
-    _begun: bytes = b""
 
-    # The signature is urllib3's.
+    # The signature is urllib3's, which calls this again for every redirect.
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
-        parts = urlsplit(url)
-        if parts.scheme != "https" and (self.encrypted or not is_loopback(parts.hostname or "")):
-            raise UnsafeSource(f"the server redirects to {without_secrets(url)!r}, which is not encrypted")
-        response = super().urlopen(method, url, redirect, **kw)
-        if response in self.responses:
-            return response  # the answer to a redirected request, on its way back through the calls
+        self._check_address(url)
+        for attempt in range(_WAITS + 1):
+            if self.network.remaining() <= 0:
+                raise OutOfTime(f"{self.home}: no time left to ask for the repository", hint="run the command again")
+            response = super().urlopen(method, url, redirect, **kw)
+            if response in self.responses:
+                return response  # the answer to a redirected request, on its way back through the calls
+            pause = _pause_s(response)
+            if pause is None or attempt == _WAITS or pause > min(_LONGEST_WAIT_S, self.network.remaining() - _SPARE_S):
+                break
+            response.close()
+            time.sleep(pause)
         self.responses.append(response)
-        self._begun = b""
         if not response.get_redirect_location():
-            self.check_response(url, response.status, response.headers.get("Content-Type", ""))
-        read = response.read
-
-        def remembering(*args: Any, **kwargs: Any) -> bytes:
-            data = read(*args, **kwargs)
-            self._begun = (self._begun + data)[:400] if len(self._begun) < 400 else self._begun
-            return data
-
-        response.read = remembering  # type: ignore[method-assign]
+            self.check_response(url, response.status, response.headers)
         return response
 
-    def refusal(self) -> str:
-        """What the server said in an `ERR` packet at the beginning of its last answer; dulwich overlooks it there."""
-        found = re.match(rb"[0-9a-f]{4}ERR ([^\n]*)", self._begun)
-        return found[1].decode("utf-8", "replace") if found else ""
+    def _check_address(self, url: str) -> None:
+        parts, encrypted = urlsplit(url), self.home.startswith("https:")
+        if parts.scheme != "https" and (encrypted or not is_loopback(parts.hostname or "")):
+            raise UnsafeSource(f"the server redirects to {without_secrets(url)!r}, which is not encrypted")
+        if self.hosts is not None and host_of(url) not in self.hosts:
+            raise UnsafeSource(
+                f"{self.home} redirects to another host, {host_of(url)}, which is not an allowed one",
+                hint=f"give the address that it redirects to, or add {host_of(url)} to git_hosts in config.ini",
+            )
 
     def close(self) -> None:
         for response in self.responses:
@@ -66,20 +77,62 @@ class _GuardedProxy(GuardedPool, urllib3.ProxyManager):
     pass
 
 
-def guarded_pool(url: str, check_response: CheckResponse) -> GuardedPool:
+def _pause_s(response: urllib3.BaseHTTPResponse) -> float | None:
+    """How long the server asks to wait; None if it does not. GitHub's secondary limits are 403 with Retry-After."""
+    if response.status not in (403, 429, 503) or "Retry-After" not in response.headers:
+        return None
+    try:
+        return float(urllib3.Retry().get_retry_after(response) or 0)
+    except urllib3.exceptions.InvalidHeader:
+        return None
+
+
+class Beginning:
+    """The beginning of a git server's last answer, which says things that dulwich overlooks."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self.agent = ""
+
+    def watch(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._data = b""
+        read = response.read
+
+        def remembering(*args: Any, **kwargs: Any) -> bytes:
+            data = read(*args, **kwargs)
+            if len(self._data) < 400:
+                self._data = (self._data + data)[:400]
+                if found := re.search(rb"agent=(\S+)", self._data):
+                    self.agent = found[1].decode("utf-8", "replace")
+            return data
+
+        response.read = remembering  # type: ignore[method-assign]
+
+    def refusal(self) -> str:
+        """What the server said in an `ERR` packet at the beginning of its last answer."""
+        found = re.match(rb"[0-9a-f]{4}ERR ([^\n]*)", self._data)
+        return found[1].decode("utf-8", "replace") if found else ""
+
+
+def guarded_pool(
+    url: str, check_response: CheckResponse, network: Network, *, hosts: Collection[str] | None
+) -> GuardedPool:
     """A pool for requests to `url`'s server, through the environment's proxy if there is one for it.
 
-    It waits 10 s for a connection, 60 s for each piece of an answer, and repeats what failed before anything was sent.
+    It waits 10 s for a connection, and repeats what failed before anything was sent.
+
+    Raises:
+        InvalidConfiguration: the CA bundle cannot be read.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     settings: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=10, read=60),
+        "timeout": urllib3.Timeout(connect=10, read=network.read_timeout_s),
         "retries": urllib3.Retry(total=4, connect=2, read=1, redirect=3, status=0, other=0, backoff_factor=0.2),
         "headers": {"User-Agent": "git/lambdasmith"},
     }
     if parts.scheme == "https":
-        settings["ca_certs"] = _certificates()
+        settings["ssl_context"] = _trust(network.ca_bundle)
     proxy = None
     if not is_loopback(host) and not urllib.request.proxy_bypass(host):
         proxy = urllib.request.getproxies().get(parts.scheme)
@@ -93,19 +146,35 @@ def guarded_pool(url: str, check_response: CheckResponse) -> GuardedPool:
         )
     else:
         pool = GuardedPool(**settings)
-    pool.encrypted = parts.scheme == "https"
+    pool.home = url
+    pool.hosts = hosts
+    pool.network = network
     pool.check_response = check_response
     pool.responses = []
     return pool
 
 
-def _certificates() -> str | None:
-    """A CA bundle where the interpreter finds none by itself (SSL_CERT_FILE is honoured by the interpreter)."""
+def _trust(ca_bundle: str) -> ssl.SSLContext:
+    """The system's authorities (SSL_CERT_FILE is honoured by the interpreter) and those of the bundle."""
+    context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return None
-    try:
-        import certifi
-    except ImportError:
-        return None
-    return certifi.where()
+    if not paths.cafile and not paths.capath:
+        try:
+            import certifi
+        except ImportError:
+            pass
+        else:
+            context.load_verify_locations(cafile=certifi.where())
+    if ca_bundle:
+        try:
+            if "-----BEGIN" in ca_bundle:
+                context.load_verify_locations(cadata=ca_bundle)
+            else:
+                context.load_verify_locations(cafile=str(Path(ca_bundle)))
+        except (OSError, ssl.SSLError) as error:
+            shown = "its text" if "-----BEGIN" in ca_bundle else repr(ca_bundle)
+            raise InvalidConfiguration(
+                f"LAMBDASMITH_CA_BUNDLE: {shown} cannot be read as certificates: {error}",
+                hint="give the path of a PEM file, or its text",
+            ) from error
+    return context

@@ -6,10 +6,13 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from builder.errors import InvalidEvent
+
 _SCP_LIKE = re.compile(r"^(?:[^@/\s]+@)?(?P<host>[A-Za-z0-9.-]+):(?P<path>[^/\s@][^\s@]*)$")
 _OTHER_SCHEME = re.compile(
     r"^(?:ssh|git|git\+ssh|git\+https)://(?:[^@/\s]+@)?(?P<host>[^/:\s]+)(?::\d+)?/(?P<path>\S+)$"
 )
+_PORTS = {"http": 80, "https": 443}
 _USERINFO = re.compile(r"(^|//).*@", re.DOTALL)
 
 
@@ -17,6 +20,19 @@ def without_secrets(url: str) -> str:
     """`url` fit for a message: where a user, password or token could stand (before `@`, after `?`) it says `***`."""
     before, question, _ = _USERINFO.sub(r"\1***@", url).partition("?")
     return f"{before}?***" if question else before
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of a URL: what credentials belong to."""
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 443)
+
+
+def host_of(url: str) -> str:
+    """The host of a URL as people write it: lower case, with the port where that is not the scheme's own."""
+    scheme, host, port = origin(url)
+    host = f"[{host}]" if ":" in host else host
+    return host if port == _PORTS.get(scheme) else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
@@ -29,6 +45,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def https_spelling(url: str) -> str:
+    """The https URL of what `url` names by ssh or git's own protocol; any other `url` as it is.
+
+    https_spelling("git@github.com:o/n.git")    https://github.com/o/n.git
+    """
+    other = _OTHER_SCHEME.match(url) or (_SCP_LIKE.match(url) if "://" not in url else None)
+    return f"https://{other['host']}/{other['path']}" if other else url
+
+
 def url_problem(url: str) -> str | None:
     """What is wrong with `url` as the address of a git repository, with what to write instead; None if nothing is.
 
@@ -37,9 +62,8 @@ def url_problem(url: str) -> str | None:
     shown = without_secrets(url)
     if any(ord(character) <= 32 or ord(character) == 127 for character in url) or "\\" in url:
         return f"{shown!r} contains blanks, backslashes or control characters"
-    if (other := _OTHER_SCHEME.match(url)) or ("://" not in url and (other := _SCP_LIKE.match(url))):
-        instead = without_secrets(f"https://{other['host']}/{other['path']}")
-        return f"{shown!r} cannot be fetched: only https is spoken here; write {instead}"
+    if (instead := https_spelling(url)) != url:
+        return f"{shown!r} cannot be fetched: only https is spoken here; write {without_secrets(instead)}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -59,3 +83,39 @@ def url_problem(url: str) -> str | None:
     if any(segment in (".", "..") for segment in parts.path.split("/")):
         return f"{shown!r} has . or .. in its path"
     return None
+
+
+def repository_url(repo: str | None, repo_name: str | None, *, base: str, username: str | None) -> str:
+    """The URL to fetch, from one of `repo` (URL, or `owner/name`) and `repo_name` (a name below `base`).
+
+    `base` is a URL such as `https://github.com/me`; "" means GitHub. Where it names a forge alone, without an owner,
+    `username` is the owner.
+
+        repository_url("https://host/a/b", None, …)                               https://host/a/b
+        repository_url("a/b", None, base="https://github.com/me", …)              https://github.com/a/b
+        repository_url(None, "b", base="https://github.com", username="me")       https://github.com/me/b
+
+    Raises:
+        InvalidEvent: neither is given, or the result is no URL that may be fetched.
+    """
+    base = (base or "https://github.com").rstrip("/")
+    if repo and ("://" in repo or ":" in repo):
+        url = repo.rstrip("/")
+    elif repo:
+        parts = urlsplit(base)
+        url = f"{parts.scheme}://{parts.netloc}/{repo.strip('/')}"
+    elif repo_name:
+        parts = urlsplit(base)
+        if not parts.path and not is_loopback(parts.hostname or ""):
+            if not username:
+                raise InvalidEvent(
+                    f"repo_name: {repo_name!r} has no owner: neither git_base nor git_username is configured",
+                    hint="send repo (owner/name or a URL), or set git_username in config.ini and run setup.py update",
+                )
+            base = f"{base}/{username}"
+        url = f"{base}/{repo_name}"
+    else:
+        raise InvalidEvent("repo: missing; give repo (a URL, or owner/name) or repo_name")
+    if problem := url_problem(url):
+        raise InvalidEvent(f"{'repo' if repo else 'repo_name'}: {problem}")
+    return url

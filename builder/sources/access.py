@@ -1,0 +1,68 @@
+"""Which servers may be asked for a repository, as whom, and for how long. No network, no dulwich."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from builder.sources.urls import host_of, origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitCredentials:
+    """User and token of a forge, or of a part of it.
+
+    They go to URLs of the origin of `base` and at or below its path, and to no others; None: to whoever is asked first.
+    """
+
+    username: str
+    token: str = field(repr=False)
+    base: str | None = None
+
+
+def credentials_for(url: str, credentials: Sequence[GitCredentials]) -> GitCredentials | None:
+    """Those that belong to `url`: of several, the ones whose `base` says most of it."""
+    fitting = [(len(_segments(each.base or "")), each) for each in credentials if _belongs(each, url)]
+    # Those without a base know nothing of the URL and come last.
+    return max(fitting, key=lambda one: (one[1].base is not None, one[0]))[1] if fitting else None
+
+
+def _belongs(credentials: GitCredentials, url: str) -> bool:
+    if credentials.base is None:
+        return True
+    base, asked = _segments(credentials.base), _segments(url)
+    return origin(credentials.base) == origin(url) and asked[: len(base)] == base and ".." not in asked
+
+
+def _segments(url: str) -> list[str]:
+    """The path's names; `.git` says nothing, since every forge knows its repositories with and without."""
+    return [unquote(part).removesuffix(".git") for part in urlsplit(url).path.split("/") if part]
+
+
+def _without_end() -> float:
+    return math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What requests may reach, whom they trust and how long they may take.
+
+    Args:
+        allowed_hosts: `host` or `host:port` that redirects and submodules may lead to, besides the repository's own
+            host and those that there are credentials for.
+        ca_bundle: path, or PEM text, of certificates that are trusted besides the system's; "" for none.
+        read_timeout_s: for each piece of an answer.
+        remaining: seconds left for everything, asked again and again.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    ca_bundle: str = ""
+    read_timeout_s: float = 60.0
+    remaining: Callable[[], float] = _without_end
+
+    def hosts(self, url: str, credentials: Sequence[GitCredentials]) -> frozenset[str]:
+        """The hosts that a project at `url` may lead to."""
+        bases = [each.base for each in credentials if each.base]
+        return frozenset({host_of(url), *map(host_of, bases), *(host.lower() for host in self.allowed_hosts)})

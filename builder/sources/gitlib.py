@@ -1,0 +1,406 @@
+"""What we take of dulwich, in our own types: the git protocol, packs, and the files that git itself keeps.
+
+The only importer of dulwich, and that only where it is needed: `ping` works without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from builder.errors import (
+    LambdasmithError,
+    OutOfSpace,
+    OutOfTime,
+    SourceError,
+    SourceUnreachable,
+)
+from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.sources.answers import Access, check_answer, unreachable
+from builder.sources.refs import Listing
+
+if TYPE_CHECKING:
+    from dulwich.client import Urllib3HttpGitClient
+    from dulwich.pack import Pack
+    from dulwich.repo import Repo
+
+    from builder.sources.pool import Beginning, GuardedPool
+
+_KIND_BITS, _GITLINK = 0o170000, 0o160000
+_KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
+# Whole objects that are kept in memory because others are differences to them. dulwich's own limit is three times that.
+_BASES_BYTES = 32 << 20
+_EMPTY_PACK_BYTES = 32  # a header and a checksum
+
+
+class BrokenOff(SourceUnreachable):
+    """The server began to answer and did not finish, or what it sent is damaged: worth a second try at once."""
+
+
+class CommitRefused(Exception):
+    """The server does not give away the object by its id. `definitive`: it would if there were such an object."""
+
+    def __init__(self, *, definitive: bool) -> None:
+        super().__init__()
+        self.definitive = definitive
+
+
+# --- the wire -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A pack that has come. `complete`: with all of the history there is."""
+
+    size_bytes: int
+    complete: bool
+
+
+class Remote:
+    """One repository on a server, for as long as `connected` lasts."""
+
+    def __init__(self, client: Urllib3HttpGitClient, pool: GuardedPool, begun: Beginning, network: Network) -> None:
+        self._client = client
+        self._pool = pool
+        self._begun = begun
+        self._network = network
+
+    def list(self, prefixes: Sequence[str]) -> Listing:
+        """The refs whose full names begin with one of `prefixes` (servers of the old protocol send all)."""
+        result = self._client.get_refs("", ref_prefix=[prefix.encode() for prefix in prefixes])
+        names = {bytes(name).decode("utf-8", "replace"): sha for name, sha in result.refs.items()}
+        commits = {
+            name: bytes(names.get(f"{name}^{{}}") or sha).decode("ascii")
+            for name, sha in names.items()
+            if sha and not name.endswith("^{}")
+        }
+        head = next(
+            (bytes(to).decode("utf-8", "replace") for name, to in result.symrefs.items() if name == b"HEAD"), None
+        )
+        return Listing(commits=commits, head=head)
+
+    def receive(
+        self,
+        objects: Objects,
+        commit: str | None,
+        *,
+        prefixes: Sequence[str],
+        depth: int | None = 1,
+        have: str | None = None,
+        max_bytes: int | None = None,
+    ) -> Received:
+        """Add `commit`, or all refs with `prefixes` where it is None, to `objects`.
+
+        Args:
+            depth: how many commits of history; None for all.
+            have: a commit, without its history, that `objects` has already: what it shares is not sent.
+
+        Raises:
+            CommitRefused: the server does not give it away.
+            OutOfSpace: more than `max_bytes`.
+        """
+        from dulwich.errors import GitProtocolError
+        from dulwich.object_store import ObjectStoreGraphWalker
+
+        received = 0
+        known = {have.encode()} if have else set()
+
+        def wants(refs: Mapping[bytes, bytes], depth: int | None = None) -> Sequence[bytes]:
+            return [commit.encode()] if commit else sorted(set(refs.values()))
+
+        with objects.incoming() as file:
+
+            def take(data: bytes) -> int:
+                nonlocal received
+                received += len(data)
+                if max_bytes is not None and received > max_bytes:
+                    raise OutOfSpace(
+                        f"the repository's commit is larger than the {max_bytes / 1e6:,.1f} MB there are",
+                        hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
+                    )
+                if self._network.remaining() <= 0:
+                    raise OutOfTime(
+                        f"the repository's commit was still being sent when time was over ({received / 1e6:,.1f} MB)",
+                        hint="give the builder more time and memory; more memory brings a faster network",
+                    )
+                return file.write(data)
+
+            try:
+                result = self._client.fetch_pack(
+                    "",
+                    wants,  # type: ignore[arg-type]  # NewTypes of bytes
+                    ObjectStoreGraphWalker(known, lambda sha: [], shallow=set(known)),  # type: ignore[arg-type]
+                    take,
+                    depth=depth,
+                    ref_prefix=[prefix.encode() for prefix in prefixes],
+                )
+            except GitProtocolError as error:
+                if any(words in (self._begun.refusal() or str(error)) for words in _REFUSALS):
+                    raise CommitRefused(definitive=self._is_git_itself()) from None
+                raise
+            if result.object_format not in (None, "sha1"):
+                raise SourceError(f"the repository uses {result.object_format} object ids; only sha1 is read here")
+        return Received(size_bytes=received, complete=not result.new_shallow)
+
+    def _is_git_itself(self) -> bool:
+        """Whether the server gives away whatever it has: git does in protocol 2, whatever its configuration says."""
+        return self._client.protocol_version == 2 and self._begun.agent.startswith("git/")
+
+
+_REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
+
+
+@contextlib.contextmanager
+def connected(url: str, credentials: Sequence[GitCredentials], network: Network) -> Iterator[Remote]:
+    """The repository at `url`; whatever goes wrong with it inside the block leaves as one of our errors.
+
+    Raises:
+        RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource
+    """
+    from dulwich.client import Urllib3HttpGitClient
+    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, GitProtocolError, ObjectFormatException
+    from dulwich.pack import UnresolvedDeltas
+    from urllib3.exceptions import HTTPError
+
+    from builder.sources.pool import Beginning, guarded_pool
+
+    theirs = credentials_for(url, credentials)
+    access: Access = "sent" if theirs else "withheld" if credentials else "none"
+    begun = Beginning()
+    answered = False
+
+    def check(address: str, status: int, headers: Mapping[str, str]) -> None:
+        nonlocal answered
+        check_answer(url, address, status, headers, access)
+        answered = status == 200
+        begun.watch(pool.responses[-1])
+
+    pool = guarded_pool(url, check, network, hosts=network.hosts(url, credentials))
+    client = Urllib3HttpGitClient(
+        url,
+        quiet=True,
+        username=theirs.username if theirs else None,
+        password=theirs.token if theirs else None,
+        pool_manager=pool,
+    )
+    try:
+        yield Remote(client, pool, begun, network)
+    except (LambdasmithError, CommitRefused):
+        raise
+    except (GitProtocolError, HTTPError, ConnectionError, TimeoutError) as error:
+        text = begun.refusal() or str(error)
+        # Without its cause, which may quote what was sent.
+        failure = unreachable(url, text.replace(theirs.token, "***") if theirs else text)
+        if answered and not begun.refusal() and "timed out" not in text:
+            raise BrokenOff(failure.message, hint=failure.hint) from None
+        raise failure from None
+    except (ChecksumMismatch, ApplyDeltaError, ObjectFormatException, UnresolvedDeltas, zlib.error) as error:
+        raise BrokenOff(f"{url}: what the server sent is damaged ({type(error).__name__})", hint="try again") from error
+    except (ValueError, AssertionError, KeyError, IndexError) as error:
+        # dulwich's parsers raise these on an answer that is not the git protocol, or is cut off.
+        raise BrokenOff(f"{url}: the server's answer is not the git protocol ({error!r})") from error
+    finally:
+        pool.close()
+
+
+# --- packs ----------------------------------------------------------------------------------------------------------
+
+
+class Objects:
+    """Git objects in packs, in a directory that holds nothing else. Close it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open the packs that are there; the directory is made if it is not."""
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._packs: list[Pack] = [_open_pack(path.with_suffix("")) for path in sorted(directory.glob("*.idx"))]
+
+    def read(self, object_id: str) -> tuple[str, bytes]:
+        """Type and content of an object, as it was sent: whether it is what its id says has to be checked.
+
+        Raises:
+            KeyError: it is not here.
+            BrokenOff: the pack is damaged.
+        """
+        from dulwich.errors import ApplyDeltaError, ChecksumMismatch
+        from dulwich.pack import UnresolvedDeltas
+
+        try:
+            kind, content = self._raw(object_id.encode())
+        except (ApplyDeltaError, ChecksumMismatch, UnresolvedDeltas, zlib.error, ValueError, AssertionError) as error:
+            raise BrokenOff(f"object {object_id} is damaged ({type(error).__name__})", hint="try again") from error
+        return _KINDS.get(kind, str(kind)), content
+
+    def __contains__(self, object_id: str) -> bool:
+        return any(object_id.encode() in pack for pack in self._packs)  # type: ignore[operator]  # a NewType of bytes
+
+    def _raw(self, object_id: bytes) -> tuple[int, bytes]:
+        for pack in self._packs:
+            with contextlib.suppress(KeyError):
+                kind, content = pack.get_raw(object_id)  # type: ignore[arg-type]  # a NewType of bytes
+                return kind, content
+        raise KeyError(object_id)
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[IO[bytes]]:
+        """A file for one pack, which is one of ours after the block; after an error there, as if nothing had been."""
+        path = self.directory / f"{len(self._packs)}.pack"
+        try:
+            with path.open("wb") as file:
+                yield file
+            if path.stat().st_size <= _EMPTY_PACK_BYTES:
+                path.unlink()
+            else:
+                self._packs.append(self._indexed(path))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".idx").unlink(missing_ok=True)
+            raise
+
+    def _indexed(self, path: Path) -> Pack:
+        """Write the index of a pack, and into the pack what it is a difference to but does not have.
+
+        dulwich's own way of adding a pack inflates every object once more than this, to see whether it can be parsed;
+        what is read of this one is parsed and hashed then.
+        """
+        from dulwich.object_format import SHA1
+        from dulwich.pack import PackData, PackIndexer, extend_pack, write_pack_index_v2
+
+        with PackData(path, object_format=SHA1) as data:
+            data.check()
+            indexer = PackIndexer.for_pack_data(data, resolve_ext_ref=self._raw)
+            entries = list(indexer)
+            missing = set(indexer.ext_refs())
+        with path.open("r+b") as file:
+            checksum, added = extend_pack(file, missing, self._raw, SHA1)
+        with path.with_suffix(".idx").open("wb") as index:
+            write_pack_index_v2(index, sorted([*entries, *added]), checksum)
+        return _open_pack(path.with_suffix(""))
+
+    def clear(self) -> None:
+        """Remove all packs."""
+        self.close()
+        shutil.rmtree(self.directory)
+        self.directory.mkdir()
+        self._packs = []
+
+    def close(self) -> None:
+        for pack in self._packs:
+            pack.close()
+
+
+def _open_pack(base: Path) -> Pack:
+    from dulwich.object_format import SHA1
+    from dulwich.pack import Pack
+
+    return Pack(str(base), object_format=SHA1, delta_base_cache_limit=_BASES_BYTES)
+
+
+# --- git's own files ------------------------------------------------------------------------------------------------
+
+
+def parse_config(text: bytes) -> dict[tuple[str, ...], dict[str, str]]:
+    """A file in the format of git's configuration: {(section, subsection): {key: value}}, the last of a key.
+
+    Nothing that it includes is read.
+
+    Raises:
+        ValueError: it is not in that format.
+    """
+    from dulwich.config import ConfigFile
+
+    parsed = ConfigFile.from_file(BytesIO(text), expand_includes=False)
+    return {
+        tuple(part.decode("utf-8") for part in section): {
+            key.decode("utf-8").lower(): value.decode("utf-8") for key, value in parsed.items(section)
+        }
+        for section in parsed.sections()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkTree:
+    """A directory of a checked-out repository: its commit, and the files that git has or would take there.
+
+    `paths` are relative to the directory, sorted; ignored files and submodules are not among them. `commit` is empty
+    before the first one.
+    """
+
+    commit: str
+    commit_time: int
+    paths: tuple[str, ...]
+
+
+def read_work_tree(directory: Path) -> WorkTree | None:
+    """What git knows of the existing `directory`; None if it is in no repository, or ignored by the one around it.
+
+    Raises:
+        SourceError: the repository around it cannot be read.
+    """
+    place = directory.resolve()
+    if not any((folder / ".git").exists() for folder in (place, *place.parents)):
+        return None
+    from dulwich.errors import NotGitRepository
+    from dulwich.index import ConflictedIndexEntry
+    from dulwich.porcelain import get_untracked_paths
+    from dulwich.repo import Repo
+
+    try:
+        repo = Repo.discover(place)
+    except NotGitRepository:
+        return None
+    with contextlib.closing(repo):
+        try:
+            base = Path(repo.path).resolve()
+            if repo.bare or not place.is_relative_to(base):
+                return None
+            index = repo.open_index()
+            below = place.relative_to(base)
+            tracked = [
+                Path(os.fsdecode(path)).relative_to(below)
+                for path, entry in index.items()
+                if Path(os.fsdecode(path)).is_relative_to(below)
+                and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
+            ]
+            if not tracked and below.parts and _is_ignored(repo, below):
+                return None
+            others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
+            # Python leaves its caches wherever it runs; nobody means to build from them.
+            wanted = {path for path in others if "__pycache__" not in path.split("/")}
+            paths = {path.as_posix() for path in tracked} | wanted
+            commit, commit_time = _head(repo)
+        except (OSError, ValueError, KeyError) as error:
+            raise SourceError(f"{directory}: the git repository around it cannot be read: {error}") from error
+    return WorkTree(commit=commit, commit_time=commit_time, paths=tuple(sorted(paths)))
+
+
+def _is_ignored(repo: Repo, path: Path) -> bool:
+    from dulwich.ignore import IgnoreFilterManager
+
+    return bool(IgnoreFilterManager.from_repo(repo, config=repo.get_config_stack()).is_ignored(f"{path.as_posix()}/"))
+
+
+def _head(repo: Repo) -> tuple[str, int]:
+    try:
+        commit = repo[repo.head()]
+    except KeyError:  # nothing is committed yet
+        return "", 0
+    return commit.id.decode(), int(getattr(commit, "commit_time", 0))
+
+
+def ignored_by(patterns: Path, paths: Iterable[str]) -> frozenset[str]:
+    """Those of `paths` that the existing file `patterns`, in gitignore's syntax, ignores; relative to its directory.
+
+    As in git, what lies in an ignored directory is ignored, and a pattern that cannot be understood ignores nothing.
+    """
+    from dulwich.ignore import IgnoreFilter
+
+    rules = IgnoreFilter.from_path(patterns)
+    return frozenset(path for path in paths if rules.is_ignored(path))

@@ -1,0 +1,91 @@
+"""What was fetched of a repository last, kept for the next build of a warm environment: only what is new is sent then.
+
+An entry holds the packs of one commit and its LFS files, and belongs to one URL and one set of credentials: who asks
+with others does not get to see it. It is never the answer to a question: the server is asked first, whatever is here.
+Entries appear and go whole, so that builds may share them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.sources.access import GitCredentials
+
+# Each fetch adds a pack. When there are more, the next fetch begins anew.
+_MAX_PACKS = 8
+# Of the disk, for one repository.
+_SHARE = 0.1
+_COMMIT = "commit"
+
+
+class Kept:
+    """One repository's entry in the existing directory `cache`, as seen by one set of credentials."""
+
+    def __init__(self, cache: Path, url: str, credentials: GitCredentials | None) -> None:
+        who = f"{credentials.base}\n{credentials.username}\n{credentials.token}" if credentials else ""
+        self._cache = cache
+        self._name = _hash(url)
+        self._place = cache / f"{self._name}-{_hash(who)}"
+        self._limit_bytes = int(shutil.disk_usage(cache).total * _SHARE)
+
+    def lend(self, directory: Path) -> str | None:
+        """Put the packs into the empty `directory`. The commit that they have whole; None if there is nothing here."""
+        try:
+            commit = (self._place / _COMMIT).read_text()
+            for path in [*self._place.glob("*.pack"), *self._place.glob("*.idx")]:
+                os.link(path, directory / path.name)
+        except OSError:  # nothing kept, or somebody else is changing it
+            commit = ""
+        if re.fullmatch("[0-9a-f]{40}", commit):
+            return commit
+        for path in directory.iterdir():
+            path.unlink()
+        return None
+
+    def lend_lfs(self, oid: str, target: Path) -> bool:
+        """Make the LFS file with that sha256 available as `target`; its content has to be checked by who takes it."""
+        try:
+            os.link(self._place / "lfs" / oid, target)
+        except OSError:
+            return False
+        return True
+
+    def keep(self, commit: str, packs: Path, lfs: Mapping[str, Path]) -> None:
+        """Replace the entry by the files in `packs`, which have all of `commit`, and the LFS files by their sha256.
+
+        What would be too much is not kept at all.
+        """
+        files = {path.name: path for path in packs.iterdir()} | {f"lfs/{oid}": path for oid, path in lfs.items()}
+        count = sum(name.endswith(".pack") for name in files)
+        self.forget()
+        if count > _MAX_PACKS or sum(path.stat().st_size for path in files.values()) > self._limit_bytes:
+            return
+        entry = Path(tempfile.mkdtemp(prefix=".new-", dir=self._cache))
+        try:
+            (entry / "lfs").mkdir()
+            for name, path in files.items():
+                os.link(path, entry / name)
+            (entry / _COMMIT).write_text(commit)
+            entry.rename(self._place)
+        except OSError:  # another disk, or another build was quicker: there is no cache then
+            shutil.rmtree(entry, ignore_errors=True)
+
+    def forget(self) -> None:
+        """Remove what is kept of the repository, whoever fetched it: one entry each is enough."""
+        for entry in self._cache.glob(f"{self._name}-*"):
+            with contextlib.suppress(OSError):
+                # Renamed first: nobody is lent half of it.
+                gone = Path(tempfile.mkdtemp(prefix=".old-", dir=self._cache))
+                entry.rename(gone / "entry")
+                shutil.rmtree(gone, ignore_errors=True)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

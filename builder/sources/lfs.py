@@ -1,0 +1,339 @@
+"""Git LFS: the files whose content is not in the repository but on a server beside it.
+
+The batch API with the `basic` transfer, https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md. The forge's
+credentials go with the question where the files are, and nowhere else; downloads carry what the answer says, and count
+only if size and sha256 are those of the pointer. A file that cannot be had stays the pointer that it is, with a reason:
+whether that matters is decided where files are selected for shipping.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from builder.errors import OutOfTime, SourceUnreachable, UnsafeSource
+from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.sources.answers import unreachable
+from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
+from builder.sources.urls import host_of, url_problem
+
+_TYPE = "application/vnd.git-lfs+json"
+_BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
+_MAX_ANSWER_BYTES = 16 << 20
+_LARGEST = 1 << 50
+
+Lend = Callable[[str, Path], bool]
+"""Puts the file with a sha256, from an earlier fetch, at a path; False if there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pointer:
+    """What a pointer stands for: `oid` is the content's sha256, `size` in bytes."""
+
+    oid: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What became of pointers: `files` have their content now ({sha256: path}), `left` have not ({path: reason})."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    size_bytes: int = 0
+
+
+class _CannotHave(Exception):
+    """Why a file, or all of them, cannot be had; asking again would not help."""
+
+
+def parse_pointer(text: bytes) -> Pointer | None:
+    """The pointer that a file's whole content is; None if it is none, or a damaged one."""
+    if len(text) > LFS_MAX_BYTES or not text.startswith(LFS_HEADER):
+        return None
+    oid = re.search(rb"^oid sha256:([0-9a-f]{64})$", text, re.MULTILINE)
+    size = re.search(rb"^size (0|[1-9][0-9]{0,15})$", text, re.MULTILINE)
+    if not oid or not size or int(size[1]) > _LARGEST:
+        return None
+    return Pointer(oid=oid[1].decode(), size=int(size[1]))
+
+
+def fill(
+    root: Path,
+    paths: Sequence[str],
+    *,
+    url: str,
+    ref: str,
+    lfs_url: str,
+    credentials: Sequence[GitCredentials],
+    network: Network,
+    scratch: Path,
+    max_bytes: int | None,
+    lend: Lend,
+) -> Filled:
+    """Replace the pointers at `paths` below `root` by what they stand for; modes and times stay.
+
+    Args:
+        url: of the repository; `lfs_url` is what its `.lfsconfig` says, or empty.
+        scratch: an existing directory on the same disk.
+        max_bytes: that all of them may take together. Those that no longer fit are left.
+
+    Raises:
+        SourceUnreachable, OutOfTime: the server has trouble, or broke off, also the second time.
+    """
+    wanted: dict[Pointer, list[str]] = {}
+    left: dict[str, str] = {}
+    total = 0
+    for path in sorted(paths):
+        pointer = parse_pointer((root / path).read_bytes())
+        if pointer is None:
+            left[path] = "the pointer is damaged"
+        elif max_bytes is not None and total + pointer.size > max_bytes:
+            left[path] = f"{pointer.size / 1e6:,.1f} MB are more than there is room for"
+        else:
+            total += pointer.size
+            wanted.setdefault(pointer, []).append(path)
+    got, lacking = _obtain(list(wanted), url, ref, lfs_url, credentials, network, scratch, lend)
+    files, size_bytes = {}, 0
+    for pointer, places in wanted.items():
+        if pointer in got:
+            _put(got[pointer], [root / path for path in places])
+            files[pointer.oid] = root / places[0]
+            size_bytes += pointer.size * len(places)
+        else:
+            left |= dict.fromkeys(places, lacking[pointer])
+    return Filled(files=files, left=dict(sorted(left.items())), size_bytes=size_bytes)
+
+
+def _obtain(
+    pointers: Sequence[Pointer],
+    url: str,
+    ref: str,
+    lfs_url: str,
+    credentials: Sequence[GitCredentials],
+    network: Network,
+    scratch: Path,
+    lend: Lend,
+) -> tuple[dict[Pointer, Path], dict[Pointer, str]]:
+    """The files, in `scratch`, and why the others are not there."""
+    got: dict[Pointer, Path] = {}
+    for pointer in pointers:
+        place = scratch / f"{pointer.oid}-{pointer.size}"
+        if lend(pointer.oid, place):
+            if _is(pointer, place):
+                got[pointer] = place
+            else:
+                place.unlink()
+    missing = [pointer for pointer in pointers if pointer not in got]
+    if not missing:
+        return got, {}
+    lacking: dict[Pointer, str] = {}
+    server = _Server(url=url, ref=ref, credentials=credentials, network=network)
+    try:
+        endpoint = server.endpoint(lfs_url)
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            actions, refused = server.locate(endpoint, batch)
+            lacking |= refused
+            with ThreadPoolExecutor(_WORKERS) as pool:
+                fetched = pool.map(lambda item: server.try_download(item[0], item[1], scratch), actions)
+                for (pointer, _), outcome in zip(actions, fetched, strict=True):
+                    if isinstance(outcome, Path):
+                        got[pointer] = outcome
+                    else:
+                        lacking[pointer] = outcome
+    except _CannotHave as error:
+        lacking |= {pointer: str(error) for pointer in missing if pointer not in got and pointer not in lacking}
+    finally:
+        server.close()
+    return got, lacking
+
+
+def _put(content: Path, targets: Sequence[Path]) -> None:
+    for number, target in enumerate(targets):
+        before = target.stat()
+        if number:  # one file at several places: each is one of its own, whatever a build does to it
+            target.unlink()
+            shutil.copyfile(targets[0], target)
+        else:
+            content.replace(target)
+        target.chmod(before.st_mode & 0o777)
+        os.utime(target, (before.st_mtime, before.st_mtime))
+
+
+def _is(pointer: Pointer, path: Path) -> bool:
+    if path.stat().st_size != pointer.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == pointer.oid
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Action:
+    """Where a file is, and what to send along."""
+
+    href: str
+    headers: Mapping[str, str]
+
+
+class _Server:
+    """The LFS storage of one repository."""
+
+    def __init__(self, *, url: str, ref: str, credentials: Sequence[GitCredentials], network: Network) -> None:
+        from builder.sources.pool import guarded_pool
+
+        self._url, self._ref, self._credentials, self._network = url, ref, credentials, network
+        self._hosts = network.hosts(url, credentials)
+        self._asking = guarded_pool(url, _check, network, hosts=self._hosts)
+        # Files are where the forge says, usually on another host: what arrives is checked instead.
+        self._loading = guarded_pool(url, _check, network, hosts=None)
+
+    def close(self) -> None:
+        self._asking.close()
+        self._loading.close()
+
+    def endpoint(self, lfs_url: str) -> str:
+        """The URL that the batch API is below."""
+        if not lfs_url:
+            return f"{self._url.removesuffix('.git')}.git/info/lfs"
+        if url_problem(lfs_url) or host_of(lfs_url) not in self._hosts:
+            host = host_of(lfs_url) if not url_problem(lfs_url) else "one that cannot be asked"
+            raise _CannotHave(f".lfsconfig names a server that is not an allowed host ({host}): see git_hosts")
+        return lfs_url.rstrip("/")
+
+    def locate(
+        self, endpoint: str, pointers: Sequence[Pointer]
+    ) -> tuple[list[tuple[Pointer, _Action]], dict[Pointer, str]]:
+        """Where the files are, and why some cannot be had.
+
+        Raises:
+            _CannotHave: none can.
+        """
+        asked: dict[str, object] = {
+            "operation": "download",
+            "transfers": ["basic"],
+            "hash_algo": "sha256",
+            "objects": [{"oid": pointer.oid, "size": pointer.size} for pointer in pointers],
+        }
+        if self._ref.startswith("refs/"):
+            asked["ref"] = {"name": self._ref}
+        answer = self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode())
+        rows = answer.get("objects")
+        if answer.get("transfer", "basic") != "basic" or not isinstance(rows, list):
+            raise _CannotHave("the LFS server's answer is not that of the batch API with basic transfers")
+        found = {str(row.get("oid")): row for row in rows if isinstance(row, dict)}
+        actions, refused = [], {}
+        for pointer in pointers:
+            action = _action(found.get(pointer.oid, {}))
+            if isinstance(action, _Action):
+                actions.append((pointer, action))
+            else:
+                refused[pointer] = action
+        return actions, refused
+
+    def _ask(self, url: str, body: bytes) -> dict[str, Any]:
+        import urllib3
+
+        headers = {"Accept": _TYPE, "Content-Type": _TYPE}
+        if theirs := credentials_for(url, self._credentials):
+            headers |= urllib3.make_headers(basic_auth=f"{theirs.username}:{theirs.token}")
+        for last in (False, True):
+            try:
+                response = self._asking.request("POST", url, body=body, headers=headers, preload_content=False)
+                text = response.read(_MAX_ANSWER_BYTES)
+                break
+            except UnsafeSource as error:
+                raise _CannotHave(error.message) from None
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                if last:
+                    said = str(error).replace(theirs.token, "***") if theirs else str(error)
+                    raise unreachable(url, said) from None
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise _CannotHave("the LFS server's answer is not that of the batch API")
+        return cast("dict[str, Any]", answer)
+
+    def try_download(self, pointer: Pointer, action: _Action, scratch: Path) -> Path | str:
+        """The file, in `scratch`, or why it cannot be had."""
+        import urllib3
+
+        place = scratch / f"{pointer.oid}-{pointer.size}"
+        for last in (False, True):
+            try:
+                self._download(pointer, action, place)
+            except _CannotHave as error:
+                return str(error)
+            except UnsafeSource as error:
+                return error.message
+            except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+                # Without the address, which often is a key to the file.
+                if last:
+                    what = type(error).__name__
+                    raise unreachable(host_of(action.href), f"an LFS file could not be downloaded ({what})") from None
+            else:
+                return place
+        raise AssertionError
+
+    def _download(self, pointer: Pointer, action: _Action, place: Path) -> None:
+        headers = {**action.headers, "Accept-Encoding": "identity"}
+        response = self._loading.request("GET", action.href, headers=headers, preload_content=False)
+        actual, size = hashlib.sha256(), 0
+        try:
+            with place.open("wb") as file:
+                for chunk in _chunks(response):
+                    size += len(chunk)
+                    if size > pointer.size:
+                        break
+                    if self._network.remaining() <= 0:
+                        raise OutOfTime(
+                            "LFS files were still being sent when time was over",
+                            hint="give the builder more time and memory; more memory brings a faster network",
+                        )
+                    actual.update(chunk)
+                    file.write(chunk)
+        finally:
+            response.close()
+        if size != pointer.size or actual.hexdigest() != pointer.oid:
+            raise _CannotHave("what the LFS server sent is not the file that was committed")
+
+
+def _chunks(response: Any) -> Iterator[bytes]:
+    yield from response.stream(_CHUNK, decode_content=False)
+
+
+def _check(url: str, status: int, headers: Mapping[str, str]) -> None:
+    if status == 200:
+        return
+    host = host_of(url)
+    if status == 429 or status >= 500:
+        raise SourceUnreachable(f"the LFS server {host} answers {status}", hint="try again later")
+    if status in (401, 403):
+        raise _CannotHave(f"the LFS server {host} refuses the builder's git token ({status})")
+    raise _CannotHave(f"the LFS server {host} answers {status}")
+
+
+def _action(row: Mapping[str, Any]) -> _Action | str:
+    """What to do for one object of a batch answer, or why it cannot be had."""
+    if not row:
+        return "the LFS server says nothing about it"
+    if error := row.get("error"):
+        said = error.get("message") if isinstance(error, dict) else ""
+        code = error.get("code") if isinstance(error, dict) else ""
+        return f"the LFS server does not have it ({code} {str(said)[:200]!r})"
+    action = (row.get("actions") or {}).get("download") if isinstance(row.get("actions"), dict) else None
+    if not isinstance(action, dict) or not urlsplit(str(action.get("href", ""))).hostname:
+        return "the LFS server does not say where it is"
+    headers = action.get("header") or {}
+    return _Action(href=str(action["href"]), headers={str(name): str(value) for name, value in headers.items()})

@@ -1,0 +1,39 @@
+"""A commit that was found, and a commit that was fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A commit and the name it was found by: `ref` is a full ref name, or the commit id again."""
+
+    url: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One commit's files below `root`.
+
+    `tree` is the id of the whole tree, `subtree` that of the directory that was asked for ("" if there is none).
+    `commit_time` is the committer's, in seconds since the epoch. `submodules` are those that were left empty,
+    `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why.
+    Without `unpacked` no file was written, because the tree is one that the caller knows.
+    """
+
+    root: Path
+    url: str
+    ref: str
+    commit: str
+    tree: str
+    subtree: str
+    commit_time: int
+    files: int = 0
+    submodules: tuple[str, ...] = ()
+    lfs_pointers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unpacked: bool = True

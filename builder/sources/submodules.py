@@ -1,0 +1,93 @@
+"""What `.gitmodules` says about the submodules of a tree. Pure: nothing is fetched here.
+
+The tree decides where a submodule is and which commit of it is meant; `.gitmodules` only where that comes from. So its
+paths are compared, never used.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from builder.errors import SourceError, UnsafeSource
+from builder.sources.gitlib import parse_config
+from builder.sources.paths import shown
+from builder.sources.urls import host_of, https_spelling, is_loopback, url_problem, without_secrets
+
+# How deep submodules may have submodules, and how many there may be in all.
+MAX_NESTING, MAX_SUBMODULES = 6, 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submodule:
+    """A commit of another repository at `path` (posix, relative to the tree's root)."""
+
+    path: str
+    commit: str
+    url: str
+
+
+def submodules_of(
+    links: Mapping[str, str], gitmodules: bytes, *, parent: str
+) -> tuple[tuple[Submodule, ...], dict[str, str]]:
+    """The submodules to fetch, in order of their paths, and why others are not: {path: reason}.
+
+    Args:
+        links: {path: commit} of the submodules in the tree.
+        gitmodules: the content of the tree's `.gitmodules`, empty if there is none.
+        parent: the URL of the repository that they are in, to which theirs may be relative.
+
+    Raises:
+        SourceError: `.gitmodules` cannot be read, or names a URL that cannot be fetched.
+    """
+    try:
+        sections = parse_config(gitmodules)
+    except ValueError as error:
+        raise SourceError(f".gitmodules cannot be read: {error}", hint="see git help gitmodules") from error
+    said = {
+        values["path"].rstrip("/"): values
+        for section, values in sections.items()
+        if section[0].lower() == "submodule" and "path" in values
+    }
+    wanted, left = [], {}
+    for path, commit in sorted(links.items()):
+        values = said.get(path, {})
+        if not values.get("url"):
+            left[path] = ".gitmodules does not say where it comes from"
+        elif values.get("update", "").lower() == "none":
+            left[path] = ".gitmodules says update = none"
+        else:
+            wanted.append(Submodule(path=path, commit=commit, url=_absolute(parent, values["url"], path)))
+    return tuple(wanted), left
+
+
+def refused_host(submodule: Submodule, hosts: Collection[str], above: Collection[str]) -> UnsafeSource | None:
+    """The error for a submodule that may not be fetched from where it is: only `hosts` are asked."""
+    host = host_of(submodule.url)
+    if host in hosts:
+        return None
+    where = "/".join((*above, submodule.path))
+    return UnsafeSource(
+        f"submodule {shown(where)}: {submodule.url} is on {host}, and submodules are not fetched from there",
+        hint=f"if you trust that host, add {host} to git_hosts in config.ini, or configure credentials for it",
+    )
+
+
+def _absolute(parent: str, url: str, path: str) -> str:
+    """The https URL of a submodule, as git would find it: `./` and `../` are relative to the parent's URL."""
+    label = f"submodule {shown(path)}: the url in .gitmodules"
+    if url.startswith(("./", "../")):
+        base = urlsplit(parent)
+        target = posixpath.normpath(f"{base.path.strip('/')}/{url}")
+        if target == "." or target.startswith(".."):
+            raise SourceError(f"{label}, {without_secrets(url)!r}, goes up beyond {base.netloc}")
+        url = base._replace(path=f"/{target}").geturl()
+    url = https_spelling(url).rstrip("/")
+    # Old files still say http or git; no forge serves a repository by http and not by https.
+    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+        url = url.replace("http://", "https://", 1)
+    if problem := url_problem(url):
+        raise SourceError(f"{label}: {problem}", hint="relative and https URLs can be fetched")
+    return url
