@@ -90,7 +90,7 @@ def _build(given: argparse.Namespace, progress: Progress) -> Reply:
     order = Order(
         directory=Path(given.directory),
         out=Path(given.out),
-        cache=Path(given.cache) if given.cache else _cache(os.environ),
+        cache=Path(given.cache).absolute() if given.cache else _cache(os.environ),
         build_file=given.build_file,
         components=tuple(given.components),
         runtime=given.runtime,

@@ -1,8 +1,8 @@
 """A function's configuration: what the build file asks of Lambda, and how that differs from what Lambda has.
 
 Pure functions of values, in Lambda's own names. What CreateFunction and UpdateFunctionConfiguration take is made and
-compared here; what has calls of its own (log retention, URL, concurrency …) is in `extras`, which compares with the same
-`differences`.
+compared here; what has calls of its own (log retention, URL, concurrency …) is in `extras`, which compares with the
+same `differences`.
 """
 
 from __future__ import annotations

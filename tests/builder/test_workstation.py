@@ -276,3 +276,17 @@ def test_a_handler_that_needs_a_layer_from_elsewhere_is_not_tried_without_it(tmp
     reply = json.loads(done.stdout)
     assert reply["checks"]["why"] == "layers of others are attached: arn:aws:lambda:eu-west-1:123456789012:layer:sdk:1"
     assert sorted(reply["files"]) == ["function", "words"]
+
+
+def test_a_relative_cache_is_found_from_everywhere(tmp_path: Path, cache: Path) -> None:
+    build_file = BUILD.replace("python3.13", f"python3.{sys.version_info.minor}").partition("layers:")[0]
+    build_file += "layers:\n  code:\n    files: [words.py]\n    dest_dir: python\n"
+    files = {
+        "build.yaml": build_file,
+        "words.py": "N = 1\n",
+        "app.py": "import words\ndef handler(event, context): ...\n",
+    }
+    done = run(project(tmp_path / "shop", **files), "-o", "out", "--cache", "kept", "--json", cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checks"]["tried"]
+    assert (tmp_path / "kept").is_dir()

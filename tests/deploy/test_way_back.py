@@ -118,7 +118,7 @@ def test_status_follows_a_build(mine: Project, builder: Builder) -> None:
         _start(mine, "-y", "-f", "long", "-i", "payload") as deploy,
         _start(mine, "--status", "long-one") as following,
     ):
-        builder.publishing.release("long-one")
+        builder.release("long-one")
         told, followed = deploy.communicate()[0], following.communicate()[0]
     assert deploy.returncode == following.returncode == 0
     assert "deployed orders" in told
