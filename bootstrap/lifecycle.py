@@ -1,11 +1,11 @@
 """What S3 removes by itself below the builder's prefix, and why that is never anything that is still needed.
 
-Only that expires by age to which nothing else in the store refers, and which the next build that wants it makes again
-(S3 counts from the last write, not from the last use). All else stays however old it is: artifacts, because a rollback,
-or another function of the same content, may want them; the parts that artifacts are made of, and what leads to them;
-locks, because `verify` compares with them; accounts of builds. Of all that only artifacts and parts take room, and
-those that nobody reads move to cheaper storage by themselves, where they are as quick to read (but for objects below
-128 kB, which S3 leaves where they are).
+Only that expires by age to which nothing else in the store refers, and which the next build that wants it makes again,
+or the client sends again (S3 counts from the last write, not from the last use). All else stays however old it is:
+artifacts, because a rollback, or another function of the same content, may want them; the parts that artifacts are made
+of, and what leads to them; locks, because `verify` compares with them; accounts of builds. Of all that only artifacts
+and parts take room, and those that nobody reads move to cheaper storage by themselves, where they are as quick to read
+(but for objects below 128 kB, which S3 leaves where they are).
 
 The bucket of `init` keeps old versions of objects, and nothing here has a use for them: they go. Those of artifacts
 stay: a function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
@@ -66,6 +66,7 @@ FOLDERS: Mapping[str, Folder] = {
     "builds": Folder(forget=1),
     "records": Folder(forget=30),
     "recent": Folder(expire=90, forget=1),
+    "uploads": Folder(expire=7, forget=1),
 }
 
 
@@ -75,7 +76,7 @@ def rules(names: Names) -> tuple[Rule, ...]:
 
 
 def _rules(names: Names) -> Iterator[Rule]:
-    yield _rule(names, "uploads", names.prefix) | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    yield _rule(names, "unfinished", names.prefix) | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
     for name, folder in FOLDERS.items():
         rule = _rule(names, name, f"{names.prefix}{name}/")
         if folder.expire:

@@ -97,6 +97,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
 
 def _ping() -> dict[str, object]:
     from builder import selfbuild
+    from builder.settings import DEFAULT_LAYER, DEFAULT_STORE_PREFIX
 
     target = selfbuild.own_target()
     return {
@@ -108,6 +109,11 @@ def _ping() -> dict[str, object]:
         "runtime": target.runtime.name,
         "architecture": target.architecture,
         "git_base": os.environ.get("LAMBDASMITH_GIT_BASE", ""),
+        "settings": {
+            "bucket": os.environ.get("LAMBDASMITH_BUCKET", ""),
+            "prefix": os.environ.get("LAMBDASMITH_PREFIX", DEFAULT_STORE_PREFIX),
+            "layer": os.environ.get("LAMBDASMITH_LAYER", DEFAULT_LAYER),
+        },
     }
 
 
@@ -158,11 +164,9 @@ def _status(request: Request) -> dict[str, object]:
     builds = Builds(context.store)
     if request.build_id is not None:
         return {"statusCode": 200, "build": builds.state(request.build_id)}
-    settings = context.settings
-    shown = {"bucket": settings.bucket, "prefix": settings.store_prefix, "layer": settings.layer}
-    own = (os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), settings.layer)
+    own = (os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), context.settings.layer)
     used = storage(context.clients, context.store, own=own, deadline=context.deadline)
-    return _ping() | {"settings": shown, "builds": builds.recent(10), "storage": used}
+    return _ping() | {"builds": builds.recent(10), "storage": used}
 
 
 def _history(request: Request) -> dict[str, object]:

@@ -15,6 +15,7 @@ Names in the store (all below the prefix):
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name
     recent/….json               a short one, of all functions
+    uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content
 """
 
 from __future__ import annotations
