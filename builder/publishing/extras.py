@@ -12,7 +12,7 @@ What the build file does not name is neither read nor set nor removed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from builder.aws import aws_errors, error_code
@@ -177,7 +177,7 @@ def _wanted_url(url: UrlSpec) -> dict[str, object]:
 
 def _read_url(clients: Clients, where: _Where, wanted: object) -> object:
     answer = clients.lambda_.get_function_url_config(**where)
-    return {**answer, "OpenToAll": sorted({action for action, _ in _public_statements(clients, where)})}
+    return {**answer, "OpenToAll": sorted({action for action, _ in _public_statements(clients, where)[0]})}
 
 
 def _apply_url(clients: Clients, where: _Where, value: object) -> str:
@@ -188,20 +188,22 @@ def _apply_url(clients: Clients, where: _Where, value: object) -> str:
             url = clients.lambda_.update_function_url_config(**where, **members)["FunctionUrl"]
     except FunctionMissing:
         url = clients.lambda_.create_function_url_config(**where, **members)["FunctionUrl"]
-    present = list(_public_statements(clients, where))
-    for action, statement_id in present:
+    for action, statement_id in _public_statements(clients, where)[0]:
         if action not in wanted["OpenToAll"]:
-            clients.lambda_.remove_permission(**where, StatementId=statement_id)
+            revision = _public_statements(clients, where)[1]
+            clients.lambda_.remove_permission(**where, StatementId=statement_id, **revision)
     for action in wanted["OpenToAll"]:
+        present, revision = _public_statements(clients, where)
         if action not in dict(present):
-            _open_to_all(clients, where, action)
+            _open_to_all(clients, where, action, revision)
     return url
 
 
-def _open_to_all(clients: Clients, where: _Where, action: str) -> None:
+def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where) -> None:
     conditions: dict[str, Any] = {"InvokedViaFunctionUrl": True}
     if action == "lambda:InvokeFunctionUrl":
         conditions = {"FunctionUrlAuthType": "NONE"}
+    conditions |= revision
     try:
         with aws_errors("opening the URL to all"):
             clients.lambda_.add_permission(
@@ -209,22 +211,24 @@ def _open_to_all(clients: Clients, where: _Where, action: str) -> None:
             )
     except FunctionBusy:
         # Also the answer to a call that is repeated because its first answer was lost.
-        if action not in dict(_public_statements(clients, where)):
+        if action not in dict(_public_statements(clients, where)[0]):
             raise
 
 
-def _public_statements(clients: Clients, where: _Where) -> Iterator[tuple[str, str]]:
-    """Action and id of the statements in the function's policy that let everybody in by the URL."""
+def _public_statements(clients: Clients, where: _Where) -> tuple[list[tuple[str, str]], _Where]:
+    """Action and id of the policy's statements that let everybody in by the URL, and the revision of the policy."""
     try:
         with aws_errors("reading the policy"):
-            policy = json.loads(clients.lambda_.get_policy(**where)["Policy"])
+            answer = clients.lambda_.get_policy(**where)
     except FunctionMissing:
-        return
-    for statement in policy["Statement"]:
+        return [], {}
+    found = []
+    for statement in json.loads(answer["Policy"])["Statement"]:
         action, condition = statement.get("Action"), statement.get("Condition")
         everybody = statement.get("Principal") in ("*", {"AWS": "*"})
         if everybody and statement.get("Effect") == "Allow" and action in _PUBLIC and condition == _PUBLIC[action]:
-            yield action, statement["Sid"]
+            found.append((action, statement["Sid"]))
+    return found, {"RevisionId": answer["RevisionId"]} if "RevisionId" in answer else {}
 
 
 _READ: Mapping[str, Callable[[Clients, _Where, object], object]] = {
