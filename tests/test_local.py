@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from builder.errors import LambdasmithError, OutOfSpace, PathNotFound, SourceError, UnsafeSource
 from builder.sources.checkout import write_tree
 from builder.sources.local import select_files
+from builder.sources.objects import Content
 
 SRC = {
     "src/app.py": "",
@@ -221,8 +222,9 @@ class Objects:
         raw = b"".join(b"%o %s\0" % (mode, name) + bytes.fromhex(child) for mode, name, child in entries)
         return self.add("tree", raw)
 
-    def read(self, object_id: str) -> tuple[str, bytes]:
-        return self.by_id[object_id]
+    def read(self, object_id: str) -> Content:
+        kind, content = self.by_id[object_id]
+        return Content(kind=kind, size=len(content), chunks=(content,))
 
 
 FILE, RUN, LINK, DIRECTORY, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from builder.errors import OutOfSpace, UnsafeSource
+from builder.sources.objects import Content
 from builder.sources.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 
-ReadObject = Callable[[str], tuple[str, bytes]]
-"""Type ("commit", "tree", "blob") and content of an object by hex id. Raises KeyError."""
+ReadObject = Callable[[str], Content]
+"""An object by hex id. Raises KeyError."""
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
@@ -75,17 +76,17 @@ def write_tree(
             _make_directory(target, entry.path)
             submodules[entry.path] = entry.object_id
         else:
-            content = _verified(read, entry.object_id, "blob", entry.path)
-            size += len(content)
-            largest = sorted([*largest, (len(content), entry.path)], reverse=True)[:3]
+            content = _object(read, entry.object_id, "blob", entry.path)
+            size += content.size
+            largest = sorted([*largest, (content.size, entry.path)], reverse=True)[:3]
             if max_bytes is not None and size > max_bytes:
                 raise _too_large(max_bytes, largest)
             files += 1
             if entry.mode == _LINK:
-                links.append((entry.path, content))
+                links.append((entry.path, b"".join(content.chunks)))
                 continue
-            _write_file(target, entry, content, mtime)
-            if len(content) <= LFS_MAX_BYTES and content.startswith(LFS_HEADER):
+            begins = _write_file(target, entry, content.chunks, mtime)
+            if content.size <= LFS_MAX_BYTES and begins.startswith(LFS_HEADER):
                 pointers.append(entry.path)
     _write_links(into, links)
     return Checkout(
@@ -120,16 +121,26 @@ def tree_at(tree: str, path: str, read: ReadObject) -> str:
 
 
 def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
+    return b"".join(_object(read, object_id, kind, path).chunks)
+
+
+def _object(read: ReadObject, object_id: str, kind: str, path: str) -> Content:
+    """An object whose content turns out to be what its id says, or raises at its end."""
     try:
-        found, content = read(object_id)
+        found = read(object_id)
     except KeyError:
         raise UnsafeSource(f"{path}: the server did not send object {object_id}", hint="try again") from None
+    return Content(kind=kind, size=found.size, chunks=_checked(found, object_id, kind, path))
+
+
+def _checked(content: Content, object_id: str, kind: str, path: str) -> Iterator[bytes]:
     # Git's own identity of an object, not a security hash of ours.
-    actual = hashlib.sha1(b"%s %d\0" % (found.encode(), len(content)), usedforsecurity=False)
-    actual.update(content)
-    if found != kind or actual.hexdigest() != object_id:
+    actual = hashlib.sha1(b"%s %d\0" % (content.kind.encode(), content.size), usedforsecurity=False)
+    for chunk in content.chunks:
+        actual.update(chunk)
+        yield chunk
+    if content.kind != kind or actual.hexdigest() != object_id:
         raise UnsafeSource(f"{path}: object {object_id} is damaged or not a {kind}", hint="run git fsck on the server")
-    return content
 
 
 def _walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[_Entry]:
@@ -191,17 +202,22 @@ def _make_directory(target: Path, path: str) -> None:
         raise _twice(path) from None
 
 
-def _write_file(target: Path, entry: _Entry, content: bytes, mtime: int) -> None:
+def _write_file(target: Path, entry: _Entry, chunks: Iterable[bytes], mtime: int) -> bytes:
+    """Write a file; what it begins with."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(target, flags, 0o600)
     except FileExistsError:
         raise _twice(entry.path) from None
+    begins = b""
     with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+        for chunk in chunks:
+            begins = begins or chunk
+            file.write(chunk)
         # Not by the mode argument of open(): the umask of the process would have its say.
         os.fchmod(descriptor, _FILES[entry.mode])
     os.utime(target, (mtime, mtime))
+    return begins
 
 
 def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:

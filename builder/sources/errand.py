@@ -15,8 +15,9 @@ from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
 from builder.sources import lfs
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
-from builder.sources.gitlib import BrokenOff, CommitRefused, Objects, Remote, connected, parse_config
+from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config
 from builder.sources.kept import Kept
+from builder.sources.objects import Damaged, Objects
 from builder.sources.paths import shown
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, refused_host, submodules_of
@@ -124,8 +125,11 @@ class Errand:
         """Objects on loan, if there are any, and the commit that they are all of."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             have = lender.lend(Path(folder)) if lender else None
-            with contextlib.closing(Objects(Path(folder))) as objects:
-                yield objects, have
+            try:
+                with contextlib.closing(open_objects(Path(folder))) as objects:
+                    yield objects, have
+            except Damaged as error:
+                raise BrokenOff(f"what was fetched is damaged: {error}", hint="try again") from error
 
     def _take(self, size_bytes: int) -> None:
         if self.room_bytes is not None:
@@ -218,7 +222,7 @@ def _peeled(read: ReadObject, resolved: Resolved) -> str:
     object_id = resolved.commit
     for _ in range(8):
         try:
-            kind, _content = read(object_id)
+            kind = read(object_id).kind
         except KeyError:
             break
         if kind == "commit":

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from builder.errors import (
     LambdasmithError,
@@ -24,20 +22,16 @@ from builder.errors import (
 )
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.answers import Access, check_answer, unreachable
+from builder.sources.objects import Damaged, Objects
 from builder.sources.refs import Listing
 
 if TYPE_CHECKING:
     from dulwich.client import Urllib3HttpGitClient
-    from dulwich.pack import Pack
     from dulwich.repo import Repo
 
     from builder.sources.pool import Beginning, GuardedPool
 
 _KIND_BITS, _GITLINK = 0o170000, 0o160000
-_KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
-# Whole objects that are kept in memory because others are differences to them. dulwich's own limit is three times that.
-_BASES_BYTES = 32 << 20
-_EMPTY_PACK_BYTES = 32  # a header and a checksum
 
 
 class BrokenOff(SourceUnreachable):
@@ -165,8 +159,7 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource
     """
     from dulwich.client import Urllib3HttpGitClient
-    from dulwich.errors import ApplyDeltaError, ChecksumMismatch, GitProtocolError, ObjectFormatException
-    from dulwich.pack import UnresolvedDeltas
+    from dulwich.errors import GitProtocolError
     from urllib3.exceptions import HTTPError
 
     from builder.sources.pool import Beginning, guarded_pool
@@ -201,8 +194,8 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
         if answered and not begun.refusal() and "timed out" not in text:
             raise BrokenOff(failure.message, hint=failure.hint) from None
         raise failure from None
-    except (ChecksumMismatch, ApplyDeltaError, ObjectFormatException, UnresolvedDeltas, zlib.error) as error:
-        raise BrokenOff(f"{url}: what the server sent is damaged ({type(error).__name__})", hint="try again") from error
+    except Damaged as error:
+        raise BrokenOff(f"{url}: what the server sent is damaged: {error}", hint="try again") from error
     except (ValueError, AssertionError, KeyError, IndexError) as error:
         # dulwich's parsers raise these on an answer that is not the git protocol, or is cut off.
         raise BrokenOff(f"{url}: the server's answer is not the git protocol ({error!r})") from error
@@ -210,97 +203,18 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
         pool.close()
 
 
-# --- packs ----------------------------------------------------------------------------------------------------------
+def open_objects(directory: Path) -> Objects:
+    """The packs in an existing directory."""
+    from dulwich.errors import ApplyDeltaError
+    from dulwich.pack import apply_delta
 
-
-class Objects:
-    """Git objects in packs, in a directory that holds nothing else. Close it."""
-
-    def __init__(self, directory: Path) -> None:
-        """Open the packs that are there; the directory is made if it is not."""
-        self.directory = directory
-        directory.mkdir(parents=True, exist_ok=True)
-        self._packs: list[Pack] = [_open_pack(path.with_suffix("")) for path in sorted(directory.glob("*.idx"))]
-
-    def read(self, object_id: str) -> tuple[str, bytes]:
-        """Type and content of an object, as it was sent: whether it is what its id says has to be checked.
-
-        Raises:
-            KeyError: it is not here.
-            BrokenOff: the pack is damaged.
-        """
-        from dulwich.errors import ApplyDeltaError, ChecksumMismatch
-        from dulwich.pack import UnresolvedDeltas
-
+    def applied(base: bytes, delta: bytes) -> bytes:
         try:
-            kind, content = self._raw(object_id.encode())
-        except (ApplyDeltaError, ChecksumMismatch, UnresolvedDeltas, zlib.error, ValueError, AssertionError) as error:
-            raise BrokenOff(f"object {object_id} is damaged ({type(error).__name__})", hint="try again") from error
-        return _KINDS.get(kind, str(kind)), content
+            return b"".join(apply_delta(base, delta))
+        except (ApplyDeltaError, AssertionError, IndexError) as error:
+            raise ValueError(f"a difference cannot be applied: {error}") from error
 
-    def __contains__(self, object_id: str) -> bool:
-        return any(object_id.encode() in pack for pack in self._packs)  # type: ignore[operator]  # a NewType of bytes
-
-    def _raw(self, object_id: bytes) -> tuple[int, bytes]:
-        for pack in self._packs:
-            with contextlib.suppress(KeyError):
-                kind, content = pack.get_raw(object_id)  # type: ignore[arg-type]  # a NewType of bytes
-                return kind, content
-        raise KeyError(object_id)
-
-    @contextlib.contextmanager
-    def incoming(self) -> Iterator[IO[bytes]]:
-        """A file for one pack, which is one of ours after the block; after an error there, as if nothing had been."""
-        path = self.directory / f"{len(self._packs)}.pack"
-        try:
-            with path.open("wb") as file:
-                yield file
-            if path.stat().st_size <= _EMPTY_PACK_BYTES:
-                path.unlink()
-            else:
-                self._packs.append(self._indexed(path))
-        except BaseException:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".idx").unlink(missing_ok=True)
-            raise
-
-    def _indexed(self, path: Path) -> Pack:
-        """Write the index of a pack, and into the pack what it is a difference to but does not have.
-
-        dulwich's own way of adding a pack inflates every object once more than this, to see whether it can be parsed;
-        what is read of this one is parsed and hashed then.
-        """
-        from dulwich.object_format import SHA1
-        from dulwich.pack import PackData, PackIndexer, extend_pack, write_pack_index_v2
-
-        with PackData(path, object_format=SHA1) as data:
-            data.check()
-            indexer = PackIndexer.for_pack_data(data, resolve_ext_ref=self._raw)
-            entries = list(indexer)
-            missing = set(indexer.ext_refs())
-        with path.open("r+b") as file:
-            checksum, added = extend_pack(file, missing, self._raw, SHA1)
-        with path.with_suffix(".idx").open("wb") as index:
-            write_pack_index_v2(index, sorted([*entries, *added]), checksum)
-        return _open_pack(path.with_suffix(""))
-
-    def clear(self) -> None:
-        """Remove all packs."""
-        self.close()
-        shutil.rmtree(self.directory)
-        self.directory.mkdir()
-        self._packs = []
-
-    def close(self) -> None:
-        for pack in self._packs:
-            pack.close()
-
-
-def _open_pack(base: Path) -> Pack:
-    from dulwich.object_format import SHA1
-    from dulwich.pack import Pack
-
-    return Pack(str(base), object_format=SHA1, delta_base_cache_limit=_BASES_BYTES)
+    return Objects(directory, applied)
 
 
 # --- git's own files ------------------------------------------------------------------------------------------------

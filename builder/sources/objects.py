@@ -1,0 +1,179 @@
+"""Git objects in packs, each pack with an index beside it. Reads them, and takes in what a server sends."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import struct
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from builder.sources.packs import KINDS, Entry, Inflation, index_pack, read_entry
+
+# Smaller objects are quicker read at once.
+_STREAMED_BYTES = 1 << 20
+# Objects that are kept in memory because others are differences to them.
+_BASES_BYTES = 32 << 20
+_EMPTY_PACK_BYTES = 32  # a header and a checksum
+_INDEX = struct.Struct(">20sQ")
+# Git makes chains of 50 and allows this many.
+_LONGEST_CHAIN = 4095
+
+ApplyDelta = Callable[[bytes, bytes], bytes]
+"""The content that a difference makes of the content that it is a difference to. Raises ValueError."""
+
+
+class Damaged(Exception):
+    """A pack that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """An object: its kind ("commit", "tree", "blob", "tag"), how many bytes it has, and these, to be read once."""
+
+    kind: str
+    size: int
+    chunks: Iterable[bytes]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pack:
+    file: IO[bytes]
+    offsets: dict[bytes, int]
+
+
+class Objects:
+    """What the packs in a directory hold, which has nothing else in it. Close it."""
+
+    def __init__(self, directory: Path, apply_delta: ApplyDelta) -> None:
+        self.directory = directory
+        self._apply_delta = apply_delta
+        self._packs: list[_Pack] = []
+        self._bases: OrderedDict[tuple[_Pack, int], tuple[int, bytes]] = OrderedDict()
+        self._bases_bytes = 0
+        for path in sorted(directory.glob("*.pack")):
+            self._open(path)
+
+    def read(self, object_id: str) -> Content:
+        """An object as it was sent: whether it is what its id says has to be checked.
+
+        Raises:
+            KeyError: it is not here. Damaged: nor can it be read; reading the chunks may raise that too.
+        """
+        pack, offset = self._find(bytes.fromhex(object_id))
+        with _damage(object_id):
+            entry = read_entry(pack.file, offset)
+            if entry.base is None and entry.size > _STREAMED_BYTES:
+                return Content(
+                    kind=KINDS[entry.kind].decode(), size=entry.size, chunks=_guarded(pack.file, entry, object_id)
+                )
+            kind, content = self._whole(pack, offset)
+        return Content(kind=KINDS[kind].decode(), size=len(content), chunks=(content,))
+
+    def __contains__(self, object_id: str) -> bool:
+        return any(bytes.fromhex(object_id) in pack.offsets for pack in self._packs)
+
+    def _find(self, name: bytes) -> tuple[_Pack, int]:
+        for pack in self._packs:
+            if name in pack.offsets:
+                return pack, pack.offsets[name]
+        raise KeyError(name.hex())
+
+    def _whole(self, pack: _Pack, offset: int) -> tuple[int, bytes]:
+        """Kind and content of the object at a place, put together from what it is a difference to."""
+        chain: list[tuple[_Pack, Entry]] = []
+        while (found := self._bases.get((pack, offset))) is None:
+            entry = read_entry(pack.file, offset)
+            if entry.base is None:
+                found = entry.kind, b"".join(Inflation(pack.file, entry))
+                if chain:
+                    self._remember(pack, offset, found)
+                break
+            chain.append((pack, entry))
+            if len(chain) > _LONGEST_CHAIN:
+                raise ValueError("a chain of differences has no end")
+            pack, offset = (pack, entry.base) if isinstance(entry.base, int) else self._find(entry.base)
+        kind, content = found
+        while chain:
+            pack, entry = chain.pop()
+            content = self._apply_delta(content, b"".join(Inflation(pack.file, entry)))
+            if chain:
+                self._remember(pack, entry.offset, (kind, content))
+        return kind, content
+
+    def _remember(self, pack: _Pack, offset: int, base: tuple[int, bytes]) -> None:
+        self._bases[pack, offset] = base
+        self._bases_bytes += len(base[1])
+        while self._bases_bytes > _BASES_BYTES:
+            _, (_, content) = self._bases.popitem(last=False)
+            self._bases_bytes -= len(content)
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[IO[bytes]]:
+        """A file for one pack, which is one of ours after the block; after an error there, as if nothing had been.
+
+        What it has differences to may be in the other packs.
+
+        Raises:
+            Damaged: it is none, or refers to objects that are not here.
+        """
+        path = self.directory / f"{len(self._packs)}.pack"
+        try:
+            with path.open("w+b") as file:
+                yield file
+                file.flush()
+                if file.tell() > _EMPTY_PACK_BYTES:
+                    self._index(file, path.with_suffix(".idx"))
+            if path.stat().st_size > _EMPTY_PACK_BYTES:
+                self._open(path)
+            else:
+                path.unlink()
+        except BaseException:
+            path.unlink(missing_ok=True)
+            path.with_suffix(".idx").unlink(missing_ok=True)
+            raise
+
+    def _index(self, file: IO[bytes], index: Path) -> None:
+        def external(name: bytes) -> tuple[int, bytes]:
+            return self._whole(*self._find(name))
+
+        with _damage("a pack"):
+            try:
+                entries = index_pack(file, self._apply_delta, external)
+            except KeyError as error:
+                raise ValueError(f"it needs {error}, which was not sent") from None
+        index.write_bytes(b"".join(_INDEX.pack(name, offset) for name, offset in entries))
+
+    def _open(self, path: Path) -> None:
+        offsets = dict(_INDEX.iter_unpack(path.with_suffix(".idx").read_bytes()))
+        self._packs.append(_Pack(file=path.open("rb"), offsets=offsets))
+
+    def clear(self) -> None:
+        """Remove all packs."""
+        self.close()
+        shutil.rmtree(self.directory)
+        self.directory.mkdir()
+        self._packs = []
+        self._bases.clear()
+        self._bases_bytes = 0
+
+    def close(self) -> None:
+        for pack in self._packs:
+            pack.file.close()
+
+
+def _guarded(file: IO[bytes], entry: Entry, object_id: str) -> Iterator[bytes]:
+    with _damage(object_id):
+        yield from Inflation(file, entry)
+
+
+@contextlib.contextmanager
+def _damage(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (zlib.error, ValueError) as error:
+        raise Damaged(f"{what}: {error}") from error
