@@ -1,0 +1,165 @@
+"""Repositories that are made for a test, and a server in front of them that misbehaves."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from builder.sources.git import GitCredentials
+
+TOKEN = "t0ken-WhichMustNotLeak"
+MINE = GitCredentials(username="me", token=TOKEN)
+GIT_ENVIRONMENT = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    "GIT_AUTHOR_DATE": "1700000000 +0100",
+    "GIT_COMMITTER_DATE": "1700000123 +0100",
+}
+
+
+def git(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=directory, check=True, capture_output=True, text=True, env=GIT_ENVIRONMENT
+    )
+    return done.stdout.strip()
+
+
+class Work:
+    """A working tree whose commits are pushed to a bare repository that the servers serve."""
+
+    def __init__(self, directory: Path, bare: Path) -> None:
+        self.directory, self.bare = directory, bare
+        directory.mkdir()
+        git(directory.parent, "init", "-q", "--bare", "-b", "trunk", str(bare))
+        git(directory, "init", "-q", "-b", "trunk")
+        git(directory, "remote", "add", "origin", str(bare))
+
+    def commit(self, files: dict[str, str], *, message: str = "change") -> str:
+        """Write files, commit and push the present branch. Returns the commit."""
+        for name, content in files.items():
+            path = self.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return self.push(message)
+
+    def push(self, message: str = "change") -> str:
+        git(self.directory, "add", "-A")
+        git(self.directory, "commit", "-q", "--allow-empty", "-m", message)
+        git(self.directory, "push", "-q", "origin", "HEAD")
+        return git(self.directory, "rev-parse", "HEAD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """Two servers of the same repositories, one of which wants the token; `commits` of the repository `project`."""
+
+    root: Path
+    public: str
+    private: str
+    commits: dict[str, str]
+
+    def work(self, tmp_path: Path, name: str) -> tuple[Work, str]:
+        bare = self.root / f"{name}.git"
+        shutil.rmtree(bare, ignore_errors=True)
+        return Work(tmp_path / f"work-{name}", bare), f"{self.public}/{name}.git"
+
+
+def make_project(scratch: Path, root: Path) -> dict[str, str]:
+    work = Work(scratch / "project", root / "project.git")
+    commits = {"first": work.commit({"handler.py": "VERSION = 1\n"})}
+    git(work.directory, "tag", "light")
+    (work.directory / "run.sh").write_text("#!/bin/sh\n")
+    (work.directory / "run.sh").chmod(0o755)
+    (work.directory / "pkg").mkdir()
+    (work.directory / "pkg" / "data.txt").write_text("data\n")
+    (work.directory / "link").symlink_to("pkg/data.txt")
+    (work.directory / "pkg" / "up").symlink_to("..")
+    (work.directory / "größe.txt").write_text("x")
+    commits["second"] = work.commit({"handler.py": "VERSION = 2\n"})
+    git(work.directory, "tag", "-a", "v1.0", "-m", "one")
+    git(work.directory, "tag", "-a", "nested", "-m", "tag of a tag", "v1.0")
+    commits["third"] = work.commit({"handler.py": "VERSION = 3\n"})
+    git(work.directory, "checkout", "-q", "-b", "feature/deep/x")
+    commits["feature"] = work.commit({"handler.py": "VERSION = 4\n"})
+    git(work.directory, "branch", "both", commits["first"])
+    git(work.directory, "tag", "both", commits["second"])
+    git(work.directory, "branch", "same", commits["first"])
+    git(work.directory, "tag", "same", commits["first"])
+    git(work.directory, "push", "-q", "origin", "--tags", "refs/heads/both", "refs/heads/same")
+    return commits
+
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Front:
+    """A server of its own origin that answers as `behave` says; `asked` is what it was sent."""
+
+    behave: Callable[[str, dict[str, str]], Answer | None]
+    behind: str
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+
+    def __enter__(self) -> Front:
+        front = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer()
+
+            def do_POST(self) -> None:
+                self.answer()
+
+            def do_CONNECT(self) -> None:
+                front.asked.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                self.send_error(502)
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                front.asked.append((self.path, dict(headers)))
+                status, fields, content = front.behave(self.path, headers) or front.forward(
+                    self.command, self.path, headers, body
+                )
+                self.send_response(status)
+                for name, value in fields.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in fields:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        address = urlsplit(self.behind)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port)
+        passed = {name: headers[name] for name in headers if name not in ("host", "connection", "content-length")}
+        connection.request(method, path, body=body or None, headers=passed)
+        response = connection.getresponse()
+        content = response.read()
+        connection.close()
+        return response.status, {"Content-Type": response.getheader("Content-Type", "")}, content

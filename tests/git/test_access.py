@@ -1,0 +1,78 @@
+"""Who may, with which token."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from builder.errors import (
+    AuthenticationFailed,
+    InvalidEvent,
+    RepositoryNotFound,
+)
+from builder.sources.git import GitCredentials, Resolved, fetch, resolve
+from tests.git.forge import MINE, TOKEN, Host
+
+
+def test_an_unknown_repository(host: Host) -> None:
+    with pytest.raises(RepositoryNotFound) as caught:
+        resolve(f"{host.public}/nothing.git", None, credentials=())
+    assert "git_token in config.ini" in caught.value.hint
+
+
+def test_a_private_repository_needs_the_token(host: Host, tmp_path: Path) -> None:
+    url = f"{host.private}/project.git"
+    with pytest.raises(RepositoryNotFound) as caught:
+        resolve(url, None, credentials=())
+    assert "if it is private" in caught.value.hint
+    resolved = resolve(url, "trunk", credentials=[MINE])
+    assert fetch(resolved, tmp_path / "into", credentials=[MINE]).commit == host.commits["third"]
+
+
+def test_a_wrong_token(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = GitCredentials(username="me", token="wrong-" + TOKEN)
+    with pytest.raises(AuthenticationFailed) as caught:
+        resolve(f"{host.private}/project.git", None, credentials=[wrong])
+    assert TOKEN not in f"{caught.value} {caught.value.hint} {caught.getrepr()} {caplog.text}"
+    with pytest.raises(AuthenticationFailed):
+        fetch(
+            Resolved(url=f"{host.private}/project.git", ref="HEAD", commit=host.commits["third"]),
+            tmp_path / "into",
+            credentials=[wrong],
+        )
+
+
+def test_a_token_of_another_server_is_not_sent(host: Host) -> None:
+    elsewhere = GitCredentials(username="me", token=TOKEN, base="https://git.example.org/me")
+    with pytest.raises(RepositoryNotFound) as caught:
+        resolve(f"{host.private}/project.git", None, credentials=[elsewhere])
+    assert "belongs to another server and was not sent" in caught.value.hint
+
+
+def test_the_token_is_nowhere_afterwards(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = f"{host.private}/project.git"
+    snapshot = fetch(resolve(url, None, credentials=[MINE]), tmp_path / "into", credentials=[MINE])
+    encoded = MINE.token.encode()
+    for path in tmp_path.rglob("*"):
+        assert path.name != ".git"
+        if path.is_file():
+            assert encoded not in path.read_bytes()
+    assert TOKEN not in f"{snapshot} {MINE} {caplog.text}"
+    assert "Basic " not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [f"https://me:{TOKEN}@github.com/a/b", "http://git.example.org/a/b", "ssh://git@h/a/b", "file:///a/b", "/a/b"],
+)
+def test_urls_that_are_not_asked_at_all(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        resolve(url, None, credentials=())
+    assert TOKEN not in str(caught.value)
+    with pytest.raises(InvalidEvent):
+        fetch(Resolved(url=url, ref="HEAD", commit="1" * 40), tmp_path / "into", credentials=())
+    assert not (tmp_path / "into").exists()
