@@ -5,7 +5,8 @@
 #        deploy.sh --rollback | --verify | --status [option...] [BUILD]
 #        deploy.sh --history [option...] [N]
 #
-# Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else.
+# Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
+# where there is a repository.
 # Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
 #
 #   -a ALIAS          let this alias point to the new version
@@ -17,6 +18,9 @@
 #   -l LOG_FILE       every run is appended to it         (default: deploy.log beside this file)
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
+#   -s [DIR]          send the files that are here instead of building what git's server has (also: --send): changes that
+#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax.
+#                     With DIR, written with a slash or a dot, all is as if this file were in that directory
 #   -w WEIGHT         part of the alias's traffic that the new version gets: 0.1 is a tenth   (default: all)
 #   -B BUILDER        name of the builder function        (default: lambdasmith)
 #   -t                show how long each phase took
@@ -57,6 +61,7 @@
 
 set -u -o pipefail
 umask 077
+unset CDPATH   # with it, cd prints where it went
 
 NL='
 '
@@ -129,6 +134,8 @@ show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
 
 # ---------------------------------------------------------------------------------------------- where we are
 
+has_build_file() { [ -f "$1/build.yaml" ] || [ -f "$1/build.yml" ] || [ -f "$1/build.json" ]; }
+
 # Sets SCRIPT and PROJECT. Behind a symbolic link the project is the first directory on the way that has a build file:
 # a link to a shared deploy.sh belongs to the link's directory, a link in ~/bin to the directory it points to.
 find_project() { # PATH of this file
@@ -137,7 +144,7 @@ find_project() { # PATH of this file
     while :; do
         directory=$(cd "$(dirname "$file")" && pwd -P) || exit 2
         [ -n "$first" ] || first=$directory
-        if [ -f "$directory/build.yaml" ] || [ -f "$directory/build.yml" ] || [ -f "$directory/build.json" ]; then
+        if has_build_file "$directory"; then
             PROJECT=$directory
             return
         fi
@@ -149,20 +156,26 @@ find_project() { # PATH of this file
     PROJECT=$first
 }
 
-ask_git() {
+plain_git() (
     # A hook that runs us has set these for its own repository.
-    (unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX && LC_ALL=C git -C "$PROJECT" "$@" 2>&1)
-}
+    unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
+    LC_ALL=C exec git "$@"
+)
 
-# Sets GIT_TOP (empty without a work tree), GIT_SUBDIRECTORY, GIT_REF and GIT_ORIGIN.
+ask_git() { plain_git -C "$PROJECT" "$@" 2>&1; }
+
+# Sets GIT_TOP (empty without a work tree), GIT_SUBDIRECTORY, GIT_REF, GIT_ORIGIN and, where git refuses, GIT_TROUBLE.
 read_git() {
-    GIT_TOP='' GIT_SUBDIRECTORY='' GIT_REF='' GIT_ORIGIN=''
+    GIT_TOP='' GIT_SUBDIRECTORY='' GIT_REF='' GIT_ORIGIN='' GIT_TROUBLE=''
     command -v git >/dev/null || return 0
     local answer
     if ! answer=$(ask_git rev-parse --show-toplevel); then
         case $answer in
             *"not a git repository"*) ;;
-            *) say "note: git says: ${answer%%"$NL"*}" ;;
+            *)
+                GIT_TROUBLE=${answer%%"$NL"*}
+                say "note: git says: $GIT_TROUBLE"
+                ;;
         esac
         return 0
     fi
@@ -300,12 +313,12 @@ pick_switch() { # as pick; leaves VALUE true or empty
 parse_flags() {
     FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_PAYLOAD='' FLAG_LOG='' FLAG_PROFILE=''
     FLAG_REGION='' FLAG_WEIGHT='' FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
-    UPGRADE='' FORCE='' ACTION=build
+    UPGRADE='' FORCE='' ACTION=build SENDING='' SEND_DIRECTORY=''
     WORDS=()
     local option given=' ' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
-        while getopts ':a:b:c:f:g:i:l:p:r:w:B:tvynh-:' option; do
+        while getopts ':a:b:c:f:g:i:l:p:r:w:B:stvynh-:' option; do
             case $option in [a-z]) given="$given-$option " ;; esac
             case $option${OPTARG:-} in
                 a*) FLAG_ALIAS=$OPTARG ;;
@@ -319,6 +332,13 @@ parse_flags() {
                 r*) FLAG_REGION=$OPTARG ;;
                 w*) FLAG_WEIGHT=$OPTARG ;;
                 B*) FLAG_BUILDER=$OPTARG ;;
+                s | -send)
+                    SENDING=true given="$given-s "
+                    if is_place "${!OPTIND:-}"; then
+                        SEND_DIRECTORY=${!OPTIND}
+                        OPTIND=$((OPTIND + 1))
+                    fi
+                    ;;
                 t) FLAG_TIME=true ;;
                 v) FLAG_VERSION=true ;;
                 y) FLAG_YES=true ;;
@@ -345,11 +365,33 @@ parse_flags() {
         fi
     done
     [ "$ACTION" = build ] || refuse_idle_flags "$given"
+    [ -z "$SENDING" ] || choose_project
+}
+
+# Sets PROJECT to what -s names, if anything can be built there.
+choose_project() {
+    local directory=$PROJECT
+    if [ -n "$SEND_DIRECTORY" ] && ! directory=$(cd "$SEND_DIRECTORY" 2>/dev/null && pwd -P); then
+        problem "-s $SEND_DIRECTORY: no such directory" '-s alone sends the directory of this file'
+    elif ! has_build_file "$directory"; then
+        problem "-s: $directory has no build.yaml, build.yml or build.json" '-s DIR names another directory'
+    else
+        PROJECT=$directory
+    fi
+}
+
+# Whether a word after -s is its directory: the name of a component has neither slash nor dot.
+is_place() {
+    case $1 in
+        -*) return 1 ;;
+        */* | *.*) return 0 ;;
+    esac
+    [ -n "$1" ] && has_build_file "$1"
 }
 
 # A flag that would be ignored was meant to do something.
 refuse_idle_flags() { # FLAGS that were given
-    local flag idle='-b -g -i -n -v -w --upgrade --force'
+    local flag idle='-b -g -i -n -s -v -w --upgrade --force'
     case $ACTION in history | status) idle="-a $idle" ;; esac
     for flag in $idle; do
         case $1 in *" $flag "*) problem "$flag means nothing to --$ACTION" 'leave it out' ;; esac
@@ -378,7 +420,7 @@ settle() {
     case $ACTION in
         build | plan)
             settle_components
-            settle_source
+            if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
             settle_weight
             settle_payload
             ;;
@@ -496,6 +538,20 @@ settle_source() {
         REF=$GIT_REF REF_WHY="$GIT_REF (checked out here)"
     fi
     [ -z "$HERE" ] || SUBDIRECTORY=$GIT_SUBDIRECTORY
+}
+
+# As settle_source, for files that are sent.
+settle_sending() {
+    # A directory that the repository around it ignores has nothing to do with it.
+    if [ -n "$GIT_SUBDIRECTORY" ] && [ -z "$(ask_git ls-files .)" ] && ask_git check-ignore -q .; then
+        GIT_TOP='' GIT_SUBDIRECTORY=''
+    fi
+    REPO='' REF='' HERE='' SUBDIRECTORY=$GIT_SUBDIRECTORY
+    [ -z "$FLAG_REPO" ] || problem '-g together with -s: either what git has or what is here' 'leave one of them out'
+    [ -z "$FLAG_REF" ] || problem '-b together with -s: either what git has or what is here' 'leave one of them out'
+    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'mend that first'
+    command -v base64 >/dev/null || problem '-s: base64 is not installed (or not on the PATH)' 'install it'
+    command -v git >/dev/null || ! [ -e "$PROJECT/.lambdaignore" ] || problem '-s: only git can read .lambdaignore' 'install git'
 }
 
 # Sets AWS_OPTIONS, PROFILE and REGION. Credentials out of the file go to the AWS CLI in its environment.
@@ -718,7 +774,11 @@ function times(    i, sum) {
     if (ENVIRON["WALL"] != "") printf "    %-16s %7.2f s\n", "from here", ENVIRON["WALL"]
 }
 function given(path) { return V[path] != "" && V[path] != "null" }
-function commit() { return given(R "/commit") ? " from commit " substr(line(R "/commit"), 1, 12) : "" }
+function commit(    id) {
+    if (!given(R "/commit")) return ""
+    id = substr(line(R "/commit"), 1, 12)
+    return ENVIRON["SENT"] == "" ? " from commit " id : " from the files here (tree " id ")"
+}
 function its_name() { return given(R "/function/name") ? line(R "/function/name") : ENVIRON["FUNCTION"] }
 # Any value for people: texts as they are, lists of plain values with commas, all else as JSON.
 function shown(path,    i, text, plain) {
@@ -938,7 +998,7 @@ END {
 '
 
 report() { # FILE ROOT KIND: failure, or the action
-    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION LC_ALL=C awk -- "$JSON_READER$REPORT" "$1" | printable
+    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION SENT=$SENDING LC_ALL=C awk -- "$JSON_READER$REPORT" "$1" | printable
 }
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -982,7 +1042,13 @@ describe() {
         *) describe_source ;;
     esac
     fact builder "$where"
-    case $ACTION in build | plan) describe_local_changes ;; esac
+    case $ACTION in
+        build | plan)
+            describe_local_changes
+            [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
+                say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
+            ;;
+    esac
 }
 
 describe_build() { # NAME DEFAULT
@@ -994,8 +1060,12 @@ describe_source() {
     local publish=''
     [ -z "$VERSION" ] || publish='a new version'
     [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
-    fact repository "$REPO"
-    fact ref "$REF_WHY"
+    if [ -n "$SENDING" ]; then
+        fact sends "${GIT_TOP:-$PROJECT}, $(megabytes "$SENT_BYTES")${SENT_TREE:+, tree ${SENT_TREE:0:12}}"
+    else
+        fact repository "$REPO"
+        fact ref "$REF_WHY"
+    fi
     [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
     if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
     [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
@@ -1004,6 +1074,8 @@ describe_source() {
 }
 
 fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
+
+megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
 # The builder builds what git's server has: say so when that is not what is on this disk.
 describe_local_changes() {
@@ -1025,6 +1097,151 @@ confirm() {
     esac
 }
 
+# ---------------------------------------------------------------------------------------------- sending
+
+# Makes $TMP/sent.tar.gz; sets SENT_TREE (git's id of the content, empty where there is no git) and SENT_BYTES.
+pack() {
+    SENT_TREE=''
+    if command -v git >/dev/null; then
+        pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_line "$TMP/git.err")"
+    else
+        pack_plainly 2>"$TMP/tar.err" || die 2 "tar cannot pack $PROJECT: $(last_line "$TMP/tar.err")"
+    fi
+    SENT_BYTES=$(($(wc -c <"$TMP/sent.tar.gz")))
+}
+
+last_line() { sed '/^$/d' "$1" | tail -n 1 | printable; }
+
+pack_plainly() {
+    local unwanted=(--exclude .git --exclude __pycache__) file
+    for file in "$LOG" "$CONFIG_FILE"; do
+        file=$(below "$PROJECT" "$file") && unwanted+=(--exclude "./$file")
+    done
+    COPYFILE_DISABLE=1 tar -cz "${unwanted[@]}" -f "$TMP/sent.tar.gz" -C "$PROJECT" .   # macOS adds its own files without
+}
+
+# The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
+# these files would have it, so equal content is equal to the builder, however it came.
+pack_by_git() { # TOP
+    local top=$1 index=$TMP/index file commit format
+    SCRATCH=$TMP/git
+    format=$(ask_git rev-parse --show-object-format) || format=''
+    case $format in sha256) format=--object-format=sha256 ;; *) format='' ;; esac
+    plain_git init -q --bare --template= ${format:+"$format"} "$SCRATCH" || return 1
+    mkdir -p "$SCRATCH/info" "$SCRATCH/objects/info" || return 1
+    # The first of all attributes: what was taken in goes out, all of it and byte for byte.
+    printf '* -export-ignore -export-subst -text -ident -filter -working-tree-encoding\n' >"$SCRATCH/info/attributes"
+    take "$top" "$index" || return 1
+    apart "$top" "$index" ls-files -z --cached --ignored --exclude-per-directory=.lambdaignore |
+        apart "$top" "$index" update-index -z --force-remove --stdin || return 1
+    # They may have keys in them, or change with every run.
+    for file in "$LOG" "$CONFIG_FILE"; do
+        file=$(below "$top" "$file") || continue
+        is_tracked "$file" || apart "$top" "$index" update-index --force-remove -- "$file" || return 1
+    done
+    SENT_TREE=$(apart "$top" "$index" write-tree) || return 1
+    commit=$(
+        export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_AUTHOR_DATE='315532800 +0000'
+        export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x GIT_COMMITTER_DATE='315532800 +0000'
+        apart "$top" "$index" commit-tree -m x "$SENT_TREE"
+    ) || return 1
+    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "$commit"
+}
+
+# Fills INDEX with what is in the work tree TOP, submodules included, as git has it or would take it.
+take() { # TOP INDEX
+    local top=$1 index=$2 file tree wanted=(. ':(exclude,glob)**/__pycache__/**')
+    if is_repository "$top"; then
+        file=$(repository_file "$top" objects) || return 1
+        printf '%s\n' "$file" >>"$SCRATCH/objects/info/alternates"
+        file=$(repository_file "$top" index) || return 1
+        # With its time, by which git knows what may have changed in the same second.
+        ! [ -f "$file" ] || cp -p "$file" "$index" || return 1
+        # Files in LFS go as they are, not as pointers to a server: git has to look at them again.
+        apart "$top" "$index" ls-files -z -- ':(attr:filter=lfs)' | apart "$top" "$index" update-index -z --force-remove --stdin
+        apart "$top" "$index" add -A -- "${wanted[@]}" || return 1
+    else
+        apart "$top" "$index" add -A -f -- "${wanted[@]}" || return 1
+    fi
+    apart "$top" "$index" ls-files -s | LC_ALL=C awk -F '\t' '/^160000 / { print $2 }' >"$index.submodules"
+    while IFS= read -r file <&3; do
+        if ! [ -e "$top/$file/.git" ]; then
+            say "  note: the submodule $file is not checked out here, it is sent empty" 2>&4
+            continue
+        fi
+        take "$top/$file" "$index.s" || return 1
+        tree=$(apart "$top/$file" "$index.s" write-tree) || return 1
+        apart "$top" "$index" update-index --force-remove -- "$file" || return 1
+        apart "$top" "$index" read-tree --prefix="$file/" "$tree" || return 1
+        rm -f "$index.s"
+    done 3<"$index.submodules"
+}
+
+is_repository() { [ -n "$GIT_TOP" ] || [ "$1" != "$PROJECT" ]; }
+
+# git in the work tree TOP, but with an index and new objects apart from the repository's, which stays as it is.
+apart() { # TOP INDEX ARGUMENT...
+    local top=$1 index=$2 place=()
+    shift 2
+    is_repository "$top" || place=(--git-dir="$SCRATCH" --work-tree="$top")
+    (
+        unset GIT_DIR GIT_WORK_TREE GIT_PREFIX GIT_ALTERNATE_OBJECT_DIRECTORIES
+        export GIT_INDEX_FILE=$index GIT_OBJECT_DIRECTORY=$SCRATCH/objects LC_ALL=C
+        exec git -C "$top" ${place[@]+"${place[@]}"} -c core.quotePath=false -c core.safecrlf=false \
+            -c core.splitIndex=false -c core.fsmonitor=false \
+            -c filter.lfs.clean= -c filter.lfs.process= -c filter.lfs.required=false "$@"
+    )
+}
+
+repository_file() { # TOP NAME
+    local path
+    path=$(plain_git -C "$1" rev-parse --git-path "$2") || return 1
+    case $path in /* | [A-Za-z]:*) ;; *) path=$1/$path ;; esac
+    printf '%s\n' "$path"
+}
+
+is_tracked() { [ -n "$GIT_TOP" ] && plain_git --literal-pathspecs -C "$GIT_TOP" ls-files --error-unmatch -- "$1" >/dev/null 2>&1; }
+
+# Prints FILE as seen from DIRECTORY; fails where it is not in it.
+below() { # DIRECTORY FILE
+    local path
+    [ -n "$2" ] && path=$(cd "$(dirname "$2")" 2>/dev/null && pwd -P)/${2##*/} || return 1
+    case $path in "$1"/*) printf '%s\n' "${path#"$1"/}" ;; *) return 1 ;; esac
+}
+
+# Sets UPLOADED to where the archive is now; where it is small enough it goes with the event, from $TMP/sent.json.
+deliver() {
+    local payload=0 bucket='' prefix='' key
+    UPLOADED=''
+    [ -z "$PAYLOAD" ] || payload=$(($(wc -c <"$PAYLOAD")))
+    # Lambda takes 6 MiB; what is in an event besides these two is small.
+    if [ $(((SENT_BYTES + 2) * 4 / 3 + payload)) -le 6200000 ]; then
+        { printf '"' && base64 <"$TMP/sent.tar.gz" | tr -d '\r\n' && printf '"'; } >"$TMP/sent.json"
+        return
+    fi
+    json '{' s:action s:ping >"$TMP/ping"
+    invoke call "$TMP/ping" 60 3
+    wait $! || aws_failed "$TMP/call.err"
+    case $(cat "$TMP/call.meta") in *None*) ;; *) builder_broke ;; esac
+    {
+        read -r bucket && read -r prefix
+    } <<<"$(json_lines "$TMP/call.reply" /settings/bucket /settings/prefix)"
+    [ -n "$bucket" ] || die 4 "$BUILDER does not say where its store is" "is it set up? python setup.py update"
+    key=${prefix}uploads/${SENT_TREE:-$BUILD_ID}.tar.gz
+    UPLOADED=$(json '{' s:bucket "s:$bucket" s:key "s:$key")
+    if [ -n "$SENT_TREE" ] && run_aws s3api head-object --bucket "$bucket" --key "$key" >/dev/null 2>&1; then
+        say "  s3://$bucket/$key is there already"
+        return
+    fi
+    say "  uploading to s3://$bucket/$key"
+    run_aws s3 cp "$TMP/sent.tar.gz" "s3://$bucket/$key" --only-show-errors >"$TMP/upload.err" 2>&1 </dev/null && return
+    case $(cat "$TMP/upload.err") in
+        *AccessDenied*) die 3 "$(last_line "$TMP/upload.err")" \
+            "whoever sends this much needs s3:PutObject on $bucket/${prefix}uploads/*; or name what the build does not need in .lambdaignore" ;;
+    esac
+    aws_failed "$TMP/upload.err"
+}
+
 # ---------------------------------------------------------------------------------------------- the build
 
 # Who asks, for the record. ASCII only: cutting a longer name cannot tear a character apart.
@@ -1041,7 +1258,8 @@ write_events() {
     [ "$ACTION" = status ] || fields+=(s:function "s:$FUNCTION")
     case $ACTION in
         build | plan)
-            fields+=("s:$REPO_KEY" "s:$REPO")
+            [ -n "$SENDING" ] || fields+=("s:$REPO_KEY" "s:$REPO")
+            [ -z "$UPLOADED" ] || fields+=(s:source "j:$UPLOADED")
             [ -z "$REF" ] || fields+=(s:ref "s:$REF")
             [ -z "$SUBDIRECTORY" ] || fields+=(s:path "s:$SUBDIRECTORY")
             [ -z "$VERSION" ] || fields+=(s:version j:true)
@@ -1067,6 +1285,7 @@ write_events() {
     esac
     [ -z "$TRACKED" ] || fields+=(s:build_id "s:$BUILD_ID")
     record "event: $(json '{' "${fields[@]}")${PAYLOAD:+ and invoke: $PAYLOAD}"
+    [ -z "$SENDING" ] || [ -n "$UPLOADED" ] || fields+=(s:archive "f:$TMP/sent.json")
     # A plan tries nothing.
     [ "$ACTION" != build ] || [ -z "$PAYLOAD" ] || fields+=(s:invoke "f:$PAYLOAD")
     json '{' "${fields[@]}" >"$TMP/event"
@@ -1299,10 +1518,12 @@ main() {
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 143' TERM
-    ACCOUNT='' SHOWN_REGION=$REGION
+    ACCOUNT='' SHOWN_REGION=$REGION UPLOADED=''
+    [ -z "$SENDING" ] || pack 4>&2
     [ -z "$ASKS" ] || identify
     case $ACTION in history | status) ;; *) describe ;; esac
     [ -z "$ASKS" ] || confirm
+    [ -z "$SENDING" ] || deliver
     write_events
     # `time` is the only clock of bash 3.2 that knows fractions of a second; it writes to stderr.
     local TIMEFORMAT=%R LC_NUMERIC=C

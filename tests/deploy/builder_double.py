@@ -220,6 +220,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
         if build is None:
             return {"statusCode": 404, "error": {"code": "unknown_build", "message": "no such build"}}
         return {"statusCode": 200, "build": build}
+    if event["action"] == "ping":
+        return {"statusCode": 200, "settings": {"bucket": BUCKET, "prefix": "store/"}}
     if event["action"] in ("history", "verify", "rollback", "plan"):
         return _other(event)
     match event["function"]:

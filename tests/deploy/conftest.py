@@ -40,10 +40,10 @@ class Builder:
     s3: Any
 
     def events(self) -> list[dict[str, Any]]:
-        """What was sent since the last `forget`, in order, without the questions for the status."""
+        """What was sent since the last `forget`, in order, without the questions that deploy.sh has itself."""
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix="events/").get("Contents", [])
         events = [json.loads(self.s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()) for item in found]
-        return [event for event in events if event["action"] != "status"]
+        return [event for event in events if event["action"] not in ("status", "ping")]
 
     def release(self, build_id: str) -> None:
         """Lets a build of the function `long` end."""

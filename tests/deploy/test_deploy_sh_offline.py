@@ -19,7 +19,7 @@ def test_help_is_the_header(project: Project) -> None:
     done = project.run("-h")
     assert done.returncode == 0
     assert done.stdout.startswith("Builds a project")
-    for option in [*"abcfgilprwBtvynh", "-upgrade", "-force", "-rollback", "-history", "-status", "-verify"]:
+    for option in [*"abcfgilprswBtvynh", "-upgrade", "-force", "-rollback", "-history", "-status", "-verify"]:
         assert re.search(rf"^  -{option} ", done.stdout, re.MULTILINE), option
     assert "set -u" not in done.stdout
     assert project.run("--help").stdout == done.stdout
@@ -52,6 +52,11 @@ def test_help_is_the_header(project: Project) -> None:
         (["--history", "-a", "live"], "-a means nothing to --history"),
         (["-i", "build.yaml", "--rollback", "-y"], "-i means nothing to --rollback"),
         (["--verify", "--force"], "--force means nothing to --verify"),
+        (["--history", "--send"], "-s means nothing to --history"),
+        (["-ys", "-g", "acme/a"], "-g together with -s"),
+        (["-y", "-b", "main", "-s"], "-b together with -s"),
+        (["-y", "-s", "no/such"], "-s no/such: no such directory"),
+        (["-y", "-s", ".."], "has no build.yaml, build.yml or build.json"),
     ],
 )
 def test_wrong_usage(project: Project, arguments: list[str], message: str) -> None:
