@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
+import ssl
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -99,16 +100,22 @@ def make_project(scratch: Path, root: Path) -> dict[str, str]:
     return commits
 
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | Iterable[bytes]]
+"""Status, header fields and content; the pieces of a content may come slowly, or not all of them."""
 
 
 @dataclass
 class Front:
-    """A server of its own origin that answers as `behave` says; `asked` is what it was sent."""
+    """A server of its own origin that answers as `behave` says, or else as the one `behind` it.
+
+    `asked` is what it was sent, `bodies` what came with that; `tls` is the path of a certificate with its key.
+    """
 
     behave: Callable[[str, dict[str, str]], Answer | None]
     behind: str
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    tls: Path | None = None
     url: str = ""
 
     def __enter__(self) -> Front:
@@ -129,22 +136,32 @@ class Front:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 front.asked.append((self.path, dict(headers)))
+                front.bodies.append(body)
                 status, fields, content = front.behave(self.path, headers) or front.forward(
                     self.command, self.path, headers, body
                 )
                 self.send_response(status)
                 for name, value in fields.items():
                     self.send_header(name, value)
-                if "Content-Length" not in fields:
+                if "Content-Length" not in fields and isinstance(content, bytes):
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                try:
+                    for piece in [content] if isinstance(content, bytes) else content:
+                        self.wfile.write(piece)
+                except OSError:  # who asked has had enough
+                    pass
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
+        if self.tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            self.url = self.url.replace("http:", "https:")
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
         return self
