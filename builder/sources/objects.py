@@ -50,6 +50,11 @@ class Objects:
     """What the packs in a directory hold, which has nothing else in it. Close it."""
 
     def __init__(self, directory: Path, apply_delta: ApplyDelta) -> None:
+        """Open the packs of the existing directory.
+
+        Raises:
+            Damaged: one has no index that can be read.
+        """
         self.directory = directory
         self._apply_delta = apply_delta
         self._packs: list[_Pack] = []
@@ -149,7 +154,11 @@ class Objects:
         index.write_bytes(b"".join(_INDEX.pack(name, offset) for name, offset in entries))
 
     def _open(self, path: Path) -> None:
-        offsets = dict(_INDEX.iter_unpack(path.with_suffix(".idx").read_bytes()))
+        try:
+            offsets = dict(_INDEX.iter_unpack(path.with_suffix(".idx").read_bytes()))
+        except (OSError, struct.error) as error:
+            self.close()
+            raise Damaged(f"the index of a pack: {error}") from error
         self._packs.append(_Pack(file=path.open("rb"), offsets=offsets))
 
     def clear(self) -> None:

@@ -141,11 +141,17 @@ def index_pack(file: IO[bytes], apply_delta: ApplyDelta, external: External) -> 
         if children := differing.pop(entry.offset, []) + differing.pop(name, []):
             content = b"".join(Inflation(file, entry))
             entries += _put_together(file, entry.kind, content, children, differing, apply_delta)
+    lacking = set()
     for base in sorted(base for base in differing if isinstance(base, bytes)):
-        # What is put together from one of them may be what another one needs.
-        if children := differing.pop(base, []):
-            kind, content = external(base)
-            entries += _put_together(file, kind, content, children, differing, apply_delta)
+        if base in differing:
+            try:
+                kind, content = external(base)
+            except KeyError:  # it may yet be put together from another one
+                lacking.add(base)
+                continue
+            entries += _put_together(file, kind, content, differing.pop(base), differing, apply_delta)
+    if missing := sorted(base.hex() for base in lacking if base in differing):
+        raise KeyError(missing[0])
     if differing:
         raise ValueError("an object of the pack is a difference to nothing")
     return entries
