@@ -868,11 +868,13 @@ function plan(    i, p, text) {
     for (i = 0; i < LEN[R "/components"]; i++) {
         p = R "/components/" i
         text = shown(p "/why")
+        # The reason for a build is mostly the first of the inputs themselves.
+        if (LEN[p "/inputs"] && index(text, V[p "/inputs/0"]) == 1) text = "changed"
         if (LEN[p "/inputs"]) text = text (text == "" ? "" : ": ") some(p "/inputs", 6)
         row(line(p "/name"), line(p "/action") (given(p "/size") ? size(V[p "/size"]) : "") (text == "" ? "" : " (" text ")"))
     }
     p = R "/limits"
-    if (given(p "/unzipped")) row("unzipped", (V[p "/complete"] == "false" ? "at least " : "") share(p "/unzipped", p "/max_unzipped"))
+    if (V[p "/unzipped"] > 0) row("unzipped", (V[p "/complete"] == "false" ? "at least " : "") share(p "/unzipped", p "/max_unzipped"))
     if (given(p "/layers")) row("layers", line(p "/layers") (given(p "/max_layers") ? " of " line(p "/max_layers") : ""))
     p = R "/alias"
     if (given(p "/name")) row("alias", line(p "/name") ": " move(p))

@@ -52,7 +52,12 @@ PLAN = {
         "components": [
             {"name": "function", "kind": "function", "action": "build", "why": "not built from these inputs before"},
             {"name": "dependencies", "action": "reuse", "why": ["its inputs have not changed"], "size": 999},
-            {"name": "phrases", "action": "build", "why": "changed", "inputs": [f"phrases/{i}.txt" for i in range(9)]},
+            {
+                "name": "phrases",
+                "action": "build",
+                "why": "phrases/0.txt …",
+                "inputs": [f"phrases/{i}.txt" for i in range(9)],
+            },
         ],
         "publish": ["update the code of orders", {"step": "unheard of"}],
         "configuration": [

@@ -131,7 +131,7 @@ def test_equal_content_is_equal_bytes_and_the_commit_s_tree(connected: Project, 
     connected.git("add", "-A")
     connected.git("commit", "-q", "-m", "all")
     connected.git("worktree", "add", "-q", "../linked")
-    archives = []
+    archives: list[str] = []
     for directory in (connected.directory, connected.directory, connected.directory.parent / "linked"):
         os.utime(directory / "app.py", (len(archives), 12345))
         done = Project(directory=directory, env=connected.env).run("-n", "-s", "-l", "/dev/null", GIT_DIR="/nowhere")

@@ -1,0 +1,172 @@
+"""deploy.sh, as users run it, against a real builder."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, Builder
+
+CODE = """import idna
+def handler(event, context):
+    if event == "break":
+        raise RuntimeError("asked to")
+    return 1
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone:
+    """A user's clone of a repository, with deploy.sh in it; the function is named after it."""
+
+    builder: Builder
+    name: str
+    directory: Path
+    env: dict[str, str] = field(repr=False)
+
+    def deploy(self, *arguments: str, code: int = 0, **env: str) -> str:
+        """What deploy.sh prints, messages last."""
+        done = subprocess.run(
+            ["bash", self.directory / "deploy.sh", *arguments],
+            env=self.env | env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
+
+    def number(self, number: int) -> None:
+        """Let the function answer that."""
+        self.write("app.py", CODE.replace("return 1", f"return {number}"))
+
+    def push(self) -> str:
+        """Commit and push all changes; the commit's id."""
+        return self.builder.forge.push(self.name, {})
+
+    def answer(self, alias: str = "live") -> object:
+        return self.builder.invoke(self.name, Qualifier=alias)
+
+
+@pytest.fixture
+def clone(builder: Builder, request: pytest.FixtureRequest) -> Iterator[Clone]:
+    """Of a new repository, pushed. Whoever works with it is Ann."""
+    name = f"client-{request.function.__name__.removeprefix('test_')[:20].strip('_')}"
+    files = {
+        "build.yaml": f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
+        "layers:\n  dependencies: [requirements.txt]\n",
+        "requirements.txt": "idna==3.10\n",
+        "app.py": CODE,
+        "deploy.sh": (ROOT / "deploy.sh").read_text(),
+        ".gitignore": "*.tmp\ndeploy.log\n",
+    }
+    builder.forge.push(name, files)
+    directory = builder.forge.work / name
+    subprocess.run(["git", "config", "user.email", "ann@example.com"], cwd=directory, check=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    yield Clone(builder=builder, name=name, directory=directory, env={**os.environ, **builder.aws.env, "PATH": path})
+    (directory / "deploy.log").unlink(missing_ok=True)
+
+
+def test_files_that_are_here_or_in_git_make_the_same_artifact(clone: Clone) -> None:
+    commit = clone.push()
+    told = clone.deploy("-y", "-a", "live")
+    assert told.startswith(f"deployed {clone.name} from commit {commit[:12]}\n")
+    assert clone.answer() == 1
+    told = clone.deploy("-y", "-a", "live", "-s")
+    assert "nothing had to be changed" in told
+    clone.number(2)
+    clone.write("notes.tmp", "ignored")
+    told = clone.deploy("-y", "-a", "live", "-s", "-t")
+    assert f"deployed {clone.name} from the files here (tree " in told
+    assert re.search(r"dependencies +unchanged", told)
+    assert clone.answer() == 2
+    tree = told.partition("(tree ")[2][:12]
+    clone.push()
+    told = clone.deploy("-y", "-a", "live")
+    assert "nothing had to be changed" in told
+    newest, first = clone.deploy("--history").splitlines()[2:4]
+    assert "ann@example.com" in newest
+    assert tree in newest
+    assert commit[:12] in first
+    assert f"update code of {clone.name}" in newest
+
+
+def test_the_way_back(clone: Clone) -> None:
+    clone.deploy("-y", "-a", "live", LAMBDASMITH_BUILD_ID="back-1")
+    told = clone.deploy("-a", "live", "--verify")
+    assert f"{clone.name} is what commit" in told
+    clone.number(12)
+    clone.write("requirements.txt", "idna==3.9\n")
+    clone.push()
+    told = clone.deploy("-n", "-a", "live")
+    assert re.search(r"function +build.* \(changed: app\.py\)", told)
+    assert re.search(r"dependencies +build.* \(changed: idna 3\.10 → 3\.9\)", told)
+    assert re.search(r"alias +live: 1 -> a new version", told)
+    clone.write("break.json", '"break"')
+    told = clone.deploy("-y", "-a", "live", "-i", str(clone.directory / "break.json"), code=1)
+    assert "asked to" in told
+    assert "invoke_failed" in told
+    assert clone.answer() == 1
+    told = clone.deploy("-y", "-a", "live", "-w", "0.25", LAMBDASMITH_BUILD_ID="back-2")
+    assert "25 % of its traffic" in told
+    assert {clone.answer() for _ in range(60)} == {1, 12}
+    clone.deploy("-y", "-a", "live")
+    assert clone.answer() == 12
+    told = clone.deploy("-a", "live", "--rollback", "back-1", "-y")
+    assert told.startswith(f"rolled back {clone.name} to build back-1 ")
+    assert clone.answer() == 1
+    assert f"deployed {clone.name} from commit" in clone.deploy("--status", "back-2")
+    assert re.search(rf"back-2 +ann@example.com +{clone.name}", clone.deploy("--status"))
+    _change_by_hand(clone)
+    told = clone.deploy("-a", "live", "--verify", code=1)
+    assert "is NOT what commit" in told
+    assert re.search(r"function +\w+ +\w+ +DIFFERENT", told)
+
+
+def _change_by_hand(clone: Clone) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("app.py", "def handler(event, context): return 666\n")
+    client = clone.builder.client("lambda")
+    client.update_function_code(FunctionName=clone.name, ZipFile=out.getvalue())
+    client.get_waiter("function_updated_v2").wait(FunctionName=clone.name)
+    version = client.publish_version(FunctionName=clone.name)["Version"]
+    client.update_alias(FunctionName=clone.name, Name="live", FunctionVersion=version)
+
+
+def test_what_is_too_large_for_an_event_is_sent_by_the_store_once(clone: Clone) -> None:
+    service = clone.directory / "services" / "mail"
+    service.mkdir(parents=True)
+    for name in ("build.yaml", "deploy.sh", "app.py"):
+        (clone.directory / name).rename(service / name)
+    (service / "requirements.txt").write_text("-r ../../requirements.txt\n")
+    (clone.directory / "large.bin").write_bytes(os.urandom(6_500_000))
+    mail = Clone(builder=clone.builder, name="mail", directory=service, env=clone.env)
+    told = mail.deploy("-y", "-a", "live", "-s")
+    assert re.search(r"sends +\S+, 6\.5 MB, tree", told)
+    assert "uploading to s3://" in told
+    assert mail.answer() == 1
+    told = mail.deploy("-y", "-a", "live", "-s")
+    assert re.search(r"s3://\S+ is there already", told)
+    assert "nothing had to be changed" in told
+    (clone.directory / ".lambdaignore").write_text("large.bin\n")
+    told = mail.deploy("-y", "-a", "live", "-s")
+    assert "s3://" not in told
+    assert "nothing had to be changed" in told
+    bucket = clone.builder.send({"action": "ping"})["settings"]["bucket"]
+    listed = clone.builder.client("s3").list_objects_v2(Bucket=bucket, Prefix="lambdasmith/uploads/")["Contents"]
+    assert len([each for each in listed if re.search(r"/[0-9a-f]{40}\.tar\.gz$", each["Key"])]) == 1
