@@ -83,7 +83,7 @@ class BackgroundListener:
     The first write comes after `delay_s`: a build that is quicker needs none.
     """
 
-    def __init__(self, write: Callable[[Moment], object], *, delay_s: float = 0.5) -> None:
+    def __init__(self, write: Callable[[Moment], object], *, delay_s: float = 1.5) -> None:
         self._write = write
         self._delay_s = delay_s
         self._latest: Moment | None = None

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from localaws import reports
 from localaws.images import Credentials, FunctionImage, InvokeResult
-from localaws.memory import MemoryWatch, peak_bytes, used_bytes
+from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
 from localaws.reports import Fault
 from localaws.runtime_api import (
     RESPONSE_LIMIT_BYTES,
@@ -96,6 +96,7 @@ class OwnEnvironment:
             variables |= {"_LAMBDA_TELEMETRY_LOG_FD": "3", "_LOCALAWS_LAYERS": layout.opt}
         argv = [] if isinstance(command, str) else command
         self._start_number = 0
+        self._started_at = 0.0
         try:
             self._sandbox: Sandbox = isolator.open(guest, layout, argv, variables)
         except BaseException:
@@ -109,7 +110,8 @@ class OwnEnvironment:
 
     def invoke(self, payload: bytes, *, request_id: str, invoked_arn: str, client_context: str | None) -> InvokeResult:
         logs = self._sandbox.logs
-        self._memory.add(self._sandbox.pid, self.image.memory_mb * _MB, self._used, self._starved)
+        limit_bytes = self.image.memory_mb * _MB
+        self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starved)
         try:
             init_ms = self._first_initialisation(request_id) if self._first else None
             logs.write(reports.start(request_id, self.image.version))
@@ -171,6 +173,7 @@ class OwnEnvironment:
         if self._broken:
             fault = reports.invalid_entrypoint(request_id, self._broken)
         else:
+            self._started_at = now()
             self._start_number = self._sandbox.start()
             match self._wait(deadline):
                 case Ready():
@@ -205,8 +208,8 @@ class OwnEnvironment:
 
     def _measured(self, request_id: str, result: bytes | Fault) -> bytes | Fault:
         """The result, or a Fault when the function used too much memory between two looks at it."""
-        self._used(used_bytes(self._sandbox.pid))
-        self._used(peak_bytes(self._sandbox.pid))
+        self._used(used_bytes(self._sandbox.pid, self._started_at))
+        self._used(peak_bytes(self._sandbox.pid, self._started_at))
         if self._peak_bytes > self.image.memory_mb * _MB and self._initialised:
             self._reset()
             return reports.out_of_memory(request_id)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-__all__ = ["MemoryWatch", "peak_bytes", "used_bytes"]
+__all__ = ["MemoryWatch", "now", "peak_bytes", "used_bytes"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
 _POLL_S = 0.025
 # Machinery around the runtime, which Lambda does not count either.
 _NOT_COUNTED = {"bwrap", "supervise.sh", "aws-lambda-rie"}
@@ -20,16 +21,26 @@ class MemoryWatch:
     """Calls back when processes below a watched one use more than they may. One thread for all of them."""
 
     def __init__(self) -> None:
-        self._watched: dict[int, tuple[int, Callable[[int], None], Callable[[], None]]] = {}
+        self._watched: dict[int, tuple[int, Callable[[], float], Callable[[int], None], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ended = False
         threading.Thread(target=self._run, name="localaws-memory", daemon=True).start()
 
-    def add(self, root: int, limit_bytes: int, seen: Callable[[int], None], exceeded: Callable[[], None]) -> None:
-        """Watch what runs below the process `root`: `seen` gets every size; `exceeded`, quick, is called once."""
+    def add(
+        self,
+        root: int,
+        limit_bytes: int,
+        since: Callable[[], float],
+        seen: Callable[[int], None],
+        exceeded: Callable[[], None],
+    ) -> None:
+        """Watch what runs below the process `root`: `seen` gets every size; `exceeded`, quick, is called once.
+
+        `since` tells from when on processes count, see `now`.
+        """
         with self._lock:
-            self._watched[root] = (limit_bytes, seen, exceeded)
+            self._watched[root] = (limit_bytes, since, seen, exceeded)
         self._wake.set()
 
     def remove(self, root: int) -> None:
@@ -49,8 +60,8 @@ class MemoryWatch:
             if not watched:
                 self._wake.wait()
                 continue
-            for root, (limit_bytes, seen, exceeded) in watched:
-                used = used_bytes(root)
+            for root, (limit_bytes, since, seen, exceeded) in watched:
+                used = used_bytes(root, since())
                 seen(used)
                 if used > limit_bytes:
                     with self._lock:  # so that after `remove` nobody is called any more
@@ -59,20 +70,30 @@ class MemoryWatch:
             time.sleep(_POLL_S)
 
 
-def used_bytes(root: int) -> int:
-    """Resident bytes now of everything below the process `root`, itself and our machinery not counted."""
-    return sum(_resident(pid) for pid in _counted(root))
+def now() -> float:
+    """The present on the clock by which processes are dated: seconds since the machine started."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def peak_bytes(root: int) -> int:
+def used_bytes(root: int, since: float) -> int:
+    """Resident bytes now of everything below the process `root`, itself and our machinery not counted.
+
+    Nor is what was started before `since`: a process that was killed a moment ago may still be there.
+    """
+    return sum(_resident(pid) for pid in _counted(root, since))
+
+
+def peak_bytes(root: int, since: float) -> int:
     """The greatest resident size that any single process below `root` ever had, which no poll can miss."""
-    return max((_high_water(pid) for pid in _counted(root)), default=0)
+    return max((_high_water(pid) for pid in _counted(root, since)), default=0)
 
 
-def _counted(root: int) -> Iterable[int]:
+def _counted(root: int, since: float) -> Iterable[int]:
     for pid in _below(root):
-        name = _text(f"/proc/{pid}/comm").strip()
-        if name not in _NOT_COUNTED:
+        name, _, rest = _text(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
+        fields = rest.split()
+        # proc_pid_stat(5): the 22nd field is the start; the name, which may hold anything, is the second.
+        if len(fields) > 19 and name not in _NOT_COUNTED and int(fields[19]) + 1 >= since * _TICKS:
             yield pid
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from localaws import reports
 from localaws.environments import bootstrap_command, client_context_json, error_type, new_log_stream
 from localaws.images import FunctionImage, InvokeResult
-from localaws.memory import MemoryWatch, peak_bytes, used_bytes
+from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
 from localaws.reports import Fault
 from localaws.rootfs import Bind
 from localaws.runtime_api import RESPONSE_LIMIT_BYTES
@@ -64,6 +64,7 @@ class RieEnvironment:
         self._log_stream = new_log_stream(image)
         self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.interpreter else None
         self._peak_bytes = 0
+        self._started_at = 0.0
         self._running = False
         self._first = True
         api, self._port = _free_port(), _free_port()
@@ -100,14 +101,16 @@ class RieEnvironment:
             self._first = False
             logs.write(reports.init_start(self.image))
         logs.write(reports.start(request_id, self.image.version))
-        self._memory.add(self._sandbox.pid, self.image.memory_mb * _MB, self._used, self._starve)
+        limit_bytes = self.image.memory_mb * _MB
+        self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starve)
         begun = time.monotonic()
         try:
             result = self._run(payload, request_id, invoked_arn, client_context)
         finally:
             self._memory.remove(self._sandbox.pid)
         duration_ms = (time.monotonic() - begun) * 1000
-        self._used(max(used_bytes(self._sandbox.pid), peak_bytes(self._sandbox.pid)))
+        self._used(used_bytes(self._sandbox.pid, self._started_at))
+        self._used(peak_bytes(self._sandbox.pid, self._started_at))
         if self._peak_bytes > self.image.memory_mb * _MB:
             self._peak_bytes = self.image.memory_mb * _MB
             self._restart()
@@ -188,6 +191,7 @@ class RieEnvironment:
         """Start the emulator and wait until it listens. Raises OSError when it does not."""
         if self._running:
             return
+        self._started_at = now()
         self._sandbox.start()
         deadline = time.monotonic() + _START_LIMIT_S
         while True:

@@ -65,6 +65,7 @@ class Deployed:
         """The reply to a deploy that finds nothing to do."""
         artifacts = cast("list[Mapping[str, object]]", self.reply["artifacts"])
         layers = cast("list[Mapping[str, object]]", self.reply["layers"])
+        checks = cast("Mapping[str, object]", self.reply["checks"])
         return {
             **self.reply,
             "statusCode": 200,
@@ -72,6 +73,7 @@ class Deployed:
             "ref": ref,
             "artifacts": [{**row, "action": "reuse", "why": "its inputs have not changed"} for row in artifacts],
             "layers": [{**row, "reused": True} for row in layers],
+            "checks": {**checks, "reused": True},
             "changed": [],
         }
 
