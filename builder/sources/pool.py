@@ -128,7 +128,16 @@ def guarded_pool(
     host = parts.hostname or ""
     settings: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=10, read=network.read_timeout_s),
-        "retries": urllib3.Retry(total=4, connect=2, read=1, redirect=3, status=0, other=0, backoff_factor=0.2),
+        "retries": urllib3.Retry(
+            total=4,
+            connect=2,
+            read=1,
+            redirect=3,
+            status=0,
+            other=0,
+            backoff_factor=0.2,
+            respect_retry_after_header=False,  # it would wait for however long it is told
+        ),
         "headers": {"User-Agent": "git/lambdasmith"},
     }
     if parts.scheme == "https":
