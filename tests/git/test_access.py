@@ -12,6 +12,7 @@ from builder.errors import (
     InvalidEvent,
     RepositoryNotFound,
 )
+from builder.sources.access import credentials_for
 from builder.sources.git import GitCredentials, Resolved, fetch, resolve
 from tests.git.forge import MINE, TOKEN, Host
 
@@ -76,3 +77,31 @@ def test_urls_that_are_not_asked_at_all(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidEvent):
         fetch(Resolved(url=url, ref="HEAD", commit="1" * 40), tmp_path / "into", credentials=())
     assert not (tmp_path / "into").exists()
+
+
+BASES = ["https://h.org", "https://h.org/team", "https://h.org/team/secret.git", "https://h.org:8443", None]
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("https://h.org/x/y", "https://h.org"),
+        ("https://H.ORG:443/x/y", "https://h.org"),
+        ("https://h.org/team/y.git", "https://h.org/team"),
+        ("https://h.org/team/secret", "https://h.org/team/secret.git"),
+        ("https://h.org/team/secret.git/info/lfs", "https://h.org/team/secret.git"),
+        ("https://h.org/teams/y", "https://h.org"),
+        ("https://h.org/team/../x", None),
+        ("https://h.org/%74eam/y", "https://h.org/team"),
+        ("https://h.org:8443/team/y", "https://h.org:8443"),
+        ("http://h.org/team/y", None),
+        ("https://h.org.evil.org/team/y", None),
+        ("https://evil.org/h.org/team/y", None),
+    ],
+)
+def test_of_several_tokens_the_one_whose_base_says_most_is_sent(url: str, base: str | None) -> None:
+    known = [GitCredentials(username="me", token=str(each), base=each) for each in BASES]
+    for some in (known, known[::-1]):
+        assert credentials_for(url, some) == GitCredentials(username="me", token=str(base), base=base)
+    without = credentials_for(url, known[:-1])
+    assert (without.base if without else None) == base

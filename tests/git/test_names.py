@@ -89,6 +89,24 @@ def test_a_default_branch_that_is_gone_lists_the_others(host: Host, tmp_path: Pa
         (None, "b", "https://gitlab.org", "me", "https://gitlab.org/me/b"),
         (None, "b", "", "me", "https://github.com/me/b"),
         (None, "b", "http://127.0.0.1:99", "me", "http://127.0.0.1:99/b"),
+        # GitHub Enterprise
+        ("team/b", None, "https://github.acme.io/team", None, "https://github.acme.io/team/b"),
+        (None, "b", "https://github.acme.io/team", None, "https://github.acme.io/team/b"),
+        # GitLab: groups in groups, below a path of its own
+        ("group/sub/deeper/b", None, "https://gitlab.com", None, "https://gitlab.com/group/sub/deeper/b"),
+        (None, "b", "https://gitlab.com/group/sub/deeper", None, "https://gitlab.com/group/sub/deeper/b"),
+        ("https://acme.io/gitlab/group/sub/b.git", None, "", None, "https://acme.io/gitlab/group/sub/b.git"),
+        # Bitbucket, in the cloud and in the cellar
+        ("workspace/b", None, "https://bitbucket.org/workspace", None, "https://bitbucket.org/workspace/b"),
+        (None, "b", "https://bitbucket.acme.io/scm/PRJ", None, "https://bitbucket.acme.io/scm/PRJ/b"),
+        # CodeCommit
+        (
+            None,
+            "b",
+            "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos",
+            None,
+            "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/b",
+        ),
     ],
 )
 def test_repository_urls(repo: str | None, name: str | None, base: str, username: str | None, url: str) -> None:
