@@ -1101,7 +1101,7 @@ confirm() {
 
 # ---------------------------------------------------------------------------------------------- sending
 
-# Makes $TMP/sent.tar.gz; sets SENT_TREE (git's id of the content, empty where there is no git) and SENT_BYTES.
+# Makes $TMP/sent.tar.gz; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
 pack() {
     SENT_TREE=''
     if command -v git >/dev/null; then
@@ -1147,7 +1147,8 @@ pack_by_git() { # TOP
         export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x GIT_COMMITTER_DATE='315532800 +0000'
         apart "$top" "$index" commit-tree -m x "$SENT_TREE"
     ) || return 1
-    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "$commit"
+    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "$commit" || return 1
+    [ ${#SENT_TREE} -eq 40 ] || SENT_TREE=''   # SHA-256 ids are not what the builder compares with
 }
 
 # Fills INDEX with what is in the work tree TOP, submodules included, as git has it or would take it.
@@ -1167,13 +1168,13 @@ take() { # TOP INDEX
     fi
     apart "$top" "$index" ls-files -s | LC_ALL=C awk -F '\t' '/^160000 / { print $2 }' >"$index.submodules"
     while IFS= read -r file <&3; do
+        apart "$top" "$index" update-index --force-remove -- "$file" || return 1
         if ! [ -e "$top/$file/.git" ]; then
-            say "  note: the submodule $file is not checked out here, it is sent empty" 2>&4
+            say "  note: the submodule $file is not checked out here, it is not sent" 2>&4
             continue
         fi
         take "$top/$file" "$index.s" || return 1
         tree=$(apart "$top/$file" "$index.s" write-tree) || return 1
-        apart "$top" "$index" update-index --force-remove -- "$file" || return 1
         apart "$top" "$index" read-tree --prefix="$file/" "$tree" || return 1
         rm -f "$index.s"
     done 3<"$index.submodules"

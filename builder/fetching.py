@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
-from builder.errors import AwsRefused, InvalidConfiguration, PathNotFound
+from builder.errors import AwsRefused, InvalidConfiguration, PathNotFound, UnsafeSource
 from builder.event import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
 
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.event import Request
+
+# How deploy.sh names what it sends: by git's id of the content.
+_SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")
 
 
 def resolve(request: Request, context: Context) -> git.Resolved | None:
@@ -84,9 +88,23 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
         raise PathNotFound("the event names no repository")
     try:
         limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
-        return snapshot_of(file, scratch / "source", path=request.path, limits=limits, label=label)
+        snapshot = snapshot_of(file, scratch / "source", path=request.path, limits=limits, label=label)
     finally:
         file.unlink(missing_ok=True)
+    if isinstance(source, ObjectSource):
+        _compare_with_name(source, snapshot, context)
+    return snapshot
+
+
+def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Context) -> None:
+    """Whoever sends something does not send it again if it is there: so it must be what its name says."""
+    settings = context.settings
+    named = _SENT.fullmatch(source.key.removeprefix(settings.store_prefix))
+    if source.bucket == settings.bucket and named and named[1] != snapshot.tree:
+        raise UnsafeSource(
+            f"{source.place} has other content than its name says: {snapshot.tree}",
+            hint="somebody else has put it there; remove it, and send the project again",
+        )
 
 
 def network(context: Context) -> git.Network:

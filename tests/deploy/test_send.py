@@ -62,14 +62,16 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
             "services/mail/build.yaml": "function: {}\n",
             "vendored/a.py": "1",
             "elsewhere/x.py": "",
+            "absent/a.py": "",
         },
     )
     shutil.copy(SCRIPT, service.directory)
     (connected.directory / "link.py").symlink_to("lib/util.py")
-    inner = Project(directory=connected.directory / "vendored", env=connected.env)
-    inner.repository(origin=None)
-    inner.git("add", "-A")
-    inner.git("commit", "-q", "-m", "inner")
+    for name in ("vendored", "absent"):
+        inner = Project(directory=connected.directory / name, env=connected.env)
+        inner.repository(origin=None)
+        inner.git("add", "-A")
+        inner.git("commit", "-q", "-m", "inner")
     connected.git("config", "filter.lfs.clean", "echo pointer; cat >/dev/null")
     connected.git("config", "filter.lfs.required", "true")
     connected.git("config", "core.autocrlf", "true")
@@ -92,6 +94,8 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
     (connected.directory / "run.sh").chmod(0o755)
     (connected.directory / "gone.py").unlink()
     (connected.directory / ".gitignore").write_text("*.ign\na.log\n", encoding="utf-8")
+    shutil.rmtree(connected.directory / "absent")
+    (connected.directory / "absent").mkdir()
     before = _everything(connected.directory / ".git")
     done = service.run("-y", "-s", cwd=Path("/"))
     assert done.returncode == 0, done.stderr
@@ -120,6 +124,7 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
     }
     assert re.search(rf"sends +{re.escape(str(connected.directory))}, 0\.0 MB, tree [0-9a-f]{{12}}\n", done.stderr)
     assert re.search(r"directory +services/mail\n", done.stderr)
+    assert "the submodule absent is not checked out here" in done.stderr
     assert "deployed orders from the files here (tree 4f3e2d1c0b1a)\n" in done.stdout
     assert "archive" not in service.log
 

@@ -19,7 +19,7 @@ from bootstrap.names import Place, names_for
 from bootstrap.package import package, starter_layer
 from bootstrap.policy import POLICY_NAME, TRUST, policy
 from localaws.testing import Server, zip_of
-from tests.e2e.conftest import TOKEN, Forge, newest_runtime
+from tests.e2e.conftest import ROOT, TOKEN, Forge, newest_runtime
 
 AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or ""
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -129,6 +129,46 @@ def test_the_shipped_policy_is_enough(cli: Cli, forge: Forge) -> None:
     changed = cli.invoke("smith", {"action": "build", "function": "shop-web", "repo_name": "shop-web", "alias": "live"})
     assert changed["function"]["version"] == "2", changed
     assert cli.invoke("shop-web:live", {}) == "xn--tda"
+
+
+def test_whoever_sends_a_large_project_needs_to_write_to_one_folder_of_the_store(cli: Cli, tmp_path: Path) -> None:
+    """The rights that docs/iam.md names are enough; without, it is said which one is missing."""
+    project = tmp_path / "shop-sent"
+    project.mkdir()
+    build_file = f"function:\n  runtimes: [{newest_runtime()}]\n  handler: app.handler\n  files: [app.py]\n"
+    (project / "build.yaml").write_text(build_file)
+    (project / "app.py").write_text("def handler(event, context):\n    return 'sent'\n")
+    (project / "large.bin").write_bytes(os.urandom(5_000_000))
+    cli("iam", "create-user", "--user-name", "ann")
+    key = cli("iam", "create-access-key", "--user-name", "ann")["AccessKey"]
+    env = {**cli.env, "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    env["PATH"] = f"{Path(AWS).parent}{os.pathsep}{env['PATH']}"
+    invoke = {
+        "Effect": "Allow",
+        "Action": "lambda:InvokeFunction",
+        "Resource": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:smith",
+    }
+    store = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+        "Resource": f"arn:aws:s3:::{BUCKET}/{NAMES.prefix}uploads/*",
+    }
+
+    def send(*statements: object) -> subprocess.CompletedProcess[str]:
+        document = {"Version": "2012-10-17", "Statement": statements}
+        cli("iam", "put-user-policy", "--user-name", "ann", "--policy-name", "deploy",
+            "--policy-document", cli.file("ann.json", document))  # fmt: skip
+        command = ["bash", str(ROOT / "deploy.sh"), "-y", "-B", "smith", "-s", str(project)]
+        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+    refused = send(invoke)
+    assert refused.returncode == 3, refused.stderr
+    assert f"s3:PutObject on {BUCKET}/{NAMES.prefix}uploads/*" in refused.stderr
+    sent = send(invoke, store)
+    assert sent.returncode == 0, sent.stderr
+    assert cli.invoke("shop-sent", {}) == "sent"
+    again = send(invoke, store)
+    assert "is there already" in again.stderr
 
 
 EVERYTHING = """function:

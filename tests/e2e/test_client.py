@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -169,4 +170,18 @@ def test_what_is_too_large_for_an_event_is_sent_by_the_store_once(clone: Clone) 
     assert "nothing had to be changed" in told
     bucket = clone.builder.send({"action": "ping"})["settings"]["bucket"]
     listed = clone.builder.client("s3").list_objects_v2(Bucket=bucket, Prefix="lambdasmith/uploads/")["Contents"]
-    assert len([each for each in listed if re.search(r"/[0-9a-f]{40}\.tar\.gz$", each["Key"])]) == 1
+    [key] = [each["Key"] for each in listed if re.search(r"/[0-9a-f]{40}\.tar\.gz$", each["Key"])]
+    (clone.directory / ".lambdaignore").unlink()
+    clone.builder.client("s3").put_object(Bucket=bucket, Key=key, Body=_packed({"services/mail/app.py": "evil"}))
+    told = mail.deploy("-y", "-a", "live", "-s", code=1)
+    assert f"{key} has other content than its name says" in told
+
+
+def _packed(files: dict[str, str]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
