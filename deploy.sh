@@ -1105,14 +1105,14 @@ confirm() {
 pack() {
     SENT_TREE=''
     if command -v git >/dev/null; then
-        pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_line "$TMP/git.err")"
+        pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
     else
-        pack_plainly 2>"$TMP/tar.err" || die 2 "tar cannot pack $PROJECT: $(last_line "$TMP/tar.err")"
+        pack_plainly 2>"$TMP/tar.err" || die 2 "tar cannot pack $PROJECT: $(last_lines "$TMP/tar.err")"
     fi
     SENT_BYTES=$(($(wc -c <"$TMP/sent.tar.gz")))
 }
 
-last_line() { sed '/^$/d' "$1" | tail -n 1 | printable; }
+last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n 3 | printable; }
 
 pack_plainly() {
     local unwanted=(--exclude .git --exclude __pycache__) file
@@ -1153,7 +1153,7 @@ pack_by_git() { # TOP
 
 # Fills INDEX with what is in the work tree TOP, submodules included, as git has it or would take it.
 take() { # TOP INDEX
-    local top=$1 index=$2 file tree wanted=(. ':(exclude,glob)**/__pycache__/**')
+    local top=$1 index=$2 file tree options=(-A)
     if is_repository "$top"; then
         file=$(repository_file "$top" objects) || return 1
         printf '%s\n' "$file" >>"$SCRATCH/objects/info/alternates"
@@ -1162,10 +1162,12 @@ take() { # TOP INDEX
         ! [ -f "$file" ] || cp -p "$file" "$index" || return 1
         # Files in LFS go as they are, not as pointers to a server: git has to look at them again.
         apart "$top" "$index" ls-files -z -- ':(attr:filter=lfs)' | apart "$top" "$index" update-index -z --force-remove --stdin
-        apart "$top" "$index" add -A -- "${wanted[@]}" || return 1
+        # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
+        [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
     else
-        apart "$top" "$index" add -A -f -- "${wanted[@]}" || return 1
+        options+=(-f)
     fi
+    apart "$top" "$index" add "${options[@]}" -- . ':(exclude,glob)**/__pycache__/**' || return 1
     apart "$top" "$index" ls-files -s | LC_ALL=C awk -F '\t' '/^160000 / { print $2 }' >"$index.submodules"
     while IFS= read -r file <&3; do
         apart "$top" "$index" update-index --force-remove -- "$file" || return 1
@@ -1239,7 +1241,7 @@ deliver() {
     say "  uploading to s3://$bucket/$key"
     run_aws s3 cp "$TMP/sent.tar.gz" "s3://$bucket/$key" --only-show-errors >"$TMP/upload.err" 2>&1 </dev/null && return
     case $(cat "$TMP/upload.err") in
-        *AccessDenied*) die 3 "$(last_line "$TMP/upload.err")" \
+        *AccessDenied*) die 3 "$(last_lines "$TMP/upload.err")" \
             "whoever sends this much needs s3:PutObject on $bucket/${prefix}uploads/*; or name what the build does not need in .lambdaignore" ;;
     esac
     aws_failed "$TMP/upload.err"
@@ -1470,7 +1472,7 @@ builder_broke() {
 
 aws_failed() { # FILE with what the AWS CLI said
     local text hint=''
-    text=$(sed '/^$/d' "$1" | tail -n 3 | printable)
+    text=$(last_lines "$1")
     case $text in
         *ResourceNotFoundException*) hint="there is no function $BUILDER in this account and region: -B, -r, -p; or python setup.py init" ;;
         *AccessDenied*) hint="whoever deploys needs lambda:InvokeFunction on $BUILDER" ;;
