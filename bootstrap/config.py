@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ SETTINGS = (
     Setting(
         section="github", key="git_base", help="URL before plain repository names (default: https://github.com/USER)"
     ),
+    Setting(section="github", key="git_hosts", help="more hosts that submodules and redirects may lead to, by commas"),
+    Setting(section="github", key="ca_bundle", help="PEM file of certificates that git servers may have, under 3 KB"),
     Setting(section="builder", key="function_name", help="name of the builder function (default: lambdasmith)"),
     Setting(section="builder", key="runtime", help="Python runtime of the builder (default: python3.13)"),
     Setting(section="builder", key="architecture", help="x86_64 (default) or arm64"),
@@ -81,6 +84,8 @@ class Config:
     git_token: str | None = field(default=None, repr=False)
     git_email: str | None = None
     git_base: str | None = None
+    git_hosts: tuple[str, ...] = ()
+    ca_bundle: str | None = None
     function_name: str = "lambdasmith"
     runtime: str = "python3.13"
     architecture: Architecture = "x86_64"
@@ -293,6 +298,8 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         git_token=read.text("git_token", r"[!-~]+", "must be one line without white space"),
         git_email=read.text("git_email", r"[^\s@]+@[^\s@]+", "is no mail address"),
         git_base=read.take("git_base", None, _url),
+        git_hosts=read.names("git_hosts", (), r"[a-z0-9.-]+(:\d{1,5})?", "not a host, as in git.example.org"),
+        ca_bundle=read.take("ca_bundle", None, _certificates),
         function_name=read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
         or Config.function_name,
         runtime=read.take("runtime", Config.runtime, _runtime),
@@ -325,6 +332,22 @@ def _url(value: str) -> str:
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
         raise ValueError("must be an https:// URL")
     return value.rstrip("/")
+
+
+def _certificates(value: str) -> str:
+    """The text of a PEM file; a path below /opt is one in a layer of the function, and stays one."""
+    if value.startswith("/opt/"):
+        return value
+    try:
+        text = Path(value).expanduser().read_text()
+        ssl.create_default_context(cadata=text)
+    except (OSError, ValueError, ssl.SSLError) as error:
+        raise ValueError(f"cannot be read as certificates: {error}") from error
+    # Lambda allows 4 KB for all variables of a function.
+    text = "".join(re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", text, re.DOTALL))
+    if len(text) > 3000:
+        raise ValueError("has more than 3 KB of certificates: put it into a layer and name it /opt/FILE")
+    return text
 
 
 def _runtime(value: str) -> str:

@@ -89,6 +89,8 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "LAYER": names.layer,
         "GIT_BASE": config.git_base or "",
         "GIT_USERNAME": config.git_username or "",
+        "GIT_HOSTS": ",".join(config.git_hosts),
+        "CA_BUNDLE": config.ca_bundle or "",
         "INDEX_URL": config.index_url or "",
         "ROLE": names.role_arn_of(config.role) if config.role else "",
     }

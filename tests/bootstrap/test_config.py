@@ -9,6 +9,7 @@ import pytest
 
 from bootstrap.config import SETTINGS, Config, read_config
 from builder.errors import InvalidConfiguration
+from tests.git.forge import self_signed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -89,13 +90,26 @@ def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -
         ("[aws]\ndeployment_bucket = My_Bucket\n", "is no bucket name"),
         ("[aws]\naws_access_key_id = AK\n", "aws_secret_access_key: missing"),
         ("[github]\ngit_base = http://git.example.com\n", "must be an https:// URL"),
+        ("[github]\ngit_hosts = gitlab.com, https://x.org\n", "not a host, as in git.example.org: https://x.org"),
+        ("[github]\nca_bundle = /no/such/file\n", "cannot be read as certificates"),
         ("[builder]\nfunction_name = a/b\n", "must be 1 to 64 of"),
     ],
-    ids=["no section", "no key", "region", "bucket", "half a key", "plain http", "function"],
+    ids=["no section", "no key", "region", "bucket", "half a key", "plain http", "hosts", "bundle", "function"],
 )
 def test_a_wrong_line_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     [problem] = problems(tmp_path, text)
     assert message in problem
+
+
+def test_certificates_are_taken_out_of_their_file(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path / "forge.pem")
+    config = read(tmp_path, f"[github]\nca_bundle = {pem}\ngit_hosts = gitlab.com, git.example.org:8443\n")
+    assert config.git_hosts == ("gitlab.com", "git.example.org:8443")
+    assert config.ca_bundle is not None
+    assert config.ca_bundle.count("BEGIN CERTIFICATE") == 1
+    assert "PRIVATE" in pem.read_text()
+    assert "PRIVATE" not in config.ca_bundle
+    assert read(tmp_path, "[github]\nca_bundle = /opt/forge.pem\n").ca_bundle == "/opt/forge.pem"
 
 
 def test_a_key_that_is_there_twice_is_a_problem(tmp_path: Path) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from builder.errors import (
     InvalidConfiguration,
@@ -22,7 +17,7 @@ from builder.errors import (
     SourceUnreachable,
 )
 from builder.sources.git import Network, Resolved, fetch, resolve
-from tests.git.forge import MINE, TOKEN, Answer, Front, Host, Work, git
+from tests.git.forge import MINE, TOKEN, Answer, Front, Host, Work, git, self_signed
 
 # --- busy -------------------------------------------------------------------------------------------------------------
 
@@ -218,29 +213,6 @@ def test_git_itself_is_believed_when_it_has_no_such_commit(host: Host, tmp_path:
 
 
 # --- whom to trust ----------------------------------------------------------------------------------------------------
-
-
-def self_signed(path: Path) -> Path:
-    """A certificate for 127.0.0.1 that nobody else has signed, with its key, as a PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a forge of our own")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(certificate.public_bytes(encoding) + private)
-    return path
 
 
 def test_a_certificate_of_ones_own_needs_a_bundle(host: Host, tmp_path: Path) -> None:
