@@ -29,8 +29,8 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
     """Copy `directory` to `into`, which is made.
 
     In a git work tree that is what git has or would take, changes that are not committed included, ignored files not;
-    elsewhere it is everything. What `.lambdaignore` in `directory` names, in gitignore's syntax, is left out of either.
-    Modes and times are those of a checkout by the builder function.
+    elsewhere it is everything. What a `.lambdaignore` names, in gitignore's syntax and from its own directory on, is
+    left out of either. Modes and times are those of a checkout by the builder function.
 
     Args:
         leave_out: directories that belong to the build and not to the project, such as its output.
@@ -44,9 +44,8 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
     tree = read_work_tree(directory)
     commit_time = tree.commit_time if tree and tree.commit else FIXED_TIME
     paths = tree.paths if tree else tuple(_everything(directory))
-    if (directory / IGNORE_FILE).is_file():
-        ignored = ignored_by(directory / IGNORE_FILE, paths)
-        paths = tuple(path for path in paths if path not in ignored)
+    ignored = _ignored(directory, paths)
+    paths = tuple(path for path in paths if path not in ignored)
     inside = directory.resolve()
     skipped = [place for path in leave_out if (place := path.resolve()).is_relative_to(inside)]
     into.mkdir()
@@ -63,6 +62,15 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
             os.utime(target, (commit_time, commit_time))
     return DirectorySnapshot(root=into, commit=tree.commit if tree else "", commit_time=commit_time)
+
+
+def _ignored(directory: Path, paths: Sequence[str]) -> frozenset[str]:
+    found: set[str] = set()
+    for file in (path for path in paths if path.rpartition("/")[2] == IGNORE_FILE and (directory / path).is_file()):
+        folder = file.removesuffix(IGNORE_FILE)
+        below = (path.removeprefix(folder) for path in paths if path.startswith(folder))
+        found.update(folder + path for path in ignored_by(directory / file, below))
+    return frozenset(found)
 
 
 def _everything(directory: Path) -> Iterator[str]:

@@ -155,7 +155,8 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
 ) -> None:
     """Also outside of git; but log and configuration are nobody else's business, unless git has them."""
     ours = {".gitignore": "run.sh\n", "__pycache__/x.pyc": "", "pkg/__pycache__/kept.pyc": "", "config.ini": ""}
-    write(connected.directory, {**IGNORED, **FILES, **ours})
+    nested = {"deep/.lambdaignore": "*.dat\n/e/\n", "deep/c.dat": "", "deep/e/d": "", "deep/f/e/d": "", "c.dat": ""}
+    write(connected.directory, {**IGNORED, **FILES, **nested, **ours})
     if is_repository:
         connected.repository(origin=None)
         connected.git("add", "a.log", "config.ini", "pkg/__pycache__")
@@ -169,6 +170,8 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
     root = snapshot(connected.directory, tmp_path / "taken").root
     taken = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     event, files = _sent(builder)
+    assert {"c.dat", "deep/f/e/d"} < set(files)
+    assert "deep/c.dat" not in files
     assert set(files) == taken - {"my log"} - (set() if is_repository else {"config.ini"})
     assert "path" not in event
 
