@@ -111,6 +111,7 @@ class OwnEnvironment:
     def invoke(self, payload: bytes, *, request_id: str, invoked_arn: str, client_context: str | None) -> InvokeResult:
         logs = self._sandbox.logs
         limit_bytes = self.image.memory_mb * _MB
+        self._peak_bytes = min(self._peak_bytes, limit_bytes)
         self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starved)
         try:
             init_ms = self._first_initialisation(request_id) if self._first else None
@@ -218,7 +219,6 @@ class OwnEnvironment:
     def _reset(self) -> None:
         """End the runtime; the next invocation initialises it again, with what is in /tmp."""
         self._initialised = False
-        self._peak_bytes = min(self._peak_bytes, self.image.memory_mb * _MB)
         self._sandbox.stop()
 
     def _wait(self, deadline: float) -> Event | None:

@@ -35,7 +35,7 @@ class MemoryWatch:
         seen: Callable[[int], None],
         exceeded: Callable[[], None],
     ) -> None:
-        """Watch what runs below the process `root`: `seen` gets every size; `exceeded`, quick, is called once.
+        """Watch what runs below the process `root`: `seen` gets every size; `exceeded` is called once. Both are quick.
 
         `since` tells from when on processes count, see `now`.
         """
@@ -60,13 +60,16 @@ class MemoryWatch:
             if not watched:
                 self._wake.wait()
                 continue
-            for root, (limit_bytes, since, seen, exceeded) in watched:
+            for root, entry in watched:
+                limit_bytes, since, seen, exceeded = entry
                 used = used_bytes(root, since())
-                seen(used)
-                if used > limit_bytes:
-                    with self._lock:  # so that after `remove` nobody is called any more
-                        if self._watched.pop(root, None):
-                            exceeded()
+                with self._lock:
+                    if self._watched.get(root) is not entry:
+                        continue  # so that after `remove` nobody is called any more
+                    seen(used)
+                    if used > limit_bytes:
+                        del self._watched[root]
+                        exceeded()
             time.sleep(_POLL_S)
 
 

@@ -65,6 +65,7 @@ class RieEnvironment:
         self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.interpreter else None
         self._peak_bytes = 0
         self._started_at = 0.0
+        self._stopping: threading.Thread | None = None
         self._running = False
         self._first = True
         api, self._port = _free_port(), _free_port()
@@ -108,6 +109,9 @@ class RieEnvironment:
             result = self._run(payload, request_id, invoked_arn, client_context)
         finally:
             self._memory.remove(self._sandbox.pid)
+            if self._stopping:
+                self._stopping.join()  # or it would end the successor
+                self._stopping = None
         duration_ms = (time.monotonic() - begun) * 1000
         self._used(used_bytes(self._sandbox.pid, self._started_at))
         self._used(peak_bytes(self._sandbox.pid, self._started_at))
@@ -241,7 +245,8 @@ class RieEnvironment:
         self._peak_bytes = max(self._peak_bytes, size_bytes)
 
     def _starve(self) -> None:
-        threading.Thread(target=self._sandbox.stop, name="localaws-starved", daemon=True).start()
+        self._stopping = threading.Thread(target=self._sandbox.stop, name="localaws-starved", daemon=True)
+        self._stopping.start()
 
 
 def _looks_like_error(body: bytes) -> bool:
