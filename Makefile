@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
+# Test files that run at the same time; each of them brings up what it needs, an embedded AWS included.
+JOBS := 2
 
 .PHONY: help venv demo test lint bench lock clean
 
@@ -20,7 +22,7 @@ demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, i
 
 test: venv ## every test, then what was skipped and why
 	@scripts/system-tools.sh
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@scripts/lint.sh $(VENV)

@@ -244,6 +244,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
             return "hello"
         case "slow":
             return _slowly(event["build_id"], 6, SUCCESS)
+        case "slower":
+            return _slowly(event["build_id"], 30, SUCCESS)
         case "long":
             return _until_released(event["build_id"], SUCCESS)
         case "killed":

@@ -268,7 +268,7 @@ def test_ctrl_c_asks_whether_to_follow(connected: Project, builder: Builder) -> 
         (" s] ", signal.SIGINT),
         ("[Y/n]", "n\n"),
     ]
-    code, seen = on_a_terminal(connected, ["-y", "-f", "slow"], answers=answers)
+    code, seen = on_a_terminal(connected, ["-y", "-f", "slower"], answers=answers)
     assert code == 130, seen
     assert re.search(r"\r\x1b\[K\[\d s\] lock: resolving 4 requirements", seen)
     (event,) = builder.events()
