@@ -73,8 +73,8 @@ class Errand:
         room = self.room_bytes
         try:
             snapshot, submodules = self._commit(resolved, into, path, known, kept, kept)
-        except (BrokenOff, UnsafeSource) as error:
-            if self.network.remaining() <= 0 or (kept is None and not isinstance(error, BrokenOff)):
+        except BrokenOff as error:
+            if self.network.remaining() <= 0:
                 raise
             log.info("%s: fetching once more, from the start: %s", resolved.url, error)
             self.room_bytes = room
@@ -130,6 +130,11 @@ class Errand:
                     yield objects, have
             except Damaged as error:
                 raise BrokenOff(f"what was fetched is damaged: {error}", hint="try again") from error
+            except UnsafeSource as error:
+                if have is None:
+                    raise
+                # An object that is missing or wrong may be the fault of what was kept.
+                raise BrokenOff(error.message, hint=error.hint) from error
 
     def _take(self, size_bytes: int) -> None:
         if self.room_bytes is not None:
