@@ -227,7 +227,7 @@ def test_no_reply_breaks_the_printing(project: Project, awk: str, reply: dict[st
     file = project.directory / "reply"
     file.write_text(json.dumps(reply), encoding="utf-8")
     code = """
-        TIMES=true FUNCTION=orders
+        TIMES=true FUNCTION=orders SENDING=true
         for kind in build plan history status verify rollback failure; do
             report "$1" "" $kind >"$1.out" || [ $kind = verify ] || echo "$kind failed"
             [ -s "$1.out" ] || echo "$kind: silent"
