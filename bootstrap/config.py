@@ -6,13 +6,15 @@ import difflib
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from bootstrap.ini import Line, read_lines
+from bootstrap.login_sections import KINDS, is_login_section, read_logins
 from builder.errors import InvalidConfiguration
+from builder.logins import Logins
 from builder.runtimes import RUNTIMES, Architecture, architecture_of
 
 # The builder's own code needs Python 3.11.
@@ -96,6 +98,7 @@ class Config:
     roles: tuple[str, ...] = ()
     functions: tuple[str, ...] = ("*",)
     index_url: str | None = None
+    logins: Logins = field(default_factory=Logins)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +122,12 @@ def read_config(*, file: Path, required: bool, environment: Mapping[str, str], f
         InvalidConfiguration: `problems` has every single one.
     """
     problems: list[str] = []
-    given = _from_file(file, required, problems)
+    lines = _lines(file, required, problems)
+    given = _known_lines((line for line in lines if not is_login_section(line.section)), file.name, problems)
+    logins = read_logins((line for line in lines if is_login_section(line.section)), file.name, problems)
     given |= _from_environment(environment, problems)
     given |= _from_flags(flags, problems)
-    config = _check(given, problems)
+    config = replace(_check(given, problems), logins=logins)
     if problems:
         message = problems[0] if len(problems) == 1 else f"the configuration has {len(problems)} problems"
         raise InvalidConfiguration(
@@ -138,17 +143,17 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _from_file(file: Path, required: bool, problems: list[str]) -> dict[str, Given]:
+def _lines(file: Path, required: bool, problems: list[str]) -> list[Line]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if required:
             problems.append(f"{file}: no such file")
-        return {}
+        return []
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read: {error}")
-        return {}
-    return _known_lines(read_lines(text), file.name, problems)
+        return []
+    return list(read_lines(text))
 
 
 def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[str, Given]:
@@ -163,7 +168,8 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
             problems.append(f"{name}:{line.number}: a [section] must come first")
             return given
         if section not in sections:
-            problem = f"{name}: [{section}]: unknown section{_nearest(section, sections)}"
+            more = f"; write [{section} …]" if section in KINDS else _nearest(section, sections)
+            problem = f"{name}: [{section}]: unknown section{more}"
             problems += [problem] if problem not in problems else []
             continue
         keys = {setting.key for setting in SETTINGS if setting.section == section}

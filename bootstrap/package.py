@@ -22,7 +22,7 @@ _STARTER_LOCK = Path(__file__).resolve().parent / "starter.lock"
 # boto3 and all it needs: with half of them from the runtime, versions mix.
 _STARTER = ("boto3", "botocore", "jmespath", "pip", "python-dateutil", "s3transfer", "six", "urllib3")
 # botocore's descriptions of 400 other services are 27 of its 31 MB.
-_SERVICES = ("iam", "kms", "lambda", "logs", "s3", "secretsmanager", "signer", "ssm", "sts")
+_SERVICES = ("codeartifact", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "signer", "ssm", "sts")
 # Same name as the real module, so that `import dulwich` in the builder says what is missing instead of failing.
 _PLACEHOLDER = b'"""Stands in until `setup` has installed the real one."""\n\n__lambdasmith_placeholder__ = True\n'
 _PLACEHOLDERS = ("dulwich", "yaml")

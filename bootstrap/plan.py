@@ -28,17 +28,21 @@ from bootstrap.changes import (
 )
 from bootstrap.config import Config
 from bootstrap.lifecycle import rules, same
+from bootstrap.login_sections import expanded
 from bootstrap.names import Names
 from bootstrap.package import Package
 from bootstrap.policy import TRUST, Document, policy
 from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present
 from builder.errors import InvalidConfiguration
+from builder.logins import Logins
 
 _HANDLER = "builder.handler.handler"
 _DESCRIPTION = "Lambdasmith: builds and deploys Lambda functions"
 # Begins the description of every version that the bootstrap publishes; the key of its content follows.
 STARTER = "lambdasmith starter layer"
 _ENVIRONMENT_PREFIX = "LAMBDASMITH_"
+# Lambda allows 4,096 bytes for all of a function's variables; somebody else may have added some.
+_MAX_VARIABLES = 3_900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +69,7 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
     return Wanted(
         names=names,
         secret=secret,
-        policy=policy(names, functions=config.functions, roles=roles),
+        policy=policy(names, functions=config.functions, roles=roles, logins=_logins(config, names)),
         architecture=config.architecture,
         settings=FunctionSettings(
             runtime=config.runtime,
@@ -92,9 +96,21 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "GIT_HOSTS": ",".join(config.git_hosts),
         "CA_BUNDLE": config.ca_bundle or "",
         "INDEX_URL": config.index_url or "",
+        "CREDENTIALS": _logins(config, names).text(),
         "ROLE": names.role_arn_of(config.role) if config.role else "",
     }
-    return {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
+    variables = {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
+    if size > _MAX_VARIABLES:
+        raise InvalidConfiguration(
+            f"the configuration takes {size:,} bytes of the function's variables; there is room for {_MAX_VARIABLES:,}",
+            hint="shorten ca_bundle, or name several projects by one pattern in [project …]",
+        )
+    return variables
+
+
+def _logins(config: Config, names: Names) -> Logins:
+    return expanded(config.logins, account=names.place.account, region=names.place.region)
 
 
 def converge(want: Wanted, present: Present) -> tuple[Step, ...]:

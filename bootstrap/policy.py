@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bootstrap.names import Names, Place, names_for
+from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.references import Reference
 
 Json: TypeAlias = "str | bool | int | Sequence[Json] | Mapping[str, Json]"
 Document: TypeAlias = Mapping[str, Json]
 
 POLICY_NAME = "lambdasmith"
+NO_LOGINS = Logins()
 TRUST: Document = {
     "Version": "2012-10-17",
     "Statement": [
@@ -44,20 +47,23 @@ class Grant:
         return plain | {"Condition": self.condition} if self.condition else plain
 
 
-def policy(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> Document:
+def policy(names: Names, *, functions: Sequence[str], roles: Sequence[str], logins: Logins = NO_LOGINS) -> Document:
     """The inline policy of the builder's role.
 
     Args:
         functions: names or patterns of the functions that the builder may deploy.
         roles: names, ARNs or patterns of the roles that it may give to functions it creates.
+        logins: with the secrets that it reads.
     """
     return {
         "Version": "2012-10-17",
-        "Statement": [grant.statement() for grant in grants(names, functions=functions, roles=roles)],
+        "Statement": [grant.statement() for grant in grants(names, functions=functions, roles=roles, logins=logins)],
     }
 
 
-def grants(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> tuple[Grant, ...]:
+def grants(
+    names: Names, *, functions: Sequence[str], roles: Sequence[str], logins: Logins = NO_LOGINS
+) -> tuple[Grant, ...]:
     """Everything the builder may do; nothing is granted that its code does not call."""
     granted = [
         _functions(names, functions),
@@ -76,6 +82,7 @@ def grants(names: Names, *, functions: Sequence[str], roles: Sequence[str]) -> t
     ]
     if roles:
         granted.append(_pass_role(names, roles))
+    granted += secret_grants(names, logins)
     return tuple(granted)
 
 
@@ -226,6 +233,63 @@ def _secret(names: Names) -> Grant:
     )
 
 
+def secret_grants(names: Names, logins: Logins) -> list[Grant]:
+    """Reading the secrets that config.ini names, and those that its patterns allow to projects."""
+    own = [Reference.parse(text) for text in logins.references()]
+    allowed = [pattern.partition("#")[0] for rule in logins.projects for pattern in rule.allow]
+    places = dict.fromkeys([*(f"{one.service}:{one.name}" for one in own), *allowed])
+    secrets = [_secret_arn(names, place.partition(":")[2]) for place in places if place.startswith("secretsmanager:")]
+    parameters = [_parameter_arn(names, place.partition(":")[2]) for place in places if place.startswith("ssm:")]
+    granted = []
+    if secrets:
+        why = {"secretsmanager:GetSecretValue": "`[git …]`, `[index …]` and `[project …]` of config.ini"}
+        granted.append(Grant(sid="ReadSecrets", why=why, resources=tuple(dict.fromkeys(secrets))))
+    if parameters:
+        why = {"ssm:GetParameter": "the same, in Parameter Store"}
+        granted.append(Grant(sid="ReadParameters", why=why, resources=tuple(dict.fromkeys(parameters))))
+    return granted + _codeartifact(names, logins)
+
+
+def _secret_arn(names: Names, name: str) -> str:
+    if name.startswith("arn:"):
+        return name if name.endswith("*") else f"{name}*"  # ARNs may be given without their random end
+    return names.arn_in("secretsmanager", f"secret:{name}" + ("" if name.endswith("*") else "-??????"))
+
+
+def _parameter_arn(names: Names, name: str) -> str:
+    return name if name.startswith("arn:") else names.arn_in("ssm", f"parameter/{name.lstrip('/')}")
+
+
+def _codeartifact(names: Names, logins: Logins) -> list[Grant]:
+    domains, repositories = [], []
+    for index in logins.indexes:
+        if index.password.startswith("codeartifact:"):
+            account, _, domain = index.password.removeprefix("codeartifact:").partition("/")
+            arn = f"arn:{names.place.partition}:codeartifact:{names.place.region}:{account}"
+            domains.append(f"{arn}:domain/{domain}")
+            repositories.append(f"{arn}:repository/{domain}/{index.url.split('/pypi/')[1].split('/')[0]}")
+    if not domains:
+        return []
+    return [
+        Grant(
+            sid="LogIntoCodeArtifact",
+            why={"codeartifact:GetAuthorizationToken": "a password for `[index …]` with `url = codeartifact:…`"},
+            resources=tuple(dict.fromkeys(domains)),
+        ),
+        Grant(
+            sid="ReadCodeArtifact",
+            why={"codeartifact:ReadFromRepository": "what that password is used for"},
+            resources=tuple(dict.fromkeys(repositories)),
+        ),
+        Grant(
+            sid="GetCodeArtifactsPassword",
+            why={"sts:GetServiceBearerToken": "GetAuthorizationToken asks for it; IAM knows no resource for it"},
+            resources=("*",),
+            condition={"StringEquals": {"sts:AWSServiceName": "codeartifact.amazonaws.com"}},
+        ),
+    ]
+
+
 def _logs(names: Names) -> Grant:
     return Grant(
         sid="WriteLogs",
@@ -268,12 +332,26 @@ def _pass_role(names: Names, roles: Sequence[str]) -> Grant:
     )
 
 
+# What docs/iam.md shows.
+EXAMPLE = Logins(
+    git=(GitLogin(base="https://git.example.com", token="ssm:/shop/git"),),  # noqa: S106  # a reference
+    indexes=(
+        IndexLogin(
+            name="shop",
+            url="https://shop-123456789012.d.codeartifact.us-east-1.amazonaws.com/pypi/python/simple",
+            password="codeartifact:123456789012/shop",  # noqa: S106  # says by whom, not what
+        ),
+    ),
+    projects=(ProjectRule(pattern="shop-*", allow=("secretsmanager:shop/*", "ssm:/shop/*")),),
+)
+
+
 def table() -> str:
     """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`."""
     place = Place(partition="aws", account="123456789012", region="us-east-1")
     names = names_for(function="lambdasmith", bucket=None, place=place)
     lines = ["| statement | action | on | why |", "|---|---|---|---|"]
-    for grant in grants(names, functions=("shop-*",), roles=("shop-role",)):
+    for grant in grants(names, functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE):
         where = ("forbidden on all but " if grant.forbids else "") + "<br>".join(
             f"`{each}`" for each in grant.resources
         )

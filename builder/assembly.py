@@ -108,6 +108,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
             timeout_s=shop.deadline.check("locking dependencies"),
             credentials=shop.credentials,
             network=shop.network,
+            indexes=shop.indexes,
             anew=anew,
         ),
     )

@@ -176,6 +176,12 @@ class Clients:
     def logs(self) -> CloudWatchLogsClient:
         return self._session.client("logs", config=self._config)
 
+    def codeartifact_token(self, account: str, domain: str) -> str:
+        """A password for the domain's repositories, good as long as the role's own credentials."""
+        client: Any = self._session.client("codeartifact", config=self._config)
+        answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
+        return str(answer["authorizationToken"])
+
     @cached_property
     def ssm(self) -> SSMClient:
         return self._session.client("ssm", config=self._config)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from builder import process
-from builder.errors import CommandFailed, InvalidBuildFile, OutOfTime, PathNotFound
+from builder import commands
+from builder.commands import Secrets
+from builder.errors import InvalidBuildFile, PathNotFound
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
 from builder.progress import Progress
 from builder.project import Project
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import read_inputs
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.pylock import select
@@ -35,7 +37,9 @@ _FORMAT = "1"
 class Workshop:
     """What building needs besides the project: places, time, listeners, and the environment of children.
 
-    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach.
+    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
+    `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
+    where nothing can be read.
     """
 
     workspace: Workspace
@@ -46,6 +50,8 @@ class Workshop:
     environment: Mapping[str, str]
     credentials: Callable[[], Sequence[GitCredentials]] = tuple
     network: Network = field(default_factory=Network)
+    indexes: Indexes = NO_LOGINS
+    secrets: Secrets | None = None
 
 
 def describe(project: Project, name: str) -> Component:
@@ -64,7 +70,7 @@ def describe(project: Project, name: str) -> Component:
         return Component(name=name, kind="layer", key=_files_key("layer", _layer_files(project.root, layer)))
     # A command may read anything in the project, and runs with the dependencies.
     everything = select_files(project.root, ".", (), (), to_ship=False)
-    inputs = repr((layer.preinstall, layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label))
+    inputs = repr((_commands(layer), layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label))
     return Component(name=name, kind="layer", key=_files_key(inputs, everything))
 
 
@@ -84,9 +90,15 @@ def inputs(project: Project, name: str) -> dict[str, str]:
     layer = project.layer(name)
     if not layer.preinstall:
         return _hashes(_layer_files(project.root, layer))
-    commands = hashlib.sha256(repr((layer.preinstall, project.lock)).encode()).hexdigest()
+    run = hashlib.sha256(repr((_commands(layer), project.lock)).encode()).hexdigest()
     everything = select_files(project.root, ".", (), (), to_ship=False)
-    return {**_hashes(everything), "preinstall": f"#{commands[:16]}"}
+    return {**_hashes(everything), "preinstall": f"#{run[:16]}"}
+
+
+def _commands(layer: LayerSpec) -> object:
+    """What is run, and with what: of secrets where they are, never what they are."""
+    given = [(secret.env, secret.file, secret.source) for secret in layer.secrets]
+    return layer.preinstall, sorted(layer.environment.items()), given
 
 
 def _hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
@@ -111,6 +123,7 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{name}: no files match", hint="check files and source_dir of this layer"
         )
+    commands.check_artifact(layer, files, shop.secrets)
     return _zip(files, out)
 
 
@@ -178,10 +191,11 @@ def _dependencies(
             environment=shop.environment,
             credentials=shop.credentials,
             network=shop.network,
+            indexes=shop.indexes,
         )
         wheels = wheels_of(selection, bench)
     options = _layer_options(project, target, asked=asked)
-    return build_layer(wheels, out, options=options, workspace=shop.workspace, store=shop.store)
+    return build_layer(wheels, out, options=options, workspace=shop.workspace, store=shop.store, indexes=shop.indexes)
 
 
 def _layer_options(project: Project, target: Target, *, asked: tuple[str, ...] | None = None) -> LayerOptions:
@@ -204,7 +218,6 @@ def _asked(project: Project) -> tuple[str, ...] | None:
 
 def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
     """A copy of the project in which the layer's commands have run."""
-    where = f"preinstall of layer {layer.name}"
     copy = shop.scratch / f"preinstall-{layer.name}"
     shutil.copytree(project.root, copy, symlinks=True)
     environment = dict(shop.environment)
@@ -220,19 +233,14 @@ def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
         search.insert(1, str(installed / "bin"))
     environment["PATH"] = os.pathsep.join([*search, environment.get("PATH", "")])
     environment["SOURCE_DATE_EPOCH"] = str(project.commit_time)
-    for command in layer.preinstall:
-        left = shop.deadline.check(where)
-        try:
-            process.run(
-                ["bash", "-euo", "pipefail", "-c", command],
-                cwd=copy,
-                environment=environment,
-                timeout_s=left,
-                what=f"{where}: {command}",
-            )
-        except (CommandFailed, OutOfTime) as error:
-            error.hint = error.hint or "it ran in the builder, without network credentials; its last lines are above"
-            raise
+    commands.run(
+        layer,
+        copy,
+        shop.scratch / f"home-{layer.name}",
+        environment=environment,
+        secrets=shop.secrets,
+        deadline=shop.deadline,
+    )
     missing = [name for name in layer.files if not any((copy / layer.source_dir).glob(name.rstrip("/")))]
     if missing:
         raise PathNotFound(

@@ -3,6 +3,7 @@
     LambdasmithError
     ├── InvalidEvent            the request itself
     ├── InvalidBuildFile        build.yaml and what it names
+    │   └── SecretNotAllowed
     ├── InvalidConfiguration    config.ini, flags, the builder's own settings
     ├── NotSetUp                the builder has no real layer yet
     ├── UnknownBuild            a build id nobody recorded
@@ -13,11 +14,12 @@
     │   ├── RequirementNotFound └── NoWheelForTarget
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
-    │   ├── NativeMismatch      ├── ImportFailed          └── InvokeFailed
+    │   ├── NativeMismatch      ├── ImportFailed          ├── InvokeFailed
+    │   └── SecretInArtifact
     ├── OutOfSpace, OutOfTime   the builder's own limits
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
-        └── AccessDenied        └── AwsUnavailable
+        ├── AccessDenied        ├── AwsUnavailable        └── SecretMissing
 
 `code` is stable and appears in replies, `status` is the reply's statusCode, `exit_code` what a command ends with.
 """
@@ -71,6 +73,12 @@ class InvalidBuildFile(LambdasmithError):
     """build.yaml cannot be read, or what it says cannot be built."""
 
     code, exit_code = "invalid_build_file", 3
+
+
+class SecretNotAllowed(InvalidBuildFile):
+    """The build file names a secret that the builder's configuration does not allow to its project."""
+
+    code, status = "secret_not_allowed", 403
 
 
 class InvalidConfiguration(LambdasmithError):
@@ -193,6 +201,12 @@ class InvokeFailed(BuildFailed):
     code = "invoke_failed"
 
 
+class SecretInArtifact(BuildFailed):
+    """What the project's commands have made has a secret in it."""
+
+    code = "secret_in_artifact"
+
+
 class OutOfSpace(LambdasmithError):
     """The builder's /tmp is full."""
 
@@ -239,3 +253,9 @@ class AwsUnavailable(AwsRefused):
     """AWS throttles, has trouble or does not answer, also after several tries."""
 
     code, status, retryable = "aws_unavailable", 503, True
+
+
+class SecretMissing(AwsRefused):
+    """A secret that is named somewhere does not exist, or lacks the key."""
+
+    code, status = "secret_missing", 404

@@ -1,17 +1,16 @@
-"""Where a project comes from: the repository's URL, the commit that is meant, its files, and the credentials for it."""
+"""Where a project comes from: the repository's URL, the commit that is meant, and its files."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
-from builder.errors import AwsRefused, InvalidConfiguration, PathNotFound, UnsafeSource
+from builder.credentials import git_credentials
+from builder.errors import AwsRefused, PathNotFound, UnsafeSource
 from builder.event import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
 
@@ -32,7 +31,7 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
     settings, source = context.settings, request.source
     if not isinstance(source, GitSource):
         return None
-    known = credentials(context)
+    known = git_credentials(context)
     username = settings.git_username or (known[0].username if known else None)
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
     known = (*known, *_of_codecommit(url, context))
@@ -53,7 +52,7 @@ def fetch(
     snapshot = git.fetch(
         resolved,
         scratch / "source",
-        credentials=(*credentials(context), *_of_codecommit(resolved.url, context)),
+        credentials=(*git_credentials(context), *_of_codecommit(resolved.url, context)),
         max_bytes=shutil.disk_usage(scratch).free,
         path=request.path,
         known=known,
@@ -122,32 +121,3 @@ def _of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]
     username, password = codecommit_credentials(context.clients, url)
     context.secrets.add(password)
     return (git.GitCredentials(username=username, token=password, base=url),)
-
-
-def credentials(context: Context) -> tuple[git.GitCredentials, ...]:
-    """The git token, for the forge that it belongs to. Read once for every build: a rotated one works at once.
-
-    Raises:
-        InvalidConfiguration: the secret cannot be read as one.
-    """
-    settings = context.settings
-    if not settings.git_secret:
-        return ()
-    text = context.secret_texts.get(settings.git_secret)
-    if text is None:
-        with aws_errors(f"reading secret {settings.git_secret}"):
-            text = context.clients.secretsmanager.get_secret_value(SecretId=settings.git_secret)["SecretString"]
-        context.secret_texts[settings.git_secret] = text
-    try:
-        secret = json.loads(text)
-        token = str(secret["token"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidConfiguration(
-            f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
-        ) from error
-    if not token:
-        return ()
-    context.secrets.add(token)
-    # The token is the forge's, git_base may be one owner's part of it.
-    base = urljoin(settings.git_base, "/")
-    return (git.GitCredentials(username=str(secret.get("username") or "x-access-token"), token=token, base=base),)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import fetching, reply
+from builder import credentials, fetching, reply
 from builder.assembly import assemble
 from builder.checks import check
 from builder.components import Workshop
@@ -77,6 +77,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             return Built(reply=situation.last.again(snapshot.commit, snapshot.ref) | reply.account(progress))
         with progress.phase("read", f"reading {request.path or 'the project'} at {snapshot.commit[:12]}"):
             project = _project(request, snapshot, situation.state)
+            credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
             progress.warn(project.runtime_warning)
             exists = situation.state is not None
             chosen = choose_components(project.names, request.components, function_exists=exists)
@@ -130,8 +131,10 @@ def _workshop(context: Context, scratch: Path) -> Workshop:
         deadline=context.deadline,
         progress=context.progress,
         environment=context.workspace.child_environment(context.environment, context.settings.index_url),
-        credentials=lambda: fetching.credentials(context),
+        credentials=lambda: credentials.git_credentials(context),
         network=fetching.network(context),
+        indexes=credentials.indexes(context),
+        secrets=credentials.CommandSecrets(context),
     )
 
 

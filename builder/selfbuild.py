@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder import credentials
 from builder.aws import aws_errors
 from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.plan import Artifact
@@ -25,11 +26,12 @@ from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.python.indexes import Indexes
     from builder.python.layer import LayerOptions
 
 LOCK = Path(__file__).with_name("requirements.lock")
 # The services whose botocore data the layer keeps: those that aws.py has a client for.
-SERVICES = ("iam", "lambda", "logs", "s3", "secretsmanager", "ssm", "sts")
+SERVICES = ("codeartifact", "iam", "lambda", "logs", "s3", "secretsmanager", "ssm", "sts")
 _MARKER = "lambdasmith_layer.json"
 _PLACEHOLDER = "__lambdasmith_placeholder__"
 _SHOWN = ("boto3", "dulwich", "packaging", "pydantic", "PyYAML", "requests", "uv", "pip")
@@ -147,23 +149,28 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
 
 
 def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
+    from builder.python import gateway
     from builder.python.layer import layer_of_wheels
     from builder.python.wheels import download_with_pip
 
     marker = json.dumps({"key": key, "lock": lock_sha256()}, sort_keys=True).encode()
     environment = context.workspace.child_environment(context.environment, context.settings.index_url)
+    indexes = credentials.indexes(context)
     left = context.deadline.check("making the builder's layer")
     if is_ready():
-        wheels = _resolved(context, scratch, environment, left)
+        wheels = _resolved(context, scratch, environment, indexes, left)
     else:
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if (Path(entry) / "pip").is_dir())
         folder = scratch / "wheels"
         folder.mkdir()
-        wheels = download_with_pip(LOCK, folder, environment=environment, timeout_s=left)
+        with gateway.opened(indexes, scratch, environment) as here:
+            wheels = download_with_pip(LOCK, folder, environment=here.environment(environment), timeout_s=left)
     return layer_of_wheels(wheels, out, options=_options(), scratch=scratch, extra={f"python/{_MARKER}": marker})
 
 
-def _resolved(context: Context, scratch: Path, environment: dict[str, str], timeout_s: float) -> list[Path]:
+def _resolved(
+    context: Context, scratch: Path, environment: dict[str, str], indexes: Indexes, timeout_s: float
+) -> list[Path]:
     """The locked wheels, found by uv: the real layer has no pip. The lock's hashes are enforced."""
     from builder.python.inputs import read_inputs
     from builder.python.lock import resolve
@@ -177,13 +184,13 @@ def _resolved(context: Context, scratch: Path, environment: dict[str, str], time
     copy.write_bytes(LOCK.read_bytes())
     target = own_target()
     inputs = read_inputs([copy.name], scratch)
-    by = Resolver(root=scratch, scratch=scratch, environment=environment, timeout_s=timeout_s)
+    by = Resolver(root=scratch, scratch=scratch, environment=environment, timeout_s=timeout_s, indexes=indexes)
     wheels = select(resolve(inputs, target, by), target).wheels
     allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", (root / LOCK.name).read_text()))
     for wheel in wheels:
         if wheel.sha256 not in allowed:
             raise ResolutionFailed(f"{wheel.filename}: its sha256 is not in the builder's lock")
-    paths = download(wheels, context.workspace.cached("wheels"))
+    paths = download(wheels, context.workspace.cached("wheels"), indexes)
     return [paths[wheel.sha256] for wheel in wheels]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from builder.errors import InvalidConfiguration
+from builder.logins import Logins
 
 PREFIX = "LAMBDASMITH_"
 DEFAULT_STORE_PREFIX = "lambdasmith/"
@@ -25,6 +26,7 @@ class Settings:
         ca_bundle: path, or PEM text, of certificates that git servers may have besides those that everybody trusts.
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
+        logins: what config.ini says of other forges, indexes, and of the secrets that projects may use.
         role: ARN of the role that created functions get when the build file names none.
         lease_s: how long a builder that was killed keeps others from the function that it worked on.
     """
@@ -39,6 +41,7 @@ class Settings:
     ca_bundle: str = ""
     index_url: str = ""
     role: str = ""
+    logins: Logins = field(default_factory=Logins)
     lease_s: float = 15.0
 
     @classmethod
@@ -64,6 +67,7 @@ class Settings:
             ca_bundle=environment.get(PREFIX + "CA_BUNDLE", ""),
             index_url=environment.get(PREFIX + "INDEX_URL", ""),
             role=environment.get(PREFIX + "ROLE", ""),
+            logins=Logins.parse(environment.get(PREFIX + "CREDENTIALS", "")),
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),
         )
 

@@ -35,7 +35,9 @@ from builder.spec_values import (
     LayerSpec,
     PackingSpec,
     PruneSpec,
+    SecretSpec,
     Spec,
+    UrlSpec,
     as_tuple,
     invalid,
     layer_arn,
@@ -59,6 +61,8 @@ NAMES = ("build.yaml", "build.yml", "build.json")
 _LATER = frozenset({"function.build", "function.native_libraries"})
 _CHECKING = ("optional_libraries", "try")
 _MAX_LAYERS = 5
+# Keys whose values have keys of their own.
+_NESTED: Mapping[str | int, type[Spec]] = {"secrets": SecretSpec, "url": UrlSpec}
 _LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -248,8 +252,10 @@ class _Reader:
         where: Location = (*at, *(part for part in detail["loc"] if part != "[key]"))
         kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
         if kind == "extra_forbidden":
-            known = [name for name in model.model_fields if (model, name) != (LayerSpec, "name")]
-            self._unknown(at, {str(where[-1]): value}, known)
+            holder = next((_NESTED[part] for part in detail["loc"][:-1] if part in _NESTED), model)
+            fields = holder.model_fields.items()
+            known = [field.alias or name for name, field in fields if (holder, name) != (LayerSpec, "name")]
+            self._unknown(where[:-1], {str(where[-1]): value}, known)
             return
         if kind == "missing":
             text = "missing" if model is not Dependencies else "is empty"

@@ -16,11 +16,13 @@ from pydantic import (
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 
 from builder.errors import InvalidBuildFile
 from builder.python.prune import RULES
+from builder.references import Reference
 from builder.runtimes import RUNTIMES
 from builder.sources.paths import path_problem
 
@@ -50,6 +52,9 @@ _RESERVED = frozenset(
         "LAMBDA_RUNTIME_DIR",
     }
 )
+
+# What the builder says to a project's commands.
+_OF_COMMANDS = frozenset({"HOME", "TMPDIR", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SOURCE_DATE_EPOCH"})
 
 
 def as_tuple(value: object) -> object:
@@ -214,17 +219,69 @@ class FunctionSpec(Spec):
         return value
 
 
+def _reference(text: str) -> str:
+    Reference.parse(text)
+    return text
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name of a variable (a letter, then letters, digits and _)")
+    if name in _OF_COMMANDS:
+        raise ValueError(f"{name} is set by the builder, and cannot be set here")
+    return name
+
+
+def _below_home(path: str) -> str:
+    below = path.removeprefix("~/")
+    if not path.startswith("~/") or not below or path_problem(below):
+        raise ValueError(f"{path!r} is not a file below ~/, for example ~/.netrc")
+    return path
+
+
+class SecretSpec(Spec):
+    """A secret for the commands: as a variable `env`, or as a `file` that is there while they run.
+
+    `source` says where it is, never what it is.
+    """
+
+    env: Annotated[str, AfterValidator(_variable)] | None = None
+    file: Annotated[str, AfterValidator(_below_home)] | None = None
+    source: Annotated[str, AfterValidator(_reference)] = Field(alias="from")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SecretSpec:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("has either env, the name of a variable, or file, a path such as ~/.netrc")
+        return self
+
+
 class LayerSpec(Spec):
-    """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`."""
+    """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`.
+
+    `environment` and `secrets` are for the commands alone.
+    """
 
     name: str
     description: Description | None = None
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
     license: License | None = None
     preinstall: Texts = ()
+    environment: Mapping[Annotated[str, AfterValidator(_variable)], str] = Field(default={})
+    secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
     files: Annotated[Paths, Field(min_length=1)]
     source_dir: RelativePath = "."
     dest_dir: RelativePath = ""
+
+    @model_validator(mode="after")
+    def _for_commands(self) -> LayerSpec:
+        if (self.environment or self.secrets) and not self.preinstall:
+            raise ValueError("environment and secrets are for preinstall, and there is none")
+        names = [*self.environment, *(secret.env or secret.file or "" for secret in self.secrets)]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: given twice in environment and secrets")
+        return self
 
 
 class LayerArn(Spec):

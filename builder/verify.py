@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, fetching, reply, rollback
+from builder import __version__, credentials, fetching, reply, rollback
 from builder.assembly import assemble
 from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
@@ -129,6 +129,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
                 architecture=made_of["architecture"],  # type: ignore[arg-type]  # as the record was written
                 repository=snapshot.root,
             )
+            credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
         empty = Workspace(scratch / "anew")
         shop = Workshop(
             workspace=empty,
@@ -137,8 +138,10 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             deadline=context.deadline,
             progress=progress,
             environment=empty.child_environment(context.environment, context.settings.index_url),
-            credentials=lambda: fetching.credentials(context),
+            credentials=lambda: credentials.git_credentials(context),
             network=fetching.network(context),
+            indexes=credentials.indexes(context),
+            secrets=credentials.CommandSecrets(context),
         )
         shop.scratch.mkdir()
         made = assemble(project, project.names, shop, force=True, lock=lock)

@@ -35,8 +35,9 @@ def _project(filename: str) -> str:
 class Index:
     """A running index.
 
-    `yanked` names files; `lies` maps a file to content that is sent in its place; `max_age` is how many seconds its
-    answers may be kept, which it says only if it is set.
+    `yanked` names files; `redirects` maps paths to where else they are, `lies` a file to content that is sent in its
+    place; `max_age` is how many seconds its answers may be kept, which it says only if it is set. `logins_seen` are
+    the Authorization headers that came.
     """
 
     root: Path
@@ -45,6 +46,8 @@ class Index:
     login: tuple[str, str] | None = None
     max_age: int | None = None
     yanked: set[str] = field(default_factory=set)
+    redirects: dict[str, str] = field(default_factory=dict)
+    logins_seen: set[str] = field(default_factory=set)
     lies: dict[str, bytes] = field(default_factory=dict)
     requests: collections.Counter[str] = field(default_factory=collections.Counter)
 
@@ -81,10 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.index.requests[self.path] += 1
+        self.index.logins_seen.add(self.headers.get("Authorization", ""))
         if self.index.login and not self._may():
             self._send(401, b"who are you?", "text/plain", {"WWW-Authenticate": 'Basic realm="index"'})
             return
         path = unquote(self.path.partition("?")[0])
+        if self.path in self.index.redirects:
+            self._send(302, b"", "text/plain", {"Location": self.index.redirects[self.path]})
+            return
         if match := re.fullmatch(r"/simple/([^/]+)/", path):
             self._page(match[1])
         elif match := re.fullmatch(r"/files/([^/]+)", path):

@@ -41,12 +41,13 @@ class LockFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of the files for the whole resolution."""
+    """Options of the files for the whole resolution. `find_links` are URLs, and paths relative to the project."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
     prereleases: bool = False
     require_hashes: bool = False
+    find_links: tuple[str, ...] = ()
     no_index: bool = False
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()
@@ -199,6 +200,8 @@ class _Reader:
                     self._requirements_file(
                         str(folder / line.path), line.origin, constraint=constraint or line.constraint, trail=trail
                     )
+                case Option(name="--find-links") if "://" not in line.value:
+                    self._option(replace(line, value=self._links(line.value, folder, line.origin)))
                 case Option():
                     self._option(line)
                 case Requirement() if constraint:
@@ -209,6 +212,20 @@ class _Reader:
                     if line.kind == "path":
                         line = replace(line, place=self._local(line.place, folder, line.origin))
                     self.requirements.append(line)
+
+    def _links(self, path: str, folder: PurePosixPath, origin: str) -> str:
+        """Note a directory of distributions; its path relative to the project."""
+        near, top = (self.root / folder / path).resolve(), (self.root / path).resolve()
+        place = near if near.exists() else top
+        if not place.is_relative_to(self.boundary):
+            raise InvalidBuildFile(f"{origin}: {path} lies outside the repository")
+        if not place.is_dir():
+            raise PathNotFound(
+                f"{origin}: {path} is not a directory", hint="--find-links takes a directory of wheels, or a URL"
+            )
+        name = self._name(place)
+        self.trees[name] = tree_hash(place)
+        return name
 
     def _local(self, path: str, folder: PurePosixPath, origin: str) -> str:
         """Note a local directory or file; its path relative to the project."""
@@ -242,6 +259,8 @@ class _Reader:
             case "--extra-index-url":
                 urls = dict.fromkeys((*now.extra_index_urls, option.value))
                 now = replace(now, extra_index_urls=tuple(urls))
+            case "--find-links":
+                now = replace(now, find_links=tuple(dict.fromkeys((*now.find_links, option.value))))
             case "--pre":
                 now = replace(now, prereleases=True)
             case "--require-hashes":

@@ -12,6 +12,7 @@ from pathlib import Path
 from builder.errors import ArtifactConflict
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.interpreters import Interpreter, compiling_for
 from builder.python.parts import part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
@@ -72,17 +73,23 @@ def dependencies_key(lock: str, options: LayerOptions) -> str:
 
 
 def build_layer(
-    wheels: Sequence[LockedWheel], out: Path, *, options: LayerOptions, workspace: Workspace, store: Store
+    wheels: Sequence[LockedWheel],
+    out: Path,
+    *,
+    options: LayerOptions,
+    workspace: Workspace,
+    store: Store,
+    indexes: Indexes = NO_LOGINS,
 ) -> Artifact:
     """Write the artifact of `wheels` to `out`; parts come from /tmp, else from the store, else from the index.
 
     Raises:
         ArtifactConflict: two wheels have different content for one path.
-        ResolutionFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
+        ResolutionFailed, AuthenticationFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
     """
     sdk = [wheel for wheel in wheels if options.asked is not None and wheel.name in SDK]
     rest = [wheel for wheel in wheels if wheel not in sdk]
-    parts = _parts(rest, options, workspace, store)
+    parts = _parts(rest, options, workspace, store, indexes)
     notes = list(options.notes())
     if sdk:
         runtime, locked = options.target.runtime.name, {wheel.name: wheel.version for wheel in sdk}
@@ -93,11 +100,13 @@ def build_layer(
             notes.append(f"runtime_packages: {runtime}'s own are used instead of the locked ones: {own}")
         else:
             notes.append(f"runtime_packages: the SDK is shipped, since {reason}")
-            parts |= _parts(sdk, options, workspace, store)
+            parts |= _parts(sdk, options, workspace, store, indexes)
     return _spliced([(parts[w.sha256], f"{w.name} {w.version}") for w in wheels if w.sha256 in parts], out, notes)
 
 
-def _parts(wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Workspace, store: Store) -> dict[str, Path]:
+def _parts(
+    wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Workspace, store: Store, indexes: Indexes
+) -> dict[str, Path]:
     """The part of each wheel, by the wheel's sha256."""
     folder = workspace.cached("parts")
     keys = {wheel.sha256: part_key(wheel.sha256, options.prune, options.tag) for wheel in wheels}
@@ -110,7 +119,7 @@ def _parts(wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Work
     with ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]
         if missing:
-            files = download(missing, workspace.cached("wheels"))
+            files = download(missing, workspace.cached("wheels"), indexes)
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
             store_parts(jobs, options.prune, bytecode=options.compiler)
             list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))

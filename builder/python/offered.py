@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.pylock import tags
 from builder.runtimes import Target
 
@@ -49,14 +50,15 @@ class Offer:
         )
 
 
-def look_up(name: str, indexes: Sequence[str]) -> Offer | None:
-    """What the first of `indexes` that knows the project `name` offers; None if none does or answers in time."""
+def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Offer | None:
+    """What the first index at `urls` that knows the project `name` offers; None if none does or answers in time."""
     import requests
 
-    for index in indexes:
+    for index in urls:
+        page = f"{index.rstrip('/')}/{name}/"
         try:
             answer = requests.get(
-                f"{index.rstrip('/')}/{name}/", headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True
+                page, headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True, auth=indexes.login(page)
             )
             with answer:
                 if answer.status_code == 200 and (files := _files(answer)):

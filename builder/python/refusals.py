@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from builder.errors import (
     AuthenticationFailed,
@@ -17,8 +18,12 @@ from builder.errors import (
 from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
 from builder.python.uv import Resolver, indexes, is_own
+from builder.python.wheels import login_refused
 from builder.runtimes import Target
 from builder.sources.urls import without_secrets
+
+if TYPE_CHECKING:
+    from builder.python.gateway import Gateway
 
 _NO_WHEELS = re.compile(
     r"Wheels are required for `(?P<wanted>[^`]+)`|Building source distributions for `(?P<disabled>[^`]+)` is disabled"
@@ -45,6 +50,12 @@ def is_of_the_network(error: CommandFailed) -> bool:
     return any(word in text for word in (*_UNREACHABLE, *_NO_LOGIN))
 
 
+def of_login(indexes: Gateway, inputs: Inputs) -> None:
+    """Raise AuthenticationFailed if an index has refused the login that is configured for it."""
+    for refusal in indexes.refused:
+        raise login_refused(", ".join(inputs.names), refusal.url, refusal.status, indexes.indexes)
+
+
 @dataclass(frozen=True)
 class Failure:
     """A failed resolution, told in terms of the project's own lines and of what the index has."""
@@ -60,8 +71,9 @@ class Failure:
         absent = any(word in text for word in _ABSENT)
         if any(word in text for word in _NO_LOGIN):
             return AuthenticationFailed(
-                f"{self._named('')}: the package index wants a login, and the builder has none that it accepts",
-                hint="check index_url in the builder's configuration",
+                f"{self._named('')}: the package index wants a login, and the builder has none for it",
+                hint="whoever runs setup.py adds [index NAME] with url, username and password to config.ini: "
+                "docs/secrets.md",
                 log_tail=self._tail(),
             )
         if any(word in text for word in _UNREACHABLE) and not absent:
@@ -116,5 +128,5 @@ class Failure:
     def _offer(self, name: str, specifier: str) -> str:
         from builder.python.offered import explain, look_up
 
-        offer = look_up(normalised_name(name), indexes(self.inputs, self.by)) if name else None
+        offer = look_up(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes) if name else None
         return f"; {explain(offer, specifier, self.target)}" if offer else ""

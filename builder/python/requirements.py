@@ -127,7 +127,8 @@ def parse_line(line: str, origin: str) -> Line | None:
         raise _problem(
             origin,
             "a URL has credentials or a query in it",
-            "keep secrets out of the repository: the builder has the git token",
+            "write the URL without: whoever runs setup.py names the login of a git server ([git HOST]) or of a package "
+            "index ([index NAME]) in config.ini, see docs/secrets.md",
         )
     if variable := _VARIABLE.search(line):
         raise _problem(
@@ -159,9 +160,7 @@ def parse_line(line: str, origin: str) -> Line | None:
                 origin, "--trusted-host switches off the check of certificates", "give the index a certificate"
             )
         case "--find-links":
-            raise _problem(
-                origin, "--find-links is not supported", "name the files themselves (./wheels/x.whl), or an index"
-            )
+            return Option(origin=origin, name=name, value=_links(value, origin))
         case _:
             raise _problem(origin, f"{name} is not supported")
 
@@ -186,6 +185,11 @@ def _index(value: str, origin: str) -> str:
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise _problem(origin, f"{without_secrets(url)!r} is not the URL of a package index")
     return url
+
+
+def _links(value: str, origin: str) -> str:
+    place = _unquoted(value)
+    return _index(place, origin) if "://" in place and not place.startswith("file:") else _local(place, origin)
 
 
 def _requirement(line: str, origin: str, *, editable: bool = False) -> Requirement:

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from builder import process
 from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
-from builder.python import zig
+from builder.python import gateway, zig
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
 from builder.python.uv import is_own, resolver_version, uv_binary, version_without_history
@@ -59,6 +60,7 @@ class Bench:
     environment: Mapping[str, str]
     credentials: Callable[[], Sequence[GitCredentials]] = tuple
     network: Network = field(default_factory=Network)
+    indexes: Indexes = NO_LOGINS
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
@@ -191,6 +193,7 @@ class _Build:
             self.folder,
             workspace=self.bench.workspace,
             environment=self.bench.environment,
+            indexes=self.bench.indexes,
             timeout_s=self.bench.deadline.check("fetching a compiler"),
         )
         try:
@@ -209,13 +212,16 @@ class _Build:
         )
 
     def _run(self, epoch: int, tools: Mapping[str, str]) -> Path:
-        source, out = self.source, self.folder / "out"
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
-        shutil.rmtree(out, ignore_errors=True)
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
+        with gateway.opened(self.bench.indexes, self.folder, self.bench.environment) as indexes:
+            return self._run_with({**indexes.environment(self.bench.environment), **tools}, epoch)
+
+    def _run_with(self, given: Mapping[str, str], epoch: int) -> Path:
+        source, out = self.source, self.folder / "out"
         environment = {
-            **self.bench.environment,
-            **tools,
+            **given,
             **(version_without_history(source.name, source.ref, source.identity) if source.kind == "vcs" else {}),
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
@@ -268,7 +274,7 @@ class _Build:
         file = LockedWheel(
             name=source.name, version=source.version, filename=source.filename, url=source.url, sha256=source.identity
         )
-        return download([file], self.bench.workspace.cached("wheels"))[source.identity]
+        return download([file], self.bench.workspace.cached("wheels"), self.bench.indexes)[source.identity]
 
 
 def _copy_tree(root: Path, into: Path) -> None:

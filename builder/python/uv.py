@@ -10,18 +10,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote, urlsplit
 
 from builder import process
 from builder.errors import CommandFailed, ResolutionFailed
+from builder.python import gateway
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import Table, parsed
-from builder.python.requirements import Requirement
+from builder.python.requirements import Requirement, normalised_name, parse_line
 from builder.runtimes import Target
 from builder.sources.access import GitCredentials, Network
 
+if TYPE_CHECKING:
+    from builder.python.gateway import Gateway
+
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
+_OF_OTHERS = re.compile(
+    r"Failed to (?:download and build|fetch|build|resolve)[^`]*"
+    r"`(?P<requirement>(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])? @ git\+[^`]+)`"
+)
 # How long PyPI lets its answers be kept, by its own headers. Mirrors and proxies often pass them on without, and uv
 # then asks anew for every page and every wheel's metadata of a resolution.
 _OF_PYPI = """\
@@ -41,6 +51,7 @@ class Resolver:
         environment: of children: cache directory, index, trust store.
         timeout_s: seconds, for all of it.
         credentials: of git dependencies; asked for only where there is one. network: what those may reach.
+        indexes: those that want a login; uv gets it from a gateway, and does not know it.
         anew: ask the index even where it allowed an earlier answer to be kept for longer.
     """
 
@@ -50,6 +61,7 @@ class Resolver:
     timeout_s: float
     credentials: Callable[[], Sequence[GitCredentials]] = tuple
     network: Network = field(default_factory=Network)
+    indexes: Indexes = NO_LOGINS
     anew: bool = False
 
 
@@ -116,6 +128,7 @@ class Compilation:
     versions: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     from_source: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> Table:
         """The lock as uv wrote it, with git dependencies as such.
@@ -123,16 +136,25 @@ class Compilation:
         Wheels alone are the rule, so that no stranger's code runs. What has none is built: uv then asks its build
         backend for metadata, in a child without credentials.
         """
+        with gateway.opened(self.by.indexes, self.by.scratch, self.by.environment) as indexes:
+            return self._document(indexes)
+
+    def _document(self, indexes: Gateway) -> Table:
         requirements = [self._line(requirement) for requirement in self.inputs.requirements]
         (self.by.scratch / "requirements.in").write_text("\n".join([*requirements, ""]))
         constraints = [_by_name(requirement) for requirement in self.inputs.constraints]
         (self.by.scratch / "constraints.in").write_text("\n".join([*constraints, ""]))
         anew, may_be_old = self.by.anew, not self.by.anew and self._has_answers()
-        while len(self.from_source) < _MAX_FROM_SOURCE:
+        while len(self.from_source) + len(self.others) < _MAX_FROM_SOURCE:
             try:
-                return self._run(anew=anew)
+                return self._run(indexes, anew=anew)
             except CommandFailed as error:
                 from builder.python import refusals
+
+                error.log_tail = tuple(map(indexes.real, error.log_tail))
+                refusals.of_login(indexes, self.inputs)
+                if self._fetch_other(error):
+                    continue
 
                 # What is asked for may be younger than an answer that the index allowed to be kept.
                 anew, may_be_old = may_be_old and not refusals.is_of_the_network(error), False
@@ -142,14 +164,25 @@ class Compilation:
                 if name is None:
                     raise refusals.Failure(error, self.inputs, self.target, self.by).explained() from error
                 self.from_source.append(name)
-        raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {self.from_source}")
+        names = ", ".join([*self.from_source, *self.others])
+        raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {names}")
 
-    def _run(self, *, anew: bool) -> Table:
+    def _run(self, indexes: Gateway, *, anew: bool) -> Table:
         scratch, options = self.by.scratch, self.inputs.options
         output = scratch / "pylock.toml"
         major, minor = self.target.runtime.python or (3, 13)
         command = [uv_binary(self.by.environment.get("PATH", "")), "pip", "compile", "requirements.in", "--quiet"]
-        command += ["--constraints", "constraints.in", "--format", "pylock.toml", "--output-file", str(output)]
+        (scratch / "others.in").write_text("\n".join([*self.others.values(), ""]))
+        command += [
+            "--constraints",
+            "constraints.in",
+            "--override",
+            "others.in",
+            "--format",
+            "pylock.toml",
+            "--output-file",
+            str(output),
+        ]
         command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
         command += ["--no-header", "--no-annotate", "--python", sys.executable]
         if self.asks_pypi():
@@ -162,21 +195,25 @@ class Compilation:
             command += ["--only-binary", ":all:"]
         for name in (*options.no_binary, *self.from_source):
             command += ["--no-binary", name]
-        command += ["--default-index", options.index_url] if options.index_url else []
-        command += [part for url in options.extra_index_urls for part in ("--index", url)]
+        command += ["--default-index", indexes.address(options.index_url)] if options.index_url else []
+        command += [part for url in options.extra_index_urls for part in ("--index", indexes.address(url))]
+        for place in options.find_links:
+            is_url = "://" in place
+            command += ["--find-links", indexes.address(place) if is_url else str((self.by.root / place).resolve())]
         command += ["--prerelease", "allow"] if options.prereleases else []
         command += ["--no-index"] if options.no_index else []
         command += ["--no-deps"] if self.inputs.exact else []
         process.run(
             command,
             cwd=scratch,
-            environment={**self.by.environment, **self.versions},
+            environment={**indexes.environment(self.by.environment), **self.versions},
             timeout_s=self.by.timeout_s - (time.monotonic() - self.started),
             what="resolving dependencies",
         )
-        document = parsed(output.read_text())
+        document = parsed(indexes.real(output.read_text()))
         for package in cast("list[Table]", document.get("packages", [])):
             self._name_commit(package)
+            _name_paths(package)
         return document
 
     def _has_answers(self) -> bool:
@@ -248,6 +285,18 @@ class Compilation:
         )
         return place
 
+    def _fetch_other(self, error: CommandFailed) -> bool:
+        """Whether uv stopped at a git dependency of a dependency, which is fetched now: uv would need git for it."""
+        match = _OF_OTHERS.search(" ".join(error.log_tail))
+        if match is None or normalised_name(match["name"]) in self.others:
+            return False
+        parent = ", ".join(self.inputs.names)
+        requirement = parse_line(match["requirement"], f"{parent}: a dependency of what it names")
+        if not isinstance(requirement, Requirement) or requirement.kind != "git":
+            return False
+        self.others[requirement.name] = self._line(requirement)
+        return True
+
     def _may_be_built(self, error: CommandFailed) -> str | None:
         """The distribution without wheels that uv stopped at, if it is worth trying to build it."""
         from builder.python.refusals import without_wheels
@@ -270,12 +319,21 @@ class Compilation:
         """
         from builder.python.offered import look_up
 
-        offer = look_up(name, indexes(self.inputs, self.by))
+        offer = look_up(name, indexes(self.inputs, self.by), self.by.indexes)
         if offer is None:
             return False
         names = (filename for version in offer.versions[:1] for filename in offer.wheels.get(version, ()))
         compiled = any(not filename.endswith("-any.whl") for filename in names)
         return compiled and (not is_own(self.target) or bool(offer.fitting(self.target)))
+
+
+def _name_paths(package: Table) -> None:
+    """Name files of the project, for which uv gives a URL where they come from --find-links, by their paths."""
+    for file in (cast("Table", package.get("sdist", {})), *cast("list[Table]", package.get("wheels", []))):
+        url = urlsplit(str(file.get("url", "")))
+        if url.scheme == "file":
+            del file["url"]
+            file["path"] = unquote(url.path)
 
 
 def version_without_history(name: str, ref: str, commit: str) -> dict[str, str]:

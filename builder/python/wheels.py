@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from builder import process
-from builder.errors import ResolutionFailed, SourceUnreachable
+from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
+from builder.python.indexes import NO_LOGINS, Indexes
 
 if TYPE_CHECKING:
     import requests
@@ -26,10 +28,11 @@ _PARALLEL = 8
 _ATTEMPTS = 4
 
 
-def download(wheels: Sequence[LockedWheel], cache: Path) -> dict[str, Path]:
+def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_LOGINS) -> dict[str, Path]:
     """Fetch what `cache` does not have; the file of each wheel, by sha256.
 
     Raises:
+        AuthenticationFailed: the server wants a login, or another one.
         ResolutionFailed: a file does not have the hash that the lock names.
         SourceUnreachable: the server does not give it after some attempts.
     """
@@ -42,11 +45,11 @@ def download(wheels: Sequence[LockedWheel], cache: Path) -> dict[str, Path]:
     session.mount("https://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     session.mount("http://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        paths = list(pool.map(lambda wheel: _fetch(wheel, cache, session), wheels))
+        paths = list(pool.map(lambda wheel: _fetch(wheel, cache, session, indexes), wheels))
     return {wheel.sha256: path for wheel, path in zip(wheels, paths, strict=True)}
 
 
-def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
+def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: Indexes) -> Path:
     import requests
 
     path = cache / wheel.sha256 / wheel.filename
@@ -57,11 +60,18 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
     partial = path.with_suffix(".partial")
     digest = hashlib.sha256()
     try:
-        with session.get(wheel.url, stream=True, timeout=(10, 60)) as answer, partial.open("wb") as file:
+        # A redirect to another host goes without the login.
+        login = indexes.login(wheel.url)
+        with session.get(wheel.url, stream=True, timeout=(10, 60), auth=login) as answer, partial.open("wb") as file:
+            if answer.status_code in (401, 403):
+                raise login_refused(wheel.filename, answer.url, answer.status_code, indexes)
             answer.raise_for_status()
             for chunk in answer.iter_content(_CHUNK):
                 digest.update(chunk)
                 file.write(chunk)
+    except AuthenticationFailed:
+        partial.unlink()
+        raise
     except requests.RequestException as error:
         partial.unlink(missing_ok=True)
         raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
@@ -73,6 +83,18 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session) -> Path:
         )
     partial.replace(path)
     return path
+
+
+def login_refused(what: str, url: str, status: int, indexes: Indexes) -> AuthenticationFailed:
+    """The error for a server that does not give a file or a page."""
+    host, index = urlsplit(url).netloc.rpartition("@")[2], indexes.name(url)
+    if index:
+        message = f"{what}: {host} refuses the login of [index {index}] ({status})"
+        return AuthenticationFailed(message, hint="renew the secret that config.ini names there")
+    return AuthenticationFailed(
+        f"{what}: {host} wants a login, and the builder has none for it ({status})",
+        hint="whoever runs setup.py adds [index NAME] with url, username and password to config.ini: docs/secrets.md",
+    )
 
 
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.errors import ResolutionFailed
+from builder.python.indexes import Indexes
 from builder.python.inputs import read_inputs
 from builder.python.pylock import select
 from builder.python.wheels import download, locked_versions
@@ -39,14 +40,20 @@ def no_compiler(folder: Path, asked: Path) -> dict[str, str]:
 
 
 def compiler(
-    target: Target, folder: Path, *, workspace: Workspace, environment: Mapping[str, str], timeout_s: float
+    target: Target,
+    folder: Path,
+    *,
+    workspace: Workspace,
+    environment: Mapping[str, str],
+    indexes: Indexes,
+    timeout_s: float,
 ) -> dict[str, str]:
     """Variables for a build that compiles for `target`'s machine and C library; fetches the compiler if need be.
 
     Raises:
         ResolutionFailed, SourceUnreachable, OutOfSpace: it cannot be had.
     """
-    zig = _installed(folder, workspace, environment, timeout_s)
+    zig = _installed(folder, workspace, environment, indexes, timeout_s)
     triple = f"{target.machine}-linux-gnu.{target.runtime.glibc[0]}.{target.runtime.glibc[1]}"
     # No debug information and no paths of this machine; undefined behaviour is not trapped, as with other compilers.
     options = f'-target {triple} -fno-sanitize=undefined "-ffile-prefix-map={folder}=/build"'
@@ -101,14 +108,16 @@ def _variables(tools: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _installed(folder: Path, workspace: Workspace, environment: Mapping[str, str], timeout_s: float) -> Path:
+def _installed(
+    folder: Path, workspace: Workspace, environment: Mapping[str, str], indexes: Indexes, timeout_s: float
+) -> Path:
     """The compiler's binary, below the cache of tools."""
     home = workspace.cached("tools") / f"ziglang-{version()}"
     zig = home / "ziglang" / "zig"
     if zig.exists():
         workspace.used(home)
         return zig
-    wheel = _wheel(folder, workspace, environment, timeout_s)
+    wheel = _wheel(folder, workspace, environment, indexes, timeout_s)
     partial = home.with_name(home.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     with zipfile.ZipFile(wheel) as archive:
@@ -120,7 +129,9 @@ def _installed(folder: Path, workspace: Workspace, environment: Mapping[str, str
     return zig
 
 
-def _wheel(folder: Path, workspace: Workspace, environment: Mapping[str, str], timeout_s: float) -> Path:
+def _wheel(
+    folder: Path, workspace: Workspace, environment: Mapping[str, str], indexes: Indexes, timeout_s: float
+) -> Path:
     from builder.python.lock import resolve
     from builder.python.uv import Resolver
 
@@ -130,8 +141,8 @@ def _wheel(folder: Path, workspace: Workspace, environment: Mapping[str, str], t
     runtime = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", RUNTIMES["python3.13"])
     here = Target(runtime=runtime, architecture=architecture_of(os.uname().machine))
     inputs = read_inputs(["requirements.txt"], place)
-    by = Resolver(root=place, scratch=place, environment=environment, timeout_s=timeout_s)
+    by = Resolver(root=place, scratch=place, environment=environment, timeout_s=timeout_s, indexes=indexes)
     wheels = [wheel for wheel in select(resolve(inputs, here, by), here).wheels if wheel.name == "ziglang"]
     if not wheels:
         raise ResolutionFailed("the package index has no compiler (ziglang) for this machine")
-    return download(wheels, workspace.cached("wheels"))[wheels[0].sha256]
+    return download(wheels, workspace.cached("wheels"), indexes)[wheels[0].sha256]

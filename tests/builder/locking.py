@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, read_inputs
 from builder.python.lock import lock_key, resolve
 from builder.python.pylock import Selection, select
 from builder.python.sdists import Bench, wheels_of
 from builder.python.uv import Resolver
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
+from builder.sources.access import GitCredentials
 from builder.store import DirectoryStore
 from builder.workspace import Deadline, Workspace
 from tests.index import Index
@@ -113,6 +115,8 @@ class Lab:
     store: DirectoryStore
     environment: dict[str, str]
     index: Index | None = None
+    indexes: Indexes = NO_LOGINS
+    credentials: Sequence[GitCredentials] = ()
 
     def write(self, files: Mapping[str, str]) -> None:
         write_files(self.root, files)
@@ -123,7 +127,14 @@ class Lab:
     def lock(self, *entries: str, target: Target = PYTHON_313) -> str:
         scratch = self.workspace.root / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
-        by = Resolver(root=self.root, scratch=scratch, environment=self.environment, timeout_s=120)
+        by = Resolver(
+            root=self.root,
+            scratch=scratch,
+            environment=self.environment,
+            timeout_s=120,
+            indexes=self.indexes,
+            credentials=lambda: self.credentials,
+        )
         return resolve(self.inputs(*entries), target, by)
 
     def key(self, *entries: str, target: Target = PYTHON_313, index: str = "", resolver: str = "uv 1") -> str:
@@ -137,7 +148,7 @@ class Lab:
         from builder.python.wheels import download
 
         wheels = wheels_of(self.select(*entries, target=target), self.bench(target))
-        paths = download(wheels, self.workspace.cached("wheels"))
+        paths = download(wheels, self.workspace.cached("wheels"), self.indexes)
         return {wheel.name: paths[wheel.sha256] for wheel in wheels}
 
     def bench(self, target: Target) -> Bench:
@@ -148,6 +159,8 @@ class Lab:
             store=self.store,
             deadline=Deadline.after(300),
             environment=self.environment,
+            indexes=self.indexes,
+            credentials=lambda: self.credentials,
         )
 
 

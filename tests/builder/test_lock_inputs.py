@@ -73,7 +73,6 @@ def test_options_includes_comments_and_continuations() -> None:
         ("a b", "not a requirement"),
         ("a=1", "not a requirement"),
         ("--frobnicate x", "--frobnicate"),
-        ("--find-links ./wheels", "--find-links"),
         ("--trusted-host h", "--trusted-host"),
         ("-r", "needs a value"),
         ("a --global-option=x", "--global-option"),

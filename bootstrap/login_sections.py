@@ -1,0 +1,177 @@
+"""The sections of config.ini that say where secrets are, and who may use them.
+
+[git HOST], [index NAME] and [project PATTERN]. Values of secrets have no place in them: only references, as
+`builder.references` reads them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from bootstrap.ini import Line
+from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.references import Reference, pattern_problem
+from builder.sources.urls import is_loopback, without_secrets
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "git": ("username", "token", "app_id", "installation_id", "private_key"),
+    "index": ("url", "username", "password"),
+    "project": ("allow",),
+}
+_CODEARTIFACT = re.compile(r"codeartifact:(?:(?P<account>\d{12})/)?(?P<domain>[a-z0-9-]{2,50})/(?P<repository>[\w.-]+)")
+# Of the 4,096 bytes that Lambda allows for all variables of a function; the others need some of them.
+_MAX_BYTES = 3_200
+
+T = TypeVar("T")
+
+
+def is_login_section(section: str) -> bool:
+    """Whether a section is one of these."""
+    kind, _, subject = section.partition(" ")
+    return kind in KINDS and bool(subject.strip())
+
+
+@dataclass
+class _Section:
+    kind: str
+    subject: str
+    origin: str
+    values: dict[str, str]
+
+
+def read_logins(lines: Iterable[Line], name: str, problems: list[str]) -> Logins:
+    """What the sections say; what is wrong goes to `problems`, without values.
+
+    Args:
+        lines: those in sections for which `is_login_section` holds.
+        name: of the file, for messages.
+    """
+    sections: dict[str, _Section] = {}
+    for line in lines:
+        kind, _, subject = line.section.partition(" ")
+        shown = f"[{without_secrets(line.section)}]"
+        section = sections.setdefault(
+            line.section, _Section(kind=kind, subject=subject.strip(), origin=f"{name}: {shown}", values={})
+        )
+        if line.key is None:
+            problems.append(f"{name}:{line.number}: not a `key = value` line")
+        elif line.key not in KINDS[kind]:
+            near = difflib.get_close_matches(line.key, KINDS[kind], n=1)
+            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS[kind])}"
+            problems.append(f"{section.origin} {line.key}: unknown key; {known}")
+        elif line.key in section.values:
+            problems.append(f"{name}:{line.number}: {shown} {line.key}: is given twice")
+        elif line.value:
+            section.values[line.key] = line.value
+    found = Logins(
+        git=_made(_git, "git", sections, problems),
+        indexes=_made(_index, "index", sections, problems),
+        projects=_made(_project, "project", sections, problems),
+    )
+    size = len(found.text().encode())
+    if size > _MAX_BYTES:
+        problems.append(
+            f"{name}: [git …], [index …] and [project …] take {size:,} bytes; {_MAX_BYTES:,} fit into a function's "
+            "variables: name several projects by one pattern"
+        )
+    return found
+
+
+def _made(
+    make: Callable[[_Section], T], kind: str, sections: Mapping[str, _Section], problems: list[str]
+) -> tuple[T, ...]:
+    made = []
+    for section in sections.values():
+        if section.kind == kind:
+            try:
+                made.append(make(section))
+            except ValueError as error:
+                problems.append(f"{section.origin} {error}")
+    return tuple(made)
+
+
+def _git(section: _Section) -> GitLogin:
+    values = section.values
+    base = _url(section.subject if "://" in section.subject else f"https://{section.subject}")
+    app = [key for key in ("app_id", "installation_id", "private_key") if key in values]
+    if ("token" in values) == bool(app) or len(app) not in (0, 3):
+        raise ValueError("needs token, or app_id, installation_id and private_key")
+    for key in ("token", "private_key"):
+        _check_reference(values, key)
+    for key in ("app_id", "installation_id"):
+        if key in values and not re.fullmatch(r"[A-Za-z0-9.]{1,40}", values[key]):
+            raise ValueError(f"{key}: is not an id of GitHub's")
+    if not re.fullmatch(r"[\w.@+-]*", values.get("username", "")):
+        raise ValueError("username: is no user name")
+    return GitLogin(base=base, **values)
+
+
+def _index(section: _Section) -> IndexLogin:
+    values = dict(section.values)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", section.subject):
+        raise ValueError("a name has 1 to 40 of A-Z a-z 0-9 _ . -")
+    if "url" not in values:
+        raise ValueError("needs url")
+    if values["url"].startswith("codeartifact:"):
+        if not _CODEARTIFACT.fullmatch(values["url"]) or "password" in values:
+            raise ValueError(
+                "url: write codeartifact:DOMAIN/REPOSITORY or codeartifact:ACCOUNT/DOMAIN/REPOSITORY, alone"
+            )
+        return IndexLogin(name=section.subject, **values)
+    values["url"] = _url(values["url"])
+    if "password" not in values:
+        raise ValueError("needs password, a reference")
+    _check_reference(values, "password")
+    if ":" in values.get("username", ""):
+        _check_reference(values, "username")
+    return IndexLogin(name=section.subject, **values)
+
+
+def _project(section: _Section) -> ProjectRule:
+    if not re.fullmatch(r"[\w.*?:/\[\]-]+", section.subject):
+        raise ValueError("is a pattern of functions (shop-*) or of repositories (github.com/team-a/*)")
+    allow = tuple(dict.fromkeys(re.split(r"[,\s]+", section.values.get("allow", "").strip(", \t"))))
+    if allow == ("",):
+        raise ValueError("needs allow, the references that its build files may name")
+    for pattern in allow:
+        if problem := pattern_problem(pattern):
+            raise ValueError(f"allow: {pattern!r} {problem}")
+    return ProjectRule(pattern=section.subject, allow=allow)
+
+
+def _check_reference(values: Mapping[str, str], key: str) -> None:
+    if key in values:
+        try:
+            Reference.parse(values[key])
+        except ValueError as error:  # the value is not shown: it may be the secret itself
+            raise ValueError(
+                f"{key}: {error}; the value itself goes into a secret: setup.py secret set NAME"
+            ) from error
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("the URL must not contain credentials")
+    host = parts.hostname or ""
+    if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ValueError("must be a host, or an https:// URL")
+    return text.rstrip("/")
+
+
+def expanded(logins: Logins, *, account: str, region: str) -> Logins:
+    """With the URLs of CodeArtifact's repositories, and who gives their passwords, spelled out."""
+    indexes = []
+    for index in logins.indexes:
+        if match := _CODEARTIFACT.fullmatch(index.url):
+            owner, domain = match["account"] or account, match["domain"]
+            host = f"{domain}-{owner}.d.codeartifact.{region}.amazonaws.com"
+            url = f"https://{host}/pypi/{match['repository']}/simple"
+            index = IndexLogin(name=index.name, url=url, username="aws", password=f"codeartifact:{owner}/{domain}")
+        indexes.append(index)
+    return Logins(git=logins.git, indexes=tuple(indexes), projects=logins.projects)

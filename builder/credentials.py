@@ -1,0 +1,219 @@
+"""Secrets, read where they are at the moment of use: for git servers, package indexes and the project's commands.
+
+Every value is known to the invocation's masker before anybody else sees it, is kept in memory until the invocation
+ends, and is read once in it: a renewed secret works for the next build.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from builder.aws import aws_errors, error_code
+from builder.errors import (
+    AccessDenied,
+    AwsRefused,
+    InvalidConfiguration,
+    LambdasmithError,
+    SecretMissing,
+    SecretNotAllowed,
+)
+from builder.logins import GitLogin, IndexLogin, is_reference
+from builder.python.indexes import Indexes
+from builder.references import Reference
+from builder.sources.access import GitCredentials
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.spec import BuildSpec
+
+_DEFAULT_USER = "x-access-token"  # forges take any beside a token; GitHub wants this one beside an app's
+_CODEARTIFACT = "codeartifact:"
+
+
+def read(reference: Reference, context: Context) -> str:
+    """The value of the secret, not empty.
+
+    Raises:
+        SecretMissing: there is no such secret, or no such key in it.
+        AccessDenied: the builder's role may not read it.
+    """
+    whole = _whole(reference, context)
+    if not reference.key:
+        context.secrets.add(whole)
+        return whole
+    try:
+        value = json.loads(whole)[reference.key]
+    except (ValueError, KeyError, TypeError, IndexError):
+        value = None
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
+        raise SecretMissing(
+            f"{reference}: the secret is no JSON object with a text under {reference.key!r}",
+            hint="put one there, or leave #KEY out for the whole value",
+        )
+    context.secrets.add(str(value))
+    return str(value)
+
+
+def _whole(reference: Reference, context: Context) -> str:
+    place = str(reference).partition("#")[0]
+    if place in context.secret_texts:
+        return context.secret_texts[place]
+    try:
+        with aws_errors(f"reading {place}"):
+            value = _value(reference, context)
+    except AccessDenied as error:
+        raise AccessDenied(
+            error.message,
+            hint="the builder's role may read what config.ini names: run `python setup.py update`; a secret that is "
+            "encrypted with a key of your own also needs kms:Decrypt for the role",
+        ) from error
+    except LambdasmithError as error:
+        if error_code(error) not in ("ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound"):
+            raise
+        raise SecretMissing(f"{place} does not exist", hint=_how_to_make(reference)) from error
+    if not value:
+        raise SecretMissing(f"{place} is empty", hint=_how_to_make(reference))
+    context.secret_texts[place] = value
+    return value
+
+
+def _value(reference: Reference, context: Context) -> str:
+    if reference.service == "ssm":
+        name = f"{reference.name}:{reference.stage}" if reference.stage else reference.name
+        return context.clients.ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"].get("Value", "")
+    stage = {"VersionStage": reference.stage} if reference.stage else {}
+    answer = context.clients.secretsmanager.get_secret_value(SecretId=reference.name, **stage)
+    if "SecretString" in answer:
+        return answer["SecretString"]
+    try:
+        return answer["SecretBinary"].decode()
+    except UnicodeDecodeError as error:
+        raise AwsRefused(f"{reference} is binary; a secret has to be text") from error
+
+
+def _how_to_make(reference: Reference) -> str:
+    if reference.service == "ssm":
+        return f"aws ssm put-parameter --type SecureString --name {reference.name} --value file://FILE"
+    return "python setup.py secret set NAME, or the AWS CLI, makes one; check the spelling"
+
+
+def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
+    """The login of every forge that is configured, the builder's own token first.
+
+    Raises:
+        InvalidConfiguration: the builder's own secret cannot be read as one.
+        SecretMissing, AccessDenied, AuthenticationFailed: another cannot be had.
+    """
+    found = [_own_git(context)]
+    for login in context.settings.logins.git:
+        token = read(Reference.parse(login.token), context) if login.token else _app_token(login, context)
+        found.append(GitCredentials(username=login.username or _DEFAULT_USER, token=token, base=login.base))
+    return tuple(each for each in found if each is not None)
+
+
+def _own_git(context: Context) -> GitCredentials | None:
+    settings = context.settings
+    if not settings.git_secret:
+        return None
+    text = _whole(Reference(service="secretsmanager", name=settings.git_secret), context)
+    try:
+        secret = json.loads(text)
+        token = str(secret["token"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidConfiguration(
+            f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
+        ) from error
+    if not token:
+        return None
+    context.secrets.add(token)
+    # The token is the forge's, git_base may be one owner's part of it.
+    base = urljoin(settings.git_base, "/")
+    return GitCredentials(username=str(secret.get("username") or _DEFAULT_USER), token=token, base=base)
+
+
+def indexes(context: Context) -> Indexes:
+    """The configured package indexes; their logins are read when they are used."""
+
+    def login(index: IndexLogin) -> tuple[str, str]:
+        user = read(Reference.parse(index.username), context) if is_reference(index.username) else index.username
+        if index.password.startswith(_CODEARTIFACT):
+            return user or "aws", _codeartifact_token(index.password, context)
+        return user, read(Reference.parse(index.password), context)
+
+    return Indexes(logins=context.settings.logins.indexes, read=login)
+
+
+def _is_secret(reference: Reference, name: str) -> bool:
+    """Whether it is of the secret `name`, by name or by ARN."""
+    own, asked = (each.rpartition(":secret:")[2] for each in (name, reference.name))
+    return bool(own) and re.fullmatch(rf"{re.escape(own)}(-[A-Za-z0-9]{{6}})?", asked) is not None
+
+
+def _codeartifact_token(place: str, context: Context) -> str:
+    if place not in context.secret_texts:
+        account, _, domain = place.removeprefix(_CODEARTIFACT).partition("/")
+        with aws_errors(f"reading a token of CodeArtifact's domain {domain}"):
+            token = context.clients.codeartifact_token(account, domain)
+        context.secrets.add(token)
+        context.secret_texts[place] = token
+    return context.secret_texts[place]
+
+
+def _app_token(login: GitLogin, context: Context) -> str:
+    from builder.github_app import installation_token
+
+    place = f"app:{login.app_id}/{login.installation_id}"
+    if place not in context.secret_texts:
+        key = read(Reference.parse(login.private_key), context)
+        token = installation_token(login, key)
+        context.secrets.add(token)
+        context.secret_texts[place] = token
+    return context.secret_texts[place]
+
+
+def check_allowed(spec: BuildSpec, function: str, repository: str, context: Context) -> None:
+    """Return if the operator allows the project all the references that its build file names.
+
+    Args:
+        repository: the URL that the project comes from, "" if it comes from none.
+
+    Raises:
+        SecretNotAllowed: with every one that is not.
+    """
+    patterns = context.settings.logins.allowed(function, repository)
+    problems, lacking = [], []
+    for layer in spec.layers:
+        for position, secret in enumerate(layer.secrets):
+            reference = Reference.parse(secret.source)
+            # The git token opens what no build file has to do with, whatever a pattern says.
+            if not reference.matches(patterns) or _is_secret(reference, context.settings.git_secret):
+                where = spec.at(f"layers.{layer.name}.secrets.{position}.from")
+                problems.append(f"{where}: {reference} may not be used by this project")
+                lacking.append(f"{reference.service}:{reference.name}")
+    if problems:
+        rule = f"[project {function or repository}] allow = {', '.join(dict.fromkeys(lacking))}"
+        raise SecretNotAllowed(
+            problems[0] if len(problems) == 1 else f"{spec.file} names {len(problems)} secrets that it may not use",
+            hint=f"whoever runs setup.py adds to config.ini: {rule}",
+            problems=problems if len(problems) > 1 else (),
+        )
+
+
+@dataclass(frozen=True)
+class CommandSecrets:
+    """`builder.commands.Secrets` from AWS. Whether the project may have them, `check_allowed` has found out before."""
+
+    context: Context
+
+    def values(self, references: Sequence[str]) -> dict[str, str]:
+        """The value of each reference."""
+        return {text: read(Reference.parse(text), self.context) for text in references}
+
+    def contained(self, content: bytes) -> bool:
+        """Whether something that was read is in `content`."""
+        return self.context.secrets.contained(content)

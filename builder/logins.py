@@ -1,0 +1,137 @@
+"""What the operator has configured of secrets: where each is, whom it is for. No values.
+
+`setup.py` writes it as one JSON text into the builder function's LAMBDASMITH_CREDENTIALS; Lambda allows 4 KB for all of
+a function's variables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from builder.errors import InvalidConfiguration
+from builder.sources.urls import origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitLogin:
+    """A forge, or an owner there. `base` is a URL; `token` a reference, or the app's three values are set.
+
+    A GitHub App's `private_key` is a reference to its PEM text.
+    """
+
+    base: str
+    username: str = ""
+    token: str = ""
+    app_id: str = ""
+    installation_id: str = ""
+    private_key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexLogin:
+    """A package index. `username` is plain or a reference, `password` a reference or `codeartifact:ACCOUNT/DOMAIN`."""
+
+    name: str
+    url: str
+    username: str = ""
+    password: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectRule:
+    """References that build files of some projects may name.
+
+    `pattern` with a `/` is of repositories (`github.com/team-a/*`), without one of functions (`shop-*`).
+    """
+
+    pattern: str
+    allow: tuple[str, ...]
+
+    def covers(self, function: str, repository: str) -> bool:
+        """Whether it is about this project; `repository` is a URL, "" for what does not come from one."""
+        if self.pattern == "*":
+            return True
+        if "/" not in self.pattern:
+            return fnmatchcase(function, self.pattern)
+        parts = urlsplit(repository)
+        path = parts.path.strip("/").removesuffix(".git")
+        # What a server might read as another path than the one that is compared here.
+        if not repository or "%" in path or "//" in path or "\\" in path:
+            return False
+        return fnmatchcase(f"{parts.netloc.lower()}/{path}", self.pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logins:
+    """All of it."""
+
+    git: tuple[GitLogin, ...] = ()
+    indexes: tuple[IndexLogin, ...] = ()
+    projects: tuple[ProjectRule, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Logins:
+        """What `text` made of it.
+
+        Raises:
+            InvalidConfiguration: somebody else has written it.
+        """
+        try:
+            value: Mapping[str, Sequence[Mapping[str, Any]]] = json.loads(text or "{}")
+            return cls(
+                git=tuple(GitLogin(**one) for one in value.get("git", ())),
+                indexes=tuple(IndexLogin(**one) for one in value.get("indexes", ())),
+                projects=tuple(
+                    ProjectRule(pattern=one["pattern"], allow=tuple(one["allow"])) for one in value.get("projects", ())
+                ),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidConfiguration(
+                "LAMBDASMITH_CREDENTIALS cannot be read", hint="run `python setup.py update`"
+            ) from error
+
+    def text(self) -> str:
+        """As short JSON; empty if there is nothing in it."""
+        value = {
+            kind: [{name: given for name, given in one.items() if given} for one in map(asdict, rows)]
+            for kind, rows in (("git", self.git), ("indexes", self.indexes), ("projects", self.projects))
+            if rows
+        }
+        return json.dumps(value, separators=(",", ":")) if value else ""
+
+    def allowed(self, function: str, repository: str) -> tuple[str, ...]:
+        """Patterns of the references that a build file of the project may name."""
+        rules = (rule for rule in self.projects if rule.covers(function, repository))
+        return tuple(dict.fromkeys(pattern for rule in rules for pattern in rule.allow))
+
+    def references(self) -> Iterable[str]:
+        """The references that the builder itself reads."""
+        for forge in self.git:
+            yield from filter(None, (forge.token, forge.private_key))
+        for index in self.indexes:
+            yield from (text for text in (index.username, index.password) if is_reference(text))
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` names a place of a secret, rather than being one, or a name."""
+    return text.startswith(("secretsmanager:", "ssm:"))
+
+
+def index_for(url: str, indexes: Iterable[IndexLogin]) -> IndexLogin | None:
+    """The configured index that `url`, of a page or a file, belongs to; None if it is of another host.
+
+    Of several on one host it is the one with which the path agrees longest.
+    """
+
+    def agreement(index: IndexLogin) -> int:
+        own, other = (urlsplit(each).path.strip("/").split("/") for each in (index.url, url))
+        same = (left == right for left, right in zip(own, other, strict=False))
+        return next((position for position, is_same in enumerate(same) if not is_same), min(len(own), len(other)))
+
+    found = [index for index in indexes if origin(index.url) == origin(url)]
+    return max(found, key=agreement) if found else None

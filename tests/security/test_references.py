@@ -1,0 +1,212 @@
+"""References: how they are written, who may use which, and what reading them gives, from the embedded AWS."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder import credentials
+from builder.context import Context
+from builder.errors import AwsRefused, InvalidBuildFile, SecretMissing, SecretNotAllowed
+from builder.logins import GitLogin, Logins, ProjectRule
+from builder.masking import Masker
+from builder.progress import Progress
+from builder.references import Reference
+from builder.settings import Settings
+from builder.spec import read_build_file
+from builder.workspace import Deadline, Workspace
+from localaws.testing import Server
+from tests.builder.storing import store_in
+
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:team-a/npm-AbCdEf"
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("secretsmanager:team-a/npm", Reference(service="secretsmanager", name="team-a/npm")),
+        ("secretsmanager:a#token", Reference(service="secretsmanager", name="a", key="token")),
+        (
+            "secretsmanager:a?stage=AWSPREVIOUS#t",
+            Reference(service="secretsmanager", name="a", key="t", stage="AWSPREVIOUS"),
+        ),
+        (f"secretsmanager:{ARN}#token", Reference(service="secretsmanager", name=ARN, key="token")),
+        ("ssm:/team-a/npm", Reference(service="ssm", name="/team-a/npm")),
+        ("ssm:/team-a/npm:3", Reference(service="ssm", name="/team-a/npm", stage="3")),
+        (
+            "ssm:arn:aws:ssm:us-east-1:123456789012:parameter/team-a/npm:new",
+            Reference(service="ssm", name="arn:aws:ssm:us-east-1:123456789012:parameter/team-a/npm", stage="new"),
+        ),
+    ],
+)
+def test_a_reference(text: str, reference: Reference) -> None:
+    assert Reference.parse(text) == reference
+    assert str(reference) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "npm", "secretsmanager:", "ssm:", "ssm:a b", "secretsmanager:a#", "secretsmanager:a?stage=", "vault:a",
+     "ssm:a#key", "secretsmanager:arn:aws:s3:::bucket", "ssm:/aws/reference/secretsmanager/team-b/npm"],
+)  # fmt: skip
+def test_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="write secretsmanager:NAME"):
+        Reference.parse(text)
+
+
+@given(st.text(max_size=60))
+def test_a_text_is_a_reference_or_refused_and_never_repeated(text: str) -> None:
+    for prefix in ("", "ssm:", "secretsmanager:"):
+        try:
+            said = str(Reference.parse(prefix + text))
+        except ValueError as error:
+            said = str(error).partition("; write" if "leads" in str(error) else ": write")[0]
+            assert len(text) < 5 or text not in said
+        else:
+            assert said == (prefix + text).strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "covered"),
+    [
+        ("secretsmanager:team-a/npm#token", "secretsmanager:team-a/*", True),
+        ("secretsmanager:team-a/npm#token", "secretsmanager:team-a/npm", True),
+        ("secretsmanager:team-a/npm#token", "secretsmanager:team-a/npm#token", True),
+        ("secretsmanager:team-a/npm", "secretsmanager:team-a/npm#token", False),
+        ("secretsmanager:team-a/npm#other", "secretsmanager:team-a/npm#token", False),
+        ("secretsmanager:team-b/npm", "secretsmanager:team-a/*", False),
+        (f"secretsmanager:{ARN}", "secretsmanager:team-a/*", False),
+        (f"secretsmanager:{ARN}", "secretsmanager:arn:aws:secretsmanager:*:123456789012:secret:team-a/*", True),
+        ("ssm:team-a/npm", "secretsmanager:team-a/*", False),
+        ("ssm:/team-a/npm:3", "ssm:/team-a/*", True),
+    ],
+)
+def test_what_a_pattern_covers(text: str, pattern: str, covered: bool) -> None:
+    assert bool(Reference.parse(text).matches((pattern,))) is covered
+
+
+@pytest.fixture(autouse=True)
+def _endpoint(localaws: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", localaws.endpoint_url)
+
+
+def context(aws: Server, folder: Path, logins: Logins, git_secret: str = "") -> Context:
+    store = store_in(aws, "any")
+    return Context(
+        settings=Settings(bucket="any", logins=logins, git_secret=git_secret),
+        clients=store._clients,
+        store=store,
+        workspace=Workspace(folder),
+        deadline=Deadline.after(60),
+        progress=Progress(),
+        environment={},
+        secrets=Masker(),
+    )
+
+
+def build_file(*sources: str) -> str:
+    lines = [f"      - {{env: S{number}, from: '{source}'}}" for number, source in enumerate(sources)]
+    layer = ["layers:", "  data:", "    runtimes: [python3.13]", "    preinstall: ['true']", "    files: [x]"]
+    return "\n".join([*layer, "    secrets:", *lines, ""])
+
+
+def test_a_build_file_gets_what_its_project_is_allowed(localaws: Server, tmp_path: Path) -> None:
+    rules = (
+        ProjectRule(pattern="shop-*", allow=("secretsmanager:shop/*", "secretsmanager:*git")),
+        ProjectRule(pattern="git.example/team-a/*", allow=("ssm:/team-a/*",)),
+    )
+    there = context(localaws, tmp_path, Logins(projects=rules), git_secret="lambdasmith/git")
+    spec = read_build_file(build_file("secretsmanager:shop/npm#token", "ssm:/team-a/x"), file="build.yaml")
+    repository = "https://git.example/team-a/cart.git"
+    credentials.check_allowed(spec, "shop-cart", repository, there)
+    with pytest.raises(SecretNotAllowed) as caught:
+        credentials.check_allowed(spec, "billing", repository, there)
+    assert caught.value.message == (
+        "build.yaml:7: layers.data.secrets.0.from: secretsmanager:shop/npm#token may not be used by this project"
+    )
+    assert caught.value.hint.endswith("config.ini: [project billing] allow = secretsmanager:shop/npm")
+    with pytest.raises(SecretNotAllowed) as caught:
+        credentials.check_allowed(spec, "billing", "", there)
+    assert len(caught.value.problems) == 2
+    own = read_build_file(build_file("secretsmanager:lambdasmith/git#token"), file="build.yaml")
+    with pytest.raises(SecretNotAllowed):
+        credentials.check_allowed(own, "shop-cart", repository, there)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("env: S0, ", "", "build.yaml:7: layers.data.secrets.0: has either env"),
+        ("env: S0", "env: S0, file: ~/.netrc", "has either env"),
+        ("env: S0", "env: PATH", "build.yaml:7: layers.data.secrets.0.env: PATH is set by the builder"),
+        ("env: S0", "env: 1x", "is not a name of a variable"),
+        ("env: S0", "file: /etc/passwd", "is not a file below ~/"),
+        ("env: S0", "file: ~/../x", "is not a file below ~/"),
+        ("env: S0", "envv: S0", "secrets.0.envv: unknown key; did you mean env?"),
+        ("from: 'ssm:/a'", "from: hunter2-hunter2", "layers.data.secrets.0.from: is not a reference"),
+        ("preinstall: ['true']", "description: x", "environment and secrets are for preinstall"),
+        ("    secrets:", "    environment: {S0: x}\n    secrets:", "S0: given twice"),
+    ],
+)
+def test_what_is_wrong_with_secrets_in_a_build_file(old: str, new: str, says: str) -> None:
+    text = build_file("ssm:/a")
+    assert old in text
+    with pytest.raises(InvalidBuildFile) as caught:
+        read_build_file(text.replace(old, new), file="build.yaml")
+    assert says in caught.value.message
+    assert "hunter2" not in caught.value.message
+
+
+def test_secrets_are_read_once_and_masked(localaws: Server, tmp_path: Path) -> None:
+    manager, parameters, tag = localaws.client("secretsmanager"), localaws.client("ssm"), uuid.uuid4().hex[:8]
+    value = {"token": "canary-token-1", "number": 12345678, "list": []}
+    arn = manager.create_secret(Name=f"a/{tag}", SecretString=json.dumps(value))["ARN"]
+    manager.create_secret(Name=f"binary/{tag}", SecretBinary=b"canary-binary-2")
+    parameters.put_parameter(Name=f"/a/{tag}", Value="canary-parameter-3", Type="SecureString")
+    parameters.put_parameter(Name=f"/a/{tag}", Value="canary-parameter-4", Type="SecureString", Overwrite=True)
+    there = context(localaws, tmp_path, Logins())
+
+    def read(text: str) -> str:
+        return credentials.read(Reference.parse(text), there)
+
+    assert read(f"secretsmanager:a/{tag}#token") == "canary-token-1"
+    assert read(f"secretsmanager:{arn}#number") == "12345678"
+    assert json.loads(read(f"secretsmanager:a/{tag}")) == value
+    assert read(f"secretsmanager:binary/{tag}") == "canary-binary-2"
+    assert read(f"ssm:/a/{tag}") == "canary-parameter-4"
+    assert read(f"ssm:/a/{tag}:1") == "canary-parameter-3"
+    said = there.secrets.mask("canary-token-1 12345678 canary-binary-2 canary-parameter-3 canary-parameter-4")
+    assert said == "*** *** *** *** ***"
+    manager.put_secret_value(SecretId=f"a/{tag}", SecretString='{"token": "canary-token-9"}')
+    assert read(f"secretsmanager:a/{tag}#token") == "canary-token-1", "within an invocation it stays the same"
+    previous = context(localaws, tmp_path, Logins())
+    reference = Reference.parse(f"secretsmanager:a/{tag}?stage=AWSPREVIOUS#token")
+    assert credentials.read(reference, previous) == "canary-token-1"
+    for missing in ("secretsmanager:nothing/there", f"secretsmanager:a/{tag}#list", f"secretsmanager:a/{tag}#no",
+                    f"ssm:/nothing/{tag}", f"secretsmanager:binary/{tag}#x"):  # fmt: skip
+        with pytest.raises(SecretMissing, match=missing.partition("#")[0]) as caught:
+            read(missing)
+        assert caught.value.hint
+    manager.create_secret(Name=f"bytes/{tag}", SecretBinary=b"\xff\xfe\x00")
+    with pytest.raises(AwsRefused, match="has to be text"):
+        read(f"secretsmanager:bytes/{tag}")
+
+
+def test_every_forge_has_its_login(localaws: Server, tmp_path: Path) -> None:
+    tag = uuid.uuid4().hex[:8]
+    manager = localaws.client("secretsmanager")
+    manager.create_secret(Name=f"own/{tag}", SecretString='{"username": "me", "token": "canary-own-1"}')
+    manager.create_secret(Name=f"lab/{tag}", SecretString="canary-lab-2")
+    logins = Logins(
+        git=(GitLogin(base="https://gitlab.example", username="oauth2", token=f"secretsmanager:lab/{tag}"),)
+    )
+    found = credentials.git_credentials(context(localaws, tmp_path, logins, git_secret=f"own/{tag}"))
+    assert [(one.username, one.token, one.base) for one in found] == [
+        ("me", "canary-own-1", "https://github.com/"),
+        ("oauth2", "canary-lab-2", "https://gitlab.example"),
+    ]
