@@ -126,12 +126,14 @@ def _clients() -> Clients:
 
 
 def _context(masker: Masker, remaining_s: float) -> Context:
+    from builder.concealment import conceal
     from builder.context import Context
     from builder.progress import Progress
     from builder.settings import Settings
     from builder.store import S3Store
     from builder.workspace import Deadline, Workspace
 
+    conceal()
     settings = Settings.from_environment(os.environ)
     clients = _clients()
     clients.calls.counts.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from builder.context import Context
@@ -33,7 +34,8 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
     if present is not None:
         return _present(present)
     claim = builds.claim(build_id, request.function or "")
-    listener = BackgroundListener(claim.note)
+    mask = context.secrets.mask
+    listener = BackgroundListener(lambda now: claim.note(replace(now, message=mask(now.message))))
     context.progress.listener = listener
     built: Built | None = None
     with context.until_end:

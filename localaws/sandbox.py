@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _GUEST = Path(__file__).parent / "guest"
 _STOP_S = 5.0
 _UID, _GID = 993, 990
+# Handed to the runtime alone, past the sandbox's own two processes: a function's children can read those.
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,19 @@ class Sandbox:
     """A running supervisor that starts and stops one runtime at a time. Ends when closed or when this process does."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], control: int, status: int, logs: LogStream, *, kill: bool
+        self,
+        process: subprocess.Popen[bytes],
+        control: int,
+        status: int,
+        logs: LogStream,
+        *,
+        kill: bool,
+        secrets: tuple[int, bytes],
     ) -> None:
-        """`kill`: the supervisor may be killed, which ends all below it; otherwise it is asked to end them."""
+        """`kill`: the supervisor may be killed, which ends all below it; otherwise it is asked to end them.
+
+        `secrets`: a descriptor, and what each runtime that is started reads from it.
+        """
         self.logs = logs
         self.on_exit: Callable[[int, int | None], None] = lambda number, code: None
         """Called with the number of a start, and the shell's exit code of the runtime or None if all is gone."""
@@ -92,6 +104,7 @@ class Sandbox:
         self._control = control
         self._status = status
         self._kill = kill
+        self._secrets = secrets
         self._number = 0
         self._stopped = threading.Event()
         self._dead = threading.Event()
@@ -111,13 +124,15 @@ class Sandbox:
     def start(self) -> int:
         """Start the runtime; the number tells its exit from that of an earlier one."""
         self._number += 1
-        self._send(f"start {self._number}\n")
+        descriptor, lines = self._secrets
+        self._send(lines, descriptor)
+        self._send(f"start {self._number}\n".encode())
         return self._number
 
     def stop(self) -> None:
         """End every process of the runtime and wait for it; what is in /tmp stays."""
         self._stopped.clear()
-        self._send("stop\n")
+        self._send(b"stop\n")
         if self.alive and not self._stopped.wait(_STOP_S):
             self.close()
 
@@ -128,6 +143,7 @@ class Sandbox:
                 return
             self._closed = True
             os.close(self._control)  # the plain supervisor cleans up at this
+            os.close(self._secrets[0])
             if self._kill:
                 self._process.kill()
             try:
@@ -138,10 +154,10 @@ class Sandbox:
             self._pump.join(_STOP_S)
             self.logs.close()
 
-    def _send(self, line: str) -> None:
+    def _send(self, lines: bytes, descriptor: int | None = None) -> None:
         with self._closing, suppress(OSError):
             if not self._closed:  # else the number may be another file's by now
-                os.write(self._control, line.encode())
+                os.write(self._control if descriptor is None else descriptor, lines)
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -210,14 +226,16 @@ class Bwrap:
     def open(self, guest: Guest, layout: Layout, argv: Sequence[str], env: Mapping[str, str]) -> Sandbox:
         arguments = [*self._mounts(guest), "--chdir", layout.task, "--clearenv"]
         for name, value in env.items():
-            arguments += ["--setenv", name, value]
+            if name not in _CREDENTIALS:
+                arguments += ["--setenv", name, value]
         # The arguments go over a descriptor: what is in argv, every user of the machine can read.
         return _launch(
-            lambda control, status, spec: [
-                *(self._program, "--args", spec, "--", "/var/rapid/supervise.sh", control, status, *argv)
+            lambda control, status, spec, secrets: [
+                *(self._program, "--args", spec, "--", "/var/rapid/supervise.sh", control, status, secrets, *argv)
             ],
             "\0".join(arguments).encode(),
             kill=True,
+            secrets="".join([*(f"{name}={env[name]}\n" for name in _CREDENTIALS if name in env), "\n"]),
         )
 
     def _mounts(self, guest: Guest) -> list[str]:
@@ -299,7 +317,7 @@ class Plain:
         what = {"argv": list(argv), "env": dict(env), "cwd": layout.task, "tmp": layout.tmp}
         supervisor = [sys.executable, "-I", "-S", str(_GUEST / "supervise.py")]
         return _launch(
-            lambda control, status, spec: [*supervisor, control, status, spec], json.dumps(what).encode(), kill=False
+            lambda control, status, spec, _: [*supervisor, control, status, spec], json.dumps(what).encode(), kill=False
         )
 
 
@@ -331,25 +349,29 @@ def _words(binds: Iterable[Bind]) -> list[str]:
     return [word for bind in binds for word in ("--ro-bind", str(bind.source), bind.target)]
 
 
-def _launch(command: Callable[[str, str, str], list[str]], spec: bytes, *, kill: bool) -> Sandbox:
-    """Start a supervisor: `command` makes it of three descriptors, for control, status, and reading `spec`."""
+def _launch(
+    command: Callable[[str, str, str, str], list[str]], spec: bytes, *, kill: bool, secrets: str = ""
+) -> Sandbox:
+    """Start a supervisor: `command` makes it of descriptors for control, status, reading `spec`, and for `secrets`."""
     control_read, control_write = os.pipe()
     status_read, status_write = os.pipe()
     log_read, log_write = os.pipe()
+    secrets_read, secrets_write = os.pipe()
     with tempfile.TemporaryFile() as stream:
         stream.write(spec)
         stream.seek(0)
-        descriptors = (control_read, status_write, stream.fileno())
+        descriptors = (control_read, status_write, stream.fileno(), secrets_read)
         try:
             process = _SPAWNER.spawn(command(*map(str, descriptors)), pass_fds=descriptors, output=log_write)
         except BaseException:
-            for descriptor in (control_write, status_read, log_read):
+            for descriptor in (control_write, status_read, log_read, secrets_write):
                 os.close(descriptor)
             raise
         finally:
-            for descriptor in (control_read, status_write, log_write):
+            for descriptor in (control_read, status_write, log_write, secrets_read):
                 os.close(descriptor)
-    return Sandbox(process, control_write, status_read, LogStream(log_read), kill=kill)
+    secret = (secrets_write, secrets.encode())
+    return Sandbox(process, control_write, status_read, LogStream(log_read), kill=kill, secrets=secret)
 
 
 class _Spawner:

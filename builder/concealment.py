@@ -1,0 +1,38 @@
+"""Keeps the builder's memory and environment from other processes of its user: children, and what they start.
+
+On Lambda everything runs as one user, and whoever may trace a process may read its memory and what it was started
+with. Deleting from `os.environ` changes neither.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+_PR_SET_DUMPABLE = 4
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+)
+
+
+@functools.cache
+def conceal() -> None:
+    """Make this process untraceable for its own user, and take AWS's credentials out of what it was started with.
+
+    Python's `os.environ` is a copy, and keeps them. A child is traceable again from its exec on.
+
+    Raises:
+        OSError: the kernel refuses; nothing of a stranger must then run.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # From here on /proc/PID/{environ,mem,maps,fd} are root's: https://man7.org/linux/man-pages/man5/proc.5.html
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+    libc.getenv.restype = ctypes.c_void_p
+    for name in _CREDENTIALS:
+        if place := libc.getenv(name.encode()):
+            ctypes.memset(place, ord("*"), len(ctypes.string_at(place)))
