@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FunctionBusy
+from builder.errors import FunctionBusy, LambdasmithError
 from builder.publishing import deployed
 from builder.publishing.functions import wait_until_settled
 from builder.publishing.housekeeping import tidy
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState
     from builder.records.claim import Claim
+
+log = logging.getLogger(__name__)
 
 # How often the function is looked at again after somebody else has changed it, before anything of it was touched.
 _TRIES = 3
@@ -78,18 +82,19 @@ def release(
         claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
-        if hold.waited or tries_left < _TRIES - 1:
+        if hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
             again = look(request, context)
             if again.resolved != situation.resolved:
                 context.until_end.close()
                 raise Overtaken
             state = again.state
-        if state is not None and state.busy:
-            state = settled(deployment.name, state, context)
-        deployment = planned(state)
+            if state is not None and state.busy:
+                state = settled(deployment.name, state, context)
+            deployment = planned(state)
+            state = deployment.observed(state, context.clients)
         publisher = _publisher(deployment, context, hold.confirm)
         try:
-            published = publisher.publish(deployment.steps, deployment.observed(state, context.clients))
+            published = publisher.publish(deployment.steps, state)
         except FunctionBusy:
             if publisher.touched or not tries_left:
                 raise
@@ -130,23 +135,32 @@ def remember(
     keys: Mapping[str, str],
     answer: Mapping[str, object],
 ) -> None:
-    """Keep what was deployed, so that the next build of the same sees it at once."""
+    """Keep what was deployed, so that the next build of the same sees it at once. Done by the end, not at once."""
     state, wanted = released.published.state, released.deployment.wanted
     if state is None or wanted is None:
         return
-    deployed.keep(
-        context.store,
-        released.deployment.name,
-        state,
-        key=situation.key,
-        build_id=claim.build_id,
-        commit=commit,
-        tree=tree,
-        settings=wanted.settings,
-        extras=wanted.extras,
-        keys=keys,
-        reply=answer,
-    )
+
+    def write() -> None:
+        try:
+            deployed.keep(
+                context.store,
+                released.deployment.name,
+                state,
+                key=situation.key,
+                build_id=claim.build_id,
+                commit=commit,
+                tree=tree,
+                settings=wanted.settings,
+                extras=wanted.extras,
+                keys=keys,
+                reply=answer,
+            )
+        except LambdasmithError as error:
+            log.warning("the deploy is not remembered", extra={"fields": {"error": error.message}})
+
+    thread = threading.Thread(target=write, name="remember", daemon=True)
+    thread.start()
+    context.until_end.callback(thread.join)
 
 
 def _publisher(deployment: Deployment, context: Context, confirm: Callable[[str], None]) -> Publisher:

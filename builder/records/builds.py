@@ -81,8 +81,7 @@ class Builds:
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
             name = f"records/{request.function}/{listed}"
             # Before the state: what has ended has its record.
-            self._store.write_json(name, record)
-            self._store.write_json(f"recent/{listed}", _short(record))
+            self._store.write_all({name: record, f"recent/{listed}": _short(record)})
         state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}
         claim.finish({**state, "phases": reply.get("phases", []), "record": name})
 
