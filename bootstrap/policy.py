@@ -199,6 +199,7 @@ def _objects(names: Names) -> Grant:
         sid="KeepBuilds",
         why={
             "s3:GetObject": "read artifacts, locks and records; Lambda reads the code with it",
+            "s3:GetObjectVersion": "read an archive in the version that an event names",
             "s3:PutObject": "store them",
             "s3:AbortMultipartUpload": "give up a large upload that failed",
         },

@@ -182,21 +182,21 @@ def test_a_payload_is_tried_on_the_new_version_before_the_alias_moves(builder: B
 
 
 def test_plan_says_which_inputs_changed_and_what_was_changed_by_hand(builder: Builder) -> None:
-    deployed(builder, "planned", 1, alias="live")
-    builder.client("lambda").update_function_configuration(FunctionName="planned", MemorySize=512)
-    builder.client("lambda").get_waiter("function_updated_v2").wait(FunctionName="planned")
-    builder.forge.push("planned", {**numbered(2), "requirements.txt": "idna==3.9\nsix==1.17.0\n"})
-    records = builder.send({"action": "history", "function": "planned"})["history"]
-    plan = builder.build("planned", action="plan", alias="live")["plan"]
+    deployed(builder, "foreseen", 1, alias="live")
+    builder.client("lambda").update_function_configuration(FunctionName="foreseen", MemorySize=512)
+    builder.client("lambda").get_waiter("function_updated_v2").wait(FunctionName="foreseen")
+    builder.forge.push("foreseen", {**numbered(2), "requirements.txt": "idna==3.9\nsix==1.17.0\n"})
+    records = builder.send({"action": "history", "function": "foreseen"})["history"]
+    plan = builder.build("foreseen", action="plan", alias="live")["plan"]
     rows = {row["name"]: row for row in plan["components"]}
     assert rows["function"]["inputs"] == ["app.py"]
     assert rows["dependencies"]["inputs"] == ["idna 3.10 → 3.9", "+ six 1.17.0"]
     assert plan["configuration"] == [{"key": "MemorySize", "now": 512, "then": 128, "by_hand": True}]
     assert plan["alias"] == {"name": "live", "now": "1", "then": "a new version", "weight": None}
     assert plan["limits"]["layers"] == 1
-    assert plan["publish"][-1] == "point alias live of planned at that version"
-    assert builder.send({"action": "history", "function": "planned"})["history"] == records
-    assert answer(builder, "planned", "live") == 1
+    assert plan["publish"][-1] == "point alias live of foreseen at that version"
+    assert builder.send({"action": "history", "function": "foreseen"})["history"] == records
+    assert answer(builder, "foreseen", "live") == 1
 
 
 @pytest.mark.parametrize("path", ["", "service"])
