@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from bootstrap import report
+from bootstrap import report, secrets
 from bootstrap.changes import Step
 from bootstrap.config import SETTINGS, Config, read_config
 from bootstrap.invoke import call
@@ -34,6 +34,7 @@ _COMMANDS = {
     "update": "bring an installed builder to this checkout and this configuration (the default)",
     "status": "show what is installed, its versions and the last builds",
     "destroy": "remove what init made, and nothing else",
+    "secret": "set NAME (the value is asked for, or comes on stdin), list, or remove NAME",
 }
 _INTERRUPTED, _DECLINED = 130, 1
 
@@ -60,7 +61,10 @@ class _Declined(Exception):
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if bool(options.words) != (options.command == "secret"):
+        parser.error("write: setup.py secret set NAME, secret list, or secret remove NAME")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -103,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="update", metavar="COMMAND")
+    parser.add_argument("words", nargs="*", metavar="…", help="of secret: set NAME, list, remove NAME")
     parser.add_argument("-c", "--config", metavar="FILE", help="instead of config.ini beside setup.py")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("-n", "--plan", action="store_true", help="show what would happen, and stop")
@@ -124,6 +129,8 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Report:
             return _status(session)
         case "destroy":
             return _destroy(session)
+        case "secret":
+            return _secret(session)
         case _:
             return _converge(session)
 
@@ -255,6 +262,27 @@ def _status(session: _Session) -> Report:
     return report.status(session.names, present, answer, converge(want, present))
 
 
+def _secret(session: _Session) -> Report:
+    clients, names = session.clients, session.names
+    match session.options.words:
+        case ["list"]:
+            return report.secrets(secrets.list_secrets(clients, names))
+        case ["set", name]:
+            secret = secrets.full_name(names, name)  # a name that cannot be used is told before a value is asked for
+            # Never as an argument: those are in the shell's history, and every user of the machine can read them.
+            value = getpass.getpass(f"value of {secret}: ") if session.asks else sys.stdin.read().removesuffix("\n")
+            return report.secret_set(secret, is_new=secrets.set_secret(clients, names, name, value))
+        case ["remove", name]:
+            _say(f"will delete secret {secrets.full_name(names, name)}")
+            _confirm(session)
+            return report.secret_removed(secrets.remove_secret(clients, names, name))
+        case _:
+            raise InvalidConfiguration(
+                f"secret {' '.join(session.options.words[:1])}: not a command of setup.py",
+                hint="write: setup.py secret set NAME, secret list, or secret remove NAME",
+            )
+
+
 def _destroy(session: _Session) -> Report:
     present = _look(session, None, ask_builder=False)
     steps = remove(session.names, present)
@@ -265,4 +293,6 @@ def _destroy(session: _Session) -> Report:
         return _only_planned(steps)
     _confirm(session, type_this=session.names.function)
     _, hands = _carry_out(session, steps)
-    return report.removal(session.names, steps, hands.notes)
+    left = ", ".join(secret.name for secret in secrets.list_secrets(session.clients, session.names))
+    notes = [*hands.notes, *([f"secrets that you have set stay: {left}"] if left else [])]
+    return report.removal(session.names, steps, notes)

@@ -10,6 +10,7 @@ from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
 from bootstrap.names import Names
 from bootstrap.plan import STARTER
+from bootstrap.secrets import KnownSecret
 from bootstrap.state import Present
 from bootstrap.walk import Done
 from builder.errors import LambdasmithError
@@ -205,3 +206,24 @@ def failure(error: LambdasmithError) -> Report:
 def as_json(report: Report) -> str:
     """The facts on several lines."""
     return json.dumps(report.facts, indent=2)
+
+
+def secrets(known: Sequence[KnownSecret]) -> Report:
+    """After `secret list`: how each is referred to."""
+    lines = [f"{secret.reference}  (changed {secret.changed})" for secret in known] or ["no secrets are set"]
+    rows = [{"name": secret.name, "reference": secret.reference, "changed": secret.changed} for secret in known]
+    return Report(lines=lines, facts={"secrets": rows})
+
+
+def secret_set(name: str, *, is_new: bool) -> Report:
+    """After `secret set`."""
+    lines = [f"{'made' if is_new else 'changed'} secret {name}", f"  refer to it as secretsmanager:{name}"]
+    if is_new:
+        lines.append("  in config.ini: as a login, or allowed to a [project …]; then run: python setup.py update")
+    return Report(lines=lines, facts={"changed": True, "new": is_new, "reference": f"secretsmanager:{name}"})
+
+
+def secret_removed(name: str) -> Report:
+    """After `secret remove`."""
+    lines = [f"removed secret {name}; for seven days `secret set` brings the name back"]
+    return Report(lines=lines, facts={"changed": True, "name": name})

@@ -14,6 +14,8 @@ from urllib.parse import quote
 _MASK = "***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
 _SHORTEST = 6
+# Larger files than this are not read as text: that takes long, and those who keep a secret in one mean to.
+_LARGEST_TEXT = 4 << 20
 # A part of a secret (a line of a netrc file, a value of a JSON object) is one of its own if it is longer than this.
 _SHORTEST_PART = 8
 _HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]*|//[a-z0-9.-]+/:?_?\w*")
@@ -61,8 +63,12 @@ class Masker:
         return self._masked_flat(text)
 
     def contained(self, content: bytes) -> bool:
-        """Whether a secret is in `content`, as it is, URL-quoted or in base64."""
-        return any(spelling.encode() in content for spelling in self._literal)
+        """Whether a secret is in `content`: in text however it is spelled, else as it is, URL-quoted or in base64."""
+        if any(spelling.encode() in content for spelling in self._literal):
+            return True
+        is_text = len(content) <= _LARGEST_TEXT and b"\0" not in content
+        flat = _flattened(content.decode("utf-8", "replace")) if is_text else None
+        return flat is not None and any(needle in flat.content for needle in self._flat)
 
     def mask_json(self, value: dict[str, object]) -> dict[str, object]:
         """A copy of a JSON object whose strings have no secrets."""

@@ -114,4 +114,5 @@ def test_what_is_secret_in_a_file_is_masked_by_itself_but_its_hosts_are_not(secr
     text = "GET https://packages.example.org/simple and registry.npmjs.org, -----BEGIN KEY-----, login"
     assert made.mask(text) == text
     assert made.contained(b"\0s3cr3t-pass-1\0")
+    assert made.contained(base64.encodebytes(b"x" * 50 + b"s3cr3t-pass-1" + b"y" * 50))
     assert not made.contained(b"\0s3cr3t-pass\0")

@@ -81,7 +81,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     make_wheel(files, "apple", "1.0", files={"apple.py": "NAME = 'apple'\n"})
     make_sdist(files, "spied", "1.0", files=spying_source("spied"))
     with (
-        running(forward_network=True) as aws,
+        running(forward_network=True, enforce_iam=True) as aws,
         git_server(served, TOKEN) as first,
         git_server(other, canaries.forge) as second,
         serving(files) as index,

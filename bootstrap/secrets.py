@@ -1,0 +1,123 @@
+"""Secrets that config.ini and build files refer to: set, listed and removed, below the builder's own prefix alone.
+
+Every one carries the tag by which `setup.py` knows what is its own. The git token of `init` is not among them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bootstrap.names import OWNER_TAG, Names
+from builder.aws import Clients, aws_errors, error_code
+from builder.errors import InvalidConfiguration, LambdasmithError, SecretMissing
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=.@-]*(?:/[A-Za-z0-9_][A-Za-z0-9_+=.@-]*)*")
+_MAX_NAME, _MAX_BYTES = 200, 65_536
+_DESCRIPTION = "For builds, set by Lambdasmith's setup.py"
+_RECOVERY_DAYS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSecret:
+    """A secret of ours. `changed` is the day of its last value, as 2026-11-21."""
+
+    name: str
+    reference: str
+    changed: str
+
+
+def full_name(names: Names, name: str) -> str:
+    """The secret's name in Secrets Manager.
+
+    Raises:
+        InvalidConfiguration: `name` cannot be one, or is the git token's.
+    """
+    name = name.removeprefix(f"{names.function}/")
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        raise InvalidConfiguration(
+            f"{name[:80]!r} is no name for a secret: 1 to {_MAX_NAME} of A-Z a-z 0-9 / _ + = . @ -"
+        )
+    if f"{names.function}/{name}" == names.secret:
+        raise InvalidConfiguration(
+            f"{names.secret} holds the git token", hint="change git_token and run: python setup.py update"
+        )
+    return f"{names.function}/{name}"
+
+
+def set_secret(clients: Clients, names: Names, name: str, value: str) -> bool:
+    """Give the secret a value; whether it is a new one.
+
+    Raises:
+        InvalidConfiguration: the name or the value cannot be used, or somebody else has made a secret of that name.
+    """
+    secret = full_name(names, name)
+    if not value.strip():
+        raise InvalidConfiguration(f"no value was given for secret {secret}")
+    if len(value.encode()) > _MAX_BYTES:
+        raise InvalidConfiguration(f"the value of secret {secret} is larger than {_MAX_BYTES:,} bytes")
+    manager, state = clients.secretsmanager, _state(clients, names, secret)
+    with aws_errors(f"setting secret {secret}"):
+        if state is None:
+            tags = [{"Key": key, "Value": text} for key, text in names.tags.items()]
+            manager.create_secret(Name=secret, Description=_DESCRIPTION, SecretString=value, Tags=tags)  # type: ignore[arg-type]
+            return True
+        if state == "deleted":
+            manager.restore_secret(SecretId=secret)
+        manager.put_secret_value(SecretId=secret, SecretString=value)
+    return state == "deleted"
+
+
+def remove_secret(clients: Clients, names: Names, name: str) -> str:
+    """Delete the secret; for a week `set_secret` brings the name back. Returns the whole name.
+
+    Raises:
+        SecretMissing: there is none.
+    """
+    secret = full_name(names, name)
+    if _state(clients, names, secret) != "there":
+        raise SecretMissing(f"there is no secret {secret}", hint="python setup.py secret list")
+    with aws_errors(f"removing secret {secret}"):
+        clients.secretsmanager.delete_secret(SecretId=secret, RecoveryWindowInDays=_RECOVERY_DAYS)
+    return secret
+
+
+def list_secrets(clients: Clients, names: Names) -> tuple[KnownSecret, ...]:
+    """Our secrets, by name; no values."""
+    found = []
+    with aws_errors("listing secrets"):
+        pages = clients.secretsmanager.get_paginator("list_secrets").paginate(
+            Filters=[{"Key": "name", "Values": [f"{names.function}/"]}]
+        )
+        for page in pages:
+            for secret in page["SecretList"]:
+                name, tags = (
+                    secret.get("Name", ""),
+                    {tag.get("Key"): tag.get("Value") for tag in secret.get("Tags", [])},
+                )
+                if name != names.secret and tags.get(OWNER_TAG) == names.function_arn and "DeletedDate" not in secret:
+                    changed = secret.get("LastChangedDate") or secret.get("CreatedDate")
+                    day = changed.strftime("%Y-%m-%d") if changed else ""
+                    found.append(KnownSecret(name=name, reference=f"secretsmanager:{name}", changed=day))
+    return tuple(sorted(found, key=lambda secret: secret.name))
+
+
+def _state(clients: Clients, names: Names, secret: str) -> str | None:
+    """`there`, `deleted`, or None.
+
+    Raises:
+        InvalidConfiguration: it is not ours.
+    """
+    try:
+        with aws_errors(f"looking for secret {secret}"):
+            found = clients.secretsmanager.describe_secret(SecretId=secret)
+    except LambdasmithError as error:
+        if error_code(error) == "ResourceNotFoundException":
+            return None
+        raise
+    if not any(tag == {"Key": OWNER_TAG, "Value": names.function_arn} for tag in found.get("Tags", [])):
+        raise InvalidConfiguration(
+            f"secret {secret} exists, but setup.py did not make it",
+            hint="choose another name, or change it by the AWS CLI",
+        )
+    return "deleted" if "DeletedDate" in found else "there"
