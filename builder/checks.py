@@ -151,9 +151,10 @@ class _Checking:
         return rows
 
     def _part(self, name: str) -> Path:
-        path = self._shop.workspace.cached("parts") / name
-        if not path.exists():
-            self._shop.store.fetch(f"parts/{name}", path)
+        workspace = self._shop.workspace
+        path = workspace.cached("parts") / name
+        if not workspace.intact(path) and self._shop.store.fetch(f"parts/{name}", path):
+            workspace.seal(path)
         return path
 
     def _zip(self, component: str) -> Path:

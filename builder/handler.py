@@ -141,7 +141,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
         settings=settings,
         clients=clients,
         store=S3Store(clients, settings.bucket, settings.store_prefix),
-        workspace=Workspace(_ROOT),
+        workspace=Workspace(_ROOT, sealed=True),
         deadline=Deadline.after(remaining_s),
         progress=Progress(),
         environment=dict(os.environ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sys
@@ -59,14 +60,21 @@ class Deadline:
         return left
 
 
+# sha256 of what this process has put into sealed caches, by path. It is kept here and not beside the files, because
+# commands of projects run as the same user as the builder and could write both.
+_SEALS: dict[Path, str] = {}
+
+
 class Workspace:
     """Directories below one root: `cache` survives a build, `scratch` does not.
 
-    `scratch` may be given elsewhere: where several builds share a root, each needs its own.
+    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: parts in the cache
+    count only as this very process has left them. Not on a workstation: its cache is its owner's.
     """
 
-    def __init__(self, root: Path, *, scratch: Path | None = None) -> None:
+    def __init__(self, root: Path, *, scratch: Path | None = None, sealed: bool = False) -> None:
         self.root = root
+        self._sealed = sealed
         self.cache = root / "cache"
         self._scratch = scratch or root / "scratch"
 
@@ -87,6 +95,20 @@ class Workspace:
         finally:
             _make_writable(self._scratch)
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def seal(self, path: Path) -> None:
+        """Remember the content of a file in a cache as it is now."""
+        if self._sealed:
+            _SEALS[path] = _sha256(path)
+
+    def intact(self, path: Path) -> bool:
+        """Whether the file is there, and as it was sealed."""
+        if not path.exists():
+            return False
+        if not self._sealed or _SEALS.get(path) == _sha256(path):
+            return True
+        path.unlink()
+        return False
 
     def used(self, path: Path) -> None:
         """Note that something in a cache was of use: what was not goes first."""
@@ -152,6 +174,11 @@ def full_disk() -> Iterator[None]:
         raise OutOfSpace(
             "the builder's /tmp is full", hint="raise ephemeral_storage in the [builder] section of config.ini"
         ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(path: Path) -> int:

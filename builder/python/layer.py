@@ -114,7 +114,12 @@ def _parts(
 
     def fetch(wheel: LockedWheel) -> bool:
         path = paths[wheel.sha256]
-        return path.exists() or store.fetch(f"parts/{path.name}", path)
+        if workspace.intact(path):
+            return True
+        found = store.fetch(f"parts/{path.name}", path)
+        if found:
+            workspace.seal(path)
+        return found
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]
@@ -122,6 +127,8 @@ def _parts(
             files = download(missing, workspace.cached("wheels"), indexes)
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
             store_parts(jobs, options.prune, bytecode=options.compiler)
+            for _, path in jobs:
+                workspace.seal(path)
             list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))
     return paths
 

@@ -53,7 +53,8 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
     import requests
 
     path = cache / wheel.sha256 / wheel.filename
-    if path.exists():
+    # Hashed again: commands of projects run as the same user as the builder, and might have written to the cache.
+    if path.exists() and _sha256(path) == wheel.sha256:
         os.utime(path.parent)  # in the cache, what was used longest ago goes first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +84,11 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
         )
     partial.replace(path)
     return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def login_refused(what: str, url: str, status: int, indexes: Indexes) -> AuthenticationFailed:

@@ -67,6 +67,22 @@ def test_bytecode_can_be_switched_off_and_has_its_own_key(shop: Shop) -> None:
     assert dependencies_key("lock", options()) != dependencies_key("lock", options(bytecode=False))
 
 
+def test_a_part_that_somebody_wrote_to_is_never_shipped(shop: Shop) -> None:
+    """What a project runs may write to the builder's caches: it is the same user."""
+    shop.workspace = Workspace(shop.workspace.root, sealed=True)
+    wheel = shop.wheel("one", {"one.py": "x = 1\n"})
+    first, _ = shop.build([wheel], options())
+    (part,) = (shop.workspace.cached("parts")).glob("*.zip")
+    good = part.read_bytes()
+    shutil.copyfile(make_wheel(shop.root, "evil", files={"one.py": "x = 'evil'\n"}), part)
+    second, _ = shop.build([wheel], options())
+    assert second == first
+    assert part.read_bytes() == good
+    part.unlink()
+    part.write_bytes(good)
+    assert shop.workspace.intact(part), "the same content is the same part"
+
+
 def test_parts_come_from_the_store_the_second_time(shop: Shop) -> None:
     wheel = shop.wheel("one", {"one.py": "x = 1\n"})
     first, _ = shop.build([wheel], options())

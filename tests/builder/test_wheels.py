@@ -56,6 +56,13 @@ def test_a_file_with_another_hash_is_refused_and_leaves_nothing(tmp_path: Path, 
     assert download([wheel], tmp_path)
 
 
+def test_a_wheel_that_was_changed_in_the_cache_is_fetched_again(tmp_path: Path, index: Index) -> None:
+    wheel = locked(index, "w4")
+    path = download([wheel], tmp_path)[wheel.sha256]
+    path.write_bytes(b"tampered with")
+    assert hashlib.sha256(download([wheel], tmp_path)[wheel.sha256].read_bytes()).hexdigest() == wheel.sha256
+
+
 def test_a_file_that_is_gone(tmp_path: Path, index: Index) -> None:
     wheel = locked(index, "w3")
     gone = LockedWheel(**{**vars(wheel), "url": f"{index.url}/files/gone.whl"})
