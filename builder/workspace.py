@@ -68,8 +68,8 @@ _SEALS: dict[Path, str] = {}
 class Workspace:
     """Directories below one root: `cache` survives a build, `scratch` does not.
 
-    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: parts in the cache
-    count only as this very process has left them. Not on a workstation: its cache is its owner's.
+    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: parts in the
+    cache count only as this very process has left them. Not on a workstation: its cache is its owner's.
     """
 
     def __init__(self, root: Path, *, scratch: Path | None = None, sealed: bool = False) -> None:

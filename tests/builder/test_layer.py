@@ -74,6 +74,7 @@ def test_a_part_that_somebody_wrote_to_is_never_shipped(shop: Shop) -> None:
     first, _ = shop.build([wheel], options())
     (part,) = (shop.workspace.cached("parts")).glob("*.zip")
     good = part.read_bytes()
+    part.unlink()  # the store of this test has the same file
     shutil.copyfile(make_wheel(shop.root, "evil", files={"one.py": "x = 'evil'\n"}), part)
     second, _ = shop.build([wheel], options())
     assert second == first
