@@ -139,8 +139,8 @@ def test_whoever_sends_a_large_project_needs_to_write_to_one_folder_of_the_store
     (project / "build.yaml").write_text(build_file)
     (project / "app.py").write_text("def handler(event, context):\n    return 'sent'\n")
     (project / "large.bin").write_bytes(os.urandom(5_000_000))
-    cli("iam", "create-user", "--user-name", "ann")
-    key = cli("iam", "create-access-key", "--user-name", "ann")["AccessKey"]
+    cli("iam", "create-user", "--user-name", "who-sends")
+    key = cli("iam", "create-access-key", "--user-name", "who-sends")["AccessKey"]
     env = {**cli.env, "AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     env["PATH"] = f"{Path(AWS).parent}{os.pathsep}{env['PATH']}"
     invoke = {
@@ -156,7 +156,7 @@ def test_whoever_sends_a_large_project_needs_to_write_to_one_folder_of_the_store
 
     def send(*statements: object) -> subprocess.CompletedProcess[str]:
         document = {"Version": "2012-10-17", "Statement": statements}
-        cli("iam", "put-user-policy", "--user-name", "ann", "--policy-name", "deploy",
+        cli("iam", "put-user-policy", "--user-name", "who-sends", "--policy-name", "deploy",
             "--policy-document", cli.file("ann.json", document))  # fmt: skip
         command = ["bash", str(ROOT / "deploy.sh"), "-y", "-B", "smith", "-s", str(project)]
         return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
