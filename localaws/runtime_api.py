@@ -96,7 +96,7 @@ class Session:
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
-        self._current: str | None = None
+        self._current: Call | None = None
 
     def put(self, call: Call) -> None:
         """Give the runtime an invocation, at once or when it asks."""
@@ -107,16 +107,19 @@ class Session:
         self._calls.put(None)
 
     def next(self) -> Call | None:
-        """Wait for an invocation; None when there will be none."""
-        self._current = None
+        """Wait for an invocation; None when there will be none.
+
+        Whoever asks during one gets the same again, as from AWS's emulator: any process of the function can ask.
+        """
+        if self._current is not None:
+            return self._current
         self.events.put(Ready())
-        call = self._calls.get()
-        self._current = call.request_id if call else None
-        return call
+        self._current = self._calls.get()
+        return self._current
 
     def finish(self, request_id: str, event: Answer | Failure | Oversized) -> bool:
         """Take the result of the current invocation; False for any other."""
-        if request_id != self._current:
+        if self._current is None or request_id != self._current.request_id:
             return False
         self._current = None
         self.events.put(event)

@@ -222,6 +222,25 @@ def test_client_context_arrives_as_json_and_as_base64(lab: Lab) -> None:
         assert lab.answer(lab.common, client_context=text)["client"] == [{"k": "v"}, {"e": 1}]
 
 
+def test_who_asks_the_runtime_api_during_an_invocation_gets_the_same_again(lab: Lab) -> None:
+    """Any process of a function can ask; its children need no more than the address."""
+    asking = """
+import http.client, os
+
+def handler(event, context):
+    line = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"], timeout=10)
+    line.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = line.getresponse()
+    same = answer.getheader("Lambda-Runtime-Aws-Request-Id") == context.aws_request_id
+    said = {"same": same, "event": answer.read().decode()}
+    line.close()
+    return said
+"""
+    image = lab.image({"app.py": asking})
+    for number in range(2):
+        assert lab.answer(image, {"number": number}) == {"same": True, "event": json.dumps({"number": number})}
+
+
 def test_raised_error_has_lambdas_shape(lab: Lab) -> None:
     result = lab.invoke(lab.common, {"do": "raise"}, request_id="11111111-2222-3333-4444-555555555555")
     content = _error(result)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -83,33 +82,6 @@ def metadata() -> dict[str, str]:
     return answers
 
 
-def listeners() -> list[int]:
-    """Ports on loopback, Lambda's Runtime API among them."""
-    ports = {9001}
-    with open("/proc/net/tcp") as table:
-        for line in list(table)[1:]:
-            _, local, _, state, *_ = line.split()
-            if state == "0A" and local.startswith(("0100007F", "00000000")):
-                ports.add(int(local.partition(":")[2], 16))
-    return sorted(ports)
-
-
-def runtime_api() -> dict[str, object]:
-    """What the Runtime API tells a process that is not the runtime."""
-    answers: dict[str, object] = {}
-    for port in listeners():
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1) as line:
-                line.settimeout(2)
-                line.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-                said = line.recv(1 << 16)
-        except OSError:
-            continue
-        if b"lambda-runtime" in said.lower():
-            answers["event"] = told(said) or "nothing secret"
-    return answers
-
-
 if __name__ == "__main__":
     text = json.dumps(
         {
@@ -117,10 +89,9 @@ if __name__ == "__main__":
             "api": "AWS_LAMBDA_RUNTIME_API" in os.environ,
             "processes": processes(),
             "metadata": metadata(),
-            "runtime_api": runtime_api() if "--api" in sys.argv else {},
         }
     )
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+    if len(sys.argv) > 1:
         with open(sys.argv[1], "w") as file:
             file.write(text)
     else:

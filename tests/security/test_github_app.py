@@ -9,15 +9,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
+from builder import credentials
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
 from builder.github_app import installation_token
-from builder.logins import GitLogin
+from builder.logins import GitLogin, Logins
+from localaws.testing import Server
+from tests.security.test_references import context
 
 TOKEN = "ghs_1234_" + "x.y-z_" * 90
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -37,6 +41,7 @@ class GitHub:
 
     url: str = ""
     status: int = 201
+    asked: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -62,6 +67,7 @@ def github() -> Iterator[GitHub]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            state.asked += 1
             body = self.rfile.read(int(self.headers["Content-Length"]))
             try:
                 check(self.path, self.headers["Authorization"], body)
@@ -134,3 +140,18 @@ def test_what_is_not_the_key_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(InvalidConfiguration, match=r"ssm:app is not the private key") as caught:
         installation_token(login("http://127.0.0.1:9"), text)
     assert not text or text not in str(caught.value)
+
+
+def test_the_token_is_the_forges_login_and_is_asked_for_once(
+    github: GitHub, localaws: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", localaws.endpoint_url)
+    localaws.client("ssm").put_parameter(Name="/security/app", Value=PKCS1, Type="SecureString")
+    configured = GitLogin(base=github.url, app_id="1234", installation_id="77", private_key="ssm:/security/app")
+    there = context(localaws, tmp_path, Logins(git=(configured,)))
+    for _ in range(2):
+        (found,) = credentials.git_credentials(there)
+    assert (found.username, found.token, found.base) == ("x-access-token", TOKEN, github.url)
+    assert github.asked == 1
+    line = PKCS1.splitlines()[5]
+    assert there.secrets.mask(f"{TOKEN} {line}") == "*** ***"

@@ -19,8 +19,7 @@ def build_file(runtime: str, *layers: str) -> str:
     return head + ("layers:\n" + "".join(layers) if layers else "")
 
 
-def spying_layer(*arguments: str) -> str:
-    return f"  spy:\n    preinstall: ['python spy.py seen.json {' '.join(arguments)}']\n    files: [seen.json]\n"
+SPYING_LAYER = "  spy:\n    preinstall: ['python spy.py seen.json']\n    files: [seen.json]\n"
 
 
 def layer_file(lab: Lab, reply: dict[str, Any], layer: str, name: str) -> bytes:
@@ -53,7 +52,7 @@ def judged(seen: dict[str, Any]) -> None:
 
 def test_a_command_of_the_build_file(lab: Lab) -> None:
     files = {
-        "build.yaml": build_file(lab.builder.runtime, spying_layer()),
+        "build.yaml": build_file(lab.builder.runtime, SPYING_LAYER),
         "spy.py": SPY,
         "lambda_function.py": HANDLER,
     }

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -12,8 +17,8 @@ from hypothesis import strategies as st
 
 from builder import credentials
 from builder.context import Context
-from builder.errors import AwsRefused, InvalidBuildFile, SecretMissing, SecretNotAllowed
-from builder.logins import GitLogin, Logins, ProjectRule
+from builder.errors import AccessDenied, AwsRefused, InvalidBuildFile, SecretMissing, SecretNotAllowed
+from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.references import Reference
@@ -210,3 +215,67 @@ def test_every_forge_has_its_login(localaws: Server, tmp_path: Path) -> None:
         ("me", "canary-own-1", "https://github.com/"),
         ("oauth2", "canary-lab-2", "https://gitlab.example"),
     ]
+
+
+@dataclass
+class CodeArtifact:
+    """What answers GetAuthorizationToken here; the embedded AWS has no CodeArtifact."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    status: int = 200
+
+
+@pytest.fixture
+def codeartifact(monkeypatch: pytest.MonkeyPatch) -> Iterator[CodeArtifact]:
+    state = CodeArtifact()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            state.asked.append(self.path)
+            refused = {"message": "User is not authorized", "__type": "AccessDeniedException"}
+            answer = {"authorizationToken": "canary-codeartifact-5"} if state.status == 200 else refused
+            body = json.dumps(answer).encode()
+            self.send_response(state.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("x-amzn-errortype", "AccessDeniedException")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CODEARTIFACT", f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_codeartifact_gives_a_token_to_the_role(localaws: Server, tmp_path: Path, codeartifact: CodeArtifact) -> None:
+    index = IndexLogin(
+        name="aws",
+        url="https://shop-999999999999.d.codeartifact.us-east-1.amazonaws.com/pypi/python/simple",
+        username="aws",
+        password="codeartifact:999999999999/shop",
+    )
+    there = context(localaws, tmp_path, Logins(indexes=(index,)))
+    indexes = credentials.indexes(there)
+    assert indexes.login("https://pypi.org/simple/x/") is None
+    assert not codeartifact.asked, "a token is asked for before it is needed"
+    for _ in range(2):
+        assert indexes.login(f"{index.url}/x/") == ("aws", "canary-codeartifact-5")
+    assert [urlsplit(asked).path for asked in codeartifact.asked] == ["/v1/authorization-token"]
+    assert parse_qs(urlsplit(codeartifact.asked[0]).query) == {
+        "domain": ["shop"],
+        "domain-owner": ["999999999999"],
+        "duration": ["0"],
+    }
+    assert there.secrets.mask("canary-codeartifact-5") == "***"
+    codeartifact.status = 403
+    with pytest.raises(AccessDenied, match="CodeArtifact's domain shop"):
+        credentials.indexes(context(localaws, tmp_path, Logins(indexes=(index,)))).login(index.url)
