@@ -22,7 +22,7 @@ from builder.plan import (
 from builder.project import Project
 from builder.python import lock as locking
 from builder.python.inputs import read_inputs
-from builder.python.uv import Resolver, resolver_version
+from builder.python.resolver import Resolver, resolver_version
 from builder.spec import BuildSpec
 
 _PARALLEL = 8

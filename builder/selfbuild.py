@@ -175,7 +175,7 @@ def _resolved(
     from builder.python.inputs import read_inputs
     from builder.python.lock import resolve
     from builder.python.pylock import select
-    from builder.python.uv import Resolver
+    from builder.python.resolver import Resolver
     from builder.python.wheels import download
 
     root = LOCK.parent

@@ -19,7 +19,8 @@ from builder.errors import ResolutionFailed
 from builder.python.inputs import Inputs
 from builder.python.pylock import TOOL, Table, chosen, dumped, parsed
 from builder.python.requirements import normalised_name
-from builder.python.uv import Compilation, Resolver, exported
+from builder.python.resolver import Resolver
+from builder.python.uv import Compilation, exported
 from builder.runtimes import Target
 
 if TYPE_CHECKING:

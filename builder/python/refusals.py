@@ -17,7 +17,7 @@ from builder.errors import (
 )
 from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
-from builder.python.uv import Resolver, indexes, is_own
+from builder.python.resolver import Resolver, indexes, is_own
 from builder.python.wheels import login_refused
 from builder.runtimes import Target
 from builder.sources.urls import without_secrets

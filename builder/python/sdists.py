@@ -26,7 +26,8 @@ from builder.python import gateway, zig
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
-from builder.python.uv import is_own, resolver_version, uv_binary, version_without_history
+from builder.python.resolver import is_own, resolver_version, uv_binary
+from builder.python.uv import version_without_history
 from builder.python.wheels import download, keep_wheel, sha256_of
 from builder.runtimes import Target
 from builder.sources.access import GitCredentials, Network

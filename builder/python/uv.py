@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,73 +12,30 @@ from urllib.parse import unquote, urlsplit
 
 from builder import process
 from builder.errors import CommandFailed, ResolutionFailed
-from builder.python import gateway
-from builder.python.indexes import NO_LOGINS, Indexes
+from builder.python import gateway, refusals
 from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import Table, parsed
 from builder.python.requirements import Requirement, normalised_name, parse_line
+from builder.python.resolver import Resolver, default_index, indexes, is_own, uv_binary
 from builder.runtimes import Target
-from builder.sources.access import GitCredentials, Network
 
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway
 
+# How long the public index lets its answers be kept, by its own headers. Mirrors and proxies often pass them on
+# without, and uv then asks anew for every page and every wheel's metadata of a resolution.
+_KEPT_LONGER = """\
+[[index]]
+url = "{url}"
+default = true
+cache-control = {{ api = "max-age=600", files = "max-age=365000000, immutable" }}
+"""
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
 _OF_OTHERS = re.compile(
     r"Failed to (?:download and build|fetch|build|resolve)[^`]*"
     r"`(?P<requirement>(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])? @ git\+[^`]+)`"
 )
-# How long PyPI lets its answers be kept, by its own headers. Mirrors and proxies often pass them on without, and uv
-# then asks anew for every page and every wheel's metadata of a resolution.
-_OF_PYPI = """\
-[[index]]
-url = "https://pypi.org/simple"
-default = true
-cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolver:
-    """What resolving needs besides the inputs.
-
-    Args:
-        root: the project's directory. scratch: an existing directory for files in between.
-        environment: of children: cache directory, index, trust store.
-        timeout_s: seconds, for all of it.
-        credentials: of git dependencies; asked for only where there is one. network: what those may reach.
-        indexes: those that want a login; uv gets it from a gateway, and does not know it.
-        anew: ask the index even where it allowed an earlier answer to be kept for longer.
-    """
-
-    root: Path
-    scratch: Path
-    environment: Mapping[str, str]
-    timeout_s: float
-    credentials: Callable[[], Sequence[GitCredentials]] = tuple
-    network: Network = field(default_factory=Network)
-    indexes: Indexes = NO_LOGINS
-    anew: bool = False
-
-
-def uv_binary(search_path: str) -> str:
-    """The uv binary of our layer (/opt/bin) or of the environment that this Python belongs to."""
-    beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv", path=search_path)
-    if found is None:
-        raise ResolutionFailed("uv is not in the builder's layer", hint="run `python setup.py update`")
-    return found
-
-
-def resolver_version() -> str:
-    """What resolves, for keys: a new uv may choose other versions."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"uv {version('uv')}"
-    except PackageNotFoundError:
-        return "none"
 
 
 def exported(lock: LockFile, by: Resolver) -> Table:
@@ -149,8 +103,6 @@ class Compilation:
             try:
                 return self._run(indexes, anew=anew)
             except CommandFailed as error:
-                from builder.python import refusals
-
                 error.log_tail = tuple(map(indexes.real, error.log_tail))
                 refusals.of_login(indexes, self.inputs)
                 if self._fetch_other(error):
@@ -185,8 +137,8 @@ class Compilation:
         ]
         command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
         command += ["--no-header", "--no-annotate", "--python", sys.executable]
-        if self.asks_pypi():
-            (scratch / "uv.toml").write_text(_OF_PYPI)
+        if self.asks_public_index():
+            (scratch / "uv.toml").write_text(_KEPT_LONGER.format(url=default_index(self.by)))
             command += ["--config-file", "uv.toml"]
         else:
             command += ["--no-config"]
@@ -220,10 +172,10 @@ class Compilation:
         """Whether uv may know something from an earlier resolution."""
         return any(Path(self.by.environment["UV_CACHE_DIR"]).glob("simple-*"))
 
-    def asks_pypi(self) -> bool:
-        """Whether the default index is PyPI itself."""
+    def asks_public_index(self) -> bool:
+        """Whether the public index is the default, because nobody names another."""
         named = (self.inputs.options.index_url, *map(self.by.environment.get, ("UV_DEFAULT_INDEX", "UV_INDEX_URL")))
-        return not any(named)
+        return not any(named) and bool(default_index(self.by))
 
     def _name_commit(self, package: Table) -> None:
         """Put the repository in the place of the directory into which its commit was fetched."""
@@ -299,9 +251,7 @@ class Compilation:
 
     def _may_be_built(self, error: CommandFailed) -> str | None:
         """The distribution without wheels that uv stopped at, if it is worth trying to build it."""
-        from builder.python.refusals import without_wheels
-
-        name = without_wheels(error)
+        name = refusals.without_wheels(error)
         if name is None:
             return None
         only_binary = self.inputs.options.only_binary
@@ -351,35 +301,6 @@ def version_without_history(name: str, ref: str, commit: str) -> dict[str, str]:
 def _by_name(requirement: Requirement) -> str:
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     return f"{requirement.name}{requirement.extras}{requirement.specifier}{marker}"
-
-
-def is_own(target: Target) -> bool:
-    """Whether what is compiled here, for this Python and machine, runs on `target`."""
-    return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
-
-
-def indexes(inputs: Inputs, by: Resolver) -> list[str]:
-    """The URLs of the indexes that uv asks, in its order. Which one is its default, it says itself."""
-    first = inputs.options.index_url or by.environment.get("UV_DEFAULT_INDEX", "")
-    if not first:
-        empty, output = by.scratch / "nothing.in", by.scratch / "nothing.txt"
-        empty.write_text("")
-        command = [
-            uv_binary(by.environment.get("PATH", "")),
-            "pip",
-            "compile",
-            str(empty),
-            "--emit-index-url",
-            "--quiet",
-        ]
-        command += ["--no-config", "--python", sys.executable, "--output-file", str(output)]
-        try:
-            process.run(command, cwd=by.scratch, environment=by.environment, timeout_s=10, what="asking uv")
-            found = re.search(r"^--(?:default-)?index(?:-url)? (\S+)", output.read_text(), re.MULTILINE)
-            first = found[1] if found else ""
-        except CommandFailed:
-            first = ""
-    return [*inputs.options.extra_index_urls, *([first] if first else [])]
 
 
 def _uv_platform(target: Target) -> str:

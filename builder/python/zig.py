@@ -133,7 +133,7 @@ def _wheel(
     folder: Path, workspace: Workspace, environment: Mapping[str, str], indexes: Indexes, timeout_s: float
 ) -> Path:
     from builder.python.lock import resolve
-    from builder.python.uv import Resolver
+    from builder.python.resolver import Resolver
 
     place = folder / "toolchain"
     place.mkdir(exist_ok=True)

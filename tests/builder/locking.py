@@ -13,8 +13,8 @@ from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, read_inputs
 from builder.python.lock import lock_key, resolve
 from builder.python.pylock import Selection, select
+from builder.python.resolver import Resolver
 from builder.python.sdists import Bench, wheels_of
-from builder.python.uv import Resolver
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.access import GitCredentials
 from builder.store import DirectoryStore

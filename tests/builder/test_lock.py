@@ -23,8 +23,8 @@ from builder.errors import (
     ResolutionFailed,
     SourceUnreachable,
 )
-from builder.python import uv
 from builder.python.pylock import LockedSource, dumped, select
+from builder.python.resolver import uv_binary
 from tests.builder.locking import FOREIGN, PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel
@@ -346,7 +346,7 @@ def test_uv_lock(lab: Lab, index: Index) -> None:
         }
     )
     command = [
-        uv.uv_binary(""),
+        uv_binary(""),
         "lock",
         "-q",
         "--no-config",

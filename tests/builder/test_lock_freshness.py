@@ -9,7 +9,8 @@ import pytest
 
 from builder.errors import RequirementNotFound
 from builder.python.lock import resolve
-from builder.python.uv import Compilation, Resolver
+from builder.python.resolver import Resolver
+from builder.python.uv import Compilation
 from tests.builder.locking import PYTHON_313, Lab, make_lab, versions
 from tests.index import Index, serving
 from tests.wheelhouse import make_wheel
@@ -60,7 +61,7 @@ def test_locking_anew_asks_the_index(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requirements", "variables", "is_pypi"),
+    ("requirements", "variables", "is_public"),
     [
         ("apple\n", {}, True),
         ("--index-url https://example.com/simple\napple\n", {}, False),
@@ -69,11 +70,11 @@ def test_locking_anew_asks_the_index(lab: Lab) -> None:
         ("apple\n", {"UV_INDEX_URL": "https://example.com/simple"}, False),
     ],
 )
-def test_only_for_pypi_we_know_how_long(
-    tmp_path: Path, requirements: str, variables: dict[str, str], is_pypi: bool
+def test_only_of_the_public_index_we_know_how_long(
+    tmp_path: Path, requirements: str, variables: dict[str, str], is_public: bool
 ) -> None:
     lab = make_lab(tmp_path)
     lab.write({"requirements.txt": requirements})
     environment = {name: value for name, value in lab.environment.items() if "INDEX" not in name} | variables
     by = Resolver(root=lab.root, scratch=tmp_path, environment=environment, timeout_s=60)
-    assert Compilation(lab.inputs(), PYTHON_313, by).asks_pypi() is is_pypi
+    assert Compilation(lab.inputs(), PYTHON_313, by).asks_public_index() is is_public

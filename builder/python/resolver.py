@@ -1,0 +1,95 @@
+"""uv as a program: where it is, what it is given, which indexes it asks."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder import process
+from builder.errors import CommandFailed, ResolutionFailed
+from builder.python.indexes import NO_LOGINS, Indexes
+from builder.python.inputs import Inputs
+from builder.runtimes import Target
+from builder.sources.access import GitCredentials, Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolver:
+    """What resolving needs besides the inputs.
+
+    Args:
+        root: the project's directory. scratch: an existing directory for files in between.
+        environment: of children: cache directory, index, trust store.
+        timeout_s: seconds, for all of it.
+        credentials: of git dependencies; asked for only where there is one. network: what those may reach.
+        indexes: those that want a login; uv gets it from a gateway, and does not know it.
+        anew: ask the index even where it allowed an earlier answer to be kept for longer.
+    """
+
+    root: Path
+    scratch: Path
+    environment: Mapping[str, str]
+    timeout_s: float
+    credentials: Callable[[], Sequence[GitCredentials]] = tuple
+    network: Network = field(default_factory=Network)
+    indexes: Indexes = NO_LOGINS
+    anew: bool = False
+
+
+def uv_binary(search_path: str) -> str:
+    """The uv binary of our layer (/opt/bin) or of the environment that this Python belongs to."""
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv", path=search_path)
+    if found is None:
+        raise ResolutionFailed("uv is not in the builder's layer", hint="run `python setup.py update`")
+    return found
+
+
+def resolver_version() -> str:
+    """What resolves, for keys: a new uv may choose other versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"uv {version('uv')}"
+    except PackageNotFoundError:
+        return "none"
+
+
+def is_own(target: Target) -> bool:
+    """Whether what is compiled here, for this Python and machine, runs on `target`."""
+    return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
+
+
+def default_index(by: Resolver) -> str:
+    """The index that is asked where nobody names one, as uv itself says it; "" if it does not."""
+    return by.environment.get("UV_DEFAULT_INDEX", "") or _uvs_own_index(uv_binary(by.environment.get("PATH", "")))
+
+
+@functools.cache
+def _uvs_own_index(uv: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "nothing.in"
+        empty.touch()
+        command = [uv, "pip", "compile", empty.name, "--emit-index-url", "--quiet", "--no-config", "--no-header"]
+        command += ["--python", sys.executable, "--output-file", "nothing.txt", "--cache-dir", "cache"]
+        try:
+            # Nothing of the environment: variables name other indexes.
+            process.run(command, cwd=empty.parent, environment={"HOME": folder}, timeout_s=10, what="asking uv")
+        except CommandFailed:
+            return ""
+        text = (empty.parent / "nothing.txt").read_text()
+    found = re.search(r"^--(?:default-)?index(?:-url)? (\S+)", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def indexes(inputs: Inputs, by: Resolver) -> list[str]:
+    """The URLs of the indexes that uv asks, in its order."""
+    first = inputs.options.index_url or default_index(by)
+    return [*inputs.options.extra_index_urls, *([first] if first else [])]
