@@ -69,19 +69,21 @@ def is_own(target: Target) -> bool:
 
 def default_index(by: Resolver) -> str:
     """The index that is asked where nobody names one, as uv itself says it; "" if it does not."""
-    return by.environment.get("UV_DEFAULT_INDEX", "") or _uvs_own_index(uv_binary(by.environment.get("PATH", "")))
+    # Without the variables that name another one.
+    environment = tuple((name, value) for name, value in sorted(by.environment.items()) if "INDEX" not in name)
+    named = by.environment.get("UV_DEFAULT_INDEX", "")
+    return named or _uvs_own_index(uv_binary(by.environment.get("PATH", "")), environment)
 
 
-@functools.cache
-def _uvs_own_index(uv: str) -> str:
+@functools.lru_cache(maxsize=4)
+def _uvs_own_index(uv: str, environment: tuple[tuple[str, str], ...]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "nothing.in"
         empty.touch()
         command = [uv, "pip", "compile", empty.name, "--emit-index-url", "--quiet", "--no-config", "--no-header"]
-        command += ["--python", sys.executable, "--output-file", "nothing.txt", "--cache-dir", "cache"]
+        command += ["--python", sys.executable, "--output-file", "nothing.txt"]
         try:
-            # Nothing of the environment: variables name other indexes.
-            process.run(command, cwd=empty.parent, environment={"HOME": folder}, timeout_s=10, what="asking uv")
+            process.run(command, cwd=empty.parent, environment=dict(environment), timeout_s=10, what="asking uv")
         except CommandFailed:
             return ""
         text = (empty.parent / "nothing.txt").read_text()
