@@ -67,10 +67,10 @@ def build(request: Request, context: Context, claim: Claim | None = None) -> Bui
 
 def _build(request: Request, situation: Situation, context: Context, claim: Claim | None) -> Built:
     progress, resolved, is_plan = context.progress, situation.resolved, request.action == Action.PLAN
-    if resolved and not is_plan and (last := situation.answered(request)):
+    if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
     with context.workspace.scratch() as scratch:
-        known = () if is_plan else situation.known_trees(request)
+        known = situation.known_trees(request)
         with progress.phase("fetch", "fetching the source"):
             snapshot = fetching.fetch(request, resolved, context, scratch, known=known)
         if situation.last and not {snapshot.tree, snapshot.subtree}.isdisjoint(known):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import fetching
-from builder.event import Request
+from builder.event import Action, Request
 from builder.publishing import configuration, deployed
 from builder.publishing.deployed import Deployed
 from builder.publishing.extras import read_extras
@@ -43,7 +43,8 @@ class Situation:
         return (self.last.tree,) if self.last and self._may_stand(request) else ()
 
     def _may_stand(self, request: Request) -> bool:
-        return self.stands and not (request.force or request.upgrade or request.payload is not None)
+        asks_for_more = request.force or request.upgrade or request.payload is not None
+        return self.stands and request.action == Action.BUILD and not asks_for_more
 
 
 def look(request: Request, context: Context) -> Situation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from builder.aws import aws_errors, error_code
+from builder.aws import aws_errors
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
 from builder.publishing.steps import FunctionState
 
@@ -99,17 +99,3 @@ def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifi
             )
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-
-
-def layer_version_exists(clients: Clients, arn: str) -> bool:
-    """Whether the layer version can still be attached."""
-    try:
-        with aws_errors(f"reading layer {arn}"):
-            clients.lambda_.get_layer_version_by_arn(Arn=arn)
-    except FunctionMissing:
-        return False
-    except AwsRefused as error:
-        if error_code(error) in ("InvalidParameterValueException", "404"):
-            return False
-        raise
-    return True

@@ -81,6 +81,15 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
     assert builder.send(event)["source_code_hash"] == reply["source_code_hash"]
 
 
+def test_what_is_deployed_already_is_packaged_all_the_same(builder: Builder) -> None:
+    builder.forge.push("both", project(builder.runtime, 8))
+    deployed = builder.build("both")
+    assert deployed["statusCode"] == 200, deployed
+    packaged = builder.send({"action": "package", "function": "both", "repo_name": "both"})
+    assert packaged["source_code_hash"] == deployed["function"]["code_sha256"]
+    assert builder.client("s3").head_object(Bucket=packaged["bucket"], Key=packaged["key"])
+
+
 def test_a_missing_object_and_a_damaged_archive_are_told_and_nothing_is_done(builder: Builder) -> None:
     bucket = builder.send({"action": "status"})["settings"]["bucket"]
     for source, code, words in (
