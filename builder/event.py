@@ -1,4 +1,4 @@
-"""The request: one Lambda event, checked, as a frozen value.
+"""One Lambda event, checked, becomes a request.
 
 Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
 has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
@@ -16,29 +16,13 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Literal
 
 from builder.errors import InvalidEvent
 from builder.event_fields import Fields, bare, kind, nearest, shown
+from builder.request import Action, ArchiveSource, GitSource, ObjectSource, Request, Source
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
-
-
-class Action(StrEnum):
-    """What can be asked of the builder, `AVAILABLE` or not."""
-
-    SETUP = "setup"
-    BUILD = "build"
-    PACKAGE = "package"
-    PLAN = "plan"
-    STATUS = "status"
-    HISTORY = "history"
-    ROLLBACK = "rollback"
-    VERIFY = "verify"
-    PING = "ping"
-
 
 # What every action takes: who asks, and the id under which it may be sent again.
 _ALWAYS = ("build_id", "by")
@@ -93,80 +77,6 @@ _REPO_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _BUILD_FILE = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)")
 _MAX_REF, _MAX_COMPONENTS, _MAX_BY, _MAX_COUNT = 255, 50, 128, 100
 _MAX_PAYLOAD_BYTES = 256 << 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class GitSource:
-    """A repository and what to take of it.
-
-    Exactly one of `repo` (https URL, or `owner/name`) and `repo_name` (a name below the builder's git base) is set.
-    `ref` is a branch, tag, commit or full ref name; None means the repository's default branch.
-    """
-
-    repo: str | None = None
-    repo_name: str | None = None
-    ref: str | None = None
-
-    @property
-    def place(self) -> str:
-        """For people."""
-        return self.repo or self.repo_name or ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveSource:
-    """A zip, tar, tar.gz or tar.zst that came with the event."""
-
-    content: bytes = field(repr=False)
-    place: ClassVar[str] = "archive"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectSource:
-    """An archive in S3; `version_id` None means the newest."""
-
-    bucket: str
-    key: str
-    version_id: str | None = None
-
-    @property
-    def place(self) -> str:
-        """For people."""
-        return f"s3://{self.bucket}/{self.key}"
-
-
-Source = GitSource | ArchiveSource | ObjectSource
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One checked event.
-
-    `function` is set for build, plan, package, history, rollback and verify, `source` for build, plan and package.
-    `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
-    empty for "all". `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part
-    of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
-    invoke the new version with. `architecture` is the one to package for, None for what the build file says. `by` says
-    who asks, in words. `build` is the id of an earlier build, `build_id` that of this one.
-    """
-
-    action: Action
-    function: str | None = None
-    source: Source | None = None
-    path: str = ""
-    build_file: str | None = None
-    components: tuple[str, ...] = ()
-    version: bool = False
-    alias: str | None = None
-    weight: float | None = None
-    payload: str | None = None
-    build: str | None = None
-    count: int = 20
-    by: str | None = None
-    build_id: str | None = None
-    architecture: Literal["x86_64", "arm64"] | None = None
-    force: bool = False
-    upgrade: bool = False
 
 
 def parse_event(event: Mapping[str, object]) -> Request:

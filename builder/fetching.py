@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
 from builder.errors import AwsRefused, PathNotFound, UnsafeSource
-from builder.event import ArchiveSource, GitSource, ObjectSource
+from builder.request import ArchiveSource, GitSource, ObjectSource
 from builder.sources import git
 
 if TYPE_CHECKING:
     from builder.context import Context
-    from builder.event import Request
+    from builder.request import Request
 
 # How deploy.sh names what it sends: by git's id of the content.
 _SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")

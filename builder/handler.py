@@ -23,7 +23,7 @@ from builder.workspace import full_disk
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.event import Request
+    from builder.request import Request
 
 log = logging.getLogger("builder")
 
@@ -75,7 +75,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
-    from builder.event import Action
+    from builder.request import Action
     from builder.selfbuild import require_ready
 
     match request.action:
@@ -189,8 +189,8 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
-    from builder.event import Action
     from builder.pipeline import build
+    from builder.request import Action
     from builder.rollback import roll_back
     from builder.tracking import tracked
 

@@ -13,12 +13,12 @@ from builder.checks import check
 from builder.components import Workshop
 from builder.context import Context
 from builder.errors import FunctionBusy, PathNotFound
-from builder.event import Action, Request
 from builder.plan import choose_components
 from builder.project import Project, read_project
 from builder.publishing import deployment
 from builder.publishing.release import Overtaken, release, remember
 from builder.publishing.steps import FunctionState
+from builder.request import Action, Request
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
 

@@ -16,10 +16,10 @@ from builder.python.prune import merged
 if TYPE_CHECKING:
     from builder.assembly import Assembly
     from builder.checks import Checked
-    from builder.event import Request
     from builder.publishing.deployed import Deployed
     from builder.publishing.deployment import Deployment
     from builder.publishing.release import Released
+    from builder.request import Request
     from builder.store import S3Store
 
 Reply = dict[str, object]

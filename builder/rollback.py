@@ -19,10 +19,10 @@ from builder.records.builds import Builds
 
 if TYPE_CHECKING:
     from builder.context import Context
-    from builder.event import Request
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState, Step
     from builder.records.claim import Claim
+    from builder.request import Request
 
 Record = Mapping[str, object]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import fetching
-from builder.event import Action, Request
 from builder.publishing import configuration, deployed
 from builder.publishing.deployed import Deployed
 from builder.publishing.extras import read_extras
 from builder.publishing.steps import FunctionState
 from builder.publishing.versions import equal_version, read_published
+from builder.request import Action, Request
 from builder.sources import git
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import cast
 
 from builder.context import Context
 from builder.errors import LambdasmithError
-from builder.event import Request
 from builder.pipeline import Built
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim
 from builder.reply import Reply, account, failure
+from builder.request import Request
 from builder.workspace import full_disk
 
 _CRASHED = "the builder failed by a mistake of its own; its log has the traceback"

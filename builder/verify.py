@@ -10,19 +10,19 @@ from builder import __version__, credentials, fetching, reply, rollback
 from builder.assembly import assemble
 from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
-from builder.event import GitSource, ObjectSource, Source
 from builder.plan import FUNCTION
 from builder.project import read_project
 from builder.publishing import layers
 from builder.publishing.functions import read_function
 from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
+from builder.request import GitSource, ObjectSource, Source
 from builder.store import DirectoryStore
 from builder.workspace import Workspace
 
 if TYPE_CHECKING:
     from builder.context import Context
-    from builder.event import Request
+    from builder.request import Request
 
 Record = Mapping[str, object]
 

@@ -15,7 +15,7 @@ from builder import __version__
 from builder.publishing.steps import FunctionState
 
 if TYPE_CHECKING:
-    from builder.event import Request
+    from builder.request import Request
     from builder.settings import Settings
     from builder.store import S3Store
 

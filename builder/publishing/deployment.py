@@ -6,20 +6,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from builder.event import ArchiveSource
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
 from builder.publishing.publication import plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, Wanted
+from builder.request import ArchiveSource
 from builder.runtimes import RUNTIMES, Target
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.event import Request
     from builder.project import Project
     from builder.publishing.publish import Published
+    from builder.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from builder.context import Context
-    from builder.event import Request
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState
     from builder.records.claim import Claim
+    from builder.request import Request
 
 log = logging.getLogger(__name__)
 

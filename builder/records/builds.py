@@ -20,7 +20,7 @@ from builder.errors import UnknownBuild
 from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, is_lost, state_name, utc
 
 if TYPE_CHECKING:
-    from builder.event import Request
+    from builder.request import Request
     from builder.store import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
