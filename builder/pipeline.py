@@ -42,11 +42,11 @@ class Built:
     restored: str | None = None
 
 
-def build(request: Request, context: Context, claim: Claim | None = None) -> Built:
+def build(request: Request, context: Context, claim: Claim) -> Built:
     """Build what the request asks for and publish what differs; with action `plan`, only say what would happen.
 
     Args:
-        claim: to the build id; taken before anything is published.
+        claim: to the build id; taken before anything is published, and never for a plan.
 
     Raises:
         LambdasmithError: with the phase in which it arose. What was deployed before is as it was, or complete.
@@ -65,7 +65,7 @@ def build(request: Request, context: Context, claim: Claim | None = None) -> Bui
     )
 
 
-def _build(request: Request, situation: Situation, context: Context, claim: Claim | None) -> Built:
+def _build(request: Request, situation: Situation, context: Context, claim: Claim) -> Built:
     progress, resolved, is_plan = context.progress, situation.resolved, request.action == Action.PLAN
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
@@ -104,7 +104,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
                 )
             released = release(planned, situation, request, context, claim, keep=project.spec.keep)
             answer |= reply.outcome(released, request)
-            if not released.published.steps or claim is None:
+            if not released.published.steps:
                 return Built(reply=answer | reply.account(progress))
             keys = {**before} | {plan.component.name: plan.component.key for plan in made.plans}
             remember(

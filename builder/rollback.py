@@ -11,8 +11,7 @@ from builder.errors import FunctionMissing, UnknownBuild
 from builder.pipeline import Built
 from builder.publishing import deployment, layers
 from builder.publishing.functions import read_function
-from builder.publishing.publish import Publisher
-from builder.publishing.release import Released, leased, settled
+from builder.publishing.release import Released, leased, publisher_of, settled
 from builder.publishing.steps import PointAlias
 from builder.publishing.versions import read_published
 from builder.records.builds import Builds
@@ -57,15 +56,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             state = settled(name, state, context)
         wanted = _with_layers(deployment.of_record(target, request, name), state, context)
         version = _version(target, wanted, context) if alias else None
-        publisher = Publisher(
-            name,
-            context.clients,
-            context.store,
-            wanted.target,
-            context.deadline,
-            progress,
-            confirm=hold.confirm,
-        )
+        publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
             if alias is None or version is None:

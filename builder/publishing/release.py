@@ -55,7 +55,7 @@ def release(
     situation: Situation,
     request: Request,
     context: Context,
-    claim: Claim | None,
+    claim: Claim,
     *,
     keep: int | None,
 ) -> Released:
@@ -76,10 +76,9 @@ def release(
     deployment = planned(state)
     state = deployment.observed(state, context.clients)
     if not writes(deployment.steps(state, {})):
-        publisher = _publisher(deployment, context, lambda _: None)
-        return Released(deployment=deployment, published=publisher.publish(deployment.steps, state))
-    if claim is not None:
-        claim.take()
+        published = publisher_of(deployment, context).publish(deployment.steps, state)
+        return Released(deployment=deployment, published=published)
+    claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
         if hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
@@ -92,7 +91,7 @@ def release(
                 state = settled(deployment.name, state, context)
             deployment = planned(state)
             state = deployment.observed(state, context.clients)
-        publisher = _publisher(deployment, context, hold.confirm)
+        publisher = publisher_of(deployment, context, hold.confirm)
         try:
             published = publisher.publish(deployment.steps, state)
         except FunctionBusy:
@@ -105,7 +104,7 @@ def release(
     raise AssertionError("the loop returns or raises")
 
 
-def leased(request: Request, context: Context, claim: Claim | None) -> lease.Lease:
+def leased(request: Request, context: Context, claim: Claim) -> lease.Lease:
     """The function's lease, until the end: whoever comes next finds the record of what was done.
 
     Raises:
@@ -115,7 +114,7 @@ def leased(request: Request, context: Context, claim: Claim | None) -> lease.Lea
         lease.held(
             context.store,
             request.function or "",
-            owner=claim.build_id if claim else "",
+            owner=claim.build_id,
             by=request.by or "",
             deadline=context.deadline,
             progress=context.progress,
@@ -163,7 +162,10 @@ def remember(
     context.until_end.callback(thread.join)
 
 
-def _publisher(deployment: Deployment, context: Context, confirm: Callable[[str], None]) -> Publisher:
+def publisher_of(
+    deployment: Deployment, context: Context, confirm: Callable[[str], None] = lambda _: None
+) -> Publisher:
+    """Who carries the deployment out; `confirm` as `Publisher` has it."""
     return Publisher(
         deployment.name,
         context.clients,
