@@ -89,12 +89,13 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     """The project with the lock of its dependencies, where a chosen component needs them."""
     spec = project.spec
     needed = DEPENDENCIES in chosen or any(name in chosen for name in _with_commands(spec))
-    if not spec.dependencies or not needed:
-        return project
+    if not spec.dependencies or not needed or project.target.runtime.family == "nodejs":
+        return project  # npm's lock is taken as it is
     inputs = read_inputs(spec.dependencies, project.root, project.repository)
     index = shop.environment.get("UV_DEFAULT_INDEX", "")
     key = locking.lock_key(inputs, project.target, index, resolver_version())
-    project = replace(project, reads_outside=any(name.startswith("..") for name in (*inputs.contents, *inputs.trees)))
+    outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
+    project = replace(project, reads_outside=project.reads_outside or outside)
     kept = None if anew else shop.store.read_json(f"locks/{key}.json")
     if kept is not None:
         return replace(project, lock=str(kept["lock"]))
@@ -128,7 +129,7 @@ def _with_commands(spec: BuildSpec) -> list[str]:
 
 def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Component]:
     """The chosen components, each with its artifact where the store has one for the same inputs."""
-    described = [components.describe(project, name) for name in chosen]
+    described = [components.describe(project, name, shop) for name in chosen]
 
     def look_up(component: Component) -> Component:
         kept = shop.store.read_json(_component_record(component))
@@ -149,7 +150,7 @@ def _changed(
         if before.get(component.name, component.key) != component.key:
             kept = shop.store.read_json(f"components/{before[component.name]}.json") or {}
             if "inputs" in kept:
-                now = components.inputs(project, component.name)
+                now = components.inputs(project, component.name, shop)
                 changed[component.name] = changed_inputs(cast("Mapping[str, str]", kept["inputs"]), now)
     return changed
 
@@ -190,5 +191,5 @@ def keep(made: Assembly, shop: Workshop) -> None:
             continue
         if not shop.store.exists(artifact.name):
             shop.store.put(artifact.name, components.zip_of(component.name, shop))
-        made_of = {"inputs": components.inputs(made.project, component.name)}
+        made_of = {"inputs": components.inputs(made.project, component.name, shop)}
         shop.store.write_json(_component_record(component), artifact.as_json() | made_of)

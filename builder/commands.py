@@ -1,10 +1,11 @@
-"""The commands of a layer, run in a copy of the project, with what the build file declares for them alone."""
+"""Commands of a build file, run in a copy of the project, with what it declares for them alone."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +13,7 @@ from builder import process
 from builder.errors import CommandFailed, InvalidConfiguration, OutOfTime, SecretInArtifact
 
 if TYPE_CHECKING:
-    from builder.spec import LayerSpec
+    from builder.spec_base import SecretSpec
     from builder.workspace import Deadline
 
 
@@ -26,37 +27,53 @@ class Secrets(Protocol):
         """Whether something that was read is in `content`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a build file declares for commands alone: variables, and secrets as variables or files."""
+
+    environment: Mapping[str, str]
+    secrets: Sequence[SecretSpec]
+
+
 def run(
-    layer: LayerSpec,
+    lines: Sequence[str],
+    given: Given,
     copy: Path,
     home: Path,
     *,
+    label: str,
     environment: Mapping[str, str],
     secrets: Secrets | None,
     deadline: Deadline,
+    memory_mb: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Run the layer's commands in `copy`, with the new directory `home` as HOME; it is gone afterwards.
+    """Run commands in `copy`, with the new directory `home` as HOME; it is gone afterwards.
 
     Args:
+        label: whose commands they are, for messages.
         environment: all that the commands inherit; what the build file declares is added.
+        memory_mb: as in `process.run`. say: is told each command and what it prints.
 
     Raises:
-        CommandFailed, OutOfTime: with the last lines of the command.
+        CommandFailed, OutOfTime, OutOfMemory: with the last lines of the command.
         SecretMissing, AccessDenied, InvalidConfiguration: a secret cannot be had.
     """
-    where = f"preinstall of layer {layer.name}"
-    variables, files = _secrets(layer, secrets)
+    variables, files = _secrets(label, given, secrets)
     with _home(home, files):
-        given = {**environment, **layer.environment, **variables, "HOME": str(home), "TMPDIR": str(home)}
-        for command in layer.preinstall:
-            left = deadline.check(where)
+        variables = {**environment, **given.environment, **variables, "HOME": str(home), "TMPDIR": str(home)}
+        for command in lines:
+            left = deadline.check(label)
+            say(command)
             try:
                 process.run(
                     ["bash", "-euo", "pipefail", "-c", command],
                     cwd=copy,
-                    environment=given,
+                    environment=variables,
                     timeout_s=left,
-                    what=f"{where}: {command}",
+                    what=f"{label}: {command}",
+                    memory_mb=memory_mb,
+                    listen=say,
                 )
             except (CommandFailed, OutOfTime) as error:
                 error.hint = error.hint or (
@@ -65,18 +82,18 @@ def run(
                 raise
 
 
-def _secrets(layer: LayerSpec, secrets: Secrets | None) -> tuple[dict[str, str], dict[str, str]]:
+def _secrets(label: str, given: Given, secrets: Secrets | None) -> tuple[dict[str, str], dict[str, str]]:
     """Variables, and files below HOME, with their contents."""
-    if not layer.secrets:
+    if not given.secrets:
         return {}, {}
     if secrets is None:
         raise InvalidConfiguration(
-            f"layers.{layer.name}.secrets: secrets are in AWS, and this build works without",
+            f"{label}: secrets are in AWS, and this build works without",
             hint="deploy with the builder function, or build the other components alone",
         )
-    values = secrets.values([secret.source for secret in layer.secrets])
-    variables = {secret.env: values[secret.source] for secret in layer.secrets if secret.env is not None}
-    files = {secret.file: values[secret.source] for secret in layer.secrets if secret.file is not None}
+    values = secrets.values([secret.source for secret in given.secrets])
+    variables = {secret.env: values[secret.source] for secret in given.secrets if secret.env is not None}
+    files = {secret.file: values[secret.source] for secret in given.secrets if secret.file is not None}
     return variables, files
 
 
@@ -94,18 +111,18 @@ def _home(home: Path, files: Mapping[str, str]) -> Iterator[None]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def check_artifact(layer: LayerSpec, files: Sequence[tuple[str, Path]], secrets: Secrets | None) -> None:
-    """Return if no secret that was read in this build is in the files: layers are kept, and others can read them.
+def check_artifact(what: str, files: Sequence[tuple[str, Path]], secrets: Secrets | None) -> None:
+    """Return if no secret that was read in this build is in the files: artifacts are kept, and others can read them.
 
     Raises:
         SecretInArtifact: names the files.
     """
-    if secrets is None or not layer.secrets:
+    if secrets is None:
         return
     leaking = [name for name, path in files if secrets.contained(name.encode()) or secrets.contained(path.read_bytes())]
     if leaking:
         shown = ", ".join(leaking[:5]) + (f" and {len(leaking) - 5} more" if len(leaking) > 5 else "")
         raise SecretInArtifact(
-            f"layer {layer.name}: the commands have left a secret in {shown}",
-            hint="use it without keeping it, remove the file at the end of preinstall, or leave it out of files",
+            f"{what}: the commands have left a secret in {shown}",
+            hint="use it without keeping it, remove the file with the last command, or leave it out of files",
         )

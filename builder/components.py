@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from builder import commands
 from builder.commands import Secrets
 from builder.errors import InvalidBuildFile, PathNotFound
-from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component
+from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component, Kind
 from builder.progress import Progress
 from builder.project import Project
 from builder.python.indexes import NO_LOGINS, Indexes
@@ -29,6 +30,10 @@ from builder.store import Store
 from builder.workspace import Deadline, Workspace
 from builder.zips import Entry, unpack, write_zip
 
+if TYPE_CHECKING:
+    from builder.toolchains.catalogue import ArchiveTool
+    from builder.toolchains.toolbox import Toolbox
+
 # Part of every key made here: changes when the same inputs would give other bytes.
 _FORMAT = "1"
 
@@ -39,7 +44,8 @@ class Workshop:
 
     `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
     `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
-    where nothing can be read.
+    where nothing can be read. `toolchains` are those of the configuration. `owner` is whose caches of compilers are
+    used, `memory_mb` what the builder has; None where it has no limit of its own.
     """
 
     workspace: Workspace
@@ -52,29 +58,53 @@ class Workshop:
     network: Network = field(default_factory=Network)
     indexes: Indexes = NO_LOGINS
     secrets: Secrets | None = None
+    toolchains: tuple[ArchiveTool, ...] = ()
+    owner: str = ""
+    memory_mb: int | None = None
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """Where compilers and build tools come from."""
+        from builder.toolchains.toolbox import Toolbox
+
+        return Toolbox(
+            workspace=self.workspace,
+            store=self.store,
+            environment=self.environment,
+            indexes=self.indexes,
+            deadline=self.deadline,
+            configured=self.toolchains,
+            say=self.progress.say,
+        )
 
 
-def describe(project: Project, name: str) -> Component:
+def describe(project: Project, name: str, shop: Workshop) -> Component:
     """The component with the key of its inputs.
 
     Raises:
         PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
+        UnknownToolchain: the build file names one that cannot be had.
     """
     if name == DEPENDENCIES:
         key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
         return Component(name=name, kind="dependencies", key=key)
+    if recipe := project.recipe(name):
+        from builder import building
+
+        kind: Kind = "function" if name == FUNCTION else "layer"
+        return Component(name=name, kind=kind, key=building.key(recipe, project, name, shop))
     if name == FUNCTION:
-        return Component(name=name, kind="function", key=_files_key("function", _function_files(project)))
+        return Component(name=name, kind="function", key=files_key("function", own_files(project, name)))
     layer = project.layer(name)
     if not layer.preinstall:
-        return Component(name=name, kind="layer", key=_files_key("layer", _layer_files(project.root, layer)))
+        return Component(name=name, kind="layer", key=files_key("layer", own_files(project, name)))
     # A command may read anything in the project, and runs with the dependencies.
     everything = select_files(project.root, ".", (), (), to_ship=False)
     inputs = repr((_commands(layer), layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label))
-    return Component(name=name, kind="layer", key=_files_key(inputs, everything))
+    return Component(name=name, kind="layer", key=files_key(inputs, everything))
 
 
-def inputs(project: Project, name: str) -> dict[str, str]:
+def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
     """What the component is made of, for people to compare: file → `#hash`, distribution → version."""
     if name == DEPENDENCIES:
         selection = select(project.lock or "", project.target)
@@ -85,14 +115,18 @@ def inputs(project: Project, name: str) -> dict[str, str]:
             **{source.name: source.version or "#" for source in selection.sources},
             "options": "#" + options.key()[:16],
         }
+    if recipe := project.recipe(name):
+        from builder import building
+
+        return building.inputs(recipe, project, name, shop)
     if name == FUNCTION:
-        return _hashes(_function_files(project))
+        return hashes(own_files(project, name))
     layer = project.layer(name)
     if not layer.preinstall:
-        return _hashes(_layer_files(project.root, layer))
+        return hashes(own_files(project, name))
     run = hashlib.sha256(repr((_commands(layer), project.lock)).encode()).hexdigest()
     everything = select_files(project.root, ".", (), (), to_ship=False)
-    return {**_hashes(everything), "preinstall": f"#{run[:16]}"}
+    return {**hashes(everything), "preinstall": f"#{run[:16]}"}
 
 
 def _commands(layer: LayerSpec) -> object:
@@ -101,7 +135,8 @@ def _commands(layer: LayerSpec) -> object:
     return layer.preinstall, sorted(layer.environment.items()), given
 
 
-def _hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
+def hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    """File → a hash of its content, for people."""
     return {name: f"#{_content_hash(path)[:16]}{'x' * _is_executable(path)}" for name, path in files}
 
 
@@ -114,8 +149,12 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
     out = zip_of(name, shop)
     if name == DEPENDENCIES:
         return _dependencies(project, project.target, out, shop, asked=_asked(project))
+    if recipe := project.recipe(name):
+        from builder import building
+
+        return _zip(building.build(recipe, project, name, shop), out)
     if name == FUNCTION:
-        return _zip(_function_files(project), out)
+        return _zip(own_files(project, name), out)
     layer = project.layer(name)
     root = _preinstalled(project, layer, shop) if layer.preinstall else project.root
     files = _layer_files(root, layer)
@@ -123,7 +162,8 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{name}: no files match", hint="check files and source_dir of this layer"
         )
-    commands.check_artifact(layer, files, shop.secrets)
+    if layer.secrets:
+        commands.check_artifact(f"layer {name}", files, shop.secrets)
     return _zip(files, out)
 
 
@@ -132,9 +172,13 @@ def zip_of(name: str, shop: Workshop) -> Path:
     return shop.scratch / f"{name}.zip"
 
 
-def _function_files(project: Project) -> tuple[tuple[str, Path], ...]:
+def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
+    """The project's files that go into the function or a named layer as they are: (place in the zip, path)."""
     function = project.spec.function
-    if function is None:
+    if name != FUNCTION:
+        layer = project.layer(name)
+        return _layer_files(project.root, layer) if layer.ships_files else ()
+    if function is None or not function.ships_files:
         return ()
     return select_files(project.root, function.source_dir, function.files, function.exclude)
 
@@ -148,7 +192,8 @@ def _is_executable(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o100)
 
 
-def _files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
+def files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
+    """The content key of what `inputs`, in words, make of the files."""
     digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
     for name, path in files:
         digest.update(f"\0{name}\0{int(_is_executable(path))}\0{_content_hash(path)}".encode())
@@ -234,9 +279,11 @@ def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
     environment["PATH"] = os.pathsep.join([*search, environment.get("PATH", "")])
     environment["SOURCE_DATE_EPOCH"] = str(project.commit_time)
     commands.run(
-        layer,
+        layer.preinstall,
+        commands.Given(environment=layer.environment, secrets=layer.secrets),
         copy,
         shop.scratch / f"home-{layer.name}",
+        label=f"preinstall of layer {layer.name}",
         environment=environment,
         secrets=shop.secrets,
         deadline=shop.deadline,

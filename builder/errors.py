@@ -3,7 +3,7 @@
     LambdasmithError
     ├── InvalidEvent            the request itself
     ├── InvalidBuildFile        build.yaml and what it names
-    │   └── SecretNotAllowed
+    │   ├── SecretNotAllowed    └── UnknownToolchain
     ├── InvalidConfiguration    config.ini, flags, the builder's own settings
     ├── NotSetUp                the builder has no real layer yet
     ├── UnknownBuild            a build id nobody recorded
@@ -15,8 +15,8 @@
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
     │   ├── NativeMismatch      ├── ImportFailed          ├── InvokeFailed
-    │   └── SecretInArtifact
-    ├── OutOfSpace, OutOfTime   the builder's own limits
+    │   └── SecretInArtifact    └── CompilationFailed
+    ├── OutOfSpace, OutOfTime, OutOfMemory   the builder's own limits
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
         ├── AccessDenied        ├── AwsUnavailable        └── SecretMissing
@@ -79,6 +79,12 @@ class SecretNotAllowed(InvalidBuildFile):
     """The build file names a secret that the builder's configuration does not allow to its project."""
 
     code, status = "secret_not_allowed", 403
+
+
+class UnknownToolchain(InvalidBuildFile):
+    """The build file names a toolchain that the builder cannot get."""
+
+    code = "unknown_toolchain"
 
 
 class InvalidConfiguration(LambdasmithError):
@@ -171,6 +177,12 @@ class CommandFailed(BuildFailed):
     code = "command_failed"
 
 
+class CompilationFailed(BuildFailed):
+    """A compiler or packager does not take the project's source; `log_tail` has its words."""
+
+    code = "compilation_failed"
+
+
 class ArtifactTooLarge(BuildFailed):
     """Over one of Lambda's size limits."""
 
@@ -217,6 +229,12 @@ class OutOfTime(LambdasmithError):
     """The builder stopped by itself before Lambda would have killed it."""
 
     code, status, exit_code, retryable = "out_of_time", 504, 9, True
+
+
+class OutOfMemory(LambdasmithError):
+    """What the builder ran needs more memory than the builder has."""
+
+    code, status, exit_code = "out_of_memory", 507, 8
 
 
 class AwsRefused(LambdasmithError):

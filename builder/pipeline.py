@@ -79,9 +79,11 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             project = _project(request, snapshot, situation.state)
             credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
             progress.warn(project.runtime_warning)
+            for note in project.notes:
+                progress.say(note)
             exists = situation.state is not None
             chosen = choose_components(project.names, request.components, function_exists=exists)
-        shop = _workshop(context, scratch)
+        shop = _workshop(context, scratch, owner=resolved.url if resolved else request.function or "")
         before = situation.last.keys if situation.last else {}
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):
@@ -123,7 +125,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         )
 
 
-def _workshop(context: Context, scratch: Path) -> Workshop:
+def _workshop(context: Context, scratch: Path, *, owner: str) -> Workshop:
     return Workshop(
         workspace=context.workspace,
         scratch=scratch,
@@ -135,6 +137,9 @@ def _workshop(context: Context, scratch: Path) -> Workshop:
         network=fetching.network(context),
         indexes=credentials.indexes(context),
         secrets=credentials.CommandSecrets(context),
+        toolchains=context.settings.toolchains,
+        owner=owner,
+        memory_mb=context.settings.commands_mb,
     )
 
 
@@ -151,4 +156,5 @@ def _project(request: Request, snapshot: git.Snapshot, state: FunctionState | No
         architecture=request.architecture,
         otherwise=otherwise,
         repository=snapshot.root,
+        function=request.function or "",
     )

@@ -6,15 +6,17 @@ import collections
 import contextlib
 import logging
 import os
+import re
+import resource
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from builder.errors import CommandFailed, OutOfSpace, OutOfTime
+from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +35,22 @@ _INHERITED = (
     "PIP_INDEX_URL",
     "UV_DEFAULT_INDEX",
     "UV_INDEX_URL",
+    "GOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "npm_config_registry",
+    "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
     "http_proxy",
     "https_proxy",
     "no_proxy",
+)
+_NO_SPACE = re.compile(r"No space left on device|os error 28|ENOSPC")
+_NO_MEMORY = re.compile(
+    r"cannot allocate memory|out of memory|heap limit|virtual memory exhausted|^MemoryError|signal: killed",
+    re.IGNORECASE,
 )
 
 
@@ -63,6 +75,8 @@ def run(
     environment: Mapping[str, str],
     timeout_s: float,
     what: str,
+    memory_mb: int | None = None,
+    listen: Callable[[str], None] | None = None,
 ) -> Completed:
     """Run `argv` to its end and return its last lines.
 
@@ -70,11 +84,14 @@ def run(
         environment: all of it; nothing is inherited.
         timeout_s: seconds until the child and everything it started is killed.
         what: what the command is for, as the message names it, for example `preinstall of layer punkt`.
+        memory_mb: of data that it and each of its children may have, so that one that wants too much fails by itself
+            instead of taking the whole builder with it; None for no limit.
+        listen: told of each line that it prints, at once.
 
     Raises:
         CommandFailed: it ended with an error; `log_tail` has its last lines.
         OutOfTime: it took too long.
-        OutOfSpace: it failed for want of disk space.
+        OutOfSpace, OutOfMemory: it failed for want of disk space, or memory.
     """
     log.debug("running %s", argv[0], extra={"fields": {"argv": list(argv), "cwd": str(cwd)}})
     try:
@@ -92,7 +109,11 @@ def run(
     except OSError as error:
         raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
-    reader = threading.Thread(target=_drain, args=(child.stdout, tail), daemon=True)
+    if memory_mb is not None:
+        limit = memory_mb << 20
+        with contextlib.suppress(ProcessLookupError):  # it may have ended already
+            resource.prlimit(child.pid, resource.RLIMIT_DATA, (limit, limit))
+    reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)
     reader.start()
     # Popen's own way to wait no longer than some time sleeps up to 0.05 s past the child's end.
     expired = threading.Event()
@@ -118,9 +139,11 @@ def run(
     return Completed(tail=tuple(tail))
 
 
-def _drain(stream: IO[str], tail: collections.deque[str]) -> None:
+def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str], None] | None) -> None:
     for line in stream:
         tail.append(line.rstrip("\n"))
+        if listen is not None and line.strip():
+            listen(line.rstrip("\n"))
 
 
 def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
@@ -140,8 +163,12 @@ def _end_group(child: subprocess.Popen[str]) -> None:
 
 def _fail(what: str, program: str, code: int, tail: tuple[str, ...]) -> None:
     ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
-    if any("No space left on device" in line or "os error 28" in line for line in tail):
+    if any(_NO_SPACE.search(line) for line in tail):
         raise OutOfSpace(
             f"{what}: /tmp is full", hint="raise ephemeral_storage in the builder's configuration", log_tail=tail
+        )
+    if any(_NO_MEMORY.search(line) for line in tail):
+        raise OutOfMemory(
+            f"{what}: not enough memory", hint="raise memory in the builder's configuration", log_tail=tail
         )
     raise CommandFailed(f"{what}: {Path(program).name} {ended}", log_tail=tail)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder import kinds
 from builder.errors import InvalidBuildFile
-from builder.plan import FUNCTION
+from builder.kinds.kind import Place
+from builder.plan import DEPENDENCIES, FUNCTION
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target
-from builder.spec import BuildSpec, LayerSpec, find_build_file, read_build_file
+from builder.spec import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file, read_build_file
+from builder.spec_builds import AsItIs, NpmLayer, Recipe
 from builder.spec_tree import check_against_tree
+from builder.spec_values import invalid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,8 @@ class Project:
     """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
 
     `repository` is the directory in which requirements may name local sources; None means `root` alone.
-    `reads_outside`: the dependencies need files of the repository outside of the project.
+    `reads_outside`: the build needs files of the repository outside of the project. `notes` say what was found out
+    that the build file does not say.
     """
 
     root: Path
@@ -29,6 +35,7 @@ class Project:
     lock: str | None = None
     repository: Path | None = None
     reads_outside: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +61,33 @@ class Project:
         """What the build file says of pruning."""
         return PruneOptions(disable=self.spec.prune.disable, keep=self.spec.prune.keep)
 
+    def recipe(self, component: str) -> Recipe | None:
+        """How the component is built, where that is not Python's own way or taking files as they are."""
+        if component == DEPENDENCIES:
+            is_npms = self.target.runtime.family == "nodejs"
+            return NpmLayer(files=self.spec.dependencies) if is_npms else None
+        holder = self.spec.function if component == FUNCTION else self.layer(component)
+        build = holder.build if holder else None
+        return None if build is None or isinstance(build, AsItIs) else build
+
+    def place(self, component: str) -> Place:
+        """Where the component's sources are, for its kind of build."""
+        holder: FunctionSpec | LayerSpec | None = None
+        label = f"layers.{component}"
+        if component == FUNCTION:
+            holder, label = self.spec.function, "function.build"
+        elif component != DEPENDENCIES:
+            holder, label = self.layer(component), f"layers.{component}.build"
+        return Place(
+            root=self.root,
+            repository=self.repository or self.root,
+            source_dir=holder.source_dir if holder else ".",
+            component=component,
+            is_function=component == FUNCTION,
+            label=label,
+            target=self.target,
+        )
+
     def layer(self, name: str) -> LayerSpec:
         """The named layer of the build file."""
         return next(layer for layer in self.spec.layers if layer.name == name)
@@ -68,22 +102,57 @@ def read_project(
     architecture: Architecture | None = None,
     otherwise: Architecture = "x86_64",
     repository: Path | None = None,
+    function: str = "",
 ) -> Project:
     """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
 
-    `otherwise` is the architecture where neither says one.
+    Without a build file, and where the function does not say how it is built, the files tell, if they clearly do.
+
+    Args:
+        otherwise: the architecture where neither says one.
+        function: its name; one of several commands may be called so.
 
     Raises:
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
-    name = find_build_file([path.name for path in root.iterdir() if path.is_file()], build_file)
-    spec = read_build_file((root / name).read_text(encoding="utf-8", errors="replace"), file=name)
-    check_against_tree(spec, root)
+    spec, notes = _spec(root, build_file, function)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
     )
-    return Project(root=root, spec=spec, target=target, commit_time=commit_time, repository=repository)
+    project = Project(
+        root=root, spec=spec, target=target, commit_time=commit_time, repository=repository, notes=tuple(notes)
+    )
+    problems, outside = [], False
+    for component in project.names:
+        if recipe := project.recipe(component):
+            kind, place = kinds.of(recipe), project.place(component)
+            problem = kind.problem(recipe, place)
+            problems += [f"{spec.at(place.label)}: {problem}"] if problem else []
+            outside = outside or kind.reads_outside(recipe, place)
+    if problems:
+        raise invalid(spec.file, problems)
+    return replace(project, reads_outside=outside)
+
+
+def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, list[str]]:
+    """The build file, with what is missing in it and the files tell, and sentences that say so."""
+    names = [path.name for path in root.iterdir() if path.is_file()]
+    found = kinds.detected(root, function)
+    if build_file is None and found and not set(names).intersection(NAMES):
+        kind, meant = found
+        spec = read_build_file(json.dumps({"function": meant}), file=f"{kind} project without a build file")
+        return spec, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
+    name = find_build_file(names, build_file)
+    spec = read_build_file((root / name).read_text(encoding="utf-8", errors="replace"), file=name)
+    check_against_tree(spec, root)
+    if spec.function is None or spec.function.build is not None:
+        return spec, []
+    meant_by_files = kinds.unsaid(spec.function, bool(spec.dependencies), root)
+    if meant_by_files is None:
+        return spec, []
+    with_build = spec.function.model_copy(update={"build": meant_by_files})
+    return spec.model_copy(update={"function": with_build}), []
 
 
 def _runtime(spec: BuildSpec) -> str:

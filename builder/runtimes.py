@@ -75,6 +75,18 @@ RUNTIMES: Mapping[str, Runtime] = {
     )
 }
 
+_GO = "use runtimes: [provided.al2023] with build: go, which makes the bootstrap that it starts"
+# Runtimes with which AWS creates no functions any more, and what to use. Source: as above.
+RETIRED: Mapping[str, str] = {
+    "go1.x": _GO,
+    "provided": "use provided.al2023",
+    "python2.7": "use python3.13",
+    "python3.6": "use python3.13",
+    "python3.7": "use python3.13",
+    "python3.8": "use python3.13",
+    **{f"nodejs{old}": "use nodejs24.x" for old in ("8.10", "10.x", "12.x", "14.x", "16.x", "18.x")},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
+from builder.toolchains.catalogue import ArchiveTool, parse
 
+# What the builder itself takes while something else is compiled.
+_OWN_MB = 192
 PREFIX = "LAMBDASMITH_"
 DEFAULT_STORE_PREFIX = "lambdasmith/"
 DEFAULT_LAYER = "lambdasmith-layer"
@@ -29,6 +32,8 @@ class Settings:
         logins: what config.ini says of other forges, indexes, and of the secrets that projects may use.
         role: ARN of the role that created functions get when the build file names none.
         lease_s: how long a builder that was killed keeps others from the function that it worked on.
+        toolchains: archives with compilers that build files may name.
+        memory_mb: of the builder; None where Lambda does not say.
     """
 
     bucket: str
@@ -43,6 +48,13 @@ class Settings:
     role: str = ""
     logins: Logins = field(default_factory=Logins)
     lease_s: float = 15.0
+    toolchains: tuple[ArchiveTool, ...] = ()
+    memory_mb: int | None = None
+
+    @property
+    def commands_mb(self) -> int | None:
+        """Memory for what a build runs, in MB: the builder needs some for itself."""
+        return None if self.memory_mb is None else max(128, self.memory_mb - _OWN_MB)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -69,6 +81,8 @@ class Settings:
             role=environment.get(PREFIX + "ROLE", ""),
             logins=Logins.parse(environment.get(PREFIX + "CREDENTIALS", "")),
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),
+            toolchains=parse(environment.get(PREFIX + "TOOLCHAINS", "")),
+            memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
         )
 
 

@@ -24,6 +24,8 @@ from builder.document import Document, Location, read_document
 from builder.errors import InvalidBuildFile
 from builder.publishing.lambda_names import Finding, configuration_findings, cors_findings
 from builder.runtimes import RUNTIMES
+from builder.spec_base import SecretSpec, Spec, as_tuple, nearest
+from builder.spec_builds import chosen
 from builder.spec_values import (
     RANGES,
     BuildSpec,
@@ -35,13 +37,9 @@ from builder.spec_values import (
     LayerSpec,
     PackingSpec,
     PruneSpec,
-    SecretSpec,
-    Spec,
     UrlSpec,
-    as_tuple,
     invalid,
     layer_arn,
-    nearest,
 )
 
 __all__ = [
@@ -58,7 +56,7 @@ M = TypeVar("M", bound=Spec)
 
 NAMES = ("build.yaml", "build.yml", "build.json")
 
-_LATER = frozenset({"function.build", "function.native_libraries"})
+_LATER = frozenset({"function.native_libraries"})
 _CHECKING = ("optional_libraries", "try")
 _MAX_LAYERS = 5
 # Keys whose values have keys of their own.
@@ -116,7 +114,7 @@ class _Reader:
             self.problems.append((1, f"{what}; it begins with `function:`"))
             raise self.failure()
         self._unknown((), root, ("function", "layers", "prune", "keep", *PackingSpec.model_fields, *_CHECKING))
-        function = self._model(FunctionSpec, ("function",), root["function"]) if "function" in root else None
+        function = self._function(root["function"]) if "function" in root else None
         prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
         given = {key: root[key] for key in PackingSpec.model_fields if key in root}
         packing = self._model(PackingSpec, (), given) or PackingSpec()
@@ -144,6 +142,28 @@ class _Reader:
             optional_libraries=checking.optional_libraries,
             lines={_label(at): line for at, line in self.document.lines.items()},
         )
+
+    def _function(self, value: object) -> FunctionSpec | None:
+        at = ("function",)
+        if isinstance(value, dict):
+            runtimes = as_tuple(value.get("runtimes"))
+            if "handler" not in value and isinstance(runtimes, tuple) and str(runtimes[:1]).startswith("('provided"):
+                value = {**value, "handler": "bootstrap"}  # Lambda wants one; only the bootstrap ever sees it
+            value = self._with_build(at, value)
+        return self._model(FunctionSpec, at, value)
+
+    def _with_build(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
+        """The mapping with the recipe that `build` means in its place; without, after noting what is wrong with it."""
+        if value.get("build") is None:
+            return dict(value)
+        rest = {key: item for key, item in value.items() if key != "build"}
+        try:
+            model, given, below = chosen(value["build"])
+        except ValueError as error:
+            self._say((*at, "build"), str(error))
+            return rest
+        recipe = self._model(model, (*at, "build", below) if below else (*at, "build"), given)
+        return {**rest, "build": recipe} if recipe else rest
 
     def failure(self) -> InvalidBuildFile:
         problems = [f"{self.file}:{line}: {text}" for line, text in sorted(dict.fromkeys(self.problems))]
@@ -227,6 +247,13 @@ class _Reader:
         runtimes = value.get("runtimes", inherited)
         if "runtimes" not in value and self._broken(runtimes):
             runtimes = ["python3.13"]  # the function's own problem is enough
+        if value.get("build") is not None:
+            value = self._with_build(at, value)
+            if "build" not in value and "files" not in value:
+                return None  # its own problem is enough
+        elif "files" not in value:
+            self._say((*at, "files"), "missing; name what goes into the layer, or say how it is built with build")
+            return None
         return self._model(LayerSpec, at, {**value, "name": name, "runtimes": runtimes})
 
     @staticmethod

@@ -10,7 +10,7 @@ from builder.errors import LambdasmithError
 from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
-from builder.spec_values import BuildSpec, FunctionSpec, invalid
+from builder.spec_values import BuildSpec, FunctionSpec, invalid, makes_all
 
 __all__ = ["check_against_tree"]
 
@@ -27,6 +27,7 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
     problems = [*_function_problems(spec, root), *_dependency_problems(spec, root)]
     for layer in spec.layers:
         label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
+        made_later = made_later or (bool(layer.build) and not layer.files)
         directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
         problems += directory
         if not directory and not made_later:
@@ -45,6 +46,8 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         return
     missing = list(_file_problems(spec, root, "function", function.source_dir, function.files))
     yield from missing
+    if not function.ships_files:
+        return
     there = [
         entry
         for position, entry in enumerate(function.files)
@@ -60,6 +63,8 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         return
     if not names:
         yield f"{spec.at('function.exclude')}: takes away every file there is"
+    elif makes_all(function.build):
+        return  # what is built is seen only then
     elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
         yield f"{spec.at('function.handler')}: {problem}"
 

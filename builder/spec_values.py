@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationInfo,
@@ -22,13 +19,23 @@ from pydantic.fields import FieldInfo
 
 from builder.errors import InvalidBuildFile
 from builder.python.prune import RULES
-from builder.references import Reference
-from builder.runtimes import RUNTIMES
-from builder.sources.paths import path_problem
+from builder.runtimes import RETIRED, RUNTIMES
+from builder.spec_base import (
+    VARIABLE,
+    Paths,
+    RelativePath,
+    SecretSpec,
+    Spec,
+    Text,
+    Texts,
+    as_tuple,
+    nearest,
+    variable_name,
+)
+from builder.spec_builds import Build, CommandBuild, GoBuild, NodeBuild
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 _LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 # What Lambda sets itself and refuses to be given.
 _RESERVED = frozenset(
     {
@@ -53,17 +60,10 @@ _RESERVED = frozenset(
     }
 )
 
-# What the builder says to a project's commands.
-_OF_COMMANDS = frozenset({"HOME", "TMPDIR", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SOURCE_DATE_EPOCH"})
-
-
-def as_tuple(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
 
 def _runtime(name: str) -> str:
+    if name in RETIRED:
+        raise ValueError(f"{name!r} is retired, AWS creates no functions with it; {RETIRED[name]}")
     if name not in RUNTIMES:
         raise ValueError(f"{name!r} is not a runtime we know{nearest(name, RUNTIMES)}")
     return name
@@ -74,12 +74,6 @@ def _rule(name: str) -> str:
     if name not in known:
         raise ValueError(f"{name!r} is not a rule{nearest(name, known) or '; rules are ' + ', '.join(known)}")
     return name
-
-
-def _relative(path: str) -> str:
-    if problem := path_problem(path):
-        raise ValueError(problem)
-    return path
 
 
 def _role(value: str) -> str:
@@ -134,17 +128,14 @@ def _url(value: object) -> object:
     return {} if value is True else value
 
 
-Text = Annotated[str, StringConstraints(min_length=1)]
 Runtimes = Annotated[tuple[Annotated[str, AfterValidator(_runtime)], ...], BeforeValidator(as_tuple)]
-Paths = Annotated[tuple[Annotated[Text, AfterValidator(_relative)], ...], BeforeValidator(as_tuple)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple)]
-RelativePath = Annotated[str, AfterValidator(_relative)]
 Description = Annotated[str, StringConstraints(max_length=256)]
 License = Annotated[str, StringConstraints(max_length=512)]
 
 
-class Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+def makes_all(build: Build | None) -> bool:
+    """Whether a build leaves nothing of the project's own files to be shipped beside it, unless they are listed."""
+    return isinstance(build, GoBuild | CommandBuild) or (isinstance(build, NodeBuild) and build.bundle is not None)
 
 
 class UrlSpec(Spec):
@@ -158,7 +149,8 @@ class UrlSpec(Spec):
 class FunctionSpec(Spec):
     """The function itself. `memory` and `ephemeral_storage` in MB, `timeout` in seconds; None: leave it as it is.
 
-    `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`.
+    `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`,
+    or nothing where `build` makes the whole zip. `build` None: found out from the files.
     `log_retention` in days. `configuration` has Lambda's own names.
     """
 
@@ -179,11 +171,27 @@ class FunctionSpec(Spec):
     log_retention: Annotated[int, AfterValidator(_retention)] | None = None
     url: Annotated[UrlSpec, BeforeValidator(_url)] | None = None
     configuration: Mapping[str, object] = Field(default={})
+    build: Build | None = None
+
+    @property
+    def ships_files(self) -> bool:
+        """Whether files of the project go into the zip as they are."""
+        return bool(self.files) or not makes_all(self.build)
+
+    @field_validator("build")
+    @classmethod
+    def _of_its_runtime(cls, build: Build | None, info: ValidationInfo) -> Build | None:
+        wanted = {"go": "provided", "node": "nodejs"}.get(build.kind if build else "")
+        runtimes = info.data.get("runtimes") or ()
+        if build and wanted and runtimes and RUNTIMES[runtimes[0]].family != wanted:
+            usual = {"provided": "provided.al2023", "nodejs": "nodejs24.x"}[wanted]
+            raise ValueError(f"{build.kind} is for the runtime {usual}, not {runtimes[0]}")
+        return build
 
     @field_validator("environment")
     @classmethod
     def _environment(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        wrong = [name for name in value or {} if not _VARIABLE.fullmatch(name)]
+        wrong = [name for name in value or {} if not VARIABLE.fullmatch(name)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
         reserved = sorted(_RESERVED.intersection(value or {}))
@@ -210,8 +218,8 @@ class FunctionSpec(Spec):
     @field_validator("handler")
     @classmethod
     def _handler(cls, value: str, info: ValidationInfo) -> str:
-        runtimes = info.data.get("runtimes") or ("python",)
-        if runtimes[0].startswith("provided"):
+        runtimes = info.data.get("runtimes")
+        if not runtimes or runtimes[0].startswith("provided"):
             return value  # the project's own bootstrap makes of it what it likes
         module, dot, function = value.rpartition(".")
         if not dot or not function or not all(re.split(r"[./]", module)):
@@ -219,47 +227,10 @@ class FunctionSpec(Spec):
         return value
 
 
-def _reference(text: str) -> str:
-    Reference.parse(text)
-    return text
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.fullmatch(name):
-        raise ValueError(f"{name!r} is not a name of a variable (a letter, then letters, digits and _)")
-    if name in _OF_COMMANDS:
-        raise ValueError(f"{name} is set by the builder, and cannot be set here")
-    return name
-
-
-def _below_home(path: str) -> str:
-    below = path.removeprefix("~/")
-    if not path.startswith("~/") or not below or path_problem(below):
-        raise ValueError(f"{path!r} is not a file below ~/, for example ~/.netrc")
-    return path
-
-
-class SecretSpec(Spec):
-    """A secret for the commands: as a variable `env`, or as a `file` that is there while they run.
-
-    `source` says where it is, never what it is.
-    """
-
-    env: Annotated[str, AfterValidator(_variable)] | None = None
-    file: Annotated[str, AfterValidator(_below_home)] | None = None
-    source: Annotated[str, AfterValidator(_reference)] = Field(alias="from")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> SecretSpec:
-        if (self.env is None) == (self.file is None):
-            raise ValueError("has either env, the name of a variable, or file, a path such as ~/.netrc")
-        return self
-
-
 class LayerSpec(Spec):
     """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`.
 
-    `environment` and `secrets` are for the commands alone.
+    `environment` and `secrets` are for the commands alone. With `build`, what that makes, and `files` if there are any.
     """
 
     name: str
@@ -267,14 +238,24 @@ class LayerSpec(Spec):
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
     license: License | None = None
     preinstall: Texts = ()
-    environment: Mapping[Annotated[str, AfterValidator(_variable)], str] = Field(default={})
+    environment: Mapping[Annotated[str, AfterValidator(variable_name)], str] = Field(default={})
     secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
-    files: Annotated[Paths, Field(min_length=1)]
+    files: Paths = ()
     source_dir: RelativePath = "."
     dest_dir: RelativePath = ""
+    build: Build | None = None
+
+    @property
+    def ships_files(self) -> bool:
+        """Whether files of the project go into the zip as they are."""
+        return bool(self.files)
 
     @model_validator(mode="after")
     def _for_commands(self) -> LayerSpec:
+        if not self.files and not self.build:
+            raise ValueError("has neither files nor build")
+        if self.build and self.preinstall:
+            raise ValueError("has both build and preinstall; write the commands as build: command: […]")
         if (self.environment or self.secrets) and not self.preinstall:
             raise ValueError("environment and secrets are for preinstall, and there is none")
         names = [*self.environment, *(secret.env or secret.file or "" for secret in self.secrets)]
@@ -356,12 +337,6 @@ class Dependencies(Spec):
     """The one key of `layers` that is not a layer: files that name what to install."""
 
     dependencies: Paths
-
-
-def nearest(typed: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if something known is like `typed`, else nothing."""
-    near = difflib.get_close_matches(typed[:80], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def invalid(file: str, problems: list[str]) -> InvalidBuildFile:

@@ -128,6 +128,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
                 runtime=str(made_of["runtime"]),
                 architecture=made_of["architecture"],  # type: ignore[arg-type]  # as the record was written
                 repository=snapshot.root,
+                function=request.function or "",
             )
             credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
         empty = Workspace(scratch / "anew")
@@ -142,6 +143,9 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             network=fetching.network(context),
             indexes=credentials.indexes(context),
             secrets=credentials.CommandSecrets(context),
+            toolchains=context.settings.toolchains,
+            owner=request.function or "",
+            memory_mb=context.settings.commands_mb,
         )
         shop.scratch.mkdir()
         made = assemble(project, project.names, shop, force=True, lock=lock)

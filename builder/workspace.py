@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -95,6 +96,22 @@ class Workspace:
         finally:
             _make_writable(self._scratch)
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def build_place(self) -> Iterator[Path]:
+        """An empty directory that is always the same, so that paths in what is built are; for one build at a time."""
+        folder = self.root / "build"
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "build.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # two builds on one workstation share the cache, and so this directory
+            _make_writable(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                _make_writable(folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
     def seal(self, path: Path) -> None:
         """Remember the content of a file in a cache as it is now."""

@@ -66,8 +66,11 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                     commit_time=source.commit_time,
                     runtime=order.runtime,
                     architecture=order.architecture,
+                    function=order.directory.resolve().name,
                 )
                 progress.warn(project.runtime_warning)
+                for note in project.notes:
+                    progress.say(note)
                 chosen = choose_components(project.names, order.components, function_exists=True)
             shop = Workshop(
                 workspace=workspace,
@@ -76,6 +79,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 deadline=Deadline.after(_LONGEST_S),
                 progress=progress,
                 environment=workspace.child_environment(environment, ""),
+                owner=str(order.directory.resolve()),
             )
             made = assemble(project, chosen, shop, force=order.force)
             with progress.phase("check", "checking the artifacts"):

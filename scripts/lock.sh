@@ -5,7 +5,7 @@
 #   requirements.lock          what .venv gets: everything in pyproject.toml
 #   builder/requirements.lock  what the builder's own layer gets: [project].dependencies, at the same versions
 #   bootstrap/starter.lock     pip, with which the builder makes its first layer
-#   builder/toolchains.lock    what the builder fetches when something must be compiled
+#   builder/toolchains/wheels.lock  compilers and build tools that the builder fetches on demand
 #   localaws/runtime.lock      what /var/runtime of the embedded AWS gets
 #   localaws/rie.lock          where the official Runtime Interface Emulator comes from
 # Hand further arguments to uv, as in: scripts/lock.sh .venv --upgrade
@@ -24,6 +24,6 @@ compile() { # FILE PYTHON argument...
 compile requirements.lock 3.11 pyproject.toml --all-extras --group dev "$@"
 compile builder/requirements.lock 3.11 pyproject.toml --constraint requirements.lock "$@"
 compile bootstrap/starter.lock 3.11 bootstrap/starter.in --no-annotate "$@"
-compile builder/toolchains.lock 3.11 builder/toolchains.in --no-annotate "$@"
+compile builder/toolchains/wheels.lock 3.11 builder/toolchains/wheels.in --no-annotate "$@"
 compile localaws/runtime.lock 3.9 localaws/runtime.in --no-annotate "$@"
 compile localaws/rie.lock 3.11 localaws/rie.in --no-annotate --no-deps "$@"

@@ -7,7 +7,6 @@ compiler is fetched only when a build has called for one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
@@ -15,14 +14,13 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder import process
 from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
-from builder.python import gateway, zig
+from builder.python import gateway
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
@@ -33,6 +31,8 @@ from builder.runtimes import Target
 from builder.sources.access import GitCredentials, Network
 from builder.sources.local import refuse_lfs_pointers
 from builder.store import Store
+from builder.toolchains import zig
+from builder.toolchains.toolbox import Toolbox
 from builder.workspace import Deadline, Workspace
 from builder.zips import Member, safe_name, unpack, write_zip
 
@@ -62,6 +62,17 @@ class Bench:
     credentials: Callable[[], Sequence[GitCredentials]] = tuple
     network: Network = field(default_factory=Network)
     indexes: Indexes = NO_LOGINS
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """Where a compiler comes from."""
+        return Toolbox(
+            workspace=self.workspace,
+            store=self.store,
+            environment=self.environment,
+            indexes=self.indexes,
+            deadline=self.deadline,
+        )
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
@@ -105,7 +116,7 @@ def _built(source: LockedSource, bench: Bench) -> LockedWheel:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() or bench.store.fetch(f"built/{key}.whl", path):
             return _wheel(source, sha256, filename)
-    with _build_place(bench.workspace) as folder:
+    with bench.workspace.build_place() as folder:
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
@@ -130,21 +141,6 @@ def _here() -> str:
     import platform
 
     return f"Python {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
-
-
-@contextmanager
-def _build_place(workspace: Workspace) -> Iterator[Path]:
-    """An empty directory that is always the same, so that paths in what is built are; for one build at a time."""
-    folder = workspace.root / "build"
-    workspace.root.mkdir(parents=True, exist_ok=True)
-    with (workspace.root / "build.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # two builds on one workstation share the cache, and so this directory
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -189,14 +185,7 @@ class _Build:
                 hint="choose a version that has a wheel, or publish one",
             )
         epoch = self._unpack()
-        tools = zig.compiler(
-            target,
-            self.folder,
-            workspace=self.bench.workspace,
-            environment=self.bench.environment,
-            indexes=self.bench.indexes,
-            timeout_s=self.bench.deadline.check("fetching a compiler"),
-        )
+        tools = zig.compiler(target, self.folder, self.bench.toolbox)
         try:
             return self._run(epoch, tools)
         except CommandFailed as error:

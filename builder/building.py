@@ -1,0 +1,97 @@
+"""A component that is built by one of the kinds: its key, its inputs for people, the files that it becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from builder import commands, components, kinds
+from builder.components import Workshop
+from builder.errors import ArtifactConflict
+from builder.kinds.kind import Work
+from builder.plan import FUNCTION
+from builder.project import Project
+from builder.spec_builds import CommandBuild, Recipe
+
+
+def key(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
+    """The content key: the recipe, the toolchains with their versions, the target, the files that count."""
+    files = [*kinds.of(recipe).inputs(recipe, project.place(name)), *components.own_files(project, name)]
+    return components.files_key(_how(recipe, project, name, shop), files)
+
+
+def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[str, str]:
+    """What it is made of, for people to compare: file → `#hash`, toolchain → version."""
+    place, kind = project.place(name), kinds.of(recipe)
+    identities = (shop.toolbox.identity(tool) for tool in kind.needs(recipe, place))
+    tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in identities)}
+    files = components.hashes([*kind.inputs(recipe, place), *components.own_files(project, name)])
+    how = hashlib.sha256(_how(recipe, project, name, shop).encode()).hexdigest()
+    return {**files, **tools, "build": f"#{how[:16]}"}
+
+
+def _how(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
+    kind, place = kinds.of(recipe), project.place(name)
+    tools = [shop.toolbox.identity(tool) for tool in kind.needs(recipe, place)]
+    layer = None if name == FUNCTION else name
+    return repr((kind.name, kind.format, recipe, tools, place.source_dir, layer, project.target.label))
+
+
+def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Sequence[tuple[str, Path]]:
+    """The files of the component: what its kind builds, and those of the project that are listed beside it.
+
+    Raises:
+        BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
+        ArtifactConflict: a listed file and a built one want the same place.
+    """
+    place = project.place(name)
+    made = list(kinds.of(recipe).build(recipe, place, _work(project, name, shop)))
+    if isinstance(recipe, CommandBuild) and recipe.secrets:
+        commands.check_artifact(place.label, made, shop.secrets)
+    if name != FUNCTION and name in {layer.name for layer in project.spec.layers}:
+        below = project.layer(name).dest_dir
+        made = [(str(PurePosixPath(below) / path), source) for path, source in made]
+    own = components.own_files(project, name)
+    if twice := sorted({path for path, _ in made} & {path for path, _ in own}):
+        raise ArtifactConflict(
+            f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",
+            hint="take it out of files, or build it under another name",
+        )
+    return sorted([*made, *own])
+
+
+def _work(project: Project, name: str, shop: Workshop) -> Work:
+    scratch, out = shop.scratch / f"work-{name}", shop.scratch / f"built-{name}"
+    scratch.mkdir()
+    out.mkdir()
+    return Work(
+        out=out,
+        scratch=scratch,
+        workspace=shop.workspace,
+        store=shop.store,
+        toolbox=shop.toolbox,
+        deadline=shop.deadline,
+        environment=shop.environment,
+        owner=shop.owner,
+        memory_mb=shop.memory_mb,
+        commit_time=project.commit_time,
+        credentials=shop.credentials,
+        network=shop.network,
+        secrets=shop.secrets,
+        say=_now_and_then(shop.progress.say),
+    )
+
+
+def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` at most once a second: compilers name hundreds of packages, and progress is for people."""
+    last = -1.0
+
+    def told(message: str) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last >= 1:
+            last = now
+            say(message)
+
+    return told

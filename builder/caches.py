@@ -1,0 +1,131 @@
+"""Caches of compilers and package managers: a directory per project in /tmp, and in the store for environments to come.
+
+A cache belongs to one owner (a repository, or a function that comes as an archive) and never serves another: who builds
+can write to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO, cast
+
+from builder.store import Store
+from builder.workspace import Workspace
+
+# More is not worth the time it takes to send and fetch.
+_MAX_BYTES = 1 << 30
+_LEVEL = 1
+# Changes when what was kept can no longer be read.
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildCache:
+    """One cache. `name` says what it is of: owner, kind of build, versions of the tools, target."""
+
+    workspace: Workspace
+    store: Store
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Where it is; `opened` makes it."""
+        return self.workspace.cached("builds") / self._id
+
+    @property
+    def _id(self) -> str:
+        return hashlib.sha256(f"{_FORMAT}\0{self.name}".encode()).hexdigest()[:32]
+
+    def restore(self) -> None:
+        """Make the directory, with what the store has of it where this environment has none."""
+        folder = self.folder
+        if folder.exists():
+            self.workspace.used(folder)
+            return
+        partial = Path(tempfile.mkdtemp(prefix=f".{self._id}.", dir=folder.parent))
+        archive = partial / "archive"
+        try:
+            if self.store.fetch(f"caches/{self._id}.tar.zst", archive):
+                with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
+                    _unpack(opened, partial / "content")
+        except (tarfile.TarError, EOFError, ValueError):  # then it is filled anew
+            shutil.rmtree(partial / "content", ignore_errors=True)
+        try:
+            (partial / "content").mkdir(exist_ok=True)
+            with contextlib.suppress(OSError):  # another process was quicker
+                (partial / "content").rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def keep(self, fingerprint: str, leave_out: tuple[str, ...] = ()) -> None:
+        """Put the directory into the store, unless it was put there with the same `fingerprint`.
+
+        Args:
+            fingerprint: stands for what is worth keeping, such as a lock: not for the project's own files, with which
+                it would be sent at every build.
+            leave_out: names at the top that are not kept.
+        """
+        record = f"caches/{self._id}.json"
+        kept = self.store.read_json(record)
+        if kept and kept["fingerprint"] == fingerprint:
+            return
+        files = sorted(
+            path for path in self.folder.rglob("*") if path.relative_to(self.folder).parts[0] not in leave_out
+        )
+        if sum(path.lstat().st_size for path in files) > _MAX_BYTES:
+            return
+        handle, name = tempfile.mkstemp(prefix=".cache.", dir=self.folder.parent)
+        archive = Path(name)
+        try:
+            with (
+                os.fdopen(handle, "wb") as out,
+                _compressing(out) as stream,
+                tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as made,
+            ):
+                for path in files:
+                    made.add(path, str(path.relative_to(self.folder)), recursive=False)
+            self.store.put(f"caches/{self._id}.tar.zst", archive)
+            self.store.write_json(record, {"fingerprint": fingerprint, "size": archive.stat().st_size})
+        finally:
+            archive.unlink()
+
+
+def _unpack(opened: tarfile.TarFile, into: Path) -> None:
+    into.mkdir()
+    for member in opened:
+        if ".." in member.name.split("/") or member.name.startswith("/"):
+            raise tarfile.TarError(member.name)
+        if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
+            opened.extract(member, into, filter="tar")
+        else:
+            opened.extract(member, into)
+
+
+@contextlib.contextmanager
+def _compressing(out: IO[bytes]) -> Iterator[IO[bytes]]:
+    with _zstandard().open(out, "wb", level=_LEVEL) as stream:
+        yield cast("IO[bytes]", stream)
+
+
+@contextlib.contextmanager
+def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
+    with _zstandard().open(archive, "rb") as stream:
+        yield cast("IO[bytes]", stream)
+
+
+def _zstandard() -> ModuleType:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd

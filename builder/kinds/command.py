@@ -1,0 +1,152 @@
+"""Any commands, run in a copy of the project with the toolchains that they name; what they leave is what is built."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder import commands
+from builder.caches import BuildCache
+from builder.errors import LambdasmithError, PathNotFound
+from builder.kinds.kind import Files, Place, Work
+from builder.sources.local import select_files
+from builder.spec_builds import CommandBuild
+from builder.toolchains import zig
+
+# Files that say which packages of others a build is made with: while they stay the same, so does most of its cache.
+_LOCKS = frozenset(
+    {"go.sum", "package-lock.json", "Cargo.lock", "cabal.project.freeze", "stack.yaml.lock", "uv.lock", "poetry.lock"}
+)
+# Where tools keep what they may need again, by the variable that tells them.
+_CACHES: Mapping[str, str] = {
+    "XDG_CACHE_HOME": "xdg",
+    "GOCACHE": "go/build",
+    "GOMODCACHE": "go/modules",
+    "GOPATH": "go/path",
+    "npm_config_cache": "npm",
+    "CARGO_HOME": "cargo",
+    "CABAL_DIR": "cabal",
+    "STACK_ROOT": "stack",
+    "CCACHE_DIR": "ccache",
+}
+
+
+class _Command:
+    name = "command"
+    format = 1
+
+    def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
+        return None
+
+    def problem(self, recipe: CommandBuild, place: Place) -> str | None:
+        return None
+
+    def needs(self, recipe: CommandBuild, place: Place) -> Sequence[str]:
+        return recipe.toolchains
+
+    def reads_outside(self, recipe: CommandBuild, place: Place) -> bool:
+        return False
+
+    def inputs(self, recipe: CommandBuild, place: Place) -> Files:
+        source_dir = place.source_dir if recipe.inputs else "."
+        return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
+
+    def build(self, recipe: CommandBuild, place: Place, work: Work) -> Files:
+        # Compilers write the paths of their sources into what they make: this one is the same every time.
+        with work.workspace.build_place() as folder:
+            copy = folder / "source"
+            shutil.copytree(place.root, copy, symlinks=True)
+            base = copy / place.source_dir
+            cache = _cache(recipe, place, work)
+            cache.restore()
+            commands.run(
+                recipe.command,
+                commands.Given(environment=recipe.environment, secrets=recipe.secrets),
+                base,
+                folder / "home",
+                label=place.label,
+                environment=_environment(recipe, place, work, folder, cache.folder),
+                secrets=work.secrets,
+                deadline=work.deadline,
+                memory_mb=work.memory_mb,
+                say=work.say,
+            )
+            if not recipe.secrets:  # what was made with a secret may have it inside, and stays here
+                cache.keep(_fingerprint(recipe, place))
+            return _taken(recipe, place, base, work.out)
+
+
+COMMAND = _Command()
+
+
+def _cache(recipe: CommandBuild, place: Place, work: Work) -> BuildCache:
+    tools = "\0".join(work.toolbox.identity(name) for name in recipe.toolchains)
+    return BuildCache(
+        workspace=work.workspace,
+        store=work.store,
+        name=f"{work.owner}\0command\0{place.component}\0{place.target.label}\0{tools}",
+    )
+
+
+def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, cache: Path) -> dict[str, str]:
+    path = []
+    environment = dict(work.environment)
+    for name in recipe.toolchains:
+        installed = work.toolbox.get(name)
+        path += [str(place) for place in installed.bins]
+        if name == "zig":
+            environment |= zig.compiler(place.target, folder, work.toolbox)
+            path += [str(zig.programs(folder)), str(installed.root / "ziglang")]
+        if name == "go":
+            environment |= {"GOROOT": str(installed.root / "go"), "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw"}
+    environment |= {variable: str(cache / below) for variable, below in _CACHES.items()}
+    return environment | {
+        "PATH": os.pathsep.join([*path, work.environment.get("PATH", "")]),
+        "SOURCE_DATE_EPOCH": str(work.commit_time),
+        "ARCHITECTURE": place.target.architecture,
+        "RUNTIME": place.target.runtime.name,
+        "JOBS": str(work.jobs),
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+def _fingerprint(recipe: CommandBuild, place: Place) -> str:
+    digest = hashlib.sha256(repr(recipe.command).encode())
+    for path in sorted(place.root.rglob("*")):
+        if path.name in _LOCKS and path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _taken(recipe: CommandBuild, place: Place, base: Path, out: Path) -> Files:
+    """Copy what the commands have left to `out`. Of a single directory, what is in it; all else by its own path."""
+    entries = recipe.output
+    only = base / entries[0] if len(entries) == 1 else None
+    folder, chosen = (entries[0], ()) if only is not None and only.is_dir() else (".", entries)
+    try:
+        found = select_files(base, folder, chosen, ())
+    except PathNotFound as error:
+        raise _missing(place, error.problems) from error
+    except LambdasmithError as error:
+        error.message = f"{place.label}.output: {error.message}"
+        raise
+    if not found:
+        raise _missing(place, (f"{entries[0]!r} is empty",))
+    taken = []
+    for name, path in found:
+        target = out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        taken.append((name, target))
+    return tuple(taken)
+
+
+def _missing(place: Place, problems: Sequence[str]) -> PathNotFound:
+    return PathNotFound(
+        f"{place.label}.output: {'; '.join(problems)} after the commands",
+        hint="check where the commands write; paths are relative to source_dir",
+    )

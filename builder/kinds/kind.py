@@ -1,0 +1,115 @@
+"""What all kinds of build have in common: the one protocol, and the values that go through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from builder.runtimes import Target
+
+if TYPE_CHECKING:
+    from builder.commands import Secrets
+    from builder.sources.access import GitCredentials, Network
+    from builder.spec_builds import Recipe
+    from builder.store import Store
+    from builder.toolchains.toolbox import Toolbox
+    from builder.workspace import Deadline, Workspace
+
+Files = Sequence[tuple[str, Path]]
+R = TypeVar("R", bound="Recipe", contravariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a component's sources are: `root` is the project's directory, `repository` what it may reach beyond it.
+
+    `source_dir` is relative to `root`. `component` is its name, `is_function` whether it is the function; `label` is
+    the key of the build file that asks for the build, for messages.
+    """
+
+    root: Path
+    repository: Path
+    source_dir: str
+    component: str
+    is_function: bool
+    label: str
+    target: Target
+
+    @property
+    def base(self) -> Path:
+        """The directory that paths of the recipe are relative to."""
+        return self.root / self.source_dir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What building needs besides the sources.
+
+    Args:
+        out: an existing, empty directory for what is built; scratch: another one, for what is in between.
+        environment: all that children inherit.
+        owner: whose caches may be used: a repository, or a function.
+        memory_mb: of the builder; None where it has no limit of its own.
+        commit_time: SOURCE_DATE_EPOCH of what runs.
+        say: tells people who wait.
+    """
+
+    out: Path
+    scratch: Path
+    workspace: Workspace
+    store: Store
+    toolbox: Toolbox
+    deadline: Deadline
+    environment: Mapping[str, str]
+    owner: str
+    memory_mb: int | None
+    commit_time: int
+    credentials: Callable[[], Sequence[GitCredentials]]
+    network: Network
+    secrets: Secrets | None
+    say: Callable[[str], None]
+
+    @property
+    def jobs(self) -> int:
+        """How many compilers may run at a time: each takes some hundred megabytes."""
+        import os
+
+        by_processor = len(os.sched_getaffinity(0))
+        return by_processor if self.memory_mb is None else max(1, min(by_processor, self.memory_mb // 700))
+
+
+class Kind(Protocol[R]):
+    """A kind of build. One object each, without state."""
+
+    name: str
+    # Part of every key: changes when the same inputs would give other bytes.
+    format: int
+
+    def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
+        """The `function` of a build file for a project that has none but is clearly of this kind, else None.
+
+        Args:
+            name: of the function that is asked for: one of several commands may be called so.
+        """
+
+    def problem(self, recipe: R, place: Place) -> str | None:
+        """What is wrong with the recipe, held against the files that are there."""
+
+    def needs(self, recipe: R, place: Place) -> Sequence[str]:
+        """Names of the toolchains; they and their versions are part of the key."""
+
+    def reads_outside(self, recipe: R, place: Place) -> bool:
+        """Whether it needs files of the repository outside of the project."""
+
+    def inputs(self, recipe: R, place: Place) -> Files:
+        """The files that what is built depends on, and nothing else: (name, path), sorted."""
+
+    def build(self, recipe: R, place: Place, work: Work) -> Files:
+        """What is built: (name in the component's zip, path below `work.out` or of a source), sorted.
+
+        Raises:
+            CompilationFailed, CommandFailed: with the compiler's own words.
+            OutOfTime, OutOfMemory, OutOfSpace: the builder's limits.
+        """

@@ -1,0 +1,290 @@
+"""Toolchains on this machine: fetched on first use, verified by hash, kept unpacked while the environment is warm, and
+in the store for environments to come.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from builder.errors import ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.python.indexes import Indexes
+from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.spec_base import nearest
+from builder.store import Store
+from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
+from builder.workspace import Deadline, Workspace
+from builder.zips import safe_name
+
+_CHUNK = 1 << 20
+# Inflating runs beside writing; Lambda gives two processors at our memory.
+_PARALLEL = 2
+_BOX = "tools"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A toolchain that is here. `bins` are directories with its programs."""
+
+    name: str
+    identity: str
+    root: Path
+    bins: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolbox:
+    """Where toolchains come from. `configured` are those of the builder's own configuration.
+
+    `environment` is that of children; its PATH says which programs the machine has of its own.
+    """
+
+    workspace: Workspace
+    store: Store
+    environment: Mapping[str, str]
+    indexes: Indexes
+    deadline: Deadline
+    configured: tuple[ArchiveTool, ...] = ()
+    say: Callable[[str], None] = lambda _: None
+
+    def identity(self, name: str) -> str:
+        """What stands for the toolchain in keys: version or hash; nothing is fetched.
+
+        Raises:
+            UnknownToolchain: there is none of that name.
+        """
+        tool = self._tool(name)
+        if not isinstance(tool, Path):
+            return tool.identity
+        return f"{name} {tool.resolve()} {tool.stat().st_size}"
+
+    def get(self, name: str) -> Installed:
+        """The toolchain, fetched if need be.
+
+        Raises:
+            UnknownToolchain: there is none of that name.
+            ResolutionFailed, SourceUnreachable, OutOfSpace: it cannot be had.
+        """
+        tool = self._tool(name)
+        if isinstance(tool, Path):
+            return Installed(name=name, identity=self.identity(name), root=tool.parent, bins=(tool.parent,))
+        home = self._home(tool)
+        if not home.exists():
+            self.say(f"fetching {tool.identity}")
+            self._install(tool, home)
+        self.workspace.used(home)
+        bins = (
+            tool.path if isinstance(tool, ArchiveTool) else (place.format(version=tool.version) for place in tool.bins)
+        )
+        return Installed(name=name, identity=tool.identity, root=home, bins=tuple(home / place for place in bins))
+
+    def _tool(self, name: str) -> WheelTool | ArchiveTool | Path:
+        """What is configured wins over what the index has, and that over a program of the machine."""
+        for tool in self.configured:
+            if tool.name == name:
+                return tool
+        if name in WHEELS:
+            return WHEELS[name]
+        if found := shutil.which(name, path=self.environment.get("PATH", "")):
+            return Path(found)
+        known = [*WHEELS, *(tool.name for tool in self.configured)]
+        raise UnknownToolchain(
+            f"toolchain {name!r} is not known here{nearest(name, known)}",
+            hint=f"known are {', '.join(known)}, and programs of the machine that builds; others: a section "
+            "[toolchain NAME] in config.ini, or a builder from a container image (docs/kinds.md)",
+        )
+
+    def _home(self, tool: WheelTool | ArchiveTool) -> Path:
+        return self.workspace.cached(_BOX) / re.sub(r"[^A-Za-z0-9._-]", "-", tool.identity)
+
+    def _install(self, tool: WheelTool | ArchiveTool, home: Path) -> None:
+        """Unpack beside `home` and take its place: it is there whole or not at all."""
+        partial = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=home.parent))
+        try:
+            with self._archive(tool) as archive:
+                self.say(f"unpacking {tool.identity}")
+                if isinstance(tool, WheelTool):
+                    unpack_zip(archive, partial, useless=tool.useless)
+                else:
+                    unpack_any(archive, partial, strip=tool.strip, label=tool.identity)
+            with suppress(OSError):  # another process was quicker
+                partial.rename(home)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    @contextmanager
+    def _archive(self, tool: WheelTool | ArchiveTool) -> Iterator[Path]:
+        """The verified archive, for the time of the block: 100 MB that nobody needs twice."""
+        folder = Path(tempfile.mkdtemp(prefix=".toolchain.", dir=self.workspace.cached(_BOX)))
+        try:
+            yield self._wheel(tool, folder) if isinstance(tool, WheelTool) else self._download(tool, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _wheel(self, tool: WheelTool, folder: Path) -> Path:
+        record = f"toolchains/{tool.distribution}-{tool.version}-{os.uname().machine}.json"
+        path = folder / "toolchain.whl"
+        kept = self.store.read_json(record)
+        if kept and kept["sha256"] in tool.hashes and self._from_store(str(kept["sha256"]), path):
+            return path
+        found = self._from_index(tool, folder)
+        sha256 = _sha256(found)
+        self.store.put(f"toolchains/{sha256}", found)
+        self.store.write_json(record, {"sha256": sha256, "filename": found.name})
+        return found
+
+    def _from_store(self, sha256: str, path: Path) -> bool:
+        return self.store.fetch(f"toolchains/{sha256}", path) and _sha256(path) == sha256
+
+    def _from_index(self, tool: WheelTool, folder: Path) -> Path:
+        from builder.python.inputs import read_inputs
+        from builder.python.lock import resolve
+        from builder.python.pylock import select
+        from builder.python.resolver import Resolver
+        from builder.python.wheels import download
+
+        (folder / "requirements.txt").write_text(tool.requirement)
+        here = _own_target()
+        by = Resolver(
+            root=folder,
+            scratch=folder,
+            environment=self.environment,
+            timeout_s=self.deadline.check(f"fetching {tool.identity}"),
+            indexes=self.indexes,
+        )
+        wheels = select(resolve(read_inputs(["requirements.txt"], folder), here, by), here).wheels
+        if not wheels:
+            raise ResolutionFailed(f"the package index has no {tool.identity} for this machine")
+        return download(wheels, folder / "wheels", self.indexes)[wheels[0].sha256]
+
+    def _download(self, tool: ArchiveTool, folder: Path) -> Path:
+        path = folder / "archive"
+        if self._from_store(tool.sha256, path):
+            return path
+        _fetch(tool, path, self.deadline.check(f"fetching {tool.identity}"))
+        self.store.put(f"toolchains/{tool.sha256}", path)
+        return path
+
+
+def _own_target() -> Target:
+    runtime = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", RUNTIMES["python3.13"])
+    return Target(runtime=runtime, architecture=architecture_of(os.uname().machine))
+
+
+def _fetch(tool: ArchiveTool, path: Path, timeout_s: float) -> None:
+    import requests
+
+    digest = hashlib.sha256()
+    try:
+        with requests.get(tool.url, stream=True, timeout=(10, min(60, timeout_s))) as answer, path.open("wb") as file:
+            answer.raise_for_status()
+            for chunk in answer.iter_content(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+    except requests.RequestException as error:
+        status = f" ({error.response.status_code})" if error.response is not None else ""
+        raise SourceUnreachable(
+            f"toolchain {tool.name}: {tool.url} cannot be downloaded: {type(error).__name__}{status}"
+        ) from error
+    if digest.hexdigest() != tool.sha256:
+        raise ResolutionFailed(
+            f"toolchain {tool.name}: {tool.url} has sha256 {digest.hexdigest()}, not {tool.sha256} as "
+            f"[toolchain {tool.name}] says",
+            hint="if the file was meant to change, change sha256 in config.ini and run `python setup.py update`",
+        )
+
+
+def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) -> None:
+    """Unpack a zip with its modes, without what matches `useless`, and without `strip` leading parts of every path.
+
+    Raises:
+        UnsafeSource: a path would leave `into`.
+    """
+    unwanted = re.compile(useless) if useless else None
+    with zipfile.ZipFile(archive) as opened:
+        infos = [info for info in opened.infolist() if not (unwanted and unwanted.match(info.filename))]
+    files = [info for info in infos if not info.is_dir()]
+    targets = {info.filename: into / safe_name("/".join(info.filename.split("/")[strip:])) for info in files}
+    for folder in {target.parent for target in targets.values()}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(part: Sequence[zipfile.ZipInfo]) -> None:
+        with zipfile.ZipFile(archive) as opened:  # each thread its own: they share a position otherwise
+            for info in part:
+                target = targets[info.filename]
+                with opened.open(info) as source, target.open("wb") as copy_:
+                    shutil.copyfileobj(source, copy_, _CHUNK)
+                if info.external_attr >> 16 & 0o111:
+                    target.chmod(0o755)
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        list(pool.map(write, [files[start::_PARALLEL] for start in range(_PARALLEL)]))
+
+
+def unpack_any(archive: Path, into: Path, *, strip: int, label: str) -> None:
+    """Unpack a zip or tar (plain, .gz, .xz, .bz2, .zst) that the operator trusts, links included.
+
+    Raises:
+        ResolutionFailed: it is none of these, or a path would leave `into`.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            unpack_zip(archive, into, strip=strip)
+            return
+        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as opened:
+            for member in opened:
+                _unpack_member(opened, member, into, strip)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ResolutionFailed(f"toolchain {label}: the archive cannot be unpacked: {error}") from error
+
+
+@contextmanager
+def _stream(archive: Path) -> Iterator[IO[bytes]]:
+    with archive.open("rb") as file:
+        is_zstandard = file.read(4) == b"\x28\xb5\x2f\xfd"
+        file.seek(0)
+        if not is_zstandard:
+            yield file
+            return
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+        with zstd.open(file, "rb") as stream:
+            yield cast("IO[bytes]", stream)
+
+
+def _unpack_member(opened: tarfile.TarFile, member: tarfile.TarInfo, into: Path, strip: int) -> None:
+    parts = [part for part in member.name.split("/") if part not in ("", ".")][strip:]
+    if not parts or not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        return
+    if ".." in parts:
+        raise tarfile.TarError(f"{member.name} leaves its directory")
+    placed = copy.copy(member)
+    placed.name = "/".join(parts)
+    if member.islnk():
+        placed.linkname = "/".join([part for part in member.linkname.split("/") if part not in ("", ".")][strip:])
+    if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
+        opened.extract(placed, into, set_attrs=not member.isdir(), filter="tar")
+    else:
+        opened.extract(placed, into, set_attrs=not member.isdir())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
