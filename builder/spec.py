@@ -147,8 +147,10 @@ class _Reader:
         at = ("function",)
         if isinstance(value, dict):
             runtimes = as_tuple(value.get("runtimes"))
-            if "handler" not in value and isinstance(runtimes, tuple) and str(runtimes[:1]).startswith("('provided"):
-                value = {**value, "handler": "bootstrap"}  # Lambda wants one; only the bootstrap ever sees it
+            first = str(runtimes[0]) if isinstance(runtimes, tuple) and runtimes else ""
+            # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x's it is enough to say that it is retired.
+            if ("handler" not in value and first.startswith("provided")) or first == "go1.x":
+                value = {**value, "handler": "bootstrap"}
             value = self._with_build(at, value)
         return self._model(FunctionSpec, at, value)
 

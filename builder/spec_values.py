@@ -218,8 +218,8 @@ class FunctionSpec(Spec):
     @field_validator("handler")
     @classmethod
     def _handler(cls, value: str, info: ValidationInfo) -> str:
-        runtimes = info.data.get("runtimes")
-        if not runtimes or runtimes[0].startswith("provided"):
+        runtimes = info.data.get("runtimes") or ("python",)
+        if runtimes[0].startswith("provided"):
             return value  # the project's own bootstrap makes of it what it likes
         module, dot, function = value.rpartition(".")
         if not dot or not function or not all(re.split(r"[./]", module)):
