@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 
 from bootstrap.ini import Line, read_lines
 from bootstrap.login_sections import KINDS, is_login_section, read_logins
+from bootstrap.toolchain_sections import KIND, is_toolchain_section, read_toolchains
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
 from builder.runtimes import RUNTIMES, Architecture, architecture_of
+from builder.toolchains.catalogue import ArchiveTool
 
 # The builder's own code needs Python 3.11.
 BUILDER_RUNTIMES = tuple(
@@ -99,6 +101,7 @@ class Config:
     functions: tuple[str, ...] = ("*",)
     index_url: str | None = None
     logins: Logins = field(default_factory=Logins)
+    toolchains: tuple[ArchiveTool, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +126,13 @@ def read_config(*, file: Path, required: bool, environment: Mapping[str, str], f
     """
     problems: list[str] = []
     lines = _lines(file, required, problems)
-    given = _known_lines((line for line in lines if not is_login_section(line.section)), file.name, problems)
+    plain = (line for line in lines if not is_login_section(line.section) and not is_toolchain_section(line.section))
+    given = _known_lines(plain, file.name, problems)
     logins = read_logins((line for line in lines if is_login_section(line.section)), file.name, problems)
+    toolchains = read_toolchains((line for line in lines if is_toolchain_section(line.section)), file.name, problems)
     given |= _from_environment(environment, problems)
     given |= _from_flags(flags, problems)
-    config = replace(_check(given, problems), logins=logins)
+    config = replace(_check(given, problems), logins=logins, toolchains=toolchains)
     if problems:
         message = problems[0] if len(problems) == 1 else f"the configuration has {len(problems)} problems"
         raise InvalidConfiguration(
@@ -168,7 +173,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
             problems.append(f"{name}:{line.number}: a [section] must come first")
             return given
         if section not in sections:
-            more = f"; write [{section} …]" if section in KINDS else _nearest(section, sections)
+            more = f"; write [{section} …]" if section in KINDS or section in KIND else _nearest(section, sections)
             problem = f"{name}: [{section}]: unknown section{more}"
             problems += [problem] if problem not in problems else []
             continue

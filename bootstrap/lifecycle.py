@@ -67,6 +67,8 @@ FOLDERS: Mapping[str, Folder] = {
     "records": Folder(forget=30),
     "recent": Folder(expire=90, forget=1),
     "uploads": Folder(expire=7, forget=1),
+    "toolchains": Folder(expire=180, forget=1),
+    "caches": Folder(expire=30, forget=1),
 }
 
 

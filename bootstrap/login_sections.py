@@ -37,7 +37,9 @@ def is_login_section(section: str) -> bool:
 
 
 @dataclass
-class _Section:
+class Section:
+    """`[KIND SUBJECT]` and what stands in it; `origin` names it in messages."""
+
     kind: str
     subject: str
     origin: str
@@ -51,23 +53,7 @@ def read_logins(lines: Iterable[Line], name: str, problems: list[str]) -> Logins
         lines: those in sections for which `is_login_section` holds.
         name: of the file, for messages.
     """
-    sections: dict[str, _Section] = {}
-    for line in lines:
-        kind, _, subject = line.section.partition(" ")
-        shown = f"[{without_secrets(line.section)}]"
-        section = sections.setdefault(
-            line.section, _Section(kind=kind, subject=subject.strip(), origin=f"{name}: {shown}", values={})
-        )
-        if line.key is None:
-            problems.append(f"{name}:{line.number}: not a `key = value` line")
-        elif line.key not in KINDS[kind]:
-            near = difflib.get_close_matches(line.key, KINDS[kind], n=1)
-            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS[kind])}"
-            problems.append(f"{section.origin} {line.key}: unknown key; {known}")
-        elif line.key in section.values:
-            problems.append(f"{name}:{line.number}: {shown} {line.key}: is given twice")
-        elif line.value:
-            section.values[line.key] = line.value
+    sections = read_sections(lines, name, KINDS, problems)
     found = Logins(
         git=_made(_git, "git", sections, problems),
         indexes=_made(_index, "index", sections, problems),
@@ -82,8 +68,32 @@ def read_logins(lines: Iterable[Line], name: str, problems: list[str]) -> Logins
     return found
 
 
+def read_sections(
+    lines: Iterable[Line], name: str, kinds: Mapping[str, tuple[str, ...]], problems: list[str]
+) -> dict[str, Section]:
+    """Sections `[KIND SUBJECT]` with their values; `kinds` has the keys of each kind."""
+    sections: dict[str, Section] = {}
+    for line in lines:
+        kind, _, subject = line.section.partition(" ")
+        shown = f"[{without_secrets(line.section)}]"
+        section = sections.setdefault(
+            line.section, Section(kind=kind, subject=subject.strip(), origin=f"{name}: {shown}", values={})
+        )
+        if line.key is None:
+            problems.append(f"{name}:{line.number}: not a `key = value` line")
+        elif line.key not in kinds[kind]:
+            near = difflib.get_close_matches(line.key, kinds[kind], n=1)
+            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(kinds[kind])}"
+            problems.append(f"{section.origin} {line.key}: unknown key; {known}")
+        elif line.key in section.values:
+            problems.append(f"{name}:{line.number}: {shown} {line.key}: is given twice")
+        elif line.value:
+            section.values[line.key] = line.value
+    return sections
+
+
 def _made(
-    make: Callable[[_Section], T], kind: str, sections: Mapping[str, _Section], problems: list[str]
+    make: Callable[[Section], T], kind: str, sections: Mapping[str, Section], problems: list[str]
 ) -> tuple[T, ...]:
     made = []
     for section in sections.values():
@@ -95,7 +105,7 @@ def _made(
     return tuple(made)
 
 
-def _git(section: _Section) -> GitLogin:
+def _git(section: Section) -> GitLogin:
     values = section.values
     base = _url(section.subject if "://" in section.subject else f"https://{section.subject}")
     app = [key for key in ("app_id", "installation_id", "private_key") if key in values]
@@ -111,7 +121,7 @@ def _git(section: _Section) -> GitLogin:
     return GitLogin(base=base, **values)
 
 
-def _index(section: _Section) -> IndexLogin:
+def _index(section: Section) -> IndexLogin:
     values = dict(section.values)
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", section.subject):
         raise ValueError("a name has 1 to 40 of A-Z a-z 0-9 _ . -")
@@ -132,7 +142,7 @@ def _index(section: _Section) -> IndexLogin:
     return IndexLogin(name=section.subject, **values)
 
 
-def _project(section: _Section) -> ProjectRule:
+def _project(section: Section) -> ProjectRule:
     if not re.fullmatch(r"[\w.*?:/\[\]-]+", section.subject):
         raise ValueError("is a pattern of functions (shop-*) or of repositories (github.com/team-a/*)")
     allow = tuple(dict.fromkeys(re.split(r"[,\s]+", section.values.get("allow", "").strip(", \t"))))

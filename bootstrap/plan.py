@@ -35,6 +35,7 @@ from bootstrap.policy import TRUST, Document, policy
 from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
+from builder.toolchains.catalogue import text_of
 
 _HANDLER = "builder.handler.handler"
 _DESCRIPTION = "Lambdasmith: builds and deploys Lambda functions"
@@ -97,6 +98,7 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "CA_BUNDLE": config.ca_bundle or "",
         "INDEX_URL": config.index_url or "",
         "CREDENTIALS": _logins(config, names).text(),
+        "TOOLCHAINS": text_of(config.toolchains),
         "ROLE": names.role_arn_of(config.role) if config.role else "",
     }
     variables = {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
@@ -104,7 +106,7 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
     if size > _MAX_VARIABLES:
         raise InvalidConfiguration(
             f"the configuration takes {size:,} bytes of the function's variables; there is room for {_MAX_VARIABLES:,}",
-            hint="shorten ca_bundle, or name several projects by one pattern in [project …]",
+            hint="shorten ca_bundle, name several projects by one pattern in [project …], or have fewer [toolchain …]",
         )
     return variables
 

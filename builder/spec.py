@@ -148,7 +148,7 @@ class _Reader:
         if isinstance(value, dict):
             runtimes = as_tuple(value.get("runtimes"))
             first = str(runtimes[0]) if isinstance(runtimes, tuple) and runtimes else ""
-            # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x's it is enough to say that it is retired.
+            # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x it is enough that it is retired.
             if ("handler" not in value and first.startswith("provided")) or first == "go1.x":
                 value = {**value, "handler": "bootstrap" if first != "go1.x" else "main.handler"}
             value = self._with_build(at, value)

@@ -16,6 +16,8 @@ Names in the store (all below the prefix):
     records/FUNCTION/….json     one account per ended build, newest first by name
     recent/….json               a short one, of all functions
     uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content
+    toolchains/SHA256           compilers and build tools as they were fetched; NAME-VERSION-MACHINE.json says which
+    caches/ID.tar.zst, ID.json  what compilers keep of a project; and what it was when it was kept
 """
 
 from __future__ import annotations
