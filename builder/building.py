@@ -80,7 +80,8 @@ def _work(project: Project, name: str, shop: Workshop) -> Work:
         credentials=shop.credentials,
         network=shop.network,
         secrets=shop.secrets,
-        say=_now_and_then(shop.progress.say),
+        say=shop.progress.say,
+        listen=_now_and_then(shop.progress.say),
     )
 
 

@@ -19,7 +19,7 @@ from typing import cast
 from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
 from builder.components import Workshop, zip_of
-from builder.errors import ArtifactTooLarge
+from builder.errors import ArtifactTooLarge, BootstrapMissing
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
 from builder.project import Project
@@ -61,7 +61,8 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
         dry: compare sizes only.
 
     Raises:
-        ArtifactTooLarge, NativeMismatch, ImportFailed: Lambda would refuse it, or the function would not start.
+        ArtifactTooLarge, NativeMismatch, ImportFailed, BootstrapMissing: Lambda would refuse it, or the function would
+            not start.
     """
     checking = _Checking(made, shop, function, foreign)
     if dry:
@@ -79,6 +80,7 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
 
 def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
+    checking.entry()
     record = f"checks/{checking.key()}.json"
     kept = shop.store.read_json(record)
     if kept is not None:
@@ -135,6 +137,28 @@ class _Checking:
             f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
             hint="remove dependencies or files, or move large data to S3 or EFS",
             problems=[f"{name}: {size} bytes" for name, size in packages],
+        )
+
+    def entry(self) -> None:
+        """Refuse a custom runtime without the program that Lambda starts."""
+        target = self._project.target
+        if target.runtime.family != "provided" or FUNCTION not in self._artifacts or self._missing or self._foreign:
+            return
+        for component in (FUNCTION, *(name for name in self._artifacts if name != FUNCTION)):
+            with zipfile.ZipFile(self._zip(component)) as opened:
+                info = opened.NameToInfo.get("bootstrap")
+            if info is None:
+                continue
+            if not info.external_attr >> 16 & 0o100:
+                raise BootstrapMissing(
+                    f"bootstrap of {_label(component)} is not executable, and {target.runtime.name} cannot start it",
+                    hint="git update-index --chmod=+x bootstrap, or chmod +x where it is made",
+                )
+            return
+        raise BootstrapMissing(
+            f"{target.runtime.name} starts the program `bootstrap`, which is neither among the function's files nor in "
+            "its layers",
+            hint="name the program bootstrap, at the top of the zip; build: go makes one, and build: {command: …} can",
         )
 
     def _packages(self) -> list[tuple[str, int]]:

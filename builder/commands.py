@@ -47,13 +47,14 @@ def run(
     deadline: Deadline,
     memory_mb: int | None = None,
     say: Callable[[str], None] = lambda _: None,
+    listen: Callable[[str], None] | None = None,
 ) -> None:
     """Run commands in `copy`, with the new directory `home` as HOME; it is gone afterwards.
 
     Args:
         label: whose commands they are, for messages.
         environment: all that the commands inherit; what the build file declares is added.
-        memory_mb: as in `process.run`. say: is told each command and what it prints.
+        memory_mb, listen: as in `process.run`. say: is told each command.
 
     Raises:
         CommandFailed, OutOfTime, OutOfMemory: with the last lines of the command.
@@ -73,7 +74,7 @@ def run(
                     timeout_s=left,
                     what=f"{label}: {command}",
                     memory_mb=memory_mb,
-                    listen=say,
+                    listen=listen,
                 )
             except (CommandFailed, OutOfTime) as error:
                 error.hint = error.hint or (

@@ -15,7 +15,7 @@
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
     │   ├── NativeMismatch      ├── ImportFailed          ├── InvokeFailed
-    │   └── SecretInArtifact    └── CompilationFailed
+    │   ├── SecretInArtifact    ├── CompilationFailed     └── BootstrapMissing
     ├── OutOfSpace, OutOfTime, OutOfMemory   the builder's own limits
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
@@ -211,6 +211,12 @@ class InvokeFailed(BuildFailed):
     """The function answered the payload that it was tried with by an error."""
 
     code = "invoke_failed"
+
+
+class BootstrapMissing(BuildFailed):
+    """A custom runtime has no program to start."""
+
+    code = "bootstrap_missing"
 
 
 class SecretInArtifact(BuildFailed):

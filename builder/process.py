@@ -64,6 +64,10 @@ class Completed:
 def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, str]:
     """The allow-listed part of `inherited`, with HOME and TMPDIR below `home`, which must exist."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
+    # Where rustup's programs look for the compiler; otherwise they would look below the HOME that they are given here.
+    toolchains = Path(inherited.get("RUSTUP_HOME") or Path(inherited.get("HOME", "/nonexistent")) / ".rustup")
+    if toolchains.is_dir():
+        environment["RUSTUP_HOME"] = str(toolchains)
     # Unbuffered, so that Python's last words come after its last output and not before.
     return environment | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
 

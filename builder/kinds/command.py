@@ -73,6 +73,7 @@ class _Command:
                 deadline=work.deadline,
                 memory_mb=work.memory_mb,
                 say=work.say,
+                listen=work.listen,
             )
             if not recipe.secrets:  # what was made with a secret may have it inside, and stays here
                 cache.keep(_fingerprint(recipe, place))

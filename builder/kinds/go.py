@@ -194,7 +194,7 @@ class _Building:
 
     def _compile(self, package: str, out: Path, environment: Mapping[str, str]) -> None:
         what = f"{self._place.label}: go build {package}"
-        say = self._work.say
+        listen = self._work.listen
         try:
             process.run(
                 [str(self._go.bins[0] / "go"), "build", *self._flags(), "-o", str(out), package],
@@ -203,7 +203,7 @@ class _Building:
                 timeout_s=self._work.deadline.check(what),
                 what=what,
                 memory_mb=self._work.memory_mb,
-                listen=lambda line: say(f"compiling {line}") if "/" in line and " " not in line else None,
+                listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
             raise self._failed(error, what) from error

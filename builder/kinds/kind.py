@@ -53,7 +53,7 @@ class Work:
         owner: whose caches may be used: a repository, or a function.
         memory_mb: of the builder; None where it has no limit of its own.
         commit_time: SOURCE_DATE_EPOCH of what runs.
-        say: tells people who wait.
+        say: tells people who wait; listen: the same for what a program prints, of which they are told now and then.
     """
 
     out: Path
@@ -70,6 +70,7 @@ class Work:
     network: Network
     secrets: Secrets | None
     say: Callable[[str], None]
+    listen: Callable[[str], None]
 
     @property
     def jobs(self) -> int:
