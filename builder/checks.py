@@ -80,11 +80,11 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
 
 def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
-    checking.entry()
     record = f"checks/{checking.key()}.json"
     kept = shop.store.read_json(record)
     if kept is not None:
         return _kept(kept)
+    checking.entry()
     trying = pool.submit(checking.trial)
     files = checking.natives()
     warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
@@ -144,7 +144,9 @@ class _Checking:
         target = self._project.target
         if target.runtime.family != "provided" or FUNCTION not in self._artifacts or self._missing or self._foreign:
             return
-        for component in (FUNCTION, *(name for name in self._artifacts if name != FUNCTION)):
+        # What is made of distributions has everything below python/.
+        layers = (name for name, artifact in self._artifacts.items() if name != FUNCTION and not artifact.parts)
+        for component in (FUNCTION, *layers):
             with zipfile.ZipFile(self._zip(component)) as opened:
                 info = opened.NameToInfo.get("bootstrap")
             if info is None:

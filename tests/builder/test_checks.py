@@ -13,7 +13,7 @@ import pytest
 from builder.assembly import Assembly
 from builder.checks import check, direct_upload_warnings
 from builder.components import Workshop
-from builder.errors import ArtifactTooLarge, NativeMismatch
+from builder.errors import ArtifactTooLarge, BootstrapMissing, NativeMismatch
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
 from builder.project import Project
@@ -58,7 +58,9 @@ def pack(path: Path, files: Mapping[str, bytes]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o100755 << 16
+            archive.writestr(info, content)
     return path
 
 
@@ -90,6 +92,21 @@ def test_exactly_the_limit_fits(shop: Workshop, tmp_path: Path) -> None:
     artifacts = standard(shop)
     artifacts["dependencies"] = replace(artifacts["dependencies"], unzipped=262_144_000 - 4000)
     assert not check(made(tmp_path, artifacts), shop, function="shop").tried
+
+
+def test_a_custom_runtime_has_a_program_to_start(shop: Workshop, tmp_path: Path) -> None:
+    artifacts = standard(shop)
+    pack(shop.scratch / "function.zip", {"Bootstrap": b"#!/bin/sh"})
+    check(made(tmp_path, artifacts), shop, function="shop")  # the layer has one
+    artifacts["data"] = artifact("empty")
+    pack(shop.scratch / "data.zip", {"data.bin": b""})
+    with pytest.raises(BootstrapMissing, match="neither among the function's files nor in its layers"):
+        check(made(tmp_path, artifacts), shop, function="shop")
+    with zipfile.ZipFile(shop.scratch / "function.zip", "w") as archive:
+        archive.writestr("bootstrap", b"#!/bin/sh")
+    with pytest.raises(BootstrapMissing, match="is not executable") as caught:
+        check(made(tmp_path, artifacts), shop, function="shop")
+    assert "chmod" in caught.value.hint
 
 
 def test_an_outcome_is_kept_under_the_artifacts(shop: Workshop, tmp_path: Path) -> None:
