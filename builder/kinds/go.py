@@ -252,7 +252,7 @@ class _Building:
         if work.memory_mb is not None:
             environment["GOMEMLIMIT"] = f"{work.memory_mb // (work.jobs + 1)}MiB"
         if self._recipe.cgo:
-            environment |= zig.compiler(self._place.target, work.scratch, work.toolbox)
+            environment |= zig.compiler(self._place.target, work.scratch, work.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
             path.insert(0, str(zig.programs(work.scratch)))
         return environment | {"PATH": ":".join(filter(None, path))}

@@ -27,13 +27,14 @@ def no_compiler(folder: Path, asked: Path) -> dict[str, str]:
     return _variables(_scripts(folder / "no-compiler", dict.fromkeys(_TOOLS, script)))
 
 
-def compiler(target: Target, folder: Path, toolbox: Toolbox) -> dict[str, str]:
+def compiler(target: Target, folder: Path, toolbox: Toolbox, *, debug: bool = False) -> dict[str, str]:
     """Variables for a build that compiles for `target`'s machine and C library; fetches the compiler if need be.
 
     The programs `cc`, `c++`, `ar` and `ranlib` are then in `programs(folder)`.
 
     Args:
         folder: an existing directory; paths below it are written as /build into what is compiled.
+        debug: let the build have debug information if it asks for some; cgo reads types out of it.
 
     Raises:
         ResolutionFailed, SourceUnreachable, OutOfSpace: it cannot be had.
@@ -44,9 +45,10 @@ def compiler(target: Target, folder: Path, toolbox: Toolbox) -> dict[str, str]:
     options = f'-target {triple} -fno-sanitize=undefined "-ffile-prefix-map={folder}=/build"'
     if headers := _split_headers(folder):
         options += f' -isystem "{headers}"'
+    last = "" if debug else " -g0"
     scripts = {
-        "cc": f'#!/bin/sh\nexec "{zig}" cc {options} "$@" -g0\n',
-        "c++": f'#!/bin/sh\nexec "{zig}" c++ {options} "$@" -g0\n',
+        "cc": f'#!/bin/sh\nexec "{zig}" cc {options} "$@"{last}\n',
+        "c++": f'#!/bin/sh\nexec "{zig}" c++ {options} "$@"{last}\n',
         "ar": f'#!/bin/sh\nexec "{zig}" ar "$@"\n',
         "ranlib": f'#!/bin/sh\nexec "{zig}" ranlib "$@"\n',
     }

@@ -1,4 +1,4 @@
-"""Functions that are not Python, built by the bootstrapped builder in its sandbox, which has no compiler, and invoked."""
+"""Functions that are not Python: built by the builder in its sandbox, which has no compiler, and invoked."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""Projects that are not Python, built on this machine by the workstation's door, with one cache for all tests."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from builder import workstation
+from builder.progress import Progress
+
+
+def write(root: Path, files: Mapping[str, str]) -> Path:
+    """A directory with these files."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@dataclass
+class Lab:
+    """Builds directories; toolchains are fetched once."""
+
+    cache: Path
+    environment: Mapping[str, str]
+
+    def build(
+        self,
+        project: Path,
+        out: Path,
+        *,
+        architecture: Literal["x86_64", "arm64"] | None = None,
+        **environment: str,
+    ) -> dict[str, Any]:
+        """The reply."""
+        order = workstation.Order(directory=project, out=out, cache=self.cache, architecture=architecture)
+        return workstation.build(order, Progress(), {**self.environment, **environment})
+
+
+def lab(folder: Path) -> Lab:
+    """A lab with an empty cache."""
+    return Lab(cache=folder / "cache", environment=dict(os.environ))
+
+
+def names(archive: Path) -> dict[str, bool]:
+    """Place in the zip → whether it is executable."""
+    with zipfile.ZipFile(archive) as opened:
+        return {info.filename: bool(info.external_attr >> 16 & 0o100) for info in opened.infolist()}
