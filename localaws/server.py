@@ -164,7 +164,7 @@ class Server:
 def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
     """Make the parts of a cache that are downloaded, the same for every server, live in the user's cache directory."""
     home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
-    for name in ("runtime", "rie"):
+    for name in ("runtime", "node", "rie"):
         link = cache / name
         try:
             if home and not link.exists():
