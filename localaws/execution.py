@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 Engine = Literal["own", "rie"]
 Isolation = Literal["auto", "bwrap", "plain"]
 
+_NOTHING: Mapping[str, str] = {}
 _AL2 = {"python3.9", "python3.10", "python3.11", "provided.al2"}
 
 
@@ -58,15 +59,21 @@ class Fleet:
     Of a nodejs runtime that nobody has used yet it may be that a Node.js will be installed."""
 
     def __init__(
-        self, *, cache: Path, engine: Engine = "own", isolation: Isolation = "auto", forward_env: Sequence[str] = ()
+        self,
+        *,
+        cache: Path,
+        engine: Engine = "own",
+        isolation: Isolation = "auto",
+        forwarded: Mapping[str, str] = _NOTHING,
     ) -> None:
-        """`forward_env` names variables of this process that functions get too; certificates that they name become
-        visible inside. Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
+        """`forwarded` are variables that functions get too; certificates that they name become visible inside.
+
+        Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
         """
         self._cache = cache.absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._engine = engine
-        self._forwarded = {name: os.environ[name] for name in forward_env if name in os.environ}
+        self._forwarded = dict(forwarded)
         self._dirs = RuntimeDirs(self._cache)
         roots = Roots(self._cache, extra=certificate_binds(self._forwarded), environ=os.environ)
         try:

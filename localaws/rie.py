@@ -180,6 +180,9 @@ class RieEnvironment:
             late = f"Task timed out after {self.image.timeout_s:.2f} seconds".encode()
             if body == late:
                 return timeout
+            # A runtime that finds nothing wrong with a refused answer, as that of Node.js, reports no error.
+            if body == (refused := reports.too_large(RESPONSE_LIMIT_BYTES)).payload:
+                return refused
             if self._marker is None and _looks_like_error(body):
                 return Fault(type=error_type(body), payload=body)
             return body
