@@ -104,7 +104,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forward-network",
         action="store_true",
-        help="let your CA bundle, proxy and package index variables into functions",
+        help="let your CA bundles, proxies and package registries (pip, uv, go, npm, cargo) into functions",
     )
 
 

@@ -15,7 +15,10 @@ from typing import Protocol
 
 from localaws import reports
 from localaws.images import Credentials, FunctionImage, InvokeResult
+from localaws.interpreters import Interpreter
+from localaws.machines import ELF_HEAD_BYTES, elf_machine
 from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
+from localaws.nodes import Node, major_of, options
 from localaws.reports import Fault
 from localaws.runtime_api import (
     RESPONSE_LIMIT_BYTES,
@@ -30,10 +33,18 @@ from localaws.runtime_api import (
     RuntimeApi,
     Starved,
 )
-from localaws.sandbox import Guest, Isolator, Sandbox
+from localaws.sandbox import Guest, Isolator, Layout, Sandbox
 from localaws.variables import function_variables
 
-__all__ = ["Environment", "OwnEnvironment", "bootstrap_command", "client_context_json", "error_type", "new_log_stream"]
+__all__ = [
+    "Environment",
+    "OwnEnvironment",
+    "bootstrap_command",
+    "client_context_json",
+    "error_type",
+    "new_log_stream",
+    "own_bootstrap",
+]
 
 INIT_LIMIT_S = 10.0
 _MB = 1024 * 1024
@@ -82,7 +93,7 @@ class OwnEnvironment:
         self._first = True
         self._api = RuntimeApi()
         layout = isolator.layout(guest)
-        command = bootstrap_command(guest.code, guest.opt, layout.task, layout.opt, layout.python)
+        command = bootstrap_command(image, guest, layout)
         self._broken = command if isinstance(command, str) else None
         variables = function_variables(
             image,
@@ -92,8 +103,10 @@ class OwnEnvironment:
             log_stream=self._log_stream,
             forwarded=forwarded,
         )
-        if layout.python:
-            variables |= {"_LAMBDA_TELEMETRY_LOG_FD": "3", "_LOCALAWS_LAYERS": layout.opt}
+        if guest.language:
+            variables["_LAMBDA_TELEMETRY_LOG_FD"] = "3"
+        if isinstance(guest.language, Interpreter):
+            variables["_LOCALAWS_LAYERS"] = layout.opt
         argv = [] if isinstance(command, str) else command
         self._start_number = 0
         self._started_at = 0.0
@@ -267,25 +280,36 @@ class OwnEnvironment:
             self._api.session.events.put(Exited(code))
 
 
-def bootstrap_command(
-    code: Path, opt: Path | None, task_path: str, opt_path: str, python: tuple[str, ...]
-) -> list[str] | str:
+def bootstrap_command(image: FunctionImage, guest: Guest, layout: Layout) -> list[str] | str:
     """What starts the runtime, or why nothing can, in Lambda's words."""
-    if python:
-        return list(python)
-    places = [(code / "bootstrap", f"{task_path}/bootstrap")]
-    if opt:
-        places.append((opt / "bootstrap", f"{opt_path}/bootstrap"))
-    for host, inside in places:
-        if not host.is_file():
-            continue
-        if not host.stat().st_mode & 0o111:
-            return f"fork/exec {inside}: permission denied"
-        with host.open("rb") as stream:
-            if stream.read(4)[:2] not in (b"#!", b"\x7fE"):
-                return f"fork/exec {inside}: exec format error"
-        return [inside]
-    return f"Couldn't find valid bootstrap(s): [{task_path}/bootstrap {opt_path}/bootstrap]"
+    match guest.language:
+        case Interpreter():
+            return list(layout.start)
+        case Node() as node:
+            given = options(
+                node,
+                major_of(image.runtime) or node.major,
+                memory_mb=image.memory_mb,
+                node_options=image.environment.get("NODE_OPTIONS", ""),
+            )
+            return [*layout.start, *given, f"{layout.runtime}/index.mjs"]
+    host = own_bootstrap(guest)
+    if host is None:
+        return f"Couldn't find valid bootstrap(s): [{layout.task}/bootstrap {layout.opt}/bootstrap]"
+    inside = f"{layout.task if host.parent == guest.code else layout.opt}/bootstrap"
+    if not host.stat().st_mode & 0o111:
+        return f"fork/exec {inside}: permission denied"
+    with host.open("rb") as stream:
+        head = stream.read(ELF_HEAD_BYTES)
+    if head[:2] != b"#!" and elf_machine(head) != image.architecture:
+        return f"fork/exec {inside}: exec format error"
+    return [inside]
+
+
+def own_bootstrap(guest: Guest) -> Path | None:
+    """The program that the function brings with it as its runtime, from its package or else from its layers."""
+    places = (folder / "bootstrap" for folder in (guest.code, guest.opt) if folder)
+    return next((place for place in places if place.is_file()), None)
 
 
 def client_context_json(text: str) -> str:

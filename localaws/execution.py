@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from localaws import interpreters
+from localaws import interpreters, nodes
 from localaws.callers import Callers
-from localaws.environments import Environment, OwnEnvironment
+from localaws.environments import Environment, OwnEnvironment, own_bootstrap
 from localaws.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
+from localaws.machines import ELF_HEAD_BYTES, elf_machine, machine_here
 from localaws.memory import MemoryWatch
 from localaws.pool import Pool
 from localaws.rie import RieEnvironment, emulator_bind
-from localaws.rootfs import Roots, certificate_binds
+from localaws.rootfs import Language, Roots, certificate_binds
 from localaws.runtime_dirs import RuntimeDirs
 from localaws.sandbox import Guest, probe
 from localaws.trees import BadArchive, extract, merge
@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 Engine = Literal["own", "rie"]
 Isolation = Literal["auto", "bwrap", "plain"]
 
+_NOTHING: Mapping[str, str] = {}
 _AL2 = {"python3.9", "python3.10", "python3.11", "provided.al2"}
-_MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class Fleet:
@@ -54,18 +54,26 @@ class Fleet:
     why: str | None
     """Why "auto" fell back to plain children; None when it did not."""
     runtimes: Mapping[str, str]
-    """Runtime name → what runs it here, `{"python3.13": "CPython 3.13.0 at …", "provided.al2023": "bootstrap"}`."""
+    """Runtime name → what runs it here, `{"python3.13": "CPython 3.13.0 at …", "provided.al2023": "bootstrap"}`.
+
+    Of a nodejs runtime that nobody has used yet it may be that a Node.js will be installed."""
 
     def __init__(
-        self, *, cache: Path, engine: Engine = "own", isolation: Isolation = "auto", forward_env: Sequence[str] = ()
+        self,
+        *,
+        cache: Path,
+        engine: Engine = "own",
+        isolation: Isolation = "auto",
+        forwarded: Mapping[str, str] = _NOTHING,
     ) -> None:
-        """`forward_env` names variables of this process that functions get too; certificates that they name become
-        visible inside. Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
+        """`forwarded` are variables that functions get too; certificates that they name become visible inside.
+
+        Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
         """
         self._cache = cache.absolute()
         self._cache.mkdir(parents=True, exist_ok=True)
         self._engine = engine
-        self._forwarded = {name: os.environ[name] for name in forward_env if name in os.environ}
+        self._forwarded = dict(forwarded)
         self._dirs = RuntimeDirs(self._cache)
         roots = Roots(self._cache, extra=certificate_binds(self._forwarded), environ=os.environ)
         try:
@@ -74,8 +82,10 @@ class Fleet:
             raise RuntimeUnavailable(str(error)) from error
         self.isolation = self._isolator.kind
         self._interpreters = interpreters.find(os.environ)
+        self._nodes = nodes.Nodes(nodes.find(os.environ), self._dirs.node)
         self.runtimes = {
             **{f"python{version}": str(found) for version, found in self._interpreters.items()},
+            **{f"nodejs{major}.x": what for major, what in self._nodes.described().items()},
             "provided.al2": "bootstrap",
             "provided.al2023": "bootstrap",
         }
@@ -123,21 +133,45 @@ class Fleet:
     def _guest(self, image: FunctionImage) -> Guest:
         if image.runtime not in self.runtimes:
             raise RuntimeUnavailable(_how_to_get(image.runtime))
-        if image.architecture != _MACHINES.get(platform.machine().lower()) and image.arn not in self._foreign:
+        if image.architecture != machine_here() and image.arn not in self._foreign:
             self._foreign.add(image.arn)
             log.warning(
                 "%s is for %s but runs on %s: code for that machine cannot be loaded",
-                *(image.name, image.architecture, platform.machine()),
+                *(image.name, image.architecture, machine_here()),
             )
-        interpreter = self._interpreters.get(image.runtime.removeprefix("python"))
-        return Guest(
+        language, runtime = self._language(image.runtime)
+        guest = Guest(
             system="al2" if image.runtime in _AL2 else "al2023",
-            interpreter=interpreter,
-            runtime=self._dirs.runtime(interpreter) if interpreter else None,
+            language=language,
+            runtime=runtime,
             code=image.code,
             opt=merge(image.layers, self._cache),
             ephemeral_mb=image.ephemeral_mb,
             extra=(emulator_bind(self._dirs.emulator()),) if self._engine == "rie" else (),
+        )
+        _refuse_foreign(image, guest)
+        return guest
+
+    def _language(self, runtime: str) -> tuple[Language | None, Path | None]:
+        """What goes to `/var/lang` and `/var/runtime`."""
+        if major := nodes.major_of(runtime):
+            node = self._nodes.get(major)
+            self.runtimes = {**self.runtimes, runtime: self._nodes.described()[major]}
+            return node, self._dirs.nodejs_runtime(major)
+        interpreter = self._interpreters.get(runtime.removeprefix("python"))
+        return interpreter, self._dirs.runtime(interpreter) if interpreter else None
+
+
+def _refuse_foreign(image: FunctionImage, guest: Guest) -> None:
+    """Raise RuntimeUnavailable for a bootstrap that Lambda would run and this machine cannot."""
+    if guest.language or not (bootstrap := own_bootstrap(guest)):
+        return
+    with bootstrap.open("rb") as stream:
+        machine = elf_machine(stream.read(ELF_HEAD_BYTES))
+    if machine == image.architecture and machine != machine_here():
+        raise RuntimeUnavailable(
+            f"the bootstrap of {image.name} is a program for {machine}: Lambda would run it, this {machine_here()} "
+            f"machine cannot; build it for {machine_here()} to try it here"
         )
 
 
@@ -145,4 +179,6 @@ def _how_to_get(runtime: str) -> str:
     version = runtime.removeprefix("python")
     if version in interpreters.VERSIONS:
         return f"no CPython {version} was found for {runtime}; install one, for example: uv python install {version}"
-    return f"{runtime} cannot run here; there are python3.9 to python3.14, provided.al2 and provided.al2023"
+    return (
+        f"{runtime} cannot run here; there are python3.9 to python3.14, nodejs20.x, nodejs22.x, nodejs24.x, provided.*"
+    )

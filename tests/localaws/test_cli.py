@@ -121,6 +121,7 @@ def test_health_tells_what_was_found(lab: Lab) -> None:
     assert health["status"] == "ready"
     assert health["isolation"] in ("bwrap", "plain")
     assert "provided.al2023" in health["runtimes"]
+    assert "Node.js 24" in health["runtimes"]["nodejs24.x"]
 
 
 def test_plain_isolation_when_asked() -> None:

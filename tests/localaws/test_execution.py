@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import re
 import signal
 import socket
@@ -14,155 +12,17 @@ import textwrap
 import threading
 import time
 import uuid
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localaws import interpreters
 from localaws.environments import OwnEnvironment
-from localaws.execution import Credentials, Engine, Fleet, FunctionImage, InvokeResult, RuntimeUnavailable, extract
-
-_FOUND = interpreters.find(os.environ)
-_MACHINE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
-_ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
-_EXECUTABLE = ("bootstrap", "bin/", "lib/")
-
-# One function for most tests: its event says what it does.
-_APP = """
-    import json, logging, os, subprocess, sys, time
-    print("initialised")
-    count = 0
-
-    def handler(event, context):
-        global count
-        count += 1
-        do = event.get("do")
-        if do == "raise":
-            raise ValueError("no good")
-        if do == "exit":
-            open(os.environ.get("TMPDIR", "/tmp") + "/kept", "w").write("kept")
-            os._exit(3)
-        if do == "sleep":
-            time.sleep(event["seconds"])
-        if do == "memory":
-            block = b"x" * (event["mb"] * 1024 * 1024)
-            time.sleep(event.get("seconds", 0))
-        if do == "sh":
-            done = subprocess.run(["/bin/sh", "-c", event["command"]], stdout=-1, stderr=-2)
-            return {"code": done.returncode, "output": done.stdout.decode()}
-        if do == "log":
-            print("unfinished", end="")
-            sys.stdout.flush()
-            logging.warning("first\\nsecond")
-            print("to stderr", file=sys.stderr)
-            os.write(1, b"%s\\n" % ("é" * 5).encode())
-            for number in range(event.get("lines", 0)):
-                print("line", number)
-        if do == "detach":
-            subprocess.Popen(["sleep", event["mark"]], start_new_session=True)
-        if do == "large":
-            return "x" * event["bytes"]
-        if do == "meet":
-            import socket
-            with socket.create_connection(("127.0.0.1", event["port"])) as peer:
-                peer.sendall(context.log_stream_name.encode())
-                assert peer.recv(2) == b"go"
-        client = context.client_context
-        return {
-            "event": event, "count": count, "env": dict(os.environ), "path": sys.path, "cwd": os.getcwd(),
-            "tmp": sorted(os.listdir(os.environ.get("TMPDIR", "/tmp"))), "uid": os.getuid(), "prefix": sys.prefix,
-            "request": context.aws_request_id, "arn": context.invoked_function_arn, "name": context.function_name,
-            "version": context.function_version, "memory": context.memory_limit_in_mb, "python": sys.version_info[:2],
-            "remaining": context.get_remaining_time_in_millis(), "stream": context.log_stream_name,
-            "group": context.log_group_name, "client": client and [client.custom, client.env],
-        }
-"""
-
-
-@dataclass
-class Lab:
-    """A fleet, and what it takes to use it in one line."""
-
-    fleet: Fleet
-    engine: Engine
-    scratch: Path
-    images: dict[str, FunctionImage] = field(default_factory=dict)
-
-    @property
-    def sandboxed(self) -> bool:
-        return self.fleet.isolation == "bwrap"
-
-    def tree(self, files: Mapping[str, str]) -> Path:
-        """The extracted directory of a zip of `files`; text is dedented."""
-        path = self.scratch / f"{uuid.uuid4()}.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, text in files.items():
-                info = zipfile.ZipInfo(name)
-                info.external_attr = (0o755 if name.startswith(_EXECUTABLE) else 0o644) << 16
-                archive.writestr(info, textwrap.dedent(text))
-        return extract(path, self.scratch)
-
-    def image(self, files: Mapping[str, str] | None = None, layers: Sequence[Mapping[str, str]] = ()) -> FunctionImage:
-        """A new function on the newest Python there is."""
-        name = f"f-{uuid.uuid4().hex[:8]}"
-        return FunctionImage(
-            name=name,
-            arn=_ARN + name,
-            version="$LATEST",
-            revision=str(uuid.uuid4()),
-            account="123456789012",
-            region="us-east-1",
-            runtime=f"python{next(reversed(_FOUND))}",
-            handler="app.handler",
-            architecture=_MACHINE,
-            code=self.tree(files or {"app.py": _APP}),
-            layers=tuple(self.tree(layer) for layer in layers),
-            environment={},
-            timeout_s=10,
-            memory_mb=512,
-            ephemeral_mb=512,
-            credentials=lambda: Credentials(access_key_id="ASIA1", secret_access_key="hidden", session_token="token"),
-            endpoint_url="http://127.0.0.1:9",
-            log_group=f"/aws/lambda/{name}",
-        )
-
-    @property
-    def common(self) -> FunctionImage:
-        """One function for all tests that leave it as they found it."""
-        if "common" not in self.images:
-            self.images["common"] = self.image()
-        return self.images["common"]
-
-    def invoke(self, image: FunctionImage, event: object = None, **more: str) -> InvokeResult:
-        payload = json.dumps({} if event is None else event).encode()
-        given = {"request_id": str(uuid.uuid4()), "invoked_arn": image.arn, **more}
-        return self.fleet.invoke(image, payload, **given)
-
-    def answer(self, image: FunctionImage, event: object = None, **more: str) -> dict[str, object]:
-        """What the function returned; fails with its log when it did not."""
-        result = self.invoke(image, event, **more)
-        assert result.function_error is None, (result.payload, result.log_lines)
-        content = json.loads(result.payload)
-        assert isinstance(content, dict)
-        return content
-
-    def shell(self, image: FunctionImage, command: str) -> tuple[int, str]:
-        """(exit code, output) of a shell command inside the function."""
-        content = self.answer(image, {"do": "sh", "command": command})
-        return int(str(content["code"])), str(content["output"])
-
-
-def _fleet(scratch: Path, engine: Engine, isolation: str, forward_env: Sequence[str] = ()) -> Fleet:
-    if not _FOUND:
-        pytest.skip("no CPython from 3.9 to 3.14 found: install one")
-    try:
-        return Fleet(cache=scratch, engine=engine, isolation=isolation, forward_env=forward_env)  # type: ignore[arg-type]
-    except RuntimeUnavailable as error:
-        pytest.skip(f"{error}: install bubblewrap and allow user namespaces")
+from localaws.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
+from tests.localaws.fleets import FOUND, MACHINE, Lab, error_of, fleet_for, lines_of
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +33,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["own-bwrap", "own-plain", "rie-bwrap", "rie-plain"])
 def lab(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Lab]:
     engine, isolation = str(request.param).split("-")
-    fleet = _fleet(scratch, "own" if engine == "own" else "rie", isolation)
+    fleet = fleet_for(scratch, "own" if engine == "own" else "rie", isolation)
     made = Lab(fleet=fleet, engine="own" if engine == "own" else "rie", scratch=scratch)
     try:
         fleet.prepare(made.common)
@@ -187,20 +47,9 @@ def lab(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def own(scratch: Path) -> Iterator[Lab]:
     """Our own engine with whatever isolation there is."""
-    fleet = _fleet(scratch, "own", "auto")
+    fleet = fleet_for(scratch, "own", "auto")
     yield Lab(fleet=fleet, engine="own", scratch=scratch)
     fleet.close()
-
-
-def _error(result: InvokeResult) -> dict[str, object]:
-    assert result.function_error == "Unhandled", result.payload
-    content = json.loads(result.payload)
-    assert isinstance(content, dict)
-    return content
-
-
-def _lines(result: InvokeResult) -> list[str]:
-    return [line for _, line in result.log_lines]
 
 
 def test_function_gets_event_and_context(lab: Lab) -> None:
@@ -243,12 +92,12 @@ def handler(event, context):
 
 def test_raised_error_has_lambdas_shape(lab: Lab) -> None:
     result = lab.invoke(lab.common, {"do": "raise"}, request_id="11111111-2222-3333-4444-555555555555")
-    content = _error(result)
+    content = error_of(result)
     assert content["errorMessage"] == "no good"
     assert content["errorType"] == "ValueError"
     assert content["requestId"] == "11111111-2222-3333-4444-555555555555"
     assert any("app.py" in line for line in list(content["stackTrace"]))  # type: ignore[call-overload]
-    assert any("[ERROR] ValueError: no good\nTraceback" in line for line in _lines(result))
+    assert any("[ERROR] ValueError: no good\nTraceback" in line for line in lines_of(result))
 
 
 def test_returned_error_look_alike_is_an_answer(lab: Lab) -> None:
@@ -269,21 +118,21 @@ def test_returned_error_look_alike_is_an_answer(lab: Lab) -> None:
 )
 def test_failing_initialisation_is_the_answer(lab: Lab, source: str, kind: str, message: str) -> None:
     result = lab.invoke(lab.image({"app.py": source}))
-    content = _error(result)
+    content = error_of(result)
     assert content["errorType"] == kind
     assert message in str(content["errorMessage"])
-    assert any(line.startswith("[ERROR]") for line in _lines(result))
+    assert any(line.startswith("[ERROR]") for line in lines_of(result))
     if lab.engine == "own":
-        reports = [line for line in _lines(result) if line.startswith("INIT_REPORT")]
+        reports = [line for line in lines_of(result) if line.startswith("INIT_REPORT")]
         assert [line.split("\t")[1:] for line in reports] == [
             ["Phase: init", "Status: error", f"Error Type: {kind}"],
             ["Phase: invoke", "Status: error", f"Error Type: {kind}"],
         ]
-        assert "Init Duration" not in _lines(result)[-1]
+        assert "Init Duration" not in lines_of(result)[-1]
 
 
 def test_exit_while_initialising(lab: Lab) -> None:
-    content = _error(lab.invoke(lab.image({"app.py": "raise SystemExit(1)"})))
+    content = error_of(lab.invoke(lab.image({"app.py": "raise SystemExit(1)"})))
     assert content["errorType"] == "Runtime.ExitError"
     assert str(content["errorMessage"]).endswith("Error: Runtime exited with error: exit status 1")
 
@@ -292,10 +141,10 @@ def test_timeout_then_works_again(lab: Lab) -> None:
     image = replace(lab.image(), timeout_s=1)
     lab.answer(image)
     result = lab.invoke(image, {"do": "sleep", "seconds": 30})
-    content = _error(result)
+    content = error_of(result)
     assert content["errorType"] == "Sandbox.Timedout"
     assert content["errorMessage"] == f"RequestId: {result.request_id} Error: Task timed out after 1.00 seconds"
-    lines = _lines(result)
+    lines = lines_of(result)
     assert any(line.endswith(f"{result.request_id} Task timed out after 1.00 seconds\n") for line in lines)
     assert lines[-1].endswith("\tStatus: timeout\t")
     assert lab.answer(image)["count"] == 1
@@ -304,24 +153,24 @@ def test_timeout_then_works_again(lab: Lab) -> None:
 def test_too_much_memory_then_works_again(lab: Lab) -> None:
     image = replace(lab.image(), memory_mb=128)
     result = lab.invoke(image, {"do": "memory", "mb": 300})
-    content = _error(result)
+    content = error_of(result)
     assert content["errorType"] == "Runtime.OutOfMemory"
     assert str(content["errorMessage"]).endswith("Error: Runtime exited with error: signal: killed")
-    report = re.sub(r"Init Duration: [\d.]+ ms\t", "", _lines(result)[-1])
+    report = re.sub(r"Init Duration: [\d.]+ ms\t", "", lines_of(result)[-1])
     assert report.endswith("\tMax Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory\t")
     assert lab.answer(image)["count"] == 1
 
 
 def test_too_much_memory_is_noticed_while_it_is_used(lab: Lab) -> None:
     image = replace(lab.image(), memory_mb=128, timeout_s=3)
-    content = _error(lab.invoke(image, {"do": "memory", "mb": 300, "seconds": 9}))
+    content = error_of(lab.invoke(image, {"do": "memory", "mb": 300, "seconds": 9}))
     assert content["errorType"] == "Runtime.OutOfMemory"
 
 
 def test_exit_in_the_handler_keeps_tmp(lab: Lab) -> None:
     image = lab.image()
     assert lab.answer(image)["count"] == 1
-    content = _error(lab.invoke(image, {"do": "exit"}))
+    content = error_of(lab.invoke(image, {"do": "exit"}))
     assert content["errorType"] == "Runtime.ExitError"
     assert str(content["errorMessage"]).endswith("Error: Runtime exited with error: exit status 3")
     again = lab.answer(image)
@@ -421,7 +270,7 @@ def test_package_wins_over_layer_and_runtime(lab: Lab) -> None:
 def test_log_is_complete_and_in_order(lab: Lab) -> None:
     image = lab.image()
     cold = lab.invoke(image, {"do": "log", "lines": 3000})
-    lines = _lines(cold)
+    lines = lines_of(cold)
     start = lines.index(f"START RequestId: {cold.request_id} Version: $LATEST")
     assert lines[0].startswith("INIT_START Runtime Version: python:")
     assert "initialised" in lines
@@ -441,20 +290,20 @@ def test_log_is_complete_and_in_order(lab: Lab) -> None:
     stamps = [stamp for stamp, _ in cold.log_lines]
     assert abs(stamps[-1] - time.time() * 1000) < 60_000
     warm = lab.invoke(image)
-    assert _lines(warm)[0] == f"START RequestId: {warm.request_id} Version: $LATEST"
-    assert "Init Duration" not in _lines(warm)[-1]
+    assert lines_of(warm)[0] == f"START RequestId: {warm.request_id} Version: $LATEST"
+    assert "Init Duration" not in lines_of(warm)[-1]
     assert warm.log_stream == cold.log_stream
 
 
 def test_log_of_every_invocation_is_its_own(lab: Lab) -> None:
     image = lab.image({"app.py": "def handler(event, context): print('number', event)"})
     for number in range(60):
-        assert f"number {number}" in _lines(lab.invoke(image, number))
+        assert f"number {number}" in lines_of(lab.invoke(image, number))
 
 
 def test_used_memory_is_measured(lab: Lab) -> None:
     def used(result: InvokeResult) -> int:
-        return int(re.findall(r"Max Memory Used: (\d+) MB", _lines(result)[-1])[0])
+        return int(re.findall(r"Max Memory Used: (\d+) MB", lines_of(result)[-1])[0])
 
     image = lab.image()
     small, large = used(lab.invoke(image)), used(lab.invoke(image, {"do": "memory", "mb": 150}))
@@ -463,7 +312,7 @@ def test_used_memory_is_measured(lab: Lab) -> None:
 
 
 def test_answer_over_the_limit(lab: Lab) -> None:
-    content = _error(lab.invoke(lab.common, {"do": "large", "bytes": 6_500_000}))
+    content = error_of(lab.invoke(lab.common, {"do": "large", "bytes": 6_500_000}))
     assert content == {
         "errorType": "Function.ResponseSizeTooLarge",
         "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
@@ -513,20 +362,44 @@ def test_custom_runtime_in_shell(lab: Lab, runtime: str) -> None:
     image = replace(lab.image({"bootstrap": _BOOTSTRAP}), runtime=runtime, handler="my.handler")
     result = lab.invoke(image, {"n": 1})
     assert json.loads(result.payload) == {"got": {"n": 1}, "env": ""}, result.log_lines
-    assert "handling my.handler" in _lines(result)
-    assert _error(lab.invoke(image, "fail")) == {"errorMessage": "m", "errorType": "Mine"}
+    assert "handling my.handler" in lines_of(result)
+    assert error_of(lab.invoke(image, "fail")) == {"errorMessage": "m", "errorType": "Mine"}
     in_layer = replace(lab.image({"data": ""}, [{"bootstrap": _BOOTSTRAP}]), runtime=runtime)
     assert json.loads(lab.invoke(in_layer, 7).payload)["got"] == 7
 
 
 def test_custom_runtime_without_bootstrap(lab: Lab) -> None:
-    content = _error(lab.invoke(replace(lab.image({"data": ""}), runtime="provided.al2023")))
+    content = error_of(lab.invoke(replace(lab.image({"data": ""}), runtime="provided.al2023")))
     assert content["errorType"] == "Runtime.InvalidEntrypoint"
     assert "Couldn't find valid bootstrap(s)" in str(content["errorMessage"])
-    plain = _error(
+    plain = error_of(
         lab.invoke(replace(lab.image({"sub/x": "", "bootstrap": "echo no interpreter"}), runtime="provided.al2"))
     )
     assert str(plain["errorMessage"]).endswith("bootstrap: exec format error")
+
+
+@pytest.mark.parametrize("engine", ["own", "rie"])
+def test_program_for_another_machine_is_never_said_to_run(scratch: Path, engine: Engine) -> None:
+    """Lambda runs an arm64 program in an arm64 function; whoever tries it here has to hear that it was not tried."""
+    other = {"x86_64": "arm64", "arm64": "x86_64"}[MACHINE]
+    program = b"\x7fELF\2\1\1" + bytes(11) + {"x86_64": 62, "arm64": 183}[other].to_bytes(2, "little") + bytes(44)
+    fleet = fleet_for(scratch, engine, "auto")
+    try:
+        lab = Lab(fleet=fleet, engine=engine, scratch=scratch)
+        image = replace(lab.image({"bootstrap": program}), runtime="provided.al2023")
+        assert str(error_of(lab.invoke(image))["errorMessage"]).endswith("bootstrap: exec format error")
+        for foreign in (image, replace(lab.image({"a": ""}, [{"bootstrap": program}]), runtime="provided.al2023")):
+            with pytest.raises(
+                RuntimeUnavailable, match=f"is a program for {other}: Lambda would run it, this {MACHINE}"
+            ):
+                lab.invoke(replace(foreign, architecture=other, revision="2"))
+        script = replace(lab.image({"bootstrap": _BOOTSTRAP}), runtime="provided.al2023", architecture=other)
+        assert json.loads(lab.invoke(script, 1).payload)["got"] == 1, "a script runs anywhere, with a warning"
+        plain = lab.tree({"bootstrap": _BOOTSTRAP}, executable=())
+        refused = error_of(lab.invoke(replace(script, code=plain, revision="2")))
+        assert str(refused["errorMessage"]).endswith("bootstrap: permission denied")
+    finally:
+        fleet.close()
 
 
 def test_process_that_hangs_on_does_not_outlive_its_environment(lab: Lab) -> None:
@@ -588,9 +461,9 @@ class TestSandbox:
 
 @pytest.mark.parametrize("version", interpreters.VERSIONS)
 def test_every_python_runs(own: Lab, version: str) -> None:
-    if version not in _FOUND:
+    if version not in FOUND:
         pytest.skip(f"no CPython {version}: install it, for example with `uv python install {version}`")
-    assert own.fleet.runtimes[f"python{version}"] == str(_FOUND[version])
+    assert own.fleet.runtimes[f"python{version}"] == str(FOUND[version])
     content = own.answer(replace(own.image(), runtime=f"python{version}"))
     assert content["python"] == [int(part) for part in version.split(".")]
     sdk = own.image({"app.py": "import boto3\ndef handler(e, c): return boto3.__version__"})
@@ -598,9 +471,9 @@ def test_every_python_runs(own: Lab, version: str) -> None:
 
 
 def test_runtime_that_is_not_here(own: Lab) -> None:
-    with pytest.raises(RuntimeUnavailable, match=r"nodejs22\.x cannot run here"):
-        own.invoke(replace(own.image(), runtime="nodejs22.x"))
-    absent = [version for version in interpreters.VERSIONS if version not in _FOUND]
+    with pytest.raises(RuntimeUnavailable, match=r"ruby3\.4 cannot run here"):
+        own.invoke(replace(own.image(), runtime="ruby3.4"))
+    absent = [version for version in interpreters.VERSIONS if version not in FOUND]
     if absent:
         with pytest.raises(RuntimeUnavailable, match=f"no CPython {absent[0]} was found"):
             own.invoke(replace(own.image(), runtime=f"python{absent[0]}"))
@@ -617,14 +490,14 @@ def test_slow_initialisation_is_begun_again_under_the_functions_timeout(own: Lab
     finally:
         environment.close()
     assert (result.payload, result.function_error) == (b"1", None)
-    init = [line for line in _lines(result) if line.startswith("INIT_REPORT")]
+    init = [line for line in lines_of(result) if line.startswith("INIT_REPORT")]
     assert len(init) == 1
     assert init[0].endswith("Phase: init\tStatus: timeout")
-    assert int(re.findall(r"Duration: (\d+)", _lines(result)[-1])[0]) >= 600
+    assert int(re.findall(r"Duration: (\d+)", lines_of(result)[-1])[0]) >= 600
 
 
 def test_closing_ends_running_invocations(scratch: Path) -> None:
-    lab = Lab(fleet=_fleet(scratch, "own", "auto"), engine="own", scratch=scratch)
+    lab = Lab(fleet=fleet_for(scratch, "own", "auto"), engine="own", scratch=scratch)
     image = lab.image()
     lab.answer(image)
     with ThreadPoolExecutor(1) as pool:
@@ -632,7 +505,7 @@ def test_closing_ends_running_invocations(scratch: Path) -> None:
         time.sleep(0.2)
         begun = time.monotonic()
         lab.fleet.close()
-        assert _error(job.result(5))["errorType"] == "Runtime.ExitError"
+        assert error_of(job.result(5))["errorType"] == "Runtime.ExitError"
         assert time.monotonic() - begun < 5
 
 
@@ -654,13 +527,13 @@ def test_warm_reuse_does_not_depend_on_the_calling_thread(own: Lab) -> None:
 @pytest.mark.parametrize("isolation", ["bwrap", "plain"])
 def test_nothing_survives_the_server(scratch: Path, isolation: str) -> None:
     """Not even when it is killed, and not even what detached itself."""
-    _fleet(scratch, "own", isolation).close()
+    fleet_for(scratch, "own", isolation).close()
     mark = f"9{uuid.uuid4().int % 10**8}"
     program = f"""
         import sys
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from tests.localaws.test_execution import Lab, Fleet
+        from tests.localaws.fleets import Lab, Fleet
         scratch = Path({str(scratch)!r})
         lab = Lab(fleet=Fleet(cache=scratch, isolation={isolation!r}), engine="own", scratch=scratch)
         lab.answer(lab.image(), {{"do": "detach", "mark": "{mark}"}})
@@ -678,21 +551,20 @@ def test_nothing_survives_the_server(scratch: Path, isolation: str) -> None:
     _until(lambda: not _running(mark))
 
 
-def test_forwarded_variables_and_the_certificates_they_name(
-    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_forwarded_variables_and_the_certificates_they_name(scratch: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "own ca.pem"
     bundle.write_text("certificates")
     private = tmp_path / "private"
     private.write_text("private")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    monkeypatch.setenv("PIP_INDEX_URL", "https://index.example/simple")
-    monkeypatch.setenv("SOME_FILE", str(private))
-    names = ["REQUESTS_CA_BUNDLE", "PIP_INDEX_URL", "SOME_FILE", "NOT_SET_AT_ALL"]
-    fleet = _fleet(scratch, "own", "auto", names)
+    variables = {
+        "npm_config_cafile": str(bundle),
+        "PIP_INDEX_URL": "https://index.example/simple",
+        "SOME_FILE": str(private),
+    }
+    fleet = fleet_for(scratch, "own", "auto", variables)
     try:
         lab = Lab(fleet=fleet, engine="own", scratch=scratch)
-        code, output = lab.shell(lab.image(), 'cat "$REQUESTS_CA_BUNDLE"; echo " $PIP_INDEX_URL"; cat "$SOME_FILE"')
+        code, output = lab.shell(lab.image(), 'cat "$npm_config_cafile"; echo " $PIP_INDEX_URL"; cat "$SOME_FILE"')
     finally:
         fleet.close()
     assert output.startswith("certificates https://index.example/simple\n")
