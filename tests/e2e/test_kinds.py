@@ -15,43 +15,69 @@ from tests.e2e.test_sources import encoded, zipped
 
 pytestmark = pytest.mark.slow
 
-GO = {name: (ROOT / "examples" / "go" / name).read_text() for name in ("go.mod", "go.sum", "main.go")}
+
+def example(name: str, *files: str) -> dict[str, str]:
+    """Files of an example."""
+    return {file: (ROOT / "examples" / name / file).read_text() for file in files}
 
 
-def packaged(builder: Builder, reply: Mapping[str, Any], folder: Path) -> Path:
+def artifact(builder: Builder, reply: Mapping[str, Any], folder: Path) -> Path:
     """The function's artifact on this disk."""
-    content = builder.client("s3").get_object(Bucket=reply["bucket"], Key=reply["key"])["Body"].read()
-    path = folder / f"{reply['name']}.zip"
-    path.write_bytes(content)
+    path = folder / "artifact.zip"
+    builder.client("s3").download_file(reply["bucket"], reply["key"], str(path))
     return path
 
 
-def created(builder: Builder, name: str, reply: Mapping[str, Any], **settings: object) -> None:
-    made = builder.client("lambda").create_function(
+def created(builder: Builder, name: str, reply: Mapping[str, Any]) -> None:
+    """A function made of a package, as a tool does that deploys by itself."""
+    client = builder.client("lambda")
+    made = client.create_function(
         FunctionName=name,
         Role=builder.role,
         Runtime="provided.al2023",
         Handler="bootstrap",
         Code={"S3Bucket": reply["bucket"], "S3Key": reply["key"]},
-        **settings,
     )
     assert made["CodeSha256"] == reply["source_code_hash"]
-    builder.client("lambda").get_waiter("function_active_v2").wait(FunctionName=name)
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
 
 
 def test_go_from_an_archive_for_both_architectures(builder: Builder, tmp_path: Path) -> None:
-    event = {"name": "gopher", "architecture": "amd64", "archive": encoded(zipped(GO))}
+    files = example("go", "go.mod", "go.sum", "main.go")
+    event = {"name": "gopher", "architecture": "amd64", "archive": encoded(zipped(files))}
     ours = builder.send(event)
     assert ours["statusCode"] == 200, json.dumps(ours, indent=1)
     created(builder, "gopher", ours)
     assert builder.invoke("gopher", {"name": "Ada"}) == {"greeting": "Hello, Ada!", "architecture": "amd64"}
     # The same content again, packed otherwise: the same answer, and nothing is built.
-    again = builder.send({**event, "archive": encoded(zipped(dict(reversed(GO.items()))))})
-    assert [again[key] for key in ("bucket", "key", "source_code_hash")] == [
-        ours[key] for key in ("bucket", "key", "source_code_hash")
+    again = builder.send({**event, "archive": encoded(zipped(dict(reversed(files.items()))))})
+    assert [again[key] for key in ("bucket", "key", "version_id", "source_code_hash")] == [
+        ours[key] for key in ("bucket", "key", "version_id", "source_code_hash")
     ]
     assert [row["action"] for row in again["artifacts"]] == ["reuse"]
     theirs = builder.send({**event, "architecture": "aarch64"})
     assert theirs["statusCode"] == 200, json.dumps(theirs, indent=1)
-    [native] = read_natives(packaged(builder, theirs, tmp_path))
+    [native] = read_natives(artifact(builder, theirs, tmp_path))
     assert (native.path, native.machine, native.needed) == ("bootstrap", "aarch64", ())
+    # Broken, and unchanged: the compiler's words, and the function as it was.
+    broken = files | {"main.go": files["main.go"].replace("lambda.Start(greet)", "lambda.Start(great)")}
+    failed = builder.send({**event, "archive": encoded(zipped(broken))})
+    assert (failed["statusCode"], failed["error"]["code"]) == (400, "compilation_failed")
+    assert "main.go:25:15: undefined: great" in failed["error"]["message"]
+
+
+def test_a_program_in_c_is_compiled_in_the_sandbox_and_deployed_from_git(builder: Builder) -> None:
+    files = example("c", "bootstrap.c", "build.yaml")
+    builder.forge.push("sea", files)
+    built = builder.build("sea")
+    assert built["statusCode"] == 200, json.dumps(built, indent=1)
+    assert builder.invoke("sea", {"n": 1}) == {"language": "C", "event": {"n": 1}}
+    before = builder.state("sea")
+    builder.forge.push("sea", {"bootstrap.c": files["bootstrap.c"].replace("free(answer);", "free(anwser);")})
+    failed = builder.build("sea")
+    assert failed["error"]["code"] == "command_failed", failed
+    assert any("use of undeclared identifier 'anwser'" in line for line in failed["error"]["log_tail"])
+    assert builder.state("sea") == before
+    # What is no input of the commands is no reason to run them.
+    builder.forge.push("sea", {**files, "README.md": "words"})
+    assert [row["action"] for row in builder.build("sea")["artifacts"]] == ["reuse"]
