@@ -71,6 +71,8 @@ SETTINGS = (
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
+    Setting(section="builder", key="go_proxy", help="Go module proxies for builds, as GOPROXY; without credentials"),
+    Setting(section="builder", key="npm_registry", help="npm registry for builds, and @SCOPE=URL; without credentials"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
@@ -100,6 +102,8 @@ class Config:
     roles: tuple[str, ...] = ()
     functions: tuple[str, ...] = ("*",)
     index_url: str | None = None
+    go_proxy: str | None = None
+    npm_registry: str | None = None
     logins: Logins = field(default_factory=Logins)
     toolchains: tuple[ArchiveTool, ...] = ()
 
@@ -322,6 +326,8 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         roles=read.names("roles", (), _ROLES, "not a role's name, ARN or pattern"),
         functions=read.names("functions", ("*",), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
         index_url=read.take("index_url", None, _url),
+        go_proxy=read.take("go_proxy", None, _go_proxy),
+        npm_registry=read.take("npm_registry", None, _npm_registry),
     )
 
 
@@ -343,6 +349,28 @@ def _url(value: str) -> str:
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
         raise ValueError("must be an https:// URL")
     return value.rstrip("/")
+
+
+def _go_proxy(value: str) -> str:
+    """The list without blanks; `direct` and `off` are Go's words."""
+    parts = [part.strip() for part in re.split(r"([,|])", value)]
+    for part in parts[::2]:
+        if part not in ("direct", "off"):
+            _url(part)
+    return "".join(parts)
+
+
+def _npm_registry(value: str) -> str:
+    """The registry, and those of scopes, separated by one comma each."""
+    parts = [part for part in re.split(r"[,\s]+", value) if part]
+    for part in parts:
+        scope, equals, url = part.partition("=") if part.startswith("@") else ("", "", part)
+        if bool(scope) != bool(equals) or not re.fullmatch(r"(@[a-z0-9._~-]+)?", scope):
+            raise ValueError("must be URLs, or @SCOPE=URL, separated by commas")
+        _url(url)
+    if sum(not part.startswith("@") for part in parts) > 1:
+        raise ValueError("must have one URL without a scope")
+    return ",".join(parts)
 
 
 def _certificates(value: str) -> str:

@@ -14,13 +14,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bootstrap.ini import Line
+from builder.kinds.gopaths import is_module_path
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.references import Reference, pattern_problem
 from builder.sources.urls import is_loopback, without_secrets
 
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "git": ("username", "token", "app_id", "installation_id", "private_key"),
-    "index": ("url", "username", "password"),
+    "git": ("username", "token", "app_id", "installation_id", "private_key", "modules"),
+    "index": ("url", "username", "password", "token"),
     "project": ("allow",),
 }
 _CODEARTIFACT = re.compile(r"codeartifact:(?:(?P<account>\d{12})/)?(?P<domain>[a-z0-9-]{2,50})/(?P<repository>[\w.-]+)")
@@ -118,7 +119,18 @@ def _git(section: Section) -> GitLogin:
             raise ValueError(f"{key}: is not an id of GitHub's")
     if not re.fullmatch(r"[\w.@+-]*", values.get("username", "")):
         raise ValueError("username: is no user name")
+    if "modules" in values:
+        values = {**values, "modules": _modules(values["modules"])}
     return GitLogin(base=base, **values)
+
+
+def _modules(text: str) -> str:
+    """Beginnings of module paths, separated by one blank each."""
+    paths = dict.fromkeys(re.split(r"[,\s]+", text.strip(", \t")))
+    for path in paths:
+        if not is_module_path(path):
+            raise ValueError(f"modules: {path!r} is no module path, for example go.example.com or github.com/team-a")
+    return " ".join(paths)
 
 
 def _index(section: Section) -> IndexLogin:
@@ -128,15 +140,16 @@ def _index(section: Section) -> IndexLogin:
     if "url" not in values:
         raise ValueError("needs url")
     if values["url"].startswith("codeartifact:"):
-        if not _CODEARTIFACT.fullmatch(values["url"]) or "password" in values:
+        if not _CODEARTIFACT.fullmatch(values["url"]) or {"password", "token"} & set(values):
             raise ValueError(
                 "url: write codeartifact:DOMAIN/REPOSITORY or codeartifact:ACCOUNT/DOMAIN/REPOSITORY, alone"
             )
         return IndexLogin(name=section.subject, **values)
     values["url"] = _url(values["url"])
-    if "password" not in values:
-        raise ValueError("needs password, a reference")
+    if ("password" in values) == ("token" in values) or {"username", "token"} <= set(values):
+        raise ValueError("needs password, a reference, with a username; or token, a reference, alone")
     _check_reference(values, "password")
+    _check_reference(values, "token")
     if ":" in values.get("username", ""):
         _check_reference(values, "username")
     return IndexLogin(name=section.subject, **values)

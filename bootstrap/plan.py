@@ -97,6 +97,8 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "GIT_HOSTS": ",".join(config.git_hosts),
         "CA_BUNDLE": config.ca_bundle or "",
         "INDEX_URL": config.index_url or "",
+        "GO_PROXY": config.go_proxy or "",
+        "NPM_REGISTRY": config.npm_registry or "",
         "CREDENTIALS": _logins(config, names).text(),
         "TOOLCHAINS": text_of(config.toolchains),
         "ROLE": names.role_arn_of(config.role) if config.role else "",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from builder.aws import aws_errors, error_code
 from builder.errors import (
@@ -112,7 +112,8 @@ def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
     found = [_own_git(context)]
     for login in context.settings.logins.git:
         token = read(Reference.parse(login.token), context) if login.token else _app_token(login, context)
-        found.append(GitCredentials(username=login.username or _DEFAULT_USER, token=token, base=login.base))
+        user, modules = login.username or _DEFAULT_USER, tuple(login.modules.split())
+        found.append(GitCredentials(username=user, token=token, base=login.base, modules=modules))
     return tuple(each for each in found if each is not None)
 
 
@@ -133,13 +134,18 @@ def _own_git(context: Context) -> GitCredentials | None:
     context.secrets.add(token)
     # The token is the forge's, git_base may be one owner's part of it.
     base = urljoin(settings.git_base, "/")
-    return GitCredentials(username=str(secret.get("username") or _DEFAULT_USER), token=token, base=base)
+    owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
+    modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
+    user = str(secret.get("username") or _DEFAULT_USER)
+    return GitCredentials(username=user, token=token, base=base, modules=modules)
 
 
 def indexes(context: Context) -> Indexes:
     """The configured package indexes; their logins are read when they are used."""
 
     def login(index: IndexLogin) -> tuple[str, str]:
+        if index.token:
+            return "", read(Reference.parse(index.token), context)
         user = read(Reference.parse(index.username), context) if is_reference(index.username) else index.username
         if index.password.startswith(_CODEARTIFACT):
             return user or "aws", _codeartifact_token(index.password, context)

@@ -21,7 +21,8 @@ from builder.sources.urls import origin
 class GitLogin:
     """A forge, or an owner there. `base` is a URL; `token` a reference, or the app's three values are set.
 
-    A GitHub App's `private_key` is a reference to its PEM text.
+    A GitHub App's `private_key` is a reference to its PEM text. `modules` are the paths, separated by blanks, that Go
+    modules begin with which are there, besides those that begin as `base` does.
     """
 
     base: str
@@ -30,16 +31,22 @@ class GitLogin:
     app_id: str = ""
     installation_id: str = ""
     private_key: str = ""
+    modules: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexLogin:
-    """A package index. `username` is plain or a reference, `password` a reference or `codeartifact:ACCOUNT/DOMAIN`."""
+    """A package index: of Python, a Go module proxy or an npm registry.
+
+    `username` is plain or a reference, `password` a reference or `codeartifact:ACCOUNT/DOMAIN`; or `token` alone, a
+    reference to what is sent as `Bearer`.
+    """
 
     name: str
     url: str
     username: str = ""
     password: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +121,7 @@ class Logins:
         for forge in self.git:
             yield from filter(None, (forge.token, forge.private_key))
         for index in self.indexes:
-            yield from (text for text in (index.username, index.password) if is_reference(text))
+            yield from (text for text in (index.username, index.password, index.token) if is_reference(text))
 
 
 def is_reference(text: str) -> bool:

@@ -29,6 +29,8 @@ class Settings:
         ca_bundle: path, or PEM text, of certificates that git servers may have besides those that everybody trusts.
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
+        go_proxy: Go module proxies, as GOPROXY has them; empty for Go's default.
+        npm_registry: npm registries, as `builder.kinds.npmregistry` reads them; empty for npm's default.
         logins: what config.ini says of other forges, indexes, and of the secrets that projects may use.
         role: ARN of the role that created functions get when the build file names none.
         lease_s: how long a builder that was killed keeps others from the function that it worked on.
@@ -45,6 +47,8 @@ class Settings:
     git_hosts: tuple[str, ...] = ()
     ca_bundle: str = ""
     index_url: str = ""
+    go_proxy: str = ""
+    npm_registry: str = ""
     role: str = ""
     logins: Logins = field(default_factory=Logins)
     lease_s: float = 15.0
@@ -78,6 +82,8 @@ class Settings:
             git_hosts=tuple(environment.get(PREFIX + "GIT_HOSTS", "").replace(",", " ").split()),
             ca_bundle=environment.get(PREFIX + "CA_BUNDLE", ""),
             index_url=environment.get(PREFIX + "INDEX_URL", ""),
+            go_proxy=environment.get(PREFIX + "GO_PROXY", ""),
+            npm_registry=environment.get(PREFIX + "NPM_REGISTRY", ""),
             role=environment.get(PREFIX + "ROLE", ""),
             logins=Logins.parse(environment.get(PREFIX + "CREDENTIALS", "")),
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),

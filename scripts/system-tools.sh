@@ -6,7 +6,7 @@ set -euo pipefail
 say() { printf 'system-tools: %s\n' "$*" >&2; }
 
 # command:package, as Debian and Ubuntu call them
-needed=(git:git bwrap:bubblewrap shellcheck:shellcheck unzip:unzip curl:curl faketime:faketime)
+needed=(git:git bwrap:bubblewrap shellcheck:shellcheck unzip:unzip curl:curl faketime:faketime npm:npm)
 
 packages=()
 for pair in "${needed[@]}"; do

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from builder.errors import AuthenticationFailed
 from builder.logins import IndexLogin, index_for
+
+if TYPE_CHECKING:
+    import requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """User and password, or, where it is a `bearer`'s, a token that needs no user."""
+
+    user: str
+    password: str = field(repr=False)
+    bearer: bool = False
+
+    @property
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        if self.bearer:
+            return f"Bearer {self.password}"
+        return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As `auth` of a request of requests."""
+        request.headers["Authorization"] = self.header
+        return request
 
 
 def _nothing(login: IndexLogin) -> tuple[str, str]:
@@ -14,15 +42,27 @@ def _nothing(login: IndexLogin) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Indexes:
-    """The configured indexes. `read` gives user and password of one, and is called for every use."""
+    """The configured indexes. `read` gives user and password, or "" and token, of one; it is called for every use."""
 
     logins: tuple[IndexLogin, ...] = ()
     read: Callable[[IndexLogin], tuple[str, str]] = field(default=_nothing, repr=False)
 
-    def login(self, url: str) -> tuple[str, str] | None:
-        """User and password for the page or file at `url`; None where its host has none."""
+    def covers(self, url: str) -> bool:
+        """Whether there is a login for the page or file at `url`."""
+        return index_for(url, self.logins) is not None
+
+    def login(self, url: str) -> Login | None:
+        """The login for the page or file at `url`; None where its host has none."""
         found = index_for(url, self.logins)
-        return self.read(found) if found else None
+        if found is None:
+            return None
+        user, password = self.read(found)
+        return Login(user=user, password=password, bearer=bool(found.token))
+
+    def authorization(self, url: str) -> str | None:
+        """The login as the value of an Authorization header."""
+        found = self.login(url)
+        return found.header if found else None
 
     def name(self, url: str) -> str:
         """The name of the index that `url` belongs to, "" if none is configured."""
@@ -31,3 +71,15 @@ class Indexes:
 
 
 NO_LOGINS = Indexes()
+
+
+def login_refused(what: str, url: str, status: int, indexes: Indexes) -> AuthenticationFailed:
+    """The error for a server that does not give a file or a page."""
+    host, index = urlsplit(url).netloc.rpartition("@")[2], indexes.name(url)
+    if index:
+        message = f"{what}: {host} refuses the login of [index {index}] ({status})"
+        return AuthenticationFailed(message, hint="renew the secret that config.ini names there")
+    return AuthenticationFailed(
+        f"{what}: {host} wants a login, and the builder has none for it ({status})",
+        hint="whoever runs setup.py adds [index NAME] with url and password or token to config.ini: docs/secrets.md",
+    )

@@ -15,10 +15,10 @@ from builder.errors import (
     SourceError,
     SourceUnreachable,
 )
+from builder.python.indexes import login_refused
 from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
 from builder.python.resolver import Resolver, indexes, is_own
-from builder.python.wheels import login_refused
 from builder.runtimes import Target
 from builder.sources.urls import without_secrets
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from builder import process
 from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
-from builder.python.indexes import NO_LOGINS, Indexes
+from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 
 if TYPE_CHECKING:
     import requests
@@ -89,18 +88,6 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def login_refused(what: str, url: str, status: int, indexes: Indexes) -> AuthenticationFailed:
-    """The error for a server that does not give a file or a page."""
-    host, index = urlsplit(url).netloc.rpartition("@")[2], indexes.name(url)
-    if index:
-        message = f"{what}: {host} refuses the login of [index {index}] ({status})"
-        return AuthenticationFailed(message, hint="renew the secret that config.ini names there")
-    return AuthenticationFailed(
-        f"{what}: {host} wants a login, and the builder has none for it ({status})",
-        hint="whoever runs setup.py adds [index NAME] with url, username and password to config.ini: docs/secrets.md",
-    )
 
 
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:

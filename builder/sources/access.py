@@ -15,11 +15,13 @@ class GitCredentials:
     """User and token of a forge, or of a part of it.
 
     They go to URLs of the origin of `base` and at or below its path, and to no others; None: to whoever is asked first.
+    `modules` are the beginnings of paths of Go modules that are there and nowhere else.
     """
 
     username: str
     token: str = field(repr=False)
     base: str | None = None
+    modules: tuple[str, ...] = ()
 
 
 def credentials_for(url: str, credentials: Sequence[GitCredentials]) -> GitCredentials | None:

@@ -31,7 +31,7 @@ LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
 MAX_ENTRIES = 250_000
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
-_FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
+FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ class Checkout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Entry:
+class TreeEntry:
+    """A file, directory, link or submodule of a tree: its posix path, its mode as git has it, and its hex id."""
+
     path: str
     mode: int
     object_id: str
@@ -68,7 +70,7 @@ def write_tree(
     links: list[tuple[str, bytes]] = []
     submodules: dict[str, str] = {}
     pointers: list[str] = []
-    for entry in _walk(tree, read, max_entries):
+    for entry in walk(tree, read, max_entries):
         target = into / entry.path
         if entry.mode == _DIRECTORY:
             _make_directory(target, entry.path)
@@ -76,7 +78,7 @@ def write_tree(
             _make_directory(target, entry.path)
             submodules[entry.path] = entry.object_id
         else:
-            content = _object(read, entry.object_id, "blob", entry.path)
+            content = checked_object(read, entry.object_id, "blob", entry.path)
             size += content.size
             largest = sorted([*largest, (content.size, entry.path)], reverse=True)[:3]
             if max_bytes is not None and size > max_bytes:
@@ -121,10 +123,10 @@ def tree_at(tree: str, path: str, read: ReadObject) -> str:
 
 
 def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
-    return b"".join(_object(read, object_id, kind, path).chunks)
+    return b"".join(checked_object(read, object_id, kind, path).chunks)
 
 
-def _object(read: ReadObject, object_id: str, kind: str, path: str) -> Content:
+def checked_object(read: ReadObject, object_id: str, kind: str, path: str) -> Content:
     """An object whose content turns out to be what its id says, or raises at its end."""
     try:
         found = read(object_id)
@@ -143,7 +145,7 @@ def _checked(content: Content, object_id: str, kind: str, path: str) -> Iterator
         raise UnsafeSource(f"{path}: object {object_id} is damaged or not a {kind}", hint="run git fsck on the server")
 
 
-def _walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[_Entry]:
+def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
     """Every entry below `tree`, a directory always before what is in it."""
     todo = [("", tree, 0)]
     entries = 0
@@ -158,9 +160,9 @@ def _walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[_Entry]:
                 raise OutOfSpace(f"the repository has more than {max_entries:,} files and directories")
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
-            if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in _FILES:
+            if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in FILES:
                 raise UnsafeSource(f"{shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
-            yield _Entry(path=path, mode=mode, object_id=child)
+            yield TreeEntry(path=path, mode=mode, object_id=child)
             if mode == _DIRECTORY:
                 todo.append((f"{path}/", child, depth + 1))
 
@@ -202,7 +204,7 @@ def _make_directory(target: Path, path: str) -> None:
         raise _twice(path) from None
 
 
-def _write_file(target: Path, entry: _Entry, chunks: Iterable[bytes], mtime: int) -> bytes:
+def _write_file(target: Path, entry: TreeEntry, chunks: Iterable[bytes], mtime: int) -> bytes:
     """Write a file; what it begins with."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -215,7 +217,7 @@ def _write_file(target: Path, entry: _Entry, chunks: Iterable[bytes], mtime: int
             begins = begins or chunk
             file.write(chunk)
         # Not by the mode argument of open(): the umask of the process would have its say.
-        os.fchmod(descriptor, _FILES[entry.mode])
+        os.fchmod(descriptor, FILES[entry.mode])
     os.utime(target, (mtime, mtime))
     return begins
 

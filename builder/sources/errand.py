@@ -95,9 +95,9 @@ class Errand:
         """The commit's files, without those of its submodules, which are returned as {path: commit}."""
         with self._objects(lender) as (objects, have):
             with connected(resolved.url, self.credentials, self.network) as remote:
-                self._take(_transfer(remote, objects, resolved, have, self.room_bytes))
-                commit = _peeled(objects.read, resolved)
-            tree, commit_time = _read_commit(verified(objects.read, commit, "commit"))
+                self._take(transfer(remote, objects, resolved, have, self.room_bytes))
+                commit = peeled(objects.read, resolved)
+            tree, commit_time = read_commit(verified(objects.read, commit, "commit"))
             subtree = tree_at(tree, path, objects.read)
             snapshot = Snapshot(
                 root=into,
@@ -194,8 +194,12 @@ class Errand:
         )
 
 
-def _transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | None, max_bytes: int | None) -> int:
-    """Bytes of the pack with the commit, now in `objects`."""
+def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | None, max_bytes: int | None) -> int:
+    """Bytes of the pack with the commit, now in `objects`; what else was there may be gone.
+
+    Raises:
+        RefNotFound: the server has no such commit, or does not give it away.
+    """
     named = [resolved.ref] if resolved.ref.startswith("refs/") else ["HEAD"]
     try:
         return remote.receive(objects, resolved.commit, prefixes=named, have=have, max_bytes=max_bytes).size_bytes
@@ -222,7 +226,7 @@ def _not_there(resolved: Resolved) -> RefNotFound:
     )
 
 
-def _peeled(read: ReadObject, resolved: Resolved) -> str:
+def peeled(read: ReadObject, resolved: Resolved) -> str:
     """The commit that `resolved.commit` is, or, where it is the id of an annotated tag, the one that is tagged."""
     object_id = resolved.commit
     for _ in range(8):
@@ -238,7 +242,7 @@ def _peeled(read: ReadObject, resolved: Resolved) -> str:
     raise _not_there(resolved)
 
 
-def _read_commit(raw: bytes) -> tuple[str, int]:
+def read_commit(raw: bytes) -> tuple[str, int]:
     """Tree id and committer's time. The tree is the first line's and no other's, as for git itself."""
     first = re.match(rb"tree ([0-9a-f]{40})\n", raw)
     committer = re.search(rb"^committer .*> (-?\d{1,19}) [-+]\d+$", raw.split(b"\n\n", 1)[0], re.MULTILINE)

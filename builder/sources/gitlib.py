@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import (
     LambdasmithError,
@@ -89,12 +89,14 @@ class Remote:
         depth: int | None = 1,
         have: str | None = None,
         max_bytes: int | None = None,
+        commits_only: bool = False,
     ) -> Received:
         """Add `commit`, or all refs with `prefixes` where it is None, to `objects`.
 
         Args:
             depth: how many commits of history; None for all.
             have: a commit, without its history, that `objects` has already: what it shares is not sent.
+            commits_only: without their files, where the server can leave these out.
 
         Raises:
             CommitRefused: the server does not give it away.
@@ -134,6 +136,7 @@ class Remote:
                     take,
                     depth=depth,
                     ref_prefix=[prefix.encode() for prefix in prefixes],
+                    filter_spec=b"tree:0" if commits_only else None,
                 )
             except GitProtocolError as error:
                 if any(words in (self._begun.refusal() or str(error)) for words in _REFUSALS):
@@ -237,6 +240,38 @@ def parse_config(text: bytes) -> dict[tuple[str, ...], dict[str, str]]:
         }
         for section in parsed.sections()
     }
+
+
+class Attributes:
+    """What the .gitattributes of a tree say of its files; `read` gives that of a directory (posix), b"" for none."""
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        self._read = read
+        self._rules: dict[str, list[Any]] = {}
+
+    def of(self, path: str) -> dict[str, str | bool]:
+        """The attributes of the file at `path`: set, unset (False), or a value."""
+        from dulwich.attrs import match_path
+
+        directories = path.split("/")[:-1]
+        rules = [rule for depth in range(len(directories) + 1) for rule in self._of("/".join(directories[:depth]))]
+        found = match_path(rules, path.encode()) if rules else {}
+        return {
+            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+            if isinstance(value, bytes)
+            else bool(value)
+            for name, value in found.items()
+        }
+
+    def _of(self, directory: str) -> list[Any]:
+        from dulwich.attrs import compile_gitattributes_patterns, parse_git_attributes
+
+        if directory not in self._rules:
+            lines = parse_git_attributes(BytesIO(self._read(directory)))
+            # `binary` is git's own name for several, of which one counts here.
+            entries = [(name, {**said, b"text": False} if said.get(b"binary") else said) for name, said in lines]
+            self._rules[directory] = compile_gitattributes_patterns(entries, directory, directory.encode())
+        return self._rules[directory]
 
 
 @dataclass(frozen=True, kw_only=True)

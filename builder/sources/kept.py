@@ -29,10 +29,9 @@ class Kept:
     """One repository's entry in the existing directory `cache`, as seen by one set of credentials."""
 
     def __init__(self, cache: Path, url: str, credentials: GitCredentials | None) -> None:
-        who = f"{credentials.base}\n{credentials.username}\n{credentials.token}" if credentials else ""
         self._cache = cache
-        self._name = _hash(url)
-        self._place = cache / f"{self._name}-{_hash(who)}"
+        self._name, who = names(url, credentials)
+        self._place = cache / f"{self._name}-{who}"
         self._limit_bytes = int(shutil.disk_usage(cache).total * _SHARE)
 
     def lend(self, directory: Path) -> str | None:
@@ -85,6 +84,12 @@ class Kept:
                 gone = Path(tempfile.mkdtemp(prefix=".old-", dir=self._cache))
                 entry.rename(gone / "entry")
                 shutil.rmtree(gone, ignore_errors=True)
+
+
+def names(url: str, credentials: GitCredentials | None) -> tuple[str, str]:
+    """What stands for a repository, and for who sees it, in the names of cached things."""
+    who = f"{credentials.base}\n{credentials.username}\n{credentials.token}" if credentials else ""
+    return _hash(url), _hash(who)
 
 
 def _hash(text: str) -> str:

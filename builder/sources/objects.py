@@ -79,6 +79,11 @@ class Objects:
             kind, content = self._whole(pack, offset)
         return Content(kind=KINDS[kind].decode(), size=len(content), chunks=(content,))
 
+    def beginning(self, prefix: str) -> list[str]:
+        """The ids that begin with `prefix`, in hex, sorted."""
+        found = {name.hex() for pack in self._packs for name in pack.offsets}
+        return sorted(name for name in found if name.startswith(prefix))
+
     def __contains__(self, object_id: str) -> bool:
         return any(bytes.fromhex(object_id) in pack.offsets for pack in self._packs)
 

@@ -59,6 +59,24 @@ def test_lists_are_separated_by_commas_or_space(tmp_path: Path) -> None:
     assert config.roles == ("a", "arn:aws:iam::123456789012:role/x/b")
 
 
+def test_where_go_modules_and_npm_packages_come_from(tmp_path: Path) -> None:
+    go, npm = (
+        "https://go.example.com/x, https://proxy.golang.org | direct",
+        "https://npm.example.com @corp=https://c.example",
+    )
+    config = read(tmp_path, f"[builder]\ngo_proxy = {go}\nnpm_registry = {npm}\n")
+    assert config.go_proxy == "https://go.example.com/x,https://proxy.golang.org|direct"
+    assert config.npm_registry == "https://npm.example.com,@corp=https://c.example"
+    go, npm = "https://me:s3cret@go.example.com,direct", "@c:https://c.example"
+    found = problems(tmp_path, f"[builder]\ngo_proxy = {go}\nnpm_registry = {npm}\n")
+    assert found == [
+        "config.ini: [builder] go_proxy: must not contain credentials",
+        "config.ini: [builder] npm_registry: '@c:https://c.example' must be URLs, or @SCOPE=URL, separated by commas",
+    ]
+    [problem] = problems(tmp_path, "[builder]\nnpm_registry = https://a.example https://b.example\n")
+    assert "must have one URL without a scope" in problem
+
+
 def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -> None:
     text = (
         "[aws]\naws_profil = x\ngit_username = me\n"

@@ -23,6 +23,7 @@ token = secretsmanager:lambdasmith/team-a#token   # renewed every month
 [git git.example.com]
 username = oauth2
 token = ssm:/forge/token:3
+modules = go.example.com, git.example.com/x
 [git ghe.example.com]
 app_id = 1234
 installation_id = 5678
@@ -31,6 +32,9 @@ private_key = secretsmanager:lambdasmith/app
 url = https://pypi.example.com/simple/
 username = secretsmanager:corp#user
 password = secretsmanager:corp#password
+[index npm]
+url = https://npm.example.com
+token = ssm:/npm
 [index aws]
 url = codeartifact:shop/python
 [project shop-*]
@@ -52,7 +56,12 @@ def test_the_sections(tmp_path: Path) -> None:
     assert logins == Logins(
         git=(
             GitLogin(base="https://github.com/team-a", token="secretsmanager:lambdasmith/team-a#token"),
-            GitLogin(base="https://git.example.com", username="oauth2", token="ssm:/forge/token:3"),
+            GitLogin(
+                base="https://git.example.com",
+                username="oauth2",
+                token="ssm:/forge/token:3",
+                modules="go.example.com git.example.com/x",
+            ),
             GitLogin(
                 base="https://ghe.example.com",
                 app_id="1234",
@@ -67,6 +76,7 @@ def test_the_sections(tmp_path: Path) -> None:
                 username="secretsmanager:corp#user",
                 password="secretsmanager:corp#password",
             ),
+            IndexLogin(name="npm", url="https://npm.example.com", token="ssm:/npm"),
             IndexLogin(
                 name="aws", url=f"{host}/pypi/python/simple", username="aws", password="codeartifact:123456789012/shop"
             ),
@@ -77,6 +87,7 @@ def test_the_sections(tmp_path: Path) -> None:
         ),
     )
     assert Logins.parse(logins.text()) == logins
+    assert "ssm:/npm" in logins.references()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +108,13 @@ def test_the_sections(tmp_path: Path) -> None:
         ("[index corp]\nurl = https://h/simple", "needs password"),
         (f"[index corp]\nurl = https://h/simple\npassword = {SECRET}", "password: is not a reference"),
         (f"[index corp]\nurl = https://u:{SECRET}@h/simple\npassword = ssm:x", "must not contain credentials"),
+        ("[index corp]\nurl = https://h/simple\npassword = ssm:x\ntoken = ssm:y", "token, a reference, alone"),
+        ("[index corp]\nurl = https://h/simple\nusername = me\ntoken = ssm:y", "token, a reference, alone"),
+        (f"[index corp]\nurl = https://h/simple\ntoken = {SECRET}", "token: is not a reference"),
+        (
+            "[git h.example]\ntoken = ssm:x\nmodules = https://h.example",
+            "modules: 'https://h.example' is no module path",
+        ),
         ("[index corp]\nurl = codeartifact:x", "codeartifact:DOMAIN/REPOSITORY"),
         ("[index a b]\nurl = https://h/simple\npassword = ssm:x", "a name has 1 to 40"),
         ("[project shop]\nallow =", "needs allow"),

@@ -17,7 +17,7 @@ import pytest
 from builder.errors import AuthenticationFailed, InvalidBuildFile, PathNotFound
 from builder.logins import IndexLogin
 from builder.python import gateway
-from builder.python.indexes import Indexes
+from builder.python.indexes import Indexes, Login
 from builder.python.lock import lock_key
 from builder.sources.access import GitCredentials
 from localaws.testing import git_server
@@ -156,9 +156,9 @@ def test_a_login_stays_with_its_host(lab: Lab, index: Index, tmp_path: Path) -> 
 def test_of_two_indexes_on_one_host_each_gets_its_own_login(lab: Lab) -> None:
     named = tuple(IndexLogin(name=name, url=f"https://host/api/{name}/simple") for name in ("one", "two"))
     both = Indexes(logins=named, read=lambda index: (index.name, "p"))
-    assert both.login("https://host/api/two/files/x.whl") == ("two", "p")
-    assert both.login("https://HOST:443/api/one/simple/x/") == ("one", "p")
-    assert both.login("https://host/elsewhere") == ("one", "p")
+    assert both.login("https://host/api/two/files/x.whl") == Login(user="two", password="p")
+    assert both.login("https://HOST:443/api/one/simple/x/") == Login(user="one", password="p")
+    assert both.login("https://host/elsewhere") == Login(user="one", password="p")
     for url in ("http://host/api/one/", "https://host:8443/api/one/", "https://host.evil/api/one/", "file:///api/one"):
         assert both.login(url) is None
 

@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +21,7 @@ from builder.errors import AccessDenied, AwsRefused, InvalidBuildFile, SecretMis
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.masking import Masker
 from builder.progress import Progress
+from builder.python.indexes import Login
 from builder.references import Reference
 from builder.settings import Settings
 from builder.spec import read_build_file
@@ -208,13 +209,24 @@ def test_every_forge_has_its_login(localaws: Server, tmp_path: Path) -> None:
     manager.create_secret(Name=f"own/{tag}", SecretString='{"username": "me", "token": "canary-own-1"}')
     manager.create_secret(Name=f"lab/{tag}", SecretString="canary-lab-2")
     logins = Logins(
-        git=(GitLogin(base="https://gitlab.example", username="oauth2", token=f"secretsmanager:lab/{tag}"),)
+        git=(
+            GitLogin(
+                base="https://gitlab.example",
+                username="oauth2",
+                token=f"secretsmanager:lab/{tag}",
+                modules="go.example a.example/b",
+            ),
+        ),
+        indexes=(IndexLogin(name="npm", url="https://npm.example", token=f"secretsmanager:lab/{tag}"),),
     )
-    found = credentials.git_credentials(context(localaws, tmp_path, logins, git_secret=f"own/{tag}"))
-    assert [(one.username, one.token, one.base) for one in found] == [
-        ("me", "canary-own-1", "https://github.com/"),
-        ("oauth2", "canary-lab-2", "https://gitlab.example"),
+    there = context(localaws, tmp_path, logins, git_secret=f"own/{tag}")
+    there = replace(there, settings=replace(there.settings, git_base="https://github.com/team-a"))
+    found = credentials.git_credentials(there)
+    assert [(one.username, one.token, one.base, one.modules) for one in found] == [
+        ("me", "canary-own-1", "https://github.com/", ("github.com/team-a",)),
+        ("oauth2", "canary-lab-2", "https://gitlab.example", ("go.example", "a.example/b")),
     ]
+    assert credentials.indexes(there).authorization("https://npm.example/x") == "Bearer canary-lab-2"
 
 
 @dataclass
@@ -268,7 +280,7 @@ def test_codeartifact_gives_a_token_to_the_role(localaws: Server, tmp_path: Path
     assert indexes.login("https://pypi.org/simple/x/") is None
     assert not codeartifact.asked, "a token is asked for before it is needed"
     for _ in range(2):
-        assert indexes.login(f"{index.url}/x/") == ("aws", "canary-codeartifact-5")
+        assert indexes.login(f"{index.url}/x/") == Login(user="aws", password="canary-codeartifact-5")
     assert [urlsplit(asked).path for asked in codeartifact.asked] == ["/v1/authorization-token"]
     assert parse_qs(urlsplit(codeartifact.asked[0]).query) == {
         "domain": ["shop"],

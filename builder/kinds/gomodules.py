@@ -1,0 +1,416 @@
+"""Go modules out of git repositories: which repository a module is in, which commit a version is, what is there.
+
+What `go` does with a git binary, without one: https://go.dev/ref/mod#vcs. Every error names the module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from builder.errors import (
+    AuthenticationFailed,
+    LambdasmithError,
+    OutOfSpace,
+    OutOfTime,
+    PathNotFound,
+    RefNotFound,
+    RepositoryNotFound,
+    SourceUnreachable,
+    UnsafeSource,
+)
+from builder.kinds import gozips
+from builder.kinds.gopaths import (
+    Candidate,
+    Home,
+    Version,
+    candidates,
+    homes,
+    newest,
+    pseudo_version,
+    split_major,
+)
+from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.sources.commits import Commits
+from builder.sources.gitlib import BrokenOff
+from builder.sources.kept import names
+from builder.sources.objects import Damaged
+from builder.workspace import Workspace, full_disk
+
+NOT_THERE = (RepositoryNotFound, RefNotFound, PathNotFound)
+"""The errors that say that there is no such module, or version. Others say that nobody knows."""
+# What a forge answers where a group is, or a page for people: redirects to where one logs in are among it.
+_ANOTHER_PLACE = (RepositoryNotFound, UnsafeSource, BrokenOff)
+_SHOWN = 8
+
+Discover = Callable[[str], Candidate | None]
+"""Asks a module path's own host where its repository is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """A version, and when its commit was made, in seconds since the epoch."""
+
+    version: str
+    time: int
+
+    def as_json(self) -> dict[str, str]:
+        """As proxies of modules tell it."""
+        return {"Version": self.version, "Time": _utc(self.time).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Module:
+    """A module whose repository is known. Tags of its versions begin with `prefix`."""
+
+    path: str
+    repository: Commits
+    root: str
+    directory: str
+    major: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.directory}/" if self.directory else ""
+
+    def tags(self) -> dict[Version, str]:
+        """The versions that have a tag, and their commits; pseudo-versions are never tags."""
+        found = {}
+        for name, commit in self.repository.tags().items():
+            version = Version.parse(name.removeprefix(self.prefix)) if name.startswith(self.prefix) else None
+            if version and not version.commit and not version.incompatible:
+                found[version] = commit
+        return found
+
+    def versions(self) -> dict[Version, str]:
+        """Those of the tags that the module's path allows."""
+        return {version: commit for version, commit in self.tags().items() if version.fits(self.major)}
+
+
+class GoModules:
+    """The modules that the builder's credentials, or nobody's, open. Close it. Threads may share it.
+
+    Args:
+        credentials: called once, when the first module is asked for.
+        repository: the URL of the project, "" if it comes from none.
+        workspace: its cache keeps zips, each for one repository, one login and one commit.
+
+    `discover` may be set to how the repository of a path is found that says nothing itself.
+    """
+
+    def __init__(
+        self,
+        credentials: Callable[[], Sequence[GitCredentials]],
+        network: Network,
+        repository: str,
+        workspace: Workspace,
+        scratch: Path,
+    ) -> None:
+        self._ask_for_credentials = credentials
+        self._network, self._project, self._workspace = network, repository, workspace
+        self.discover: Discover = lambda path: None
+        self._scratch = scratch
+        self._lock = threading.RLock()
+        self._repositories: dict[str, Commits] = {}
+        self._absent: dict[str, LambdasmithError] = {}
+
+    def close(self) -> None:
+        for repository in self._repositories.values():
+            repository.close()
+
+    @property
+    def credentials(self) -> Sequence[GitCredentials]:
+        """Those of git servers, read at the first use."""
+        with self._lock:
+            return self._credentials
+
+    @cached_property
+    def _credentials(self) -> Sequence[GitCredentials]:
+        return self._ask_for_credentials()
+
+    @property
+    def homes(self) -> tuple[Home, ...]:
+        """Where private modules are, the longest prefix first."""
+        return homes(self.credentials, self._project)
+
+    def home(self, path: str) -> Home | None:
+        """Where the module `path` is, if it is a private one."""
+        return next((home for home in self.homes if home.covers(path)), None)
+
+    # --- what a proxy is asked --------------------------------------------------------------------------------------
+
+    def versions(self, path: str) -> list[str]:
+        """The versions of a module that have tags, oldest first."""
+        with _named(path):
+            module = self._module(path)
+            found = sorted(module.versions(), key=lambda version: version.order)
+            return [version.text for version in (*found, *self._incompatible(module, found))]
+
+    def info(self, path: str, query: str) -> Info:
+        """The version that `query` means: a version, or the name or id of a commit."""
+        with _named(path, query):
+            version = Version.parse(query)
+            module = self._module(path)
+            if version is None:
+                return self._of_commit(module, self._by_name(module, query))
+            if kept := self._kept(module, version):
+                return Info(version=query, time=gozips.read_zip(kept)[0])
+            return Info(version=query, time=self._content(module, version).commit.time)
+
+    def latest(self, path: str) -> Info:
+        """The newest release, else the newest before one, else the default branch as it is."""
+        with _named(path):
+            module = self._module(path)
+            best = newest(list(module.versions()))
+            if best is None:
+                return self._of_commit(module, module.repository.head())
+            return Info(version=best.text, time=self._content(module, best).commit.time)
+
+    def go_mod(self, path: str, version: str) -> bytes:
+        """The module's go.mod; one that says its path alone where it has none."""
+        with _named(path, version):
+            module, wanted = self._module(path), _canonical(version)
+            kept = self._kept(module, wanted)
+            found = gozips.read_zip(kept)[1] if kept else self._content(module, wanted).go_mod
+            return found or f"module {path}\n".encode()
+
+    def zip(self, path: str, version: str) -> Path:
+        """The module's zip."""
+        with _named(path, version):
+            module, wanted = self._module(path), _canonical(version)
+            if kept := self._kept(module, wanted):
+                return kept
+            content = self._content(module, wanted)
+            place = self._cache / f"{self._key(module, wanted)}-{content.commit.id}.zip"
+            with module.repository.lock:
+                descriptor, made = tempfile.mkstemp(prefix=".new-", dir=self._cache)
+                os.close(descriptor)
+                try:
+                    gozips.write_zip(Path(made), path, version, content)
+                    Path(made).rename(place)
+                except BaseException:
+                    Path(made).unlink(missing_ok=True)
+                    raise
+                self._workspace.seal(place)
+            return place
+
+    # --- where it is ------------------------------------------------------------------------------------------------
+
+    def _module(self, path: str) -> _Module:
+        """The module, once its repository has answered.
+
+        Raises:
+            RepositoryNotFound: with the repositories that were tried.
+        """
+        home, tried = self.home(path), []
+        _, major = split_major(path)
+        for candidate in self._candidates(path, home):
+            try:
+                repository = self._repository(candidate.url)
+            except _ANOTHER_PLACE as error:
+                tried.append(error)
+                continue
+            return _Module(
+                path=path,
+                repository=repository,
+                root=candidate.root,
+                directory=candidate.directory,
+                major=major,
+            )
+        if len(tried) == 1:
+            raise tried[0]
+        raise RepositoryNotFound(
+            f"it is in none of the repositories that it may be in: {'; '.join(error.message for error in tried)}"
+            if tried
+            else "nothing says which repository it is in: its host gives no go-import tag, and has no login here",
+            hint="check the path; whoever runs setup.py tells by [git HOST] with modules = PREFIX in config.ini where "
+            "modules are: docs/secrets.md",
+        )
+
+    def _candidates(self, path: str, home: Home | None) -> Iterator[Candidate]:
+        found = list(candidates(path, home, self.credentials))
+        # A repository that is open already is right, before others are tried in vain.
+        found.sort(key=lambda candidate: candidate.url not in self._repositories)
+        yield from found
+        if not found or (home is not None and not home.inner):
+            discovered = self.discover(path)
+            if discovered:
+                yield discovered
+
+    def _repository(self, url: str) -> Commits:
+        with self._lock:
+            if url in self._absent:
+                raise self._absent[url]
+            if url not in self._repositories:
+                # Of the disk; what is too much for it is told by name.
+                self._repositories[url] = Commits(url, self.credentials, self._network, self._scratch)
+            repository = self._repositories[url]
+        try:
+            repository.listing()
+        except (*_ANOTHER_PLACE, AuthenticationFailed) as error:
+            with self._lock:
+                self._absent[url] = error
+                self._repositories.pop(url, None)
+            raise
+        return repository
+
+    # --- which commit it is -----------------------------------------------------------------------------------------
+
+    def _commit(self, module: _Module, version: Version) -> str:
+        """The full id of a version's commit."""
+        if version.commit:
+            return module.repository.beginning(version.commit)
+        tag = module.prefix + version.tag
+        tags = module.repository.tags()
+        if tag not in tags:
+            others = sorted(module.versions(), key=lambda one: one.order)[-_SHOWN:]
+            there = ", ".join(module.prefix + other.text for other in others)
+            raise RefNotFound(
+                f"{module.repository.url} has no tag {tag}",
+                hint=f"the newest there are: {there}" if there else "push the tag: git push origin TAG",
+            )
+        return tags[tag]
+
+    def _content(self, module: _Module, version: Version) -> gozips.Content:
+        """The version's files.
+
+        Raises:
+            PathNotFound: there is no such module in the commit, or its go.mod has another major version.
+            RefNotFound: the pseudo-version says another time than the commit.
+        """
+        if not version.fits(module.major):
+            raise RefNotFound(f"a module whose path ends so cannot have version {version.text}")
+        commit = module.repository.fetched(self._commit(module, version))
+        if version.commit and version.time != _stamp(commit.time):
+            raise RefNotFound(
+                f"commit {version.commit} is of {_stamp(commit.time)}, not of {version.time}",
+                hint="have go write the version: go get MODULE@COMMIT",
+            )
+        content = self._located(module, commit.id)
+        if version.incompatible and content.go_mod:
+            raise PathNotFound(f"{version.tag} has a go.mod, so it cannot be had as {version.text}")
+        return content
+
+    def _located(self, module: _Module, commit_id: str) -> gozips.Content:
+        """The module's directory in a commit: of /v2 it is the one where go.mod says so."""
+        repository, commit = module.repository, module.repository.fetched(commit_id)
+        places = [module.directory]
+        if module.major and module.root != module.path:
+            places.insert(0, "/".join(filter(None, [module.directory, module.major[1:]])))
+        for directory in places:
+            path = f"{directory}/go.mod" if directory else "go.mod"
+            go_mod = repository.read(commit, path, gozips.MAX_FILE_BYTES)
+            if go_mod is not None and _major_of(go_mod) == module.major:
+                return gozips.Content(repository=repository, commit=commit, directory=directory, go_mod=go_mod)
+            if go_mod is None and not directory and not module.major:
+                return gozips.Content(repository=repository, commit=commit, directory="", go_mod=b"")
+        wanted = " or ".join(f"{place}/go.mod" if place else "go.mod" for place in places)
+        raise PathNotFound(
+            f"{repository.url} at {commit_id[:12]} has no {wanted} for it",
+            hint=f"its first line has to be `module {module.path}`",
+        )
+
+    def _incompatible(self, module: _Module, compatible: Sequence[Version]) -> list[Version]:
+        """Versions from 2 on of a repository that never had a go.mod."""
+        repository, tags = module.repository, module.tags()
+
+        def has_go_mod(version: Version) -> bool:
+            return repository.read(repository.fetched(tags[version]), "go.mod", gozips.MAX_FILE_BYTES) is not None
+
+        if module.directory or module.major or (compatible and has_go_mod(compatible[-1])):
+            return []
+        others = sorted((version for version in tags if version.numbers[0] > 1), key=lambda version: version.order)
+        found = [Version.parse(f"{version.text}+incompatible") for version in others if not has_go_mod(version)]
+        return [version for version in found if version]
+
+    # --- commits by other names -------------------------------------------------------------------------------------
+
+    def _by_name(self, module: _Module, query: str) -> str:
+        commits = module.repository.listing().commits
+        for name in (f"refs/tags/{module.prefix}{query}", f"refs/tags/{query}", f"refs/heads/{query}"):
+            if name in commits:
+                return commits[name]
+        if query == "HEAD":
+            return module.repository.head()
+        if re.fullmatch("[0-9a-f]{7,40}", query):
+            return module.repository.beginning(query)
+        raise RefNotFound(f"{module.repository.url} has no branch, tag or commit {query}")
+
+    def _of_commit(self, module: _Module, commit_id: str) -> Info:
+        """The version of a commit: its tag, or a pseudo-version after the newest tag before it."""
+        commit = self._located(module, commit_id).commit
+        versions = module.versions()
+        own = newest([version for version, tagged in versions.items() if tagged == commit_id])
+        if own:
+            return Info(version=own.text, time=commit.time)
+        before = module.repository.ancestors(commit_id) if versions else frozenset()
+        base = max(
+            (one for one, tagged in versions.items() if tagged in before), key=lambda one: one.order, default=None
+        )
+        return Info(version=pseudo_version(base, module.major, _stamp(commit.time), commit_id), time=commit.time)
+
+    # --- what was made before ---------------------------------------------------------------------------------------
+
+    @property
+    def _cache(self) -> Path:
+        return self._workspace.cached("modules")
+
+    def _key(self, module: _Module, version: Version) -> str:
+        url = module.repository.url
+        of_module = hashlib.sha256(f"{module.path}@{version.text}".encode()).hexdigest()[:24]
+        return "-".join([*names(url, credentials_for(url, self.credentials)), of_module])
+
+    def _kept(self, module: _Module, version: Version) -> Path | None:
+        """A zip that was made of the commit that the version is now."""
+        commit = version.commit or module.repository.tags().get(module.prefix + version.tag, "none")
+        for path in self._cache.glob(f"{self._key(module, version)}-{commit}*.zip"):
+            with module.repository.lock:
+                if self._workspace.intact(path):
+                    self._workspace.used(path)
+                    return path
+        return None
+
+
+@contextlib.contextmanager
+def _named(path: str, version: str = "") -> Iterator[None]:
+    """Errors in the block say which module they are about; they are new ones, since one may be raised many times."""
+    what = f"module {path}@{version}" if version else f"module {path}"
+    try:
+        with full_disk():
+            yield
+    except (OutOfSpace, OutOfTime):
+        raise
+    except LambdasmithError as error:
+        raise type(error)(f"{what}: {error.message}", hint=error.hint) from error
+    except Damaged as error:
+        raise SourceUnreachable(f"{what}: what the git server sent is damaged: {error}", hint="try again") from error
+
+
+def _canonical(text: str) -> Version:
+    version = Version.parse(text)
+    if version is None:
+        raise RefNotFound(f"{text} is no version", hint="versions are written v1.2.3")
+    return version
+
+
+def _major_of(go_mod: bytes) -> str:
+    """The end of the path that a go.mod gives its module, as `split_major` has it; "none" where it has no path."""
+    match = re.search(rb'^[ \t]*module[ \t]+(?:\(\s*)?["`]?([^\s"`]+)', go_mod, re.MULTILINE)
+    return split_major(match[1].decode("utf-8", "replace"))[1] if match else "none"
+
+
+def _utc(time: int) -> datetime:
+    return datetime.fromtimestamp(time, UTC)
+
+
+def _stamp(time: int) -> str:
+    return _utc(time).strftime("%Y%m%d%H%M%S")

@@ -1,0 +1,284 @@
+"""A Go module proxy on loopback, for the time of one `go` command: private modules without a git binary or a token.
+
+It answers for every entry of GOPROXY. The first gives modules out of repositories that the builder's git logins open;
+one more stands for each configured proxy, adds that proxy's login where it has one and else sends `go` there; the one
+that stands for `direct` fetches the rest. Of a private module no other server is told even the name.
+
+https://go.dev/ref/mod#goproxy-protocol
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import html.parser
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from builder.errors import LambdasmithError, SourceUnreachable
+from builder.kinds.gomodules import NOT_THERE, GoModules
+from builder.kinds.gopaths import Candidate, is_module_path, split_major, unescaped
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
+from builder.python.indexes import NO_LOGINS, Indexes, login_refused
+from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.sources.urls import https_spelling, url_problem
+from builder.workspace import Workspace
+
+DEFAULT_PROXIES = "https://proxy.golang.org,direct"
+_ASKED = re.compile(
+    r"(?P<path>[^@]+)/(?:@v/(?P<what>list|(?P<version>[^/]+)\.(?P<kind>info|mod|zip))|(?P<latest>@latest))"
+)
+_SUMS = re.compile(r"sumdb/[^/@]+/(?:supported|latest|lookup/.+|tile/.+)")
+_MAX_PAGE = 1 << 20
+_DISCOVERY_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What `go` wants: `kind` is list, latest, info, mod or zip; the version is "" for the first two."""
+
+    path: str
+    version: str
+    kind: str
+
+    @classmethod
+    def parse(cls, rest: str) -> _Question | None:
+        """The question that the path of a URL is; None if it is none about a module."""
+        match = _ASKED.fullmatch(unquote(rest))
+        if match is None:
+            return None
+        try:
+            path, version = unescaped(match["path"]), unescaped(match["version"] or "")
+        except ValueError:
+            return None
+        kind = "latest" if match["latest"] else match["kind"] or "list"
+        return cls(path=path, version=version, kind=kind) if is_module_path(path) else None
+
+
+class GoProxy:
+    """The running proxy. `refusals` says in our words why `go` could not have what it asked for."""
+
+    def __init__(self, modules: GoModules, proxies: str, indexes: Indexes, ca_file: str | None) -> None:
+        self._modules, self._indexes = modules, indexes
+        # With `off` go would say nothing but that, whatever was said before it.
+        parts = re.split(r"([,|])", re.sub(r"(^|[,|])off\b.*", "", proxies or DEFAULT_PROXIES))
+        self._proxies, self._separators = [part.rstrip("/") for part in parts[::2] if part], ["", *parts[1::2]]
+        self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
+        self._refused: dict[tuple[str, str], LambdasmithError] = {}
+        self._lock = threading.Lock()
+        self._loopback = Loopback(self._answer)
+        self._loopback.start()
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment of a `go` command that asks here and nowhere else.
+
+        Raises:
+            LambdasmithError: the builder's git logins cannot be read.
+        """
+        root = self._loopback.root
+        entries = [f"{between or ','}{root}/{number}" for number, between in enumerate(self._separators)]
+        return {
+            **environment,
+            **reaching_loopback(environment),
+            "GOPROXY": "".join([f"{root}/own", *entries[: len(self._proxies)]]),
+            # Private modules come from here as well, but nobody's checksum database knows them.
+            "GONOPROXY": "none",
+            "GONOSUMDB": ",".join(home.prefix for home in self._modules.homes) or "none",
+            "GOPRIVATE": "",
+            # Nothing is to be had by other ways, nor with other logins.
+            "GOVCS": "*:off",
+            "GOAUTH": "off",
+        }
+
+    def real(self, text: str) -> str:
+        """`text` of go's with the real servers in the place of this one."""
+        root = re.escape(self._loopback.root)
+
+        def replaced(match: re.Match[str]) -> str:
+            proxy = self._proxies[int(match[1])] if match[1].isdigit() else "direct"
+            if proxy != "direct":
+                return proxy + match[2]
+            asked = _Question.parse(match[2].lstrip("/"))
+            return " ".join(filter(None, (asked.path, asked.version))) if asked else "git"
+
+        return re.sub(rf"{root}/(own|\d+)((?:/[^\s\"'`:)]*)?)", replaced, text)
+
+    @property
+    def refusals(self) -> list[LambdasmithError]:
+        """Why modules could not be had, those that nobody knows of last."""
+        with self._lock:
+            found = list(self._refused.values())
+        return sorted(found, key=lambda error: isinstance(error, NOT_THERE))
+
+    def close(self) -> None:
+        self._loopback.close()
+        self._modules.close()
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> None:
+        entry, _, rest = call.rest.partition("/")
+        asked = _Question.parse(rest)
+        proxy = "own" if entry == "own" else self._proxies[int(entry)] if self._is_entry(entry) else ""
+        if not proxy or (asked is None and not _SUMS.fullmatch(unquote(rest))):
+            call.send(404)
+        elif asked is None:
+            # The checksum database: by way of a proxy, if that offers it.
+            call.send(404) if proxy in ("own", "direct") else self._pass_on(call, proxy, rest)
+        elif self._modules.home(asked.path) is not None:
+            self._give(call, asked) if proxy == "own" else self._say_again(call, asked)
+        elif proxy == "own":
+            call.send(404)
+        elif proxy == "direct":
+            self._give(call, asked)
+        else:
+            self._pass_on(call, proxy, rest, asked)
+
+    def _is_entry(self, entry: str) -> bool:
+        return entry.isdigit() and int(entry) < len(self._proxies)
+
+    def _give(self, call: Call, asked: _Question) -> None:
+        """Answer from a repository."""
+        modules = self._modules
+        try:
+            if asked.kind == "zip":
+                path = modules.zip(asked.path, asked.version)
+                with path.open("rb") as file:
+                    call.send_stream(file, path.stat().st_size, {"Content-Type": "application/zip"})
+                return
+            kind, body = "application/json", b""
+            if asked.kind == "list":
+                kind, body = "text/plain", "".join(f"{one}\n" for one in modules.versions(asked.path)).encode()
+            elif asked.kind == "mod":
+                kind, body = "text/plain", modules.go_mod(asked.path, asked.version)
+            else:
+                is_latest = asked.kind == "latest"
+                info = modules.latest(asked.path) if is_latest else modules.info(asked.path, asked.version)
+                body = json.dumps(info.as_json()).encode()
+            call.send(200, body, {"Content-Type": f"{kind}; charset=utf-8"})
+        except LambdasmithError as error:
+            self._refuse(call, asked, error)
+
+    def _refuse(self, call: Call, asked: _Question, error: LambdasmithError) -> None:
+        with self._lock:
+            self._refused[asked.path, asked.version] = error
+        # With 404 go asks for the module that it might be a package of; with others it stops.
+        call.send(404 if isinstance(error, NOT_THERE) else error.status, *_words(error))
+
+    def _say_again(self, call: Call, asked: _Question) -> None:
+        """What was said of a private module before, since go shows what the last of its proxies says."""
+        with self._lock:
+            error = self._refused.get((asked.path, asked.version))
+        call.send(404, *(_words(error) if error else ()))
+
+    def _pass_on(self, call: Call, proxy: str, rest: str, asked: _Question | None = None) -> None:
+        url = f"{proxy}/{rest}"
+        if not self._indexes.covers(url):
+            call.redirect(url)
+            return
+        what = f"module {asked.path}" if asked else "the checksum database"
+        try:
+            with self._upstream.ask(url, {"Accept-Encoding": "identity"}, call.method) as answer:
+                if answer.status not in (401, 403):
+                    call.pass_on(answer)
+                    return
+                status = answer.status
+        except (OSError, HTTPException) as error:
+            failure = SourceUnreachable(
+                f"{what}: {urlsplit(proxy).netloc} cannot be reached: {error}", hint="try again; check go_proxy"
+            )
+            self._refuse_as(call, asked, failure)
+            return
+        self._refuse_as(call, asked, login_refused(what, url, status, self._indexes))
+
+    def _refuse_as(self, call: Call, asked: _Question | None, error: LambdasmithError) -> None:
+        self._refuse(call, asked or _Question(path="sumdb", version="", kind="list"), error)
+
+
+def _words(error: LambdasmithError) -> tuple[bytes, dict[str, str]]:
+    """What go shows of an error."""
+    text = f"{error.message}; {error.hint}" if error.hint else error.message
+    return text.encode(), {"Content-Type": "text/plain; charset=utf-8"}
+
+
+@contextlib.contextmanager
+def opened(
+    *,
+    credentials: Callable[[], Sequence[GitCredentials]],
+    network: Network,
+    workspace: Workspace,
+    scratch: Path,
+    environment: Mapping[str, str],
+    repository: str = "",
+    proxies: str = "",
+    indexes: Indexes = NO_LOGINS,
+) -> Iterator[GoProxy]:
+    """A proxy for the time of the block.
+
+    Args:
+        credentials: those of git servers, asked for once. network: what these may reach, and for how long.
+        workspace: whose cache keeps modules. scratch: an existing directory for what is fetched meanwhile.
+        environment: of children; says where the bundle of certificates is.
+        repository: the project's own URL: modules beside it are as private as it is.
+        proxies: as GOPROXY has them, "" for Go's default. indexes: those of them that want a login.
+    """
+    ca_file = trust(environment)
+    modules = GoModules(credentials, network, repository, workspace, scratch)
+    modules.discover = _Discovery(modules, ca_file)
+    proxy = GoProxy(modules, proxies, indexes, ca_file)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+class _Discovery:
+    """Asks the host that a module's path begins with where its repository is: https://go.dev/ref/mod#vcs-find."""
+
+    def __init__(self, modules: GoModules, ca_file: str | None) -> None:
+        def authorization(url: str) -> str | None:
+            theirs = credentials_for(url, modules.credentials)
+            if theirs is None or theirs.base is None:
+                return None
+            return f"Basic {base64.b64encode(f'{theirs.username}:{theirs.token}'.encode()).decode()}"
+
+        self._upstream = Upstream(authorization=authorization, ca_file=ca_file, timeout_s=_DISCOVERY_S)
+
+    def __call__(self, path: str) -> Candidate | None:
+        try:
+            with self._upstream.ask(f"https://{quote(path)}?go-get=1", {"Accept": "text/html"}) as answer:
+                page = _Imports()
+                page.feed(answer.read(_MAX_PAGE).decode("utf-8", "replace"))
+        except (OSError, HTTPException, ValueError):
+            return None
+        return found_in(page.tags, path)
+
+
+def found_in(tags: Sequence[str], path: str) -> Candidate | None:
+    """The git repository that the contents of go-import tags name for a module; None if there is none, or several."""
+    prefix, _ = split_major(path)
+    found = []
+    for tag in tags:
+        root, kind, url, *more = [*tag.split(), "", "", ""][: max(3, len(tag.split()))]
+        if kind == "git" and f"{path}/".startswith(f"{root}/") and not url_problem(https_spelling(url)):
+            inside = prefix.removeprefix(root).strip("/") if root != path else ""
+            directory = "/".join(filter(None, [inside, more[0].strip("/") if more else ""]))
+            found.append(Candidate(url=https_spelling(url), root=root, directory=directory))
+    return found[0] if len(found) == 1 else None
+
+
+class _Imports(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "meta" and given.get("name") == "go-import":
+            self.tags.append(given.get("content", ""))

@@ -1,0 +1,188 @@
+"""npm registries with a login, for npm, which must not know it: packages run scripts of strangers when they install.
+
+A server on loopback for the time of one command. It hands out what the configured registries have, with the login
+added on the way to their host, and has its own URLs in the place of theirs: in packages' descriptions, and in a lock
+that is put through `lock`. `real` puts those back.
+
+https://docs.npmjs.com/cli/using-npm/registry
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
+
+from builder.errors import LambdasmithError
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
+from builder.python.indexes import Indexes, login_refused
+
+DEFAULT = "https://registry.npmjs.org"
+# What locks name where nobody meant a certain registry; npm itself asks the configured one instead.
+_ANYWHERE = ("https://registry.npmjs.org/", "https://registry.yarnpkg.com/")
+_MAX_PAGE = 256 << 20
+_FILE = re.compile(r"f/(?P<number>\d+)/[^/]+")
+_ASKED = re.compile(
+    r"npm/(?P<name>(?:(?P<scope>@[A-Za-z0-9._~-]+)(?:/|%2[fF]))?[A-Za-z0-9._~-]+)(?P<version>/[A-Za-z0-9.+_~-]+)?"
+)
+_NPMRC = re.compile(
+    r"^[ \t]*(?:(?P<scope>@[^\s:=]+):)?registry[ \t]*=[ \t]*[\"']?(?P<url>https?://[^\s\"']+)", re.MULTILINE
+)
+_TARBALL = re.compile(r"https?://[^\s\"'<>]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registries:
+    """Where packages come from: those of a scope (`@corp`) from its registry, all others from the default."""
+
+    default: str = DEFAULT
+    scopes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Registries:
+        """What the builder's npm_registry says: a URL, and `@SCOPE=URL`, separated by commas; "" is npm's default."""
+        parts = [part for part in re.split(r"[,\s]+", text) if part]
+        default = next((part for part in parts if not part.startswith("@")), DEFAULT)
+        scopes = dict(part.split("=", 1) for part in parts if part.startswith("@"))
+        return cls(default=default.rstrip("/"), scopes={scope: url.rstrip("/") for scope, url in scopes.items()})
+
+    def with_npmrc(self, text: str) -> Registries:
+        """With what a project's own .npmrc says instead."""
+        found = {match["scope"] or "": match["url"].rstrip("/") for match in _NPMRC.finditer(text)}
+        default = found.pop("", self.default)
+        return Registries(default=default, scopes={**self.scopes, **found})
+
+    def of(self, scope: str) -> str:
+        """The registry of a scope, "" for packages without one."""
+        return self.scopes.get(scope, self.default)
+
+
+class NpmRegistry:
+    """The running registry, if one of those that are configured wants a login; else it only says where these are."""
+
+    def __init__(self, registries: Registries, indexes: Indexes, ca_file: str | None = None) -> None:
+        self._registries, self._indexes = registries, indexes
+        self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
+        self._loopback = Loopback(self._answer)
+        self._files: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._lock = threading.Lock()
+        if any(map(indexes.covers, (registries.default, *registries.scopes.values()))):
+            self._loopback.start()
+
+    def arguments(self) -> list[str]:
+        """What npm is told on its command line, where it counts more than any .npmrc."""
+        if self._loopback.started:
+            addresses = dict.fromkeys(["", *self._registries.scopes], f"{self._loopback.root}/npm/")
+        else:
+            addresses = {"": f"{self._registries.default}/"}
+            addresses |= {scope: f"{url}/" for scope, url in self._registries.scopes.items()}
+        named = [f"--{scope}:registry={url}" if scope else f"--registry={url}" for scope, url in addresses.items()]
+        # `lock` has done it, for those URLs that it is right for.
+        return [*named, "--replace-registry-host=never"]
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment of npm."""
+        return {**environment, **reaching_loopback(environment)} if self._loopback.started else dict(environment)
+
+    def lock(self, text: str) -> str:
+        """A lock (package-lock.json, yarn.lock) with our URLs for files of registries that want a login.
+
+        What is locked at npm's own registry comes from the one that is configured instead, as npm does it.
+        """
+
+        def here(match: re.Match[str]) -> str:
+            url, fragment = urldefrag(match[0])
+            for anywhere in _ANYWHERE:
+                if url.startswith(anywhere) and f"{self._registry_of(url)}/" not in _ANYWHERE:
+                    url = f"{self._registry_of(url)}/{url.removeprefix(anywhere)}"
+            return self._here(url) + (f"#{fragment}" if fragment else "")
+
+        return _TARBALL.sub(here, text)
+
+    def real(self, text: str) -> str:
+        """`text` with the registries' own URLs in the place of ours."""
+        if not self._loopback.started:
+            return text
+        root = re.escape(self._loopback.root)
+        text = re.sub(rf"{root}/f/(\d+)/[^/\s\"'`)#,]+", lambda match: self._files[int(match[1])], text)
+
+        def registry(match: re.Match[str]) -> str:
+            return f"{self._registries.of(unquote(match[1] or '').partition('/')[0])}/{match[1] or ''}"
+
+        return re.sub(rf"{root}/npm/(@[^\s\"'`)]+)?", registry, text)
+
+    @property
+    def refusals(self) -> list[LambdasmithError]:
+        """Where a login was not taken."""
+        refused = {(each.url, each.status) for each in self._upstream.refused}
+        return [login_refused(_package(url), url, status, self._indexes) for url, status in sorted(refused)]
+
+    def close(self) -> None:
+        self._loopback.close()
+
+    def _registry_of(self, url: str) -> str:
+        scope = unquote(urlsplit(url).path).strip("/").partition("/")[0]
+        return self._registries.of(scope if scope.startswith("@") else "")
+
+    def _here(self, url: str) -> str:
+        """Our URL for a file of a registry that wants a login."""
+        if not self._loopback.started or not self._indexes.covers(url):
+            return url
+        with self._lock:
+            number = self._numbers.setdefault(url, len(self._files))
+            if number == len(self._files):
+                self._files.append(url)
+        return f"{self._loopback.root}/f/{number}/{quote(unquote(urlsplit(url).path.rpartition('/')[2]))}"
+
+    def _answer(self, call: Call) -> None:
+        if (match := _FILE.fullmatch(call.rest)) and int(match["number"]) < len(self._files):
+            with self._upstream.ask(
+                self._files[int(match["number"])], {"Accept-Encoding": "identity"}, call.method
+            ) as answer:
+                call.pass_on(answer)
+            return
+        match = _ASKED.fullmatch(call.rest)
+        if match is None:
+            call.send(404)
+            return
+        url = f"{self._registries.of(match['scope'] or '')}/{match['name']}{match['version'] or ''}"
+        if not self._indexes.covers(url):
+            call.redirect(url)
+            return
+        headers = {"Accept": call.headers.get("Accept", "application/json"), "Accept-Encoding": "identity"}
+        with self._upstream.ask(url, headers) as answer:
+            if answer.status == 200:
+                call.send(200, self._description(answer), {"Content-Type": answer.headers.get("Content-Type", "")})
+            else:
+                call.pass_on(answer)
+
+    def _description(self, answer: HTTPResponse) -> bytes:
+        """A package's description, or that of one version, with our URLs for its files."""
+        page: dict[str, Any] = json.loads(answer.read(_MAX_PAGE))
+        versions = page.get("versions")
+        for version in versions.values() if isinstance(versions, dict) else [page]:
+            if tarball := version.get("dist", {}).get("tarball"):
+                version["dist"]["tarball"] = self._here(urljoin(answer.url, tarball))
+        return json.dumps(page).encode()
+
+
+def _package(url: str) -> str:
+    """The name of the package that a URL is about, or the file's."""
+    return unquote(urlsplit(url).path.rpartition("/")[2])
+
+
+@contextlib.contextmanager
+def opened(registries: Registries, indexes: Indexes, environment: Mapping[str, str]) -> Iterator[NpmRegistry]:
+    """A registry for the time of the block; `environment`, of children, says where the bundle of certificates is."""
+    registry = NpmRegistry(registries, indexes, trust(environment))
+    try:
+        yield registry
+    finally:
+        registry.close()
