@@ -44,8 +44,9 @@ class Workshop:
 
     `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
     `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
-    where nothing can be read. `toolchains` are those of the configuration. `owner` is whose caches of compilers are
-    used, `memory_mb` what the builder has; None where it has no limit of its own.
+    where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
+    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` then says whose caches of
+    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its own.
     """
 
     workspace: Workspace
@@ -60,6 +61,9 @@ class Workshop:
     secrets: Secrets | None = None
     toolchains: tuple[ArchiveTool, ...] = ()
     owner: str = ""
+    repository: str = ""
+    go_proxy: str = ""
+    npm_registry: str = ""
     memory_mb: int | None = None
 
     @property

@@ -83,7 +83,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
                 progress.say(note)
             exists = situation.state is not None
             chosen = choose_components(project.names, request.components, function_exists=exists)
-        shop = _workshop(context, scratch, owner=resolved.url if resolved else request.function or "")
+        shop = _workshop(context, scratch, repository=resolved.url if resolved else "", owner=request.function or "")
         before = situation.last.keys if situation.last else {}
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):
@@ -125,7 +125,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         )
 
 
-def _workshop(context: Context, scratch: Path, *, owner: str) -> Workshop:
+def _workshop(context: Context, scratch: Path, *, repository: str, owner: str) -> Workshop:
     return Workshop(
         workspace=context.workspace,
         scratch=scratch,
@@ -138,7 +138,10 @@ def _workshop(context: Context, scratch: Path, *, owner: str) -> Workshop:
         indexes=credentials.indexes(context),
         secrets=credentials.CommandSecrets(context),
         toolchains=context.settings.toolchains,
-        owner=owner,
+        owner="" if repository else owner,
+        repository=repository,
+        go_proxy=context.settings.go_proxy,
+        npm_registry=context.settings.npm_registry,
         memory_mb=context.settings.commands_mb,
     )
 

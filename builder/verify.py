@@ -145,6 +145,9 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             secrets=credentials.CommandSecrets(context),
             toolchains=context.settings.toolchains,
             owner=request.function or "",
+            repository=resolved.url if resolved else "",
+            go_proxy=context.settings.go_proxy,
+            npm_registry=context.settings.npm_registry,
             memory_mb=context.settings.commands_mb,
         )
         shop.scratch.mkdir()

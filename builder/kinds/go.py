@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from builder import process
 from builder.caches import BuildCache
 from builder.errors import CommandFailed, CompilationFailed
+from builder.kinds import goproxy
+from builder.kinds.goproxy import GoProxy
 from builder.kinds.kind import Files, Place, Work
 from builder.runtimes import Architecture
 from builder.sources.local import select_files
@@ -31,6 +33,7 @@ _MAIN = re.compile(r"^package main\b", re.MULTILINE)
 _LOCAL = re.compile(r"(?:^|=>|\buse)\s*(?P<path>\.{1,2}(?:/[^\s)\"]*)?)(?=\s|$)", re.MULTILINE)
 _SKIPPED = frozenset({"vendor", "testdata", "node_modules"})
 _ELF = b"\x7fELF"
+_IN_A_FILE = re.compile(r"\S+\.go:\d+:\d+: ")
 
 # What Go says, and what to do about it.
 _HINTS: Sequence[tuple[str, str]] = (
@@ -184,15 +187,32 @@ class _Building:
 
     def files(self, packages: Mapping[str, str]) -> Files:
         self._cache.restore()
+        work, made = self._work, []
         environment = self._environment()
-        made = []
-        for output, package in sorted(packages.items()):
-            self._compile(package, self._work.out / output, environment)
-            made.append((output, self._work.out / output))
+        with goproxy.opened(
+            credentials=work.credentials,
+            network=work.network,
+            workspace=work.workspace,
+            scratch=work.scratch,
+            environment=environment,
+            repository=work.repository,
+            proxies=work.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
+            indexes=work.indexes,
+        ) as proxy:
+            environment = proxy.environment(environment)
+            for output, package in sorted(packages.items()):
+                self._compile(package, work.out / output, environment, proxy)
+                made.append((output, work.out / output))
         self._cache.keep(self._fingerprint())
         return tuple(made)
 
-    def _compile(self, package: str, out: Path, environment: Mapping[str, str]) -> None:
+    def _default_proxies(self) -> str:
+        """What Go itself asks where nobody says anything."""
+        text = (self._go.root / "go" / "go.env").read_text()
+        found = re.search(r"^GOPROXY=(\S+)", text, re.MULTILINE)
+        return found[1] if found else "direct"
+
+    def _compile(self, package: str, out: Path, environment: Mapping[str, str], proxy: GoProxy) -> None:
         what = f"{self._place.label}: go build {package}"
         listen = self._work.listen
         try:
@@ -206,14 +226,17 @@ class _Building:
                 listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
-            raise self._failed(error, what) from error
+            # What a compiler says of a file is no matter of modules, whatever was asked for on the way.
+            if proxy.refusals and not any(_IN_A_FILE.match(line) for line in error.log_tail):
+                raise proxy.refusals[0] from error
+            raise self._failed(error, what, proxy) from error
         with out.open("rb") as file:
             if file.read(len(_ELF)) != _ELF:
                 raise CompilationFailed(f"{self._place.label}: {package} is not a command: it is not `package main`")
 
     @staticmethod
-    def _failed(error: CommandFailed, what: str) -> CompilationFailed:
-        tail = [line for line in error.log_tail if not _is_progress(line)]
+    def _failed(error: CommandFailed, what: str, proxy: GoProxy) -> CompilationFailed:
+        tail = [proxy.real(line) for line in error.log_tail if not _is_progress(line)]
         text = "\n".join(tail)
         hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "its words are above")
         first = next((line for line in tail if line and not line.startswith("#")), error.message)

@@ -30,7 +30,6 @@ from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.urls import https_spelling, url_problem
 from builder.workspace import Workspace
 
-DEFAULT_PROXIES = "https://proxy.golang.org,direct"
 _ASKED = re.compile(
     r"(?P<path>[^@]+)/(?:@v/(?P<what>list|(?P<version>[^/]+)\.(?P<kind>info|mod|zip))|(?P<latest>@latest))"
 )
@@ -67,7 +66,7 @@ class GoProxy:
     def __init__(self, modules: GoModules, proxies: str, indexes: Indexes, ca_file: str | None) -> None:
         self._modules, self._indexes = modules, indexes
         # With `off` go would say nothing but that, whatever was said before it.
-        parts = re.split(r"([,|])", re.sub(r"(^|[,|])off\b.*", "", proxies or DEFAULT_PROXIES))
+        parts = re.split(r"([,|])", re.sub(r"(^|[,|])off\b.*", "", proxies))
         self._proxies, self._separators = [part.rstrip("/") for part in parts[::2] if part], ["", *parts[1::2]]
         self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
         self._refused: dict[tuple[str, str], LambdasmithError] = {}
@@ -216,7 +215,7 @@ def opened(
     scratch: Path,
     environment: Mapping[str, str],
     repository: str = "",
-    proxies: str = "",
+    proxies: str,
     indexes: Indexes = NO_LOGINS,
 ) -> Iterator[GoProxy]:
     """A proxy for the time of the block.
@@ -226,7 +225,7 @@ def opened(
         workspace: whose cache keeps modules. scratch: an existing directory for what is fetched meanwhile.
         environment: of children; says where the bundle of certificates is.
         repository: the project's own URL: modules beside it are as private as it is.
-        proxies: as GOPROXY has them, "" for Go's default. indexes: those of them that want a login.
+        proxies: as GOPROXY has them. indexes: those of them that want a login.
     """
     ca_file = trust(environment)
     modules = GoModules(credentials, network, repository, workspace, scratch)

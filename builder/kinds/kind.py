@@ -11,6 +11,7 @@ from builder.runtimes import Target
 
 if TYPE_CHECKING:
     from builder.commands import Secrets
+    from builder.python.indexes import Indexes
     from builder.sources.access import GitCredentials, Network
     from builder.spec_builds import Recipe
     from builder.store import Store
@@ -51,6 +52,8 @@ class Work:
         out: an existing, empty directory for what is built; scratch: another one, for what is in between.
         environment: all that children inherit.
         owner: whose caches may be used: a repository, or a function.
+        repository: URL of the project's repository, "" where it does not come from one.
+        go_proxy, npm_registry: as in `builder.settings`; indexes: those of them, and of Python's, that want a login.
         memory_mb: of the builder; None where it has no limit of its own.
         commit_time: SOURCE_DATE_EPOCH of what runs.
         say: tells people who wait; listen: the same for what a program prints, of which they are told now and then.
@@ -64,6 +67,10 @@ class Work:
     deadline: Deadline
     environment: Mapping[str, str]
     owner: str
+    repository: str
+    go_proxy: str
+    npm_registry: str
+    indexes: Indexes
     memory_mb: int | None
     commit_time: int
     credentials: Callable[[], Sequence[GitCredentials]]

@@ -61,11 +61,11 @@ def test_lists_are_separated_by_commas_or_space(tmp_path: Path) -> None:
 
 def test_where_go_modules_and_npm_packages_come_from(tmp_path: Path) -> None:
     go, npm = (
-        "https://go.example.com/x, https://proxy.golang.org | direct",
+        "https://go.example.com/x, https://mirror.example.com | direct",
         "https://npm.example.com @corp=https://c.example",
     )
     config = read(tmp_path, f"[builder]\ngo_proxy = {go}\nnpm_registry = {npm}\n")
-    assert config.go_proxy == "https://go.example.com/x,https://proxy.golang.org|direct"
+    assert config.go_proxy == "https://go.example.com/x,https://mirror.example.com|direct"
     assert config.npm_registry == "https://npm.example.com,@corp=https://c.example"
     go, npm = "https://me:s3cret@go.example.com,direct", "@c:https://c.example"
     found = problems(tmp_path, f"[builder]\ngo_proxy = {go}\nnpm_registry = {npm}\n")
