@@ -58,7 +58,7 @@ class BuildCache:
             if self.store.fetch(f"caches/{self._id}.tar.zst", archive):
                 with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
                     _unpack(opened, partial / "content")
-        except (tarfile.TarError, EOFError, ValueError):  # then it is filled anew
+        except (tarfile.TarError, EOFError, ValueError, _zstandard().ZstdError):  # then it is filled anew
             shutil.rmtree(partial / "content", ignore_errors=True)
         try:
             (partial / "content").mkdir(exist_ok=True)

@@ -265,8 +265,11 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
             from compression import zstd
         else:
             from backports import zstd
-        with zstd.open(file, "rb") as stream:
-            yield cast("IO[bytes]", stream)
+        try:
+            with zstd.open(file, "rb") as stream:
+                yield cast("IO[bytes]", stream)
+        except zstd.ZstdError as error:
+            raise tarfile.TarError(str(error)) from error
 
 
 def _unpack_member(opened: tarfile.TarFile, member: tarfile.TarInfo, into: Path, strip: int) -> None:
