@@ -274,6 +274,7 @@ BUILD = (
     "  architecture: {architecture}\n  native_libraries: auto\n"
     "layers:\n  libs:\n    files: [lib/]\n  made:\n    preinstall: [mkdir -p bin, cp plain.so bin/]\n"
     "    files: [bin/]\n    native_libraries: auto\n"
+    "  built:\n    build: {{command: [mkdir -p out, cp plain.so out/], output: out}}\n    native_libraries: auto\n"
 )
 
 
@@ -316,9 +317,10 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
     assert set(actions.values()) == {"build"}
     rows = {name: [dict(row) for row in artifact.native_libraries] for name, artifact in made.artifacts.items()}
     assert rows["libs"] == []
-    (of_function,), (of_made,) = rows["function"], rows["made"]
+    (of_function,), (of_made,), (of_built,) = rows["function"], rows["made"], rows["built"]
     assert (of_function["library"], of_function["from"]) == ("libused.so.1", str(used))
     assert (of_function["needed_by"], of_made["needed_by"]) == (["ext.so"], ["bin/plain.so"])
+    assert (of_built["library"], of_built["needed_by"]) == ("libused.so.1", ["plain.so"])
     with zipfile.ZipFile(shop.scratch / "function.zip") as archive:
         assert archive.namelist() == ["bootstrap", "ext.so", "lib/libused.so.1"]
         assert archive.read("lib/libused.so.1") == used.read_bytes()
@@ -333,14 +335,14 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
 
     shutil.copy(absent, given)
     actions, found, _ = outcome()
-    assert actions == {"libs": "reuse", "made": "build", "function": "reuse"}
+    assert actions == {"libs": "reuse", "made": "build", "built": "build", "function": "reuse"}
     assert found.artifacts["made"].missing_libraries == ()
     (plan,) = (plan for plan in found.plans if plan.component.name == "made")
     assert plan.why == "libabsent.so.1 of this machine"
 
     library(used, source="int another_one;")
     actions, changed, shop = outcome()
-    assert actions == {"libs": "reuse", "made": "build", "function": "build"}
+    assert actions == {"libs": "reuse", "made": "build", "built": "build", "function": "build"}
     assert changed.artifacts["function"].sha256 != made.artifacts["function"].sha256
     (kept,) = [
         record["inputs"]
