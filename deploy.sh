@@ -841,6 +841,11 @@ function outcome(    i, p, part, layer, to, files, bytes) {
     if (given(p "/url")) row("url", line(p "/url"))
     for (i = 0; i < LEN[R "/pruned"]; i++) { files += V[R "/pruned/" i "/files"]; bytes += V[R "/pruned/" i "/bytes"] }
     if (files) row("pruned", files " files" size(bytes))
+    for (i = 0; i < LEN[R "/native_libraries"]; i++) {
+        p = R "/native_libraries/" i
+        row(i ? "" : "libraries", line(p "/library") " in " line(p "/component") size(V[p "/size"]) ", for " line(p "/needed_by/0") \
+            (LEN[p "/needed_by"] > 1 ? " and " LEN[p "/needed_by"] - 1 " more" : "") ", from " line(p "/from"))
+    }
     if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
     else if ((R "/changed") in T) print "  nothing had to be changed"
     tried()

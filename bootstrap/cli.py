@@ -34,6 +34,7 @@ _COMMANDS = {
     "update": "bring an installed builder to this checkout and this configuration (the default)",
     "status": "show what is installed, its versions and the last builds",
     "destroy": "remove what init made, and nothing else",
+    "probe": "let the builder record which libraries its runtime really has, for later builds",
     "secret": "set NAME (the value is asked for, or comes on stdin), list, or remove NAME",
 }
 _INTERRUPTED, _DECLINED = 130, 1
@@ -131,6 +132,8 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Report:
             return _destroy(session)
         case "secret":
             return _secret(session)
+        case "probe":
+            return report.probe(call(session.clients, session.names.function, {"action": "probe"}))
         case _:
             return _converge(session)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
@@ -151,6 +152,29 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
     if function:
         facts["runtime"], facts["architecture"] = function.settings.runtime, function.architecture
     return Report(lines=lines, facts=facts)
+
+
+def probe(answer: Mapping[str, object]) -> Report:
+    """After `probe`: what the builder has found, and where that differs from what this version knows."""
+    found = cast("Mapping[str, Mapping[str, object]]", answer["baseline"])
+    differs = cast("Mapping[str, Sequence[str]]", answer["difference"])
+    versions = cast("Mapping[str, Mapping[str, str | None]]", differs["versions"])
+    title = f"{found['runtime']} on {found['architecture']} ({found['system']})"
+    lines = [
+        f"{title}: {len(found['libraries'])} libraries of the system, {len(found['runtime_libraries'])} of the runtime",
+        "  " + ", ".join(f"{family} {version}" for family, version in found["versions"].items()),
+        *(
+            f"  {family}: {row['found'] or 'none'}, known was {row['known'] or 'none'}"
+            for family, row in versions.items()
+        ),
+        *(f"  not known before: {name}" for name in differs["added"]),
+        *(f"  known to be there, and is not: {name}" for name in differs["missing"]),
+    ]
+    if answer["recorded"]:
+        lines.append(f"recorded as {answer['recorded']}; builds for {found['system']} go by it from now on")
+    else:
+        lines.append("not recorded: the builder does not run on the system that its runtime has in Lambda")
+    return Report(lines=lines, facts={key: answer[key] for key in ("baseline", "difference", "recorded")})
 
 
 def _storage_lines(storage: Mapping[str, object]) -> list[str]:

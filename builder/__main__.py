@@ -132,9 +132,19 @@ def _summary(reply: Reply, out: Path) -> str:
             )
             for row in artifacts
         ]
+    libraries = reply["native_libraries"]
+    taken = [_library(row) for row in libraries] if isinstance(libraries, list) else []
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows]
-    return "\n".join([*lines, f"{reply['runtime']} {reply['architecture']}, {reply['seconds']} s"])
+    return "\n".join([*lines, *taken, f"{reply['runtime']} {reply['architecture']}, {reply['seconds']} s"])
+
+
+def _library(row: Mapping[str, object]) -> str:
+    """One library that came from this machine."""
+    needed_by = row["needed_by"] if isinstance(row["needed_by"], list) else []
+    more = f" and {len(needed_by) - 1} more" if len(needed_by) > 1 else ""
+    size = _size(row["size"]) if isinstance(row["size"], int) else ""
+    return f"  {row['library']} ({size}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
 
 
 def _size(count: int) -> str:

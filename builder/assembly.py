@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import cast
 
-from builder import components
+from builder import components, shipment
 from builder.components import Workshop
 from builder.plan import (
     DEPENDENCIES,
@@ -26,6 +26,8 @@ from builder.python.resolver import Resolver, resolver_version
 from builder.spec import BuildSpec
 
 _PARALLEL = 8
+# How libraries are named among the inputs of a component; no file and no distribution begins like this.
+_LIBRARY = "library "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,9 @@ def assemble(
         else:
             project = replace(project, lock=lock)
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
-        known = _known(project, chosen, shop)
-        plans = plan_components(known, _changed(project, known, before or {}, shop), force=force)
+        found = _known(project, chosen, shop)
+        known, libraries = [component for component, _ in found], {each.name: names for each, names in found if names}
+        plans = plan_components(known, _changed(project, known, before or {}, shop) | libraries, force=force)
     artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
     if not dry:
         artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop)
@@ -127,15 +130,22 @@ def _with_commands(spec: BuildSpec) -> list[str]:
     return [layer.name for layer in spec.layers if layer.preinstall]
 
 
-def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[Component]:
-    """The chosen components, each with its artifact where the store has one for the same inputs."""
+def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[tuple[Component, tuple[str, ...]]]:
+    """The chosen components, each with its artifact where the store has one for the same inputs.
+
+    Beside it what speaks against using it again: native libraries that are not the ones of this machine any more.
+    """
     described = [components.describe(project, name, shop) for name in chosen]
 
-    def look_up(component: Component) -> Component:
+    def look_up(component: Component) -> tuple[Component, tuple[str, ...]]:
         kept = shop.store.read_json(_component_record(component))
         artifact = _artifact(kept) if kept is not None else None
         # The bucket's owner may remove what he likes, and then this is simply made again.
-        return replace(component, artifact=artifact) if artifact and shop.store.exists(artifact.name) else component
+        if artifact is None or not shop.store.exists(artifact.name):
+            return component, ()
+        if differing := shipment.differing(project, component.name, artifact, shop):
+            return component, tuple(f"{name} of this machine" for name in differing)
+        return replace(component, artifact=artifact), ()
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         return list(pool.map(look_up, described))
@@ -151,7 +161,10 @@ def _changed(
             kept = shop.store.read_json(f"components/{before[component.name]}.json") or {}
             if "inputs" in kept:
                 now = components.inputs(project, component.name, shop)
-                changed[component.name] = changed_inputs(cast("Mapping[str, str]", kept["inputs"]), now)
+                then = cast("Mapping[str, str]", kept["inputs"])
+                # Libraries of the machine are known when the component has been built, not now.
+                then = {name: value for name, value in then.items() if not name.startswith(_LIBRARY)}
+                changed[component.name] = changed_inputs(then, now)
     return changed
 
 
@@ -169,6 +182,8 @@ def _artifact(kept: Mapping[str, object]) -> Artifact:
         contents=tuple(cast("list[str]", kept["contents"])),
         parts=tuple(cast("list[str]", kept.get("parts", ()))),
         notes=tuple(cast("list[str]", kept.get("notes", ()))),
+        native_libraries=tuple(cast("list[dict[str, object]]", kept.get("native_libraries", ()))),
+        missing_libraries=tuple(cast("list[str]", kept.get("missing_libraries", ()))),
     )
 
 
@@ -191,5 +206,6 @@ def keep(made: Assembly, shop: Workshop) -> None:
             continue
         if not shop.store.exists(artifact.name):
             shop.store.put(artifact.name, components.zip_of(component.name, shop))
-        made_of = {"inputs": components.inputs(made.project, component.name, shop)}
+        libraries = {f"{_LIBRARY}{row['library']}": f"#{str(row['sha256'])[:16]}" for row in artifact.native_libraries}
+        made_of = {"inputs": components.inputs(made.project, component.name, shop) | libraries}
         shop.store.write_json(_component_record(component), artifact.as_json() | made_of)

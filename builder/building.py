@@ -62,6 +62,13 @@ def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Sequen
     return sorted([*made, *own])
 
 
+def library_folders(recipe: Recipe, shop: Workshop) -> tuple[Path, ...]:
+    """Where the toolchains that a recipe names have their libraries: beside their programs."""
+    named = recipe.toolchains if isinstance(recipe, CommandBuild) else ()
+    bins = [folder for name in named for folder in shop.toolbox.get(name).bins]
+    return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
+
+
 def _work(project: Project, name: str, shop: Workshop) -> Work:
     scratch, out = shop.scratch / f"work-{name}", shop.scratch / f"built-{name}"
     scratch.mkdir()

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import threading
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
 from builder.components import Workshop, zip_of
+from builder.described import described
 from builder.errors import ArtifactTooLarge, BootstrapMissing
+from builder.libraries import FOLDER
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
 from builder.project import Project
 from builder.python.modules import distribution_of
+from builder.shipment import owner
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20
@@ -106,6 +108,14 @@ def _kept(kept: Mapping[str, object]) -> Checked:
     )
 
 
+class _Heap(NamedTuple):
+    """Files of a component that are described together: one of its parts, or all of it where `part` is empty."""
+
+    component: str
+    owner: str
+    part: str
+
+
 class _Checking:
     """The checks of one build."""
 
@@ -153,7 +163,7 @@ class _Checking:
                 continue
             if not info.external_attr >> 16 & 0o100:
                 raise BootstrapMissing(
-                    f"bootstrap of {_label(component)} is not executable, and {target.runtime.name} cannot start it",
+                    f"bootstrap of {owner(component)} is not executable, and {target.runtime.name} cannot start it",
                     hint="git update-index --chmod=+x bootstrap, or chmod +x where it is made",
                 )
             return
@@ -173,7 +183,7 @@ class _Checking:
                     for label, part in zip(artifact.contents, artifact.parts, strict=True)
                 ]
             else:
-                rows.append((_label(name), artifact.unzipped))
+                rows.append((owner(name), artifact.unzipped))
         return rows
 
     def _part(self, name: str) -> Path:
@@ -199,6 +209,7 @@ class _Checking:
             _FORMAT,
             elf.FORMAT,
             natives.data_version(),
+            self._shop.baseline(self._project.target).recorded,
             self._project.target.label,
             trial.is_possible(self._project.target),
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
@@ -214,28 +225,32 @@ class _Checking:
         """Every native file at its place on Lambda. What was described once, part by part, is not read again."""
         work = []
         for name, artifact in self._artifacts.items():
-            root = "/var/task" if name == FUNCTION else "/opt"
             if artifact.parts:
-                work += [(root, *pair, "") for pair in zip(artifact.contents, artifact.parts, strict=True)]
-            else:
-                work.append((root, _label(name), f"{artifact.sha256}.zip", name))
+                work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
+            if not artifact.parts or artifact.native_libraries:
+                work.append(_Heap(name, owner(name), ""))
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            found = pool.map(lambda row: self._described(row[2], row[3]), work)
-            return [
-                Placed(native=native, root=root, owner=owner)
-                for (root, owner, *_), described in zip(work, found, strict=True)
-                for native in described
-            ]
+            found = pool.map(self._described, work)
+            return [placed for heap, files in zip(work, found, strict=True) for placed in self._placed(heap, files)]
 
-    def _described(self, content: str, component: str) -> Sequence[elf.Native]:
-        """From this machine's cache, else from the store, else read out of the zip and kept in both."""
-        record = f"natives/{elf.FORMAT}-{content.removesuffix('.zip')}.json"
-        store, path = self._shop.store, self._shop.workspace.cached("natives") / record.partition("/")[2]
-        if path.exists() or store.fetch(record, path):
-            return [elf.Native.from_json(row) for row in json.loads(path.read_text())["natives"]]
-        described = elf.read_natives(self._zip(component) if component else self._part(content))
-        store.write_json(record, {"natives": [native.as_json() for native in described]})
-        return described
+    def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
+        artifact = self._artifacts[heap.component]
+        collected = {f"{FOLDER}/{row['library']}": str(row["from"]) for row in artifact.native_libraries}
+        root = "/var/task" if heap.component == FUNCTION else "/opt"
+        for native in files:
+            if not heap.part and native.path in collected:
+                machine = f"the build machine ({collected[native.path]})"
+                yield Placed(native=native, root=root, owner=machine, collected=True)
+            elif heap.part or not artifact.parts:  # else it is in one of its parts, and placed from there
+                yield Placed(native=native, root=root, owner=heap.owner)
+
+    def _described(self, heap: _Heap) -> Sequence[elf.Native]:
+        return described(
+            heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
+            lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
+            store=self._shop.store,
+            workspace=self._shop.workspace,
+        )
 
     def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
         """Refuse files that the target cannot load but must; warnings for the others."""
@@ -244,6 +259,7 @@ class _Checking:
             self._project.target,
             complete=not self._missing and not self._foreign,
             optional=self._project.spec.optional_libraries,
+            baseline=self._shop.baseline(self._project.target),
         )
         natives.refuse(findings)
         return _summed_up(findings)
@@ -293,10 +309,6 @@ def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:
     return (*messages[:_SHOWN], *([f"… and {more} more native files that may not load"] if more > 0 else []))
 
 
-def _label(component: str) -> str:
-    return "the function's files" if component == FUNCTION else f"layer {component}"
-
-
 def _unzipped(archive: Path) -> int:
     with zipfile.ZipFile(archive) as opened:
         return sum(info.file_size for info in opened.infolist())
@@ -322,7 +334,7 @@ def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) ->
 def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
     """For zips that somebody may upload by hand: those that are too large for it."""
     return [
-        f"{_label(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import commands
+from builder import commands, shipment
 from builder.commands import Secrets
 from builder.errors import InvalidBuildFile, PathNotFound
+from builder.libraries import NOTHING, Collected
+from builder.natives import Baseline, baseline_record
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component, Kind
 from builder.progress import Progress
-from builder.project import Project
+from builder.project import Project, layer_files
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import read_inputs
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.pylock import select
 from builder.python.scripts import console_scripts
 from builder.runtimes import Target
+from builder.shipment import Shipment
 from builder.sources.access import GitCredentials, Network
 from builder.sources.local import select_files
 from builder.spec import LayerSpec
@@ -46,7 +50,8 @@ class Workshop:
     `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
     where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
     `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` then says whose caches of
-    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its own.
+    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its
+    own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
     """
 
     workspace: Workspace
@@ -65,6 +70,8 @@ class Workshop:
     go_proxy: str = ""
     npm_registry: str = ""
     memory_mb: int | None = None
+    library_path: tuple[Path, ...] = ()
+    _baselines: dict[str, Baseline] = field(default_factory=dict)
 
     @property
     def toolbox(self) -> Toolbox:
@@ -81,6 +88,13 @@ class Workshop:
             say=self.progress.say,
         )
 
+    def baseline(self, target: Target) -> Baseline:
+        """What the target's runtime has: as a builder has recorded it there, else what this version knows."""
+        if target.label not in self._baselines:
+            recorded = self.store.read_json(baseline_record(target))
+            self._baselines[target.label] = Baseline.of(target, recorded)
+        return self._baselines[target.label]
+
 
 def describe(project: Project, name: str, shop: Workshop) -> Component:
     """The component with the key of its inputs.
@@ -89,6 +103,14 @@ def describe(project: Project, name: str, shop: Workshop) -> Component:
         PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
         UnknownToolchain: the build file names one that cannot be had.
     """
+    component = _by_its_inputs(project, name, shop)
+    collecting = shipment.key(project, name, shop)
+    if not collecting:
+        return component
+    return replace(component, key=hashlib.sha256(f"{component.key}\0{collecting}".encode()).hexdigest())
+
+
+def _by_its_inputs(project: Project, name: str, shop: Workshop) -> Component:
     if name == DEPENDENCIES:
         key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
         return Component(name=name, kind="dependencies", key=key)
@@ -152,23 +174,25 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
     """
     out = zip_of(name, shop)
     if name == DEPENDENCIES:
-        return _dependencies(project, project.target, out, shop, asked=_asked(project))
+        collect = functools.partial(shipment.of_parts, project, shop=shop)
+        return _dependencies(project, project.target, out, shop, asked=_asked(project), collect=collect)
     if recipe := project.recipe(name):
         from builder import building
 
-        return _zip(building.build(recipe, project, name, shop), out)
+        files, folders = building.build(recipe, project, name, shop), building.library_folders(recipe, shop)
+        return _zip(shipment.shipment(project, name, files, shop, search=folders), out)
     if name == FUNCTION:
-        return _zip(own_files(project, name), out)
+        return _zip(shipment.shipment(project, name, own_files(project, name), shop), out)
     layer = project.layer(name)
     root = _preinstalled(project, layer, shop) if layer.preinstall else project.root
-    files = _layer_files(root, layer)
+    files = layer_files(root, layer)
     if not files:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{name}: no files match", hint="check files and source_dir of this layer"
         )
     if layer.secrets:
         commands.check_artifact(f"layer {name}", files, shop.secrets)
-    return _zip(files, out)
+    return _zip(shipment.shipment(project, name, files, shop), out)
 
 
 def zip_of(name: str, shop: Workshop) -> Path:
@@ -181,15 +205,10 @@ def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
     function = project.spec.function
     if name != FUNCTION:
         layer = project.layer(name)
-        return _layer_files(project.root, layer) if layer.ships_files else ()
+        return layer_files(project.root, layer) if layer.ships_files else ()
     if function is None or not function.ships_files:
         return ()
     return select_files(project.root, function.source_dir, function.files, function.exclude)
-
-
-def _layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
-    chosen = select_files(root, layer.source_dir, layer.files, ())
-    return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
 
 
 def _is_executable(path: Path) -> bool:
@@ -209,7 +228,8 @@ def _content_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:
+def _zip(shipped: Shipment, out: Path) -> Artifact:
+    files = shipped.files
     entries = [Entry(name=name, source=path, executable=_is_executable(path)) for name, path in files]
     with out.open("wb") as file:
         summary = write_zip(file, entries)
@@ -219,11 +239,20 @@ def _zip(files: Sequence[tuple[str, Path]], out: Path) -> Artifact:
         unzipped=summary.unzipped,
         files=summary.files,
         contents=tuple(name for name, _ in files) if len(files) <= 20 else (),
+        notes=shipped.notes,
+        native_libraries=shipped.libraries,
+        missing_libraries=shipped.collected.missing,
     )
 
 
 def _dependencies(
-    project: Project, target: Target, out: Path, shop: Workshop, *, asked: tuple[str, ...] | None = None
+    project: Project,
+    target: Target,
+    out: Path,
+    shop: Workshop,
+    *,
+    asked: tuple[str, ...] | None = None,
+    collect: Callable[[Sequence[tuple[Path, str]]], Collected] = lambda parts: NOTHING,
 ) -> Artifact:
     shop.deadline.check("building dependencies")
     selection = select(project.lock or "", target)
@@ -244,7 +273,15 @@ def _dependencies(
         )
         wheels = wheels_of(selection, bench)
     options = _layer_options(project, target, asked=asked)
-    return build_layer(wheels, out, options=options, workspace=shop.workspace, store=shop.store, indexes=shop.indexes)
+    return build_layer(
+        wheels,
+        out,
+        options=options,
+        workspace=shop.workspace,
+        store=shop.store,
+        indexes=shop.indexes,
+        collect=collect,
+    )
 
 
 def _layer_options(project: Project, target: Target, *, asked: tuple[str, ...] | None = None) -> LayerOptions:

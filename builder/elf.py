@@ -6,7 +6,7 @@ import posixpath
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
 # Changes when the same file would be described otherwise: part of the name under which descriptions are kept.
-FORMAT = 1
+FORMAT = 2
 
 _MAGIC = b"\x7fELF"
 # Files of these kinds are never native; opening thousands of them takes longer than reading the native ones.
@@ -26,6 +26,7 @@ _OTHER = re.compile(
     r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
 )
 _INIT = re.compile(rb"\0PyInit_\w+\0")
+_LISTS = ("needed", "search", "rpath", "runpath")
 _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2
@@ -39,6 +40,8 @@ class Native:
         machine: as `uname -m` spells it (x86_64, aarch64), ELF's own name for any other.
         needed: sonames, in the order of search.
         search: directories of RUNPATH or RPATH, `$ORIGIN` resolved to the zip's root: `lib/../x.libs` is `x.libs`.
+        rpath, runpath: the same as they stand in the file.
+        interpreter: of a program, the dynamic linker that starts it; empty where it is static.
         versions: library → the symbol versions needed of it, `GLIBC_2.28`, ….
         is_module: Python can import it.
         is_program: it is run, not loaded.
@@ -49,6 +52,9 @@ class Native:
     soname: str = ""
     needed: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
+    runpath: tuple[str, ...] = ()
+    interpreter: str = ""
     versions: Mapping[str, tuple[str, ...]]
     is_module: bool = False
     is_program: bool = False
@@ -60,9 +66,9 @@ class Native:
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Native:
         """What `as_json` gave."""
-        lists = {name: tuple(cast("Sequence[str]", value[name])) for name in ("needed", "search")}
+        lists = {name: tuple(cast("Sequence[str]", value[name])) for name in _LISTS}
         versions = cast("Mapping[str, Sequence[str]]", value["versions"])
-        rest = {name: item for name, item in value.items() if name not in ("needed", "search", "versions")}
+        rest = {name: item for name, item in value.items() if name not in (*_LISTS, "versions")}
         return cls(**lists, **rest, versions={name: tuple(names) for name, names in versions.items()})  # type: ignore[arg-type]  # narrowed by as_json
 
 
@@ -81,9 +87,54 @@ def read_natives(archive: Path) -> tuple[Native, ...]:
     return tuple(sorted(found, key=lambda native: native.path))
 
 
-def _read(archive: Path, names: Sequence[str]) -> Iterator[Native]:
-    from elftools.common.exceptions import ELFError
+def read_native(path: Path, name: str | None = None) -> Native | None:
+    """The ELF file at `path`, which in its zip is called `name`; None if it is none, or cannot be read."""
+    if not path.is_file() or (name and _OTHER.search(name)):
+        return None
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return None
+        file.seek(0)
+        return _described(name or str(path), file)
 
+
+def read_soname(path: Path) -> tuple[str, str] | None:
+    """(machine, soname) of a shared library, the soname empty where it has none; None of any other file.
+
+    Quicker than `read_native`, for whole directories of a system.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
+
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return None
+        try:
+            elf = ELFFile(file)
+            segment = next((part for part in elf.iter_segments() if isinstance(part, DynamicSegment)), None)
+            if segment is None:
+                return None
+            return _machine(elf), next((_text(tag) for tag in segment.iter_tags("DT_SONAME")), "")
+        except (ELFError, UnicodeDecodeError, KeyError, ValueError, AttributeError):
+            return None
+
+
+def defined_versions(path: Path) -> tuple[str, ...]:
+    """The symbol versions that a library defines, `GLIBC_2.2.5`, …, in its own order."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import GNUVerDefSection
+
+    with path.open("rb") as file:
+        return tuple(
+            str(next(names).name)
+            for section in ELFFile(file).iter_sections()
+            if isinstance(section, GNUVerDefSection)
+            for _, names in section.iter_versions()
+        )
+
+
+def _read(archive: Path, names: Sequence[str]) -> Iterator[Native]:
     with zipfile.ZipFile(archive) as opened:
         for name in names:
             with opened.open(name) as source:
@@ -94,20 +145,28 @@ def _read(archive: Path, names: Sequence[str]) -> Iterator[Native]:
                     copy.write(head)
                     while chunk := source.read(_CHUNK):
                         copy.write(chunk)
-                    try:
-                        yield _describe(name, copy)
-                    except (ELFError, UnicodeDecodeError, KeyError, ValueError, AttributeError):
-                        continue
+                    if native := _described(name, copy):
+                        yield native
+
+
+def _described(path: str, file: IO[bytes]) -> Native | None:
+    from elftools.common.exceptions import ELFError
+
+    try:
+        return _describe(path, file)
+    except (ELFError, UnicodeDecodeError, KeyError, ValueError, AttributeError):
+        return None
 
 
 def _describe(path: str, file: IO[bytes]) -> Native:
     from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
     from elftools.elf.gnuversions import GNUVerNeedSection
+    from elftools.elf.segments import InterpSegment
 
     elf = ELFFile(file)
     needed: list[str] = []
-    search: list[str] = []
+    paths: dict[str, list[str]] = {"DT_RPATH": [], "DT_RUNPATH": []}
     soname, versions, is_module = "", {}, False
     for section in elf.iter_sections():
         if isinstance(section, DynamicSection):
@@ -118,7 +177,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
                     case "DT_SONAME":
                         soname = _text(tag)
                     case "DT_RUNPATH" | "DT_RPATH":
-                        search += _directories(_text(tag), path)
+                        paths[tag.entry.d_tag] += filter(None, _text(tag).split(":"))
         elif isinstance(section, GNUVerNeedSection):
             versions = {
                 str(library.name): tuple(sorted(version.name for version in names))
@@ -126,15 +185,19 @@ def _describe(path: str, file: IO[bytes]) -> Native:
             }
         elif section.name == ".dynstr":
             is_module = bool(_INIT.search(section.data()))
+    interpreter = next((part.get_interp_name() for part in elf.iter_segments() if isinstance(part, InterpSegment)), "")
     return Native(
         path=path,
         machine=_machine(elf),
         soname=soname,
         needed=tuple(needed),
-        search=tuple(dict.fromkeys(search)),
+        search=tuple(dict.fromkeys(_directories([*paths["DT_RPATH"], *paths["DT_RUNPATH"]], path))),
+        rpath=tuple(paths["DT_RPATH"]),
+        runpath=tuple(paths["DT_RUNPATH"]),
+        interpreter=interpreter if ".so" not in path else "",
         versions=versions,
         is_module=is_module and path.endswith(".so"),
-        is_program=any(segment.header.p_type == "PT_INTERP" for segment in elf.iter_segments()) and ".so" not in path,
+        is_program=bool(interpreter) and ".so" not in path,
     )
 
 
@@ -150,13 +213,20 @@ def _machine(elf: ELFFile) -> str:
     return f"{name} ({elf.elfclass} bit)"
 
 
-def _directories(search: str, path: str) -> list[str]:
+def _directories(search: Iterable[str], path: str) -> list[str]:
     folder = posixpath.dirname(path)
     found = []
-    for entry in search.split(":"):
-        if entry.startswith(("$ORIGIN", "${ORIGIN}")):
-            rest = entry.removeprefix("$ORIGIN").removeprefix("${ORIGIN}").lstrip("/")
+    for entry in search:
+        if (rest := below_origin(entry)) is not None:
             found.append(posixpath.normpath(posixpath.join(folder, rest)))
         elif entry.startswith("/"):
             found.append(entry)
     return found
+
+
+def below_origin(entry: str) -> str | None:
+    """What follows `$ORIGIN/` in an entry of RPATH or RUNPATH; None if it does not begin with that."""
+    for origin in ("$ORIGIN", "${ORIGIN}"):
+        if entry == origin or entry.startswith(origin + "/"):
+            return entry.removeprefix(origin).lstrip("/")
+    return None

@@ -54,6 +54,7 @@ AVAILABLE: Mapping[Action, tuple[str, ...]] = {
     Action.VERIFY: ("function", "alias", "build", *_ALWAYS),
     Action.SETUP: ("force", *_ALWAYS),
     Action.STATUS: _ALWAYS,
+    Action.PROBE: _ALWAYS,
     Action.PING: _ALWAYS,
 }
 _FIELDS = ("action", *dict.fromkeys(name for fields in AVAILABLE.values() for name in fields))

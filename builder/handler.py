@@ -87,6 +87,9 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _status(request)
         case Action.HISTORY:
             return _history(request)
+        case Action.PROBE:
+            require_ready()
+            return _probe(masker, remaining_s)
         case Action.VERIFY:
             require_ready()
             return _verify(request, masker, remaining_s)
@@ -176,6 +179,13 @@ def _history(request: Request) -> dict[str, object]:
 
     builds = Builds(_context(Masker(), 60).store)
     return {"statusCode": 200, "history": builds.history(request.function or "", request.count)}
+
+
+def _probe(masker: Masker, remaining_s: float) -> dict[str, object]:
+    from builder.probe import probe
+    from builder.selfbuild import own_target
+
+    return {"statusCode": 200} | probe(own_target(), _context(masker, remaining_s).store, by=__version__)
 
 
 def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from builder.elf import Native
 from builder.errors import NativeMismatch
@@ -23,11 +24,23 @@ from builder.runtimes import Target
 _DATA = Path(__file__).with_name("baselines")
 # Where LD_LIBRARY_PATH leads on Lambda, as far as a project can put something there.
 _LIBRARY_PATH = ("/var/task", "/var/task/lib", "/opt/lib")
-_VERSION = re.compile(r"(?P<family>GLIBC|GLIBCXX|CXXABI)_(?P<number>\d+(?:\.\d+)*)")
+_VERSION = re.compile(r"(?P<family>GLIBC|GLIBCXX|CXXABI|GCC)_(?P<number>\d+(?:\.\d+)*)")
 # The one version of the C library that is no number.
 _NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
 _TESTS = re.compile(r"/tests?/")
+# Parts of the C library, which only work with each other: the dynamic linker, libc and those beside them.
+_OF_GLIBC = re.compile(
+    r"libnsl\.so\.1|ld-linux[\w-]*\.so\.\d+|ld64\.so\.\d+|"
+    r"lib(?:c|m|mvec|pthread|dl|rt|resolv|util|anl|nss_\w+|thread_db|BrokenLocale|c_malloc_debug)\.so\.[\d.]+"
+)
+# Libraries of the compiler, of which a newer one in lib/ is not used: /lib64 comes before it.
+_OF_COMPILER = ("libstdc++.so.6", "libgcc_s.so.1")
+_SYSTEM_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
 _SHOWN = 12
+_SHIP = (
+    "ship {soname} in a layer's lib/, or choose a wheel that bundles it, or build where it is installed and set "
+    "native_libraries: auto"
+)
 
 
 def data_version() -> str:
@@ -40,32 +53,83 @@ def data_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a runtime has. `libraries` is soname → whether that is certain, `versions` the newest ones it offers."""
+    """What a runtime has. `libraries` is soname → whether that is certain, `versions` the newest ones it offers.
+
+    `recorded` is the hash of what was recorded on such a system; empty where the data of this version is all there is.
+    """
 
     name: str
     libraries: Mapping[str, bool]
     versions: Mapping[str, tuple[int, ...]]
+    recorded: str = ""
 
     @classmethod
-    def of(cls, target: Target) -> Baseline:
-        """The data kept for the target's system and architecture."""
-        system = target.runtime.system
-        document = json.loads((_DATA / f"{system.lower()}-{target.architecture}.json").read_text())
-        libraries = {soname: bool(entry["certain"]) for soname, entry in document["libraries"].items()}
+    def of(cls, target: Target, recorded: Mapping[str, object] | None = None) -> Baseline:
+        """What is `recorded` of the target's system and architecture, else the data kept for them.
+
+        Of what was recorded, the libraries that belong to the runtime count for the same runtime alone.
+        """
+        document = shipped(target.runtime.system, target.architecture) if recorded is None else recorded
+        rows = cast("Mapping[str, Mapping[str, object]]", document["libraries"])
+        libraries = {soname: bool(entry.get("certain", True)) for soname, entry in rows.items()}
+        if recorded is not None and recorded["runtime"] == target.runtime.name:
+            libraries |= dict.fromkeys(cast("Mapping[str, object]", recorded["runtime_libraries"]), True)
         if target.runtime.python is not None:
             major, minor = target.runtime.python
             libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
-        versions = {family: _numbers(text) for family, text in document["versions"].items()}
-        return cls(name=f"{target.runtime.name} on {target.architecture}", libraries=libraries, versions=versions)
+        versions = cast("Mapping[str, str]", document["versions"])
+        return cls(
+            name=f"{target.runtime.name} on {target.architecture}",
+            libraries=libraries,
+            versions={family: _numbers(text) for family, text in versions.items()},
+            recorded="" if recorded is None else _hash(recorded),
+        )
+
+    def too_new(self, native: Native, soname: str) -> Iterator[tuple[str, str]]:
+        """The versions that a file needs of a library and that are newer than what there is: (needed, offered)."""
+        for name in native.versions.get(soname, ()):
+            match = _VERSION.fullmatch(_NAMED_VERSIONS.get(name, name))
+            ceiling = self.versions.get(match["family"]) if match else None
+            if match and ceiling and _numbers(match["number"]) > ceiling:
+                yield name, f"{match['family']}_{'.'.join(map(str, ceiling))}"
+
+
+def shipped(system: str, architecture: str) -> Mapping[str, object]:
+    """The data kept for a system (AL2, AL2023) and architecture: {"versions", "libraries", …}."""
+    document: Mapping[str, object] = json.loads((_DATA / f"{system.lower()}-{architecture}.json").read_text())
+    return document
+
+
+def baseline_record(target: Target) -> str:
+    """The name under which the store has what was recorded of the target's system and architecture."""
+    return f"baselines/{target.runtime.system}-{target.architecture}.json"
+
+
+def newest(names: Sequence[str]) -> dict[str, str]:
+    """Of symbol versions, the newest of each family whose versions are compared: {"GLIBC": "2.34"}."""
+    found: dict[str, tuple[int, ...]] = {}
+    for match in filter(None, map(_VERSION.fullmatch, names)):
+        found[match["family"]] = max(found.get(match["family"], ()), _numbers(match["number"]))
+    return {family: ".".join(map(str, numbers)) for family, numbers in sorted(found.items())}
+
+
+def is_of_glibc(soname: str, native: Native | None = None) -> bool:
+    """Whether a library is a part of the C library: by its name, or because it knows another one's inside."""
+    private = native is not None and any("GLIBC_PRIVATE" in names for names in native.versions.values())
+    return private or bool(_OF_GLIBC.fullmatch(soname))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A native file at its place on Lambda. `owner` is the distribution or component that it belongs to."""
+    """A native file at its place on Lambda. `owner` is the distribution or component that it belongs to.
+
+    `collected`: it is a copy of one that the build machine has.
+    """
 
     native: Native
     root: str
     owner: str
+    collected: bool = False
 
     @cached_property
     def path(self) -> str:
@@ -89,14 +153,23 @@ class Finding:
     library: str = ""
 
 
-def judge(files: Sequence[Placed], target: Target, *, complete: bool, optional: Sequence[str] = ()) -> list[Finding]:
+def judge(
+    files: Sequence[Placed],
+    target: Target,
+    *,
+    complete: bool,
+    optional: Sequence[str] = (),
+    baseline: Baseline | None = None,
+) -> list[Finding]:
     """What of `files` the target cannot load, in the order of the files.
 
     Args:
+        baseline: what the target has; None for the data of this version.
         complete: whether `files` is all there will be; layers of others may have what is missing here.
         optional: sonames whose absence the project says it can live with.
     """
-    return list(_Judge(files, target, complete=complete, optional=optional).findings())
+    judged_by = baseline or Baseline.of(target)
+    return list(_Judge(files, target, complete=complete, optional=optional, baseline=judged_by).findings())
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -114,12 +187,20 @@ def refuse(findings: Sequence[Finding]) -> None:
 
 
 class _Judge:
-    def __init__(self, files: Sequence[Placed], target: Target, *, complete: bool, optional: Sequence[str]) -> None:
+    def __init__(
+        self,
+        files: Sequence[Placed],
+        target: Target,
+        *,
+        complete: bool,
+        optional: Sequence[str],
+        baseline: Baseline,
+    ) -> None:
         self._files = files
         self._target = target
         self._complete = complete
         self._optional = optional
-        self._baseline = Baseline.of(target)
+        self._baseline = baseline
         self._paths = {file.path: file for file in files}
         self._named: dict[str, list[Placed]] = {}
         for file in files:
@@ -175,6 +256,7 @@ class _Judge:
                 fatal=fatal,
             )
             return
+        yield from self._started(file, fatal=fatal)
         for soname in native.needed:
             if found := self._found(file, soname):
                 if not self._reachable(file, soname, found):
@@ -183,6 +265,21 @@ class _Judge:
                 yield from self._too_new(file, soname, fatal=fatal)
             elif finding := self._missing(file, soname, fatal=fatal):
                 yield finding
+
+    def _started(self, file: Placed, *, fatal: bool) -> Iterator[Finding]:
+        """A program whose dynamic linker is not there ends with `No such file`, which names the program."""
+        folder, _, name = file.native.interpreter.rpartition("/")
+        known = folder in _SYSTEM_FOLDERS and self._baseline.libraries.get(name)
+        if not name or known or any(other.path == file.native.interpreter for other in self._files):
+            return
+        standard = "/lib64/ld-linux-x86-64.so.2" if file.native.machine == "x86_64" else "/lib/ld-linux-aarch64.so.1"
+        yield Finding(
+            owner=file.owner,
+            message=f"{file.path} of {file.owner} is started by {file.native.interpreter}, which "
+            f"{self._baseline.name} does not have",
+            fix=f"link it statically, or with --dynamic-linker={standard} (patchelf --set-interpreter changes it)",
+            fatal=fatal,
+        )
 
     def _reachable(self, file: Placed, soname: str, found: Sequence[Placed]) -> bool:
         """A library counts as loaded by its own package: many load theirs themselves before they are needed."""
@@ -212,7 +309,7 @@ class _Judge:
         if soname.startswith(("libc.musl-", "ld-musl-")):
             fix = f"{file.owner} was built for musl (Alpine); choose a manylinux wheel"
         else:
-            fix = self._fixes.get(soname, f"ship {soname} in a layer's lib/, or choose a wheel that bundles it")
+            fix = self._fixes.get(soname, _SHIP.format(soname=soname))
         return Finding(
             owner=file.owner,
             message=f"{where}, which is neither in the build nor on {self._baseline.name}",
@@ -222,20 +319,30 @@ class _Judge:
         )
 
     def _too_new(self, file: Placed, soname: str, *, fatal: bool) -> Iterator[Finding]:
-        for name in file.native.versions.get(soname, ()):
-            match = _VERSION.fullmatch(_NAMED_VERSIONS.get(name, name))
-            if match is None:
-                continue
-            ceiling = self._baseline.versions[match["family"]]
-            if _numbers(match["number"]) > ceiling:
-                offered = f"{match['family']}_{'.'.join(map(str, ceiling))}"
-                yield Finding(
-                    owner=file.owner,
-                    message=f"{file.path} of {file.owner} needs {name} of {soname}; {self._baseline.name} offers "
-                    f"{offered}",
-                    fix=f"build {file.owner} for an older Linux (a manylinux wheel), or choose a newer runtime",
-                    fatal=fatal,
+        for name, offered in self._baseline.too_new(file.native, soname):
+            if file.collected:
+                fix = (
+                    f"build where the system is no newer than the runtime's (Amazon Linux, or the builder function "
+                    f"itself), or bring a {posixpath.basename(file.path)} along that was built for {offered}"
                 )
+            elif soname in _OF_COMPILER:
+                # LD_LIBRARY_PATH has /lib64 and /usr/lib64 before /var/task/lib and /opt/lib.
+                fix = (
+                    f"build {file.owner} with -static-libstdc++ -static-libgcc or an older compiler, or choose a "
+                    f"manylinux wheel; a newer {soname} in lib/ would not be used, since the runtime's comes first"
+                )
+            else:
+                fix = f"build {file.owner} for an older Linux (a manylinux wheel), or choose a newer runtime"
+            yield Finding(
+                owner=file.owner,
+                message=f"{file.path} of {file.owner} needs {name} of {soname}; {self._baseline.name} offers {offered}",
+                fix=fix,
+                fatal=fatal,
+            )
+
+
+def _hash(document: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _numbers(version: str) -> tuple[int, ...]:

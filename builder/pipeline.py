@@ -13,6 +13,7 @@ from builder.checks import check
 from builder.components import Workshop
 from builder.context import Context
 from builder.errors import FunctionBusy, PathNotFound
+from builder.machine import directories_of
 from builder.plan import choose_components
 from builder.project import Project, read_project
 from builder.publishing import deployment
@@ -143,6 +144,7 @@ def _workshop(context: Context, scratch: Path, *, repository: str, owner: str) -
         go_proxy=context.settings.go_proxy,
         npm_registry=context.settings.npm_registry,
         memory_mb=context.settings.commands_mb,
+        library_path=directories_of(context.environment.get("LD_LIBRARY_PATH", "")),
     )
 
 

@@ -26,7 +26,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A zip in the store. Sizes in bytes, `sha256` in hex, `pruned` is [{rule, files, bytes}]."""
+    """A zip in the store. Sizes in bytes, `sha256` in hex, `pruned` is [{rule, files, bytes}].
+
+    `native_libraries` came from the build machine: [{library, from, size, sha256, needed_by}]; `missing_libraries` are
+    names that were looked for in vain.
+    """
 
     sha256: str
     size: int
@@ -36,6 +40,8 @@ class Artifact:
     contents: tuple[str, ...] = ()  # what went into it: "requests 2.34.2", …
     parts: tuple[str, ...] = ()  # names of the parts of `contents` in the store, where it is made of parts
     notes: tuple[str, ...] = ()  # what the user should know of it, every time it is used
+    native_libraries: tuple[Mapping[str, object], ...] = ()
+    missing_libraries: tuple[str, ...] = ()
 
     @property
     def code_sha256(self) -> str:
@@ -58,6 +64,8 @@ class Artifact:
             "contents": list(self.contents),
             "parts": list(self.parts),
             "notes": list(self.notes),
+            "native_libraries": [dict(row) for row in self.native_libraries],
+            "missing_libraries": list(self.missing_libraries),
         }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder import kinds
 from builder.errors import InvalidBuildFile
@@ -13,6 +13,7 @@ from builder.kinds.kind import Place
 from builder.plan import DEPENDENCIES, FUNCTION
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target
+from builder.sources.local import select_files
 from builder.spec import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file, read_build_file
 from builder.spec_builds import AsItIs, NpmLayer, Recipe
 from builder.spec_tree import check_against_tree
@@ -91,6 +92,12 @@ class Project:
     def layer(self, name: str) -> LayerSpec:
         """The named layer of the build file."""
         return next(layer for layer in self.spec.layers if layer.name == name)
+
+
+def layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
+    """The files of a layer that are in a project, or a copy of it, at `root`: (name in the zip, path)."""
+    chosen = select_files(root, layer.source_dir, layer.files, ())
+    return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
 
 
 def read_project(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Reply = dict[str, object]
 
 # Of an artifact: told in another place, or for the store alone.
-_INTERNAL = frozenset({"pruned", "notes", "parts"})
+_INTERNAL = frozenset({"pruned", "notes", "parts", "native_libraries", "missing_libraries"})
 
 
 def account(progress: Progress) -> Reply:
@@ -59,6 +59,7 @@ def assembled(made: Assembly, checked: Checked) -> Reply:
         "statusCode": 200,
         "artifacts": components(made.plans, made.artifacts),
         "pruned": pruned(made.artifacts),
+        "native_libraries": native_libraries(made.artifacts),
         "checks": checked.as_json(),
     }
 
@@ -162,6 +163,11 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
 def pruned(artifacts: Mapping[str, Artifact]) -> list[dict[str, str | int]]:
     """What was left out of all artifacts: [{rule, files, bytes}]."""
     return merged(row for artifact in artifacts.values() for row in artifact.pruned)
+
+
+def native_libraries(artifacts: Mapping[str, Artifact]) -> list[Reply]:
+    """What was taken from the build machine: [{component, library, from, size, sha256, needed_by}]."""
+    return [{"component": name, **row} for name, artifact in artifacts.items() for row in artifact.native_libraries]
 
 
 def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[Reply]:

@@ -21,6 +21,7 @@ class Action(StrEnum):
     HISTORY = "history"
     ROLLBACK = "rollback"
     VERIFY = "verify"
+    PROBE = "probe"
     PING = "ping"
 
 

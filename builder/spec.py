@@ -56,7 +56,6 @@ M = TypeVar("M", bound=Spec)
 
 NAMES = ("build.yaml", "build.yml", "build.json")
 
-_LATER = frozenset({"function.native_libraries"})
 _CHECKING = ("optional_libraries", "try")
 _MAX_LAYERS = 5
 # Keys whose values have keys of their own.
@@ -339,11 +338,7 @@ class _Reader:
         for key in value:
             if key in known:
                 continue
-            where = (*at, key)
-            if _label(where) in _LATER:
-                self._say(where, "is not available in this version; leave it out")
-            else:
-                self._say(where, f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
+            self._say((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
 
     def _say(self, at: Location, text: str) -> None:
         known = at

@@ -151,6 +151,7 @@ class FunctionSpec(Spec):
 
     `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`,
     or nothing where `build` makes the whole zip. `build` None: found out from the files.
+    `native_libraries: auto`: what its files, and the dependencies, need and the runtime lacks is shipped with them.
     `log_retention` in days. `configuration` has Lambda's own names.
     """
 
@@ -164,6 +165,7 @@ class FunctionSpec(Spec):
     memory: Annotated[int, _limited("memory")] | None = None
     timeout: Annotated[int, _limited("timeout")] | None = None
     environment: Mapping[str, str] | None = None
+    native_libraries: Literal["auto", "none"] = "none"
     description: Description | None = None
     tags: Mapping[str, str] | None = None
     ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
@@ -244,6 +246,7 @@ class LayerSpec(Spec):
     source_dir: RelativePath = "."
     dest_dir: RelativePath = ""
     build: Build | None = None
+    native_libraries: Literal["auto", "none"] = "none"
 
     @property
     def ships_files(self) -> bool:

@@ -9,6 +9,7 @@ Names in the store (all below the prefix):
     built/KEY.whl, KEY.json     key of a source (sdist, commit, directory) and target → the wheel made of it
     parts/KEY.zip               pruned wheels
     natives/FORMAT-KEY.json     what the native files of a part or artifact need
+    baselines/SYSTEM-ARCH.json  what a builder has found its system and runtime to have
     checks/KEY.json             what was found out of a set of artifacts before publishing
     deployed/FUNCTION.json      what the last deploy left, to tell that nothing has changed
     leases/FUNCTION.json        which build may change the function now

@@ -10,6 +10,8 @@ from builder import __version__, credentials, fetching, reply, rollback
 from builder.assembly import assemble
 from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
+from builder.machine import directories_of
+from builder.natives import baseline_record
 from builder.plan import FUNCTION
 from builder.project import read_project
 from builder.publishing import layers
@@ -149,7 +151,10 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             go_proxy=context.settings.go_proxy,
             npm_registry=context.settings.npm_registry,
             memory_mb=context.settings.commands_mb,
+            library_path=directories_of(context.environment.get("LD_LIBRARY_PATH", "")),
         )
+        if recorded := context.store.read_json(baseline_record(project.target)):  # no part of what was built
+            shop.store.write_json(baseline_record(project.target), recorded)
         shop.scratch.mkdir()
         made = assemble(project, project.names, shop, force=True, lock=lock)
         return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

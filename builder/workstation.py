@@ -15,6 +15,7 @@ from builder.assembly import Assembly, assemble
 from builder.checks import check, direct_upload_warnings
 from builder.components import Workshop
 from builder.errors import InvalidConfiguration
+from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
 from builder.progress import Progress
 from builder.project import read_project
@@ -80,6 +81,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 progress=progress,
                 environment=workspace.child_environment(environment, ""),
                 owner=str(order.directory.resolve()),
+                library_path=directories_of(environment.get("LD_LIBRARY_PATH", "")),
             )
             made = assemble(project, chosen, shop, force=order.force)
             with progress.phase("check", "checking the artifacts"):

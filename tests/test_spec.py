@@ -206,6 +206,11 @@ def test_anchors_and_merges_work() -> None:
         pytest.param(SMALL + "  build: {command: [make], output: out, input: src}\n", "function.build.input: unknown key; did you mean inputs?", id="build-inputs"),
         pytest.param("function:\n  runtimes: [go1.x]\n  handler: main\n", "'go1.x' is retired, AWS creates no functions with it; use runtimes: [provided.al2023] with build: go", id="go1.x"),
         pytest.param("function:\n  runtimes: [provided.al2023]\n  build: {python: x}\n", "'python' is none of these", id="build-unknown"),
+        pytest.param(
+            SMALL + "  native_libraries: yes\n",
+            "5: function.native_libraries: must be 'auto' or 'none', not yes",
+            id="native-libraries",
+        ),
         pytest.param("function:\n  runtimes: [python3.13]\n", "1: function.handler: missing", id="missing"),
         pytest.param(SMALL + "  timeout: 901\n", "5: function.timeout: must be from 1 to 900, not 901", id="timeout"),
         pytest.param(SMALL + "  memory: 64\n", "5: function.memory: must be from 128 to 10240, not 64", id="memory"),

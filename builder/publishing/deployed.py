@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from builder.store import S3Store
 
 # Of a reply, what is true again of a deploy that finds nothing to do.
-_LASTING = ("function", "layers", "artifacts", "pruned", "checks", "warnings")
+_LASTING = ("function", "layers", "artifacts", "pruned", "native_libraries", "checks", "warnings")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import ArtifactConflict
+from builder.libraries import NOTHING, Collected
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
 from builder.python.indexes import NO_LOGINS, Indexes
@@ -80,10 +81,15 @@ def build_layer(
     workspace: Workspace,
     store: Store,
     indexes: Indexes = NO_LOGINS,
+    collect: Callable[[Sequence[tuple[Path, str]]], Collected] = lambda parts: NOTHING,
 ) -> Artifact:
     """Write the artifact of `wheels` to `out`; parts come from /tmp, else from the store, else from the index.
 
+    Args:
+        collect: finds the native libraries that (part, label) pairs lack; they are added.
+
     Raises:
+        NativeMismatch: from `collect`.
         ArtifactConflict: two wheels have different content for one path.
         ResolutionFailed, AuthenticationFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
     """
@@ -101,7 +107,12 @@ def build_layer(
         else:
             notes.append(f"runtime_packages: the SDK is shipped, since {reason}")
             parts |= _parts(sdk, options, workspace, store, indexes)
-    return _spliced([(parts[w.sha256], f"{w.name} {w.version}") for w in wheels if w.sha256 in parts], out, notes)
+    chosen = [(parts[wheel.sha256], f"{wheel.name} {wheel.version}") for wheel in wheels if wheel.sha256 in parts]
+    collected = collect(chosen)
+    entries = [Entry(name=name, source=path) for name, path in collected.files]
+    artifact = _spliced(chosen, out, [*notes, *collected.notes], entries)
+    libraries = tuple(library.as_json() for library in collected.libraries)
+    return replace(artifact, native_libraries=libraries, missing_libraries=collected.missing)
 
 
 def _parts(
@@ -146,13 +157,11 @@ def layer_of_wheels(
     """Write the artifact of wheel files at hand to `out`, with `extra` files added; for the builder's own layer."""
     jobs = [(wheel, scratch / f"{wheel.name}.part") for wheel in wheels]
     store_parts(jobs, options.prune, bytecode=options.compiler)
-    return _spliced([(part, " ".join(wheel.name.split("-")[:2])) for wheel, part in jobs], out, (), extra=extra)
+    entries = [Entry(name=name, source=content) for name, content in extra.items()]
+    return _spliced([(part, " ".join(wheel.name.split("-")[:2])) for wheel, part in jobs], out, (), entries)
 
 
-def _spliced(
-    parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str], extra: Mapping[str, bytes] | None = None
-) -> Artifact:
-    entries = [Entry(name=name, source=content) for name, content in (extra or {}).items()]
+def _spliced(parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str], entries: Sequence[Entry]) -> Artifact:
     chosen = [Part(path=path, label=label) for path, label in parts]
     reports = [read_report(path) for path, _ in parts]
     notes = [*notes, *(note for report in reports for note in report.notes)]

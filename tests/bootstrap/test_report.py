@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.report import status
+from bootstrap.report import probe, status
 from tests.bootstrap.test_plan import NAMES, installed
 
 
@@ -28,3 +28,31 @@ def test_status_shows_how_much_code_storage_is_in_use() -> None:
 def test_a_builder_that_cannot_tell_says_why_and_one_that_says_nothing_is_fine() -> None:
     assert "storage   ? listing functions: denied" in lines(storage={"problem": "listing functions: denied"})
     assert "storage" not in lines()
+
+
+def test_a_probe_tells_what_nobody_knew_before() -> None:
+    answer = {
+        "baseline": {
+            "runtime": "python3.13",
+            "architecture": "arm64",
+            "system": "AL2023",
+            "versions": {"GLIBC": "2.34", "GLIBCXX": "3.4.33"},
+            "libraries": {"libc.so.6": {}, "libnew.so.1": {}},
+            "runtime_libraries": {"libpython3.13.so.1.0": {}},
+        },
+        "difference": {
+            "added": ["libnew.so.1"],
+            "missing": ["libz.so.1"],
+            "versions": {"GLIBCXX": {"known": "3.4.29", "found": "3.4.33"}},
+        },
+        "recorded": "baselines/AL2023-arm64.json",
+    }
+    assert list(probe(answer).lines) == [
+        "python3.13 on arm64 (AL2023): 2 libraries of the system, 1 of the runtime",
+        "  GLIBC 2.34, GLIBCXX 3.4.33",
+        "  GLIBCXX: 3.4.33, known was 3.4.29",
+        "  not known before: libnew.so.1",
+        "  known to be there, and is not: libz.so.1",
+        "recorded as baselines/AL2023-arm64.json; builds for AL2023 go by it from now on",
+    ]
+    assert "not recorded" in probe({**answer, "recorded": None}).lines[-1]

@@ -155,6 +155,7 @@ def test_where_layers_are_not_known_a_missing_library_is_a_warning() -> None:
         ("libstdc++.so.6", "GLIBCXX_3.4.26", True, False),
         ("libstdc++.so.6", "GLIBCXX_3.4.30", True, True),
         ("libgcc_s.so.1", "GCC_7.0.0", False, False),
+        ("libm.so.6", "SOMETHING_1.0", False, False),
     ],
 )
 def test_versions_against_the_ceilings(library: str, version: str, fatal_on_al2: bool, fatal_on_al2023: bool) -> None:
@@ -174,6 +175,23 @@ def test_the_wrong_machine() -> None:
 def test_musl_says_musl() -> None:
     (finding,) = judge(placed(native("a.cpython.so", needed=("libc.musl-x86_64.so.1",))), AL2023, complete=True)
     assert "musl" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "fatal"),
+    [
+        ("/lib64/ld-linux-x86-64.so.2", None),
+        ("", None),
+        ("/nix/store/abc-glibc-2.40/lib/ld-linux-x86-64.so.2", True),
+        ("/lib/ld-musl-x86_64.so.1", True),
+        ("/opt/lib/ld.so", None),
+    ],
+)
+def test_a_program_is_started_by_what_the_runtime_has(interpreter: str, fatal: bool | None) -> None:
+    program = native("bootstrap", is_program=True, interpreter=interpreter)
+    findings = found([*placed(program, root="/var/task"), *placed(native("lib/ld.so"))])
+    assert [each for _, each in findings] == ([] if fatal is None else [fatal])
+    assert all(f"is started by {interpreter}, which" in message for message, _ in findings)
 
 
 def test_a_library_of_another_package_off_the_search_path_is_a_warning() -> None:

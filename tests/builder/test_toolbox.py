@@ -28,7 +28,7 @@ SCRIPT = b"#!/bin/sh\necho compiled\n"
 def tar(compression: str) -> bytes:
     """A toolchain below one directory: a program, a hard link and a symbolic link to it."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=f"w:{compression}") as archive:
+    with tarfile.open(fileobj=out, mode=f"w:{compression}") as archive:  # type: ignore[call-overload]  # any of them
         program = tarfile.TarInfo("./tcc-1/bin/tcc")
         program.mode, program.size = 0o755, len(SCRIPT)
         archive.addfile(program, io.BytesIO(SCRIPT))

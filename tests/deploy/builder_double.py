@@ -24,6 +24,22 @@ SUCCESS = {
         {"name": "function", "kind": "function", "action": "build", "why": "new", "size": 12345},
         {"name": "dependencies", "kind": "python", "action": "reuse", "why": "same", "size": 5200000},
     ],
+    "native_libraries": [
+        {
+            "component": "function",
+            "library": "libpq.so.5",
+            "from": "/usr/lib64/libpq.so.5",
+            "size": 330000,
+            "needed_by": ["bootstrap", "bin/dump"],
+        },
+        {
+            "component": "function",
+            "library": "libldap.so.2",
+            "from": "/usr/lib64/libldap.so.2",
+            "size": 400000,
+            "needed_by": ["libpq.so.5"],
+        },
+    ],
     "pruned": [{"rule": "tests", "files": 40, "bytes": 90000}],
     "function": {"name": "orders", "arn": "arn:aws:lambda:us-east-1:123456789012:function:orders", "version": "7"},
     "layers": [{"name": "dependencies", "arn": "arn:aws:lambda:us-east-1:123456789012:layer:d:3", "reused": True}],
