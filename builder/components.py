@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -85,14 +85,14 @@ def describe(project: Project, name: str, shop: Workshop) -> Component:
         PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
         UnknownToolchain: the build file names one that cannot be had.
     """
-    if name == DEPENDENCIES:
-        key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
-        return Component(name=name, kind="dependencies", key=key)
     if recipe := project.recipe(name):
         from builder import building
 
-        kind: Kind = "function" if name == FUNCTION else "layer"
+        kind: Kind = "function" if name == FUNCTION else "dependencies" if name == DEPENDENCIES else "layer"
         return Component(name=name, kind=kind, key=building.key(recipe, project, name, shop))
+    if name == DEPENDENCIES:
+        key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
+        return Component(name=name, kind="dependencies", key=key)
     if name == FUNCTION:
         return Component(name=name, kind="function", key=files_key("function", own_files(project, name)))
     layer = project.layer(name)
@@ -106,6 +106,10 @@ def describe(project: Project, name: str, shop: Workshop) -> Component:
 
 def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
     """What the component is made of, for people to compare: file → `#hash`, distribution → version."""
+    if recipe := project.recipe(name):
+        from builder import building
+
+        return building.inputs(recipe, project, name, shop)
     if name == DEPENDENCIES:
         selection = select(project.lock or "", project.target)
         found = {wheel.name: wheel.version for wheel in selection.wheels}
@@ -115,10 +119,6 @@ def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
             **{source.name: source.version or "#" for source in selection.sources},
             "options": "#" + options.key()[:16],
         }
-    if recipe := project.recipe(name):
-        from builder import building
-
-        return building.inputs(recipe, project, name, shop)
     if name == FUNCTION:
         return hashes(own_files(project, name))
     layer = project.layer(name)
@@ -147,12 +147,14 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
     """
     out = zip_of(name, shop)
-    if name == DEPENDENCIES:
-        return _dependencies(project, project.target, out, shop, asked=_asked(project))
     if recipe := project.recipe(name):
         from builder import building
 
-        return _zip(building.build(recipe, project, name, shop), out)
+        made = building.build(recipe, project, name, shop)
+        zipped = _zip(made.files, out)
+        return replace(zipped, notes=made.notes, pruned=made.pruned, contents=made.contents or zipped.contents)
+    if name == DEPENDENCIES:
+        return _dependencies(project, project.target, out, shop, asked=_asked(project))
     if name == FUNCTION:
         return _zip(own_files(project, name), out)
     layer = project.layer(name)
@@ -180,7 +182,7 @@ def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
         return _layer_files(project.root, layer) if layer.ships_files else ()
     if function is None or not function.ships_files:
         return ()
-    return select_files(project.root, function.source_dir, function.files, function.exclude)
+    return select_files(project.root, function.source_dir, function.files, function.left_out)
 
 
 def _layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
