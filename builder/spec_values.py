@@ -71,7 +71,7 @@ def _runtime(name: str) -> str:
 
 
 def _rule(name: str) -> str:
-    known = [rule.id for rule in (*RULES, *NPM_RULES)]
+    known = list(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
     if name not in known:
         raise ValueError(f"{name!r} is not a rule{nearest(name, known) or '; rules are ' + ', '.join(known)}")
     return name

@@ -15,6 +15,7 @@ _DECLARATIONS = re.compile(r".*\.d\.(?:[^/.]+\.)?[cm]?ts")
 _READS_DECLARATIONS = ("typescript/", "@typescript/")
 # Only maps of code and styles: `.map` alone may be a game's level.
 _MAPS = re.compile(r".*\.(?:[cm]?jsx?|[cm]?tsx?|css)\.map")
+_BUILD_INPUTS = re.compile(r".*\.(?:c|cc|cpp|cxx|h|hh|hpp|gyp|gypi|a)")
 _README = re.compile(
     r"(?:.*/)?(?:@[^/]+/)?[^/@]+/(?:readme|changes|changelog|history|contributing|authors|security|code_of_conduct|upgrading)"
     r"(?:[._-][a-z]{2}(?:-[a-z]+)?)?(?:\.(?:md|markdown|txt|rst))?",
@@ -32,6 +33,10 @@ def _maps(files: Files) -> Collection[str]:
     return [path for path in files.left if _MAPS.fullmatch(path)]
 
 
+def _build_inputs(files: Files) -> Collection[str]:
+    return [path for path in files.left if _BUILD_INPUTS.fullmatch(path)]
+
+
 def _readmes(files: Files) -> Collection[str]:
     """Those beside a package.json; elsewhere a file of that name may be anything."""
     return [
@@ -44,5 +49,6 @@ def _readmes(files: Files) -> Collection[str]:
 RULES: Sequence[Rule] = (
     Rule(id="type-declarations", reason="TypeScript's declarations, which only compilers read", choose=_declarations),
     Rule(id="source-maps", reason="source maps of packages, which only debuggers read", choose=_maps),
+    Rule(id="build-inputs", reason="sources of native packages; what was built stays", choose=_build_inputs),
     Rule(id="readmes", reason="readmes and change logs of packages; licences stay", choose=_readmes),
 )
