@@ -177,6 +177,8 @@ def zip_of(name: str, shop: Workshop) -> Path:
 def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
     """The project's files that go into the function or a named layer as they are: (place in the zip, path)."""
     function = project.spec.function
+    if name == DEPENDENCIES:
+        return ()
     if name != FUNCTION:
         layer = project.layer(name)
         return _layer_files(project.root, layer) if layer.ships_files else ()

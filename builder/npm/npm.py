@@ -29,6 +29,9 @@ _QUIET = (
     "--loglevel=http",
     "--logs-max=0",
     "--prefer-offline",
+    # npm's own patience, 70 seconds, is more than a builder may have.
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-factor=3",
 )
 _FETCHED = re.compile(r"npm http (?:fetch|cache) (?:\S+ \d+ )?(?P<url>\S+)")
 # Settings of a project's .npmrc that change what is installed and nothing else. Logins are not among them, nor is

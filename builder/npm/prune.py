@@ -18,7 +18,7 @@ _MAPS = re.compile(r".*\.(?:[cm]?jsx?|[cm]?tsx?|css)\.map")
 _BUILD_INPUTS = re.compile(r".*\.(?:c|cc|cpp|cxx|h|hh|hpp|gyp|gypi|a)")
 _README = re.compile(
     r"(?:.*/)?(?:@[^/]+/)?[^/@]+/(?:readme|changes|changelog|history|contributing|authors|security|code_of_conduct|upgrading)"
-    r"(?:[._-][a-z]{2}(?:-[a-z]+)?)?(?:\.(?:md|markdown|txt|rst))?",
+    r"(?:(?:[._-][a-z]{2}(?:-[a-z]+)?)?\.(?:md|markdown|txt|rst))?",
     re.IGNORECASE,
 )
 

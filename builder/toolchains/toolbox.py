@@ -119,6 +119,10 @@ class Toolbox:
                 self.say(f"unpacking {tool.identity}")
                 if isinstance(tool, WheelTool):
                     unpack_zip(archive, partial, useless=tool.useless)
+                    for place, target in tool.links:
+                        (partial / place).unlink(missing_ok=True)
+                        (partial / place).symlink_to(target)
+                        (partial / place).chmod(0o755)
                 else:
                     unpack_any(archive, partial, strip=tool.strip, label=tool.identity)
             with suppress(OSError):  # another process was quicker
