@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from builder import commands, components, kinds
 from builder.components import Workshop
 from builder.errors import ArtifactConflict
-from builder.kinds.kind import Work
+from builder.kinds.kind import Made, Work
 from builder.plan import FUNCTION
 from builder.project import Project
 from builder.spec_builds import CommandBuild, Recipe
@@ -36,30 +37,33 @@ def _how(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
     kind, place = kinds.of(recipe), project.place(name)
     tools = [shop.toolbox.identity(tool) for tool in kind.needs(recipe, place)]
     layer = None if name == FUNCTION else name
-    return repr((kind.name, kind.format, recipe, tools, place.source_dir, layer, project.target.label))
+    prune = place.prune.key() if kind.prunes else ""
+    how = (kind.name, kind.format, recipe, tools, place.source_dir, layer, place.handler, prune, project.target.label)
+    return repr(how)
 
 
-def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Sequence[tuple[str, Path]]:
-    """The files of the component: what its kind builds, and those of the project that are listed beside it.
+def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Made:
+    """The component: what its kind builds, with the files of the project that are listed beside it.
 
     Raises:
         BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
         ArtifactConflict: a listed file and a built one want the same place.
     """
     place = project.place(name)
-    made = list(kinds.of(recipe).build(recipe, place, _work(project, name, shop)))
+    made = kinds.of(recipe).build(recipe, place, _work(project, name, shop))
+    files = list(made.files)
     if isinstance(recipe, CommandBuild) and recipe.secrets:
-        commands.check_artifact(place.label, made, shop.secrets)
+        commands.check_artifact(place.label, files, shop.secrets)
     if name != FUNCTION and name in {layer.name for layer in project.spec.layers}:
         below = project.layer(name).dest_dir
-        made = [(str(PurePosixPath(below) / path), source) for path, source in made]
+        files = [(str(PurePosixPath(below) / path), source) for path, source in files]
     own = components.own_files(project, name)
-    if twice := sorted({path for path, _ in made} & {path for path, _ in own}):
+    if twice := sorted({path for path, _ in files} & {path for path, _ in own}):
         raise ArtifactConflict(
             f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",
             hint="take it out of files, or build it under another name",
         )
-    return sorted([*made, *own])
+    return replace(made, files=sorted([*files, *own]))
 
 
 def library_folders(recipe: Recipe, shop: Workshop) -> tuple[Path, ...]:

@@ -111,14 +111,14 @@ def describe(project: Project, name: str, shop: Workshop) -> Component:
 
 
 def _by_its_inputs(project: Project, name: str, shop: Workshop) -> Component:
-    if name == DEPENDENCIES:
-        key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
-        return Component(name=name, kind="dependencies", key=key)
     if recipe := project.recipe(name):
         from builder import building
 
-        kind: Kind = "function" if name == FUNCTION else "layer"
+        kind: Kind = "function" if name == FUNCTION else "dependencies" if name == DEPENDENCIES else "layer"
         return Component(name=name, kind=kind, key=building.key(recipe, project, name, shop))
+    if name == DEPENDENCIES:
+        key = dependencies_key(project.lock or "", _layer_options(project, project.target, asked=_asked(project)))
+        return Component(name=name, kind="dependencies", key=key)
     if name == FUNCTION:
         return Component(name=name, kind="function", key=files_key("function", own_files(project, name)))
     layer = project.layer(name)
@@ -132,6 +132,10 @@ def _by_its_inputs(project: Project, name: str, shop: Workshop) -> Component:
 
 def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
     """What the component is made of, for people to compare: file → `#hash`, distribution → version."""
+    if recipe := project.recipe(name):
+        from builder import building
+
+        return building.inputs(recipe, project, name, shop)
     if name == DEPENDENCIES:
         selection = select(project.lock or "", project.target)
         found = {wheel.name: wheel.version for wheel in selection.wheels}
@@ -141,10 +145,6 @@ def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
             **{source.name: source.version or "#" for source in selection.sources},
             "options": "#" + options.key()[:16],
         }
-    if recipe := project.recipe(name):
-        from builder import building
-
-        return building.inputs(recipe, project, name, shop)
     if name == FUNCTION:
         return hashes(own_files(project, name))
     layer = project.layer(name)
@@ -173,14 +173,20 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
     """
     out = zip_of(name, shop)
-    if name == DEPENDENCIES:
-        collect = functools.partial(shipment.of_parts, project, shop=shop)
-        return _dependencies(project, project.target, out, shop, asked=_asked(project), collect=collect)
     if recipe := project.recipe(name):
         from builder import building
 
-        files, folders = building.build(recipe, project, name, shop), building.library_folders(recipe, shop)
-        return _zip(shipment.shipment(project, name, files, shop, search=folders), out)
+        made, folders = building.build(recipe, project, name, shop), building.library_folders(recipe, shop)
+        zipped = _zip(shipment.shipment(project, name, made.files, shop, search=folders), out)
+        return replace(
+            zipped,
+            notes=(*zipped.notes, *made.notes),
+            pruned=made.pruned,
+            contents=made.contents or zipped.contents,
+        )
+    if name == DEPENDENCIES:
+        collect = functools.partial(shipment.of_parts, project, shop=shop)
+        return _dependencies(project, project.target, out, shop, asked=_asked(project), collect=collect)
     if name == FUNCTION:
         return _zip(shipment.shipment(project, name, own_files(project, name), shop), out)
     layer = project.layer(name)
@@ -203,12 +209,14 @@ def zip_of(name: str, shop: Workshop) -> Path:
 def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
     """The project's files that go into the function or a named layer as they are: (place in the zip, path)."""
     function = project.spec.function
+    if name == DEPENDENCIES:
+        return ()
     if name != FUNCTION:
         layer = project.layer(name)
         return layer_files(project.root, layer) if layer.ships_files else ()
     if function is None or not function.ships_files:
         return ()
-    return select_files(project.root, function.source_dir, function.files, function.exclude)
+    return select_files(project.root, function.source_dir, function.files, function.left_out)
 
 
 def _is_executable(path: Path) -> bool:

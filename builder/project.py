@@ -87,6 +87,8 @@ class Project:
             is_function=component == FUNCTION,
             label=label,
             target=self.target,
+            handler=self.spec.function.handler if self.spec.function and component == FUNCTION else "",
+            prune=self.prune,
         )
 
     def layer(self, name: str) -> LayerSpec:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builder.errors import LambdasmithError
+from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
@@ -56,7 +57,7 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
     if function.files and not there:
         return
     try:
-        names = [name for name, _ in select_files(root, function.source_dir, there, function.exclude)]
+        names = [name for name, _ in select_files(root, function.source_dir, there, function.left_out)]
     except LambdasmithError as error:
         if not missing:
             yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
@@ -89,12 +90,18 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
     if incomplete:
         return None  # it may well be one of the missing ones: one problem is enough
     modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
+    typed = next((name for name in (f"{module}.ts", f"{module}.mts") if name in names), "")
+    if family == "nodejs" and typed:
+        return f"{function.handler!r} needs {wanted[0]}; of {typed} it is made by build: {{node: {{bundle: {typed}}}}}"
     near = difflib.get_close_matches(wanted[0].removesuffix(suffix), modules, n=1)
     meant = f"; did you mean {near[0].replace('/', '.')}.{attribute}?" if near else ""
     return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{meant}"
 
 
 def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+    named = [spec.function.runtimes] if spec.function else [layer.runtimes for layer in spec.layers]
+    runtime = named[0][0] if named else ""
+    is_nodes = runtime.startswith("nodejs")
     for position, entry in enumerate(spec.dependencies):
         label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
         try:
@@ -103,6 +110,10 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
             directory_in(root, name)
         except LambdasmithError as error:
             yield f"{spec.at(label)}: {error.message}"
+            continue
+        if (path.name in (*NAMES, MANIFEST)) != is_nodes:
+            wanted = "package-lock.json" if is_nodes else "requirements.txt or another file of Python's"
+            yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"
             continue
         if path.is_file():
             continue

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from builder.errors import InvalidBuildFile
+from builder.npm.prune import RULES as NPM_RULES
 from builder.python.prune import RULES
 from builder.runtimes import RETIRED, RUNTIMES
 from builder.spec_base import (
@@ -70,7 +71,7 @@ def _runtime(name: str) -> str:
 
 
 def _rule(name: str) -> str:
-    known = [rule.id for rule in RULES]
+    known = list(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
     if name not in known:
         raise ValueError(f"{name!r} is not a rule{nearest(name, known) or '; rules are ' + ', '.join(known)}")
     return name
@@ -179,6 +180,11 @@ class FunctionSpec(Spec):
     def ships_files(self) -> bool:
         """Whether files of the project go into the zip as they are."""
         return bool(self.files) or not makes_all(self.build)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """`exclude`, and what a build takes the place of: npm's own directory and its settings, which may be logins."""
+        return (*self.exclude, *(("node_modules", ".npmrc") if isinstance(self.build, NodeBuild) else ()))
 
     @field_validator("build")
     @classmethod

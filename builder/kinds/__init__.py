@@ -14,6 +14,7 @@ from builder.kinds.command import COMMAND
 from builder.kinds.go import GO
 from builder.kinds.kind import Kind
 from builder.kinds.node import NODE, NPM
+from builder.npm.lockfile import NAMES
 from builder.spec_builds import GoBuild, NodeBuild, Recipe
 from builder.spec_values import FunctionSpec
 
@@ -39,5 +40,5 @@ def unsaid(function: FunctionSpec, has_dependencies: bool, root: Path) -> Recipe
     if runtime.startswith("provided") and not function.files and not (base / "bootstrap").exists():
         return GoBuild() if (base / "go.mod").is_file() else None
     if runtime.startswith("nodejs") and not has_dependencies and not (base / "node_modules").exists():
-        return NodeBuild() if (base / "package-lock.json").is_file() else None
+        return NodeBuild() if any((base / name).is_file() for name in NAMES) else None
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from builder import commands
 from builder.caches import BuildCache
 from builder.errors import LambdasmithError, PathNotFound
-from builder.kinds.kind import Files, Place, Work
+from builder.kinds.kind import Files, Made, Place, Work
 from builder.sources.local import select_files
 from builder.spec_builds import CommandBuild
 from builder.toolchains import zig
@@ -37,6 +37,7 @@ _CACHES: Mapping[str, str] = {
 class _Command:
     name = "command"
     format = 1
+    prunes = False
 
     def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
         return None
@@ -54,7 +55,7 @@ class _Command:
         source_dir = place.source_dir if recipe.inputs else "."
         return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
 
-    def build(self, recipe: CommandBuild, place: Place, work: Work) -> Files:
+    def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
         # Compilers write the paths of their sources into what they make: this one is the same every time.
         with work.workspace.build_place() as folder:
             copy = folder / "source"
@@ -77,7 +78,7 @@ class _Command:
             )
             if not recipe.secrets:  # what was made with a secret may have it inside, and stays here
                 cache.keep(_fingerprint(recipe, place))
-            return _taken(recipe, place, base, work.out)
+            return Made(files=_taken(recipe, place, base, work.out))
 
 
 COMMAND = _Command()

@@ -16,7 +16,7 @@ from builder.caches import BuildCache
 from builder.errors import CommandFailed, CompilationFailed
 from builder.kinds import goproxy
 from builder.kinds.goproxy import GoProxy
-from builder.kinds.kind import Files, Place, Work
+from builder.kinds.kind import Files, Made, Place, Work
 from builder.runtimes import Architecture
 from builder.sources.local import select_files
 from builder.spec_builds import GoBuild
@@ -65,6 +65,7 @@ _HINTS: Sequence[tuple[str, str]] = (
 class _Go:
     name = "go"
     format = 1
+    prunes = False
 
     def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
         if not (root / "go.mod").is_file() and not (root / "go.work").is_file():
@@ -99,9 +100,9 @@ class _Go:
         files = select_files(top, ".", (), ("*_test.go",), to_ship=False)
         return tuple((name, path) for name, path in files if not name.startswith(".git"))
 
-    def build(self, recipe: GoBuild, place: Place, work: Work) -> Files:
+    def build(self, recipe: GoBuild, place: Place, work: Work) -> Made:
         packages = dict(recipe.packages) or {_output(place): recipe.package or _commands(place.base)[0]}
-        return _Building(recipe, place, work).files(packages)
+        return Made(files=_Building(recipe, place, work).files(packages))
 
 
 GO = _Go()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from builder.python.prune import PruneOptions
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
@@ -19,6 +20,25 @@ if TYPE_CHECKING:
     from builder.workspace import Deadline, Workspace
 
 Files = Sequence[tuple[str, Path]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a kind has built.
+
+    Args:
+        files: (name in the component's zip, path below `Work.out` or of a source), sorted.
+        notes: what the user should know of it, every time it is used.
+        pruned: what was left out, [{rule, files, bytes}].
+        contents: what went into it, for people: "express 5.1.0", …
+    """
+
+    files: Files
+    notes: tuple[str, ...] = ()
+    pruned: tuple[Mapping[str, str | int], ...] = ()
+    contents: tuple[str, ...] = ()
+
+
 R = TypeVar("R", bound="Recipe", contravariant=True)
 
 
@@ -26,8 +46,9 @@ R = TypeVar("R", bound="Recipe", contravariant=True)
 class Place:
     """Where a component's sources are: `root` is the project's directory, `repository` what it may reach beyond it.
 
-    `source_dir` is relative to `root`. `component` is its name, `is_function` whether it is the function; `label` is
-    the key of the build file that asks for the build, for messages.
+    `source_dir` is relative to `root`. `component` is its name, `is_function` whether it is the function, `handler` the
+    function's; `label` is the key of the build file that asks for the build, for messages. `prune`: what the build file
+    says of pruning.
     """
 
     root: Path
@@ -37,6 +58,8 @@ class Place:
     is_function: bool
     label: str
     target: Target
+    handler: str = ""
+    prune: PruneOptions = field(default_factory=PruneOptions)
 
     @property
     def base(self) -> Path:
@@ -94,6 +117,8 @@ class Kind(Protocol[R]):
     name: str
     # Part of every key: changes when the same inputs would give other bytes.
     format: int
+    # Whether rules of pruning apply to what it builds.
+    prunes: bool
 
     def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
         """The `function` of a build file for a project that has none but is clearly of this kind, else None.
@@ -114,8 +139,8 @@ class Kind(Protocol[R]):
     def inputs(self, recipe: R, place: Place) -> Files:
         """The files that what is built depends on, and nothing else: (name, path), sorted."""
 
-    def build(self, recipe: R, place: Place, work: Work) -> Files:
-        """What is built: (name in the component's zip, path below `work.out` or of a source), sorted.
+    def build(self, recipe: R, place: Place, work: Work) -> Made:
+        """Build it.
 
         Raises:
             CompilationFailed, CommandFailed: with the compiler's own words.

@@ -204,11 +204,14 @@ def merged(rows: Iterable[Mapping[str, str | int]]) -> list[dict[str, str | int]
     return total.rows()
 
 
-def prune(paths: Iterable[str], options: PruneOptions, read: Callable[[str], bytes]) -> dict[str, str]:
+def prune(
+    paths: Iterable[str], options: PruneOptions, read: Callable[[str], bytes], rules: Sequence[Rule] = RULES
+) -> dict[str, str]:
     """The paths to remove, each with the id of the rule that removes it.
 
     Args:
         read: the content of a path of the wheel.
+        rules: those of wheels, unless it is something else.
     """
     files = Files(paths, read)
     removed: dict[str, str] = {}
@@ -217,7 +220,7 @@ def prune(paths: Iterable[str], options: PruneOptions, read: Callable[[str], byt
         others = {path for path in files.left if _is_other_service(path, options.botocore_services)} - protected
         removed |= dict.fromkeys(others, "botocore-data")
         files.left -= others
-    for rule in RULES:
+    for rule in rules:
         if rule.id not in options.disable:
             chosen = set(rule.choose(files)) - protected
             removed |= dict.fromkeys(chosen, rule.id)

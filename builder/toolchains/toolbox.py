@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import platform
 import re
 import shutil
 import sys
@@ -16,11 +17,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
-from builder.errors import ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
 from builder.python.indexes import Indexes
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec_base import nearest
@@ -118,6 +119,10 @@ class Toolbox:
                 self.say(f"unpacking {tool.identity}")
                 if isinstance(tool, WheelTool):
                     unpack_zip(archive, partial, useless=tool.useless)
+                    for place, target in tool.links:
+                        (partial / place).unlink(missing_ok=True)
+                        (partial / place).symlink_to(target)
+                        (partial / place).chmod(0o755)
                 else:
                     unpack_any(archive, partial, strip=tool.strip, label=tool.identity)
             with suppress(OSError):  # another process was quicker
@@ -165,7 +170,14 @@ class Toolbox:
             timeout_s=self.deadline.check(f"fetching {tool.identity}"),
             indexes=self.indexes,
         )
-        wheels = select(resolve(read_inputs(["requirements.txt"], folder), here, by), here).wheels
+        try:
+            wheels = select(resolve(read_inputs(["requirements.txt"], folder), here, by), here).wheels
+        except NoWheelForTarget as error:
+            raise NoWheelForTarget(
+                f"{tool.identity} does not run here (C library {'.'.join(map(str, here.runtime.glibc))})",
+                hint="give the builder a newer runtime: runtime = python3.13 in the [builder] section of config.ini",
+                log_tail=error.log_tail,
+            ) from error
         if not wheels:
             raise ResolutionFailed(f"the package index has no {tool.identity} for this machine")
         return download(wheels, folder / "wheels", self.indexes)[wheels[0].sha256]
@@ -180,8 +192,11 @@ class Toolbox:
 
 
 def _own_target() -> Target:
+    """This machine. Its C library may be newer than that of Lambda's runtime with the same Python."""
     runtime = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", RUNTIMES["python3.13"])
-    return Target(runtime=runtime, architecture=architecture_of(os.uname().machine))
+    found = re.fullmatch(r"(\d+)\.(\d+).*", platform.libc_ver()[1])
+    glibc = (int(found[1]), int(found[2])) if found else runtime.glibc
+    return Target(runtime=replace(runtime, glibc=glibc), architecture=architecture_of(os.uname().machine))
 
 
 def _fetch(tool: ArchiveTool, path: Path, timeout_s: float) -> None:

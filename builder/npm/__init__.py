@@ -1,0 +1,1 @@
+"""npm's packages: the lock, the installation, what of it goes into artifacts."""
