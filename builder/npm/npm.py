@@ -13,9 +13,11 @@ from pathlib import Path
 
 from builder import process
 from builder.errors import CommandFailed
+from builder.kinds import npmregistry
 from builder.kinds.kind import Work
+from builder.kinds.npmregistry import Registries
 from builder.npm import refusals
-from builder.npm.lockfile import Lock
+from builder.npm.lockfile import SETTINGS, Lock
 from builder.runtimes import Architecture
 
 # What Node.js calls the two architectures.
@@ -49,13 +51,10 @@ def settings(text: str) -> str:
     return "".join(f"{line}\n" for line in text.splitlines() if _TAKEN.fullmatch(line))
 
 
-def registry(work: Work) -> dict[str, str]:
-    """Where packages come from, as npm's variables: the one place that decides it.
-
-    The builder's own setting wins over what a project's .npmrc says of `registry`.
-    """
-    name = "npm_config_registry"
-    return {name: work.environment[name]} if name in work.environment else {}
+def registries(work: Work, npmrc: str) -> Registries:
+    """Where packages come from: what the project's .npmrc says, else the builder, else its machine, else npm."""
+    configured = work.npm_registry or work.environment.get("npm_config_registry", "")
+    return Registries.parse(configured).with_npmrc(npmrc)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,6 @@ class Npm:
         heap = {} if work.memory_mb is None else {"NODE_OPTIONS": f"--max-old-space-size={int(work.memory_mb * _HEAP)}"}
         return {
             **work.environment,
-            **registry(work),
             **heap,
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),
@@ -138,11 +136,20 @@ class Npm:
         """
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
         self.work.say("installing packages with npm")
-        try:
-            self.run(
-                [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET],
-                folder,
-                f"{self.label}: npm ci",
-            )
-        except CommandFailed as error:
-            raise refusals.explained(error, self.label, lock) from error
+        settings_file, locked = folder / SETTINGS, folder / lock.file.name
+        npmrc = settings_file.read_text() if settings_file.is_file() else ""
+        with npmregistry.opened(registries(self.work, npmrc), self.work.indexes, self.work.environment) as gateway:
+            locked.write_text(gateway.lock(locked.read_text()))
+            command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
+            try:
+                self.run(
+                    [*command, *gateway.arguments()],
+                    folder,
+                    f"{self.label}: npm ci",
+                    environment=gateway.environment(self.environment()),
+                )
+            except CommandFailed as error:
+                if gateway.refusals:
+                    raise gateway.refusals[0] from error
+                error.log_tail = tuple(map(gateway.real, error.log_tail))
+                raise refusals.explained(error, self.label, lock) from error
