@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from builder import commands, components, kinds
+from builder import commands, components
 from builder.components import Workshop
 from builder.errors import ArtifactConflict
+from builder.kinds import table
 from builder.kinds.kind import Made, Work
 from builder.plan import FUNCTION
 from builder.project import Project
@@ -19,13 +20,13 @@ from builder.spec_builds import CommandBuild, Recipe
 
 def key(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
     """The content key: the recipe, the toolchains with their versions, the target, the files that count."""
-    files = [*kinds.of(recipe).inputs(recipe, project.place(name)), *components.own_files(project, name)]
+    files = [*table.of(recipe).inputs(recipe, project.place(name)), *components.own_files(project, name)]
     return components.files_key(_how(recipe, project, name, shop), files)
 
 
 def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[str, str]:
     """What it is made of, for people to compare: file → `#hash`, toolchain → version."""
-    place, kind = project.place(name), kinds.of(recipe)
+    place, kind = project.place(name), table.of(recipe)
     identities = (shop.toolbox.identity(tool) for tool in kind.needs(recipe, place))
     tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in identities)}
     files = components.hashes([*kind.inputs(recipe, place), *components.own_files(project, name)])
@@ -34,7 +35,7 @@ def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[
 
 
 def _how(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
-    kind, place = kinds.of(recipe), project.place(name)
+    kind, place = table.of(recipe), project.place(name)
     tools = [shop.toolbox.identity(tool) for tool in kind.needs(recipe, place)]
     layer = None if name == FUNCTION else name
     prune = place.prune.key() if kind.prunes else ""
@@ -50,7 +51,7 @@ def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Made:
         ArtifactConflict: a listed file and a built one want the same place.
     """
     place = project.place(name)
-    made = kinds.of(recipe).build(recipe, place, _work(project, name, shop))
+    made = table.of(recipe).build(recipe, place, _work(project, name, shop))
     files = list(made.files)
     if isinstance(recipe, CommandBuild) and recipe.secrets:
         commands.check_artifact(place.label, files, shop.secrets)

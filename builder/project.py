@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from builder import kinds
 from builder.errors import InvalidBuildFile
 from builder.kinds.kind import Place
 from builder.plan import DEPENDENCIES, FUNCTION
@@ -135,7 +134,9 @@ def read_project(
     problems, outside = [], False
     for component in project.names:
         if recipe := project.recipe(component):
-            kind, place = kinds.of(recipe), project.place(component)
+            from builder.kinds import table
+
+            kind, place = table.of(recipe), project.place(component)
             problem = kind.problem(recipe, place)
             problems += [f"{spec.at(place.label)}: {problem}"] if problem else []
             outside = outside or kind.reads_outside(recipe, place)
@@ -147,17 +148,21 @@ def read_project(
 def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, list[str]]:
     """The build file, with what is missing in it and the files tell, and sentences that say so."""
     names = [path.name for path in root.iterdir() if path.is_file()]
-    found = kinds.detected(root, function)
-    if build_file is None and found and not set(names).intersection(NAMES):
-        kind, meant = found
-        spec = read_build_file(json.dumps({"function": meant}), file=f"{kind} project without a build file")
-        return spec, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
+    if build_file is None and not set(names).intersection(NAMES):
+        from builder.kinds import table
+
+        if found := table.detected(root, function):
+            kind, meant = found
+            spec = read_build_file(json.dumps({"function": meant}), file=f"{kind} project without a build file")
+            return spec, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
     name = find_build_file(names, build_file)
     spec = read_build_file((root / name).read_text(encoding="utf-8", errors="replace"), file=name)
     check_against_tree(spec, root)
-    if spec.function is None or spec.function.build is not None:
+    if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):
         return spec, []
-    meant_by_files = kinds.unsaid(spec.function, bool(spec.dependencies), root)
+    from builder.kinds import table
+
+    meant_by_files = table.unsaid(spec.function, bool(spec.dependencies), root)
     if meant_by_files is None:
         return spec, []
     with_build = spec.function.model_copy(update={"build": meant_by_files})

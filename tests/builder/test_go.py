@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import kinds
 from builder.elf import read_natives
 from builder.errors import CompilationFailed, InvalidBuildFile
+from builder.kinds import table
 from builder.zips import unpack
 from tests.builder.kinds import Lab, lab, names, write
 
@@ -153,12 +153,12 @@ def test_what_is_not_there_is_told_before_anything_is_fetched(
 
 def test_a_project_without_a_build_file_is_seen_for_what_it_is(tmp_path: Path) -> None:
     root = write(tmp_path / "app", {"go.mod": MOD, "cmd/api/a.go": "package main\n", "cmd/job/b.go": "package main\n"})
-    assert kinds.detected(root, "job") == (
+    assert table.detected(root, "job") == (
         "go",
         {"runtimes": ["provided.al2023"], "handler": "bootstrap", "build": {"go": "./cmd/job"}},
     )
     (root / "go.mod").unlink()
-    assert kinds.detected(root, "job") is None
+    assert table.detected(root, "job") is None
 
 
 def test_c_in_go_is_compiled_for_the_runtimes_c_library(go: Lab, tmp_path: Path) -> None:

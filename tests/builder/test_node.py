@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from builder import errors, kinds
+from builder import errors
 from builder.elf import read_natives
 from builder.errors import CommandFailed, CompilationFailed, InvalidBuildFile, LambdasmithError
+from builder.kinds import table
 from builder.npm import prune, refusals
 from builder.npm.lockfile import Lock, packages_in
 from builder.npm.npm import settings
@@ -376,13 +377,13 @@ def test_a_peer_conflict_in_npms_words() -> None:
 def test_a_project_without_a_build_file_is_told_by_its_main(tmp_path: Path) -> None:
     meant = {"runtimes": ["nodejs24.x"], "handler": "dist/app.handler", "build": "node"}
     root = write(tmp_path, {**project(main="./dist/app.js"), "dist/app.js": "exports.handler = async () => 1;\n"})
-    assert kinds.detected(root, "") == ("node", meant)
+    assert table.detected(root, "") == ("node", meant)
     assert read_project(root, None, commit_time=0).spec.function is not None
     for text in ("exports.main = 1;\n", "// handler\n"):
         write(root, {"dist/app.js": text})
-        assert kinds.detected(root, "") is None
+        assert table.detected(root, "") is None
     write(root, {"package.json": "{}", "index.mjs": "const handler = 1;\nexport { handler };\n"})
-    assert kinds.detected(root, "") == ("node", {**meant, "handler": "index.handler"})
+    assert table.detected(root, "") == ("node", {**meant, "handler": "index.handler"})
 
 
 def test_what_a_package_needs_is_found_as_node_looks_for_it() -> None:
