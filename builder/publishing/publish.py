@@ -58,8 +58,8 @@ class Published:
     """What the steps brought about.
 
     `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` says in
-    words what was done, `invoked` is what the function answered: {status, version, payload, size, cut, error, log_tail},
-    where a payload that was cut is text; `url` is the function's URL where it was set.
+    words what was done. `invoked` is what the function answered: {status, version, payload, size, cut, error,
+    log_tail}; a payload that was cut is text. `url` is the function's URL where it was set.
     """
 
     layers: dict[str, str] = field(default_factory=dict)

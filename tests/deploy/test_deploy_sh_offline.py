@@ -19,7 +19,17 @@ def test_help_is_the_header(project: Project) -> None:
     done = project.run("-h")
     assert done.returncode == 0
     assert done.stdout.startswith("Builds a project")
-    for option in [*"abcfgilprswBtvynh", "-upgrade", "-force", "-rollback", "-history", "-status", "-verify", "-package", "-unpack"]:
+    for option in [
+        *"abcfgilprswBtvynh",
+        "-upgrade",
+        "-force",
+        "-rollback",
+        "-history",
+        "-status",
+        "-verify",
+        "-package",
+        "-unpack",
+    ]:
         assert re.search(rf"^  -{option} ", done.stdout, re.MULTILINE), option
     assert "set -u" not in done.stdout
     assert project.run("--help").stdout == done.stdout

@@ -74,9 +74,9 @@ def test_files_are_unpacked_as_lambda_has_them(connected: Project, builder: Buil
     """Executable where the zip says so, and for others to read, whatever the caller's umask is."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in os.listdir("/usr/bin"):
-        if name not in ("unzip", "bsdtar", "git"):
-            (tools / name).symlink_to(Path("/usr/bin") / name)
+    for path in Path("/usr/bin").iterdir():
+        if path.name not in ("unzip", "bsdtar", "git"):
+            (tools / path.name).symlink_to(path)
     if tool == "unzip":
         if shutil.which(tool) is None:
             pytest.skip("unzip is not here; install unzip")
@@ -111,9 +111,9 @@ def test_what_was_packaged_is_not_sent(connected: Project, builder: Builder, tmp
     else:
         no_git = tmp_path / "bin"
         no_git.mkdir()
-        for name in os.listdir("/usr/bin"):
-            if not name.startswith("git"):
-                (no_git / name).symlink_to(Path("/usr/bin") / name)
+        for path in Path("/usr/bin").iterdir():
+            if not path.name.startswith("git"):
+                (no_git / path.name).symlink_to(path)
         connected.env["PATH"] = f"{connected.env['PATH'].split(':')[0]}:{no_git}"
     for directory, expected in (("out", False), ("..", True), *((("made", True),) if git else ())):
         write(connected.directory, {"out/x.zip": "", "made/function.zip": ""})
