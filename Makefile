@@ -34,5 +34,5 @@ lock: venv ## resolve requirements.lock and builder/requirements.lock anew
 	@scripts/lock.sh $(VENV)
 
 clean: ## remove what the verbs made
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis out deploy.log
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache out deploy.log
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

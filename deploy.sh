@@ -2,6 +2,7 @@
 # Builds a project with the Lambdasmith builder and deploys it as a Lambda function.
 #
 # usage: deploy.sh [option...] [component...]
+#        deploy.sh --package DIR | --unpack DIR [option...] [component...]
 #        deploy.sh --rollback | --verify | --status [option...] [BUILD]
 #        deploy.sh --history [option...] [N]
 #
@@ -14,7 +15,8 @@
 #   -c CONFIG_FILE    settings                            (default: config.ini beside this file, if it is there)
 #   -f FUNCTION_NAME  function to deploy                  (default: the name of this file's directory)
 #   -g GIT_REPO       URL, owner/name, or a plain name    (default: git's origin, else the name of the directory)
-#   -i PAYLOAD.json   try the new version with this event, before the alias moves; its error fails the deploy
+#   -i PAYLOAD.json   invoke what was deployed with this event, and show its answer and the end of its log; with -a before
+#                     the alias moves. Its error fails the deploy. Also where nothing had to be changed
 #   -l LOG_FILE       every run is appended to it         (default: deploy.log beside this file)
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
@@ -33,6 +35,9 @@
 #
 # Instead of a deploy:
 #
+#   --package DIR       build, and bring what Lambda would get: DIR/function.zip, DIR/layers/NAME.zip and the reply as
+#                       DIR/build.json. A zip whose content has not changed is not touched
+#   --unpack DIR        build, and put the files of one component (default: function) into DIR, which is empty or not there
 #   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
 #   --history [N]       the function's last N deploys     (default: 20)
 #   --status [BUILD]    follow that build to its end; without one: the last builds, and the storage that is used
@@ -65,7 +70,7 @@ unset CDPATH   # with it, cd prints where it went
 
 NL='
 '
-TMP='' CALL='' POLL='' LOG=''
+TMP='' CALL='' POLL='' LOG='' PART=''
 PROBLEMS=() UNHINTED=''
 
 # ---------------------------------------------------------------------------------------------- output
@@ -313,7 +318,7 @@ pick_switch() { # as pick; leaves VALUE true or empty
 parse_flags() {
     FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_PAYLOAD='' FLAG_LOG='' FLAG_PROFILE=''
     FLAG_REGION='' FLAG_WEIGHT='' FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
-    UPGRADE='' FORCE='' ACTION=build SENDING='' SEND_DIRECTORY=''
+    UPGRADE='' FORCE='' ACTION=build SENDING='' SEND_DIRECTORY='' OUT='' UNPACK=''
     WORDS=()
     local option given=' ' OPTIND OPTARG
     while [ $# -gt 0 ]; do
@@ -346,12 +351,15 @@ parse_flags() {
                 h | -help) show_help; exit 0 ;;
                 -upgrade) UPGRADE=true given="$given--upgrade " ;;
                 -force) FORCE=true given="$given--force " ;;
-                -rollback | -history | -status | -verify)
-                    case $ACTION in
-                        build | "${OPTARG}") ACTION=$OPTARG ;;
-                        *) problem "--$OPTARG together with --$ACTION: one of them at a time" ;;
+                -package | -unpack)
+                    choose_action "$OPTARG"
+                    OUT=${!OPTIND:-}
+                    case $OUT in
+                        '' | -*) OUT='' && problem "--$OPTARG needs the directory that is written to" ;;
+                        *) OPTIND=$((OPTIND + 1)) ;;
                     esac
                     ;;
+                -rollback | -history | -status | -verify) choose_action "$OPTARG" ;;
                 :*) problem "option -$OPTARG needs a value" ;;
                 -*) problem "unknown option --$OPTARG" ;;
                 *) problem "unknown option -$OPTARG" ;;
@@ -365,7 +373,16 @@ parse_flags() {
         fi
     done
     [ "$ACTION" = build ] || refuse_idle_flags "$given"
+    # To the builder it is the same.
+    if [ "$ACTION" = unpack ]; then ACTION=package UNPACK=true; fi
     [ -z "$SENDING" ] || choose_project
+}
+
+choose_action() { # ACTION
+    case $ACTION in
+        build | "$1") ACTION=$1 ;;
+        *) problem "--$1 together with --$ACTION: one of them at a time" ;;
+    esac
 }
 
 # Sets PROJECT to what -s names, if anything can be built there.
@@ -392,7 +409,10 @@ is_place() {
 # A flag that would be ignored was meant to do something.
 refuse_idle_flags() { # FLAGS that were given
     local flag idle='-b -g -i -n -s -v -w --upgrade --force'
-    case $ACTION in history | status) idle="-a $idle" ;; esac
+    case $ACTION in
+        history | status) idle="-a $idle" ;;
+        package | unpack) idle='-a -i -n -v -w' ;;
+    esac
     for flag in $idle; do
         case $1 in *" $flag "*) problem "$flag means nothing to --$ACTION" 'leave it out' ;; esac
     done
@@ -424,13 +444,19 @@ settle() {
             settle_weight
             settle_payload
             ;;
+        package)
+            ALIAS='' VERSION=''   # config.ini's are for deploys
+            if [ -z "$UNPACK" ]; then settle_components; else settle_unpack; fi
+            if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
+            settle_out
+            ;;
         *) settle_word ;;
     esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
     [ "$ACTION" != status ] || BUILD_ID=$BUILD
     # The actions whose end `status` knows, too.
-    case $ACTION in build | rollback | status) TRACKED=$BUILD_ID ;; *) TRACKED='' ;; esac
+    case $ACTION in build | package | rollback | status) TRACKED=$BUILD_ID ;; *) TRACKED='' ;; esac
     READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0}
     whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
     FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
@@ -487,7 +513,29 @@ settle_payload() {
         problem "payload $PAYLOAD: no such file, or not readable" '-i names a file with the event as JSON'
     elif ! is_json "$PAYLOAD"; then
         problem "payload $PAYLOAD: is not JSON" "python3 -m json.tool <'$PAYLOAD' says where"
+    elif command -v iconv >/dev/null && ! iconv -f UTF-8 -t UTF-8 <"$PAYLOAD" >/dev/null 2>&1; then
+        problem "payload $PAYLOAD: is not in UTF-8" "iconv -f LATIN1 -t UTF-8 '$PAYLOAD' turns Latin-1 into it"
+    elif [ "$(tr -d ' \t\r\n' <"$PAYLOAD")" = null ]; then
+        problem "payload $PAYLOAD: to the builder, null is no event at all" 'an event without content is {}'
     fi
+}
+
+# Sets UNPACK to the component. All are built all the same: only together they can be tried.
+settle_unpack() {
+    UNPACK=${WORDS[0]:-function}
+    [ ${#WORDS[@]} -le 1 ] || problem "--unpack: ${WORDS[*]}: one of them at a time" '--package DIR brings several, as zips'
+}
+
+# Makes OUT an absolute path, and refuses what cannot be written or would mix with what is there.
+settle_out() {
+    [ -n "$OUT" ] || return 0
+    local typed=$OUT
+    if ! (umask 022 && mkdir -p "$OUT") 2>/dev/null || ! OUT=$(cd "$OUT" && pwd -P) || ! [ -w "$OUT" ]; then
+        problem "$typed: is not a directory that can be written to" 'name another'
+    elif [ -n "$UNPACK" ] && [ -n "$(ls -A "$OUT")" ]; then
+        problem "--unpack $typed: is not empty" 'what no longer belongs to the component would stay; empty it, or name a new one'
+    fi
+    [ -z "$UNPACK" ] || [ -n "$(unzipper)" ] || problem '--unpack: neither unzip, bsdtar nor python3 is installed' 'install unzip'
 }
 
 settle_components() {
@@ -851,14 +899,60 @@ function outcome(    i, p, part, layer, to, files, bytes) {
     tried()
 }
 # What the new version answered to the payload of -i.
-function tried(    p, text) {
+function tried(    p, text, bytes) {
     p = R "/invoke"
     if (!given(p "/status")) return
-    print "  tried" (given(p "/version") ? " " line(p "/version") : "") ", it answered " line(p "/status")
-    text = as_json(p "/payload")
-    if (length(text) > 2000) text = substr(text, 1, 2000) " ... (" amount(length(text)) " in all)"
+    print "  invoked" (given(p "/version") ? " " (V[p "/version"] ~ /^[0-9]+$/ ? "version " : "") line(p "/version") : "") ", it answered"
+    text = V[p "/cut"] == "true" ? V[p "/payload"] : as_json(p "/payload")
+    bytes = length(text)
+    if (given(p "/size") && V[p "/size"] + 0 > bytes) bytes = V[p "/size"]
+    if (bytes > 2000) text = head(text, 2000) " ... (" amount(bytes) " in all)"
     if (text != "") print indented(text, "    ")
+    if (LEN[p "/log_tail"]) print "  the end of its log"
     list("/invoke/log_tail", "    | ")
+}
+# The first bytes of a text, without tearing a character of UTF-8 apart.
+function head(text, most) {
+    text = substr(text, 1, most)
+    sub(/[\300-\377][\200-\277]*$/, "", text)
+    return text
+}
+# What --package and --unpack have brought, and where it is.
+function packaged(    i, p) {
+    print "packaged " ENVIRON["FUNCTION"] commit()
+    widen("/artifacts")
+    for (i = 0; i < LEN[R "/artifacts"]; i++) {
+        p = R "/artifacts/" i
+        if (brought(V[p "/name"])) row(line(p "/name"), (V[p "/action"] == "reuse" ? "unchanged" : "built") size(V[p "/size"]) \
+            ", " ENVIRON["OUT"] (ENVIRON["UNPACK"] == "" ? "/" place(V[p "/name"]) : (given(p "/files") ? ", " line(p "/files") " file" (V[p "/files"] == 1 ? "" : "s") : "")))
+    }
+}
+function brought(name) { return ENVIRON["UNPACK"] == "" || ENVIRON["UNPACK"] == name }
+function place(name) { return name == "function" ? "function.zip" : "layers/" name ".zip" }
+# For each zip: its place below OUT, bucket, key, SHA-256.
+function packages(    i, p, hash) {
+    for (i = 0; i < LEN[R "/artifacts"]; i++) hash[V[R "/artifacts/" i "/name"]] = line(R "/artifacts/" i "/sha256")
+    for (i = 0; i < LEN[R "/packages"]; i++) {
+        p = R "/packages/" i
+        if (V[p "/name"] ~ /^[-A-Za-z0-9_]+$/ && brought(V[p "/name"])) print place(V[p "/name"]), line(p "/bucket"), line(p "/key"), hash[V[p "/name"]]
+    }
+}
+function names(    i, text) {
+    for (i = 0; i < LEN[R "/packages"]; i++) text = text (i ? ", " : "") line(R "/packages/" i "/name")
+    print text
+}
+# Where an account says that its zips are.
+function places(    i, path) {
+    for (i = 0; i < LEN["/files"]; i++) {
+        path = V[M["/files", i]]
+        if (path ~ /^(function|layers\/[-A-Za-z0-9_]+)\.zip$/) print path
+    }
+}
+# The reply as JSON, with what `python -m builder build` adds to it.
+function account(    i, text) {
+    for (i = 0; i < LEN[R "/packages"]; i++)
+        text = text (i ? ", " : "") quoted(V[R "/packages/" i "/name"]) ": " quoted(place(V[R "/packages/" i "/name"]))
+    print "{\"files\": {" text "}, " substr(as_json(R), 2)
 }
 function traffic(p) { return given(p "/weight") ? ", " V[p "/weight"] * 100 " % of its traffic" : "" }
 # What an alias points to, and will.
@@ -989,7 +1083,12 @@ function failure(    e) {
 END {
     ESCAPED["\""] = "\\\""; ESCAPED["\\"] = "\\\\"; ESCAPED["\n"] = "\\n"; ESCAPED["\r"] = "\\r"; ESCAPED["\t"] = "\\t"
     R = ENVIRON["ROOT"]; ROWS = 0; wide = 12
+    if (ENVIRON["KIND"] == "packages") { packages(); exit }
+    if (ENVIRON["KIND"] == "account") { account(); exit }
+    if (ENVIRON["KIND"] == "places") { places(); exit }
+    if (ENVIRON["KIND"] == "names") { names(); exit }
     if (ENVIRON["KIND"] == "failure") failure()
+    else if (ENVIRON["KIND"] == "package") packaged()
     else if (ENVIRON["KIND"] == "history") history()
     else if (ENVIRON["KIND"] == "verify") verdict()
     else if (ENVIRON["KIND"] == "status" && R == "") overview()
@@ -1004,8 +1103,9 @@ END {
 }
 '
 
-report() { # FILE ROOT KIND: failure, or the action
-    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION SENT=$SENDING LC_ALL=C awk -- "$JSON_READER$REPORT" "$1" | printable
+report() { # FILE ROOT KIND: failure, packages, names, places, account, or the action
+    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION SENT=$SENDING OUT=$OUT UNPACK=$UNPACK LC_ALL=C \
+        awk -- "$JSON_READER$REPORT" "$1" | printable
 }
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -1050,7 +1150,7 @@ describe() {
     esac
     fact builder "$where"
     case $ACTION in
-        build | plan)
+        build | plan | package)
             describe_local_changes
             [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
                 say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
@@ -1074,10 +1174,11 @@ describe_source() {
         fact ref "$REF_WHY"
     fi
     [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
-    if [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
+    if [ -n "$UNPACK" ]; then fact component "$UNPACK"; elif [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
     [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
     [ -z "$publish" ] || fact publish "$publish"
-    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'try with' "$PAYLOAD"
+    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
+    [ -z "$OUT" ] || fact into "$OUT"
 }
 
 fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
@@ -1119,9 +1220,12 @@ pack() {
 
 last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n 3 | printable; }
 
+# Prints the directory that --package writes to: what it holds is made of what is sent. Nothing where the project is in it.
+product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
+
 pack_plainly() {
     local unwanted=(--exclude .git --exclude __pycache__) file
-    for file in "$LOG" "$CONFIG_FILE"; do
+    for file in "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$PROJECT" "$file") && unwanted+=(--exclude "./$file")
     done
     COPYFILE_DISABLE=1 tar -cz "${unwanted[@]}" -f "$TMP/sent.tar.gz" -C "$PROJECT" .   # macOS adds its own files without
@@ -1146,6 +1250,9 @@ pack_by_git() { # TOP
         file=$(below "$top" "$file") || continue
         is_tracked "$file" || apart "$top" "$index" update-index --force-remove -- "$file" || return 1
     done
+    if file=$(below "$top" "$(product)") && ! is_tracked "$file"; then
+        apart "$top" "$index" --literal-pathspecs ls-files -z -- "$file" | apart "$top" "$index" update-index -z --force-remove --stdin || return 1
+    fi
     SENT_TREE=$(apart "$top" "$index" write-tree) || return 1
     commit=$(
         export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_AUTHOR_DATE='315532800 +0000'
@@ -1267,7 +1374,7 @@ write_events() {
     local fields=(s:action "s:$ACTION" s:by "s:$(asker)") component components=()
     [ "$ACTION" = status ] || fields+=(s:function "s:$FUNCTION")
     case $ACTION in
-        build | plan)
+        build | plan | package)
             [ -n "$SENDING" ] || fields+=("s:$REPO_KEY" "s:$REPO")
             [ -z "$UPLOADED" ] || fields+=(s:source "j:$UPLOADED")
             [ -z "$REF" ] || fields+=(s:ref "s:$REF")
@@ -1500,6 +1607,7 @@ finish() {
             exit 1
             ;;
     esac
+    [ "$ACTION" != package ] || collect
     # Only --verify has two ways to succeed: an awk that stumbles makes no failure of a deploy.
     status=$(report "$REPLY_FILE" "$REPLY_ROOT" "$ACTION") || [ "$ACTION" != verify ] || DIFFERENT=true
     printf '%s\n' "$status"
@@ -1507,10 +1615,98 @@ finish() {
     [ -z "$DIFFERENT" ] || exit 1
 }
 
+# ---------------------------------------------------------------------------------------------- what was packaged
+
+# Brings what the reply names to OUT, for everybody to read: Lambda runs as somebody else than who unpacks.
+collect() {
+    local place bucket key hash kept=' '
+    umask 022
+    report "$REPLY_FILE" "$REPLY_ROOT" packages >"$TMP/packages"
+    if ! [ -s "$TMP/packages" ]; then
+        [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $(report "$REPLY_FILE" "$REPLY_ROOT" names)"
+        die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
+    fi
+    if [ -n "$UNPACK" ]; then
+        read -r place bucket key hash <"$TMP/packages"
+        bring "$bucket" "$key" "$hash" "$TMP/component.zip"
+        unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
+        return
+    fi
+    : >"$TMP/before"
+    ! [ -f "$OUT/build.json" ] || report "$OUT/build.json" '' places >"$TMP/before"
+    while read -r place bucket key hash <&3; do
+        mkdir -p "$(dirname "$OUT/$place")" || die 2 "$OUT cannot be written to"
+        bring "$bucket" "$key" "$hash" "$OUT/$place"
+        kept="$kept$place "
+    done 3<"$TMP/packages"
+    while read -r place; do
+        case $kept in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
+    done <"$TMP/before"
+    rmdir "$OUT/layers" 2>/dev/null   # if it is empty
+    report "$REPLY_FILE" "$REPLY_ROOT" account >"$OUT/build.json" || die 2 "$OUT cannot be written to"
+}
+
+# Downloads an object, unless FILE is that already; FILE appears whole or not at all.
+bring() { # BUCKET KEY SHA256 FILE
+    if [ -f "$4" ] && [ "$(sha256 "$4")" = "$3" ]; then return; fi
+    PART=$4.part
+    if ! run_aws s3 cp "s3://$1/$2" "$PART" --only-show-errors >"$TMP/download.err" 2>&1 </dev/null; then
+        case $(cat "$TMP/download.err") in
+            *AccessDenied* | *'(403)'*) die 3 "$(last_lines "$TMP/download.err")" \
+                "whoever fetches what was built needs s3:GetObject on $1/${2%/*}/*" ;;
+        esac
+        aws_failed "$TMP/download.err"
+    fi
+    case $(sha256 "$PART") in '' | "$3") ;; *) die 3 "s3://$1/$2 has other content than its name says" 'run the command again' ;; esac
+    touch "$PART"   # the AWS CLI gives it the object's age, which make would take for older than what it is made of
+    mv -f "$PART" "$4" || die 2 "$4 cannot be written"
+    PART=''
+}
+
+# Prints a file's SHA-256 in hexadecimal, or nothing where no tool can tell.
+sha256() { # FILE
+    local tool
+    for tool in 'sha256sum' 'shasum -a 256' 'openssl dgst -sha256 -r'; do
+        command -v "${tool%% *}" >/dev/null || continue
+        # shellcheck disable=SC2086  # words
+        $tool <"$1" | awk '{ print $1 }'
+        return
+    done
+}
+
+# Prints the first tool that unpacks a zip and keeps what is executable so. macOS and Windows have bsdtar as tar.
+unzipper() {
+    local tool
+    for tool in unzip bsdtar python3; do
+        if command -v "$tool" >/dev/null; then
+            printf '%s\n' "$tool"
+            return
+        fi
+    done
+    case $(tar --version 2>/dev/null) in *bsdtar*) printf 'tar\n' ;; esac
+}
+
+unpack() { # FILE
+    case $(unzipper) in
+        unzip) unzip -q -o "$1" -d "$OUT" ;;
+        bsdtar) bsdtar -x -f "$1" -C "$OUT" ;;
+        tar) tar -x -f "$1" -C "$OUT" ;;
+        *) python3 -c '
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as archive:
+    for entry in archive.infolist():
+        path = archive.extract(entry, sys.argv[2])
+        if entry.external_attr >> 16 & 0o100:
+            os.chmod(path, 0o755)
+' "$1" "$OUT" ;;
+    esac
+}
+
 clean_up() {
     clear_line
     [ -z "$CALL" ] || stop "$CALL"
     [ -z "$POLL" ] || stop "$POLL"
+    [ -z "$PART" ] || rm -f "$PART"
     [ -z "$TMP" ] || rm -rf "$TMP"
 }
 

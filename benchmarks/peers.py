@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("aws-sam-cli==1.170.0", "chalice==1.34.0", "pex==2.105.2", "pip==26.2.1", "wheel", "setuptools")
+SAM = "aws-sam-cli==1.170.0"
+PEERS = (SAM, "chalice==1.34.0", "pex==2.105.2", "pip==26.2.1", "wheel", "setuptools")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORM = "x86_64-manylinux_2_17" if sys.version_info < (3, 12) else "x86_64-manylinux_2_34"
 
@@ -56,14 +57,14 @@ def environment(state: Path, peers: Path) -> dict[str, str]:
     }
 
 
-def install(folder: Path) -> Path:
+def install(folder: Path, packages: Sequence[str] = PEERS) -> Path:
     """A virtual environment with the peers, made once per Python and set of peers."""
-    done, wanted = folder / "done", "\n".join((sys.version, *PEERS))
+    done, wanted = folder / "done", "\n".join((sys.version, *packages))
     if not done.exists() or done.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
         subprocess.run([uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(folder)], check=True)
         into = ["--python", str(folder / "bin/python"), "--compile-bytecode"]
-        subprocess.run([uv, "pip", "install", "--quiet", *into, *PEERS], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", *into, *packages], check=True)
         done.write_text(wanted)
     return folder
 

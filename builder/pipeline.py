@@ -82,7 +82,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             progress.warn(project.runtime_warning)
             for note in project.notes:
                 progress.say(note)
-            exists = situation.state is not None
+            exists = situation.state is not None or request.action == Action.PACKAGE  # that makes no function
             chosen = choose_components(project.names, request.components, function_exists=exists)
         shop = _workshop(context, scratch, repository=resolved.url if resolved else "", owner=request.function or "")
         before = situation.last.keys if situation.last else {}

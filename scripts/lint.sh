@@ -15,7 +15,7 @@ check() { # NAME COMMAND…
 }
 
 shell_files() {
-    find . \( -name .git -o -name .venv -o -path "$venv" -o -name out \) -prune -o -type f -print | while IFS= read -r file; do
+    find . \( -name .git -o -name .venv -o -name .cache -o -path "$venv" -o -name out \) -prune -o -type f -print | while IFS= read -r file; do
         # Only the first line decides, so that scripts without a suffix are found as well.
         if head -c 64 "$file" | head -n 1 | LC_ALL=C grep -qaE '^#!.*[/ ](ba)?sh( |$)'; then
             printf '%s\n' "$file"

@@ -76,7 +76,7 @@ def plan_publication(
     if (wanted.publish or wanted.alias) and version is None:
         steps.append(PublishVersion(name=wanted.name))
     if wanted.payload is not None:
-        steps.append(TryFunction(name=wanted.name, version=version, payload=wanted.payload))
+        steps.append(TryFunction(name=wanted.name, version=version, payload=wanted.payload, alias=wanted.alias))
     if wanted.alias:
         alias = state.alias if state else None
         if version is None or alias is None or not alias.serves(version, wanted.weight):

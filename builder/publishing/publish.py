@@ -44,6 +44,11 @@ _TRIES = 4
 # Of what a tried function answers, what the reply carries: a synchronous invocation has 6 MB for all of it.
 _MAX_ANSWER = 256 << 10
 _LOG_LINES = 20
+# What to do when the answer was an error, by whether there is an alias.
+_AFTER_FAILURE = {
+    True: "no alias was moved; mend the function and deploy again",
+    False: "it is deployed: mend it and deploy again, or roll back; where an alias serves, a trial comes before that",
+}
 
 Planner = Callable[[FunctionState | None, Mapping[str, str]], Sequence[Step]]
 
@@ -53,8 +58,8 @@ class Published:
     """What the steps brought about.
 
     `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` says in
-    words what was done, `invoked` is what the function answered: {status, version, payload, error, log_tail}; `url` is
-    the function's URL where it was set.
+    words what was done. `invoked` is what the function answered: {status, version, payload, size, cut, error,
+    log_tail}; a payload that was cut is text. `url` is the function's URL where it was set.
     """
 
     layers: dict[str, str] = field(default_factory=dict)
@@ -262,20 +267,23 @@ class Publisher:
                 FunctionName=step.name, Qualifier=qualifier, Payload=step.payload.encode(), LogType="Tail"
             )
         log_tail = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace").splitlines()[-_LOG_LINES:]
-        text = answer["Payload"].read().decode(errors="replace")
+        content = answer["Payload"].read()
+        text, cut = content[:_MAX_ANSWER].decode(errors="replace"), len(content) > _MAX_ANSWER
         failure = answer.get("FunctionError")
         self._result.invoked = {
             "status": answer["StatusCode"],
             "version": qualifier,
-            "payload": _json_or_text(text) if len(text) <= _MAX_ANSWER else text[:_MAX_ANSWER],
+            "payload": text if cut else _json_or_text(text),
+            "size": len(content),
+            "cut": cut,
             "error": failure,
             "log_tail": log_tail,
         }
         if failure:
             where = f"version {qualifier}" if qualifier != "$LATEST" else "the deployed code"
             raise InvokeFailed(
-                f"{step.name}: {where} answered the payload by an error ({failure}): {text[:1000]}",
-                hint="no alias was moved; mend the function and deploy again",
+                f"{step.name}: {where} answered the payload by an error ({failure}): {_told(text)}",
+                hint=_AFTER_FAILURE[step.alias is not None],
                 log_tail=log_tail,
             )
 
@@ -308,6 +316,13 @@ def _json_or_text(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _told(text: str) -> str:
+    """What a function's error says, in one line."""
+    told = _json_or_text(text)
+    named = [str(told[key]) for key in ("errorType", "errorMessage") if told.get(key)] if isinstance(told, dict) else []
+    return (": ".join(named) or text)[:1000]
 
 
 def _role_error(error: AwsRefused, function: str, role: str) -> AwsRefused:

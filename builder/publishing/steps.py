@@ -185,11 +185,15 @@ class PublishVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class TryFunction:
-    """Invoke with a payload; `version` is None for the one just published, or $LATEST where none was."""
+    """Invoke with a payload; `version` is None for the one just published, or $LATEST where none was.
+
+    `alias` is the one that moves afterwards.
+    """
 
     name: str
     version: str | None
     payload: str
+    alias: str | None
 
     @property
     def sentence(self) -> str:

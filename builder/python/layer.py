@@ -168,7 +168,10 @@ def _spliced(parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str],
     summary, note = _fitting(chosen, entries, out)
     notes += note
     if not summary.files:
-        raise ArtifactConflict("the dependencies install no files")
+        raise ArtifactConflict(
+            "the dependencies install no files",
+            hint="a layer cannot be empty: list a requirement, or take `dependencies` out of the build file's layers",
+        )
     return Artifact(
         sha256=summary.sha256,
         size=summary.size,

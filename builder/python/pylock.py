@@ -89,7 +89,8 @@ def parsed(text: str, what: str = "the lock") -> Table:
 
 def dumped(document: Mapping[str, object]) -> str:
     """The document as TOML text; equal documents give equal text."""
-    lines = [f"{key} = {_value(value)}" for key, value in document.items() if key != "packages"]
+    # Of no packages the key is written all the same: PEP 751 requires it.
+    lines = [f"{key} = {_value(value)}" for key, value in document.items() if key != "packages" or not value]
     for package in cast("list[Table]", document["packages"]):
         lines += ["", "[[packages]]", *(f"{_key(key)} = {_value(value)}" for key, value in package.items())]
     return "\n".join([*lines, ""])

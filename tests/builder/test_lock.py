@@ -400,6 +400,13 @@ def test_pylock_is_read_directly_and_markers_are_decided(lab: Lab, index: Index)
     assert index.requests.total() == before, "a lock is read, not resolved"
 
 
+def test_requirements_without_a_requirement_are_a_lock_of_nothing(lab: Lab) -> None:
+    lab.write({"requirements.txt": "# none yet\n"})
+    lock = lab.lock()
+    assert "\npackages = []\n" in lock
+    assert versions(lock) == {}
+
+
 def test_a_pylock_with_credentials_is_refused(lab: Lab) -> None:
     wheel = {"url": "https://me:s3cret-token@127.0.0.1/seed-1.5-py3-none-any.whl", "hashes": {"sha256": "0" * 64}}
     package = {"name": "seed", "version": "1.5", "wheels": [wheel]}

@@ -6,9 +6,12 @@ function of the embedded AWS.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import time
+import zipfile
 from typing import Any
 
 import boto3
@@ -162,6 +165,7 @@ VERIFIED: dict[str, Any] = {
     },
 }
 TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
+LONG = TRIED | {"version": "$LATEST", "payload": '["x' + "é" * 3000, "size": 700_000, "cut": True}
 CRASHED = {
     "statusCode": 400,
     "error": {
@@ -215,6 +219,31 @@ def _until_released(build_id: str, reply: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+def _zipped(name: str) -> bytes:
+    """An artifact with a file that is executable, and two that are not; the latter says whose it is."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path, mode in (("app.py", 0o644), ("bin/run", 0o755), (f"{name}/who", 0o644)):
+            info = zipfile.ZipInfo(path)
+            info.external_attr = (0o100000 | mode) << 16
+            archive.writestr(info, f"# {name}\n")
+    return out.getvalue()
+
+
+def _packaged(event: dict[str, Any]) -> dict[str, Any]:
+    """Really in the bucket; of `lost` nothing, and of `spoilt` something else."""
+    reply: dict[str, Any] = {"statusCode": 200, "commit": "4" * 40, "artifacts": [], "packages": []}
+    for name in event.get("components") or ("function", "dependencies", "fonts"):
+        content = _zipped(name)
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"store/artifacts/{event['function']}-{sha256}.zip"
+        if event["function"] != "lost":
+            S3.put_object(Bucket=BUCKET, Key=key, Body=b"spoilt" if event["function"] == "spoilt" else content)
+        reply["artifacts"].append({"name": name, "action": "build", "size": len(content), "files": 3, "sha256": sha256})
+        reply["packages"].append({"name": name, "bucket": BUCKET, "key": key, "note": 'a "quoted" é'})
+    return reply
+
+
 def _other(event: dict[str, Any]) -> dict[str, Any]:
     """The reply to what is no build."""
     match event["action"]:
@@ -243,6 +272,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
         return {"statusCode": 200, "build": build}
     if event["action"] == "ping":
         return {"statusCode": 200, "settings": {"bucket": BUCKET, "prefix": "store/"}}
+    if event["action"] == "package":
+        return _packaged(event)
     if event["action"] in ("history", "verify", "rollback", "plan"):
         return _other(event)
     match event["function"]:
@@ -252,6 +283,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
             return BUSY
         case "tried":
             return {**SUCCESS, "build_id": event["build_id"], "invoke": TRIED}
+        case "tried-at-length":
+            return {**SUCCESS, "build_id": event["build_id"], "invoke": LONG}
         case "fails-its-trial":
             return CRASHED
         case "crash":

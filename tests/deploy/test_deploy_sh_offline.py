@@ -19,7 +19,17 @@ def test_help_is_the_header(project: Project) -> None:
     done = project.run("-h")
     assert done.returncode == 0
     assert done.stdout.startswith("Builds a project")
-    for option in [*"abcfgilprswBtvynh", "-upgrade", "-force", "-rollback", "-history", "-status", "-verify"]:
+    for option in [
+        *"abcfgilprswBtvynh",
+        "-upgrade",
+        "-force",
+        "-rollback",
+        "-history",
+        "-status",
+        "-verify",
+        "-package",
+        "-unpack",
+    ]:
         assert re.search(rf"^  -{option} ", done.stdout, re.MULTILINE), option
     assert "set -u" not in done.stdout
     assert project.run("--help").stdout == done.stdout
@@ -53,6 +63,13 @@ def test_help_is_the_header(project: Project) -> None:
         (["-i", "build.yaml", "--rollback", "-y"], "-i means nothing to --rollback"),
         (["--verify", "--force"], "--force means nothing to --verify"),
         (["--history", "--send"], "-s means nothing to --history"),
+        (["--package"], "--package needs the directory that is written to"),
+        (["--unpack", "-s"], "--unpack needs the directory that is written to"),
+        (["--package", "build.yaml"], "build.yaml: is not a directory that can be written to"),
+        (["--package", "out", "-y", "-v"], "-v means nothing to --package"),
+        (["--package", "out", "--unpack", "tree"], "--unpack together with --package: one of them at a time"),
+        (["--unpack", "."], "--unpack .: is not empty"),
+        (["--unpack", "tree", "function", "fonts"], "--unpack: function fonts: one of them at a time"),
         (["-ys", "-g", "acme/a"], "-g together with -s"),
         (["-y", "-b", "main", "-s"], "-b together with -s"),
         (["-y", "-s", "no/such"], "-s no/such: no such directory"),
@@ -65,6 +82,17 @@ def test_wrong_usage(project: Project, arguments: list[str], message: str) -> No
     assert message in done.stderr
     assert "hint: " in done.stderr
     assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b'"\xe9"', "is not in UTF-8"), (b" null\n", "null is no event"), (b"", "is not JSON"), (b"\0{}", "is not JSON")],
+)
+def test_payloads_that_cannot_be_sent(project: Project, content: bytes, message: str) -> None:
+    (project.directory / "my event").write_bytes(content)
+    done = project.run("-y", "-i", "my event")
+    assert done.returncode == 2
+    assert f"payload my event: {message}" in done.stderr.replace("to the builder, ", "")
 
 
 def test_all_wrong_usage_is_told_at_once(project: Project) -> None:

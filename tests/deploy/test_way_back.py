@@ -154,8 +154,11 @@ def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -
     assert event["invoke"] == json.loads(payload)
     assert event["alias"] == {"name": "live", "weight": 0.05}
     assert event["upgrade"] is event["force"] is True
-    assert re.search(r"publish +alias live for 0\.05 of its traffic\n +try with +my payload\.json\n", done.stderr)
-    assert ('  tried 7, it answered 200\n    {"ok": [1, "é \\\\ \\n"]}\n    | START\n    | END\n') in done.stdout
+    assert re.search(r"publish +alias live for 0\.05 of its traffic\n +invoke with my payload\.json\n", done.stderr)
+    assert (
+        '  invoked version 7, it answered\n    {"ok": [1, "é \\\\ \\n"]}\n'
+        "  the end of its log\n    | START\n    | END\n"
+    ) in done.stdout
     assert "né" not in connected.log
 
     builder.forget()
@@ -168,6 +171,9 @@ def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -
     assert "  | KeyError: 'x'\n(invoke_failed)\n" in done.stderr
     (event,) = builder.events()
     assert event["invoke"] == json.loads(payload)
+
+    done = connected.run("-f", "tried-at-length", "-y", cwd=elsewhere)
+    assert f'  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 KB in all)\n' in done.stdout
 
     builder.forget()
     assert connected.run("-n", cwd=elsewhere).returncode == 0
@@ -227,8 +233,8 @@ def test_no_reply_breaks_the_printing(project: Project, awk: str, reply: dict[st
     file = project.directory / "reply"
     file.write_text(json.dumps(reply), encoding="utf-8")
     code = """
-        TIMES=true FUNCTION=orders SENDING=true
-        for kind in build plan history status verify rollback failure; do
+        TIMES=true FUNCTION=orders SENDING=true OUT=out UNPACK=
+        for kind in build plan history status verify rollback failure package account; do
             report "$1" "" $kind >"$1.out" || [ $kind = verify ] || echo "$kind failed"
             [ -s "$1.out" ] || echo "$kind: silent"
         done

@@ -168,7 +168,8 @@ def test_a_payload_is_tried_on_the_new_version_before_the_alias_moves(builder: B
     builder.forge.push("tried", numbered(2))
     reply = builder.build("tried", alias="live", invoke="break")
     assert reply["error"]["code"] == "invoke_failed", reply
-    assert "asked to" in reply["error"]["message"]
+    assert reply["error"]["message"].endswith("by an error (Unhandled): RuntimeError: asked to")
+    assert reply["error"]["hint"].startswith("no alias was moved")
     assert any("RuntimeError" in line for line in reply["error"]["log_tail"])
     assert answer(builder, "tried", "live") == 1
     reply = builder.build("tried", alias="live", invoke={"hello": [1]})
@@ -176,9 +177,16 @@ def test_a_payload_is_tried_on_the_new_version_before_the_alias_moves(builder: B
     assert reply["invoke"]["payload"] == {"n": 2, "event": {"hello": [1]}}
     assert reply["invoke"]["version"] == "2"
     assert answer(builder, "tried", "live") == 2
+    assert (reply["invoke"]["size"], reply["invoke"]["cut"]) == (33, False)
+    assert any(line.startswith("END RequestId: ") for line in reply["invoke"]["log_tail"])
     again = builder.build("tried", alias="live", invoke={"hello": [2]})
     assert again["changed"] == ["invoke tried version 2"]
     assert again["invoke"]["payload"]["event"] == {"hello": [2]}
+    builder.forge.push("tried", {"app.py": CODE.replace('"n": 1', '"n": "ö" * 200_000')})
+    tried = builder.build("tried", invoke=0)["invoke"]
+    assert (tried["version"], tried["size"], tried["cut"]) == ("$LATEST", len('{"n": "", "event": 0}') + 400_000, True)
+    assert tried["payload"].startswith('{"n": "öö')
+    assert builder.build("tried", invoke="break")["error"]["hint"].startswith("it is deployed: ")
 
 
 def test_plan_says_which_inputs_changed_and_what_was_changed_by_hand(builder: Builder) -> None:

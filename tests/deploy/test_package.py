@@ -1,0 +1,125 @@
+"""deploy.sh --package and --unpack: what was built is brought here, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.test_directory import write
+
+from .conftest import Builder, Project
+from .test_send import _sent
+
+
+def test_zips_are_brought_and_what_has_not_changed_stays(connected: Project, builder: Builder) -> None:
+    """DIR has what the workstation's door would leave there; what is there already is not fetched again."""
+    connected.config("[deploy]\nalias = live\nversion = yes\nplan = yes\n")
+    done = connected.run("--package", "my out")
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    assert {**event, "build_id": "", "by": ""} == {
+        "action": "package", "function": "orders", "repo_name": "orders", "build_id": "", "by": "",
+    }  # fmt: skip
+    out = connected.directory / "my out"
+    account = json.loads((out / "build.json").read_text(encoding="utf-8"))
+    files = {"function": "function.zip", "dependencies": "layers/dependencies.zip", "fonts": "layers/fonts.zip"}
+    assert account["files"] == files
+    assert account["packages"][0]["note"] == 'a "quoted" é'
+    for artifact in account["artifacts"]:
+        content = (out / files[artifact["name"]]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == artifact["sha256"]
+    assert "packaged orders from commit 444444444444\n" in done.stdout
+    assert f"  fonts         built, {len(content)} B, {out}/layers/fonts.zip\n" in done.stdout
+    assert (out / "function.zip").stat().st_mode & 0o777 == 0o644
+
+    os.utime(out / "function.zip", (1, 1))
+    (out / "layers/mine.zip").write_text("of somebody else")
+    (out / "layers/dependencies.zip").write_text("spoilt")
+    for object_ in builder.s3.list_objects_v2(Bucket="deploy-sh-tests", Prefix="store/artifacts/orders-")["Contents"]:
+        builder.s3.delete_object(Bucket="deploy-sh-tests", Key=object_["Key"])
+    done = connected.run("--package", "my out", "function", "dependencies")
+    assert done.returncode == 0, done.stderr
+    assert (out / "function.zip").stat().st_mtime == 1
+    assert zipfile.ZipFile(out / "layers/dependencies.zip").testzip() is None
+    assert sorted(path.name for path in out.rglob("*.*")) == [
+        "build.json", "dependencies.zip", "function.zip", "mine.zip",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_brought_leaves_the_old(connected: Project) -> None:
+    out = connected.directory / "out"
+    write(out, {"function.zip": "old", "build.json": '{"files": {"function": "function.zip", "x": "../escape.zip"}}'})
+    done = connected.run("--package", "out", "-f", "spoilt")
+    assert done.returncode == 3
+    assert "has other content than its name says" in done.stderr
+    done = connected.run("--package", "out", "-f", "lost")
+    assert done.returncode == 3
+    assert "(404)" in done.stderr
+    done = connected.run("--unpack", "tree", "-f", "orders", "nonsense")
+    assert done.returncode == 1
+    assert "the build file has no component nonsense\nhint: it has function, dependencies, fonts\n" in done.stderr
+    assert {path.name: path.read_text() for path in out.iterdir() if path.suffix == ".zip"} == {"function.zip": "old"}
+    assert not list(connected.directory.rglob("*.part"))
+
+
+@pytest.mark.parametrize("tool", ["unzip", "python3"])
+def test_files_are_unpacked_as_lambda_has_them(connected: Project, builder: Builder, tmp_path: Path, tool: str) -> None:
+    """Executable where the zip says so, and for others to read, whatever the caller's umask is."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if path.name not in ("unzip", "bsdtar", "git"):
+            (tools / path.name).symlink_to(path)
+    if tool == "unzip":
+        if shutil.which(tool) is None:
+            pytest.skip("unzip is not here; install unzip")
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    done = subprocess.run(
+        ["bash", "-c", "umask 077; exec bash deploy.sh -s --unpack tree/a fonts"],
+        cwd=connected.directory,
+        env=connected.env | {"PATH": f"{connected.env['PATH'].split(':')[0]}:{tools}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    tree = connected.directory / "tree/a"
+    assert (tree / "fonts/who").read_text() == "# fonts\n"
+    modes = {str(path.relative_to(tree)): oct(path.stat().st_mode & 0o777) for path in tree.rglob("*")}
+    assert modes == {
+        "app.py": "0o644", "bin": "0o755", "bin/run": "0o755", "fonts": "0o755", "fonts/who": "0o644",
+    }  # fmt: skip
+    assert done.stdout.count("built") == 1
+    event, _ = _sent(builder)
+    assert "components" not in event  # all are built, so that the handler can be tried
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_what_was_packaged_is_not_sent(connected: Project, builder: Builder, tmp_path: Path, git: bool) -> None:
+    """Unless git tracks it. A directory that has the project in it is no reason to leave the project out."""
+    if git:
+        connected.repository(origin=None)
+        write(connected.directory, {"made/tracked.txt": "1"})
+        connected.git("add", "made")
+    else:
+        no_git = tmp_path / "bin"
+        no_git.mkdir()
+        for path in Path("/usr/bin").iterdir():
+            if not path.name.startswith("git"):
+                (no_git / path.name).symlink_to(path)
+        connected.env["PATH"] = f"{connected.env['PATH'].split(':')[0]}:{no_git}"
+    for directory, expected in (("out", False), ("..", True), *((("made", True),) if git else ())):
+        write(connected.directory, {"out/x.zip": "", "made/function.zip": ""})
+        done = connected.run("-s", "--package", directory, "function")
+        assert done.returncode == 0, done.stderr
+        names = _sent(builder)[1]
+        assert "build.yaml" in names
+        assert ("out/x.zip" in names) == expected
+    assert not git or "made/function.zip" in names
