@@ -21,7 +21,7 @@ demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, i
 	@$(PY) -m examples.demo
 
 test: venv ## every test, then what was skipped and why
-	@scripts/system-tools.sh
+	@scripts/system-tools.sh test
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 lint: venv ## ruff, mypy --strict, shellcheck

@@ -20,7 +20,7 @@ from localaws.testing import Server, git_server, running
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "tok_e2e_9d1f7c55aa_secret"
 _WHO = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-_TRUST = {
+TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
@@ -136,7 +136,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 def make_builder(aws: Server, forge: Forge, folder: Path, *extra: str) -> Builder:
     """Bootstrap a builder by setup.py."""
     runtime = newest_runtime()
-    role = aws.client("iam").create_role(RoleName="app-role", AssumeRolePolicyDocument=json.dumps(_TRUST))
+    role = aws.client("iam").create_role(RoleName="app-role", AssumeRolePolicyDocument=json.dumps(TRUST))
     arn = str(role["Role"]["Arn"])
     config = folder / "config.ini"
     config.write_text(

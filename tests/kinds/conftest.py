@@ -1,9 +1,8 @@
-"""The compilers and package managers that these tests run: the ones that the builder fetches, or the machine's own."""
+"""The compilers and package managers that these tests run: the ones that the builder fetches."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -39,9 +38,9 @@ def go(toolbox: Toolbox) -> Path:
 
 
 @pytest.fixture(scope="session")
-def npm() -> Path:
-    """The machine's `npm`: the builder's does not run on as many machines as these tests."""
-    found = shutil.which("npm")
-    if found is None:
-        pytest.skip("npm is not here; install npm")
-    return Path(found)
+def npm(toolbox: Toolbox) -> Path:
+    """The `npm` command of the builder."""
+    try:
+        return toolbox.get("node").bins[0] / "npm"
+    except LambdasmithError as error:
+        pytest.skip(f"node cannot be fetched ({error}); connect to the package index")

@@ -122,7 +122,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     (project / "package.json").write_text(json.dumps({"name": "app", "dependencies": {"@corp/mine": "1.0.0"}}))
     (project / ".npmrc").write_text(f"@corp:registry={registry.url}/npm/\n")
     here = {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{npm.parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "npm_config_cache": str(tmp_path / "cache"),
     }
