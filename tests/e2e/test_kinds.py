@@ -81,3 +81,32 @@ def test_a_program_in_c_is_compiled_in_the_sandbox_and_deployed_from_git(builder
     # What is no input of the commands is no reason to run them.
     builder.forge.push("sea", {**files, "README.md": "words"})
     assert [row["action"] for row in builder.build("sea")["artifacts"]] == ["reuse"]
+
+
+def test_a_c_extension_is_compiled_in_the_sandbox(builder: Builder) -> None:
+    modules = "[Extension('fast', ['fast.c'])]"
+    setup = f"from setuptools import Extension, setup\nsetup(name='fast', version='1', ext_modules={modules})\n"
+    code = (
+        "#include <Python.h>\n"
+        "static PyObject *twice(PyObject *self, PyObject *n) { return PyNumber_Add(n, n); }\n"
+        'static PyMethodDef methods[] = {{"twice", twice, METH_O, ""}, {0}};\n'
+        'static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "fast", 0, -1, methods};\n'
+        "PyMODINIT_FUNC PyInit_fast(void) { return PyModule_Create(&module); }\n"
+    )
+    files = {
+        "build.yaml": f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
+        "layers:\n  dependencies: [requirements.txt]\n",
+        "requirements.txt": "./fast\n",
+        "fast/setup.py": setup,
+        "fast/fast.c": code,
+        "app.py": "import fast\n\ndef handler(event, context):\n    return fast.twice(event)\n",
+    }
+    builder.forge.push("extended", files)
+    built = builder.build("extended")
+    assert built["statusCode"] == 200, json.dumps(built, indent=1)
+    assert builder.invoke("extended", 21) == 42
+    builder.forge.push("extended", {"fast/fast.c": code.replace("PyNumber_Add(n, n)", "PyNumber_Add(n, m)")})
+    failed = builder.build("extended")
+    assert failed["error"]["code"] == "command_failed", failed
+    assert any("undeclared identifier 'm'" in line for line in failed["error"]["log_tail"]), failed["error"]
+    assert builder.invoke("extended", 21) == 42
