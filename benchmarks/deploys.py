@@ -48,6 +48,7 @@ class Bench:
     aws: Server
     clone: Path
     runtime: str
+    name: str = "web"
 
     def push(self, files: Mapping[str, str]) -> None:
         for name, content in files.items():
@@ -58,7 +59,7 @@ class Bench:
             subprocess.run(["git", *words], cwd=self.clone, check=True, capture_output=True)
 
     def build(self) -> dict[str, Any]:
-        event = {"action": "build", "function": "web", "repo_name": "web"}
+        event = {"action": "build", "function": self.name, "repo_name": self.name}
         answer = self.aws.client("lambda").invoke(FunctionName="lambdasmith", Payload=json.dumps(event))
         reply = json.loads(answer["Payload"].read())
         if reply.get("statusCode") != 200:
@@ -73,16 +74,16 @@ class Bench:
 
 
 @contextmanager
-def bootstrapped() -> Iterator[tuple[Bench, float]]:
-    """A fresh embedded AWS with a builder in it, and the seconds that `setup.py init` took."""
+def bootstrapped(name: str = "web") -> Iterator[tuple[Bench, float]]:
+    """A fresh embedded AWS with a builder in it and a repository, and the seconds that `setup.py init` took."""
     found = find(os.environ)
     runtime = next(f"python3.{minor}" for minor in (14, 13, 12, 11) if f"3.{minor}" in found)
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
-        served, clone = home / "served", home / "web"
+        served, clone = home / "served", home / name
         served.mkdir()
-        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(served / "web.git")], check=True)
-        subprocess.run(["git", "clone", "-q", str(served / "web.git"), str(clone)], check=True, capture_output=True)
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(served / f"{name}.git")], check=True)
+        subprocess.run(["git", "clone", "-q", str(served / f"{name}.git"), str(clone)], check=True, capture_output=True)
         subprocess.run(["git", "checkout", "-q", "-B", "main"], cwd=clone, check=True)
         with running(forward_network=True) as aws, git_server(served, "bench-token-0123456789") as forge:
             role = aws.client("iam").create_role(RoleName="app", AssumeRolePolicyDocument=json.dumps(_TRUST))
@@ -95,7 +96,7 @@ def bootstrapped() -> Iterator[tuple[Bench, float]]:
             command = [sys.executable, str(ROOT / "setup.py"), "init", "--yes", "--config", str(config)]
             started = time.monotonic()
             subprocess.run(command, env=env, cwd=home, check=True, capture_output=True)
-            yield Bench(aws=aws, clone=clone, runtime=runtime), time.monotonic() - started
+            yield Bench(aws=aws, clone=clone, runtime=runtime, name=name), time.monotonic() - started
 
 
 def row(name: str, replies: list[dict[str, Any]]) -> Row:
