@@ -66,6 +66,7 @@ FOLDERS: Mapping[str, Folder] = {
     "builds": Folder(forget=1),
     "records": Folder(forget=30),
     "recent": Folder(expire=90, forget=1),
+    "stacks": Folder(forget=1),
     "uploads": Folder(expire=7, forget=1),
     "toolchains": Folder(expire=180, forget=1),
     "caches": Folder(expire=30, forget=1),

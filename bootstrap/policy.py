@@ -158,11 +158,12 @@ def _account() -> Grant:
 
 def _itself(names: Names) -> Grant:
     return Grant(
-        sid="PointItselfAtItsLayer",
+        sid="WorkOnItself",
         why={
             "lambda:GetFunction": "wait until the change has arrived",
             "lambda:GetFunctionConfiguration": "read its own runtime and layers",
             "lambda:UpdateFunctionConfiguration": "`setup` attaches the layer it has built",
+            "lambda:InvokeFunction": "a custom resource's build that runs out of time goes on in another invocation",
         },
         resources=(names.function_arn,),
     )

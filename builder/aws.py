@@ -7,6 +7,7 @@ The rest of the house gets typed clients and our own errors. Importing this modu
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import threading
 import time
@@ -220,6 +221,16 @@ def connect(
         )
     config = Config(retries={"mode": "standard", "total_max_attempts": 5}, max_pool_connections=32, connect_timeout=10)
     return Clients(session, config)
+
+
+def invoke_later(clients: Clients, function: str, event: Mapping[str, object]) -> None:
+    """Have Lambda invoke a function with an event, and do not wait for it.
+
+    Raises:
+        AccessDenied, AwsRefused, AwsUnavailable: it will not.
+    """
+    with aws_errors(f"invoking {function}"):
+        clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
 
 
 # https://docs.aws.amazon.com/codecommit/latest/userguide/regions.html

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol, cast
 
 from builder import __version__
-from builder.errors import LambdasmithError, OutOfTime
+from builder.errors import InvalidEvent, LambdasmithError, OutOfTime
 from builder.masking import Masker
 from builder.workspace import full_disk
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
+# What a custom resource's answer may take, or handing over.
+_ANSWERING_S = 5.0
 _ROOT = Path("/tmp/lambdasmith")  # noqa: S108  # the only place on Lambda that can be written
 
 
@@ -40,11 +42,19 @@ class LambdaContext(Protocol):
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
-    """Answer one event, see docs/reference.md."""
+    """Answer one event, see docs/reference.md; one of CloudFormation's, see docs/cloudformation.md."""
     masker = Masker()
     _configure_logging(masker)
-    started = time.monotonic()
     remaining_s = context.get_remaining_time_in_millis() / 1000
+    if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
+        return _custom_resource(event, context, masker, remaining_s)
+    return _reply(event, context, masker, remaining_s)
+
+
+def _reply(
+    event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
+) -> dict[str, object]:
+    started = time.monotonic()
     build_id: str | None = None
     try:
         with _time_limit(remaining_s), full_disk():
@@ -72,6 +82,42 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
         },
     )
     return reply
+
+
+def _custom_resource(
+    event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
+) -> dict[str, object]:
+    from builder.cloudformation import Door, answer
+    from builder.cloudformation_memory import Memory
+    from builder.reply import failure
+    from builder.settings import Settings
+    from builder.store import S3Store
+
+    def memory() -> Memory:
+        settings = Settings.from_environment(os.environ)
+        return Memory(S3Store(_clients(), settings.bucket, settings.store_prefix))
+
+    def again(sent: Mapping[str, object]) -> None:
+        from builder.aws import invoke_later
+
+        invoke_later(_clients(), os.environ["AWS_LAMBDA_FUNCTION_NAME"], sent)
+
+    door = Door(
+        # Less than there is: what was answered has to get to CloudFormation, or to the next attempt.
+        reply=lambda sent: _reply(sent, context, masker, remaining_s - min(_ANSWERING_S, remaining_s / 10)),
+        again=again,
+        memory=memory,
+        masker=masker,
+        endpoints=tuple(
+            os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3") if os.environ.get(name)
+        ),
+        log_place=f"log group {os.environ.get('AWS_LAMBDA_LOG_GROUP_NAME')}, request {context.aws_request_id}",
+        clock=time.time,
+    )
+    try:
+        return answer(event, door)
+    except InvalidEvent as error:
+        return failure(error)
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:

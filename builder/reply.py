@@ -138,7 +138,16 @@ def packaged(made: Assembly, store: S3Store) -> Reply:
             }
         )
     function = next((row for row in rows if row["name"] == FUNCTION), {})
-    return {**{key: value for key, value in function.items() if key != "name"}, "packages": rows}
+    answer: Reply = {**{key: value for key, value in function.items() if key != "name"}, "packages": rows}
+    if (wanted := made.project.spec.function) is not None:
+        answer["function"] = {
+            "runtime": wanted.runtimes[0],
+            "handler": wanted.handler,
+            "architecture": made.project.target.architecture,
+            "memory": wanted.memory,
+            "timeout": wanted.timeout,
+        }
+    return answer
 
 
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:

@@ -16,6 +16,7 @@ Names in the store (all below the prefix):
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name
     recent/….json               a short one, of all functions
+    stacks/SHA256.json          what CloudFormation was answered last for a custom resource, by stack and logical id
     uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content
     toolchains/SHA256           compilers and build tools as they were fetched; NAME-VERSION-MACHINE.json says which
     caches/ID.tar.zst, ID.json  what compilers keep of a project; and what it was when it was kept
@@ -87,6 +88,7 @@ class S3Store:
         self._clients = clients
         self.bucket = bucket
         self._prefix = prefix
+        self.stored = 0
 
     def key(self, name: str) -> str:
         """The S3 key of a name in the store."""
@@ -199,6 +201,7 @@ class S3Store:
     def put(self, name: str, path: Path) -> None:
         with self._errors("writing", name):
             self._clients.s3.upload_file(str(path), self.bucket, self.key(name))
+        self.stored += 1
 
     def exists(self, name: str) -> bool:
         from botocore.exceptions import ClientError

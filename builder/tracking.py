@@ -53,7 +53,8 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
             raise
         finally:
             listener.close()
-        reply = context.secrets.mask_json(reply) | {"calls": context.clients.calls.by_service()}
+        counts = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
+        reply = context.secrets.mask_json(reply) | counts
         try:
             builds.end(
                 claim,

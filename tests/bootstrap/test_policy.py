@@ -24,6 +24,7 @@ ACTIONS = {
     "lambda_.get_function": {"lambda:GetFunction", "lambda:ListTags"},
     "lambda_.get_layer_version_by_arn": {"lambda:GetLayerVersion"},
     "lambda_patient.invoke": {"lambda:InvokeFunction"},
+    "lambda_.invoke": {"lambda:InvokeFunction"},
     "lambda_.get_paginator": set(),  # its operation is looked at instead
     "lambda_.get_waiter": {"lambda:GetFunction"},
     "s3.get_paginator": set(),

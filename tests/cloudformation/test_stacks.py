@@ -1,0 +1,286 @@
+"""The example's template, deployed: created, updated, failed, rolled back, deleted, by CloudFormation's protocol."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from copy import deepcopy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localaws.server import ACCOUNT, REGION
+from localaws.stacks import Stack, StackFailed
+from localaws.templates import read_template
+from localaws.testing import zip_of
+from tests.cloudformation.conftest import Toolbox
+from tests.e2e.conftest import ROOT, Builder
+
+EXAMPLE = ROOT / "examples" / "cloudformation" / "template.yaml"
+BUILD = """
+function:
+  runtimes: [{runtime}]
+  handler: app.handler
+  files: [app.py]
+  memory: 256
+layers:
+  dependencies: [requirements.txt]
+"""
+CODE = """
+import idna
+
+def handler(event, context):
+    return [{n}, idna.encode("ä.example").decode()]
+"""
+
+
+def project(runtime: str, n: int) -> dict[str, str | None]:
+    return {
+        "build.yaml": BUILD.format(runtime=runtime),
+        "app.py": CODE.format(n=n),
+        "requirements.txt": "idna==3.10\n",
+    }
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return read_template(EXAMPLE.read_text())
+
+
+@pytest.fixture
+def stack(builder: Builder) -> Iterator[Stack]:
+    stack = Stack(builder.aws, "shop")
+    yield stack
+    stack.delete()
+    assert builder.state("shop-greeter") is None
+
+
+def arn(builder: Builder) -> str:
+    return str(builder.client("lambda").get_function(FunctionName=builder.name)["Configuration"]["FunctionArn"])
+
+
+def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
+    builder: Builder, template: dict[str, Any], stack: Stack
+) -> None:
+    first = builder.forge.push("greeter", project(builder.runtime, 1))
+    parameters = {"BuilderArn": arn(builder), "RepoName": "greeter", "Ref": "main"}
+    stack.deploy(template, parameters)
+    assert builder.invoke("shop-greeter") == [1, "xn--4ca.example"]
+    assert stack.outputs["Commit"] == first
+    assert stack.physical_id("Build") == "shop-greeter"
+    state = builder.state("shop-greeter")
+    assert state is not None
+    assert state["configuration"]["MemorySize"] == 256
+    assert state["configuration"]["CodeSha256"] == stack.attributes("Build")["CodeSha256"]
+
+    # The branch has moved on, and something else of the stack fails: the way back is the way to the first commit.
+    builder.forge.push("greeter", project(builder.runtime, 2))
+    broken = deepcopy(template)
+    broken["Resources"]["Build"]["Properties"]["Trigger"] = "2"
+    broken["Resources"]["Other"] = deepcopy(template["Resources"]["Function"])
+    broken["Resources"]["Other"]["DependsOn"] = "Function"
+    broken["Resources"]["Other"]["Properties"] |= {"FunctionName": "other", "Role": "arn:aws:iam::123456789012:role/no"}
+    with pytest.raises(StackFailed, match="role"):
+        stack.deploy(broken, parameters)
+    assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert [event.resource for event in stack.events if event.status == "UPDATE_COMPLETE"].count("Build") == 2
+    assert builder.invoke("shop-greeter")[0] == 1
+    # Tried once more, it is a new update, and gets what the branch has now.
+    del broken["Resources"]["Other"]
+    stack.deploy(broken, parameters)
+    assert builder.invoke("shop-greeter")[0] == 2
+
+    bad = builder.forge.push("greeter", {"requirements.txt": "idna==3.10\nno-such-thing-zq==1\n"})
+    with pytest.raises(StackFailed) as failed:
+        stack.deploy(broken, parameters | {"Ref": bad})
+    assert "no-such-thing-zq" in failed.value.reason
+    assert "request " in failed.value.reason
+    assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
+    assert builder.invoke("shop-greeter")[0] == 2
+    good = builder.forge.push("greeter", project(builder.runtime, 4))
+    stack.deploy(broken, parameters | {"Ref": good})
+    assert builder.invoke("shop-greeter")[0] == 4
+
+
+def test_a_stack_that_cannot_be_made_says_why_and_leaves_nothing(
+    builder: Builder, template: dict[str, Any], stack: Stack
+) -> None:
+    builder.forge.push("greeter", project(builder.runtime, 1))
+    wrong = deepcopy(template)
+    wrong["Resources"]["Build"]["Properties"] |= {"Functoin": "x", "Force": "perhaps"}
+    with pytest.raises(StackFailed) as failed:
+        stack.deploy(wrong, {"BuilderArn": arn(builder), "RepoName": "greeter", "Ref": "main"})
+    assert "did you mean function?" in failed.value.reason
+    assert "force: must be true or false" in failed.value.reason
+    assert stack.status == "ROLLBACK_COMPLETE"
+    assert [event.status for event in stack.events if event.resource == "Build"] == ["CREATE_FAILED", "DELETE_COMPLETE"]
+
+
+def test_the_builder_can_deploy_by_itself_and_leaves_the_function_when_the_stack_goes(
+    builder: Builder, stack: Stack
+) -> None:
+    first = builder.forge.push(
+        "kept", {**project(builder.runtime, 1), "build.yaml": BUILD.format(runtime=builder.runtime)}
+    )
+    properties: dict[str, Any] = {
+        "ServiceToken": arn(builder),
+        "Action": "build",
+        "Function": "kept",
+        "RepoName": "kept",
+        "Ref": "main",
+        "Components": ["dependencies", "function"],
+        "Alias": "live",
+        "Invoke": '{"n": 1}',
+        "Force": False,
+    }
+    template = {"Resources": {"Build": {"Type": "Custom::Lambdasmith", "Properties": properties}}}
+    stack.deploy(template)
+    found = stack.attributes("Build")
+    assert found["FunctionArn"].endswith(":function:kept")
+    assert (found["Version"], found["Alias"], found["CommitId"]) == ("1", "live", first)
+    assert found["Layers.dependencies.Arn"].endswith(":layer:kept-dependencies:1")
+    builder.forge.push("kept", {"app.py": "import nothing_there_zq\n"})
+    properties["Force"] = True
+    with pytest.raises(StackFailed, match="nothing_there_zq"):
+        stack.deploy(template)
+    assert builder.invoke("kept", Qualifier="live")[0] == 1
+    stack.delete()
+    assert builder.invoke("kept", Qualifier="live")[0] == 1
+
+
+def publish_assets(builder: Builder, assembly: Path) -> None:
+    """Upload what the stack needs, as `cdk deploy` would."""
+    s3 = builder.client("s3")
+    assets = json.loads((assembly / "cdkshop.assets.json").read_text())["files"]
+    for asset in assets.values():
+        source = assembly / asset["source"]["path"]
+        if asset["source"]["packaging"] != "zip":
+            continue
+        files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+        for target in asset["destinations"].values():
+            bucket = target["bucketName"].replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", REGION)
+            s3.create_bucket(Bucket=bucket)
+            s3.put_object(Bucket=bucket, Key=target["objectKey"], Body=zip_of(files))
+
+
+def test_a_cdk_app_gets_its_project_built_without_bundling(
+    builder: Builder, stack: Stack, toolbox: Toolbox, tmp_path: Path
+) -> None:
+    files = project(builder.runtime, 1)
+    changed = files | {"app.py": CODE.format(n=2)}
+    broken = files | {"requirements.txt": "no-such-thing-zq==1"}
+    projects = []
+    for number, content in enumerate((files, files, changed, broken)):
+        folder = tmp_path / f"{number}" / "project"
+        folder.mkdir(parents=True)
+        for name, text in (content | {".gitignore": "*.log\n", f"{number}.log": "never sent"}).items():
+            (folder / name).write_text(text or "")
+        projects.append(folder)
+    code = "import os\ndef other(event, context):\n    return os.environ['WHO']\n"
+    build = f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
+    builder.forge.push("other", {"app.py": code + "handler = other\n", "build.yaml": build})
+    out = tmp_path / "out"
+    toolbox.run("python", Path(__file__).with_name("cdk_app.py"), out, arn(builder), "other", *projects)
+    first, same, second, third = (json.loads((out / f"{n}/cdkshop.template.json").read_text()) for n in range(4))
+    assert first == same
+    toolbox.run("cfn-lint", "--ignore-checks", "W3005", "--", EXAMPLE, out / "0/cdkshop.template.json")
+
+    publish_assets(builder, out / "0")
+    stack.deploy(first)
+    name = stack.outputs["Name"]
+    assert builder.invoke(name) == [1, "xn--4ca.example"]
+    assert builder.invoke(stack.outputs["OtherName"]) == "cdk"
+    state = builder.state(name)
+    assert state is not None
+    assert (state["configuration"]["Timeout"], state["configuration"]["MemorySize"]) == (20, 256)
+    layers = [layer["Arn"] for layer in state["configuration"]["Layers"]]
+
+    publish_assets(builder, out / "2")
+    stack.deploy(second)
+    assert builder.invoke(name)[0] == 2
+    state = builder.state(name)
+    assert state is not None
+    assert [layer["Arn"] for layer in state["configuration"]["Layers"]] == layers
+    events = len(stack.events)
+    publish_assets(builder, out / "3")
+    with pytest.raises(StackFailed, match="no-such-thing-zq"):
+        stack.deploy(third)
+    assert {event.resource for event in stack.events[events:]} == {
+        next(n for n in third["Resources"] if n.startswith("GreeterBuild"))
+    }
+    assert builder.invoke(name)[0] == 2
+
+
+class Gate(ThreadingHTTPServer):
+    """Whoever comes first waits until the gate is closed; everybody else may pass."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.visitors, self.closing = 0, threading.Event()
+
+        class Visit(BaseHTTPRequestHandler):
+            def do_GET(visit) -> None:
+                self.visitors += 1
+                if self.visitors == 1:
+                    self.closing.wait()
+                visit.send_response(200)
+                visit.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Visit)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    with Gate() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+
+
+def test_a_build_that_outlives_its_invocation_is_handed_to_the_next_one(
+    builder: Builder, stack: Stack, gate: Gate
+) -> None:
+    command = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{gate.server_port}')"
+    build = {
+        "function": {"runtimes": [builder.runtime], "handler": "app.handler", "files": ["app.py"]},
+        "layers": {
+            "slow": {"preinstall": [f'python -c "{command}"'], "files": ["app.py"], "runtimes": [builder.runtime]}
+        },
+    }
+    builder.forge.push("slow", {"build.json": json.dumps(build), "app.py": "def handler(event, context): pass\n"})
+    limit = time_limit(builder, 10)
+    try:
+        properties = {"ServiceToken": arn(builder), "Function": "slow", "RepoName": "slow", "ServiceTimeout": 120}
+        stack.deploy({"Resources": {"Build": {"Type": "Custom::Lambdasmith", "Properties": properties}}})
+    finally:
+        time_limit(builder, limit)
+    assert gate.visitors == 2
+    assert stack.attributes("Build")["Layers.slow.Key"].endswith(".zip")
+    assert stack.attributes("Build")["BuildId"].endswith(".2")
+    logged = logs(builder)
+    assert "handed over" in logged
+    assert "Signature=" not in logged
+
+
+def time_limit(builder: Builder, seconds: int) -> int:
+    """Give the builder another time limit; the one before."""
+    client = builder.client("lambda")
+    before = client.get_function(FunctionName=builder.name)["Configuration"]["Timeout"]
+    client.update_function_configuration(FunctionName=builder.name, Timeout=seconds)
+    client.get_waiter("function_updated_v2").wait(FunctionName=builder.name)
+    return int(before)
+
+
+def logs(builder: Builder) -> str:
+    pages = builder.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{builder.name}")
+    return "\n".join(event["message"] for event in pages["events"])
