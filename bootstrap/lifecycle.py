@@ -70,6 +70,7 @@ FOLDERS: Mapping[str, Folder] = {
     "uploads": Folder(expire=7, forget=1),
     "toolchains": Folder(expire=180, forget=1),
     "caches": Folder(expire=30, forget=1),
+    "baselines": Folder(forget=1),
 }
 
 
