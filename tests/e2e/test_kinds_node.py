@@ -27,8 +27,8 @@ import ms from "ms";
 import { crc32 } from "@node-rs/crc32";
 import { shout } from "@shop/words";
 
-export const handler = async (event: { text: string }): Promise<unknown> =>
-  [shout(event.text), crc32(event.text), ms("1m")];
+interface Event { text: string }
+export const handler = async (event: Event): Promise<unknown> => [shout(event.text), crc32(event.text), ms("1m")];
 """
 
 
@@ -87,7 +87,7 @@ def test_a_workspace_of_a_repository_bundled_and_broken_sources_leave_it_as_it_i
     builder.forge.push("shop", {"packages/order/src/index.ts": SOURCE.replace("=> [", "=> ]")})
     broken = builder.build("shop", **event)["error"]
     assert (broken["code"], broken["phase"]) == ("compilation_failed", "function")
-    assert "esbuild src/index.ts fails: src/index.ts:5:" in broken["message"]
+    assert "esbuild src/index.ts fails: src/index.ts:6:" in broken["message"]
     builder.forge.push("shop", {"package-lock.json": "{}", "packages/order/src/index.ts": SOURCE})
     assert builder.build("shop", **event)["error"]["code"] == "invalid_build_file"
     assert builder.state("order") == before
