@@ -66,6 +66,13 @@ def test_the_example_from_an_archive(builder: Builder) -> None:
     assert function["contents"] == ["ms 2.1.3"]
     again = builder.send({**event, "build_id": "again"})
     assert (again["changed"], again["layers"]) == ([], [])
+    # The same with the packages in a layer, which Lambda's Node.js looks through for ES modules, too.
+    layered = "function:\n  runtimes: [nodejs24.x]\n  handler: index.handler\n  files: [index.js, package.json]\n"
+    files = {**NODE, "build.yaml": f"{layered}layers:\n  dependencies: [package-lock.json]\n"}
+    reply = builder.send({**event, "archive": encoded(zipped(files))})
+    assert [row["name"] for row in reply["layers"]] == ["dependencies"], json.dumps(reply, indent=1)
+    assert reply["checks"]["tried"]
+    assert builder.invoke("reminder", {**asked, "in": "1 day"})["due"] == "2026-11-22T10:00:00.000Z"
 
 
 def test_a_workspace_of_a_repository_bundled_and_broken_sources_leave_it_as_it_is(

@@ -33,7 +33,7 @@ _APP = """
         if (event.large) return "x".repeat(event.large);
         return {
             event, count: ++count, env: process.env, version: process.versions.node, cwd: process.cwd(), shared,
-            layer: createRequire(import.meta.url)("in-a-layer"), context: own.map((name) => context[name]),
+            layer: createRequire(import.meta.url)("in-a-layer"), imported: (await import("in-a-layer")).default, context: own.map((name) => context[name]),
             group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
             remaining: context.getRemainingTimeInMillis(), task: process.argv[1], uid: process.getuid(),
         };
@@ -95,6 +95,7 @@ def test_function_event_context_and_surroundings(lab: Lab) -> None:
     assert (said["group"], said["stream"], said["client"]) == (image.log_group, first.log_stream, {"k": 1})
     assert 5000 < said["remaining"] <= 10_000
     assert (said["version"].split(".")[0], said["shared"], said["layer"]) == ("24", "é", "for 24")
+    assert said["imported"] == "for 24"
     env, opt, runtime = said["env"], "/opt", "/var/runtime"
     if lab.sandboxed:
         assert (said["uid"], said["cwd"], said["task"]) == (993, "/var/task", "/var/runtime/index.mjs")
