@@ -33,8 +33,8 @@ _APP = """
         if (event.large) return "x".repeat(event.large);
         return {
             event, count: ++count, env: process.env, version: process.versions.node, cwd: process.cwd(), shared,
-            layer: createRequire(import.meta.url)("in-a-layer"), imported: (await import("in-a-layer")).default, context: own.map((name) => context[name]),
-            group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
+            layer: createRequire(import.meta.url)("in-a-layer"), context: own.map((name) => context[name]),
+            imported: (await import("in-a-layer")).default, group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
             remaining: context.getRemainingTimeInMillis(), task: process.argv[1], uid: process.getuid(),
         };
     };
