@@ -34,7 +34,8 @@ _APP = """
         return {
             event, count: ++count, env: process.env, version: process.versions.node, cwd: process.cwd(), shared,
             layer: createRequire(import.meta.url)("in-a-layer"), context: own.map((name) => context[name]),
-            imported: (await import("in-a-layer")).default, group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
+            imported: (await import("in-a-layer")).default,
+            group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
             remaining: context.getRemainingTimeInMillis(), task: process.argv[1], uid: process.getuid(),
         };
     };
@@ -256,7 +257,7 @@ def test_runtime_client_is_fetched_without_an_npm_and_only_as_it_was(
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     runtime = RuntimeDirs(tmp_path).nodejs_runtime("24")
-    assert {path.name for path in runtime.iterdir()} == {"index.mjs", "ric"}
+    assert {path.name for path in runtime.iterdir()} == {"index.mjs", "node_path.mjs", "ric"}
     assert {path.name for path in (runtime / "ric").iterdir()} == {
         "index.mjs",
         "rapid-client.node",
