@@ -5,15 +5,17 @@ What was found is kept under the artifacts' hashes, so that a build that changed
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import json
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
@@ -26,6 +28,7 @@ from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
 from builder.project import Project
 from builder.python.modules import distribution_of
 from builder.shipment import owner
+from builder.spec_builds import NodeBuild, NpmLayer
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20
@@ -106,6 +109,14 @@ def _kept(kept: Mapping[str, object]) -> Checked:
         warnings=tuple(cast("list[str]", kept["warnings"])),
         reused=True,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Importer:
+    """How the handler is imported (None: as Python does), and what to do where it misses a module."""
+
+    by: trial.Importer | None
+    advise: Callable[[str], str]
 
 
 class _Heap(NamedTuple):
@@ -211,7 +222,7 @@ class _Checking:
             natives.data_version(),
             self._shop.baseline(self._project.target).recorded,
             self._project.target.label,
-            trial.is_possible(self._project.target),
+            self._importer() is not None,
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
             self._missing,
             self._foreign,
@@ -271,9 +282,12 @@ class _Checking:
             return trial.Outcome(imported=False, why="no function was built")
         if spec.trial == "none":
             return trial.Outcome(imported=False, why="the build file says try: none")
-        if target.runtime.family != "python":
-            return trial.Outcome(imported=False, why=f"only Python handlers are tried, not {target.runtime.name}")
-        if not trial.is_possible(target):
+        if target.runtime.family == "provided":
+            return trial.Outcome(
+                imported=False, why=f"only Python and Node handlers are tried, not {target.runtime.name}"
+            )
+        importer = self._importer()
+        if importer is None:
             return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
         if self._missing:
             return trial.Outcome(imported=False, why=f"not part of this build: {', '.join(self._missing)}")
@@ -299,8 +313,38 @@ class _Checking:
             scratch=shop.scratch,
             unpacked=shop.workspace.cached("unpacked"),
             timeout_s=left,
-            advise=lambda module: _advice(module, self._project, self._artifacts),
+            advise=importer.advise,
+            by=importer.by,
         )
+
+    def _importer(self) -> _Importer | None:
+        """What imports the handler here; None if the builder is not what the function runs on."""
+        target = self._project.target
+        if target.runtime.family == "python" and trial.is_possible(target):
+            return _Importer(by=None, advise=lambda module: _advice(module, self._project, self._artifacts))
+        recipes = [self._project.recipe(name) for name in self._project.names]
+        if not any(isinstance(recipe, NodeBuild | NpmLayer) for recipe in recipes):
+            return None  # Node.js is fetched only where a build needs it anyway
+        from builder.npm import trial as node_trial
+
+        toolbox = self._shop.toolbox
+        if not node_trial.is_possible(target, toolbox.identity("node")):
+            return None
+
+        def by(*arguments: Any) -> trial.Outcome:
+            return node_trial.imported(toolbox.get("node").bins[0] / "node", *arguments)
+
+        return _Importer(by=by, advise=lambda name: node_trial.advice(name, _manifest(self._project)))
+
+
+def _manifest(project: Project) -> Mapping[str, object]:
+    """What package.json says; nothing where there is none that could be read."""
+    base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
+    for folder in (base, project.root):
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((folder / "package.json").read_text())
+            return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -66,16 +66,30 @@ class Outcome:
     stopped: bool = False
 
 
+# With the trial, the directories of the function and of its layers, one for what is in between, seconds, what to advise
+# where a module of that name is missing.
+Importer = Callable[[Trial, Path, Path, Path, float, Callable[[str], str]], Outcome]
+
+
 def is_possible(target: Target) -> bool:
     """Whether this process is what the target is: the same Python on the same machine."""
     own = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return sys.platform == "linux" and (own, platform.machine()) == (target.runtime.name, target.machine)
 
 
-def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise: Callable[[str], str]) -> Outcome:
+def run(
+    trial: Trial,
+    *,
+    scratch: Path,
+    unpacked: Path,
+    timeout_s: float,
+    advise: Callable[[str], str],
+    by: Importer | None = None,
+) -> Outcome:
     """Import the handler.
 
     Args:
+        by: imports it from the unpacked artifacts; by default it is a Python module.
         unpacked: an existing directory where unpacked layers are kept for the next time.
         advise: what to do where a module is missing.
 
@@ -94,7 +108,7 @@ def run(trial: Trial, *, scratch: Path, unpacked: Path, timeout_s: float, advise
         shutil.rmtree(place, ignore_errors=True)
         return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
     try:
-        return _imported(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
+        return (by or _imported)(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -137,18 +151,18 @@ def _imported(
         done = process.run(
             [sys.executable, "-I", "-S", str(_CHILD), str(order)],
             cwd=task,
-            environment=_environment(trial, task, opt, place),
+            environment=environment(trial, task, opt, place),
             timeout_s=timeout_s,
             what=what,
         )
     except OutOfTime:
         return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
     except (CommandFailed, OutOfSpace) as error:
-        raise ImportFailed(f"function.handler: {error.message}", hint=_HINT, log_tail=error.log_tail) from error
+        raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():
-        raise ImportFailed(f"function.handler: {what} ends the process", hint=_HINT, log_tail=done.tail[-_TAIL:])
+        raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
     found = json.loads(report.read_text())
-    return _judged(found, trial, _Places(task=str(task), opt=str(opt)), advise)
+    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
 
 
 def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
@@ -158,7 +172,8 @@ def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
     return [str(task), str(opt / "python/lib" / name / "site-packages"), str(opt / "python"), *map(str, own)]
 
 
-def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
+def environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
+    """All variables of the child: Lambda's own and the function's, no credentials."""
     home = place / "tmp"
     home.mkdir()
     libraries = [str(task), str(task / "lib"), str(opt / "lib")]
@@ -186,20 +201,21 @@ def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Places:
+class Places:
     """Where the artifacts were unpacked; messages name Lambda's directories instead."""
 
     task: str
     opt: str
 
     def as_on_lambda(self, text: str) -> str:
+        """`text` with the paths that it would name there."""
         return text.replace(self.task, "/var/task").replace(self.opt, "/opt")
 
 
-_HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
+HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
 
 
-def _judged(report: Mapping[str, object], trial: Trial, places: _Places, advise: Callable[[str], str]) -> Outcome:
+def _judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
     module, _, attribute = trial.handler.rpartition(".")
     match report["outcome"]:
         case "imported":
@@ -217,7 +233,7 @@ def _judged(report: Mapping[str, object], trial: Trial, places: _Places, advise:
         return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
     lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
     name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
-    hint = _HINT if name is None else advise(name)
+    hint = HINT if name is None else advise(name)
     raise ImportFailed(
         f"function.handler: importing {module} fails: {lines[-1]}", hint=hint, log_tail=_without_ourselves(lines)
     )
@@ -245,7 +261,7 @@ def _without_ourselves(lines: Sequence[str]) -> list[str]:
     return kept[-_TAIL:]
 
 
-def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: _Places) -> str:
+def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: Places) -> str:
     """What the trial lacks and the function will have; empty if the failure is the build's own."""
     for link in chain:
         kinds = {str(kind) for kind in _list(link["kinds"])}

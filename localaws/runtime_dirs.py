@@ -66,7 +66,7 @@ class RuntimeDirs:
     def nodejs_runtime(self, major: str) -> Path:
         """`/var/runtime` of a Node.js runtime: AWS's runtime client, its native part replaced by JavaScript of ours."""
         client = json.loads(_NODEJS_CLIENTS.read_text())[major]
-        ours = {name: _NODEJS_GUEST / name for name in ("index.mjs", "rapid-client.js")}
+        ours = {name: _NODEJS_GUEST / name for name in ("index.mjs", "node_path.mjs", "rapid-client.js")}
         key = _key(_NODEJS_CLIENTS, major, *(path.read_text() for path in ours.values()))
         target = self._cache / "runtime" / f"nodejs{major}-{key}"
         with self._locks[target]:
@@ -75,7 +75,8 @@ class RuntimeDirs:
                     archive = _npm_pack(client["package"], client["sha512"], Path(fetched))
                     native = work / "ric" / "rapid-client.node"
                     native.mkdir(parents=True)
-                    shutil.copyfile(ours["index.mjs"], work / "index.mjs")
+                    for name in ("index.mjs", "node_path.mjs"):
+                        shutil.copyfile(ours[name], work / name)
                     shutil.copyfile(ours["rapid-client.js"], native / "index.js")
                     wanted = {client["module"]: "index.mjs", "LICENSE": "LICENSE", "NOTICE": "NOTICE"}
                     _lift(archive, {f"package/{name}": work / "ric" / place for name, place in wanted.items()})

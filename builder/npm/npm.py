@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from builder import process
 from builder.errors import CommandFailed
@@ -109,7 +110,7 @@ class Npm:
 
         def listen(line: str) -> None:
             if fetched := _FETCHED.match(line):
-                self.work.say(f"fetching {fetched['url'].rpartition('/')[2]}")
+                self.work.listen(f"fetching {unquote(fetched['url']).rpartition('/')[2]}")
             else:
                 lines.append(line)
 

@@ -113,7 +113,7 @@ def test_an_outcome_is_kept_under_the_artifacts(shop: Workshop, tmp_path: Path) 
     artifacts = standard(shop)
     first = check(made(tmp_path, artifacts), shop, function="shop")
     assert not first.reused
-    assert first.why == "only Python handlers are tried, not provided.al2023"
+    assert first.why == "only Python and Node handlers are tried, not provided.al2023"
     for path in [*shop.workspace.cached("parts").iterdir(), *shop.scratch.iterdir()]:
         path.unlink()
     assert check(made(tmp_path, artifacts), shop, function="shop").reused, "nothing is read again"

@@ -93,6 +93,7 @@ def test_production_dependencies_beside_the_files_the_same_bytes_anywhere(node: 
         "shout": "2 DAYS",
     }
     assert [row for row in replies[0]["artifacts"][0]["contents"] if "ms" in row] == ["ms 2.1.3"]
+    assert replies[0]["checks"]["tried"]
     scripts, engines = replies[0]["warnings"]
     assert scripts == (
         "install scripts of packages were not run: lib; if the function needs what they make, write build: {node: {scripts: true}}"
@@ -125,6 +126,7 @@ def test_a_layer_of_dependencies(node: Node, tmp_path: Path) -> None:
     made = tmp_path / "out/layers/dependencies.zip"
     assert "nodejs/node_modules/ms/index.js" in names(made)
     assert names(tmp_path / "out/function.zip") == {"index.js": False}
+    assert reply["checks"]["tried"]
     assert node.invoke(tmp_path / "out/function.zip", tmp_path / "run", {"time": "1m"}, layer=made) == 60000
 
 
@@ -142,6 +144,8 @@ def test_a_bundle_by_the_projects_own_esbuild(node: Node, tmp_path: Path) -> Non
     }
     replies = [node.build(write(tmp_path / name, files), tmp_path / "out" / name) for name in ("here", "elsewhere")]
     assert len({reply["artifacts"][0]["sha256"] for reply in replies}) == 1
+    [sdk_missing] = replies[0]["warnings"]
+    assert sdk_missing.endswith("@aws-sdk/client-s3 is the runtime's own, and is not here")
     archive = tmp_path / "out/here/function.zip"
     assert [name for name in names(archive) if not name.startswith("node_modules/")] == [
         "index.mjs",
@@ -356,6 +360,39 @@ def test_what_npm_esbuild_and_node_refuse(
     assert hint in caught.value.hint
     assert caught.value.log_tail or "exports" in message
     assert not (tmp_path / "out").exists()
+
+
+def _importing(text: str, **more: str) -> dict[str, str]:
+    return {**project(dev=("esbuild",)), "build.yaml": BUILD, "index.mjs": text, **more}
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "hint"),
+    [
+        (_importing('import "leftpad";\n'), "importing index fails: Error: Cannot find package 'leftpad' imported from /var/task/index.mjs", "run `npm install leftpad` and commit"),
+        (_importing('import "esbuild";\n'), "Cannot find package 'esbuild'", "`npm install --save-prod esbuild`"),
+        (_importing('import "./other.mjs";\n'), "Cannot find module '/var/task/other.mjs'", "/var/task/other.mjs is not in the artifact"),
+        (_importing('import { mss } from "node:fs";\n'), "SyntaxError: The requested module 'node:fs' does not provide an export named 'mss'", "try: none"),
+        (_importing("export const handle = 1;\n"), "function.handler: index exports no handler; did you mean handle?", "FILE.FUNCTION"),
+        (_importing("export const handler = 1;\n"), "handler of index is not a function", "name a function"),
+        (_importing("process.exit(0);\n"), "importing index ends the process", "try: none"),
+    ],
+)  # fmt: skip
+def test_a_handler_that_cannot_be_imported(
+    node: Node, files: Mapping[str, str], message: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(errors.ImportFailed) as caught:
+        node.build(write(tmp_path / "app", files), tmp_path / "out")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_what_a_handler_lacks_here_and_has_on_lambda_is_told_and_goes_on(node: Node, tmp_path: Path) -> None:
+    for number, text in enumerate(["JSON.parse(process.env.SETTINGS)", "process.env.TABLE.split(',')"]):
+        reply = node.build(write(tmp_path / f"{number}", _importing(f"{text};\n")), tmp_path / "out")
+        assert "the handler was not tried to the end: importing index stopped: " in reply["warnings"][0]
+    without = {"build.yaml": BUILD + "try: none\n", "index.mjs": "process.exit(0);\n"}
+    assert not node.build(write(tmp_path / "0", without), tmp_path / "out")["checks"]["tried"]
 
 
 def test_a_peer_conflict_in_npms_words() -> None:

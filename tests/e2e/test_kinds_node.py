@@ -27,8 +27,8 @@ import ms from "ms";
 import { crc32 } from "@node-rs/crc32";
 import { shout } from "@shop/words";
 
-export const handler = async (event: { text: string }): Promise<unknown> =>
-  [shout(event.text), crc32(event.text), ms("1m")];
+interface Event { text: string }
+export const handler = async (event: Event): Promise<unknown> => [shout(event.text), crc32(event.text), ms("1m")];
 """
 
 
@@ -66,6 +66,13 @@ def test_the_example_from_an_archive(builder: Builder) -> None:
     assert function["contents"] == ["ms 2.1.3"]
     again = builder.send({**event, "build_id": "again"})
     assert (again["changed"], again["layers"]) == ([], [])
+    # The same with the packages in a layer, which Lambda's Node.js looks through for ES modules, too.
+    layered = "function:\n  runtimes: [nodejs24.x]\n  handler: index.handler\n  files: [index.js, package.json]\n"
+    files = {**NODE, "build.yaml": f"{layered}layers:\n  dependencies: [package-lock.json]\n"}
+    reply = builder.send({**event, "archive": encoded(zipped(files))})
+    assert [row["name"] for row in reply["layers"]] == ["dependencies"], json.dumps(reply, indent=1)
+    assert reply["checks"]["tried"]
+    assert builder.invoke("reminder", {**asked, "in": "1 day"})["due"] == "2026-11-22T10:00:00.000Z"
 
 
 def test_a_workspace_of_a_repository_bundled_and_broken_sources_leave_it_as_it_is(
@@ -87,7 +94,7 @@ def test_a_workspace_of_a_repository_bundled_and_broken_sources_leave_it_as_it_i
     builder.forge.push("shop", {"packages/order/src/index.ts": SOURCE.replace("=> [", "=> ]")})
     broken = builder.build("shop", **event)["error"]
     assert (broken["code"], broken["phase"]) == ("compilation_failed", "function")
-    assert "esbuild src/index.ts fails: src/index.ts:5:" in broken["message"]
+    assert "esbuild src/index.ts fails: src/index.ts:6:" in broken["message"]
     builder.forge.push("shop", {"package-lock.json": "{}", "packages/order/src/index.ts": SOURCE})
     assert builder.build("shop", **event)["error"]["code"] == "invalid_build_file"
     assert builder.state("order") == before

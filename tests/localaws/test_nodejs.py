@@ -34,6 +34,7 @@ _APP = """
         return {
             event, count: ++count, env: process.env, version: process.versions.node, cwd: process.cwd(), shared,
             layer: createRequire(import.meta.url)("in-a-layer"), context: own.map((name) => context[name]),
+            imported: (await import("in-a-layer")).default,
             group: context.logGroupName, stream: context.logStreamName, client: context.clientContext?.custom,
             remaining: context.getRemainingTimeInMillis(), task: process.argv[1], uid: process.getuid(),
         };
@@ -95,6 +96,7 @@ def test_function_event_context_and_surroundings(lab: Lab) -> None:
     assert (said["group"], said["stream"], said["client"]) == (image.log_group, first.log_stream, {"k": 1})
     assert 5000 < said["remaining"] <= 10_000
     assert (said["version"].split(".")[0], said["shared"], said["layer"]) == ("24", "é", "for 24")
+    assert said["imported"] == "for 24"
     env, opt, runtime = said["env"], "/opt", "/var/runtime"
     if lab.sandboxed:
         assert (said["uid"], said["cwd"], said["task"]) == (993, "/var/task", "/var/runtime/index.mjs")
@@ -255,7 +257,7 @@ def test_runtime_client_is_fetched_without_an_npm_and_only_as_it_was(
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     runtime = RuntimeDirs(tmp_path).nodejs_runtime("24")
-    assert {path.name for path in runtime.iterdir()} == {"index.mjs", "ric"}
+    assert {path.name for path in runtime.iterdir()} == {"index.mjs", "node_path.mjs", "ric"}
     assert {path.name for path in (runtime / "ric").iterdir()} == {
         "index.mjs",
         "rapid-client.node",
