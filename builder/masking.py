@@ -22,11 +22,12 @@ _HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]
 # Joins the strings of a list while they are looked through together.
 _BETWEEN = "\x1e"
 # What a text may be spelled with: percent and \u escapes, line breaks anywhere, also escaped ones, and backslashes.
-_SPECIAL = re.compile(
-    r"%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]"
-    r"|\\+u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|\\+u[0-9A-Fa-f]{4}|\\+[nrtbf]?"
+_PERCENT = r"%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]|"
+_OTHERS = (
+    r"\\+u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|\\+u[0-9A-Fa-f]{4}|\\+[nrtbf]?"
     r"|[ \t-\r\x1c-\x1f+]+|[^\x00-\x7f]"
 )
+_SPECIAL, _UNQUOTED = re.compile(_PERCENT + _OTHERS), re.compile(_OTHERS)
 _DROPPED = frozenset(b" \t\n\r\v\f\x1c\x1d\x1e\x1f\\+")
 
 
@@ -67,8 +68,8 @@ class Masker:
         if any(spelling.encode() in content for spelling in self._literal):
             return True
         is_text = len(content) <= _LARGEST_TEXT and b"\0" not in content
-        flat = _flattened(content.decode("utf-8", "replace")) if is_text else None
-        return flat is not None and any(needle in flat.content for needle in self._flat)
+        flats = _both(content.decode("utf-8", "replace")) if is_text else ()
+        return any(needle in flat.content for flat in flats for needle in self._flat)
 
     def mask_json(self, value: dict[str, object]) -> dict[str, object]:
         """A copy of a JSON object whose strings have no secrets."""
@@ -90,15 +91,13 @@ class Masker:
         return self.mask(_BETWEEN.join(line.replace(_BETWEEN, " ") for line in lines)).split(_BETWEEN)
 
     def _masked_flat(self, text: str) -> str:
-        flat = _flattened(text)
-        if flat is None:
-            return text
         spans = []
-        for needle in self._flat:
-            at = flat.content.find(needle)
-            while at >= 0:
-                spans.append((flat.origin(at), flat.origin(at + len(needle) - 1, end=True)))
-                at = flat.content.find(needle, at + 1)
+        for flat in _both(text):
+            for needle in self._flat:
+                at = flat.content.find(needle)
+                while at >= 0:
+                    spans.append((flat.origin(at), flat.origin(at + len(needle) - 1, end=True)))
+                    at = flat.content.find(needle, at + 1)
         for start, end in _merged(spans):
             text = text[:start] + _MASK + _BETWEEN * text.count(_BETWEEN, start, end) + text[end:]
         return text
@@ -132,6 +131,16 @@ class _Flat:
         return self.starts[piece] + index - self.at[piece] + end
 
 
+def _both(text: str) -> Iterator[_Flat]:
+    """The text flattened, with percent escapes resolved and, where there may be some, as they are.
+
+    A secret that ends with `%` makes an escape with what follows it, which is none.
+    """
+    for decode in (True, False) if "%" in text else (True,):
+        if (flat := _flattened(text, decode=decode)) is not None:
+            yield flat
+
+
 def _flattened(text: str, *, decode: bool = True, letters: bool = False) -> _Flat | None:
     """The text with escapes resolved, without blanks, line breaks, backslashes and `+`; None if it has none of these.
 
@@ -152,12 +161,12 @@ def _flattened(text: str, *, decode: bool = True, letters: bool = False) -> _Fla
             content.extend(data)
 
     position = 0
-    for match in _SPECIAL.finditer(text):
+    for match in (_SPECIAL if decode else _UNQUOTED).finditer(text):
         found = match[0]
         put(text[position : match.start()].encode(), position, -1)
         position = match.end()
         if found[0] == "%":
-            data = bytes.fromhex("".join(found[1:].replace(_BETWEEN, "").split())) if decode else found.encode()
+            data = bytes.fromhex("".join(found[1:].replace(_BETWEEN, "").split()))
         elif found[0] == "\\":
             data = found.replace("\\", "").encode() if letters else _unescaped(found)
         else:

@@ -74,6 +74,8 @@ def test_base64_is_masked_whatever_surrounds_the_secret_and_wherever_it_is_broke
 
 
 @given(SECRETS, st.integers(1, 30), st.integers(0, 9))
+@example("a0000000%a", 1, 0)  # "after" begins with a hexadecimal digit
+@example("a00000000%", 3, 0)
 def test_a_secret_broken_into_lines_is_masked(secret: str, width: int, indent: int) -> None:
     made = masker(secret)
     text = textwrap.indent(wrapped(secret, width), " " * indent)
