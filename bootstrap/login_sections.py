@@ -14,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bootstrap.ini import Line
-from builder.kinds.gopaths import is_module_path
+from builder.golang.paths import is_module_path
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.references import Reference, pattern_problem
 from builder.sources.urls import is_loopback, without_secrets

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from builder import components, shipment
-from builder.components import Workshop
 from builder.plan import (
     DEPENDENCIES,
     UNBUILT,
@@ -24,6 +23,7 @@ from builder.python import lock as locking
 from builder.python.inputs import read_inputs
 from builder.python.resolver import Resolver, resolver_version
 from builder.spec import BuildSpec
+from builder.workshop import Workshop
 
 _PARALLEL = 8
 # How libraries are named among the inputs of a component; no file and no distribution begins like this.

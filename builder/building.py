@@ -8,20 +8,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from builder import commands, components
-from builder.components import Workshop
+from builder import commands
 from builder.errors import ArtifactConflict
 from builder.kinds import table
 from builder.kinds.kind import Made, Work
+from builder.own_files import files_key, hashes, own_files
 from builder.plan import FUNCTION
 from builder.project import Project
 from builder.spec_builds import CommandBuild, Recipe
+from builder.workshop import Workshop
 
 
 def key(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
     """The content key: the recipe, the toolchains with their versions, the target, the files that count."""
-    files = [*table.of(recipe).inputs(recipe, project.place(name)), *components.own_files(project, name)]
-    return components.files_key(_how(recipe, project, name, shop), files)
+    files = [*table.of(recipe).inputs(recipe, project.place(name)), *own_files(project, name)]
+    return files_key(_how(recipe, project, name, shop), files)
 
 
 def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[str, str]:
@@ -29,7 +30,7 @@ def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[
     place, kind = project.place(name), table.of(recipe)
     identities = (shop.toolbox.identity(tool) for tool in kind.needs(recipe, place))
     tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in identities)}
-    files = components.hashes([*kind.inputs(recipe, place), *components.own_files(project, name)])
+    files = hashes([*kind.inputs(recipe, place), *own_files(project, name)])
     how = hashlib.sha256(_how(recipe, project, name, shop).encode()).hexdigest()
     return {**files, **tools, "build": f"#{how[:16]}"}
 
@@ -58,7 +59,7 @@ def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Made:
     if name != FUNCTION and name in {layer.name for layer in project.spec.layers}:
         below = project.layer(name).dest_dir
         files = [(str(PurePosixPath(below) / path), source) for path, source in files]
-    own = components.own_files(project, name)
+    own = own_files(project, name)
     if twice := sorted({path for path, _ in files} & {path for path, _ in own}):
         raise ArtifactConflict(
             f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",

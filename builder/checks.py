@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 
 from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
-from builder.components import Workshop, zip_of
+from builder.components import zip_of
 from builder.described import described
 from builder.errors import ArtifactTooLarge, BootstrapMissing
 from builder.libraries import FOLDER
@@ -29,6 +29,7 @@ from builder.project import Project
 from builder.python.modules import distribution_of
 from builder.shipment import owner
 from builder.spec_builds import NodeBuild, NpmLayer
+from builder.workshop import Workshop
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20

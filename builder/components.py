@@ -7,93 +7,30 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import commands, shipment
-from builder.commands import Secrets
 from builder.errors import InvalidBuildFile, PathNotFound
 from builder.libraries import NOTHING, Collected
-from builder.natives import Baseline, baseline_record
+from builder.own_files import files_key, hashes, is_executable, own_files
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component, Kind
-from builder.progress import Progress
 from builder.project import Project, layer_files
-from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import read_inputs
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.pylock import select
 from builder.python.scripts import console_scripts
 from builder.runtimes import Target
 from builder.shipment import Shipment
-from builder.sources.access import GitCredentials, Network
 from builder.sources.local import select_files
 from builder.spec import LayerSpec
-from builder.store import Store
-from builder.workspace import Deadline, Workspace
+from builder.workshop import Workshop
 from builder.zips import Entry, unpack, write_zip
 
 if TYPE_CHECKING:
-    from builder.toolchains.catalogue import ArchiveTool
-    from builder.toolchains.toolbox import Toolbox
-
-# Part of every key made here: changes when the same inputs would give other bytes.
-_FORMAT = "1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workshop:
-    """What building needs besides the project: places, time, listeners, and the environment of children.
-
-    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
-    `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
-    where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
-    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` then says whose caches of
-    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its
-    own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
-    """
-
-    workspace: Workspace
-    scratch: Path
-    store: Store
-    deadline: Deadline
-    progress: Progress
-    environment: Mapping[str, str]
-    credentials: Callable[[], Sequence[GitCredentials]] = tuple
-    network: Network = field(default_factory=Network)
-    indexes: Indexes = NO_LOGINS
-    secrets: Secrets | None = None
-    toolchains: tuple[ArchiveTool, ...] = ()
-    owner: str = ""
-    repository: str = ""
-    go_proxy: str = ""
-    npm_registry: str = ""
-    memory_mb: int | None = None
-    library_path: tuple[Path, ...] = ()
-    _baselines: dict[str, Baseline] = field(default_factory=dict)
-
-    @property
-    def toolbox(self) -> Toolbox:
-        """Where compilers and build tools come from."""
-        from builder.toolchains.toolbox import Toolbox
-
-        return Toolbox(
-            workspace=self.workspace,
-            store=self.store,
-            environment=self.environment,
-            indexes=self.indexes,
-            deadline=self.deadline,
-            configured=self.toolchains,
-            say=self.progress.say,
-        )
-
-    def baseline(self, target: Target) -> Baseline:
-        """What the target's runtime has: as a builder has recorded it there, else what this version knows."""
-        if target.label not in self._baselines:
-            recorded = self.store.read_json(baseline_record(target))
-            self._baselines[target.label] = Baseline.of(target, recorded)
-        return self._baselines[target.label]
+    pass
 
 
 def describe(project: Project, name: str, shop: Workshop) -> Component:
@@ -161,11 +98,6 @@ def _commands(layer: LayerSpec) -> object:
     return layer.preinstall, sorted(layer.environment.items()), given
 
 
-def hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
-    """File → a hash of its content, for people."""
-    return {name: f"#{_content_hash(path)[:16]}{'x' * _is_executable(path)}" for name, path in files}
-
-
 def make(project: Project, name: str, shop: Workshop) -> Artifact:
     """Build a component; its zip is at `zip_of`.
 
@@ -206,39 +138,9 @@ def zip_of(name: str, shop: Workshop) -> Path:
     return shop.scratch / f"{name}.zip"
 
 
-def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
-    """The project's files that go into the function or a named layer as they are: (place in the zip, path)."""
-    function = project.spec.function
-    if name == DEPENDENCIES:
-        return ()
-    if name != FUNCTION:
-        layer = project.layer(name)
-        return layer_files(project.root, layer) if layer.ships_files else ()
-    if function is None or not function.ships_files:
-        return ()
-    return select_files(project.root, function.source_dir, function.files, function.left_out)
-
-
-def _is_executable(path: Path) -> bool:
-    return bool(path.stat().st_mode & 0o100)
-
-
-def files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
-    """The content key of what `inputs`, in words, make of the files."""
-    digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
-    for name, path in files:
-        digest.update(f"\0{name}\0{int(_is_executable(path))}\0{_content_hash(path)}".encode())
-    return digest.hexdigest()
-
-
-def _content_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _zip(shipped: Shipment, out: Path) -> Artifact:
     files = shipped.files
-    entries = [Entry(name=name, source=path, executable=_is_executable(path)) for name, path in files]
+    entries = [Entry(name=name, source=path, executable=is_executable(path)) for name, path in files]
     with out.open("wb") as file:
         summary = write_zip(file, entries)
     return Artifact(

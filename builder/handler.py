@@ -87,8 +87,8 @@ def _reply(
 def _custom_resource(
     event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
 ) -> dict[str, object]:
-    from builder.cloudformation import Door, answer
-    from builder.cloudformation_memory import Memory
+    from builder.cloudformation.door import Door, answer
+    from builder.cloudformation.memory import Memory
     from builder.reply import failure
     from builder.settings import Settings
     from builder.store import S3Store

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from builder import credentials, fetching, reply
 from builder.assembly import assemble
 from builder.checks import check
-from builder.components import Workshop
 from builder.context import Context
 from builder.errors import FunctionBusy, PathNotFound
 from builder.machine import directories_of
@@ -22,6 +21,7 @@ from builder.publishing.steps import FunctionState
 from builder.request import Action, Request
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
+from builder.workshop import Workshop
 
 if TYPE_CHECKING:
     from builder.records.claim import Claim

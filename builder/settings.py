@@ -30,7 +30,7 @@ class Settings:
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
         go_proxy: Go module proxies, as GOPROXY has them; empty for Go's default.
-        npm_registry: npm registries, as `builder.kinds.npmregistry` reads them; empty for npm's default.
+        npm_registry: npm registries, as `builder.npm.registry` reads them; empty for npm's default.
         logins: what config.ini says of other forges, indexes, and of the secrets that projects may use.
         role: ARN of the role that created functions get when the build file names none.
         lease_s: how long a builder that was killed keeps others from the function that it worked on.

@@ -21,7 +21,7 @@ from builder.project import Project, layer_files
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
-    from builder.components import Workshop
+    from builder.workshop import Workshop
 
 # Part of the keys of components for which libraries are collected: changes when the same inputs give other bytes.
 _FORMAT = 1

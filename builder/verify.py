@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__, credentials, fetching, reply, rollback
 from builder.assembly import assemble
-from builder.components import Workshop
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.machine import directories_of
 from builder.natives import baseline_record
@@ -20,6 +19,7 @@ from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
 from builder.request import GitSource, ObjectSource, Source
 from builder.store import DirectoryStore
+from builder.workshop import Workshop
 from builder.workspace import Workspace
 
 if TYPE_CHECKING:

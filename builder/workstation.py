@@ -13,7 +13,6 @@ from typing import cast
 from builder import reply
 from builder.assembly import Assembly, assemble
 from builder.checks import check, direct_upload_warnings
-from builder.components import Workshop
 from builder.errors import InvalidConfiguration
 from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
@@ -22,6 +21,7 @@ from builder.project import read_project
 from builder.runtimes import Architecture
 from builder.sources.directory import snapshot
 from builder.store import DirectoryStore, Store
+from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 
 # There is no limit here; this one only keeps a child that hangs from hanging for ever.

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from builder import process
 from builder.caches import BuildCache
 from builder.errors import CommandFailed, CompilationFailed
-from builder.kinds import goproxy
-from builder.kinds.goproxy import GoProxy
+from builder.golang import proxy as module_proxy
+from builder.golang.proxy import GoProxy
 from builder.kinds.kind import Files, Made, Place, Work
 from builder.runtimes import Architecture
 from builder.sources.local import select_files
@@ -190,7 +190,7 @@ class _Building:
         self._cache.restore()
         work, made = self._work, []
         environment = self._environment()
-        with goproxy.opened(
+        with module_proxy.opened(
             credentials=work.credentials,
             network=work.network,
             workspace=work.workspace,

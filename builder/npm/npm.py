@@ -14,11 +14,10 @@ from urllib.parse import unquote
 
 from builder import process
 from builder.errors import CommandFailed
-from builder.kinds import npmregistry
 from builder.kinds.kind import Work
-from builder.kinds.npmregistry import Registries
-from builder.npm import refusals
+from builder.npm import refusals, registry
 from builder.npm.lockfile import SETTINGS, Lock
+from builder.npm.registry import Registries
 from builder.runtimes import Architecture
 
 # What Node.js calls the two architectures.
@@ -139,7 +138,7 @@ class Npm:
         self.work.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
         npmrc = settings_file.read_text() if settings_file.is_file() else ""
-        with npmregistry.opened(registries(self.work, npmrc), self.work.indexes, self.work.environment) as gateway:
+        with registry.opened(registries(self.work, npmrc), self.work.indexes, self.work.environment) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
             command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
             try:

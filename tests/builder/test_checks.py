@@ -12,7 +12,6 @@ import pytest
 
 from builder.assembly import Assembly
 from builder.checks import check, direct_upload_warnings
-from builder.components import Workshop
 from builder.errors import ArtifactTooLarge, BootstrapMissing, NativeMismatch
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
@@ -20,6 +19,7 @@ from builder.project import Project
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec import read_build_file
 from builder.store import DirectoryStore
+from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 from tests.builder.native import module, shared
 

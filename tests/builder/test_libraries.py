@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.assembly import Assembly, assemble, keep
-from builder.components import Workshop
 from builder.elf import read_native
 from builder.errors import NativeMismatch
 from builder.libraries import Collected, Search, collect, differing, read_needing
@@ -26,6 +25,7 @@ from builder.progress import Progress
 from builder.project import read_project
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.store import DirectoryStore
+from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 from tests.builder.native import module, shared
 

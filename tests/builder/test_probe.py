@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from builder.checks import check
-from builder.components import Workshop
 from builder.errors import NativeMismatch
 from builder.machine import Machine
 from builder.natives import Baseline, baseline_record
 from builder.probe import difference, probe, survey
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.store import DirectoryStore
+from builder.workshop import Workshop
 from tests.builder.native import module, shared
 from tests.builder.test_checks import made, shop, standard  # noqa: F401  # a fixture
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.cloudformation import Door, StackRequest, answer, event_of
-from builder.cloudformation_answer import MAX_BYTES, fitted
-from builder.cloudformation_memory import Memory
+from builder.cloudformation.answer import MAX_BYTES, fitted
+from builder.cloudformation.door import Door, answer
+from builder.cloudformation.memory import Memory
+from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import AwsUnavailable, InvalidEvent
 from builder.event import parse_event
 from builder.masking import Masker

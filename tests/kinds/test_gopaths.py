@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from builder.kinds.gopaths import (
+from builder.golang.paths import (
     Candidate,
     Version,
     candidates,
@@ -17,7 +17,7 @@ from builder.kinds.gopaths import (
     split_major,
     unescaped,
 )
-from builder.kinds.goproxy import found_in
+from builder.golang.proxy import found_in
 from builder.sources.access import GitCredentials
 
 

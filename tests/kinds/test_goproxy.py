@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from builder.errors import AuthenticationFailed, RefNotFound, RepositoryNotFound
-from builder.kinds import goproxy
-from builder.kinds.goproxy import GoProxy
+from builder.golang import proxy as module_proxy
+from builder.golang.proxy import GoProxy
 from builder.logins import IndexLogin
 from builder.python.indexes import Indexes
 from builder.sources.access import GitCredentials, Network
@@ -148,7 +148,7 @@ class Lab:
         scratch = self.root / "scratch"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        with goproxy.opened(
+        with module_proxy.opened(
             credentials=lambda: self.credentials,
             network=Network(),
             workspace=self.workspace,

@@ -18,9 +18,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from builder.kinds import npmregistry
-from builder.kinds.npmregistry import Registries
 from builder.logins import IndexLogin
+from builder.npm import registry as npm_registry
+from builder.npm.registry import Registries
 from builder.python.indexes import Indexes
 
 TOKEN = "tok-canary-7d20-npm"
@@ -126,7 +126,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
         "HOME": str(tmp_path),
         "npm_config_cache": str(tmp_path / "cache"),
     }
-    with npmregistry.opened(registries, indexes, {}) as gateway:
+    with npm_registry.opened(registries, indexes, {}) as gateway:
         environment = gateway.environment(here)
         code, text = run(npm, project, "install", "--package-lock-only", *gateway.arguments(), environment=environment)
         assert code == 0, text
@@ -136,7 +136,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     assert resolved - {None} == files
     # As it is in many repositories: locked at npm's own registry.
     lock = lock.replace(f"{registry.url}/npm/plain", "https://registry.npmjs.org/plain")
-    with npmregistry.opened(registries, indexes, {}) as gateway:
+    with npm_registry.opened(registries, indexes, {}) as gateway:
         (project / "package-lock.json").write_text(gateway.lock(lock))
         environment = gateway.environment(here)
         code, text = run(npm, project, "ci", *gateway.arguments(), environment=environment)
@@ -147,7 +147,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     assert {login for _, login in registry.asked} == {f"Bearer {TOKEN}"}
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
-    with npmregistry.opened(registries, replace(indexes, read=lambda _: ("", "old")), {}) as gateway:
+    with npm_registry.opened(registries, replace(indexes, read=lambda _: ("", "old")), {}) as gateway:
         arguments = [*gateway.arguments(), "--prefer-online"]
         code, text = run(npm, project, "view", "@corp/mine", *arguments, environment=gateway.environment(here))
         assert code != 0
@@ -159,7 +159,9 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
 def test_registries_without_a_login_are_asked_directly() -> None:
     registries = Registries.parse("https://npm.example.com/all/, @corp=https://corp.example.com")
     assert registries.of("@corp") == "https://corp.example.com"
-    with npmregistry.opened(registries.with_npmrc("registry = https://other.example.com/\n"), Indexes(), {}) as gateway:
+    with npm_registry.opened(
+        registries.with_npmrc("registry = https://other.example.com/\n"), Indexes(), {}
+    ) as gateway:
         assert gateway.arguments() == [
             "--registry=https://other.example.com/",
             "--@corp:registry=https://corp.example.com/",
@@ -168,5 +170,5 @@ def test_registries_without_a_login_are_asked_directly() -> None:
         url = "https://registry.npmjs.org/a/-/a-1.tgz"
         assert gateway.lock(f'"resolved": "{url}"') == '"resolved": "https://other.example.com/a/-/a-1.tgz"'
         assert gateway.environment({"A": "b"}) == {"A": "b"}
-    with npmregistry.opened(Registries(), Indexes(), {}) as gateway:
+    with npm_registry.opened(Registries(), Indexes(), {}) as gateway:
         assert gateway.lock(url) == url

@@ -22,8 +22,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from builder.errors import LambdasmithError, SourceUnreachable
-from builder.kinds.gomodules import NOT_THERE, GoModules
-from builder.kinds.gopaths import Candidate, is_module_path, split_major, unescaped
+from builder.golang.modules import NOT_THERE, GoModules
+from builder.golang.paths import Candidate, is_module_path, split_major, unescaped
 from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 from builder.sources.access import GitCredentials, Network, credentials_for

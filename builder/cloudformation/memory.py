@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from builder.cloudformation import StackRequest
+    from builder.cloudformation.request import StackRequest
     from builder.store import JsonObject, Store
 
 # CloudFormation's, and no part of what is asked for.

@@ -28,8 +28,8 @@ from builder.errors import (
     SourceUnreachable,
     UnsafeSource,
 )
-from builder.kinds import gozips
-from builder.kinds.gopaths import (
+from builder.golang import zips
+from builder.golang.paths import (
     Candidate,
     Home,
     Version,
@@ -163,7 +163,7 @@ class GoModules:
             if version is None:
                 return self._of_commit(module, self._by_name(module, query))
             if kept := self._kept(module, version):
-                return Info(version=query, time=gozips.read_zip(kept)[0])
+                return Info(version=query, time=zips.read_zip(kept)[0])
             return Info(version=query, time=self._content(module, version).commit.time)
 
     def latest(self, path: str) -> Info:
@@ -180,7 +180,7 @@ class GoModules:
         with _named(path, version):
             module, wanted = self._module(path), _canonical(version)
             kept = self._kept(module, wanted)
-            found = gozips.read_zip(kept)[1] if kept else self._content(module, wanted).go_mod
+            found = zips.read_zip(kept)[1] if kept else self._content(module, wanted).go_mod
             return found or f"module {path}\n".encode()
 
     def zip(self, path: str, version: str) -> Path:
@@ -195,7 +195,7 @@ class GoModules:
                 descriptor, made = tempfile.mkstemp(prefix=".new-", dir=self._cache)
                 os.close(descriptor)
                 try:
-                    gozips.write_zip(Path(made), path, version, content)
+                    zips.write_zip(Path(made), path, version, content)
                     Path(made).rename(place)
                 except BaseException:
                     Path(made).unlink(missing_ok=True)
@@ -280,7 +280,7 @@ class GoModules:
             )
         return tags[tag]
 
-    def _content(self, module: _Module, version: Version) -> gozips.Content:
+    def _content(self, module: _Module, version: Version) -> zips.Content:
         """The version's files.
 
         Raises:
@@ -300,7 +300,7 @@ class GoModules:
             raise PathNotFound(f"{version.tag} has a go.mod, so it cannot be had as {version.text}")
         return content
 
-    def _located(self, module: _Module, commit_id: str) -> gozips.Content:
+    def _located(self, module: _Module, commit_id: str) -> zips.Content:
         """The module's directory in a commit: of /v2 it is the one where go.mod says so."""
         repository, commit = module.repository, module.repository.fetched(commit_id)
         places = [module.directory]
@@ -308,11 +308,11 @@ class GoModules:
             places.insert(0, "/".join(filter(None, [module.directory, module.major[1:]])))
         for directory in places:
             path = f"{directory}/go.mod" if directory else "go.mod"
-            go_mod = repository.read(commit, path, gozips.MAX_FILE_BYTES)
+            go_mod = repository.read(commit, path, zips.MAX_FILE_BYTES)
             if go_mod is not None and _major_of(go_mod) == module.major:
-                return gozips.Content(repository=repository, commit=commit, directory=directory, go_mod=go_mod)
+                return zips.Content(repository=repository, commit=commit, directory=directory, go_mod=go_mod)
             if go_mod is None and not directory and not module.major:
-                return gozips.Content(repository=repository, commit=commit, directory="", go_mod=b"")
+                return zips.Content(repository=repository, commit=commit, directory="", go_mod=b"")
         wanted = " or ".join(f"{place}/go.mod" if place else "go.mod" for place in places)
         raise PathNotFound(
             f"{repository.url} at {commit_id[:12]} has no {wanted} for it",
@@ -324,7 +324,7 @@ class GoModules:
         repository, tags = module.repository, module.tags()
 
         def has_go_mod(version: Version) -> bool:
-            return repository.read(repository.fetched(tags[version]), "go.mod", gozips.MAX_FILE_BYTES) is not None
+            return repository.read(repository.fetched(tags[version]), "go.mod", zips.MAX_FILE_BYTES) is not None
 
         if module.directory or module.major or (compatible and has_go_mod(compatible[-1])):
             return []

@@ -1,0 +1,1 @@
+"""The CloudFormation door: a custom resource of a stack is built by an event like any other."""

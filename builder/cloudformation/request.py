@@ -1,0 +1,182 @@
+"""A custom resource's request, read: what CloudFormation wants, and the event of ours that it asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+from builder.errors import InvalidEvent
+from builder.event_fields import bare, shown
+
+Kind = Literal["Create", "Update", "Delete"]
+_KINDS: tuple[Kind, ...] = ("Create", "Update", "Delete")
+_ACTIONS = ("build", "package")
+# CloudFormation's own, and one of which we only see that it changed.
+_NOT_OURS = ("ServiceToken", "ServiceTimeout", "Trigger")
+# What goes with the event to the next attempt.
+ATTEMPT = "LambdasmithAttempt"
+_LONGEST_S = 3600
+# S3's own hosts, in all spellings and partitions.
+_S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.(?:com(?:\.cn)?|eu)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackRequest:
+    """One request for one custom resource.
+
+    `url` lets whoever has it answer in our place. `physical_id` is what we called the resource before, None on Create.
+    `attempt` counts from 1 the invocations that have worked on it, `until` is when CloudFormation stops waiting, in
+    seconds since the epoch.
+    """
+
+    kind: Kind
+    url: str = field(repr=False)
+    stack: str
+    request_id: str
+    resource: str
+    physical_id: str | None
+    properties: Mapping[str, object]
+    old_properties: Mapping[str, object]
+    attempt: int
+    until: float
+
+    @classmethod
+    def parse(cls, event: Mapping[str, object], *, endpoints: tuple[str, ...], now: float) -> StackRequest:
+        """The request that `event` is.
+
+        Args:
+            endpoints: URLs that AWS is reached by here, where they are not AWS's own.
+
+        Raises:
+            InvalidEvent: it cannot be answered: nothing in it can be trusted to come from CloudFormation.
+        """
+        names = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
+        problems = [f"{name}: must be text" for name in names if not isinstance(event.get(name), str)]
+        if event["RequestType"] not in _KINDS:
+            problems.append(f"RequestType: {shown(event['RequestType'])} is none of {', '.join(_KINDS)}")
+        url = str(event["ResponseURL"])
+        if not problems and not _is_s3(url, endpoints):
+            problems.append(f"ResponseURL: {shown(urlsplit(url).netloc)} is not a host of S3")
+        if problems:
+            raise InvalidEvent(
+                f"this is no request of CloudFormation's: {'; '.join(problems)}",
+                hint='for an invoke of your own, send for example {"action": "ping"}',
+                problems=problems,
+            )
+        properties, old = (_mapping(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties"))
+        attempt = _mapping(event.get(ATTEMPT))
+        return cls(
+            kind=cast("Kind", event["RequestType"]),
+            url=url,
+            stack=str(event["StackId"]),
+            request_id=str(event["RequestId"]),
+            resource=str(event["LogicalResourceId"]),
+            physical_id=str(event["PhysicalResourceId"]) if event.get("PhysicalResourceId") else None,
+            properties=properties,
+            old_properties=old,
+            attempt=int(cast("int", attempt.get("number", 1))),
+            until=float(cast("float", attempt.get("until", now + _patience_s(properties)))),
+        )
+
+    @property
+    def name(self) -> str:
+        """What the resource is called towards CloudFormation: the function's name, so that `Ref` is good for something.
+
+        Another name means another resource to CloudFormation, which then deletes the one before.
+        """
+        given = self.properties.get("Function", self.properties.get("function"))
+        return given[:1024] if isinstance(given, str) and given.isprintable() and given else self.resource
+
+    @property
+    def build_id(self) -> str:
+        """One per attempt: a build that ran out of time has ended, and its id answers so for ever."""
+        allowed = re.sub(r"[^A-Za-z0-9._-]", "-", self.request_id)[:120]
+        return allowed if self.attempt == 1 else f"{allowed}.{self.attempt}"
+
+
+def event_of(request: StackRequest) -> dict[str, object]:
+    """What the properties ask for, as an event of ours.
+
+    CloudFormation makes text of every scalar. Names may be ours or begin with capitals; what is empty counts as left
+    out, because a template cannot leave out a parameter.
+
+    Raises:
+        InvalidEvent: with what is wrong that `parse_event` could not say as well.
+    """
+    problems: list[str] = []
+    sent = _plain({name: value for name, value in request.properties.items() if name not in _NOT_OURS}, problems)
+    for name in ("source", "alias"):
+        if isinstance(sent.get(name), Mapping):
+            sent[name] = _plain(cast("Mapping[str, object]", sent[name]), problems)
+    if isinstance(sent.get("alias"), dict):
+        alias = cast("dict[str, object]", sent["alias"])
+        alias["weight"] = _number(alias.get("weight"))
+    if isinstance(sent.get("invoke"), str):
+        sent["invoke"] = _json(cast("str", sent["invoke"]))
+    action = sent.setdefault("action", "package")
+    if not isinstance(action, str) or (action.split() or [""])[0].lower() not in _ACTIONS:
+        problems.append(f"Action: {shown(action)}: a custom resource can {' or '.join(_ACTIONS)}")
+    if "build_id" in sent:
+        problems.append("BuildId: the id of CloudFormation's request is the build's; leave it out")
+    if problems:
+        message = "the properties are not valid: " + "; ".join(problems)
+        raise InvalidEvent(message, hint="mend the template", problems=problems)
+    sent["build_id"] = request.build_id
+    sent.setdefault("by", f"CloudFormation, {stack_name(request.stack)}"[:128])
+    return sent
+
+
+def _is_s3(url: str, endpoints: tuple[str, ...]) -> bool:
+    """Whether an answer may go there: to S3, or to what stands for it where AWS is not AWS's own."""
+    parts = urlsplit(url)
+    if any((parts.scheme, parts.netloc) == urlsplit(endpoint)[:2] for endpoint in endpoints):
+        return True
+    return parts.scheme == "https" and parts.netloc == parts.hostname and bool(_S3_HOST.fullmatch(parts.netloc))
+
+
+def _patience_s(properties: Mapping[str, object]) -> float:
+    """How long CloudFormation waits: `ServiceTimeout` of the template, an hour without it."""
+    given = str(properties.get("ServiceTimeout", ""))
+    return min(int(given), _LONGEST_S) if given.isdecimal() else _LONGEST_S
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+
+
+def _plain(given: Mapping[str, object], problems: list[str]) -> dict[str, object]:
+    """Our names for what may be written as RepoName or repo_name, without what is empty."""
+    found: dict[str, object] = {}
+    for name, value in given.items():
+        ours = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()
+        if ours in found:
+            problems.append(f"{bare(name)}: given twice, in two spellings")
+        elif value != "":
+            found[ours] = value
+    return found
+
+
+def _number(value: object) -> object:
+    """The number that a text is; what is none stays, for the event's own reader to refuse."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _json(text: str) -> object:
+    """The JSON value that a text is, or the text: in a structure of the template, numbers would become texts."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def stack_name(arn: str) -> str:
+    """`shop` of arn:aws:cloudformation:REGION:ACCOUNT:stack/shop/UUID."""
+    parts = arn.split("/")
+    return parts[1] if len(parts) > 1 else arn

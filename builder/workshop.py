@@ -1,0 +1,75 @@
+"""What building needs besides the project, made by a door and handed down to all that build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.commands import Secrets
+from builder.natives import Baseline, baseline_record
+from builder.progress import Progress
+from builder.python.indexes import NO_LOGINS, Indexes
+from builder.runtimes import Target
+from builder.sources.access import GitCredentials, Network
+from builder.store import Store
+from builder.workspace import Deadline, Workspace
+
+if TYPE_CHECKING:
+    from builder.toolchains.catalogue import ArchiveTool
+    from builder.toolchains.toolbox import Toolbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What building needs besides the project: places, time, listeners, and the environment of children.
+
+    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
+    `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
+    where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
+    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` then says whose caches of
+    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its
+    own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
+    """
+
+    workspace: Workspace
+    scratch: Path
+    store: Store
+    deadline: Deadline
+    progress: Progress
+    environment: Mapping[str, str]
+    credentials: Callable[[], Sequence[GitCredentials]] = tuple
+    network: Network = field(default_factory=Network)
+    indexes: Indexes = NO_LOGINS
+    secrets: Secrets | None = None
+    toolchains: tuple[ArchiveTool, ...] = ()
+    owner: str = ""
+    repository: str = ""
+    go_proxy: str = ""
+    npm_registry: str = ""
+    memory_mb: int | None = None
+    library_path: tuple[Path, ...] = ()
+    _baselines: dict[str, Baseline] = field(default_factory=dict)
+
+    @property
+    def toolbox(self) -> Toolbox:
+        """Where compilers and build tools come from."""
+        from builder.toolchains.toolbox import Toolbox
+
+        return Toolbox(
+            workspace=self.workspace,
+            store=self.store,
+            environment=self.environment,
+            indexes=self.indexes,
+            deadline=self.deadline,
+            configured=self.toolchains,
+            say=self.progress.say,
+        )
+
+    def baseline(self, target: Target) -> Baseline:
+        """What the target's runtime has: as a builder has recorded it there, else what this version knows."""
+        if target.label not in self._baselines:
+            recorded = self.store.read_json(baseline_record(target))
+            self._baselines[target.label] = Baseline.of(target, recorded)
+        return self._baselines[target.label]
