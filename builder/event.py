@@ -20,64 +20,34 @@ from typing import Literal
 
 from builder.errors import InvalidEvent
 from builder.event_fields import Fields, bare, kind, nearest, shown
+from builder.event_table import (
+    ACTION,
+    ALIAS,
+    ARCHITECTURES,
+    AVAILABLE,
+    BUCKET,
+    BUILD_FILE,
+    BUILD_ID,
+    BUILDING,
+    FIELDS,
+    MAX_BY,
+    MAX_COMPONENTS,
+    MAX_COUNT,
+    MAX_PAYLOAD_BYTES,
+    MAX_REF,
+    NAME,
+    REPO_NAME,
+)
 from builder.request import Action, ArchiveSource, GitSource, ObjectSource, Request, Source
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
 
-# What every action takes: who asks, and the id under which it may be sent again.
-_ALWAYS = ("build_id", "by")
-_PROJECT = (
-    "function",
-    "repo",
-    "repo_name",
-    "archive",
-    "source",
-    "ref",
-    "branch",
-    "path",
-    "build_file",
-    "components",
-    "version",
-    "alias",
-    "force",
-    "upgrade",
-    *_ALWAYS,
-)
-# Per action that this version carries out, the fields that mean something to it. Any other one would be ignored
-# silently, so it is a problem instead.
-AVAILABLE: Mapping[Action, tuple[str, ...]] = {
-    Action.BUILD: (*_PROJECT, "invoke"),
-    Action.PLAN: _PROJECT,
-    Action.PACKAGE: (*(name for name in _PROJECT if name not in ("version", "alias")), "architecture"),
-    Action.HISTORY: ("function", "count", *_ALWAYS),
-    Action.ROLLBACK: ("function", "alias", "build", *_ALWAYS),
-    Action.VERIFY: ("function", "alias", "build", *_ALWAYS),
-    Action.SETUP: ("force", *_ALWAYS),
-    Action.STATUS: _ALWAYS,
-    Action.PROBE: _ALWAYS,
-    Action.PING: _ALWAYS,
-}
-_FIELDS = ("action", *dict.fromkeys(name for fields in AVAILABLE.values() for name in fields))
-_BUILDING = (Action.BUILD, Action.PLAN, Action.PACKAGE)
+_FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 
-_FUNCTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FUNCTION_ARN = re.compile(
-    r"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{12}:(?:function:)?(?P<name>[A-Za-z0-9_-]{1,64})(?::\S*)?"
-)
-_COMPONENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_ALIAS = re.compile(r"[A-Za-z0-9_-]{1,128}")
-_BUILD_ID, _BUILD_IDS = re.compile(r"[A-Za-z0-9._-]{1,128}"), "1 to 128 of A-Z a-z 0-9 . _ -"
-_ARCHITECTURES: Mapping[str, Literal["x86_64", "arm64"]] = {
-    "x86_64": "x86_64",
-    "amd64": "x86_64",
-    "arm64": "arm64",
-    "aarch64": "arm64",
-}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_REPO_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_BUILD_FILE = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)")
-_MAX_REF, _MAX_COMPONENTS, _MAX_BY, _MAX_COUNT = 255, 50, 128, 100
-_MAX_PAYLOAD_BYTES = 256 << 10
+_FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
+_FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
+_BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
+_BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re.compile(BUILD_FILE)
 
 
 def parse_event(event: Mapping[str, object]) -> Request:
@@ -97,8 +67,8 @@ def parse_event(event: Mapping[str, object]) -> Request:
 
 def ref_problem(ref: str) -> str | None:
     """What is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
-    if len(ref) > _MAX_REF:
-        return f"is longer than {_MAX_REF} characters"
+    if len(ref) > MAX_REF:
+        return f"is longer than {MAX_REF} characters"
     if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
         return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
     if (
@@ -134,7 +104,7 @@ class _Reader(Fields):
         request = Request(
             action=action or Action.PING,
             function=self._function(required=action is not None) if "function" in wanted else None,
-            source=self._source(required=action in _BUILDING) if "repo" in wanted else None,
+            source=self._source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,
             components=self._components(words) if "components" in wanted else (),
@@ -143,8 +113,8 @@ class _Reader(Fields):
             weight=weight,
             payload=self._payload() if "invoke" in wanted else None,
             build=self.matching("build", _BUILD_ID, _BUILD_IDS) if "build" in wanted else None,
-            count=self.integer("count", 1, _MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
-            by=self.printable("by", _MAX_BY),
+            count=self.integer("count", 1, MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
+            by=self.printable("by", MAX_BY),
             build_id=self.matching("build_id", _BUILD_ID, _BUILD_IDS),
             architecture=self._architecture() if "architecture" in wanted else None,
             force=self.flag("force") if "force" in wanted else False,
@@ -203,10 +173,10 @@ class _Reader(Fields):
         value = self.text("architecture")
         if value is None:
             return None
-        if value not in _ARCHITECTURES:
-            self.problems.append(f"architecture: {shown(value)} is none of {', '.join(_ARCHITECTURES)}")
+        if value not in ARCHITECTURES:
+            self.problems.append(f"architecture: {shown(value)} is none of {', '.join(ARCHITECTURES)}")
             return None
-        return _ARCHITECTURES[value]
+        return ARCHITECTURES[value]
 
     def _source(self, *, required: bool) -> Source | None:
         given = [name for name in ("repo", "repo_name", "archive", "source") if name in self.event]
@@ -308,8 +278,8 @@ class _Reader(Fields):
         for name in names:
             if not _COMPONENT.fullmatch(name):
                 self.problems.append(f"components: {shown(name)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
-        if len(names) > _MAX_COMPONENTS:
-            self.problems.append(f"components: {len(names)} names; at most {_MAX_COMPONENTS}")
+        if len(names) > MAX_COMPONENTS:
+            self.problems.append(f"components: {len(names)} names; at most {MAX_COMPONENTS}")
         return tuple(names)
 
     def _alias(self, action: Action | None) -> tuple[str | None, float | None]:
@@ -357,8 +327,8 @@ class _Reader(Fields):
         except (TypeError, ValueError):
             self.problems.append("invoke: is not a JSON value")
             return None
-        if len(text) > _MAX_PAYLOAD_BYTES:  # as many bytes as characters: json.dumps writes ASCII
-            self.problems.append(f"invoke: is {len(text)} bytes of JSON; at most {_MAX_PAYLOAD_BYTES}")
+        if len(text) > MAX_PAYLOAD_BYTES:  # as many bytes as characters: json.dumps writes ASCII
+            self.problems.append(f"invoke: is {len(text)} bytes of JSON; at most {MAX_PAYLOAD_BYTES}")
         return text
 
 

@@ -57,10 +57,10 @@ M = TypeVar("M", bound=Spec)
 NAMES = ("build.yaml", "build.yml", "build.json")
 
 _CHECKING = ("optional_libraries", "try")
-_MAX_LAYERS = 5
+MAX_LAYERS = 5
 # Keys whose values have keys of their own.
 _NESTED: Mapping[str | int, type[Spec]] = {"secrets": SecretSpec, "url": UrlSpec}
-_LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def find_build_file(names: Collection[str], wanted: str | None) -> str:
@@ -190,7 +190,7 @@ class _Reader:
             elif name == "dependencies":
                 holder = self._model(Dependencies, ("layers",), {"dependencies": value})
                 dependencies = holder.dependencies if holder else ()
-            elif name == "function" or not _LAYER_NAME.fullmatch(name):
+            elif name == "function" or not LAYER_NAME.fullmatch(name):
                 self._say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
             elif isinstance(value, str):
                 self._foreign_layer(name, value, foreign)
@@ -198,8 +198,8 @@ class _Reader:
                 self._say(at, f"must be a mapping with `files` at least, or the ARN of a layer, not {_kind(value)}")
             else:
                 layers.append(self._layer(name, value, root.get("function")))
-        if len(given) > _MAX_LAYERS:
-            self._say(("layers",), f"{len(given)} layers; Lambda allows {_MAX_LAYERS} on a function")
+        if len(given) > MAX_LAYERS:
+            self._say(("layers",), f"{len(given)} layers; Lambda allows {MAX_LAYERS} on a function")
         return dependencies, tuple(layer for layer in layers if layer), foreign
 
     def _foreign_layer(self, name: str, arn: str, foreign: dict[str, LayerArn]) -> None:

@@ -1,16 +1,29 @@
-"""What all parts of a build file are made of: the strict base class, texts, paths, names, secrets."""
+"""What all parts of a build file are made of: the strict base class, texts, paths, names, secrets.
+
+The text below a field of a `Spec` says what its key means, to people: it goes into the JSON Schema and the reference.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from builder.references import Reference
-from builder.sources.paths import path_problem
+from builder.sources.paths import PATH_PATTERN, path_problem
 
 VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
 # What the builder says to a project's commands.
@@ -36,10 +49,24 @@ def path_value(path: str) -> str:
     return path
 
 
+def given(name: str, **schema: object) -> dict[str, JsonValue]:
+    """JSON Schema of mappings that have the key, not as null."""
+    wanted: dict[str, object] = {"not": {"type": "null"}, **schema}
+    return cast("dict[str, JsonValue]", {"required": [name], "properties": {name: wanted}})
+
+
+def stated(**schema: object) -> FieldInfo:
+    """What a validator wants, as far as JSON Schema can say it."""
+    field: FieldInfo = Field(json_schema_extra=cast("dict[str, JsonValue]", schema))
+    return field
+
+
 Text = Annotated[str, StringConstraints(min_length=1)]
-Paths = Annotated[tuple[Annotated[Text, AfterValidator(path_value)], ...], BeforeValidator(as_tuple)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple)]
-RelativePath = Annotated[str, AfterValidator(path_value)]
+RelativePath = Annotated[str, AfterValidator(path_value), stated(pattern=f"^{PATH_PATTERN}$")]
+_Path = Annotated[Text, AfterValidator(path_value), stated(pattern=f"^{PATH_PATTERN}$")]
+# A single one needs no list.
+Paths = Annotated[tuple[_Path, ...], BeforeValidator(as_tuple, json_schema_input_type=_Path | tuple[_Path, ...])]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple, json_schema_input_type=Text | tuple[Text, ...])]
 
 
 class Spec(BaseModel):
@@ -67,15 +94,24 @@ def _below_home(path: str) -> str:
     return path
 
 
+VariableName = Annotated[
+    str, AfterValidator(variable_name), stated(pattern=f"^(?!(?:{'|'.join(sorted(_OF_COMMANDS))})$){VARIABLE.pattern}$")
+]
+
+
 class SecretSpec(Spec):
-    """A secret for the commands: as a variable `env`, or as a `file` that is there while they run.
+    """A secret for the commands, which config.ini must allow to the project."""
 
-    `source` says where it is, never what it is.
-    """
+    model_config = ConfigDict(json_schema_extra={"oneOf": [given("env"), given("file")]})
 
-    env: Annotated[str, AfterValidator(variable_name)] | None = None
-    file: Annotated[str, AfterValidator(_below_home)] | None = None
-    source: Annotated[str, AfterValidator(_reference)] = Field(alias="from")
+    env: VariableName | None = None
+    """The variable that has it while the commands run."""
+    file: Annotated[str, AfterValidator(_below_home), stated(pattern="^~/.")] | None = None
+    """Instead of `env`: the file below `~/` that has it while the commands run, for example `~/.netrc`."""
+    source: Annotated[str, AfterValidator(_reference), stated(pattern=r"^\s*(?:secretsmanager|ssm):\S+\s*$")] = Field(
+        alias="from"
+    )
+    """Where it is, never what it is: `secretsmanager:NAME`, `secretsmanager:NAME#key` or `ssm:NAME`."""
 
     @model_validator(mode="after")
     def _one_way(self) -> SecretSpec:

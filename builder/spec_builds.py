@@ -7,16 +7,18 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from builder.sources.paths import PATH_PATTERN
 from builder.spec_base import (
     Paths,
     RelativePath,
     SecretSpec,
     Spec,
     Texts,
+    VariableName,
     as_tuple,
     nearest,
     path_value,
-    variable_name,
+    stated,
 )
 
 KIND_NAMES = ("go", "node", "command", "none")
@@ -32,21 +34,23 @@ def _package(value: str) -> str:
     return value if value.startswith(".") else f"./{value}"
 
 
-Package = Annotated[str, AfterValidator(_package)]
+Package = Annotated[str, AfterValidator(_package), stated(pattern=f"^(?!\\.\\.\\.$){PATH_PATTERN}$")]
 
 
 class GoBuild(Spec):
-    """A Go command, or several. `package` "" is found out: the directory itself, or the only command there is.
-
-    `packages` maps places in the zip to packages. `cgo`: with a C compiler for the runtime's C library.
-    """
+    """A Go command, or several."""
 
     kind: ClassVar[str] = "go"
     package: Package = ""
-    packages: Mapping[Annotated[str, AfterValidator(path_value)], Package] = Field(default={})
+    """The command's package, for example `./cmd/api`; without it the directory itself, or the only command there is."""
+    packages: Mapping[RelativePath, Package] = Field(default={})
+    """Instead of `package`: several commands, as places in the zip and their packages, `{bin/api: ./cmd/api}`."""
     tags: Texts = ()
+    """Build tags."""
     ldflags: str = ""
+    """Flags for Go's linker, in one text, for example `-X main.version=7`."""
     cgo: bool = False
+    """Build C code too, by a C compiler for the runtime's C library."""
 
     @model_validator(mode="after")
     def _one_way(self) -> GoBuild:
@@ -56,17 +60,19 @@ class GoBuild(Spec):
 
 
 class NodeBuild(Spec):
-    """npm's production dependencies beside the project's files; or, with `bundle`, what esbuild makes of that file.
-
-    `scripts`: run the install scripts of dependencies. `external`: what the bundle leaves out.
-    """
+    """npm's production dependencies beside the project's files; or, with `bundle`, what esbuild makes of that file."""
 
     kind: ClassVar[str] = "node"
     bundle: RelativePath | None = None
+    """The file that the project's own esbuild makes one bundle of, for example `src/index.ts`."""
     external: Texts = ()
+    """Packages that the bundle leaves out."""
     minify: bool = False
+    """Make the bundle smaller."""
     sourcemap: bool = False
+    """Ship a map from the bundle to the source."""
     scripts: bool = False
+    """Run the install scripts of dependencies."""
 
     @model_validator(mode="after")
     def _of_bundles(self) -> NodeBuild:
@@ -77,18 +83,21 @@ class NodeBuild(Spec):
 
 
 class CommandBuild(Spec):
-    """Any commands, run in a copy of the project; `output` is what they leave: a directory, or files and patterns.
-
-    `inputs` are the files that they read; empty: all of the project. `toolchains` are put on the PATH.
-    """
+    """Any commands, run in a copy of the project."""
 
     kind: ClassVar[str] = "command"
     command: Annotated[Texts, Field(min_length=1)]
+    """The commands, run one after the other by bash in a copy of the project."""
     output: Annotated[Paths, Field(min_length=1)]
+    """What they leave to be shipped: a directory, whose content is taken; or files and patterns."""
     inputs: Paths = ()
+    """Files and directories that the commands read: they run again when one of them changes. Without it everything."""
     toolchains: Texts = ()
-    environment: Mapping[Annotated[str, AfterValidator(variable_name)], str] = Field(default={})
+    """Programs put on the PATH: `go`, `node`, `zig`, `cmake`, `ninja`, those of config.ini, and the machine's own."""
+    environment: Mapping[VariableName, str] = Field(default={})
+    """Variables for the commands."""
     secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
+    """Secrets for the commands, by where they are."""
 
 
 class AsItIs(Spec):

@@ -29,14 +29,15 @@ from builder.spec_base import (
     Spec,
     Text,
     Texts,
+    VariableName,
     as_tuple,
     nearest,
-    variable_name,
+    stated,
 )
 from builder.spec_builds import Build, CommandBuild, GoBuild, NodeBuild
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
-_LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
+LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
 # What Lambda sets itself and refuses to be given.
 _RESERVED = frozenset(
     {
@@ -70,10 +71,12 @@ def _runtime(name: str) -> str:
     return name
 
 
+_RULES = tuple(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
+
+
 def _rule(name: str) -> str:
-    known = list(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
-    if name not in known:
-        raise ValueError(f"{name!r} is not a rule{nearest(name, known) or '; rules are ' + ', '.join(known)}")
+    if name not in _RULES:
+        raise ValueError(f"{name!r} is not a rule{nearest(name, _RULES) or '; rules are ' + ', '.join(_RULES)}")
     return name
 
 
@@ -89,9 +92,9 @@ def layer_arn(value: str) -> str:
     Raises:
         ValueError: it is something else.
     """
-    if _LAYER_VERSION.fullmatch(value):
+    if LAYER_VERSION.fullmatch(value):
         return value
-    if _LAYER_VERSION.fullmatch(f"{value}:1"):
+    if LAYER_VERSION.fullmatch(f"{value}:1"):
         raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
     raise ValueError(
         f"{value[:80]!r} is not a layer version's ARN (arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION); "
@@ -129,9 +132,17 @@ def _url(value: object) -> object:
     return {} if value is True else value
 
 
-Runtimes = Annotated[tuple[Annotated[str, AfterValidator(_runtime)], ...], BeforeValidator(as_tuple)]
+_Runtime = Annotated[str, AfterValidator(_runtime), stated(enum=[*RUNTIMES])]
+Runtimes = Annotated[
+    tuple[_Runtime, ...], BeforeValidator(as_tuple, json_schema_input_type=_Runtime | tuple[_Runtime, ...])
+]
+_Rule = Annotated[Text, AfterValidator(_rule), stated(enum=[*_RULES])]
 Description = Annotated[str, StringConstraints(max_length=256)]
 License = Annotated[str, StringConstraints(max_length=512)]
+_Variables = Mapping[Annotated[str, stated(pattern=f"^(?!(?:{'|'.join(sorted(_RESERVED))})$){VARIABLE.pattern}$")], str]
+_Tags = Mapping[
+    Annotated[str, stated(pattern=r"^(?![aA][wW][sS]:)[\s\S]{1,128}$")], Annotated[str, stated(maxLength=256)]
+]
 
 
 def makes_all(build: Build | None) -> bool:
@@ -140,41 +151,60 @@ def makes_all(build: Build | None) -> bool:
 
 
 class UrlSpec(Spec):
-    """The function's URL. `cors` has Lambda's own names; None: leave it as it is."""
+    """An HTTPS address of the function's own; a mere `true` is one with the defaults. It is never removed."""
 
     auth: Literal["iam", "none"] = "iam"
+    """Who may call it: those whom IAM lets, or, with `none`, everybody."""
     invoke_mode: Literal["buffered", "response_stream"] | None = None
+    """Whether answers come whole or as a stream; without it as it is."""
     cors: Mapping[str, object] | None = None
+    """Which web pages may call it, in Lambda's own names, for example `AllowOrigins`."""
 
 
 class FunctionSpec(Spec):
-    """The function itself. `memory` and `ephemeral_storage` in MB, `timeout` in seconds; None: leave it as it is.
-
-    `runtimes[0]` is the function's, all go on the layers as compatible. `files` empty: everything below `source_dir`,
-    or nothing where `build` makes the whole zip. `build` None: found out from the files.
-    `native_libraries: auto`: what its files, and the dependencies, need and the runtime lacks is shipped with them.
-    `log_retention` in days. `configuration` has Lambda's own names.
-    """
+    """The function itself. What is not named stays as it is in Lambda."""
 
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    """Lambda's name of the runtime; of several the first is the function's, and all go on its layers as compatible."""
     handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
+    """`FILE.FUNCTION`, for example `lambda_function.lambda_handler`; a custom runtime (`provided…`) needs none."""
     files: Paths = ()
+    """Files, directories with all below them, and patterns such as `pkg/**`, relative to `source_dir`. Without it
+    everything there, or nothing where `build` makes the whole zip."""
     source_dir: RelativePath = "."
+    """Where the files are; they keep their path relative to it."""
     exclude: Paths = ()
+    """What is taken away again: files, directories, patterns; a pattern without `/` counts at any depth."""
     architecture: Literal["x86_64", "arm64"] | None = None
-    role: Annotated[str, AfterValidator(_role)] | None = None
+    """The processor; without it as the function is, and a new one as the builder is."""
+    role: Annotated[str, AfterValidator(_role), stated(pattern=f"^{_ROLE.pattern}$")] | None = None
+    """ARN of the function's role; needed when the function does not exist yet."""
     memory: Annotated[int, _limited("memory")] | None = None
+    """Memory in MB."""
     timeout: Annotated[int, _limited("timeout")] | None = None
-    environment: Mapping[str, str] | None = None
+    """Seconds after which Lambda ends an invocation."""
+    environment: _Variables | None = None
+    """All variables that the function is to have, as text: it replaces those that are there."""
     native_libraries: Literal["auto", "none"] = "none"
+    """`auto` ships what native files, those of dependencies too, need and the runtime lacks, from the machine that
+    builds; else what is missing is an error."""
     description: Description | None = None
-    tags: Mapping[str, str] | None = None
+    """What the function is for."""
+    tags: Annotated[_Tags, stated(maxProperties=50)] | None = None
+    """Tags of the function; others that it has stay."""
     ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
+    """Size of `/tmp` in MB."""
     license: License | None = None
-    log_retention: Annotated[int, AfterValidator(_retention)] | None = None
-    url: Annotated[UrlSpec, BeforeValidator(_url)] | None = None
+    """The project's license, for people: Lambda keeps none of functions."""
+    log_retention: Annotated[int, AfterValidator(_retention), stated(enum=[*RETENTION_DAYS])] | None = None
+    """Days that CloudWatch keeps the function's logs; the log group is made if there is none."""
+    url: Annotated[UrlSpec, BeforeValidator(_url, json_schema_input_type=Literal[True] | UrlSpec)] | None = None
+    """An HTTPS address of the function's own: `true`, or a mapping."""
     configuration: Mapping[str, object] = Field(default={})
+    """Everything else that Lambda can be told of a function, in Lambda's own names."""
     build: Build | None = None
+    """How it is built if it is not Python: `go`, `node`, `none` (the files as they are), or a mapping with `go`,
+    `node` or `command`. Without it the files tell."""
 
     @property
     def ships_files(self) -> bool:
@@ -236,23 +266,31 @@ class FunctionSpec(Spec):
 
 
 class LayerSpec(Spec):
-    """A named layer: run `preinstall` in a copy of `source_dir`, then zip `files` of it below `dest_dir`.
-
-    `environment` and `secrets` are for the commands alone. With `build`, what that makes, and `files` if there are any.
-    """
+    """A layer with files of your own, below its name; they are unpacked under `/opt`."""
 
     name: str
     description: Description | None = None
+    """What is in the layer."""
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    """Runtimes that it is for; without it the function's."""
     license: License | None = None
+    """Its license, for example `Apache-2.0`."""
     preinstall: Texts = ()
-    environment: Mapping[Annotated[str, AfterValidator(variable_name)], str] = Field(default={})
+    """Commands that make the files, run in a copy of `source_dir`, with the dependencies at hand."""
+    environment: Mapping[VariableName, str] = Field(default={})
+    """Variables for the commands of `preinstall`."""
     secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
+    """Secrets for the commands of `preinstall`, by where they are."""
     files: Paths = ()
+    """What goes into the layer: files, directories and patterns, relative to `source_dir`."""
     source_dir: RelativePath = "."
+    """Where `preinstall` runs and the files are."""
     dest_dir: RelativePath = ""
+    """Where below `/opt` they end up."""
     build: Build | None = None
+    """How it is built, as for the function; instead of `preinstall`."""
     native_libraries: Literal["auto", "none"] = "none"
+    """As for the function."""
 
     @property
     def ships_files(self) -> bool:
@@ -287,10 +325,14 @@ class LayerArn(Spec):
 
 
 class PruneSpec(Spec):
-    """Rules of the pruner not to apply, by id, and patterns of files that none of them may take."""
+    """What is left out of dependencies to make them smaller."""
 
-    disable: Annotated[tuple[Annotated[Text, AfterValidator(_rule)], ...], BeforeValidator(as_tuple)] = ()
+    disable: Annotated[
+        tuple[_Rule, ...], BeforeValidator(as_tuple, json_schema_input_type=_Rule | tuple[_Rule, ...])
+    ] = ()
+    """Rules not to apply, by id; the reply lists what each rule took."""
     keep: Texts = ()
+    """Patterns of files that no rule may take, for example `*/testing/*`."""
 
 
 class BuildSpec(Spec):
@@ -323,29 +365,33 @@ class PackingSpec(Spec):
     """Keys beside `function` and `layers` that say how dependencies are packed."""
 
     bytecode: bool = True
+    """Ship compiled Python; without it artifacts get some 20 % smaller, and cold starts slower."""
     runtime_packages: Literal["use", "ship"] = "ship"
+    """`use` leaves boto3 and what it needs to the runtime, where its known versions fit."""
 
 
 class CheckingSpec(Spec):
-    """Keys beside `function` and `layers` that say what is checked before publishing.
-
-    `try: none` leaves out the import of the handler; `optional_libraries` are sonames that may be missing.
-    """
+    """Keys beside `function` and `layers` that say what is checked before publishing."""
 
     trial: Literal["import", "none"] = Field(default="import", alias="try")
+    """Whether the handler is imported before anything is published."""
     optional_libraries: Texts = ()
+    """Native libraries that may be missing, because what needs them is never used; for example `libtbb.so.12`."""
 
 
 class KeepingSpec(Spec):
     """The key beside `function` and `layers` that says how many old versions stay."""
 
     keep: Annotated[int, Field(ge=1)] | None = None
+    """Remove versions of the function and its layers that the last so many builds and no alias need."""
 
 
 class Dependencies(Spec):
     """The one key of `layers` that is not a layer: files that name what to install."""
 
     dependencies: Paths
+    """Files that name what to install, as a layer of its own: `requirements.txt`, `pyproject.toml`, `uv.lock`,
+    `pylock.toml`, `poetry.lock`, `Pipfile.lock`, with `[EXTRA]` or `#group=NAME` behind where there are such."""
 
 
 def invalid(file: str, problems: list[str]) -> InvalidBuildFile:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event import AVAILABLE, parse_event, ref_problem
+from builder.event import parse_event, ref_problem
+from builder.event_table import AVAILABLE
 from builder.request import Action, ArchiveSource, GitSource, ObjectSource, Request
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem, without_secrets

@@ -81,6 +81,55 @@ def cors_findings(given: Mapping[str, object]) -> Iterator[Finding]:
     yield from _findings((), given, "Cors", service_shapes("lambda"))
 
 
+def configuration_schema() -> dict[str, object]:
+    """JSON Schema of the build file's `configuration`."""
+    shapes = service_shapes("lambda")
+    members = {name: _schema(shape, shapes) for name, shape in sorted(_configuration_members().items())}
+    return {"type": "object", "properties": members, "additionalProperties": False}
+
+
+def cors_schema() -> dict[str, object]:
+    """JSON Schema of the build file's `url.cors`."""
+    return _schema("Cors", service_shapes("lambda"))
+
+
+def _schema(shape_name: str, shapes: Mapping[str, Any]) -> dict[str, object]:
+    """JSON Schema of what `_findings` finds nothing in, but for patterns that it cannot say."""
+    shape = shapes[shape_name]
+    kind, low, high = _JSON_TYPES[shape["type"]]
+    schema: dict[str, object] = {"type": kind}
+    if "enum" in shape:
+        return schema | {"enum": list(shape["enum"])}
+    schema |= {key: shape[bound] for key, bound in ((low, "min"), (high, "max")) if key and bound in shape}
+    if "pattern" in shape and _PORTABLE.fullmatch(shape["pattern"]):
+        schema["pattern"] = f"^(?:{shape['pattern']})$"
+    if shape["type"] == "list":
+        schema["items"] = _schema(shape["member"]["shape"], shapes)
+    elif shape["type"] == "map":
+        schema["additionalProperties"] = _schema(shape["value"]["shape"], shapes)
+    elif shape["type"] == "structure":
+        members = _members(shape)
+        schema["properties"] = {name: _schema(member, shapes) for name, member in members.items()}
+        schema["additionalProperties"] = False
+        schema |= {"required": required} if (required := [n for n in shape.get("required", ()) if n in members]) else {}
+    return schema
+
+
+# By AWS's names of types: JSON Schema's, and what it calls their bounds.
+_JSON_TYPES: Mapping[str, tuple[str, str, str]] = {
+    "string": ("string", "minLength", "maxLength"),
+    "integer": ("integer", "minimum", "maximum"),
+    "long": ("integer", "minimum", "maximum"),
+    "double": ("number", "minimum", "maximum"),
+    "boolean": ("boolean", "", ""),
+    "list": ("array", "minItems", "maxItems"),
+    "map": ("object", "", ""),
+    "structure": ("object", "", ""),
+}
+# Patterns without what only some dialects have: flags, classes of Unicode, escapes of what needs none.
+_PORTABLE = re.compile(r"(?:[^\\(]|\\[dDsSwW.$*+?|/()\[\]{}^-]|\((?!\?)|\(\?:)*")
+
+
 def _near_friendly(name: str) -> str:
     near = nearest(name, _FRIENDLY) or nearest(name, _FRIENDLY.values())
     found = near.removeprefix("; did you mean ").removesuffix("?")

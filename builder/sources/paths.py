@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 MAX_DEPTH, MAX_PATH_BYTES = 128, 2048
 _MAX_PATH = 1024
+# The same as `path_problem`, but for the length: what JSON Schema can say of it, for the whole text.
+PATH_PATTERN = r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!(?:.*/)?\.[gG][iI][tT](?:/|$))[^\x00-\x1f\x7f\\]{0,1024}"
 _MAX_FOLLOWED = 40  # symbolic links on one path: Linux's own limit
 _MAX_NAME_BYTES = 255  # what every file system takes
 
