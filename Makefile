@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # Test files that run at the same time; each of them brings up what it needs, an embedded AWS included.
 JOBS := 2
 
-.PHONY: help venv demo test lint bench lock clean
+.PHONY: help venv demo test lint docs bench lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -26,6 +26,9 @@ test: venv ## every test, then what was skipped and why
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@scripts/lint.sh $(VENV)
+
+docs: venv ## schemas/ and the tables of docs/reference.md, from the code
+	@$(PY) -m scripts.docs
 
 bench: venv ## measure against peers, as ratios (see benchmarks/README.md)
 	@$(PY) -m benchmarks

@@ -1,4 +1,4 @@
-"""The door on a workstation: python -m builder build DIR -o OUT."""
+"""The door on a workstation: python -m builder build DIR -o OUT, check DIR, schema NAME."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from builder import __version__
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.runtimes import MACHINES, RUNTIMES
+from builder.schemas import NAMES
 
 if TYPE_CHECKING:
     from builder.progress import Progress
     from builder.reply import Reply
     from builder.terminal import Terminal
+    from builder.workstation import Order
 
 _EPILOG = """\
 The zips have the same bytes as those that the builder function makes of the same commit. Bytecode needs the Python that
@@ -33,6 +35,11 @@ exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source �
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     given = _parser().parse_args(arguments)
+    if given.command == "schema":
+        from builder.schemas import schema_text
+
+        print(schema_text(given.name), end="")
+        return 0
     from builder.progress import Progress
     from builder.reply import account, failure
     from builder.terminal import Terminal
@@ -40,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     terminal = Terminal(sys.stderr, os.environ)
     progress = Progress(terminal)
     try:
-        reply = _build(given, progress)
+        reply = _check(given, progress) if given.command == "check" else _build(given, progress)
     except KeyboardInterrupt:
         terminal.line("interrupted; nothing was written")
         return 130
@@ -57,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps(reply, indent=2))
     elif status == 0:
-        print(_summary(reply, Path(given.out)))
+        print(_valid(reply) if given.command == "check" else _summary(reply, Path(given.out)))
     return status
 
 
@@ -81,13 +88,29 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
     build.add_argument("--force", action="store_true", help="build anew what the cache has, and resolve anew")
     build.add_argument("--json", action="store_true", help="the reply on stdout instead of a summary")
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with a build file, and build nothing",
+        description="Read DIR's build file, compare it with the files that are there, and build nothing.",
+        epilog="exit status: 0 nothing is wrong · 3 the build file · 5 the directory",
+    )
+    check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
+    check.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
+    check.add_argument("--json", action="store_true", help="the answer on stdout as JSON")
+    check.set_defaults(components=(), out="out", runtime=None, architecture=None, cache=None, force=False)
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of the build file, the event or the reply",
+        description="Print a JSON Schema (draft 7): of the build file, for editors; of the event, of the reply.",
+    )
+    schema.add_argument("name", choices=NAMES, nargs="?", default="build", help="default: build")
     return parser
 
 
-def _build(given: argparse.Namespace, progress: Progress) -> Reply:
-    from builder.workstation import Order, build
+def _order(given: argparse.Namespace) -> Order:
+    from builder.workstation import Order
 
-    order = Order(
+    return Order(
         directory=Path(given.directory),
         out=Path(given.out),
         cache=Path(given.cache).absolute() if given.cache else _cache(os.environ),
@@ -97,8 +120,27 @@ def _build(given: argparse.Namespace, progress: Progress) -> Reply:
         architecture=given.architecture,
         force=given.force,
     )
+
+
+def _check(given: argparse.Namespace, progress: Progress) -> Reply:
+    from builder.reply import account
+    from builder.workstation import look
+
+    project = look(_order(given), progress)
+    answer: Reply = {"statusCode": 200, "build_file": project.spec.file, "components": list(project.names)}
+    return answer | account(progress)
+
+
+def _valid(answer: Reply) -> str:
+    names = answer["components"] if isinstance(answer["components"], list) else []
+    return f"{answer['build_file']} is valid; it makes {', '.join(names)}"
+
+
+def _build(given: argparse.Namespace, progress: Progress) -> Reply:
+    from builder.workstation import build
+
     try:
-        return build(order, progress, os.environ)
+        return build(_order(given), progress, os.environ)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

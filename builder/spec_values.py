@@ -154,11 +154,11 @@ class UrlSpec(Spec):
     """An HTTPS address of the function's own; a mere `true` is one with the defaults. It is never removed."""
 
     auth: Literal["iam", "none"] = "iam"
-    """Who may call it: those whom IAM lets, or, with `none`, everybody."""
+    """Who may call it: those whom IAM lets, or, with `none`, everybody (`AuthType`)."""
     invoke_mode: Literal["buffered", "response_stream"] | None = None
-    """Whether answers come whole or as a stream; without it as it is."""
+    """Whether answers come whole or as a stream (`InvokeMode`); without it as it is."""
     cors: Mapping[str, object] | None = None
-    """Which web pages may call it, in Lambda's own names, for example `AllowOrigins`."""
+    """Which web pages may call it, in Lambda's own names, for example `AllowOrigins` (`Cors`)."""
 
 
 class FunctionSpec(Spec):
@@ -197,7 +197,7 @@ class FunctionSpec(Spec):
     license: License | None = None
     """The project's license, for people: Lambda keeps none of functions."""
     log_retention: Annotated[int, AfterValidator(_retention), stated(enum=[*RETENTION_DAYS])] | None = None
-    """Days that CloudWatch keeps the function's logs; the log group is made if there is none."""
+    """Days that CloudWatch keeps the function's logs (`retentionInDays`); the log group is made if there is none."""
     url: Annotated[UrlSpec, BeforeValidator(_url, json_schema_input_type=Literal[True] | UrlSpec)] | None = None
     """An HTTPS address of the function's own: `true`, or a mapping."""
     configuration: Mapping[str, object] = Field(default={})

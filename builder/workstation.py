@@ -17,9 +17,9 @@ from builder.errors import InvalidConfiguration
 from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
 from builder.progress import Progress
-from builder.project import read_project
+from builder.project import Project, read_project
 from builder.runtimes import Architecture
-from builder.sources.directory import snapshot
+from builder.sources.directory import DirectorySnapshot, snapshot
 from builder.store import DirectoryStore, Store
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
@@ -61,17 +61,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
             with progress.phase("fetch", f"copying {order.directory}"):
                 source = snapshot(order.directory, scratch / "source", leave_out=(order.out, order.cache))
             with progress.phase("read", "reading the build file"):
-                project = read_project(
-                    source.root,
-                    order.build_file,
-                    commit_time=source.commit_time,
-                    runtime=order.runtime,
-                    architecture=order.architecture,
-                    function=order.directory.resolve().name,
-                )
-                progress.warn(project.runtime_warning)
-                for note in project.notes:
-                    progress.say(note)
+                project = _project(source, order, progress)
                 chosen = choose_components(project.names, order.components, function_exists=True)
             shop = Workshop(
                 workspace=workspace,
@@ -98,6 +88,32 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
         answer |= reply.account(progress)
         (order.out / REPLY).write_text(json.dumps(answer, indent=2) + "\n")
         return answer
+
+
+def look(order: Order, progress: Progress) -> Project:
+    """The project as a build of `order.directory` would read it; nothing is built. Its files are gone afterwards.
+
+    Raises:
+        LambdasmithError: what is wrong with the directory or its build file.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
+        source = snapshot(order.directory, Path(temporary) / "source", leave_out=(order.out, order.cache))
+        return _project(source, order, progress)
+
+
+def _project(source: DirectorySnapshot, order: Order, progress: Progress) -> Project:
+    project = read_project(
+        source.root,
+        order.build_file,
+        commit_time=source.commit_time,
+        runtime=order.runtime,
+        architecture=order.architecture,
+        function=order.directory.resolve().name,
+    )
+    progress.warn(project.runtime_warning)
+    for note in project.notes:
+        progress.say(note)
+    return project
 
 
 def _write(made: Assembly, out: Path, store: Store) -> dict[str, str]:

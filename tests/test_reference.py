@@ -1,27 +1,31 @@
-"""The reference tells the truth of the code."""
+"""Schemas and reference are those of the code."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import pytest
 
-from builder import errors
-from builder.event import AVAILABLE
-
-REFERENCE = (Path(__file__).resolve().parents[1] / "docs" / "reference.md").read_text()
+from scripts import docs
 
 
-def test_every_error_has_its_row() -> None:
-    rows = {line for line in REFERENCE.splitlines() if line.startswith("| `")}
-    for value in vars(errors).values():
-        if isinstance(value, type) and issubclass(value, errors.LambdasmithError) and "code" in vars(value):
-            if value is errors.LambdasmithError:
-                continue
-            told = (value.__doc__ or "").splitlines()[0]
-            retry = "yes" if value.retryable else "no"
-            assert f"| `{value.code}` | {value.status} | {value.exit_code} | {retry} | {told} |" in rows
+@pytest.mark.parametrize("path", docs.written(), ids=lambda path: path.name)
+def test_what_is_made_of_the_code_is_current(path: docs.Path) -> None:
+    assert path.read_text() == docs.written()[path], "run `make docs`"
 
 
-def test_every_field_of_the_event_is_explained() -> None:
-    for fields in AVAILABLE.values():
-        for name in fields:
-            assert f"`{name}`" in REFERENCE, name
+def test_every_table_has_its_place_in_the_page() -> None:
+    page = docs.reference(docs.REFERENCE.read_text())
+    for begin in (
+        "| `action` | all |",
+        "| `function.memory` | `MemorySize` |",
+        "| `statusCode` |",
+        "| `function_busy` |",
+    ):
+        assert begin in page
+
+
+def test_every_key_of_the_build_file_is_explained() -> None:
+    whole = docs.schema("build")
+    assert isinstance(whole["definitions"], dict)
+    for part in whole["definitions"].values():
+        for key, described in part["properties"].items():
+            assert described["description"].endswith("."), key

@@ -18,7 +18,7 @@ from builder.publishing.configuration import EVENT_INVOKE
 from builder.spec_base import nearest
 
 # The build file's own keys for what Lambda calls otherwise.
-_FRIENDLY: Mapping[str, str] = {
+FRIENDLY: Mapping[str, str] = {
     "Architectures": "architecture",
     "Code": "files",
     "Description": "description",
@@ -65,8 +65,8 @@ def configuration_findings(given: Mapping[str, object]) -> Iterator[Finding]:
     for name, value in given.items():
         if name in members:
             yield from _findings((name,), value, members[name], shapes)
-        elif name in _FRIENDLY:
-            key = _FRIENDLY[name]
+        elif name in FRIENDLY:
+            key = FRIENDLY[name]
             where = f"`{key}:`" if key == "layers" else f"`function.{key}:`"
             yield Finding(at=(name,), text=f"is set by {where}; write it there")
         elif name in _NOT_HERE:
@@ -131,9 +131,9 @@ _PORTABLE = re.compile(r"(?:[^\\(]|\\[dDsSwW.$*+?|/()\[\]{}^-]|\((?!\?)|\(\?:)*"
 
 
 def _near_friendly(name: str) -> str:
-    near = nearest(name, _FRIENDLY) or nearest(name, _FRIENDLY.values())
+    near = nearest(name, FRIENDLY) or nearest(name, FRIENDLY.values())
     found = near.removeprefix("; did you mean ").removesuffix("?")
-    return f"; `{_FRIENDLY.get(found, found)}:` is a key beside `configuration:`" if found else ""
+    return f"; `{FRIENDLY.get(found, found)}:` is a key beside `configuration:`" if found else ""
 
 
 @cache
@@ -143,7 +143,7 @@ def _configuration_members() -> Mapping[str, str]:
     taken: dict[str, str] = {}
     for request in ("CreateFunctionRequest", "UpdateFunctionConfigurationRequest"):
         taken |= _members(shapes[request])
-    known = {name: shape for name, shape in taken.items() if name not in _FRIENDLY and name not in _NOT_HERE}
+    known = {name: shape for name, shape in taken.items() if name not in FRIENDLY and name not in _NOT_HERE}
     event_invoke = _members(shapes["PutFunctionEventInvokeConfigRequest"])
     concurrency = _members(shapes["PutFunctionConcurrencyRequest"])
     return (

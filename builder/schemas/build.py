@@ -5,17 +5,10 @@ What needs more than one place of the file, or the project's files, to be judged
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
-import textwrap
-from collections.abc import Mapping
-from functools import cache
-from typing import Any, Literal, cast
-
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from typing import Literal
 
 from builder.publishing.lambda_names import configuration_schema, cors_schema
+from builder.schemas.models import Schema, definitions_of
 from builder.spec import LAYER_NAME, MAX_LAYERS
 from builder.spec_base import RelativePath, Spec, given
 from builder.spec_builds import CommandBuild, GoBuild, NodeBuild, Package
@@ -29,8 +22,6 @@ from builder.spec_values import (
     PackingSpec,
     PruneSpec,
 )
-
-Schema = dict[str, Any]
 
 
 class Go(Spec):
@@ -67,7 +58,7 @@ _BESIDE = (KeepingSpec, PackingSpec, CheckingSpec)
 
 def build_schema() -> Schema:
     """The whole file, every key with its meaning."""
-    definitions = _definitions(Function, Layer, PruneSpec, Dependencies, *_BESIDE)
+    definitions = definitions_of(Function, Layer, PruneSpec, Dependencies, *_BESIDE)
     dependencies = definitions.pop("Dependencies")["properties"]["dependencies"]
     beside = [definitions.pop(model.__name__)["properties"] for model in _BESIDE]
     _finish_function(definitions["Function"])
@@ -133,75 +124,3 @@ def _finish_layer(layer: Schema) -> None:
 
 def _text(pattern: str) -> Schema:
     return {"type": "string", "pattern": f"^{pattern}$"}
-
-
-def _definitions(*models: type[Spec]) -> dict[str, Schema]:
-    _, made = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/definitions/{model}",
-        schema_generator=_Generator,
-    )
-    return cast("dict[str, Schema]", _tidied(made["$defs"]))
-
-
-class _Generator(GenerateJsonSchema):
-    """Pydantic's own, with the texts below the fields, and without what tells people nothing."""
-
-    def model_schema(self, schema: Any) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        for name, text in told(schema["cls"]).items():
-            field = schema["cls"].model_fields[name]
-            if (key := field.alias or name) in made["properties"]:
-                made["properties"][key]["description"] = text
-        return made
-
-    def nullable_schema(self, schema: Any) -> JsonSchemaValue:
-        inner = self.generate_inner(schema["schema"])
-        if "type" not in inner:
-            return {"anyOf": [*inner.get("anyOf", [inner]), {"type": "null"}]}
-        more = {"enum": [*inner["enum"], None]} if "enum" in inner else {}
-        return {**inner, "type": [inner["type"], "null"], **more}
-
-    def dict_schema(self, schema: Any) -> JsonSchemaValue:
-        made = super().dict_schema(schema)
-        return {**made, "additionalProperties": False} if "patternProperties" in made else made
-
-
-def _tidied(node: object) -> object:
-    """Without titles and empty defaults; bounds of a list stand with the list, not with the text in its place."""
-    if isinstance(node, list):
-        return [_tidied(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    tidy = {
-        key: _tidied(item)
-        for key, item in node.items()
-        if not (key == "title" and isinstance(item, str)) and not (key == "default" and item in (None, "", [], {}))
-    }
-    if isinstance(tidy.get("anyOf"), list):
-        bounds = {items: tidy.pop(key) for key, items in _BOUNDS.items() if key in tidy}
-        tidy["anyOf"] = [each | bounds if each.get("type") == "array" else each for each in tidy["anyOf"]]
-    return tidy
-
-
-_BOUNDS: Mapping[str, str] = {"minLength": "minItems", "maxLength": "maxItems"}
-
-
-@cache
-def told(model: type[Spec]) -> Mapping[str, str]:
-    """Field → the text below it in the source of the class, or of one that it inherits from."""
-    found: dict[str, str] = {}
-    for base in reversed(model.__mro__):
-        if issubclass(base, Spec) and base is not Spec:
-            found |= _texts(base)
-    return found
-
-
-def _texts(model: type[Spec]) -> dict[str, str]:
-    definition = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    found = {}
-    for field, text in itertools.pairwise(cast("ast.ClassDef", definition).body):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as words)):
-                found[name] = " ".join(words.split())
-    return found

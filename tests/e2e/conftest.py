@@ -16,6 +16,7 @@ import pytest
 
 from localaws.interpreters import find
 from localaws.testing import Server, git_server, running
+from tests.schemas import refused_by
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "tok_e2e_9d1f7c55aa_secret"
@@ -83,12 +84,13 @@ class Builder:
         return self.clients.setdefault(service, self.aws.client(service))
 
     def send(self, event: Mapping[str, object], *, function: str | None = None) -> dict[str, Any]:
-        """The builder's reply. A Lambda error would be a bug of ours and fails the test."""
+        """The builder's reply, of the schema's form. A Lambda error would be a bug of ours and fails the test."""
         answer = self.client("lambda").invoke(
             FunctionName=function or self.name, Payload=json.dumps(event), LogType="Tail"
         )
         reply = json.loads(answer["Payload"].read())
         assert "FunctionError" not in answer, reply
+        assert not refused_by("reply", reply), (refused_by("reply", reply), reply)
         return dict(reply)
 
     def build(self, repository: str, **event: object) -> dict[str, Any]:

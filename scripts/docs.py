@@ -1,0 +1,177 @@
+"""usage: python -m scripts.docs
+
+Writes schemas/*.schema.json, and the tables of docs/reference.md between their markers, from the code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from builder import errors
+from builder.event_table import ACTION, FIELDS
+from builder.publishing.lambda_names import FRIENDLY
+from builder.request import Action
+from builder.schemas import NAMES, schema, schema_text
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference.md"
+_MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): written by `make docs` -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
+Schema = Mapping[str, Any]
+
+
+def main() -> None:
+    """Write what differs."""
+    for path, text in written().items():
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            print(f"docs: {path.relative_to(ROOT)} is new")
+
+
+def written() -> dict[Path, str]:
+    """All that is made of the code, by the file that has it."""
+    schemas = {ROOT / "schemas" / f"{name}.schema.json": schema_text(name) for name in NAMES}
+    return {**schemas, REFERENCE: reference(REFERENCE.read_text())}
+
+
+def reference(page: str) -> str:
+    """The page with its tables made anew; all that is not between markers stays."""
+    tables = {
+        "event": list(_event()),
+        "build-file": list(_build_file(schema("build"))),
+        "reply": list(_reply(schema("reply"))),
+        "parts-of-the-reply": list(_parts(schema("reply")["definitions"])),  # type: ignore[arg-type]
+        "errors": list(_errors()),
+    }
+    return _MARKED.sub(lambda match: match[1] + "\n".join(tables[match["name"]]) + "\n" + match[3], page)
+
+
+def _table(*heads: str) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+
+
+def _row(*cells: str) -> str:
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
+
+
+# --- events and errors ------------------------------------------------------------------------------------------------
+
+
+def _event() -> Iterator[str]:
+    yield from _table("field", "for", "meaning")
+    for field in (ACTION, *FIELDS):
+        every = set(field.actions) == set(Action)
+        yield _row(f"`{field.name}`", "all" if every else ", ".join(field.actions), field.told)
+
+
+def _errors() -> Iterator[str]:
+    yield from _table("code", "statusCode", "exit", "retry helps", "")
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, errors.LambdasmithError) and "code" in vars(value):
+            if value is errors.LambdasmithError:
+                continue
+            told, retry = (value.__doc__ or "").splitlines()[0], "yes" if value.retryable else "no"
+            yield _row(f"`{value.code}`", str(value.status), str(value.exit_code), retry, told)
+
+
+# --- the build file ---------------------------------------------------------------------------------------------------
+
+
+def _build_file(whole: Schema) -> Iterator[str]:
+    definitions = whole["definitions"]
+    lambdas = {friendly: name for name, friendly in FRIENDLY.items() if friendly != "files"}
+    beside = {key: part for key, part in whole["properties"].items() if key not in ("function", "layers", "prune")}
+    parts = (
+        ("function.", definitions["Function"], lambdas),
+        ("function.url.", definitions["UrlSpec"], {}),
+        ("layers.", whole["properties"]["layers"], {}),
+        ("layers.NAME.", definitions["Layer"], {}),
+        ("build.go.", definitions["GoBuild"], {}),
+        ("build.node.", definitions["NodeBuild"], {}),
+        ("build.", definitions["CommandBuild"], {}),
+        ("secrets.", definitions["SecretSpec"], {}),
+        ("prune.", definitions["PruneSpec"], {}),
+        ("", {"properties": beside}, {}),
+    )
+    yield from _table("key", "Lambda's name", "meaning")
+    for prefix, part, names in parts:
+        for key, described in part["properties"].items():
+            needed = "required" if key in part.get("required", ()) else ""
+            told = described["description"].rstrip(".") + "".join(
+                f"; {fact}" for fact in (*_facts(described), needed) if fact
+            )
+            name = f"`{names[key]}`" if key in names else ""
+            yield _row(f"`{prefix}{key}`", name, f"{told}.")
+        if prefix == "layers.":
+            yield _row("`layers.NAME`", "", f"{part['additionalProperties']['description']}")
+
+
+def _facts(described: Schema) -> Iterator[str]:
+    """What the values of a key may be, in words, as far as it is short."""
+    allowed = [value for value in described.get("enum", ()) if value is not None]
+    if allowed:
+        yield _choice([f"`{value}`" if isinstance(value, str) else str(value) for value in allowed])
+    if "minimum" in described:
+        low, high = described["minimum"], described.get("maximum")
+        yield f"{low} to {high}" if high is not None else f"at least {low}"
+    if "maxLength" in described:
+        yield f"at most {described['maxLength']} characters"
+    if "default" in described:
+        default = described["default"]
+        yield f"default `{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _choice(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+def _reply(whole: Schema) -> Iterator[str]:
+    yield from _table("field", "value", "meaning")
+    for name, described in whole["properties"].items():
+        yield _row(f"`{name}`", _value(described), described.get("description", ""))
+
+
+def _parts(definitions: Mapping[str, Schema]) -> Iterator[str]:
+    yield from _table("part", "field", "value", "meaning")
+    for name, part in definitions.items():
+        if "properties" not in part:
+            continue
+        yield _row(f"**{name}**", "", "", part["description"])
+        for field, described in part["properties"].items():
+            maybe = "" if field in part.get("required", ()) else "if known: "
+            yield _row("", f"`{field}`", maybe + _value(described), described.get("description", ""))
+
+
+def _value(described: Schema) -> str:
+    """What a field of a reply holds, in few words."""
+    if "$ref" in described:
+        return f"**{described['$ref'].rpartition('/')[2]}**"
+    for key in ("allOf", "anyOf"):
+        if key in described:
+            return " or ".join(_value(each) for each in described[key])
+    if "enum" in described:
+        return _choice([f"`{value}`" for value in described["enum"]])
+    kinds = described.get("type", ())
+    return " or ".join(_named(kind, described) for kind in ([kinds] if isinstance(kinds, str) else kinds)) or "any JSON"
+
+
+def _named(kind: str, described: Schema) -> str:
+    if kind == "array":
+        return f"list of {_value(described['items'])}"
+    if kind == "object":
+        below = described.get("additionalProperties")
+        return f"names with {_value(below)}" if isinstance(below, dict) else "object"
+    words = {"string": "text", "integer": "number", "boolean": "true or false"}
+    return words.get(kind, kind)
+
+
+if __name__ == "__main__":
+    main()
