@@ -210,11 +210,12 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
 def _status(request: Request) -> dict[str, object]:
     from builder.publishing.usage import storage
     from builder.records.builds import Builds
+    from builder.reply import known
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
     if request.build_id is not None:
-        return {"statusCode": 200, "build": builds.state(request.build_id)}
+        return {"statusCode": 200, "build": known(builds.state(request.build_id))}
     own = (os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), context.settings.layer)
     used = storage(context.clients, context.store, own=own, deadline=context.deadline)
     return _ping() | {"builds": builds.recent(10), "storage": used}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Reply = dict[str, object]
 
+# Of the state of a build: how its claim is kept.
+_BOOKKEEPING = frozenset({"nonce", "expires_s", "record"})
 # Of an artifact: told in another place, or for the store alone.
 _INTERNAL = frozenset({"pruned", "notes", "parts", "native_libraries", "missing_libraries"})
 
@@ -51,6 +53,11 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
         described["problems"] = list(error.problems)
     reply: Reply = {"statusCode": error.status, "error": described}
     return reply if build_id is None else {**reply, "build_id": build_id}
+
+
+def known(state: Mapping[str, object]) -> Reply:
+    """What is known of a build: how far it is, or how it ended."""
+    return {key: value for key, value in state.items() if key not in _BOOKKEEPING}
 
 
 def assembled(made: Assembly, checked: Checked) -> Reply:

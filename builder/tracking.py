@@ -12,7 +12,7 @@ from builder.pipeline import Built
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim
-from builder.reply import Reply, account, failure
+from builder.reply import Reply, account, failure, known
 from builder.request import Request
 from builder.workspace import full_disk
 
@@ -72,4 +72,4 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
 
 def _present(state: Mapping[str, object]) -> Reply:
     """The answer for a build id that somebody else has: their reply, or how far they are."""
-    return cast("Reply", state.get("reply") or {"statusCode": 202, "build": state})
+    return cast("Reply", state.get("reply") or {"statusCode": 202, "build": known(state)})

@@ -86,7 +86,7 @@ def _build_file(whole: Schema) -> Iterator[str]:
     definitions = whole["definitions"]
     lambdas = {friendly: name for name, friendly in FRIENDLY.items() if friendly != "files"}
     beside = {key: part for key, part in whole["properties"].items() if key not in ("function", "layers", "prune")}
-    parts = (
+    parts: tuple[tuple[str, Schema, Mapping[str, str]], ...] = (
         ("function.", definitions["Function"], lambdas),
         ("function.url.", definitions["UrlSpec"], {}),
         ("layers.", whole["properties"]["layers"], {}),

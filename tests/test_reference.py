@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from builder.schemas import schema
 from scripts import docs
 
 
 @pytest.mark.parametrize("path", docs.written(), ids=lambda path: path.name)
-def test_what_is_made_of_the_code_is_current(path: docs.Path) -> None:
+def test_what_is_made_of_the_code_is_current(path: Path) -> None:
     assert path.read_text() == docs.written()[path], "run `make docs`"
 
 
@@ -24,7 +27,7 @@ def test_every_table_has_its_place_in_the_page() -> None:
 
 
 def test_every_key_of_the_build_file_is_explained() -> None:
-    whole = docs.schema("build")
+    whole = schema("build")
     assert isinstance(whole["definitions"], dict)
     for part in whole["definitions"].values():
         for key, described in part["properties"].items():

@@ -104,7 +104,7 @@ some = paths | st.lists(paths, max_size=2) | st.none()
 runtimes = st.sampled_from(
     ["python3.13", ["python3.12", "python3.13"], "provided.al2", ["nodejs24.x"], [], "go1.x", None]
 )
-builds = st.sampled_from(
+builds: st.SearchStrategy[object] = st.sampled_from(
     [
         *(
             "go",
@@ -126,7 +126,7 @@ secrets = st.lists(
     st.fixed_dictionaries({"from": st.sampled_from(["ssm:/a", "vault:x"])}, optional={"env": words, "file": words}),
     max_size=1,
 )
-functions = st.fixed_dictionaries(
+functions: st.SearchStrategy[object] = st.fixed_dictionaries(
     {"runtimes": runtimes, "handler": st.sampled_from(["a.b", "a/b.c", "x", "a..b", ".b", None])},
     optional={
         "files": some,

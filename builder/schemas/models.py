@@ -58,7 +58,7 @@ def _described(made: JsonSchemaValue, model: type, keys: Mapping[str, str]) -> J
     return made
 
 
-def _tidied(node: object) -> object:
+def _tidied(node: Any) -> Any:
     """Without titles and empty defaults; bounds of a list stand with the list, not with the text in its place."""
     if isinstance(node, list):
         return [_tidied(item) for item in node]

@@ -223,10 +223,6 @@ class BuildState(TypedDict):
     ended: NotRequired[str]
     reply: NotRequired[dict[str, object]]
     """What the build answered."""
-    expires_s: NotRequired[float]
-    """Seconds without a sign of life after which it counts as lost."""
-    record: NotRequired[str | None]
-    """Its name in the store."""
 
 
 class HistoryRow(TypedDict):
@@ -360,14 +356,19 @@ class Reply(TypedDict, total=False):
     status_code: Annotated[int, Field(alias="statusCode")]
     """200; 202 while another invocation works on the same `build_id`; else the error's."""
     build_id: str
+    """The id under which the request may be sent again; Lambda's request id where the event had none."""
     error: Error
     """On failure. Only our own mistakes are Lambda errors."""
     commit: str | None
+    """The commit that was built."""
     ref: str | None
+    """The branch or tag that it was found by."""
     function: FunctionNow | FunctionWanted | None
     """The function as it is deployed now; of `package`, what the build file says of it."""
     layers: list[LayerNow]
+    """The layers of the function, in the order of the build file."""
     artifacts: list[ArtifactRow]
+    """The zips: what they were made of, and whether anew."""
     changed: list[str]
     """What was done in the account, in words."""
     removed: list[str]
@@ -381,8 +382,11 @@ class Reply(TypedDict, total=False):
     native_libraries: list[LibraryRow]
     """What was taken from the machine that built."""
     phases: list[Phase]
+    """What took how long."""
     seconds: float
+    """All of it."""
     warnings: list[str]
+    """What should be known, though nothing failed."""
     calls: dict[str, int]
     """Of AWS, by service."""
     stored: int
@@ -392,11 +396,17 @@ class Reply(TypedDict, total=False):
     packages: list[PackageRow]
     """`package`: where the artifacts are. The function's own is also at the top, in the fields that follow."""
     bucket: str
+    """The store's."""
     key: str
+    """Of the object."""
     version_id: str | None
+    """Of the object, where the bucket has versions."""
     code_sha256: str
+    """Base64, as Lambda tells it."""
     source_code_hash: str
+    """The same, as Terraform calls it."""
     size: int
+    """In bytes."""
     restored: str
     """`rollback`: id of the build that was returned to."""
     verify: Verified
@@ -412,11 +422,15 @@ class Reply(TypedDict, total=False):
     versions: dict[str, str]
     """`ping`, `status`, `setup`: of the libraries of the builder."""
     layer_key: str | None
+    """`ping`, `status`: stands for what is in the builder's layer."""
     runtime: str
     """`ping`, `status`: the builder's; on a workstation that of the function."""
     architecture: str
+    """As `runtime`."""
     git_base: str
+    """`ping`, `status`: what `repo_name` is a name below of."""
     settings: OwnSettings
+    """`ping`, `status`: where the builder keeps things."""
     builds: list[RecentRow]
     """`status`: the last ten of all functions."""
     storage: Storage

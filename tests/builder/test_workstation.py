@@ -290,3 +290,24 @@ def test_a_relative_cache_is_found_from_everywhere(tmp_path: Path, cache: Path) 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["checks"]["tried"]
     assert (tmp_path / "kept").is_dir()
+
+
+def test_a_check_says_all_that_is_wrong_and_builds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "build.yaml").write_text(
+        "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\nlayers:\n  dependencies: r.txt\n"
+    )
+    command = [sys.executable, "-m", "builder", "check", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    for words in ("build.yaml:4: function.files.0", "build.yaml:6: layers.dependencies", "'r.txt' does not exist"):
+        assert words in done.stderr
+    (tmp_path / "app.py").touch()
+    (tmp_path / "r.txt").touch()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "build.yaml is valid; it makes dependencies, function\n"), done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.py", "build.yaml", "r.txt"]
+
+
+def test_a_schema_is_printed_as_a_file_for_editors() -> None:
+    done = subprocess.run([sys.executable, "-m", "builder", "schema"], capture_output=True, text=True, check=True)
+    assert done.stdout == (ROOT / "schemas" / "build.schema.json").read_text()
