@@ -62,10 +62,12 @@ def _row(name: str, actions: tuple[Action, ...], schema: Schema, told: str) -> E
 # Older clients send them as text.
 _FLAG: Schema = {"enum": [True, False, "true", "false"]}
 _NAMES: Schema = {"type": "array", "items": _text(NAME), "maxItems": MAX_COMPONENTS}
+# Only digits is what Lambda calls versions.
+_ALIAS = _text(f"(?![0-9]+$){ALIAS}")
 _WEIGHTED: Schema = {
     "type": "object",
     "properties": {
-        "name": _text(ALIAS),
+        "name": _ALIAS,
         "weight": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
     },
     "required": ["name", "weight"],
@@ -81,8 +83,6 @@ _OBJECT: Schema = {
     "required": ["bucket", "key"],
     "additionalProperties": False,
 }
-_ALIAS = _text(f"(?![0-9]+$){ALIAS}")
-
 ACTION = EventField(
     name="action",
     actions=_ALL,
