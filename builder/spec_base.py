@@ -61,9 +61,11 @@ def stated(**schema: object) -> FieldInfo:
     return field
 
 
+# The message is for editors; validators do not know the word.
+_RELATIVE = stated(pattern=f"^{PATH_PATTERN}$", patternErrorMessage="must be a relative path that stays in the project")
 Text = Annotated[str, StringConstraints(min_length=1)]
-RelativePath = Annotated[str, AfterValidator(path_value), stated(pattern=f"^{PATH_PATTERN}$")]
-_Path = Annotated[Text, AfterValidator(path_value), stated(pattern=f"^{PATH_PATTERN}$")]
+RelativePath = Annotated[str, AfterValidator(path_value), _RELATIVE]
+_Path = Annotated[Text, AfterValidator(path_value), _RELATIVE]
 # A single one needs no list.
 Paths = Annotated[tuple[_Path, ...], BeforeValidator(as_tuple, json_schema_input_type=_Path | tuple[_Path, ...])]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple, json_schema_input_type=Text | tuple[Text, ...])]

@@ -110,6 +110,7 @@ def _finish_function(function: Schema) -> None:
     first = _text("(?:python|nodejs).*")
     of_runtime = {"runtimes": {"anyOf": [first, {"type": "array", "items": [first]}]}}
     handler = _text(r"(?:[^\s./]+[./])*[^\s./]+\.[^\s.]+")
+    handler["patternErrorMessage"] = "must be FILE.FUNCTION, for example lambda_function.lambda_handler"
     function["if"] = {"required": ["runtimes"], "properties": of_runtime}
     function["then"] = {"required": ["handler"], "properties": {"handler": handler}}
     function["properties"]["configuration"] |= configuration_schema()
