@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sets up, upgrades and removes the builder: python setup.py init | update | status | probe | destroy."""
+"""Sets up, upgrades and removes the builder: python setup.py init | update | status | probe | destroy | package."""
 
 import importlib.util
 import os

@@ -18,7 +18,7 @@ from bootstrap.changes import Step
 from bootstrap.config import SETTINGS, Config, read_config
 from bootstrap.invoke import call
 from bootstrap.names import Names, names_for
-from bootstrap.package import package
+from bootstrap.package import package, write_package
 from bootstrap.plan import Wanted, converge, remove, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
@@ -35,6 +35,7 @@ _COMMANDS = {
     "status": "show what is installed, its versions and the last builds",
     "destroy": "remove what init made, and nothing else",
     "probe": "let the builder record which libraries its runtime really has, for later builds",
+    "package": "write what Terraform needs to set the builder up into the directory OUT; no AWS is needed",
     "secret": "set NAME (the value is asked for, or comes on stdin), list, or remove NAME",
 }
 _INTERRUPTED, _DECLINED = 130, 1
@@ -64,8 +65,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command and return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if bool(options.words) != (options.command == "secret"):
-        parser.error("write: setup.py secret set NAME, secret list, or secret remove NAME")
+    if bool(options.words) != (options.command in ("secret", "package")):
+        parser.error("write: setup.py secret set NAME, secret list, or secret remove NAME; or setup.py package OUT")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="update", metavar="COMMAND")
-    parser.add_argument("words", nargs="*", metavar="…", help="of secret: set NAME, list, remove NAME")
+    parser.add_argument("words", nargs="*", metavar="…", help="of secret: set NAME, list, remove NAME; of package: OUT")
     parser.add_argument("-c", "--config", metavar="FILE", help="instead of config.ini beside setup.py")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("-n", "--plan", action="store_true", help="show what would happen, and stop")
@@ -124,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Report:
+    if options.command == "package":
+        return _package(_config(options, environment), environment, options.words)
     session = _session(options, environment)
     match options.command:
         case "status":
@@ -138,15 +141,22 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> Report:
             return _converge(session)
 
 
-def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Session:
-    file = Path(options.config) if options.config else _ROOT / "config.ini"
+def _config(options: argparse.Namespace, environment: Mapping[str, str]) -> Config:
     flags = {setting.key: getattr(options, setting.key) for setting in SETTINGS}
-    config = read_config(
-        file=file,
+    return read_config(
+        file=_config_file(options),
         required=bool(options.config),
         environment=environment,
         flags={key: value for key, value in flags.items() if value is not None},
     )
+
+
+def _config_file(options: argparse.Namespace) -> Path:
+    return Path(options.config) if options.config else _ROOT / "config.ini"
+
+
+def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Session:
+    config, file = _config(options, environment), _config_file(options)
     if config.git_token and not options.git_token and file.is_file() and file.stat().st_mode & 0o077:
         _say(f"note: {file.name} can be read by other users of this machine; if it holds a token: chmod 600 {file}")
     clients = connect(
@@ -263,6 +273,19 @@ def _status(session: _Session) -> Report:
     if present.ping and present.ping.ready:
         answer = call(session.clients, session.names.function, {"action": "status"})
     return report.status(session.names, present, answer, converge(want, present))
+
+
+def _package(config: Config, environment: Mapping[str, str], words: Sequence[str]) -> Report:
+    if len(words) != 1:
+        raise InvalidConfiguration("package takes one directory", hint="write: setup.py package OUT")
+    out = Path(words[0])
+    with tempfile.TemporaryDirectory(prefix="lambdasmith-") as work:
+        facts = write_package(
+            out, runtime=config.runtime, work=Path(work), environment=environment, index_url=config.index_url
+        )
+    lines = [f"{name}  {(out / name).stat().st_size:,} bytes" for name in ("builder.zip", "starter.zip")]
+    lines.append(f"in {out}: builder {facts['version']} for {facts['runtime']}")
+    return Report(lines=lines, facts=dict(facts))
 
 
 def _secret(session: _Session) -> Report:

@@ -71,6 +71,7 @@ FOLDERS: Mapping[str, Folder] = {
     "toolchains": Folder(expire=180, forget=1),
     "caches": Folder(expire=30, forget=1),
     "baselines": Folder(forget=1),
+    "sources": Folder(forget=1),
 }
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder import __version__
 from builder.process import run
 from builder.zips import Entry, write_zip
 
@@ -64,6 +67,39 @@ def _function_entries() -> Iterator[Entry]:
     for path in sorted(_BUILDER.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
             yield Entry(name=path.relative_to(_ROOT).as_posix(), source=path)
+
+
+def write_package(
+    out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None
+) -> dict[str, str]:
+    """What other tools need to set the builder up, as files in the directory `out`: the same bytes for the same source.
+
+    `builder.zip` is the function's code, `starter.zip` its first layer, `package.json` says what they are.
+
+    Args:
+        work: an empty directory for downloads; the caller removes it.
+
+    Returns:
+        what `package.json` says: version, runtime, code_sha256, starter_sha256, layer_key.
+
+    Raises:
+        CommandFailed: the download failed.
+    """
+    built = package()
+    starter = work / "starter.zip"
+    starter_layer(starter, runtime=runtime, work=work, environment=environment, index_url=index_url)
+    facts = {
+        "version": __version__,
+        "runtime": runtime,
+        "code_sha256": built.code_sha256,
+        "starter_sha256": code_sha256(starter.read_bytes()),
+        "layer_key": built.layer_key,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "builder.zip").write_bytes(built.code)
+    shutil.copyfile(starter, out / "starter.zip")
+    (out / "package.json").write_text(json.dumps(facts, indent=2) + "\n")
+    return facts
 
 
 def starter_requirements() -> str:

@@ -172,7 +172,7 @@ def _itself(names: Names) -> Grant:
 def _layer_names(names: Names, functions: Sequence[str]) -> tuple[str, ...]:
     """Layers are named FUNCTION-LAYER, so a function's pattern covers its layers."""
     patterns = [name if name.endswith("*") else f"{name}-*" for name in functions]
-    return tuple(dict.fromkeys([*patterns, names.layer]))
+    return tuple(dict.fromkeys([*patterns, names.layer, f"{names.layer}:*"]))
 
 
 def _layers(names: Names, functions: Sequence[str]) -> Grant:

@@ -33,12 +33,15 @@ from builder.event_table import (
     MAX_BY,
     MAX_COMPONENTS,
     MAX_COUNT,
+    MAX_MEMBERS,
     MAX_PAYLOAD_BYTES,
     MAX_REF,
     NAME,
+    REPLY_MEMBER,
     REPO_NAME,
+    SOURCE_MEMBERS,
 )
-from builder.request import Action, ArchiveSource, GitSource, ObjectSource, Request, Source
+from builder.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request, Source
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
 
@@ -63,6 +66,19 @@ def parse_event(event: Mapping[str, object]) -> Request:
             problems=(f"the event must be a JSON object, not {kind(event)}",),
         )
     return _Reader(event).request()
+
+
+def raises(event: object) -> bool:
+    """Whether whoever sent `event`, valid or not, wants failures as Lambda errors instead of replies."""
+    return isinstance(event, Mapping) and event.get("on_error") == "raise"
+
+
+def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[str, object]:
+    """Of the reply to `event`, which is valid, what it wants to be told, and always how it went."""
+    wanted = event.get("reply")
+    if not isinstance(wanted, list):
+        return dict(reply)
+    return {name: value for name, value in reply.items() if name in ("statusCode", "error") or name in wanted}
 
 
 def ref_problem(ref: str) -> str | None:
@@ -97,8 +113,16 @@ class _Reader(Fields):
             self.event["action"] = Action.PACKAGE.value
 
     def request(self) -> Request:
+        # Terraform takes something away that it once asked for: that must work, whatever the event looks like today.
+        if (tf := self.event.get("tf")) and isinstance(tf, Mapping) and tf.get("action") == "delete":
+            asked = self.event.get("action")
+            known = isinstance(asked, str) and asked in set(Action)
+            return Request(action=Action(str(asked)) if known else Action.PING, deleted=True)
         action, words = self._action()
         self._unknown(action)
+        self.choice("on_error", ("reply", "raise"))
+        self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
+        self._tf()
         wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
@@ -117,6 +141,7 @@ class _Reader(Fields):
             by=self.printable("by", MAX_BY),
             build_id=self.matching("build_id", _BUILD_ID, _BUILD_IDS),
             architecture=self._architecture() if "architecture" in wanted else None,
+            attached=self.names("attached", _COMPONENT, MAX_COMPONENTS) if "attached" in wanted else (),
             force=self.flag("force") if "force" in wanted else False,
             upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
         )
@@ -139,11 +164,7 @@ class _Reader(Fields):
         if name not in set(Action) or (len(words) > 1 and name != Action.BUILD):
             self.problems.append(f"action: {shown(typed)} is unknown{nearest(name, AVAILABLE)}; it is one of {known}")
             return None, ()
-        action = Action(name)
-        if action not in AVAILABLE:
-            self.problems.append(f"action: {name!r} is not available in this version; it is one of {known}")
-            return None, ()
-        return action, tuple(words[1:])
+        return Action(name), tuple(words[1:])
 
     def _unknown(self, action: Action | None) -> None:
         for key in self.event:
@@ -201,28 +222,41 @@ class _Reader(Fields):
             self.problems.append("archive: is not base64 of a zip, tar, tar.gz or tar.zst")
             return None
 
-    def _object(self) -> ObjectSource | None:
+    def _object(self) -> ObjectSource | ManifestSource | None:
         given = self.event["source"]
         if not isinstance(given, Mapping):
             self.problems.append(f"source: must be an object with bucket and key, not {kind(given)}")
             return None
         found: dict[str, str] = {}
         for name, value in given.items():
-            if name not in ("bucket", "key", "version_id"):
-                near = nearest(str(name), ("bucket", "key", "version_id"))
-                self.problems.append(f"source: {bare(name)}: unknown field{near}")
+            if name not in SOURCE_MEMBERS:
+                self.problems.append(f"source: {bare(name)}: unknown field{nearest(str(name), SOURCE_MEMBERS)}")
             elif value is not None and (not isinstance(value, str) or not value.strip()):
                 self.problems.append(f"source: {name}: must be text, not {shown(value)}")
             elif value is not None:
                 found[name] = value
-        for name in ("bucket", "key"):
-            if name not in given:
-                self.problems.append(f"source: {name}: missing")
+        if "bucket" not in given:
+            self.problems.append("source: bucket: missing")
+        if not {"key", "manifest"} & set(given):
+            self.problems.append("source: key: missing; it names an archive (or give manifest)")
+        elif {"key", "manifest"} <= set(found):
+            self.problems.append("source: key: given together with manifest; give one of them")
         if "bucket" in found and not _BUCKET.fullmatch(found["bucket"]):
             self.problems.append(f"source: bucket: {shown(found['bucket'])} is not the name of a bucket")
-        if not {"bucket", "key"} <= set(found):
+        if "bucket" not in found or not {"key", "manifest"} & set(found):
             return None
-        return ObjectSource(bucket=found["bucket"], key=found["key"], version_id=found.get("version_id"))
+        bucket, version_id = found["bucket"], found.get("version_id")
+        if "key" in found:
+            return ObjectSource(bucket=bucket, key=found["key"], version_id=version_id)
+        return ManifestSource(bucket=bucket, manifest=found["manifest"], version_id=version_id)
+
+    def _tf(self) -> None:
+        """What aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion means something here."""
+        tf = self.event.get("tf")
+        if tf is not None and (not isinstance(tf, Mapping) or tf.get("action") not in ("create", "update")):
+            self.problems.append(
+                f"tf: must be what Terraform makes it, an object with action create, update or delete, not {shown(tf)}"
+            )
 
     def _repository(self) -> GitSource:
         repo, repo_name = self.text("repo"), self.text("repo_name")

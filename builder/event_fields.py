@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class Fields:
@@ -42,6 +42,25 @@ class Fields:
             self.problems.append(f"{field}: {shown(value)} is not allowed; use up to {longest} printable characters")
             return None
         return value
+
+    def choice(self, field: str, known: Sequence[str]) -> str | None:
+        """The text of a field that is one of `known`."""
+        value = self.text(field)
+        if value is not None and value not in known:
+            listed = ", ".join(known)
+            self.problems.append(f"{field}: {shown(value)} is unknown{nearest(value, known)}; it is one of {listed}")
+            return None
+        return value
+
+    def names(self, field: str, pattern: re.Pattern[str], most: int) -> tuple[str, ...]:
+        """A list of texts that `pattern` matches."""
+        value = self.event.get(field, [])
+        if not isinstance(value, list) or not all(isinstance(name, str) and pattern.fullmatch(name) for name in value):
+            self.problems.append(f"{field}: must be a list of names, not {shown(value)}")
+            return ()
+        if len(value) > most:
+            self.problems.append(f"{field}: {len(value)} names; at most {most}")
+        return tuple(value)
 
     def flag(self, field: str) -> bool:
         """A boolean, or one spelled as text; false where it is absent."""

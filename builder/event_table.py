@@ -25,6 +25,8 @@ BUILD_FILE = r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)"
 REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+"
 MAX_REF, MAX_COMPONENTS, MAX_BY, MAX_COUNT = 255, 50, 128, 100
 MAX_PAYLOAD_BYTES = 256 << 10
+REPLY_MEMBER, MAX_MEMBERS = r"[A-Za-z_]{1,40}", 50
+SOURCE_MEMBERS = ("bucket", "key", "manifest", "version_id")
 ARCHITECTURES: Mapping[str, Literal["x86_64", "arm64"]] = {
     "x86_64": "x86_64",
     "amd64": "x86_64",
@@ -73,16 +75,22 @@ _WEIGHTED: Schema = {
     "required": ["name", "weight"],
     "additionalProperties": False,
 }
-_OBJECT: Schema = {
-    "type": "object",
-    "properties": {
-        "bucket": _text(BUCKET),
-        "key": {"type": "string", "minLength": 1},
-        "version_id": {"type": ["string", "null"], "minLength": 1},
-    },
-    "required": ["bucket", "key"],
-    "additionalProperties": False,
-}
+
+
+def _in_s3(what: str) -> Schema:
+    """An object in S3 that is named by `what`."""
+    return {
+        "type": "object",
+        "properties": {
+            "bucket": _text(BUCKET),
+            what: {"type": "string", "minLength": 1},
+            "version_id": {"type": ["string", "null"], "minLength": 1},
+        },
+        "required": ["bucket", what],
+        "additionalProperties": False,
+    }
+
+
 ACTION = EventField(
     name="action",
     actions=_ALL,
@@ -113,9 +121,9 @@ FIELDS: tuple[EventField, ...] = (
     _row(
         "source",
         BUILDING,
-        _OBJECT,
-        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`; '
-        "the builder's role must be let read it",
+        {"anyOf": [_in_s3("key"), _in_s3("manifest")]},
+        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or single files there, '
+        '`{"bucket", "manifest", "version_id"}`, see below; the builder\'s role must be let read it',
     ),
     _row(
         "ref",
@@ -163,7 +171,15 @@ FIELDS: tuple[EventField, ...] = (
         "architecture",
         (Action.PACKAGE,),
         {"enum": [*ARCHITECTURES]},
-        "`x86_64` (`amd64`) or `arm64` (`aarch64`), whatever the build file says",
+        "`x86_64` (`amd64`) or `arm64` (`aarch64`), whatever the build file says; if that says nothing either, the "
+        "builder's own",
+    ),
+    _row(
+        "attached",
+        (Action.PACKAGE,),
+        _NAMES,
+        "names of layers from elsewhere that whoever deploys attaches as well: what is in them is not known here, so "
+        "the handler is not tried",
     ),
     _row("force", (*BUILDING, Action.SETUP), _FLAG, "build even what the store has"),
     _row("upgrade", BUILDING, _FLAG, "resolve the dependencies anew instead of using the kept lock"),
@@ -178,6 +194,27 @@ FIELDS: tuple[EventField, ...] = (
         _ALL,
         _text(BUILD_ID),
         "makes a request safe to send again: the same id is built once, and always gets the same reply",
+    ),
+    _row(
+        "on_error",
+        _ALL,
+        {"enum": ["reply", "raise"]},
+        "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the hint and the "
+        "end of the log; without it, or with `reply`, they are replies",
+    ),
+    _row(
+        "reply",
+        _ALL,
+        {"type": "array", "items": _text(REPLY_MEMBER), "maxItems": MAX_MEMBERS},
+        "a list of the reply's members to be told, besides `statusCode`; without it all",
+    ),
+    _row(
+        "tf",
+        _ALL,
+        {"type": "object", "properties": {"action": {"enum": ["create", "update"]}}, "required": ["action"]},
+        'what Terraform adds with `lifecycle_scope = "CRUD"`: with `{"action": "delete"}` nothing is done, whatever '
+        "else the event says (after `setup`, the builder removes the versions of its own layer); `create` and `update` "
+        "change nothing",
     ),
 )
 

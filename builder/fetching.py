@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
-from builder.errors import AwsRefused, PathNotFound, UnsafeSource
-from builder.request import ArchiveSource, GitSource, ObjectSource
+from builder.errors import AwsRefused, PathNotFound, SourceError, UnsafeSource
+from builder.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.sources import git
 
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.request import Request
+    from builder.sources.manifest import Content, Manifest
 
 # How deploy.sh names what it sends: by git's id of the content.
 _SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")
+_SMALL_BYTES = 1 << 20
 
 
 def resolve(request: Request, context: Context) -> git.Resolved | None:
@@ -44,7 +46,7 @@ def fetch(
     """The files, below `scratch`; none where the tree of the repository or of the project's directory is `known`.
 
     Raises:
-        SourceError, OutOfSpace: as `git.fetch` and `archive.extract`.
+        SourceError, OutOfSpace: as `git.fetch`, `archive.extract` and `manifest.parse`.
     """
     if resolved is None:
         return _unpacked(request, context, scratch)
@@ -69,6 +71,15 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
     from builder.sources.archived import Limits
 
     source, file = request.source, scratch / "archive"
+    limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
+    if isinstance(source, ManifestSource):
+        from builder.sources.manifest import snapshot_of_manifest
+
+        manifest = _manifest(source, context)
+        into = scratch / "source"
+        return snapshot_of_manifest(
+            manifest, _files_beside(source, context), into, path=request.path, limits=limits, label=source.place
+        )
     if isinstance(source, ArchiveSource):
         label = "archive"
         file.write_bytes(source.content)
@@ -86,13 +97,56 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
     else:
         raise PathNotFound("the event names no repository")
     try:
-        limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
         snapshot = snapshot_of(file, scratch / "source", path=request.path, limits=limits, label=label)
     finally:
         file.unlink(missing_ok=True)
     if isinstance(source, ObjectSource):
         _compare_with_name(source, snapshot, context)
     return snapshot
+
+
+def _manifest(source: ManifestSource, context: Context) -> Manifest:
+    from builder.sources import manifest
+
+    context.progress.say(f"fetching {source.place}")
+    content = _object(context, source.bucket, source.manifest, source.version_id)
+    if content.size > manifest.MAX_BYTES:
+        raise SourceError(f"{source.place}: is larger than the {manifest.MAX_BYTES / 1e6:.1f} MB of a manifest")
+    return manifest.parse(b"".join(content.chunks()), label=source.place)
+
+
+def _files_beside(source: ManifestSource, context: Context) -> Callable[[str], Content]:
+    folder = source.manifest.rpartition("/")[0]
+    beside = f"{folder}/files/" if folder else "files/"
+    return lambda name: _object(context, source.bucket, beside + name)
+
+
+def _object(context: Context, bucket: str, key: str, version_id: str | None = None) -> Content:
+    """An object in S3; a small one has been read when this returns, so that several come at the same time."""
+    from builder.sources.manifest import Content
+
+    place, s3 = f"s3://{bucket}/{key}", context.clients.s3
+    try:
+        with aws_errors(f"reading {place}"):
+            if version_id:
+                answer = s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)
+            else:
+                answer = s3.get_object(Bucket=bucket, Key=key)
+            size, body = answer["ContentLength"], answer["Body"]
+            small = body.read() if size <= _SMALL_BYTES else None
+    except AwsRefused as error:
+        if error_code(error) not in ("404", "NoSuchKey", "NoSuchVersion"):
+            raise
+        raise PathNotFound(f"{place} does not exist", hint="check bucket, manifest and version_id of source") from error
+
+    def chunks() -> Iterator[bytes]:
+        if small is not None:
+            yield small
+            return
+        with aws_errors(f"reading {place}"):
+            yield from body.iter_chunks(_SMALL_BYTES)
+
+    return Content(size=size, chunks=chunks)
 
 
 def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Context) -> None:

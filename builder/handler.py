@@ -1,4 +1,7 @@
-"""The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors."""
+"""The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors.
+
+With `on_error: raise` in the event, both are Lambda errors: tools such as Terraform and Step Functions know no others.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,15 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
         return _custom_resource(event, context, masker, remaining_s)
-    return _reply(event, context, masker, remaining_s)
+    from builder.event import raises, shortened
+
+    reply = _reply(event, context, masker, remaining_s)
+    error = cast("Mapping[str, object] | None", reply.get("error"))
+    if error is None:
+        return shortened(reply, event)
+    if raises(event):
+        raise _lambda_error(error)
+    return reply
 
 
 def _reply(
@@ -120,10 +131,20 @@ def _custom_resource(
         return failure(error)
 
 
+def _lambda_error(error: Mapping[str, object]) -> Exception:
+    """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
+    from builder.reply import as_text
+
+    kind: type[Exception] = type(str(error["code"]), (Exception,), {})
+    return kind(as_text(error))
+
+
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
     from builder.request import Action
     from builder.selfbuild import require_ready
 
+    if request.deleted:
+        return _let_go(request, masker, remaining_s)
     match request.action:
         case Action.PING:
             return _ping()
@@ -205,6 +226,15 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     context = _context(masker, remaining_s)
     answer = set_up(context, force=request.force)
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
+
+
+def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+    """Terraform takes away what once asked for this. Only `setup` has made something that is nobody else's."""
+    from builder.request import Action
+    from builder.selfbuild import remove_layer
+
+    removed = remove_layer(_context(masker, remaining_s)) if request.action == Action.SETUP else []
+    return {"statusCode": 200, "removed": removed}
 
 
 def _status(request: Request) -> dict[str, object]:

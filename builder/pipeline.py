@@ -90,6 +90,9 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         with progress.phase("check", "checking the artifacts"):
             layers = situation.last.layers if situation.last else {}
             foreign = deployment.foreign_layers(request.function or "", situation.state, layers)
+            if request.action == Action.PACKAGE:
+                # What the function of that name has now says nothing of what somebody else deploys.
+                foreign = list(request.attached)
             checked = check(made, shop, function=request.function or "", foreign=foreign, dry=is_plan)
         with progress.phase("publish", "comparing with what is deployed"):
             answer = reply.assembled(made, checked) | {"commit": snapshot.commit, "ref": snapshot.ref}

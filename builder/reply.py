@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import LambdasmithError
-from builder.plan import FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
+from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.publishing.configuration import differences
 from builder.publishing.deployed import setting_hash
@@ -16,6 +16,7 @@ from builder.python.prune import merged
 if TYPE_CHECKING:
     from builder.assembly import Assembly
     from builder.checks import Checked
+    from builder.project import Project
     from builder.publishing.deployed import Deployed
     from builder.publishing.deployment import Deployment
     from builder.publishing.release import Released
@@ -58,6 +59,15 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
 def known(state: Mapping[str, object]) -> Reply:
     """What is known of a build: how far it is, or how it ended."""
     return {key: value for key, value in state.items() if key not in _BOOKKEEPING}
+
+
+def as_text(error: Mapping[str, object]) -> str:
+    """The error of a reply as one text: the message, the hint, the end of the log."""
+    lines = [str(error["message"])]
+    if error.get("hint"):
+        lines.append(f"hint: {error['hint']}")
+    log_tail = cast("Sequence[str]", error.get("log_tail") or ())
+    return "\n".join([*lines, *(["log:"] if log_tail else []), *(f"  {line}" for line in log_tail)])
 
 
 def assembled(made: Assembly, checked: Checked) -> Reply:
@@ -127,7 +137,7 @@ def outcome(released: Released, request: Request) -> Reply:
 
 
 def packaged(made: Assembly, store: S3Store) -> Reply:
-    """Where the artifacts are, for tools that deploy by themselves.
+    """Where the artifacts are, and what the build file says of them, for tools that deploy by themselves.
 
     `source_code_hash` is what Terraform wants of one: base64 of its sha256, as Lambda's `code_sha256`.
     """
@@ -136,6 +146,7 @@ def packaged(made: Assembly, store: S3Store) -> Reply:
         rows.append(
             {
                 "name": name,
+                **_attributes(made.project, name),
                 "bucket": store.bucket,
                 "key": store.key(artifact.name),
                 "version_id": store.version_id(artifact.name),
@@ -145,16 +156,54 @@ def packaged(made: Assembly, store: S3Store) -> Reply:
             }
         )
     function = next((row for row in rows if row["name"] == FUNCTION), {})
-    answer: Reply = {**{key: value for key, value in function.items() if key != "name"}, "packages": rows}
-    if (wanted := made.project.spec.function) is not None:
-        answer["function"] = {
-            "runtime": wanted.runtimes[0],
-            "handler": wanted.handler,
-            "architecture": made.project.target.architecture,
-            "memory": wanted.memory,
-            "timeout": wanted.timeout,
-        }
-    return answer
+    place = {key: value for key, value in function.items() if key not in ("name", "kind")}
+    return {**place, "packages": rows, "function": described(made.project)}
+
+
+def _attributes(project: Project, name: str) -> Reply:
+    """Whether a package is the function's or a layer's, and what the layer's version is to say of itself."""
+    if name == FUNCTION:
+        return {"kind": FUNCTION}
+    function = project.spec.function
+    if name == DEPENDENCIES:
+        runtimes = function.runtimes if function else (project.target.runtime.name,)
+        told: Reply = {"description": None, "license": None}
+    else:
+        layer = project.layer(name)
+        runtimes, told = layer.runtimes, {"description": layer.description, "license": layer.license}
+    return {
+        "kind": "layer",
+        **told,
+        "compatible_runtimes": list(runtimes),
+        "compatible_architectures": [project.target.architecture],
+    }
+
+
+def described(project: Project) -> Reply | None:
+    """What the build file says of the function, None for what it does not say; None for a project without one.
+
+    `layers` are names, and ARNs of those from elsewhere, in the order of attachment.
+    """
+    function = project.spec.function
+    if function is None:
+        return None
+    names = [layer if isinstance(layer, str) else layer.arn for layer in project.spec.layer_order]
+    return {
+        "runtime": project.target.runtime.name,
+        "handler": function.handler,
+        "architecture": project.target.architecture,
+        "memory": function.memory,
+        "timeout": function.timeout,
+        "ephemeral_storage": function.ephemeral_storage,
+        "environment": dict(function.environment) if function.environment is not None else None,
+        "description": function.description,
+        "tags": dict(function.tags) if function.tags is not None else None,
+        "role": function.role,
+        "layers": names,
+        "log_retention": function.log_retention,
+        "url": function.url.model_dump() if function.url else None,
+        "configuration": dict(function.configuration),
+    }
 
 
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:

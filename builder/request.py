@@ -65,7 +65,21 @@ class ObjectSource:
         return f"s3://{self.bucket}/{self.key}"
 
 
-Source = GitSource | ArchiveSource | ObjectSource
+@dataclass(frozen=True, kw_only=True)
+class ManifestSource:
+    """Single files in S3, named by a manifest; see `sources.manifest`. `version_id` is the manifest's."""
+
+    bucket: str
+    manifest: str
+    version_id: str | None = None
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"s3://{self.bucket}/{self.manifest}"
+
+
+Source = GitSource | ArchiveSource | ObjectSource | ManifestSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +90,10 @@ class Request:
     `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
     empty for "all". `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part
     of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
-    invoke the new version with. `architecture` is the one to package for, None for what the build file says. `by` says
-    who asks, in words. `build` is the id of an earlier build, `build_id` that of this one.
+    invoke the new version with. `architecture` is the one to package for, None for what the build file says; `attached`
+    are layers from elsewhere, by any names, that whoever deploys it attaches besides its own. `by` says who asks, in
+    words. `build` is the id of an earlier build, `build_id` that of this one. `deleted`: what once asked for this is
+    taken away, and nothing else of the request counts.
     """
 
     action: Action
@@ -95,5 +111,7 @@ class Request:
     by: str | None = None
     build_id: str | None = None
     architecture: Literal["x86_64", "arm64"] | None = None
+    attached: tuple[str, ...] = ()
     force: bool = False
     upgrade: bool = False
+    deleted: bool = False

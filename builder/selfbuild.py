@@ -21,7 +21,7 @@ from builder import credentials
 from builder.aws import aws_errors
 from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.plan import Artifact
-from builder.publishing import layers
+from builder.publishing import functions, layers
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
@@ -148,6 +148,18 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
     return {"statusCode": 200, "layer": layer, "versions": locked}
 
 
+def remove_layer(context: Context) -> list[str]:
+    """Remove every version of this builder's own layer, which works on with the one that it has attached; in words."""
+    from builder.publishing.listing import layer_versions
+
+    done: list[str] = []
+    for version in list(layer_versions(context.clients, context.settings.layer, context.deadline)):
+        with aws_errors(f"removing version {version.number} of layer {version.layer}"):
+            context.clients.lambda_.delete_layer_version(LayerName=version.layer, VersionNumber=version.number)
+        done.append(f"removed version {version.number} of layer {version.layer}")
+    return done
+
+
 def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
     from builder.python import gateway
     from builder.python.layer import layer_of_wheels
@@ -207,3 +219,5 @@ def _attach(context: Context, arn: str) -> None:
         context.clients.lambda_.update_function_configuration(
             FunctionName=function, Layers=wanted, RevisionId=present.get("RevisionId", "")
         )
+    # Until it has arrived, the next invocation would still meet the old layer.
+    functions.wait_until_settled(context.clients, function, timeout_s=context.deadline.remaining())

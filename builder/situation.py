@@ -56,9 +56,11 @@ def look(request: Request, context: Context) -> Situation:
     name = request.function or ""
     with ThreadPoolExecutor(3) as pool:
         resolving = pool.submit(fetching.resolve, request, context)
-        reading = pool.submit(read_published, context.clients, name, request.alias)
+        # To package is no matter of Lambda's: the role need not be let see a function that somebody else deploys.
+        asks = request.action != Action.PACKAGE
+        reading = pool.submit(read_published, context.clients, name, request.alias) if asks else None
         remembering = pool.submit(deployed.read, context.store, name)
-        resolved, state, last = resolving.result(), reading.result(), remembering.result()
+        resolved, state, last = resolving.result(), reading.result() if reading else None, remembering.result()
     if request.version and state and last and last.version and state.version is None:
         state = replace(state, version=equal_version(context.clients, name, state, [last.version]))
     key = deployed.request_key(request, context.settings)

@@ -20,6 +20,7 @@ Names in the store (all below the prefix):
     uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content
     toolchains/SHA256           compilers and build tools as they were fetched; NAME-VERSION-MACHINE.json says which
     caches/ID.tar.zst, ID.json  what compilers keep of a project; and what it was when it was kept
+    sources/NAME/manifest.json  projects as Terraform keeps them there, each file beside it in files/
 """
 
 from __future__ import annotations

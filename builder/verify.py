@@ -17,7 +17,7 @@ from builder.publishing import layers
 from builder.publishing.functions import read_function
 from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
-from builder.request import GitSource, ObjectSource, Source
+from builder.request import GitSource, ManifestSource, ObjectSource, Source
 from builder.store import DirectoryStore
 from builder.workshop import Workshop
 from builder.workspace import Workspace
@@ -76,6 +76,10 @@ def verify(request: Request, context: Context) -> reply.Reply:
 
 def _source(kept: Mapping[str, object], commit: str) -> Source:
     given = cast("Mapping[str, str | None]", kept)
+    if "manifest" in given:
+        return ManifestSource(
+            bucket=given["bucket"] or "", manifest=given["manifest"] or "", version_id=given["version_id"]
+        )
     if "bucket" in given:
         return ObjectSource(bucket=given["bucket"] or "", key=given["key"] or "", version_id=given["version_id"])
     return GitSource(repo=given["repo"], repo_name=given["repo_name"], ref=commit)

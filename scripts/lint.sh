@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/lint.sh VENV
 #
-# ruff, mypy --strict and shellcheck over the whole repository. Every tool runs, then the result is told.
+# ruff, mypy --strict, shellcheck and terraform over the whole repository. Every tool runs, then the result is told.
 set -uo pipefail
 
 venv=${1:?usage: scripts/lint.sh VENV}
@@ -32,6 +32,34 @@ if command -v shellcheck >/dev/null; then
     check "shellcheck" shellcheck "${scripts[@]}"
 else
     printf 'lint: shellcheck is not installed, shell scripts were not checked (apt-get install shellcheck)\n' >&2
+fi
+
+validate() { # EXAMPLE, with the modules that it calls; what terraform leaves behind it leaves in a copy
+    local work
+    work=$(mktemp -d) || return
+    mkdir "$work/examples" && cp -R terraform "$work" && cp -R examples/terraform "$work/examples" && (
+        cd "$work/$1" &&
+            terraform init -backend=false -input=false >/dev/null 2>"$work/init" || exit 3
+        terraform validate >"$work/said" 2>&1 || { cat "$work/said" >&2; exit 1; }
+    )
+    local status=$?
+    rm -rf "$work"
+    return $status
+}
+
+if command -v terraform >/dev/null; then
+    check "terraform fmt" terraform fmt -check -recursive terraform examples/terraform
+    printf 'lint: terraform validate\n' >&2
+    for example in examples/terraform/*/; do
+        validate "$example"
+        case $? in
+            0) ;;
+            3) printf 'lint: terraform finds no AWS provider, modules were not validated\n' >&2; break ;;
+            *) failed+=("terraform validate $example") ;;
+        esac
+    done
+else
+    printf 'lint: terraform is not installed, its modules were not checked (no package registry has it)\n' >&2
 fi
 
 if [ ${#failed[@]} -gt 0 ]; then

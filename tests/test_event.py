@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event import parse_event, ref_problem
+from builder.event import parse_event, raises, ref_problem, shortened
 from builder.event_table import AVAILABLE
-from builder.request import Action, ArchiveSource, GitSource, ObjectSource, Request
+from builder.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem, without_secrets
 
@@ -233,6 +233,61 @@ def test_the_shape_of_archive_builds_is_told_its_mistakes_in_its_own_words() -> 
 def test_an_object_in_s3_is_a_source() -> None:
     event = {"action": "package", "function": "f", "source": {"bucket": "bkt", "key": "a/b.zip", "version_id": "7"}}
     assert parse_event(event).source == ObjectSource(bucket="bkt", key="a/b.zip", version_id="7")
+
+
+def test_a_manifest_in_s3_is_a_source() -> None:
+    event = {"action": "package", "function": "a", "source": {"bucket": "bkt", "manifest": "a/manifest.json"}}
+    assert parse_event(event).source == ManifestSource(bucket="bkt", manifest="a/manifest.json")
+    both = {**event, "source": {"bucket": "bkt", "manifest": "a", "key": "b"}}
+    assert only_problem(both) == "source: key: given together with manifest; give one of them"
+    assert only_problem({**event, "source": {"bucket": "bkt"}}).startswith("source: key: missing")
+
+
+def test_layers_from_elsewhere_are_named_to_package() -> None:
+    event = {"action": "package", "function": "a", "repo": "a/b", "attached": ["shared"]}
+    assert parse_event(event).attached == ("shared",)
+    assert only_problem({**event, "attached": "shared"}).startswith("attached: must be a list of names")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"on_error": "rise"}, "on_error: 'rise' is unknown; did you mean raise?; it is one of reply, raise"),
+        ({"reply": "all"}, "reply: must be a list of names"),
+        ({"reply": ["x"] * 51}, "reply: 51 names; at most 50"),
+        ({"tf": {"action": "destroy"}}, "tf: must be what Terraform makes it"),
+    ],
+)
+def test_fields_of_other_tools_are_checked_like_all_others(change: dict[str, object], words: str) -> None:
+    assert words in only_problem({**BUILD, **change})
+
+
+def test_what_terraform_adds_is_understood() -> None:
+    plain = parse_event(BUILD)
+    for action in ("create", "update"):
+        assert parse_event({**BUILD, "tf": {"action": action, "prev_input": {"action": "gone"}}}) == plain
+    events: list[dict[str, object]] = [
+        {**BUILD, "repo": 7},
+        {"action": ["odd"]},
+        {},
+        {"action": "setup", "mistyped": 1},
+    ]
+    for event in events:
+        request = parse_event({**event, "tf": {"action": "delete", "prev_input": None}})
+        assert request.deleted
+        assert request.action is (Action.SETUP if event.get("action") == "setup" else request.action)
+
+
+def test_failures_are_raised_for_whoever_asks_also_with_an_event_that_is_wrong() -> None:
+    assert raises({"on_error": "raise", "action": 1})
+    others: list[object] = [{}, {"on_error": "reply"}, None, [], {"on_error": ["raise"]}]
+    assert not any(raises(event) for event in others)
+
+
+def test_a_reply_has_what_was_asked_for_and_how_it_went() -> None:
+    reply = {"statusCode": 200, "packages": [1], "seconds": 2}
+    assert shortened(reply, {}) == reply
+    assert shortened(reply, {"reply": ["packages", "none"]}) == {"statusCode": 200, "packages": [1]}
 
 
 def test_fields_that_an_action_would_ignore_are_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from builder.schemas import schema
 from scripts import docs
+from scripts.terraform_docs import MODULES, with_tables
 
 
 @pytest.mark.parametrize("path", docs.written(), ids=lambda path: path.name)
@@ -32,3 +33,9 @@ def test_every_key_of_the_build_file_is_explained() -> None:
     for part in whole["definitions"].values():
         for key, described in part["properties"].items():
             assert described["description"].endswith("."), key
+
+
+def test_the_readmes_of_terraforms_modules_have_their_variables_and_outputs() -> None:
+    for readme in MODULES.glob("*/README.md"):
+        assert readme.read_text() == with_tables(readme.parent), "run: python scripts/terraform_docs.py"
+    assert len(list(MODULES.glob("*/README.md"))) == len(list(MODULES.iterdir()))

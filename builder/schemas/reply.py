@@ -53,7 +53,7 @@ class FunctionNow(TypedDict):
 
 
 class FunctionWanted(TypedDict):
-    """What the build file says of the function, for tools that deploy by themselves."""
+    """What the build file says of the function, for tools that deploy by themselves; null for what it does not say."""
 
     runtime: str
     handler: str
@@ -62,6 +62,18 @@ class FunctionWanted(TypedDict):
     """In MB."""
     timeout: int | None
     """In seconds."""
+    ephemeral_storage: int | None
+    """In MB."""
+    environment: dict[str, str] | None
+    description: str | None
+    tags: dict[str, str] | None
+    role: str | None
+    layers: list[str]
+    """In the order of attachment: names of those that are built, ARNs of those from elsewhere."""
+    log_retention: int | None
+    """In days."""
+    url: dict[str, object] | None
+    configuration: dict[str, object]
 
 
 class LayerNow(TypedDict):
@@ -154,6 +166,12 @@ class PackageRow(TypedDict):
     """Where an artifact is. The object never changes: its name is the hash of its content."""
 
     name: str
+    kind: Literal["function", "layer"]
+    description: NotRequired[str | None]
+    """Of a layer, as the next three."""
+    license: NotRequired[str | None]
+    compatible_runtimes: NotRequired[list[str]]
+    compatible_architectures: NotRequired[list[str]]
     bucket: str
     key: str
     version_id: str | None

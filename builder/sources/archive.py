@@ -58,13 +58,18 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: s
         OutOfSpace: it is more than `limits`, or than the disk has.
     """
     limits = limits or Limits()
-    label = label or archive.name
+    with archive.open("rb") as file:
+        return _write(_entries(file, archive.stat().st_size, limits), into, limits, label or archive.name)
+
+
+def _write(entries: Iterator[Archived], into: Path, limits: Limits, label: str) -> Extracted:
+    """All entries as files in `into`, which is as it was after an error."""
     existed = into.is_dir() and not into.is_symlink()
     if into.exists() and (not existed or any(into.iterdir())):
         raise FileExistsError(errno.EEXIST, "not an empty directory", str(into))
     into.mkdir(parents=True, exist_ok=True)
     try:
-        return _extract(archive, into, limits, label)
+        return _unpack(entries, into, limits, label)
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if existed:
@@ -87,10 +92,21 @@ def snapshot_of(
     label, `ref` empty.
     """
     done = extract(archive, into, limits=limits, label=label)
+    return _described(done, into, path, label or archive.name)
+
+
+def snapshot_of_entries(
+    entries: Iterator[Archived], into: Path, *, path: str = "", limits: Limits | None = None, label: str = ""
+) -> Snapshot:
+    """The same for entries that come from elsewhere."""
+    return _described(_write(entries, into, limits or Limits(), label), into, path, label)
+
+
+def _described(done: Extracted, into: Path, path: str, label: str) -> Snapshot:
     tree = tree_id(into)
     return Snapshot(
         root=into,
-        url=label or archive.name,
+        url=label,
         ref="",
         commit=tree,
         tree=tree,
@@ -101,10 +117,10 @@ def snapshot_of(
     )
 
 
-def _extract(archive: Path, into: Path, limits: Limits, label: str) -> Extracted:
-    with archive.open("rb") as file, Unpacker(into, limits, label, FIXED_TIME) as unpacker:
+def _unpack(entries: Iterator[Archived], into: Path, limits: Limits, label: str) -> Extracted:
+    with Unpacker(into, limits, label, FIXED_TIME) as unpacker:
         try:
-            for entry in _entries(file, archive.stat().st_size, limits):
+            for entry in entries:
                 unpacker.take(entry)
         except Unreadable as error:
             # An entry that is refused may be one whose length nobody can tell: it is what to mend first.
@@ -119,6 +135,10 @@ def _extract(archive: Path, into: Path, limits: Limits, label: str) -> Extracted
 
 
 def _entries(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
+    yield from _reader(file, size, limits)
+
+
+def _reader(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
     head = file.read(512)
     file.seek(0)
     if head.startswith((b"PK\x03\x04", END)):

@@ -15,7 +15,7 @@ import pytest
 
 from bootstrap.changes import Step
 from bootstrap.invoke import _refusal
-from bootstrap.package import package, starter_layer, starter_requirements
+from bootstrap.package import code_sha256, package, starter_requirements, write_package
 from bootstrap.patience import patiently
 from bootstrap.walk import walk
 from builder.errors import AwsRefused, FunctionBusy, NotSetUp
@@ -167,14 +167,16 @@ def test_the_starter_layer_is_pinned_by_hash() -> None:
 def test_the_starter_layer_has_boto3_pip_and_placeholders_only_for_the_services_in_use(tmp_path: Path) -> None:
     import os
 
-    made = []
-    for name in ("one", "two"):
-        work = tmp_path / name
+    made, folders = [], [tmp_path / "out" / name for name in ("one", "two")]
+    for out in folders:
+        work = tmp_path / out.name
         work.mkdir()
-        out = work / "layer.zip"
-        starter_layer(out, runtime="python3.13", work=work, environment=os.environ, index_url=None)
-        made.append(out.read_bytes())
+        facts = write_package(out, runtime="python3.13", work=work, environment=os.environ, index_url=None)
+        made.append((out / "starter.zip").read_bytes())
+        assert facts["starter_sha256"] == code_sha256(made[-1])
+        assert (out / "builder.zip").read_bytes() == package().code
     assert made[0] == made[1]
+    assert (folders[0] / "package.json").read_bytes() == (folders[1] / "package.json").read_bytes()
     archive = zipfile.ZipFile(io.BytesIO(made[0]))
     names = archive.namelist()
     assert len(made[0]) < 6_000_000

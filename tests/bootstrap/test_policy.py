@@ -99,6 +99,7 @@ def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
             "layer:orders-*",
             "layer:shop-*",
             "layer:lambdasmith-layer",
+            "layer:lambdasmith-layer:*",
         )
     } | {"arn:aws:lambda:eu-central-1:*:layer:*"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import tarfile
@@ -79,6 +80,58 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
     )
     assert made["CodeSha256"] == reply["source_code_hash"] == reply["code_sha256"]
     assert builder.send(event)["source_code_hash"] == reply["source_code_hash"]
+
+
+def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(builder: Builder) -> None:
+    s3 = builder.client("s3")
+    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    files = project(builder.runtime, 4)
+    files["build.yaml"] += "  memory: 512\n  environment: {LEVEL: high}\n"
+    files["app.py"] = "import elsewhere\n" + files["app.py"]
+    place = "lambdasmith/sources/single"
+
+    def put(name: str, text: str) -> str:
+        s3.put_object(Bucket=bucket, Key=f"{place}/{name}", Body=text.encode())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    manifest = {"files": {name: put(f"files/{name}", text) for name, text in files.items()}, "executable": ["app.py"]}
+    put("manifest.json", json.dumps(manifest))
+    event = {
+        "action": "package",
+        "function": "single",
+        "source": {"bucket": bucket, "manifest": f"{place}/manifest.json"},
+        "reply": ["packages", "function"],
+        "on_error": "raise",
+        "tf": {"action": "create", "prev_input": None},
+    }
+    refused = builder.client("lambda").invoke(FunctionName="lambdasmith", Payload=json.dumps(event))
+    assert refused["FunctionError"] == "Unhandled"
+    error = json.loads(refused["Payload"].read())
+    assert error["errorType"] == "import_failed"
+    assert error["errorMessage"].startswith("function.handler: importing app fails: ")
+    assert "\nhint: " in error["errorMessage"]
+    assert "\nlog:\n  Traceback" in error["errorMessage"]
+
+    reply = builder.send({**event, "attached": ["others"]})
+    assert set(reply) == {"statusCode", "packages", "function"}
+    said = {name: value for name, value in reply["function"].items() if value not in (None, {}, [])}
+    assert said.pop("architecture") in ("x86_64", "arm64")
+    assert said == {
+        "runtime": builder.runtime,
+        "handler": "app.handler",
+        "memory": 512,
+        "environment": {"LEVEL": "high"},
+    }
+    (row,) = reply["packages"]
+    with zipfile.ZipFile(io.BytesIO(s3.get_object(Bucket=bucket, Key=row["key"])["Body"].read())) as archive:
+        assert archive.getinfo("app.py").external_attr >> 16 & 0o777 == 0o755
+
+    put("files/app.py", "changed = True")
+    changed = builder.send({**event, "on_error": "reply"})
+    assert changed["error"]["code"] == "source_error"
+    assert "app.py is not the file that the manifest names" in changed["error"]["message"]
+    assert builder.send({**event, "source": {}, "tf": {"action": "delete"}}) == {"statusCode": 200}
+    assert builder.state("single") is None
 
 
 def test_what_is_deployed_already_is_packaged_all_the_same(builder: Builder) -> None:

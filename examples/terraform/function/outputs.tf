@@ -1,0 +1,9 @@
+output "arn" {
+  description = "What to invoke."
+  value       = module.greeter.arn
+}
+
+output "version" {
+  description = "The version that serves."
+  value       = module.greeter.version
+}

@@ -1,0 +1,406 @@
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  package   = jsondecode(file("${var.package_dir}/package.json"))
+  runtime   = var.runtime != null ? var.runtime : local.package.runtime
+  code_hash = filebase64sha256("${var.package_dir}/builder.zip")
+
+  partition = data.aws_partition.current.partition
+  account   = data.aws_caller_identity.current.account_id
+  region    = data.aws_region.current.id
+
+  own_bucket = "${trim(replace(lower(var.name), "/[^a-z0-9-]/", "-"), "-")}-${local.account}-${local.region}"
+  bucket     = var.bucket != null ? var.bucket : one(aws_s3_bucket.store[*].bucket)
+  prefix     = "${var.name}/"
+  layer      = "${var.name}-layer"
+  role       = "${var.name}-${local.region}"
+  log_group  = "/aws/lambda/${var.name}"
+
+  # CodeArtifact takes one user name only.
+  indexes = [for index in var.indexes : merge(index, {
+    username = index.username == null && startswith(coalesce(index.password, "-"), "codeartifact:") ? "aws" : index.username
+  })]
+  logins = {
+    git      = [for login in var.git_logins : { for key, value in login : key => value if value != null && value != "" }]
+    indexes  = [for index in local.indexes : { for key, value in index : key => value if value != null && value != "" }]
+    projects = [for project in var.projects : { pattern = project.pattern, allow = project.allow }]
+  }
+  credentials = { for kind, rows in local.logins : kind => rows if length(rows) > 0 }
+  settings = {
+    BUCKET       = local.bucket
+    PREFIX       = local.prefix
+    LAYER        = local.layer
+    GIT_BASE     = var.git_base
+    GIT_USERNAME = var.git_username
+    GIT_HOSTS    = join(",", var.git_hosts)
+    GIT_SECRET   = var.git_secret
+    CA_BUNDLE    = var.ca_bundle
+    INDEX_URL    = var.index_url
+    GO_PROXY     = var.go_proxy
+    NPM_REGISTRY = var.npm_registry
+    CREDENTIALS  = length(local.credentials) > 0 ? jsonencode(local.credentials) : null
+    TOOLCHAINS   = length(var.toolchains) > 0 ? jsonencode(var.toolchains) : null
+    ROLE         = var.role
+  }
+
+  # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.
+  here   = "arn:${local.partition}:%s:${local.region}:${local.account}:%s"
+  lambda = format(local.here, "lambda", "%s")
+  logs   = format(local.here, "logs", "%s")
+  store  = "arn:${local.partition}:s3:::${local.bucket}"
+
+  function_arn  = format(local.lambda, "function:${var.name}")
+  function_arns = flatten([for name in var.functions : [for end in endswith(name, "*") ? [""] : ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
+  layer_names   = distinct(concat([for name in var.functions : endswith(name, "*") ? name : "${name}-*"], [local.layer, "${local.layer}:*"]))
+  log_groups    = [for name in var.functions : format(local.logs, "log-group:/aws/lambda/${name}${endswith(name, "*") ? "" : ":*"}")]
+  passed_roles  = distinct(compact(concat([var.role], var.roles)))
+  git_secret    = var.git_secret != null ? var.git_secret : "${var.name}/git"
+
+  references = compact(concat(
+    flatten([for login in var.git_logins : [login.token, login.private_key]]),
+    flatten([for index in var.indexes : [for value in [index.username, index.password, index.token] : value if can(regex("^(secretsmanager|ssm):", value))]]),
+  ))
+  # A reference is SERVICE:NAME, and for a secret perhaps ?stage= and #KEY, for a parameter perhaps :VERSION.
+  places = distinct(concat(
+    [for reference in local.references : startswith(reference, "ssm:") ? replace(reference, "/^(ssm:(?:arn:[^:]*:ssm:[^:]*:[0-9]{12}:)?[^:]*):[^:]*$/", "$1") : regex("^[^?#]*", reference)],
+    flatten([for project in var.projects : [for place in project.allow : split("#", place)[0]]]),
+  ))
+  secret_names    = [for place in local.places : trimprefix(place, "secretsmanager:") if startswith(place, "secretsmanager:")]
+  parameter_names = [for place in local.places : trimprefix(place, "ssm:") if startswith(place, "ssm:")]
+  secret_arns = distinct([
+    for name in local.secret_names :
+    startswith(name, "arn:") ? (endswith(name, "*") ? name : "${name}*") : format(local.here, "secretsmanager", "secret:${name}${endswith(name, "*") ? "" : "-??????"}")
+  ])
+  parameter_arns = distinct([
+    for name in local.parameter_names : startswith(name, "arn:") ? name : format(local.here, "ssm", "parameter/${trimprefix(name, "/")}")
+  ])
+  codeartifact = [
+    for index in var.indexes : {
+      arn        = "arn:${local.partition}:codeartifact:${local.region}:${split("/", trimprefix(index.password, "codeartifact:"))[0]}"
+      domain     = split("/", trimprefix(index.password, "codeartifact:"))[1]
+      repository = split("/", split("/pypi/", index.url)[1])[0]
+    } if startswith(coalesce(index.password, "-"), "codeartifact:")
+  ]
+
+  statements = concat(
+    length(var.functions) == 0 ? [] : [{
+      Sid    = "DeployFunctions"
+      Effect = "Allow"
+      Action = [
+        "lambda:GetFunction", "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
+        "lambda:PublishVersion", "lambda:GetAlias", "lambda:CreateAlias", "lambda:UpdateAlias", "lambda:TagResource",
+        "lambda:ListTags", "lambda:ListVersionsByFunction", "lambda:ListAliases", "lambda:DeleteFunction",
+        "lambda:InvokeFunction", "lambda:GetFunctionUrlConfig", "lambda:CreateFunctionUrlConfig",
+        "lambda:UpdateFunctionUrlConfig", "lambda:GetPolicy", "lambda:AddPermission", "lambda:RemovePermission",
+        "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency", "lambda:GetFunctionEventInvokeConfig",
+        "lambda:UpdateFunctionEventInvokeConfig", "lambda:PutFunctionEventInvokeConfig",
+        "lambda:GetRuntimeManagementConfig", "lambda:PutRuntimeManagementConfig",
+        "lambda:GetFunctionCodeSigningConfig", "lambda:PutFunctionCodeSigningConfig",
+      ]
+      Resource = local.function_arns
+    }],
+    [
+      { Sid = "RemoveNoFunction", Effect = "Deny", Action = ["lambda:DeleteFunction"], NotResource = [format(local.lambda, "function:*:*")] },
+      {
+        Sid      = "LookThroughAccount"
+        Effect   = "Allow"
+        Action   = ["lambda:ListFunctions", "lambda:ListLayers", "lambda:ListLayerVersions", "lambda:GetAccountSettings"]
+        Resource = ["*"]
+      },
+      {
+        Sid      = "WorkOnItself"
+        Effect   = "Allow"
+        Action   = ["lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:UpdateFunctionConfiguration", "lambda:InvokeFunction"]
+        Resource = [local.function_arn]
+      },
+      {
+        Sid      = "PublishLayers"
+        Effect   = "Allow"
+        Action   = ["lambda:PublishLayerVersion", "lambda:DeleteLayerVersion"]
+        Resource = [for name in local.layer_names : format(local.lambda, "layer:${name}")]
+      },
+      { Sid = "ReadLayers", Effect = "Allow", Action = ["lambda:GetLayerVersion"], Resource = ["arn:${local.partition}:lambda:${local.region}:*:layer:*"] },
+      {
+        Sid      = "KeepBuilds"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource = ["${local.store}/${local.prefix}*"]
+      },
+      { Sid = "GiveLeasesBack", Effect = "Allow", Action = ["s3:DeleteObject"], Resource = ["${local.store}/${local.prefix}leases/*"] },
+      {
+        Sid       = "ListBuilds"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = [local.store]
+        Condition = { StringLikeIfExists = { "s3:prefix" = "${local.prefix}*" } }
+      },
+      { Sid = "ReadGitToken", Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = [format(local.here, "secretsmanager", "secret:${local.git_secret}-??????")] },
+      { Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = [format(local.logs, "log-group:${local.log_group}:*")] },
+    ],
+    length(var.functions) == 0 ? [] : [{ Sid = "KeepLogs", Effect = "Allow", Action = ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], Resource = local.log_groups }],
+    [{ Sid = "ListLogGroups", Effect = "Allow", Action = ["logs:DescribeLogGroups"], Resource = [format(local.logs, "log-group:*")] }],
+    length(local.passed_roles) == 0 ? [] : [{
+      Sid       = "GiveRolesToFunctions"
+      Effect    = "Allow"
+      Action    = ["iam:PassRole"]
+      Resource  = local.passed_roles
+      Condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
+    }],
+    length(local.secret_arns) == 0 ? [] : [{ Sid = "ReadSecrets", Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = local.secret_arns }],
+    length(local.parameter_arns) == 0 ? [] : [{ Sid = "ReadParameters", Effect = "Allow", Action = ["ssm:GetParameter"], Resource = local.parameter_arns }],
+    [for each in [
+      {
+        Sid      = "LogIntoCodeArtifact"
+        Effect   = "Allow"
+        Action   = ["codeartifact:GetAuthorizationToken"]
+        Resource = distinct([for each in local.codeartifact : "${each.arn}:domain/${each.domain}"])
+      },
+      {
+        Sid      = "ReadCodeArtifact"
+        Effect   = "Allow"
+        Action   = ["codeartifact:ReadFromRepository"]
+        Resource = distinct([for each in local.codeartifact : "${each.arn}:repository/${each.domain}/${each.repository}"])
+      },
+      {
+        Sid       = "GetCodeArtifactsPassword"
+        Effect    = "Allow"
+        Action    = ["sts:GetServiceBearerToken"]
+        Resource  = ["*"]
+        Condition = { StringEquals = { "sts:AWSServiceName" = "codeartifact.amazonaws.com" } }
+      },
+    ] : each if length(local.codeartifact) > 0],
+  )
+
+  # As in bootstrap/lifecycle.py, in days; a test compares the two.
+  folders = {
+    artifacts  = { expire = null, forget = null, rest = 30 }
+    components = { expire = null, forget = 30, rest = null }
+    layers     = { expire = null, forget = 30, rest = null }
+    locks      = { expire = null, forget = 30, rest = null }
+    pinned     = { expire = null, forget = 30, rest = null }
+    built      = { expire = 180, forget = 1, rest = null }
+    parts      = { expire = null, forget = 1, rest = 30 }
+    natives    = { expire = null, forget = 1, rest = null }
+    checks     = { expire = 180, forget = 1, rest = null }
+    deployed   = { expire = null, forget = 1, rest = null }
+    leases     = { expire = null, forget = 1, rest = null }
+    builds     = { expire = null, forget = 1, rest = null }
+    records    = { expire = null, forget = 30, rest = null }
+    recent     = { expire = 90, forget = 1, rest = null }
+    uploads    = { expire = 7, forget = 1, rest = null }
+    sources    = { expire = null, forget = 1, rest = null }
+    toolchains = { expire = 180, forget = 1, rest = null }
+    caches     = { expire = 30, forget = 1, rest = null }
+    stacks     = { expire = null, forget = 1, rest = null }
+    baselines  = { expire = null, forget = 1, rest = null }
+  }
+}
+
+# --- the store ---------------------------------------------------------------------------------------------------
+
+resource "aws_s3_bucket" "store" {
+  count         = var.bucket == null ? 1 : 0
+  bucket        = local.own_bucket
+  force_destroy = var.force_destroy
+  tags          = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(local.own_bucket) <= 63
+      error_message = "${local.own_bucket} is too long for a bucket; choose a shorter name, or name a bucket of your own."
+    }
+  }
+}
+
+resource "aws_s3_bucket_versioning" "store" {
+  count  = length(aws_s3_bucket.store)
+  bucket = aws_s3_bucket.store[0].id
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "store" {
+  count  = length(aws_s3_bucket.store)
+  bucket = aws_s3_bucket.store[0].id
+
+  rule {
+    bucket_key_enabled = true
+
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+resource "aws_s3_bucket_public_access_block" "store" {
+  count                   = length(aws_s3_bucket.store)
+  bucket                  = aws_s3_bucket.store[0].id
+  block_public_acls       = true
+  block_public_policy     = true
+  ignore_public_acls      = true
+  restrict_public_buckets = true
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "store" {
+  count  = var.lifecycle_rules ? length(aws_s3_bucket.store) : 0
+  bucket = aws_s3_bucket_versioning.store[0].bucket
+
+  rule {
+    id     = "lambdasmith ${var.name} unfinished"
+    status = "Enabled"
+
+    filter {
+      prefix = local.prefix
+    }
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.folders
+
+    content {
+      id     = "lambdasmith ${var.name} ${rule.key}"
+      status = "Enabled"
+
+      filter {
+        prefix = "${local.prefix}${rule.key}/"
+      }
+      dynamic "expiration" {
+        for_each = rule.value.expire != null || rule.value.forget != null ? [rule.value.expire] : []
+        content {
+          days                         = expiration.value
+          expired_object_delete_marker = expiration.value == null ? true : null
+        }
+      }
+      dynamic "noncurrent_version_expiration" {
+        for_each = rule.value.forget != null ? [rule.value.forget] : []
+        content {
+          noncurrent_days = noncurrent_version_expiration.value
+        }
+      }
+      dynamic "transition" {
+        for_each = rule.value.rest != null ? [rule.value.rest] : []
+        content {
+          days          = transition.value
+          storage_class = "INTELLIGENT_TIERING"
+        }
+      }
+    }
+  }
+}
+
+# --- the function ------------------------------------------------------------------------------------------------
+
+resource "aws_iam_role" "builder" {
+  name        = length(local.role) <= 64 ? local.role : "${substr(local.role, 0, 55)}-${substr(sha256(local.role), 0, 8)}"
+  description = "What the builder ${var.name} may do"
+  tags        = var.tags
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy" "builder" {
+  name   = "lambdasmith"
+  role   = aws_iam_role.builder.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.statements })
+}
+
+resource "aws_cloudwatch_log_group" "builder" {
+  name              = local.log_group
+  retention_in_days = var.log_retention
+  tags              = var.tags
+}
+
+# boto3 and pip, which is all that `setup` needs to make the builder's own layer.
+resource "aws_lambda_layer_version" "starter" {
+  layer_name          = local.layer
+  description         = "lambdasmith starter layer"
+  filename            = "${var.package_dir}/starter.zip"
+  source_code_hash    = filebase64sha256("${var.package_dir}/starter.zip")
+  compatible_runtimes = [local.runtime]
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# The layer that a builder has made for one runtime cannot be loaded by another: the function begins anew then.
+resource "terraform_data" "platform" {
+  input = "${local.runtime} ${var.architecture}"
+}
+
+resource "aws_lambda_function" "builder" {
+  function_name    = var.name
+  description      = "Lambdasmith: builds and deploys Lambda functions"
+  role             = aws_iam_role.builder.arn
+  handler          = "builder.handler.handler"
+  runtime          = local.runtime
+  architectures    = [var.architecture]
+  memory_size      = var.memory
+  timeout          = var.timeout
+  filename         = "${var.package_dir}/builder.zip"
+  source_code_hash = local.code_hash
+  layers           = [aws_lambda_layer_version.starter.arn]
+  tags             = var.tags
+
+  ephemeral_storage {
+    size = var.ephemeral_storage
+  }
+  environment {
+    variables = merge(var.environment, { for name, value in local.settings : "LAMBDASMITH_${name}" => value if value != null && value != "" })
+  }
+
+  depends_on = [
+    aws_iam_role_policy.builder,
+    aws_cloudwatch_log_group.builder,
+    aws_s3_bucket_versioning.store,
+    aws_s3_bucket_server_side_encryption_configuration.store,
+    aws_s3_bucket_public_access_block.store,
+  ]
+
+  lifecycle {
+    # `setup` attaches the layer that the builder makes of its own dependencies.
+    ignore_changes       = [layers]
+    replace_triggered_by = [terraform_data.platform]
+
+    precondition {
+      condition     = local.code_hash == local.package.code_sha256 && filebase64sha256("${var.package_dir}/starter.zip") == local.package.starter_sha256
+      error_message = "The files in ${var.package_dir} do not belong together: run `python setup.py package ${var.package_dir}` again."
+    }
+  }
+}
+
+# A build that Lambda repeated by itself would be built twice.
+resource "aws_lambda_function_event_invoke_config" "builder" {
+  function_name          = aws_lambda_function.builder.function_name
+  maximum_retry_attempts = 0
+}
+
+resource "aws_lambda_invocation" "setup" {
+  function_name = aws_lambda_function.builder.function_name
+  input         = jsonencode({ action = "setup", on_error = "raise" })
+
+  depends_on = [aws_lambda_function_event_invoke_config.builder]
+
+  lifecycle {
+    replace_triggered_by = [aws_lambda_function.builder]
+  }
+}
+
+# Never updated: there for `destroy`, when the builder removes the layer versions that it has made.
+resource "aws_lambda_invocation" "own_layer" {
+  function_name   = aws_lambda_function.builder.function_name
+  input           = jsonencode({ action = "setup" })
+  lifecycle_scope = "CRUD"
+
+  depends_on = [aws_lambda_invocation.setup]
+}

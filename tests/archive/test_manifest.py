@@ -1,0 +1,123 @@
+"""Projects whose files lie one by one beside a manifest: the same tree as from an archive, or a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builder.errors import LambdasmithError, OutOfSpace, PathNotFound, SourceError, UnsafeSource
+from builder.sources.archive import snapshot_of
+from builder.sources.archived import Limits
+from builder.sources.git import Snapshot
+from builder.sources.manifest import Content, parse, snapshot_of_manifest
+from tests.archive import making
+from tests.archive.making import FILE
+
+FILES = {
+    "app.py": b"print(1)\n",
+    "bin/run": b"#!/bin/sh\n",
+    "caf\u00e9/a b.txt": b"",
+    "large": bytes(range(256)) * 9000,
+}
+
+
+def manifest(files: Mapping[str, bytes], **more: object) -> dict[str, Any]:
+    return {"files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}, **more}
+
+
+def unpacked(said: object, files: Mapping[str, bytes], into: Path, limits: Limits | None = None) -> Snapshot:
+    """The snapshot; files are read in chunks, as S3 gives large ones."""
+
+    def read(name: str) -> Content:
+        if name not in files:
+            raise PathNotFound(f"{name} does not exist")
+        content = files[name]
+        size = 1 << 20
+        return Content(
+            size=len(content),
+            chunks=lambda: (content[start : start + size] for start in range(0, len(content), size)),
+        )
+
+    text = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return snapshot_of_manifest(parse(text, label="m"), read, into, limits=limits, label="m")
+
+
+def test_the_tree_is_that_of_an_archive_with_the_same_files(tmp_path: Path) -> None:
+    made = unpacked(manifest(FILES, executable=["bin/run"]), FILES, tmp_path / "one")
+    archive = tmp_path / "a.zip"
+    archive.write_bytes(
+        making.with_zipfile(
+            {name: (content, 0o100755 if name == "bin/run" else FILE) for name, content in FILES.items()}
+        )
+    )
+    assert made.tree == snapshot_of(archive, tmp_path / "other").tree
+    assert (tmp_path / "one" / "bin" / "run").stat().st_mode & 0o777 == 0o755
+    assert made.files == len(FILES)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        pytest.param(b"{", SourceError, "m: is not JSON", id="no JSON"),
+        pytest.param([], SourceError, "must be a JSON object", id="no object"),
+        pytest.param({"files": {"a": "1"}}, SourceError, "a: is not followed by a sha256", id="no hash"),
+        pytest.param({"files": {}, "exec": []}, SourceError, "unknown key", id="unknown key"),
+        pytest.param(manifest({"a": b""}, executable=["b"]), SourceError, "none of the files", id="executable"),
+        pytest.param(manifest({"../a": b""}), UnsafeSource, "../a", id="climbs"),
+        pytest.param(manifest({"/a": b""}), UnsafeSource, "/a", id="absolute"),
+        pytest.param(manifest({"a": b"other"}), SourceError, "is not the file that the manifest names", id="changed"),
+        pytest.param(manifest({"a": b"1", "A": b""}), UnsafeSource, "differ only in case", id="case"),
+        pytest.param(manifest({"missing": b""}), PathNotFound, "missing does not exist", id="missing"),
+        pytest.param(manifest({"a": b"1", "a/b": b""}), UnsafeSource, "lies below", id="below a file"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_left(said: object, kind: type, words: str, tmp_path: Path) -> None:
+    with pytest.raises(LambdasmithError) as caught:
+        unpacked(said, {"a": b"1", "A": b"", "a/b": b"", "../a": b"", "/a": b""}, tmp_path / "into")
+    assert type(caught.value) is kind
+    assert words in caught.value.message
+    assert not (tmp_path / "into").exists()
+
+
+def test_limits_hold(tmp_path: Path) -> None:
+    for limits in (Limits(max_bytes=1000), Limits(max_file_bytes=1000), Limits(max_entries=2)):
+        with pytest.raises(OutOfSpace):
+            unpacked(manifest(FILES), FILES, tmp_path / "into", limits)
+
+
+NAMES = st.text(st.sampled_from("ab/.\u00e9A\\ \n"), max_size=8) | st.just(".git/config")
+
+
+@given(st.dictionaries(NAMES, st.binary(max_size=40), max_size=6), st.data())
+def test_any_names_are_files_below_or_an_explained_refusal(files: dict[str, bytes], data: st.DataObject) -> None:
+    executable = data.draw(st.lists(st.sampled_from(sorted(files)), unique=True)) if files else []
+    with tempfile.TemporaryDirectory() as around:
+        into = Path(around) / "into"
+        with contextlib.suppress(LambdasmithError):
+            unpacked(manifest(files, executable=executable), files, into)
+            found = {path.relative_to(into).as_posix(): path.read_bytes() for path in into.rglob("*") if path.is_file()}
+            assert sorted(found.values()) == sorted(files.values())
+        assert [path.name for path in Path(around).iterdir()] in ([], ["into"])
+
+
+KEYS = st.sampled_from(["files", "executable", "a"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=5),
+    lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_any_json_is_a_manifest_or_an_explained_refusal(said: object) -> None:
+    with contextlib.suppress(LambdasmithError):
+        parse(json.dumps(said).encode(), label="m")

@@ -1,0 +1,177 @@
+"""The examples, applied for real: second plans, changes, failures in terraform's own words, and what destroy leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localaws.testing import Server, git_server
+from tests.e2e.conftest import Forge
+from tests.terraform.conftest import Bench, Terraform
+
+pytestmark = pytest.mark.slow
+
+PROJECT = "module.greeter.module.project"
+
+
+def invoke(aws: Server, function: str, payload: object, **more: str) -> Any:
+    answer = aws.client("lambda").invoke(FunctionName=function, Payload=json.dumps(payload), **more)
+    content = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, content
+    return content
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def greeter(bench: Bench) -> Terraform:
+    """The first example, applied: it sets up the builder that the others use."""
+    made = bench.example("function")
+    made.variables |= {"package_dir": str(bench.package), "lifecycle_rules": "false"}
+    made.apply()
+    return made
+
+
+def test_a_function_is_updated_where_it_changed_and_a_failed_build_is_tried_again(
+    greeter: Terraform, bench: Bench, terraform_account: Server
+) -> None:
+    aws, source = terraform_account, greeter.folder / "src"
+    assert invoke(aws, "greeter:live", {"name": "Bücher"})["greeting"] == "Hello, Bücher!"
+    assert greeter.is_unchanged()
+    layers = aws.client("lambda").list_layers()["Layers"]
+
+    replace(source / "app.py", '"!"', '"?"')
+    assert greeter.planned() == {
+        f'{PROJECT}.aws_s3_object.file["app.py"]': "update",
+        f"{PROJECT}.aws_s3_object.manifest[0]": "update",
+        "module.greeter.aws_lambda_invocation.package": "replace",
+        "module.greeter.aws_lambda_function.this": "update",
+        "module.greeter.aws_lambda_alias.this[0]": "update",
+    }
+
+    replace(source / "app.py", "import idna", "import idna\nimport certifi")
+    said = greeter.failure()
+    assert "importing app fails: ModuleNotFoundError: No module named 'certifi'" in said
+    assert "hint: add certifi to requirements.txt" in said
+    assert '"errorType": "import_failed"' in said
+    assert invoke(aws, "greeter:live", {})["greeting"] == "Hello, world!"
+    assert "module.greeter.aws_lambda_invocation.package" in greeter.planned(), "it would not be tried again"
+
+    with (source / "requirements.txt").open("a") as file:
+        file.write("certifi\n")
+    greeter.apply()
+    assert invoke(aws, "greeter:live", {})["greeting"] == "Hello, world?"
+    changed = {layer["LayerName"]: layer["LatestMatchingVersion"]["Version"] for layer in layers}
+    changed["greeter-dependencies"] += 1
+    found = aws.client("lambda").list_layers()["Layers"]
+    assert {layer["LayerName"]: layer["LatestMatchingVersion"]["Version"] for layer in found} == changed
+
+    version = greeter.succeed("output", "-raw", "version")
+    greeter.variables["package_dir"] = str(another_builder(bench))
+    planned = greeter.planned()
+    assert planned["module.builder.aws_lambda_function.builder"] == "update"
+    assert planned["module.greeter.aws_lambda_invocation.package"] == "replace"
+    assert not any(address.startswith("module.greeter.module.layers") for address in planned)
+    greeter.apply()
+    assert greeter.succeed("output", "-raw", "version") == version, (
+        "the new builder made the same, and it was published"
+    )
+    assert invoke(aws, "lambdasmith", {"action": "ping"})["ready"]
+
+
+def another_builder(bench: Bench) -> Path:
+    """A package of the builder with other code that makes no difference."""
+    folder = bench.folder / "another"
+    shutil.copytree(bench.package, folder)
+    with zipfile.ZipFile(folder / "builder.zip", "a") as archive:
+        archive.writestr("builder/CHANGED", "")
+    facts = json.loads((folder / "package.json").read_text())
+    content = (folder / "builder.zip").read_bytes()
+    facts["code_sha256"] = b64encode(hashlib.sha256(content).digest()).decode()
+    (folder / "package.json").write_text(json.dumps(facts))
+    return folder
+
+
+FROM_GIT = """
+module "from_git" {
+  source  = "../../../terraform/function"
+  builder = module.builder
+  name    = "from-git"
+  repo    = "%s/quiet.git"
+  ref     = "%s"
+  path    = "app"
+  layers  = ["dependencies"]
+  role    = aws_iam_role.functions.arn
+  memory  = 192
+  runtime = "%s"
+  handler = "app.handler"
+}
+"""
+
+
+def test_functions_share_a_layer_and_come_from_git(
+    greeter: Terraform, bench: Bench, terraform_account: Server, tmp_path: Path
+) -> None:
+    shared, aws = bench.example("shared-layer"), terraform_account
+    (tmp_path / "served").mkdir()
+    (tmp_path / "clones").mkdir()
+    with git_server(tmp_path / "served") as server:
+        forge = Forge(url=server.url, root=tmp_path / "served", work=tmp_path / "clones")
+        build = f"function:\n  runtimes: [{bench.runtime}]\n  handler: app.handler\n  memory: 256\n  timeout: 7\n"
+        code = "import idna\n\ndef handler(event, context):\n    return context.memory_limit_in_mb\n"
+        files = {"build.yaml": build + "layers: {dependencies: [r.txt]}\n", "app.py": code, "r.txt": "idna\n"}
+        commit = forge.push("quiet", {f"app/{name}": text for name, text in files.items()})
+        (shared.folder / "git.tf").write_text(FROM_GIT % (server.url, commit, bench.runtime))
+        shared.succeed("init", "-input=false")
+        shared.apply()
+    assert invoke(aws, "hello", {"name": "Ü"}) == {"said": "Hello, Ü", "domain": "xn--tda"}
+    assert invoke(aws, "bye", {"name": "you"})["said"] == "Goodbye, you"
+    assert int(invoke(aws, "from-git", {})) == 192, "the variable wins"
+    assert aws.client("lambda").get_function_configuration(FunctionName="from-git")["Timeout"] == 7
+    assert shared.is_unchanged()
+
+    replace(shared.folder / "layer" / "phrases.json", "Goodbye", "Farewell")
+    planned = shared.planned()
+    assert planned['module.shared.aws_lambda_layer_version.this["phrases"]'] == "replace"
+    assert planned['module.function["bye"].aws_lambda_function.this'] == "update"
+    assert not any("from_git" in address or "package" in address for address in planned)
+    shared.destroy()
+    assert left(aws) == {
+        "functions": ["greeter", "lambdasmith"],
+        "layers": ["greeter-dependencies", "lambdasmith-layer"],
+    }
+
+
+def test_go_is_compiled_by_the_builder(greeter: Terraform, bench: Bench, terraform_account: Server) -> None:
+    gopher = bench.example("go")
+    gopher.apply()
+    assert invoke(terraform_account, "gopher", {"name": "Ada"})["greeting"] == "Hello, Ada!"
+    gopher.destroy()
+
+
+def test_destroy_leaves_nothing(greeter: Terraform, terraform_account: Server) -> None:
+    greeter.destroy()
+    assert left(terraform_account) == {"functions": [], "layers": []}
+    assert terraform_account.client("s3").list_buckets()["Buckets"] == []
+    assert terraform_account.client("iam").list_roles()["Roles"] == []
+    state = json.loads((greeter.folder / "terraform.tfstate").read_text())
+    assert state["resources"] == []
+
+
+def left(aws: Server) -> dict[str, list[str]]:
+    client = aws.client("lambda")
+    return {
+        "functions": sorted(each["FunctionName"] for each in client.list_functions()["Functions"]),
+        "layers": sorted(each["LayerName"] for each in client.list_layers()["Layers"]),
+    }
