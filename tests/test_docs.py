@@ -1,4 +1,4 @@
-"""The pages hold together: links lead somewhere, every page is found from the README, and what they show is accepted."""
+"""The pages hold together: links lead somewhere, all are found from the README, and what they show is accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ PAGES = sorted(
     if not any(part.startswith(".") or part in _ELSEWHERE for part in path.relative_to(ROOT).parts)
 )
 MIGRATIONS = sorted(path.name for path in (ROOT / "examples" / "migration").iterdir())
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
+)
 _LINK = re.compile(r"\]\((?!https?:|mailto:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
 _KEYS = {"function", "layers", "prune", "keep", "bytecode", "runtime_packages", "try", "optional_libraries"}
 # What a block of keys of `function:` alone is completed with.
