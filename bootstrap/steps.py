@@ -136,7 +136,7 @@ def _take_away(step: Step, hands: Hands) -> None:
             case DeleteRole():
                 with _gone_is_fine():
                     clients.iam.delete_role_policy(RoleName=step.role, PolicyName=POLICY_NAME)
-                clients.iam.delete_role(RoleName=step.role)
+                _delete_role(step.role, hands)
             case DeleteSecret():
                 clients.secretsmanager.delete_secret(SecretId=step.secret, ForceDeleteWithoutRecovery=True)
             case DeleteLogGroup():
@@ -145,6 +145,21 @@ def _take_away(step: Step, hands: Hands) -> None:
                 _empty_bucket(step, hands)
             case _:
                 raise AssertionError(f"no way to carry out {step!r}")
+
+
+def _delete_role(role: str, hands: Hands) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        hands.clients.iam.delete_role(RoleName=role)
+    except ClientError as error:
+        if error_code(error) != "DeleteConflict":
+            raise
+        raise AwsRefused(
+            f"role {role} has policies that setup.py did not make, and cannot be deleted with them",
+            hint=f"see `aws iam list-attached-role-policies --role-name {role}` and `aws iam list-role-policies "
+            f"--role-name {role}`; detach or delete them, or the stacks that made them, and run destroy again",
+        ) from error
 
 
 @contextlib.contextmanager

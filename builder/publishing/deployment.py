@@ -82,8 +82,9 @@ class Deployment:
             "tags": dict(wanted.tags) if wanted else {},
             "extras": dict(wanted.extras) if wanted else {},
             "role": wanted.role if wanted else None,
-            "version": published.version,
-            "alias": published.alias,
+            # What was there already is as much what this build left as what it made.
+            "version": published.version or (state.version if state else None),
+            "alias": published.alias or (wanted.alias if wanted else None),
             "lock": lock,
             "source": None
             if request.source is None or isinstance(request.source, ArchiveSource)

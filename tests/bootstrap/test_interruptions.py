@@ -178,6 +178,21 @@ def test_destroy_wants_the_functions_name_and_shows_a_live_list(localaws: Server
     assert leftovers(localaws, "typed") == []
 
 
+def test_destroy_says_what_holds_the_role(localaws: Server, make_operator: MakeOperator) -> None:
+    operator, iam = make_operator(localaws, "held"), localaws.client("iam")
+    run_until(operator, "make role")
+    allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName="held-us-east-1", PolicyName="of-a-stack", PolicyDocument=policy)
+    ended = operator.run("destroy", "-y")
+    assert ended.returncode == 10
+    assert "role held-us-east-1 has policies that setup.py did not make" in ended.stderr
+    assert "aws iam list-role-policies --role-name held-us-east-1" in ended.stderr
+    iam.delete_role_policy(RoleName="held-us-east-1", PolicyName="of-a-stack")
+    assert operator.run("destroy", "-y").returncode == 0
+    assert leftovers(localaws, "held") == []
+
+
 def test_update_of_nothing_says_init(localaws: Server, make_operator: MakeOperator) -> None:
     for command in ([], ["update"], ["status"]):
         ended = make_operator(localaws, "absent").run(*command)

@@ -80,6 +80,17 @@ def test_rollback_by_alias_moves_nothing_but_the_alias(builder: Builder) -> None
     assert history[3]["restored"] == builds[1]["build_id"]
 
 
+def test_a_build_that_found_its_version_there_can_be_returned_to(builder: Builder) -> None:
+    deployed(builder, "found", 1, alias="live")
+    tried = builder.build("found", alias="live", invoke={})
+    assert tried["changed"] == ["invoke found version 1"], tried
+    builder.forge.push("found", numbered(2))
+    assert builder.build("found", alias="live")["function"]["version"] == "2"
+    reply = builder.send({"action": "rollback", "function": "found", "build": tried["build_id"]})
+    assert reply["changed"] == ["point alias live of found at version 1"], reply
+    assert answer(builder, "found", "live") == 1
+
+
 def test_rollback_without_alias_deploys_the_earlier_artifacts_and_settings(builder: Builder) -> None:
     first = deployed(builder, "plain", 1)[0]
     files = project(builder.runtime, "  timeout: 9\n  environment: {LEVEL: high}\n")
