@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
-# Test files that run at the same time; each of them brings up what it needs, an embedded AWS included.
-JOBS := 2
+# Test files that run at the same time; each of them brings up what it needs, an embedded AWS included. More than
+# processors, because many tests wait.
+JOBS := 3
 
 .PHONY: help venv demo test lint docs bench lock clean
 
@@ -22,7 +23,7 @@ demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, i
 
 test: venv ## every test, then what was skipped and why
 	@scripts/system-tools.sh test
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@scripts/lint.sh $(VENV)

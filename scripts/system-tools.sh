@@ -10,7 +10,7 @@ say() { printf 'system-tools: %s\n' "$*" >&2; }
 # command:package, as Debian and Ubuntu call them
 needed=(git:git bwrap:bubblewrap shellcheck:shellcheck unzip:unzip curl:curl faketime:faketime)
 # Compilers of the examples that bring their own: builds with them are tests, and no part of the demo.
-[ "${1:-}" != test ] || needed+=(gcc:gcc ghc:ghc rustc:rustc)
+[ "${1:-}" != test ] || needed+=(gcc:gcc ghc:ghc git-lfs:git-lfs rustc:rustc)
 
 packages=()
 for pair in "${needed[@]}"; do

@@ -23,6 +23,29 @@ def enforcing_localaws() -> Iterator[Server]:
         yield server
 
 
+# Files that take long as a whole, mostly by waiting. Several are run at a time, each file by one process: what takes
+# longest has to begin first, or everybody waits for it in the end.
+LONG = (
+    "e2e/test_faults.py",
+    "terraform/test_examples.py",
+    "e2e/test_errors.py",
+    "e2e/test_kinds.py",
+    "security/test_canary.py",
+    "integrations/test_sam_and_make.py",
+    "differential/test_against_uv.py",
+    "cloudformation/test_stacks.py",
+    "builder/test_go.py",
+    "bootstrap/test_interruptions.py",
+    "deploy/test_package.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests run last: whoever waits sees the quick answers first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Long files first, slow tests of the others last: whoever waits sees the quick answers in between."""
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        path = item.path.as_posix()
+        at = next((number for number, name in enumerate(LONG) if path.endswith(name)), len(LONG))
+        return at, item.get_closest_marker("slow") is not None
+
+    items.sort(key=place)

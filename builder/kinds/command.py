@@ -31,6 +31,8 @@ _CACHES: Mapping[str, str] = {
     "CABAL_DIR": "cabal",
     "STACK_ROOT": "stack",
     "CCACHE_DIR": "ccache",
+    "ZIG_GLOBAL_CACHE_DIR": "zig",
+    "ZIG_LOCAL_CACHE_DIR": "zig",
 }
 
 

@@ -278,6 +278,8 @@ class _Building:
         if self._recipe.cgo:
             environment |= zig.compiler(self._place.target, work.scratch, work.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
+            # Of this project, like all else that is compiled, and so kept with it.
+            environment |= dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(cache / "zig"))
             path.insert(0, str(zig.programs(work.scratch)))
         return environment | {"PATH": ":".join(filter(None, path))}
 
