@@ -35,7 +35,7 @@ _TOOLS = (
 _PACKAGES = "var/lang/packages"
 """Laid over the host interpreter's site-packages: what somebody installed there is not in Lambda."""
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Part of every key: raise it when what is laid out below changes."""
 
 _SYSTEMS = {
@@ -187,7 +187,11 @@ def _python_binds(interpreter: Interpreter) -> tuple[Bind, ...]:
     version = interpreter.version
     binds = [Bind(source=interpreter.stdlib, target=f"/var/lang/lib/python{version}")]
     if interpreter.include.is_dir():
-        binds.append(Bind(source=interpreter.include, target=f"/var/lang/include/python{version}"))
+        # Debian keeps half of them by architecture, and the others include that half.
+        halves = interpreter.include.parent.glob(f"*-linux-gnu*/python{version}")
+        places = {f"{half.parent.name}/python{version}": half for half in halves}
+        places[f"python{version}"] = interpreter.include
+        binds += [Bind(source=source, target=f"/var/lang/include/{place}") for place, source in places.items()]
     visible = {str(folder) for folder in _library_folders()}
     binds += [
         Bind(source=Path(os.path.realpath(library)), target=f"/var/lang/lib/{library.name}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from localaws.testing import Server
+from tests.e2e.conftest import newest_runtime
 
 SETUP = Path(__file__).resolve().parent.parent.parent / "setup.py"
 
@@ -70,7 +71,8 @@ def make_operator(tmp_path_factory: pytest.TempPathFactory) -> MakeOperator:
         home = tmp_path_factory.mktemp(function)
         (home / "work").mkdir()
         (home / "tmp").mkdir()
-        (home / "config.ini").write_text(f"[builder]\nfunction_name = {function}\n")
+        # The default needs a Python that not every machine has.
+        (home / "config.ini").write_text(f"[builder]\nfunction_name = {function}\nruntime = {newest_runtime()}\n")
         return Operator(server=server, home=home, variables=variables)
 
     return make

@@ -195,8 +195,11 @@ def test_a_payload_is_tried_on_the_new_version_before_the_alias_moves(builder: B
     assert again["invoke"]["payload"]["event"] == {"hello": [2]}
     builder.forge.push("tried", {"app.py": CODE.replace('"n": 1', '"n": "ö" * 200_000')})
     tried = builder.build("tried", invoke=0)["invoke"]
-    assert (tried["version"], tried["size"], tried["cut"]) == ("$LATEST", len('{"n": "", "event": 0}') + 400_000, True)
-    assert tried["payload"].startswith('{"n": "öö')
+    # Up to python3.11, Lambda's runtime escapes what is not ASCII.
+    sizes = [len('{"n": "", "event": 0}') + 200_000 * len(text.encode()) for text in ("é", "\\u00e9")]
+    assert (tried["version"], tried["cut"]) == ("$LATEST", True)
+    assert tried["size"] in sizes
+    assert tried["payload"].startswith(('{"n": "öö', '{"n": "\\u00f6'))
     assert builder.build("tried", invoke="break")["error"]["hint"].startswith("it is deployed: ")
 
 

@@ -77,7 +77,8 @@ def test_make(builder: Builder, tmp_path: Path) -> None:  # noqa: F811
     assert re.fullmatch(r"layer is up to date: \S+:1\ncode is up to date: \S+=\n", told)
     told = mine.run("make", "invoke")
     assert "encoding bücher.example\n" in told
-    assert told.endswith('{"name": "bücher.example", "ascii": "xn--bcher-kva.example"}\n')
+    # Up to python3.11, Lambda's runtime escapes what is not ASCII.
+    assert json.loads(told.splitlines()[-1]) == {"name": "bücher.example", "ascii": "xn--bcher-kva.example"}
 
     code = (mine.directory / "lambda_function.py").read_text()
     mine.write("lambda_function.py", code.replace("encoding", "now encoding"))
