@@ -97,26 +97,8 @@ def run(
         OutOfTime: it took too long.
         OutOfSpace, OutOfMemory: it failed for want of disk space, or memory.
     """
-    log.debug("running %s", argv[0], extra={"fields": {"argv": list(argv), "cwd": str(cwd)}})
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # so that the whole group can be ended
-        )
-    except OSError as error:
-        raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
+    child = _started(argv, cwd, environment, what, memory_mb)
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
-    if memory_mb is not None:
-        limit = memory_mb << 20
-        with contextlib.suppress(ProcessLookupError):  # it may have ended already
-            resource.prlimit(child.pid, resource.RLIMIT_DATA, (limit, limit))
     reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)
     reader.start()
     # Popen's own way to wait no longer than some time sleeps up to 0.05 s past the child's end.
@@ -141,6 +123,31 @@ def run(
     if code:
         _fail(what, argv[0], code, tuple(tail))
     return Completed(tail=tuple(tail))
+
+
+def _started(
+    argv: Sequence[str], cwd: Path, environment: Mapping[str, str], what: str, memory_mb: int | None
+) -> subprocess.Popen[str]:
+    log.debug("running %s", argv[0], extra={"fields": {"argv": list(argv), "cwd": str(cwd)}})
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # so that the whole group can be ended
+        )
+    except OSError as error:
+        raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
+    if memory_mb is not None:
+        limit = memory_mb << 20
+        with contextlib.suppress(ProcessLookupError):  # it may have ended already
+            resource.prlimit(child.pid, resource.RLIMIT_DATA, (limit, limit))
+    return child
 
 
 def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str], None] | None) -> None:

@@ -13,7 +13,7 @@ updates, fails or deletes them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -118,10 +118,6 @@ class Stack:
     def attributes(self, logical_id: str) -> Mapping[str, Any]:
         """What `Fn::GetAtt` can ask of a resource."""
         return self._present[logical_id].made.attributes
-
-    def reasons(self) -> Sequence[str]:
-        """What resources that failed have said."""
-        return [event.reason for event in self.events if event.reason]
 
     def _apply(self, wish: _Wish) -> None:
         scope = self._scope(wish)
