@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import CommandFailed, OutOfSpace, OutOfTime
+from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 from builder.process import base_environment, run
 
 
@@ -22,6 +22,25 @@ def test_a_child_gets_only_what_it_is_given(tmp_path: Path) -> None:
     assert "s3cr3t" not in line
     assert "PYTHONPATH" not in line
     assert "/ca" in line
+
+
+def test_a_child_that_wants_too_much_memory_fails_by_itself_and_says_so(tmp_path: Path) -> None:
+    code = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'bytearray(400 << 20)'], check=True)"
+    command, environment = [sys.executable, "-c", code], base_environment({}, home=tmp_path)
+    told: list[str] = []
+    run(command, cwd=tmp_path, environment=environment, timeout_s=20, what="compiling", memory_mb=2000)
+    with pytest.raises(OutOfMemory, match="compiling: not enough memory") as caught:
+        run(
+            command,
+            cwd=tmp_path,
+            environment=environment,
+            timeout_s=20,
+            what="compiling",
+            memory_mb=200,
+            listen=told.append,
+        )
+    assert "raise memory" in caught.value.hint
+    assert "MemoryError" in told
 
 
 def test_the_last_lines_of_a_failed_child_are_kept(tmp_path: Path) -> None:
