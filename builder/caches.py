@@ -10,15 +10,14 @@ import contextlib
 import hashlib
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import IO, cast
 
+from builder import tars
 from builder.store import Store
 from builder.workspace import Workspace
 
@@ -57,8 +56,9 @@ class BuildCache:
         try:
             if self.store.fetch(f"caches/{self._id}.tar.zst", archive):
                 with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
-                    _unpack(opened, partial / "content")
-        except (tarfile.TarError, EOFError, ValueError, _zstandard().ZstdError):  # then it is filled anew
+                    (partial / "content").mkdir()
+                    tars.unpack(opened, partial / "content")
+        except (tarfile.TarError, EOFError, ValueError, tars.zstandard().ZstdError):  # then it is filled anew
             shutil.rmtree(partial / "content", ignore_errors=True)
         try:
             (partial / "content").mkdir(exist_ok=True)
@@ -100,32 +100,13 @@ class BuildCache:
             archive.unlink()
 
 
-def _unpack(opened: tarfile.TarFile, into: Path) -> None:
-    into.mkdir()
-    for member in opened:
-        if ".." in member.name.split("/") or member.name.startswith("/"):
-            raise tarfile.TarError(member.name)
-        if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
-            opened.extract(member, into, filter="tar")
-        else:
-            opened.extract(member, into)
-
-
 @contextlib.contextmanager
 def _compressing(out: IO[bytes]) -> Iterator[IO[bytes]]:
-    with _zstandard().open(out, "wb", level=_LEVEL) as stream:
+    with tars.zstandard().open(out, "wb", level=_LEVEL) as stream:
         yield cast("IO[bytes]", stream)
 
 
 @contextlib.contextmanager
 def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
-    with _zstandard().open(archive, "rb") as stream:
+    with tars.zstandard().open(archive, "rb") as stream:
         yield cast("IO[bytes]", stream)
-
-
-def _zstandard() -> ModuleType:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd

@@ -4,7 +4,6 @@ in the store for environments to come.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import os
 import platform
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
+from builder import tars
 from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
 from builder.python.indexes import Indexes
 from builder.python.wheels import sha256_of
@@ -261,8 +261,7 @@ def unpack_any(archive: Path, into: Path, *, strip: int, label: str) -> None:
             unpack_zip(archive, into, strip=strip)
             return
         with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as opened:
-            for member in opened:
-                _unpack_member(opened, member, into, strip)
+            tars.unpack(opened, into, strip=strip)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -277,28 +276,9 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
         if not is_zstandard:
             yield file
             return
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
+        zstd = tars.zstandard()
         try:
             with zstd.open(file, "rb") as stream:
                 yield cast("IO[bytes]", stream)
         except zstd.ZstdError as error:
             raise tarfile.TarError(str(error)) from error
-
-
-def _unpack_member(opened: tarfile.TarFile, member: tarfile.TarInfo, into: Path, strip: int) -> None:
-    parts = [part for part in member.name.split("/") if part not in ("", ".")][strip:]
-    if not parts or not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-        return
-    if ".." in parts:
-        raise tarfile.TarError(f"{member.name} leaves its directory")
-    placed = copy.copy(member)
-    placed.name = "/".join(parts)
-    if member.islnk():
-        placed.linkname = "/".join([part for part in member.linkname.split("/") if part not in ("", ".")][strip:])
-    if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
-        opened.extract(placed, into, set_attrs=not member.isdir(), filter="tar")
-    else:
-        opened.extract(placed, into, set_attrs=not member.isdir())
