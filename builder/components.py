@@ -170,18 +170,7 @@ def _dependencies(
     if selection.sources or any(wheel.path for wheel in wheels):
         from builder.python.sdists import Bench, wheels_of
 
-        bench = Bench(
-            target=target,
-            root=project.root,
-            workspace=shop.workspace,
-            store=shop.store,
-            deadline=shop.deadline,
-            environment=shop.environment,
-            credentials=shop.credentials,
-            network=shop.network,
-            indexes=shop.indexes,
-        )
-        wheels = wheels_of(selection, bench)
+        wheels = wheels_of(selection, Bench(target=target, root=project.root, shop=shop))
     options = _layer_options(project, target, asked=asked)
     return build_layer(
         wheels,

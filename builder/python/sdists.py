@@ -14,27 +14,26 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder import process
 from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
 from builder.python import gateway
-from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
 from builder.python.resolver import is_own, resolver_version, uv_binary
 from builder.python.uv import version_without_history
 from builder.python.wheels import download, keep_wheel, sha256_of
 from builder.runtimes import Target
-from builder.sources.access import GitCredentials, Network
 from builder.sources.local import refuse_lfs_pointers
-from builder.store import Store
 from builder.toolchains import zig
-from builder.toolchains.toolbox import Toolbox
-from builder.workspace import Deadline, Workspace
 from builder.zips import Member, safe_name, unpack, write_zip
+
+if TYPE_CHECKING:
+    from builder.workshop import Workshop
 
 # Part of every key: changes when the same source would give other bytes.
 _FORMAT = 1
@@ -51,28 +50,11 @@ _NEEDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What building a wheel needs. `root` is the project's directory, `environment` that of children."""
+    """What wheels are built for, of the project in the directory `root`, and by whom."""
 
     target: Target
     root: Path
-    workspace: Workspace
-    store: Store
-    deadline: Deadline
-    environment: Mapping[str, str]
-    credentials: Callable[[], Sequence[GitCredentials]] = tuple
-    network: Network = field(default_factory=Network)
-    indexes: Indexes = NO_LOGINS
-
-    @property
-    def toolbox(self) -> Toolbox:
-        """Where a compiler comes from."""
-        return Toolbox(
-            workspace=self.workspace,
-            store=self.store,
-            environment=self.environment,
-            indexes=self.indexes,
-            deadline=self.deadline,
-        )
+    shop: Workshop
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
@@ -93,7 +75,7 @@ def _take(path: Path, sha256: str, filename: str, bench: Bench) -> Path:
     """Copy a wheel of the project into the wheel cache."""
     if sha256_of(path) != sha256:
         raise ResolutionFailed(f"{filename} in the project is not the file that was locked")
-    return keep_wheel(path, sha256, filename, bench.workspace.cached("wheels"))
+    return keep_wheel(path, sha256, filename, bench.shop.workspace.cached("wheels"))
 
 
 def wheel_key(source: LockedSource, target: Target) -> str:
@@ -108,20 +90,22 @@ def wheel_key(source: LockedSource, target: Target) -> str:
 
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
     key = wheel_key(source, bench.target)
-    cache = bench.workspace.cached("wheels")
-    kept = bench.store.read_json(f"built/{key}.json")
+    cache = bench.shop.workspace.cached("wheels")
+    kept = bench.shop.store.read_json(f"built/{key}.json")
     if kept is not None:
         sha256, filename = str(kept["sha256"]), str(kept["filename"])
         path = cache / sha256 / filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() or bench.store.fetch(f"built/{key}.whl", path):
+        if path.exists() or bench.shop.store.fetch(f"built/{key}.whl", path):
             return _wheel(source, sha256, filename)
-    with bench.workspace.build_place() as folder:
+    with bench.shop.workspace.build_place() as folder:
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
-        bench.store.put(f"built/{key}.whl", path)
-        bench.store.write_json(f"built/{key}.json", {"sha256": sha256, "filename": path.name, "source": source.name})
+        bench.shop.store.put(f"built/{key}.whl", path)
+        bench.shop.store.write_json(
+            f"built/{key}.json", {"sha256": sha256, "filename": path.name, "source": source.name}
+        )
         keep_wheel(path, sha256, path.name, cache)
         return _wheel(source, sha256, path.name)
 
@@ -185,7 +169,7 @@ class _Build:
                 hint="choose a version that has a wheel, or publish one",
             )
         epoch = self._unpack()
-        tools = zig.compiler(target, self.folder, self.bench.toolbox)
+        tools = zig.compiler(target, self.folder, self.bench.shop.toolbox)
         try:
             return self._run(epoch, tools)
         except CommandFailed as error:
@@ -205,8 +189,8 @@ class _Build:
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
-        with gateway.opened(self.bench.indexes, self.folder, self.bench.environment) as indexes:
-            return self._run_with({**indexes.environment(self.bench.environment), **tools}, epoch)
+        with gateway.opened(self.bench.shop.indexes, self.folder, self.bench.shop.environment) as indexes:
+            return self._run_with({**indexes.environment(self.bench.shop.environment), **tools}, epoch)
 
     def _run_with(self, given: Mapping[str, str], epoch: int) -> Path:
         source, out = self.source, self.folder / "out"
@@ -227,7 +211,7 @@ class _Build:
             command,
             cwd=self.folder,
             environment=environment,
-            timeout_s=self.bench.deadline.check(f"building {self.label}"),
+            timeout_s=self.bench.shop.deadline.check(f"building {self.label}"),
             what=f"building {self.label}",
         )
         made = sorted(out.glob("*.whl"))
@@ -244,7 +228,9 @@ class _Build:
             from builder.sources import git
 
             resolved = git.Resolved(url=source.url, ref=source.identity, commit=source.identity)
-            snapshot = git.fetch(resolved, into, credentials=self.bench.credentials(), network=self.bench.network)
+            snapshot = git.fetch(
+                resolved, into, credentials=self.bench.shop.credentials(), network=self.bench.shop.network
+            )
             if snapshot.lfs_pointers:
                 raise SourceError("; ".join(snapshot.warnings), hint="commit the file itself")
             return max(snapshot.commit_time, _EPOCH_1980)
@@ -264,7 +250,7 @@ class _Build:
         file = LockedWheel(
             name=source.name, version=source.version, filename=source.filename, url=source.url, sha256=source.identity
         )
-        return download([file], self.bench.workspace.cached("wheels"), self.bench.indexes)[source.identity]
+        return download([file], self.bench.shop.workspace.cached("wheels"), self.bench.shop.indexes)[source.identity]
 
 
 def _copy_tree(root: Path, into: Path) -> None:

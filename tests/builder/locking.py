@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.progress import Progress
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, read_inputs
 from builder.python.lock import lock_key, resolve
@@ -18,6 +19,7 @@ from builder.python.sdists import Bench, wheels_of
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.access import GitCredentials
 from builder.store import DirectoryStore
+from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 from tests.index import Index
 
@@ -152,16 +154,17 @@ class Lab:
         return {wheel.name: paths[wheel.sha256] for wheel in wheels}
 
     def bench(self, target: Target) -> Bench:
-        return Bench(
-            target=target,
-            root=self.root,
+        shop = Workshop(
             workspace=self.workspace,
+            scratch=self.workspace.root,
             store=self.store,
             deadline=Deadline.after(300),
+            progress=Progress(),
             environment=self.environment,
             indexes=self.indexes,
             credentials=lambda: self.credentials,
         )
+        return Bench(target=target, root=self.root, shop=shop)
 
 
 def make_lab(folder: Path, index: Index | None = None) -> Lab:
