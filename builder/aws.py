@@ -114,7 +114,8 @@ class Calls:
 class Clients:
     """AWS clients of one account and region, each made at its first use.
 
-    Standard retries, five attempts: throttling and 5xx answers are retried inside botocore with jitter.
+    Standard retries, five attempts (of Lambda: eight): throttling and 5xx answers are retried inside botocore, with
+    jitter.
     """
 
     def __init__(self, session: boto3.Session, config: Config) -> None:
@@ -147,7 +148,11 @@ class Clients:
 
     @cached_property
     def lambda_(self) -> LambdaClient:
-        return self._session.client("lambda", config=self._config)
+        """Slows down when throttled: many builders of one account share a rate that none of them can count alone."""
+        from botocore.config import Config
+
+        yielding = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
+        return self._session.client("lambda", config=self._config.merge(yielding))
 
     @cached_property
     def lambda_patient(self) -> LambdaClient:
