@@ -233,7 +233,7 @@ base_name() { # the last part of a URL or path, without .git
 INI_READER='
 { sub(/\r$/, ""); if (NR == 1) sub(/^\357\273\277/, "") }
 /^[ \t]*([#;]|$)/ { next }
-/^[ \t]*\[/ { section = $0; sub(/^[ \t]*\[[ \t]*/, "", section); sub(/[ \t]*\].*/, "", section); next }
+/^[ \t]*\[/ { section = $0; sub(/^[ \t]*\[[ \t]*/, "", section); sub(/[ \t]*(\].*)?$/, "", section); next }
 {
     at = match($0, /[=:]/)
     if (!at) { if (section == "deploy") print "!" FNR ": not a `key = value` line"; next }

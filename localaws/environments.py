@@ -125,6 +125,8 @@ class OwnEnvironment:
         logs = self._sandbox.logs
         limit_bytes = self.image.memory_mb * _MB
         self._peak_bytes = min(self._peak_bytes, limit_bytes)
+        if not self._initialised:
+            self._started_at = now()  # a predecessor that was killed may not be gone yet, and does not count
         self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starved)
         try:
             init_ms = self._first_initialisation(request_id) if self._first else None

@@ -106,6 +106,8 @@ class RieEnvironment:
             logs.write(reports.init_start(self.image))
         logs.write(reports.start(request_id, self.image.version))
         limit_bytes = self.image.memory_mb * _MB
+        if not self._running:
+            self._started_at = now()  # a predecessor that was killed may not be gone yet, and does not count
         self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starve)
         begun = time.monotonic()
         try:

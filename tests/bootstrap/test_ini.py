@@ -106,6 +106,7 @@ texts = st.lists(st.lists(pieces, max_size=9).map("".join), max_size=8).map("\n"
 @example("[ aws ] # x\naws_region = eu-central-1 # here\n  function : 'a'\n")
 @example("\ufeff[aws]\r\nkey=1\r\n\r\n")
 @example("key = 1\n[a]\nkey\n")
+@example("[aws \t\nkey=1")
 def test_both_read_the_same(awk: list[str], text: str) -> None:
     assert parsed(by_deploy(text, awk)) == by_setup(text)
 
