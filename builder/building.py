@@ -79,27 +79,8 @@ def _work(project: Project, name: str, shop: Workshop) -> Work:
     scratch, out = shop.scratch / f"work-{name}", shop.scratch / f"built-{name}"
     scratch.mkdir()
     out.mkdir()
-    return Work(
-        out=out,
-        scratch=scratch,
-        workspace=shop.workspace,
-        store=shop.store,
-        toolbox=shop.toolbox,
-        deadline=shop.deadline,
-        environment=shop.environment,
-        owner=shop.owner or shop.repository,
-        repository=shop.repository,
-        go_proxy=shop.go_proxy,
-        npm_registry=shop.npm_registry,
-        indexes=shop.indexes,
-        memory_mb=shop.memory_mb,
-        commit_time=project.commit_time,
-        credentials=shop.credentials,
-        network=shop.network,
-        secrets=shop.secrets,
-        say=shop.progress.say,
-        listen=_now_and_then(shop.progress.say),
-    )
+    listen = _now_and_then(shop.progress.say)
+    return Work(shop=shop, out=out, scratch=scratch, commit_time=project.commit_time, listen=listen)
 
 
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import credentials, fetching, reply
 from builder.assembly import assemble
 from builder.checks import check
 from builder.context import Context
+from builder.equipping import equip
 from builder.errors import FunctionBusy, PathNotFound
-from builder.machine import directories_of
 from builder.plan import choose_components
 from builder.project import Project, read_project
 from builder.publishing import deployment
@@ -21,7 +20,6 @@ from builder.publishing.steps import FunctionState
 from builder.request import Action, Request
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
-from builder.workshop import Workshop
 
 if TYPE_CHECKING:
     from builder.records.claim import Claim
@@ -84,7 +82,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
                 progress.say(note)
             exists = situation.state is not None or request.action == Action.PACKAGE  # that makes no function
             chosen = choose_components(project.names, request.components, function_exists=exists)
-        shop = _workshop(context, scratch, repository=resolved.url if resolved else "", owner=request.function or "")
+        shop = equip(request, resolved, context, scratch)
         before = situation.last.keys if situation.last else {}
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):
@@ -127,28 +125,6 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             reply=answer | reply.account(progress),
             deployment=released.deployment.as_json(released.published, request, lock=made.lock_id),
         )
-
-
-def _workshop(context: Context, scratch: Path, *, repository: str, owner: str) -> Workshop:
-    return Workshop(
-        workspace=context.workspace,
-        scratch=scratch,
-        store=context.store,
-        deadline=context.deadline,
-        progress=context.progress,
-        environment=context.workspace.child_environment(context.environment, context.settings.index_url),
-        credentials=lambda: credentials.git_credentials(context),
-        network=fetching.network(context),
-        indexes=credentials.indexes(context),
-        secrets=credentials.CommandSecrets(context),
-        toolchains=context.settings.toolchains,
-        owner="" if repository else owner,
-        repository=repository,
-        go_proxy=context.settings.go_proxy,
-        npm_registry=context.settings.npm_registry,
-        memory_mb=context.settings.commands_mb,
-        library_path=directories_of(context.environment.get("LD_LIBRARY_PATH", "")),
-    )
 
 
 def _project(request: Request, snapshot: git.Snapshot, state: FunctionState | None) -> Project:

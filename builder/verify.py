@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__, credentials, fetching, reply, rollback
 from builder.assembly import assemble
+from builder.equipping import equip
 from builder.errors import FunctionMissing, UnknownBuild
-from builder.machine import directories_of
 from builder.natives import baseline_record
 from builder.plan import FUNCTION
 from builder.project import read_project
@@ -19,7 +19,6 @@ from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
 from builder.request import GitSource, ManifestSource, ObjectSource, Source
 from builder.store import DirectoryStore
-from builder.workshop import Workshop
 from builder.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -137,28 +136,10 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
                 function=request.function or "",
             )
             credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
-        empty = Workspace(scratch / "anew")
-        shop = Workshop(
-            workspace=empty,
-            scratch=scratch / "made",
-            store=DirectoryStore(scratch / "store"),
-            deadline=context.deadline,
-            progress=progress,
-            environment=empty.child_environment(context.environment, context.settings.index_url),
-            credentials=lambda: credentials.git_credentials(context),
-            network=fetching.network(context),
-            indexes=credentials.indexes(context),
-            secrets=credentials.CommandSecrets(context),
-            toolchains=context.settings.toolchains,
-            owner=request.function or "",
-            repository=resolved.url if resolved else "",
-            go_proxy=context.settings.go_proxy,
-            npm_registry=context.settings.npm_registry,
-            memory_mb=context.settings.commands_mb,
-            library_path=directories_of(context.environment.get("LD_LIBRARY_PATH", "")),
-        )
+        (scratch / "made").mkdir()
+        store = DirectoryStore(scratch / "store")
+        shop = equip(request, resolved, context, scratch / "made", workspace=Workspace(scratch / "anew"), store=store)
         if recorded := context.store.read_json(baseline_record(project.target)):  # no part of what was built
-            shop.store.write_json(baseline_record(project.target), recorded)
-        shop.scratch.mkdir()
+            store.write_json(baseline_record(project.target), recorded)
         made = assemble(project, project.names, shop, force=True, lock=lock)
         return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

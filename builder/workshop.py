@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from builder.store import Store
 from builder.workspace import Deadline, Workspace
 
 if TYPE_CHECKING:
+    from builder.caches import BuildCache
     from builder.toolchains.catalogue import ArchiveTool
     from builder.toolchains.toolbox import Toolbox
 
@@ -28,9 +30,9 @@ class Workshop:
     `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
     `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
     where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
-    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` then says whose caches of
-    compilers are used. `memory_mb` is what the builder has; None where it has no limit of its
-    own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
+    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` says whose caches of
+    compilers are used: a repository's, or a function's. `memory_mb` is what the builder has; None where it has no limit
+    of its own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
     """
 
     workspace: Workspace
@@ -66,6 +68,18 @@ class Workshop:
             configured=self.toolchains,
             say=self.progress.say,
         )
+
+    def cache(self, *of: str) -> BuildCache:
+        """A compiler's cache, this owner's alone; `of`: the kind of build, versions of tools, target."""
+        from builder.caches import BuildCache
+
+        return BuildCache(workspace=self.workspace, store=self.store, name="\0".join((self.owner, *of)))
+
+    @property
+    def jobs(self) -> int:
+        """How many compilers may run at a time: each takes some hundred megabytes."""
+        by_processor = len(os.sched_getaffinity(0))
+        return by_processor if self.memory_mb is None else max(1, min(by_processor, self.memory_mb // 700))
 
     def baseline(self, target: Target) -> Baseline:
         """What the target's runtime has: as a builder has recorded it there, else what this version knows."""

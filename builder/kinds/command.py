@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder import commands
-from builder.caches import BuildCache
 from builder.errors import LambdasmithError, PathNotFound
 from builder.kinds.kind import Files, Made, Place, Work
 from builder.sources.local import select_files
@@ -58,12 +57,14 @@ class _Command:
         return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
 
     def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
+        shop = work.shop
         # Compilers write the paths of their sources into what they make: this one is the same every time.
-        with work.workspace.build_place() as folder:
+        with shop.workspace.build_place() as folder:
             copy = folder / "source"
             shutil.copytree(place.root, copy, symlinks=True)
             base = copy / place.source_dir
-            cache = _cache(recipe, place, work)
+            tools = (shop.toolbox.identity(name) for name in recipe.toolchains)
+            cache = shop.cache("command", place.component, place.target.label, *tools)
             cache.restore()
             commands.run(
                 recipe.command,
@@ -72,10 +73,10 @@ class _Command:
                 folder / "home",
                 label=place.label,
                 environment=_environment(recipe, place, work, folder, cache.folder),
-                secrets=work.secrets,
-                deadline=work.deadline,
-                memory_mb=work.memory_mb,
-                say=work.say,
+                secrets=shop.secrets,
+                deadline=shop.deadline,
+                memory_mb=shop.memory_mb,
+                say=shop.progress.say,
                 listen=work.listen,
             )
             if not recipe.secrets:  # what was made with a secret may have it inside, and stays here
@@ -86,33 +87,24 @@ class _Command:
 COMMAND = _Command()
 
 
-def _cache(recipe: CommandBuild, place: Place, work: Work) -> BuildCache:
-    tools = "\0".join(work.toolbox.identity(name) for name in recipe.toolchains)
-    return BuildCache(
-        workspace=work.workspace,
-        store=work.store,
-        name=f"{work.owner}\0command\0{place.component}\0{place.target.label}\0{tools}",
-    )
-
-
 def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, cache: Path) -> dict[str, str]:
-    path = []
-    environment = dict(work.environment)
+    shop, path = work.shop, []
+    environment = dict(shop.environment)
     for name in recipe.toolchains:
-        installed = work.toolbox.get(name)
+        installed = shop.toolbox.get(name)
         path += [str(place) for place in installed.bins]
         if name == "zig":
-            environment |= zig.compiler(place.target, folder, work.toolbox)
+            environment |= zig.compiler(place.target, folder, shop.toolbox)
             path += [str(zig.programs(folder)), str(installed.root / "ziglang")]
         if name == "go":
             environment |= {"GOROOT": str(installed.root / "go"), "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw"}
     environment |= {variable: str(cache / below) for variable, below in _CACHES.items()}
     return environment | {
-        "PATH": os.pathsep.join([*path, work.environment.get("PATH", "")]),
+        "PATH": os.pathsep.join([*path, shop.environment.get("PATH", "")]),
         "SOURCE_DATE_EPOCH": str(work.commit_time),
         "ARCHITECTURE": place.target.architecture,
         "RUNTIME": place.target.runtime.name,
-        "JOBS": str(work.jobs),
+        "JOBS": str(shop.jobs),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }

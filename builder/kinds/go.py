@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from builder import process
-from builder.caches import BuildCache
 from builder.errors import CommandFailed, CompilationFailed
 from builder.golang import proxy as module_proxy
 from builder.golang.proxy import GoProxy
@@ -178,27 +177,23 @@ class _Building:
     """One run of `go build` per command, with what they share."""
 
     def __init__(self, recipe: GoBuild, place: Place, work: Work) -> None:
-        self._recipe, self._place, self._work = recipe, place, work
-        self._go = work.toolbox.get("go")
-        self._cache = BuildCache(
-            workspace=work.workspace,
-            store=work.store,
-            name=f"{work.owner}\0go\0{self._go.identity}\0{place.target.label}\0{recipe.cgo}",
-        )
+        self._recipe, self._place, self._work, self._shop = recipe, place, work, work.shop
+        self._go = self._shop.toolbox.get("go")
+        self._cache = self._shop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
 
     def files(self, packages: Mapping[str, str]) -> Files:
         self._cache.restore()
-        work, made = self._work, []
+        work, shop, made = self._work, self._shop, []
         environment = self._environment()
         with module_proxy.opened(
-            credentials=work.credentials,
-            network=work.network,
-            workspace=work.workspace,
+            credentials=shop.credentials,
+            network=shop.network,
+            workspace=shop.workspace,
             scratch=work.scratch,
             environment=environment,
-            repository=work.repository,
-            proxies=work.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
-            indexes=work.indexes,
+            repository=shop.repository,
+            proxies=shop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
+            indexes=shop.indexes,
         ) as proxy:
             environment = proxy.environment(environment)
             for output, package in sorted(packages.items()):
@@ -221,9 +216,9 @@ class _Building:
                 [str(self._go.bins[0] / "go"), "build", *self._flags(), "-o", str(out), package],
                 cwd=self._place.base,
                 environment=environment,
-                timeout_s=self._work.deadline.check(what),
+                timeout_s=self._shop.deadline.check(what),
                 what=what,
-                memory_mb=self._work.memory_mb,
+                memory_mb=self._shop.memory_mb,
                 listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
@@ -249,15 +244,15 @@ class _Building:
         recipe = self._recipe
         ldflags = " ".join(filter(None, (_LDFLAGS, recipe.ldflags)))
         tags = ",".join((*_TAGS, *recipe.tags))
-        return ["-v", "-trimpath", "-buildvcs=false", f"-p={self._work.jobs}", f"-tags={tags}", f"-ldflags={ldflags}"]
+        return ["-v", "-trimpath", "-buildvcs=false", f"-p={self._shop.jobs}", f"-tags={tags}", f"-ldflags={ldflags}"]
 
     def _environment(self) -> dict[str, str]:
-        work, cache = self._work, self._cache.folder
+        work, shop, cache = self._work, self._shop, self._cache.folder
         home = work.scratch / "home"
         home.mkdir()
-        path = [str(self._go.bins[0]), work.environment.get("PATH", "")]
+        path = [str(self._go.bins[0]), shop.environment.get("PATH", "")]
         environment = {
-            **work.environment,
+            **shop.environment,
             "HOME": str(home),
             "TMPDIR": str(home),
             "GOROOT": str(self._go.root / "go"),
@@ -273,10 +268,10 @@ class _Building:
             "CGO_ENABLED": "0",
             "SOURCE_DATE_EPOCH": str(work.commit_time),
         }
-        if work.memory_mb is not None:
-            environment["GOMEMLIMIT"] = f"{work.memory_mb // (work.jobs + 1)}MiB"
+        if shop.memory_mb is not None:
+            environment["GOMEMLIMIT"] = f"{shop.memory_mb // (shop.jobs + 1)}MiB"
         if self._recipe.cgo:
-            environment |= zig.compiler(self._place.target, work.scratch, work.toolbox, debug=True)
+            environment |= zig.compiler(self._place.target, work.scratch, shop.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
             # Of this project, like all else that is compiled, and so kept with it.
             environment |= dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(cache / "zig"))

@@ -11,13 +11,8 @@ from builder.python.prune import PruneOptions
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
-    from builder.commands import Secrets
-    from builder.python.indexes import Indexes
-    from builder.sources.access import GitCredentials, Network
     from builder.spec_builds import Recipe
-    from builder.store import Store
-    from builder.toolchains.toolbox import Toolbox
-    from builder.workspace import Deadline, Workspace
+    from builder.workshop import Workshop
 
 Files = Sequence[tuple[str, Path]]
 
@@ -72,43 +67,17 @@ class Work:
     """What building needs besides the sources.
 
     Args:
+        shop: the builder's means, the same for every component.
         out: an existing, empty directory for what is built; scratch: another one, for what is in between.
-        environment: all that children inherit.
-        owner: whose caches may be used: a repository, or a function.
-        repository: URL of the project's repository, "" where it does not come from one.
-        go_proxy, npm_registry: as in `builder.settings`; indexes: those of them, and of Python's, that want a login.
-        memory_mb: of the builder; None where it has no limit of its own.
         commit_time: SOURCE_DATE_EPOCH of what runs.
-        say: tells people who wait; listen: the same for what a program prints, of which they are told now and then.
+        listen: told what a program prints, passes it on to people now and then.
     """
 
+    shop: Workshop
     out: Path
     scratch: Path
-    workspace: Workspace
-    store: Store
-    toolbox: Toolbox
-    deadline: Deadline
-    environment: Mapping[str, str]
-    owner: str
-    repository: str
-    go_proxy: str
-    npm_registry: str
-    indexes: Indexes
-    memory_mb: int | None
     commit_time: int
-    credentials: Callable[[], Sequence[GitCredentials]]
-    network: Network
-    secrets: Secrets | None
-    say: Callable[[str], None]
     listen: Callable[[str], None]
-
-    @property
-    def jobs(self) -> int:
-        """How many compilers may run at a time: each takes some hundred megabytes."""
-        import os
-
-        by_processor = len(os.sched_getaffinity(0))
-        return by_processor if self.memory_mb is None else max(1, min(by_processor, self.memory_mb // 700))
 
 
 class Kind(Protocol[R]):

@@ -10,22 +10,26 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from builder.caches import BuildCache
 from builder.errors import CommandFailed, CompilationFailed
 from builder.kinds.kind import Files, Made, Place, Work
 from builder.npm import advice
 from builder.npm.bundle import bundle, names_shipped, problem
+from builder.npm.kept import Kept
 from builder.npm.lockfile import MANIFEST, NAMES, SETTINGS, Lock, Unusable, read_lock, read_manifest
 from builder.npm.modules import MODULES, Modules, installed, taken
-from builder.npm.npm import CPUS, Npm, settings
+from builder.npm.npm import CPUS, Npm, registries, settings
+from builder.own_files import files_key
 from builder.sources.local import select_files
 from builder.spec_builds import NodeBuild, NpmLayer
 
 Recipe = NodeBuild | NpmLayer
 
 _RUNTIME = "nodejs24.x"
+# Part of every key of kept packages: changes when the same lock would give others, or other words about them.
+_KEPT = 1
 ENDINGS = (".js", ".mjs", ".cjs")
 # Where Lambda's Node.js looks for packages of layers.
 _LAYERS = "nodejs/"
@@ -89,7 +93,7 @@ class _Node:
         return tuple(sorted((Path(os.path.relpath(path, base)).as_posix(), path) for path in paths | set(_few(lock))))
 
     def build(self, recipe: Recipe, place: Place, work: Work) -> Made:
-        with work.workspace.build_place() as folder:
+        with work.shop.workspace.build_place() as folder:
             return _Building(recipe, place, work, folder).made()
 
 
@@ -115,9 +119,14 @@ def _few(lock: Lock) -> Iterator[Path]:
         yield lock.home / MANIFEST
 
 
+def _local(lock: Lock) -> list[Path]:
+    """Directories of local packages, of which everything counts."""
+    return [path for path in lock.local() if path.is_dir() and path != lock.home]
+
+
 def _sources(recipe: Recipe, place: Place, lock: Lock) -> list[Path]:
     """Directories of which everything counts: local packages; and, for a bundle, whatever may be imported."""
-    folders = [path for path in lock.local() if path.is_dir() and path != lock.home]
+    folders = _local(lock)
     if isinstance(recipe, NodeBuild) and recipe.bundle:
         root = place.root.resolve()
         folders.append(lock.top if root.is_relative_to(lock.top) else root)
@@ -138,9 +147,7 @@ class _Building:
         self._bundles = recipe if isinstance(recipe, NodeBuild) and recipe.bundle else None
         self._scripts = isinstance(recipe, NodeBuild) and recipe.scripts
         # Whoever runs an install script can write to it: it is the owner's alone.
-        self._cache = BuildCache(
-            workspace=work.workspace, store=work.store, name=f"{work.owner}\0npm\0{work.toolbox.identity('node')}"
-        )
+        self._cache = work.shop.cache("npm", work.shop.toolbox.identity("node"))
         home = folder / "home"
         home.mkdir()
         self._npm = Npm(work=work, label=place.label, scratch=home, cache=self._cache.folder)
@@ -150,25 +157,22 @@ class _Building:
             self._check_syntax()
         if not self._bundles and not self._lock.needs_packages():
             return Made(files=())
-        self._cache.restore()
-        made = self._bundle(self._bundles) if self._bundles else self._modules()
-        self._cache.keep(hashlib.sha256(self._lock.file.read_bytes()).hexdigest(), leave_out=("_logs", "_npx"))
-        return made
+        return self._bundle(self._bundles) if self._bundles else self._modules()
 
     def _modules(self) -> Made:
-        modules = self._installed("source", None)
+        modules = self._packages(None)
         prefix = f"{'' if self._place.is_function else _LAYERS}{MODULES}/"
         files, pruned = taken(modules, prefix, self._work.out, self._place.prune)
         return Made(
             files=tuple(files),
-            notes=tuple(self._notes(modules.places)),
+            notes=modules.notes,
             pruned=tuple(pruned.rows()),
             contents=self._contents(modules.places),
         )
 
     def _bundle(self, recipe: NodeBuild) -> Made:
-        copy = self._copy("source")
-        self._npm.ci(self._in(copy, self._lock.top), self._lock, options=(), scripts=self._scripts)
+        copy = self._copy("source", _sources(recipe, self._place, self._lock))
+        self._ci(copy, options=())
         base = self._in(copy, self._place.base.resolve())
         made = bundle(recipe, self._place, self._lock, self._npm, self._folder, base)
         files = []
@@ -177,30 +181,46 @@ class _Building:
             target.parent.mkdir(parents=True, exist_ok=True)
             files.append((name, Path(shutil.copy(path, target))))
         names = names_shipped(recipe, self._lock)
-        modules = self._installed("external", self._lock.closure(names)) if names else Modules()
+        modules = self._packages(self._lock.closure(names)) if names else Modules()
         beside, pruned = taken(modules, f"{MODULES}/", self._work.out, self._place.prune)
         return Made(
             files=tuple(sorted([*files, *beside])),
-            notes=(*made.notes, *self._notes(modules.places)),
+            notes=(*made.notes, *modules.notes),
             pruned=tuple(pruned.rows()),
             contents=self._contents(made.places | modules.places),
         )
 
-    def _installed(self, name: str, only: set[str] | None) -> Modules:
+    def _packages(self, only: set[str] | None) -> Modules:
         """The production dependencies for the function's machine, whatever the builder's is."""
-        copy, lock, scripts = self._copy(name), self._lock, self._scripts
-        cpu = CPUS[self._place.target.architecture]
-        options = ["--omit=dev", f"--cpu={cpu}", "--os=linux", "--libc=glibc"]
+        shop, place, lock = self._work.shop, self._place, self._lock
+        options = ["--omit=dev", f"--cpu={CPUS[place.target.architecture]}", "--os=linux", "--libc=glibc"]
         if lock.workspace:
             options.append(f"--workspace={lock.workspace}")
-        top = self._in(copy, lock.top)
-        self._npm.ci(top, lock, options=options, scripts=scripts)
-        return installed(lock, top, copy, only)
 
-    def _copy(self, name: str) -> Path:
-        """A copy of the repository with what npm, and esbuild, need of it."""
+        def install() -> Modules:
+            copy = self._copy("packages", _local(lock))
+            self._ci(copy, options=options)
+            modules = installed(lock, self._in(copy, lock.top), copy, only)
+            return replace(modules, notes=tuple(self._notes(modules.places)))
+
+        if self._scripts:  # they may have left anything
+            return install()
+        tool = shop.toolbox.identity("node")
+        files = [*_few(lock), *(path for folder in _local(lock) for _, path in _own(folder))]
+        named = sorted((str(path.relative_to(place.repository.resolve())), path) for path in files)
+        how = (_KEPT, tool, options, only and sorted(only), place.target.runtime.name, registries(self._work, ""))
+        cache = shop.cache("node_modules", tool, place.component, place.target.label)
+        return Kept(cache=cache, key=files_key(repr(how), named)).get(install)
+
+    def _ci(self, copy: Path, options: Sequence[str]) -> None:
+        self._cache.restore()
+        self._npm.ci(self._in(copy, self._lock.top), self._lock, options=options, scripts=self._scripts)
+        self._cache.keep(hashlib.sha256(self._lock.file.read_bytes()).hexdigest(), leave_out=("_logs", "_npx"))
+
+    def _copy(self, name: str, folders: Sequence[Path]) -> Path:
+        """A copy of the repository with what npm needs of it, and all of some directories."""
         copy = self._folder / name
-        for folder in _sources(self._recipe, self._place, self._lock):
+        for folder in folders:
             for below, path in _own(folder):
                 _put(path, self._in(copy, folder) / below)
         for path in _few(self._lock):

@@ -103,10 +103,11 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         *(["--sourcemap"] if recipe.sourcemap else []),
     ]
     what = f"{place.label}: esbuild {recipe.bundle}"
-    npm.work.say(f"bundling {recipe.bundle}")
+    shop = npm.work.shop
+    shop.progress.say(f"bundling {recipe.bundle}")
     environment = dict(npm.environment())
-    if npm.work.memory_mb is not None:
-        environment["GOMEMLIMIT"] = f"{npm.work.memory_mb // 2}MiB"
+    if shop.memory_mb is not None:
+        environment["GOMEMLIMIT"] = f"{shop.memory_mb // 2}MiB"
     try:
         lines = npm.run(
             [str(_program(base, lock)), f"./{recipe.bundle}", *options], base, what, environment=environment

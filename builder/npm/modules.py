@@ -21,10 +21,13 @@ _NPMS = frozenset({".bin", ".package-lock.json", ".cache"})
 
 @dataclass(kw_only=True)
 class Modules:
-    """Installed packages: files by their path below `node_modules`, places of packages as the lock names them."""
+    """Installed packages: files by their path below `node_modules`, places of packages as the lock names them, and what
+    the user should know of them.
+    """
 
     files: dict[str, Path] = field(default_factory=dict)
     places: set[str] = field(default_factory=set)
+    notes: tuple[str, ...] = ()
 
 
 def installed(lock: Lock, top: Path, repository: Path, only: Collection[str] | None) -> Modules:
@@ -130,10 +133,15 @@ def taken(modules: Modules, prefix: str, out: Path, options: PruneOptions) -> tu
             pruned.count(rule, path.stat().st_size)
             continue
         target = out / f"{prefix}{name}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target)
-        except OSError:  # on another disk
-            shutil.copy(path, target)
+        put(path, target)
         files.append((f"{prefix}{name}", target))
     return files, pruned
+
+
+def put(path: Path, target: Path) -> None:
+    """Have the file in another place, too, links followed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path.resolve(), target)
+    except OSError:  # on another disk
+        shutil.copy(path, target)

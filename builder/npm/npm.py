@@ -53,7 +53,8 @@ def settings(text: str) -> str:
 
 def registries(work: Work, npmrc: str) -> Registries:
     """Where packages come from: what the project's .npmrc says, else the builder, else its machine, else npm."""
-    configured = work.npm_registry or work.environment.get("npm_config_registry", "")
+    shop = work.shop
+    configured = shop.npm_registry or shop.environment.get("npm_config_registry", "")
     return Registries.parse(configured).with_npmrc(npmrc)
 
 
@@ -72,7 +73,7 @@ class Npm:
     @property
     def node(self) -> Path:
         """Node.js."""
-        return self.work.toolbox.get("node").bins[0] / "node"
+        return self.work.shop.toolbox.get("node").bins[0] / "node"
 
     def library(self) -> Path:
         """npm's own directory."""
@@ -80,11 +81,11 @@ class Npm:
 
     def environment(self) -> dict[str, str]:
         """What Node.js gets, and scripts of packages where they may run."""
-        work = self.work
-        path = os.pathsep.join(filter(None, [str(self.node.parent), work.environment.get("PATH", "")]))
-        heap = {} if work.memory_mb is None else {"NODE_OPTIONS": f"--max-old-space-size={int(work.memory_mb * _HEAP)}"}
+        shop = self.work.shop
+        path = os.pathsep.join(filter(None, [str(self.node.parent), shop.environment.get("PATH", "")]))
+        heap = {} if shop.memory_mb is None else {"NODE_OPTIONS": f"--max-old-space-size={int(shop.memory_mb * _HEAP)}"}
         return {
-            **work.environment,
+            **shop.environment,
             **heap,
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),
@@ -93,7 +94,7 @@ class Npm:
             # Neither the user's settings nor the machine's.
             "npm_config_userconfig": str(self.scratch / "user.npmrc"),
             "npm_config_globalconfig": str(self.scratch / "machine.npmrc"),
-            "SOURCE_DATE_EPOCH": str(work.commit_time),
+            "SOURCE_DATE_EPOCH": str(self.work.commit_time),
             "NO_COLOR": "1",
         }
 
@@ -119,7 +120,7 @@ class Npm:
                 program,
                 cwd=cwd,
                 environment=environment or self.environment(),
-                timeout_s=self.work.deadline.check(what),
+                timeout_s=self.work.shop.deadline.check(what),
                 what=what,
                 listen=listen,
             )
@@ -135,10 +136,12 @@ class Npm:
             ResolutionFailed, AuthenticationFailed, SourceUnreachable, CommandFailed: with npm's words.
         """
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
-        self.work.say("installing packages with npm")
+        self.work.shop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
         npmrc = settings_file.read_text() if settings_file.is_file() else ""
-        with registry.opened(registries(self.work, npmrc), self.work.indexes, self.work.environment) as gateway:
+        with registry.opened(
+            registries(self.work, npmrc), self.work.shop.indexes, self.work.shop.environment
+        ) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
             command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
             try:

@@ -35,11 +35,13 @@ class Lab:
         out: Path,
         *,
         architecture: Literal["x86_64", "arm64"] | None = None,
+        said: list[str] | None = None,
         **environment: str,
     ) -> dict[str, Any]:
-        """The reply."""
+        """The reply; `said` gets what people would be told meanwhile."""
+        progress = Progress(lambda moment: (said if said is not None else []).append(moment.message))
         order = workstation.Order(directory=project, out=out, cache=self.cache, architecture=architecture)
-        return workstation.build(order, Progress(), {**self.environment, **environment})
+        return workstation.build(order, progress, {**self.environment, **environment})
 
 
 def lab(folder: Path) -> Lab:

@@ -114,6 +114,41 @@ def test_production_dependencies_beside_the_files_the_same_bytes_anywhere(node: 
     )
 
 
+def test_npm_does_not_run_again_for_the_same_packages(node: Node, tmp_path: Path) -> None:
+    files = {**project("ms", local=("lib",), engines={"node": ">=99"}), "build.yaml": BUILD}
+    files |= {"lib/package.json": '{"name": "lib", "version": "1.0.0"}', "lib/index.js": "exports.mark = 1;\n"}
+    handler = 'exports.handler = async (event) => [require("ms")(event.time), require("lib").mark];\n'
+    root, archive = write(tmp_path / "app", {**files, "index.js": handler}), tmp_path / "out/function.zip"
+
+    def built(**changed: str) -> tuple[int, dict[str, Any]]:
+        """How often npm was run, and the reply."""
+        said: list[str] = []
+        reply = node.build(
+            write(root, {name.replace("_", "/"): text for name, text in changed.items()}), tmp_path / "out", said=said
+        )
+        return said.count("installing packages with npm"), reply
+
+    runs, first = built()
+    before = names(archive)
+    assert runs == 1
+    assert len(first["warnings"]) == 1
+    runs, second = built(**{"index.js": handler.replace("async (event)", "async (it, event = it)")})
+    assert runs == 0
+    assert (names(archive), second["warnings"]) == (before, first["warnings"])
+    assert second["pruned"] == first["pruned"]
+    assert second["artifacts"][0]["contents"] == first["artifacts"][0]["contents"]
+    assert second["artifacts"][0]["sha256"] != first["artifacts"][0]["sha256"]
+    assert node.invoke(archive, tmp_path / "run", {"time": "1m"}) == [60000, 1]
+    # What npm would install otherwise is installed otherwise.
+    assert built(**{"lib_index.js": "exports.mark = 2;\n"})[0] == 1
+    assert node.invoke(archive, tmp_path / "run2", {"time": "1m"}) == [60000, 2]
+    assert built(**{"package.json": files["package.json"].replace('">=99"', '">=20"')})[0] == 1
+    assert built()[1]["warnings"] == []
+    # What scripts have had in their hands is made anew each time.
+    scripts = BUILD.replace("build: node", "build: {node: {scripts: true}}")
+    assert [built(**{"build.yaml": scripts, "index.js": f"{handler}// {number}\n"})[0] for number in range(2)] == [1, 1]
+
+
 def test_a_layer_of_dependencies(node: Node, tmp_path: Path) -> None:
     layer = "layers:\n  dependencies: [package-lock.json]\n"
     files = {**project("ms"), "build.yaml": BUILD.replace("  build: node\n", "  files: [index.js]\n") + layer}

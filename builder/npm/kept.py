@@ -1,0 +1,65 @@
+"""What npm has installed, kept for the next build of the same lock: then npm need not run.
+
+A cache of an owner, as `builder.caches` says; what install scripts have written to is not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.caches import BuildCache
+from builder.npm.modules import Modules, put
+
+_FILES, _RECORD = "files", "record.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """The packages of one component. `key` stands for all that they depend on."""
+
+    cache: BuildCache
+    key: str
+
+    def get(self, install: Callable[[], Modules]) -> Modules:
+        """The packages: as they were kept, else as `install` makes them."""
+        self.cache.restore()
+        if (found := self._read()) is not None:
+            return found
+        made = install()
+        self._write(made)
+        self.cache.keep(self.key)
+        return made
+
+    @property
+    def _folder(self) -> Path:
+        return self.cache.folder / self.key
+
+    def _read(self) -> Modules | None:
+        root = self._folder / _FILES
+        try:
+            record = json.loads((self._folder / _RECORD).read_text())
+            return Modules(
+                files={name: root / name for name in record["files"]},
+                places=set(record["places"]),
+                notes=tuple(record["notes"]),
+            )
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _write(self, modules: Modules) -> None:
+        """Take the files' place; whatever else was kept goes."""
+        new = Path(tempfile.mkdtemp(prefix=".new.", dir=self.cache.folder))
+        for name, path in modules.files.items():
+            put(path, new / _FILES / name)
+        record = {"files": sorted(modules.files), "places": sorted(modules.places), "notes": modules.notes}
+        (new / _RECORD).write_text(json.dumps(record))
+        shutil.rmtree(self._folder, ignore_errors=True)
+        new.rename(self._folder)
+        for other in self.cache.folder.iterdir():
+            if other != self._folder:
+                shutil.rmtree(other)
