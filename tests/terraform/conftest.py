@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,32 @@ def terraform_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return environment
 
 
+@contextmanager
+def _running(program: Path, folder: Path, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The provider in `folder`, kept running: starting it for each command anew would be most of these tests' time.
+
+    https://developer.hashicorp.com/terraform/plugin/debugging
+    """
+    process = subprocess.Popen(
+        [program, "-debug"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        found = next(filter(None, (re.search(r"TF_REATTACH_PROVIDERS='(.*)'", line) for line in process.stdout)), None)
+        assert found, "the provider does not say where it is"
+        yield {"TF_REATTACH_PROVIDERS": found[1]}
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
 @pytest.fixture(scope="session")
 def terraform_account(terraform_environment: dict[str, str]) -> Iterator[Server]:
     """An embedded AWS in which no test of another directory sets up a builder, and which holds it to its policy."""
@@ -139,30 +167,34 @@ class Bench:
     package: Path
     runtime: str
     environment: Mapping[str, str]
+    provider: Path
+    providers: ExitStack
+
+    def _initialised(self, folder: Path) -> Terraform:
+        reattach = self.providers.enter_context(_running(self.provider, folder, self.environment))
+        made = Terraform(folder, {**self.environment, **reattach})
+        made.succeed("init", "-input=false")
+        return made
 
     def example(self, name: str) -> Terraform:
         folder = self.folder / "examples" / "terraform" / name
         (folder / "zz_override.tf").write_text(_OVERRIDE)
         for file in folder.rglob("build.yaml"):
             file.write_text(file.read_text().replace("python3.13", self.runtime))
-        made = Terraform(folder, self.environment)
-        made.succeed("init", "-input=false")
-        return made
+        return self._initialised(folder)
 
     def configuration(self, name: str, text: str) -> Terraform:
         """A configuration of a test's own; modules are at ../../terraform."""
         folder = self.folder / "tests" / name
         folder.mkdir(parents=True)
         (folder / "main.tf").write_text(_OVERRIDE + text)
-        made = Terraform(folder, self.environment)
-        made.succeed("init", "-input=false")
-        return made
+        return self._initialised(folder)
 
 
 @pytest.fixture(scope="session")
 def bench(
     terraform_environment: dict[str, str], terraform_account: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Bench:
+) -> Iterator[Bench]:
     folder, runtime = tmp_path_factory.mktemp("project"), newest_runtime()
     for name in ("terraform", "examples/terraform", "examples/go"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
@@ -171,4 +203,16 @@ def bench(
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     environment = {**terraform_environment, **terraform_account.env}
-    return Bench(folder=folder, package=package, runtime=runtime, environment=environment)
+    initialised = tmp_path_factory.mktemp("provider")
+    shutil.copy(ROOT / "terraform" / "builder" / "versions.tf", initialised)
+    Terraform(initialised, environment).succeed("init", "-input=false")
+    provider = next(initialised.glob(".terraform/providers/*/hashicorp/aws/*/*/terraform-provider-aws_*"))
+    with ExitStack() as providers:
+        yield Bench(
+            folder=folder,
+            package=package,
+            runtime=runtime,
+            environment=environment,
+            provider=provider,
+            providers=providers,
+        )
