@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ class Lab:
 
     cache: Path
     environment: Mapping[str, str]
+
+    def place(self, files: Mapping[str, str]) -> Path:
+        """A directory with these files, always the same: what is built there finds the compiler's cache of the last."""
+        root = self.cache.with_name("place")
+        shutil.rmtree(root, ignore_errors=True)
+        return write(root, files)
 
     def build(
         self,

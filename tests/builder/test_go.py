@@ -86,7 +86,7 @@ def test_vendored_workspace_and_replaced_modules_need_no_network(go: Lab, tmp_pa
     }
     for name, files in layouts.items():
         build = BUILD + ("  source_dir: app\n" if name == "workspace" else "")
-        root = write(tmp_path / name, {**files, "build.yaml": build})
+        root = go.place({**files, "build.yaml": build})
         reply = go.build(root, tmp_path / "out" / name, GOPROXY="off")
         assert output(tmp_path / "out" / name / "function.zip", tmp_path / "run" / name) == name, reply
 
@@ -122,7 +122,7 @@ def test_several_commands_tags_and_files_beside_them(go: Lab, tmp_path: Path) ->
 def test_what_does_not_compile_is_told_in_the_compilers_words(
     go: Lab, tmp_path: Path, files: dict[str, str], message: str, hint: str
 ) -> None:
-    root = write(tmp_path / "app", {"go.mod": MOD, "build.yaml": BUILD, **files})
+    root = go.place({"go.mod": MOD, "build.yaml": BUILD, **files})
     with pytest.raises(CompilationFailed, match=message) as caught:
         go.build(root, tmp_path / "out")
     assert hint in caught.value.hint
