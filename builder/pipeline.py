@@ -75,11 +75,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         if situation.last and not {snapshot.tree, snapshot.subtree}.isdisjoint(known):
             return Built(reply=situation.last.again(snapshot.commit, snapshot.ref) | reply.account(progress))
         with progress.phase("read", f"reading {request.path or 'the project'} at {snapshot.commit[:12]}"):
-            project = _project(request, snapshot, situation.state)
-            credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
-            progress.warn(project.runtime_warning)
-            for note in project.notes:
-                progress.say(note)
+            project = _project(request, snapshot, situation, context)
             exists = situation.state is not None or request.action == Action.PACKAGE  # that makes no function
             chosen = choose_components(project.names, request.components, function_exists=exists)
         shop = equip(request, resolved, context, scratch)
@@ -127,18 +123,31 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         )
 
 
-def _project(request: Request, snapshot: git.Snapshot, state: FunctionState | None) -> Project:
-    """The project at the snapshot. What says no architecture stays as the function is, or becomes as the builder is."""
+def _project(request: Request, snapshot: git.Snapshot, situation: Situation, context: Context) -> Project:
+    """The project at the snapshot; what there is to say of it is said.
+
+    What names no architecture stays as the function is, or becomes as the builder is.
+    """
     root = snapshot.root / request.path if request.path else snapshot.root
     if not root.is_dir():
         raise PathNotFound(f"{request.path} is not a directory of the repository at {snapshot.commit[:12]}")
-    otherwise = architecture_of(state.architecture if state else platform.machine())
-    return read_project(
+    state, resolved, progress = situation.state, situation.resolved, context.progress
+    project = read_project(
         root,
         request.build_file,
         commit_time=snapshot.commit_time,
         architecture=request.architecture,
-        otherwise=otherwise,
+        otherwise=architecture_of(state.architecture if state else platform.machine()),
         repository=snapshot.root,
         function=request.function or "",
     )
+    credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
+    progress.warn(project.runtime_warning)
+    for note in project.notes:
+        progress.say(note)
+    given = {"version": request.version, "alias": request.alias, "invoke": request.payload is not None}
+    if project.spec.function is None and (idle := [field for field, is_given in given.items() if is_given]):
+        progress.warn(
+            f"the project has no function: {', '.join(idle)} of the event {'do' if idle[1:] else 'does'} nothing"
+        )
+    return project

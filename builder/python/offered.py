@@ -49,6 +49,35 @@ class Offer:
             if any(_tags_of(name) & accepted for name in self.wheels.get(version, ()))
         )
 
+    def explained(self, specifier: str, target: Target) -> str:
+        """One sentence or two: which versions there are, what the wanted ones offer, what the target accepts."""
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            wanted = list(SpecifierSet(specifier).filter(self.versions, prereleases=True))
+        except InvalidSpecifier:
+            wanted = []
+        if not wanted:
+            return f"the index has {_some(self.versions)}"
+        said = []
+        newest = wanted[0]
+        if newest in self.yanked:
+            said.append(f"{newest} was yanked")
+        names = self.wheels.get(newest, ())
+        if names:
+            said.append(f"{newest} has wheels for {_some(_short_tags(names, target))}")
+        elif newest in self.sdists:
+            said.append(f"{newest} is published as source alone")
+        major, minor = target.runtime.glibc
+        version = target.runtime.python or (3, 13)
+        said.append(
+            f"{target.label} accepts cp{version[0]}{version[1]}, abi3 and py3 on "
+            f"manylinux_{major}_{minor}_{target.machine} and older, or any"
+        )
+        fitting = self.fitting(target)
+        said.append(f"versions that fit: {_some(fitting)}" if fitting else "no version has a wheel that fits")
+        return "; ".join(said)
+
 
 def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Offer | None:
     """What the first index at `urls` that knows the project `name` offers; None if none does or answers in time."""
@@ -127,36 +156,6 @@ def _tags_of(filename: str) -> frozenset[object]:
     from packaging.utils import parse_wheel_filename
 
     return cast("frozenset[object]", parse_wheel_filename(filename)[3])
-
-
-def explain(offer: Offer, specifier: str, target: Target) -> str:
-    """One sentence or two: which versions there are, what the wanted ones offer, what the target accepts."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    try:
-        wanted = list(SpecifierSet(specifier).filter(offer.versions, prereleases=True))
-    except InvalidSpecifier:
-        wanted = []
-    if not wanted:
-        return f"the index has {_some(offer.versions)}"
-    said = []
-    newest = wanted[0]
-    if newest in offer.yanked:
-        said.append(f"{newest} was yanked")
-    names = offer.wheels.get(newest, ())
-    if names:
-        said.append(f"{newest} has wheels for {_some(_short_tags(names, target))}")
-    elif newest in offer.sdists:
-        said.append(f"{newest} is published as source alone")
-    major, minor = target.runtime.glibc
-    version = target.runtime.python or (3, 13)
-    said.append(
-        f"{target.label} accepts cp{version[0]}{version[1]}, abi3 and py3 on "
-        f"manylinux_{major}_{minor}_{target.machine} and older, or any"
-    )
-    fitting = offer.fitting(target)
-    said.append(f"versions that fit: {_some(fitting)}" if fitting else "no version has a wheel that fits")
-    return "; ".join(said)
 
 
 def _short_tags(names: Sequence[str], target: Target) -> list[str]:

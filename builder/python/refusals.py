@@ -24,6 +24,7 @@ from builder.sources.urls import without_secrets
 
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway
+    from builder.python.offered import Offer
 
 _NO_WHEELS = re.compile(
     r"Wheels are required for `(?P<wanted>[^`]+)`|Building source distributions for `(?P<disabled>[^`]+)` is disabled"
@@ -90,22 +91,29 @@ class Failure:
             requirement.specifier if requirement else ""
         )
         subject, where = f"{name}{specifier}", self._named(name)
+        offer = self._offer(name) if lacking or absent else None
+        offered = f"; {offer.explained(specifier, self.target)}" if offer else ""
         if lacking:
             return NoWheelForTarget(
                 f"{where}: {subject} has no wheel for {self.target.runtime.name} on {self.target.architecture} "
-                f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + self._offer(name, specifier),
-                hint=self._way_out(name),
+                f"(glibc {'.'.join(map(str, self.target.runtime.glibc))})" + offered,
+                hint=self._way_out(name, offer),
                 log_tail=self._tail(),
             )
         if absent:
             return RequirementNotFound(
-                f"{where}: {subject} does not exist in the package index" + self._offer(name, specifier),
+                f"{where}: {subject} does not exist in the package index{offered}",
                 hint="check the spelling and the version",
                 log_tail=self._tail(),
             )
         return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
 
-    def _way_out(self, name: str) -> str:
+    def _way_out(self, name: str, offer: Offer | None) -> str:
+        if offer and not offer.sdists and not offer.fitting(self.target):
+            return (
+                "it is published neither for Lambda nor as source; if the project needs it on other systems alone, say "
+                f"so: `{name}; sys_platform == 'win32'`, for example"
+            )
         if is_own(self.target):
             return f"choose a version that offers one, or add the line `--no-binary {name}` to build it from source"
         return (
@@ -125,8 +133,7 @@ class Failure:
         requirement = self._requirement(name) if name else None
         return requirement.origin if requirement else ", ".join(self.inputs.names)
 
-    def _offer(self, name: str, specifier: str) -> str:
-        from builder.python.offered import explain, look_up
+    def _offer(self, name: str) -> Offer | None:
+        from builder.python.offered import look_up
 
-        offer = look_up(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes) if name else None
-        return f"; {explain(offer, specifier, self.target)}" if offer else ""
+        return look_up(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes) if name else None

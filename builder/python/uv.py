@@ -262,7 +262,7 @@ class Compilation:
         return name
 
     def _is_better_not(self, name: str) -> bool:
-        """Whether a project surely has to be compiled, and either cannot be here, or need not be.
+        """Whether a project has no source, or surely has to be compiled, and either cannot be here, or need not be.
 
         It surely has to where it publishes compiled wheels for others; it need not be where another version has a
         wheel that fits. Who wants it nevertheless says so by --no-binary.
@@ -272,6 +272,8 @@ class Compilation:
         offer = look_up(name, indexes(self.inputs, self.by), self.by.indexes)
         if offer is None:
             return False
+        if not offer.sdists:
+            return True
         names = (filename for version in offer.versions[:1] for filename in offer.wheels.get(version, ()))
         compiled = any(not filename.endswith("-any.whl") for filename in names)
         return compiled and (not is_own(self.target) or bool(offer.fitting(self.target)))

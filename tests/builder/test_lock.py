@@ -25,6 +25,7 @@ from builder.errors import (
 )
 from builder.python.pylock import LockedSource, dumped, select
 from builder.python.resolver import uv_binary
+from builder.runtimes import Target
 from tests.builder.locking import FOREIGN, PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel
@@ -57,6 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
             root, "heavy", version, tag=f"{own}-{own}-manylinux_{glibc}_{os.uname().machine}", files={"h.py": ""}
         )
     make_sdist(root, "heavy", "2.0", files=source_files("heavy", "2.0"))
+    make_wheel(root, "elsewhere", "1.0", tag="cp313-cp313-win_amd64", files={"w.py": ""})
     make_wheel(root, "young", "1.0", tag=f"cp38-cp38-manylinux_2_17_{os.uname().machine}", files={"y.py": ""})
     make_sdist(root, "young", "1.0", files=source_files("young"))
     make_sdist(root, "plain", "3.0", files=source_files("plain", "3.0", requires=("seed",)))
@@ -254,6 +256,14 @@ def test_what_has_wheels_for_others_alone_is_built_here_and_refused_elsewhere(la
     assert [source.name for source in lab.select(target=own_target()).sources] == ["young"]
     with pytest.raises(NoWheelForTarget, match="no version has a wheel that fits"):
         lab.lock(target=FOREIGN)
+
+
+@pytest.mark.parametrize("target", [own_target(), FOREIGN], ids=["here", "elsewhere"])
+def test_what_is_published_for_others_alone_and_without_source(lab: Lab, target: Target) -> None:
+    lab.write({"requirements.txt": "elsewhere\n"})
+    with pytest.raises(NoWheelForTarget, match=r"requirements.txt:1: elsewhere.* cp313-cp313-win_amd64") as caught:
+        lab.lock(target=target)
+    assert "`elsewhere; sys_platform == 'win32'`" in caught.value.hint
 
 
 def test_only_binary_in_the_file_forbids_that(lab: Lab) -> None:

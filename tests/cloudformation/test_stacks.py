@@ -17,7 +17,7 @@ from localaws.stacks import Stack, StackFailed
 from localaws.templates import read_template
 from localaws.testing import zip_of
 from tests.cloudformation.conftest import Toolbox
-from tests.e2e.conftest import ROOT, Builder
+from tests.e2e.conftest import ROOT, TOKEN, Builder
 
 EXAMPLE = ROOT / "examples" / "cloudformation" / "template.yaml"
 BUILD = """
@@ -169,8 +169,12 @@ def publish_assets(builder: Builder, assembly: Path) -> None:
 def test_a_cdk_app_gets_its_project_built_without_bundling(
     builder: Builder, stack: Stack, toolbox: Toolbox, tmp_path: Path
 ) -> None:
-    files = project(builder.runtime, 1)
-    changed = files | {"app.py": CODE.format(n=2)}
+    # A private dependency: the builder has the login, by a secret's name, and the app knows nothing of it.
+    library = {"pyproject.toml": "[project]\nname = 'marks'\nversion = '1'\n", "marks.py": "MARK = 'private'\n"}
+    private = f"marks @ git+{builder.forge.url}/marks.git@{builder.forge.push('marks', library)}\n"
+    code = "from marks import MARK\n" + CODE.replace("[{n}", "[{n}, MARK")
+    files = project(builder.runtime, 1) | {"app.py": code.format(n=1), "requirements.txt": f"idna==3.10\n{private}"}
+    changed = files | {"app.py": code.format(n=2)}
     broken = files | {"requirements.txt": "no-such-thing-zq==1"}
     projects = []
     for number, content in enumerate((files, files, changed, broken)):
@@ -179,9 +183,9 @@ def test_a_cdk_app_gets_its_project_built_without_bundling(
         for name, text in (content | {".gitignore": "*.log\n", f"{number}.log": "never sent"}).items():
             (folder / name).write_text(text or "")
         projects.append(folder)
-    code = "import os\ndef other(event, context):\n    return os.environ['WHO']\n"
+    other = "import os\ndef other(event, context):\n    return os.environ['WHO']\n"
     build = f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
-    builder.forge.push("other", {"app.py": code + "handler = other\n", "build.yaml": build})
+    builder.forge.push("other", {"app.py": other + "handler = other\n", "build.yaml": build})
     out = tmp_path / "out"
     toolbox.run("python", Path(__file__).with_name("cdk_app.py"), out, arn(builder), "other", *projects)
     first, same, second, third = (json.loads((out / f"{n}/cdkshop.template.json").read_text()) for n in range(4))
@@ -191,7 +195,8 @@ def test_a_cdk_app_gets_its_project_built_without_bundling(
     publish_assets(builder, out / "0")
     stack.deploy(first)
     name = stack.outputs["Name"]
-    assert builder.invoke(name) == [1, "xn--4ca.example"]
+    assert builder.invoke(name) == [1, "private", "xn--4ca.example"]
+    assert TOKEN not in (out / "0/cdkshop.template.json").read_text()
     assert builder.invoke(stack.outputs["OtherName"]) == "cdk"
     state = builder.state(name)
     assert state is not None

@@ -242,6 +242,16 @@ def test_nothing_of_a_build_stays_in_tmp_but_the_caches(builder: Builder) -> Non
     assert [path for path in left if "lambdasmith" in path] == []
 
 
+def test_a_project_of_layers_says_what_it_cannot_do(builder: Builder) -> None:
+    build_file = f"layers:\n  words:\n    runtimes: [{builder.runtime}]\n    files: [words.txt]\n"
+    builder.forge.push("shelf", {"build.yaml": build_file, "words.txt": "one\n"})
+    reply = builder.build("shelf", invoke={}, alias="live")
+    assert reply["statusCode"] == 200, reply
+    assert [layer["name"] for layer in reply["layers"]] == ["words"]
+    assert "the project has no function: alias, invoke of the event do nothing" in reply["warnings"]
+    assert builder.state("shelf") is None
+
+
 def test_the_token_is_nowhere(builder: Builder) -> None:
     """Logs, stored objects, the function's environment, records: all bytes are searched for the git token."""
     builder.forge.push("canary", project(builder.runtime))
