@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from localaws.testing import Server, running
+
+# The same examples every time, and none is too slow: a red run says something of the commit, and not of luck or load.
+# `pytest --hypothesis-profile=explore` looks further.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

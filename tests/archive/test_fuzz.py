@@ -140,7 +140,7 @@ def mended(data: bytes) -> bytes:
     return b"".join(making.checked(one) if one[257:262] == b"ustar" and len(one) == 512 else one for one in blocks)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_archives_with_bytes_changed(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(ARCHIVES)))
@@ -153,7 +153,7 @@ def test_archives_with_bytes_changed(data: st.DataObject) -> None:
     check(data.draw(changed()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_tars_with_bytes_changed_before_they_are_compressed(data: st.DataObject) -> None:
     @st.composite
@@ -171,7 +171,7 @@ lies = st.dictionaries(st.sampled_from(["packed", "size", "crc", "start"]), numb
 kinds = st.sampled_from([FILE, FILE, LINK, 0o040755, 0o010644, 0, 0o104755])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(st.tuples(paths, kinds, targets, lies, lies, numbers), max_size=6))
 def test_zips_made_to_deceive(entries: list[tuple[str, int, str, dict[str, int], dict[str, int], int]]) -> None:
     def lied(entry: tuple[str, int, str, dict[str, int], dict[str, int], int]) -> ZipEntry:
@@ -186,7 +186,7 @@ def test_zips_made_to_deceive(entries: list[tuple[str, int, str, dict[str, int],
     check(make_zip(*(ZipEntry(name=one.name, content=one.content, mode=one.mode) for one in map(lied, entries))))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(paths, st.sampled_from(list(b"0025712346SxgLKZ\0")), targets, numbers | st.none()), max_size=6)
 )

@@ -101,7 +101,7 @@ texts = st.lists(st.lists(pieces, max_size=9).map("".join), max_size=8).map("\n"
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts)
 @example("[ aws ] # x\naws_region = eu-central-1 # here\n  function : 'a'\n")
 @example("\ufeff[aws]\r\nkey=1\r\n\r\n")

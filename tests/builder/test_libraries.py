@@ -224,7 +224,7 @@ def test_a_static_program_needs_nothing(tmp_path: Path) -> None:
     assert collected([("bootstrap", program)]) == Collected()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edges=st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=14), there=st.sets(st.integers(1, 5)))
 def test_the_closure_is_a_fixpoint(
     edges: set[tuple[int, int]], there: set[int], tmp_path_factory: pytest.TempPathFactory

@@ -114,7 +114,7 @@ def test_trees_that_nobody_used_lately_go(trees: Trees) -> None:
     assert len(list(trees.kept.iterdir())) == 3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.dictionaries(

@@ -187,7 +187,7 @@ def test_payloads_are_checked(project: Project) -> None:
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
     more=st.lists(st.text(st.sampled_from('"\\/\n\té\x1f u{}[],:😀'), max_size=12), max_size=4),
@@ -212,7 +212,7 @@ _VALUES = st.recursive(
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=_VALUES, text=_TEXT, after=_VALUES, ascii=st.booleans(), indent=st.sampled_from([None, 2]))
 def test_json_read(
     project: Project, awk: str, before: object, text: str, after: object, ascii: bool, indent: int | None

@@ -226,7 +226,7 @@ _MEMBERS = st.dictionaries(
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reply=st.recursive(_MEMBERS, lambda inner: st.dictionaries(st.sampled_from(["plan", "verify", "error"]), inner)))
 def test_no_reply_breaks_the_printing(project: Project, awk: str, reply: dict[str, object]) -> None:
     """Members that are unknown, missing or of other types: every kind of report is printed, in every awk."""

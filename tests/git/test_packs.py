@@ -127,7 +127,7 @@ def test_two_objects_that_are_differences_to_each_other(tmp_path: Path) -> None:
         pass
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_damage_is_found_wherever_it_is(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """With a checksum that fits, so that the reader itself is tried. What it lets pass is an object of another id."""

@@ -128,7 +128,7 @@ def _names(folder: Path) -> set[str]:
 _NAMES = st.text(st.sampled_from("ab./\\é\0"), min_size=1, max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     entries=st.lists(
         st.tuples(_NAMES, st.sampled_from([FILE | 0o644, LINK | 0o777]), st.sampled_from([b"..", b"/tmp", b"a"])),
