@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from builder import commands
 from builder.errors import ArtifactConflict
+from builder.hashing import files_key, told
 from builder.kinds import table
 from builder.kinds.kind import Made, Work
-from builder.own_files import files_key, hashes, own_files
+from builder.own_files import own_files
 from builder.plan import FUNCTION
 from builder.project import Project
 from builder.spec_builds import CommandBuild, Recipe
@@ -30,7 +31,7 @@ def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[
     place, kind = project.place(name), table.of(recipe)
     identities = (shop.toolbox.identity(tool) for tool in kind.needs(recipe, place))
     tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in identities)}
-    files = hashes([*kind.inputs(recipe, place), *own_files(project, name)])
+    files = told([*kind.inputs(recipe, place), *own_files(project, name)])
     how = hashlib.sha256(_how(recipe, project, name, shop).encode()).hexdigest()
     return {**files, **tools, "build": f"#{how[:16]}"}
 

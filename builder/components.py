@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from builder import commands, shipment
 from builder.errors import InvalidBuildFile, PathNotFound
+from builder.hashing import files_key, is_executable, told
 from builder.libraries import NOTHING, Collected
-from builder.own_files import files_key, hashes, is_executable, own_files
+from builder.own_files import own_files
 from builder.plan import DEPENDENCIES, FUNCTION, Artifact, Component, Kind
 from builder.project import Project, layer_files
 from builder.python.inputs import read_inputs
@@ -83,13 +84,13 @@ def inputs(project: Project, name: str, shop: Workshop) -> dict[str, str]:
             "options": "#" + options.key()[:16],
         }
     if name == FUNCTION:
-        return hashes(own_files(project, name))
+        return told(own_files(project, name))
     layer = project.layer(name)
     if not layer.preinstall:
-        return hashes(own_files(project, name))
+        return told(own_files(project, name))
     run = hashlib.sha256(repr((_commands(layer), project.lock)).encode()).hexdigest()
     everything = select_files(project.root, ".", (), (), to_ship=False)
-    return {**hashes(everything), "preinstall": f"#{run[:16]}"}
+    return {**told(everything), "preinstall": f"#{run[:16]}"}
 
 
 def _commands(layer: LayerSpec) -> object:

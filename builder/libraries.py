@@ -10,7 +10,6 @@ a newer one in lib/: where libstdc++ or libgcc_s is too old for a file, that is 
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from builder import natives
 from builder.elf import Native, below_origin, read_native
+from builder.hashing import sha256_of
 from builder.machine import find
 from builder.natives import Baseline, Placed, is_of_glibc
 from builder.runtimes import Target
@@ -157,12 +157,7 @@ def differing(
 
 
 def _is_same(path: Path, sha256: str) -> bool:
-    return path.is_file() and _sha256(path) == sha256
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.is_file() and sha256_of(path) == sha256
 
 
 def _of_machine(soname: str, folders: Sequence[Path], machine: str) -> Iterator[tuple[Path, Native]]:
@@ -203,7 +198,7 @@ class _Taken:
             soname=soname,
             path=self.path,
             size=self.path.stat().st_size,
-            sha256=_sha256(self.path),
+            sha256=sha256_of(self.path),
             needed_by=tuple(sorted(self.needed_by)),
         )
 

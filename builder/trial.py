@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from builder import process, trees
 from builder.errors import CommandFailed, ImportFailed, OutOfSpace, OutOfTime
@@ -146,14 +147,25 @@ def _imported(
             }
         )
     )
-    what = f"importing {module}"
+    command = [sys.executable, "-I", "-S", str(_CHILD), str(order)]
+    found = reported(command, trial, task, opt, place, report, timeout_s)
+    if isinstance(found, Outcome):
+        return found
+    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+
+
+def reported(
+    command: Sequence[str], trial: Trial, task: Path, opt: Path, place: Path, report: Path, timeout_s: float
+) -> dict[str, Any] | Outcome:
+    """What a child that imports the handler has written to `report`; an outcome where it was stopped.
+
+    Raises:
+        ImportFailed: it ended without a report.
+    """
+    what = f"importing {trial.handler.rpartition('.')[0]}"
     try:
         done = process.run(
-            [sys.executable, "-I", "-S", str(_CHILD), str(order)],
-            cwd=task,
-            environment=environment(trial, task, opt, place),
-            timeout_s=timeout_s,
-            what=what,
+            command, cwd=task, environment=_environment(trial, task, opt, place), timeout_s=timeout_s, what=what
         )
     except OutOfTime:
         return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
@@ -161,8 +173,7 @@ def _imported(
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
-    found = json.loads(report.read_text())
-    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+    return dict(json.loads(report.read_text()))
 
 
 def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
@@ -172,7 +183,7 @@ def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
     return [str(task), str(opt / "python/lib" / name / "site-packages"), str(opt / "python"), *map(str, own)]
 
 
-def environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
+def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
     """All variables of the child: Lambda's own and the function's, no credentials."""
     home = place / "tmp"
     home.mkdir()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from builder import process
 from builder.errors import OutOfSpace, OutOfTime
+from builder.hashing import sha256_of
 
 # Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
 _CACHE_SHARE = 0.5
@@ -116,13 +116,13 @@ class Workspace:
     def seal(self, path: Path) -> None:
         """Remember the content of a file in a cache as it is now."""
         if self._sealed:
-            _SEALS[path] = _sha256(path)
+            _SEALS[path] = sha256_of(path)
 
     def intact(self, path: Path) -> bool:
         """Whether the file is there, and as it was sealed."""
         if not path.exists():
             return False
-        if not self._sealed or _SEALS.get(path) == _sha256(path):
+        if not self._sealed or _SEALS.get(path) == sha256_of(path):
             return True
         path.unlink()
         return False
@@ -191,11 +191,6 @@ def full_disk() -> Iterator[None]:
         raise OutOfSpace(
             "the builder's /tmp is full", hint="raise ephemeral_storage in the [builder] section of config.ini"
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(path: Path) -> int:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from builder.errors import CommandFailed, CompilationFailed
+from builder.hashing import files_key
 from builder.kinds.kind import Files, Made, Place, Work
 from builder.npm import advice
 from builder.npm.bundle import bundle, names_shipped, problem
@@ -21,7 +22,6 @@ from builder.npm.kept import Kept
 from builder.npm.lockfile import MANIFEST, NAMES, SETTINGS, Lock, Unusable, read_lock, read_manifest
 from builder.npm.modules import MODULES, Modules, installed, taken
 from builder.npm.npm import CPUS, Npm, registries, settings
-from builder.own_files import files_key
 from builder.sources.local import select_files
 from builder.spec_builds import NodeBuild, NpmLayer
 

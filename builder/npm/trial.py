@@ -13,11 +13,10 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from builder import process
-from builder.errors import CommandFailed, ImportFailed, OutOfSpace, OutOfTime
+from builder.errors import ImportFailed
 from builder.npm.lockfile import packages_in
 from builder.runtimes import Target, architecture_of
-from builder.trial import HINT, Outcome, Places, Trial, environment
+from builder.trial import HINT, Outcome, Places, Trial, reported
 
 _CHILD = Path(__file__).with_name("trial_child.mjs")
 _ENDINGS = (".js", ".mjs", ".cjs")
@@ -51,22 +50,10 @@ def imported(
     (place / "node_modules").symlink_to(opt / "nodejs/node_modules")
     order, report = place / "order.json", place / "report.json"
     order.write_text(json.dumps({"file": str(file), "attribute": attribute, "report": str(report)}))
-    what = f"importing {module}"
-    try:
-        done = process.run(
-            [str(node), str(_CHILD), str(order)],
-            cwd=task,
-            environment=environment(trial, task, opt, place),
-            timeout_s=timeout_s,
-            what=what,
-        )
-    except OutOfTime:
-        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
-    except (CommandFailed, OutOfSpace) as error:
-        raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
-    if not report.exists():
-        raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
-    return _judged(json.loads(report.read_text()), trial, Places(task=str(task), opt=str(opt)), advise)
+    found = reported([str(node), str(_CHILD), str(order)], trial, task, opt, place, report, timeout_s)
+    if isinstance(found, Outcome):
+        return found
+    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
 
 
 def _judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from builder.errors import InvalidBuildFile, PathNotFound
+from builder.hashing import sha256_of
 from builder.python.requirements import Include, Line, Option, Requirement, normalised_name, parse
 
 LockKind = Literal["uv", "pylock"]
@@ -288,17 +289,14 @@ def _names(known: tuple[str, ...], typed: str) -> tuple[str, ...]:
 def tree_hash(place: Path) -> str:
     """The sha256 of a file's content, or of a directory's names, contents, executable bits and links."""
     if place.is_file():
-        with place.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(place)
     digest = hashlib.sha256(b"tree")
     for path in tree_files(place):
         name = path.relative_to(place).as_posix()
         if path.is_symlink():
             digest.update(f"\0link\0{name}\0{path.readlink()}".encode())
         else:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"\0file\0{name}\0{path.stat().st_mode & 0o100}\0{content}".encode())
+            digest.update(f"\0file\0{name}\0{path.stat().st_mode & 0o100}\0{sha256_of(path)}".encode())
     return digest.hexdigest()
 
 

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 
 from builder import process
 from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
+from builder.hashing import sha256_of
 from builder.python import gateway
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
 from builder.python.resolver import is_own, resolver_version, uv_binary
 from builder.python.uv import version_without_history
-from builder.python.wheels import download, keep_wheel, sha256_of
+from builder.python.wheels import download, keep_wheel
 from builder.runtimes import Target
 from builder.sources.local import refuse_lfs_pointers
 from builder.toolchains import zig

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder import process
 from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
+from builder.hashing import sha256_of
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
 
     path = cache / wheel.sha256 / wheel.filename
     # Hashed again: commands of projects run as the same user as the builder, and might have written to the cache.
-    if path.exists() and _sha256(path) == wheel.sha256:
+    if path.exists() and sha256_of(path) == wheel.sha256:
         os.utime(path.parent)  # in the cache, what was used longest ago goes first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +85,6 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
     return path
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:
     """Copy a wheel that was not downloaded to where `download` looks for it."""
     kept = cache / sha256 / filename
@@ -118,9 +114,3 @@ def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str],
         what="downloading the builder's own layer",
     )
     return sorted(into.glob("*.whl"))
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

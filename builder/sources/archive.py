@@ -6,17 +6,15 @@ writes. Neither `zipfile` nor `tarfile` takes part: what they let pass differs f
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from builder.errors import OutOfSpace
 from builder.sources.archived import Archived, Limits, Unreadable
 from builder.sources.git import Snapshot
 from builder.sources.streams import Stream, gunzipped, plain, unzstandard
+from builder.sources.target import written
 from builder.sources.tarred import is_header, tar_entries
 from builder.sources.treeid import tree_id
 from builder.sources.unpacking import Unpacker
@@ -63,23 +61,8 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: s
 
 
 def _write(entries: Iterator[Archived], into: Path, limits: Limits, label: str) -> Extracted:
-    """All entries as files in `into`, which is as it was after an error."""
-    existed = into.is_dir() and not into.is_symlink()
-    if into.exists() and (not existed or any(into.iterdir())):
-        raise FileExistsError(errno.EEXIST, "not an empty directory", str(into))
-    into.mkdir(parents=True, exist_ok=True)
-    try:
+    with written(into, label, "all of it is unpacked"):
         return _unpack(entries, into, limits, label)
-    except BaseException as error:
-        shutil.rmtree(into, ignore_errors=True)
-        if existed:
-            into.mkdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutOfSpace(
-                f"{label}: the disk is full before all of it is unpacked",
-                hint="give the builder a larger ephemeral_storage",
-            ) from error
-        raise
 
 
 def snapshot_of(

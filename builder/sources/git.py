@@ -10,20 +10,19 @@ repositories are `submodules`', files that are elsewhere `lfs`', what a warm env
 
 from __future__ import annotations
 
-import errno
 import re
-import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from builder.errors import InvalidEvent, OutOfSpace
+from builder.errors import InvalidEvent
 from builder.sources.access import GitCredentials, Network
 from builder.sources.checkout import check_links
 from builder.sources.errand import Errand
 from builder.sources.gitlib import BrokenOff, Remote, connected
 from builder.sources.refs import commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
+from builder.sources.target import written
 from builder.sources.urls import repository_url, url_problem
 
 __all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_url", "resolve"]
@@ -101,35 +100,23 @@ def fetch(
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, OutOfTime, InvalidEvent
     """
     _check_url(resolved.url)
-    existed = into.is_dir()
-    if existed and any(into.iterdir()):
-        raise FileExistsError(errno.EEXIST, "not empty", str(into))
-    into.mkdir(parents=True, exist_ok=True)
     network = network or Network()
-    try:
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch:
-            errand = Errand(
-                credentials=credentials,
-                network=network,
-                hosts=network.hosts(resolved.url, credentials),
-                cache=cache,
-                scratch=Path(scratch),
-                room_bytes=max_bytes,
-            )
-            snapshot = errand.fetch(resolved, into, path=path, known=known)
-            if errand.submodules_fetched:
-                check_links(into)
-            return snapshot
-    except BaseException as error:
-        shutil.rmtree(into, ignore_errors=True)
-        if existed:
-            into.mkdir()
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutOfSpace(
-                f"{resolved.url}: the disk is full before all of the repository is there",
-                hint="give the builder a larger ephemeral_storage",
-            ) from error
-        raise
+    with (
+        written(into, resolved.url, "all of the repository is there"),
+        tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,
+    ):
+        errand = Errand(
+            credentials=credentials,
+            network=network,
+            hosts=network.hosts(resolved.url, credentials),
+            cache=cache,
+            scratch=Path(scratch),
+            room_bytes=max_bytes,
+        )
+        snapshot = errand.fetch(resolved, into, path=path, known=known)
+        if errand.submodules_fetched:
+            check_links(into)
+        return snapshot
 
 
 def _check_url(url: str) -> None:

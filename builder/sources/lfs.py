@@ -21,6 +21,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from builder.errors import OutOfTime, SourceUnreachable, UnsafeSource
+from builder.hashing import sha256_of
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.answers import unreachable
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
@@ -171,10 +172,7 @@ def _put(content: Path, targets: Sequence[Path]) -> None:
 
 
 def _is(pointer: Pointer, path: Path) -> bool:
-    if path.stat().st_size != pointer.size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == pointer.oid
+    return path.stat().st_size == pointer.size and sha256_of(path) == pointer.oid
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from typing import IO, cast
 
 from builder import tars
 from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.hashing import sha256_of
 from builder.python.indexes import Indexes
-from builder.python.wheels import sha256_of
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec_base import nearest
 from builder.store import Store
