@@ -43,11 +43,10 @@ class Kept:
         root = self._folder / _FILES
         try:
             record = json.loads((self._folder / _RECORD).read_text())
-            return Modules(
-                files={name: root / name for name in record["files"]},
-                places=set(record["places"]),
-                notes=tuple(record["notes"]),
-            )
+            files = {name: root / name for name in record["files"]}
+            if not all(path.is_file() for path in files.values()):
+                return None
+            return Modules(files=files, places=set(record["places"]), notes=tuple(record["notes"]))
         except (OSError, ValueError, KeyError):
             return None
 
