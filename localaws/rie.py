@@ -69,7 +69,7 @@ class RieEnvironment:
         self._stopping: threading.Thread | None = None
         self._running = False
         self._first = True
-        api, self._port = _free_port(), _free_port()
+        self._api_port, self._port = _free_port(), _free_port()
         layout = isolator.layout(guest)
         command = bootstrap_command(image, guest, layout)
         self._broken = command if isinstance(command, str) else None
@@ -77,7 +77,7 @@ class RieEnvironment:
             image,
             self.credentials,
             layout,
-            api_address=f"127.0.0.1:{api}",
+            api_address=f"127.0.0.1:{self._api_port}",
             log_stream=self._log_stream,
             forwarded=forwarded,
         )
@@ -89,7 +89,7 @@ class RieEnvironment:
         argv = [
             # Its own messages go to stderr, the function's lines to stdout, whichever of the two they came from.
             *("/bin/sh", "-c", 'exec "$@" 2>/dev/null', "rie", f"{layout.extra[_PLACE]}/aws-lambda-rie"),
-            *("--log-level", "error", "--runtime-api-address", f"127.0.0.1:{api}"),
+            *("--log-level", "error", "--runtime-api-address", f"127.0.0.1:{self._api_port}"),
             *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
             *([] if isinstance(command, str) else command),
         ]
@@ -206,15 +206,20 @@ class RieEnvironment:
         self._started_at = now()
         self._sandbox.start()
         deadline = time.monotonic() + _START_LIMIT_S
+        # It begins to serve runtimes by itself: one that is started at once may be there first.
+        for port in (self._port, self._api_port):
+            self._await(port, deadline)
+        self._running = True
+
+    def _await(self, port: int, deadline: float) -> None:
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
             except OSError:
                 if time.monotonic() > deadline or not self._sandbox.alive:
                     raise
                 time.sleep(0.002)
             else:
-                self._running = True
                 return
 
     def _restart(self) -> None:
