@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-__all__ = ["MemoryWatch", "now", "peak_bytes", "used_bytes"]
+__all__ = ["MemoryWatch", "below", "now", "peak_bytes", "used_bytes"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -96,7 +96,7 @@ def peak_bytes(root: int, since: float) -> int:
 
 
 def _counted(root: int, since: float) -> Iterable[int]:
-    for pid in _below(root):
+    for pid in below(root):
         name, _, rest = _text(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
         fields = rest.split()
         # proc_pid_stat(5): the 22nd field is the start; the name, which may hold anything, is the second.
@@ -104,7 +104,8 @@ def _counted(root: int, since: float) -> Iterable[int]:
             yield pid
 
 
-def _below(root: int) -> list[int]:
+def below(root: int) -> list[int]:
+    """The processes below the process `root`, those that are ending included."""
     found: list[int] = []
     queue = [root]
     while queue:

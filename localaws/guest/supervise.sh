@@ -31,6 +31,8 @@ while IFS=' ' read -r verb number <&"$control"; do
         stop)
             kill -KILL -1
             wait
+            # Killed is not gone: until it is, its sockets accept what is meant for the successor.
+            while kill -0 -1 2>/dev/null; do :; done
             echo stopped >&"$status"
             ;;
     esac

@@ -98,7 +98,7 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     put("manifest.json", json.dumps(manifest))
     event = {
         "action": "package",
-        "function": "single",
+        "function": "handed-over",
         "source": {"bucket": bucket, "manifest": f"{place}/manifest.json"},
         "reply": ["packages", "function"],
         "on_error": "raise",
@@ -131,7 +131,7 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     assert changed["error"]["code"] == "source_error"
     assert "app.py is not the file that the manifest names" in changed["error"]["message"]
     assert builder.send({**event, "source": {}, "tf": {"action": "delete"}}) == {"statusCode": 200}
-    assert builder.state("single") is None
+    assert builder.state("handed-over") is None
 
 
 def test_what_is_deployed_already_is_packaged_all_the_same(builder: Builder) -> None:

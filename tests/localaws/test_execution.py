@@ -22,6 +22,7 @@ import pytest
 from localaws import interpreters
 from localaws.environments import OwnEnvironment
 from localaws.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
+from localaws.memory import below
 from tests.localaws.fleets import FOUND, MACHINE, Lab, error_of, fleet_for, lines_of
 
 
@@ -409,6 +410,25 @@ def test_process_that_hangs_on_does_not_outlive_its_environment(lab: Lab) -> Non
     assert _running(mark)
     lab.fleet.discard(image.arn)
     _until(lambda: not _running(mark))
+
+
+@pytest.mark.parametrize("isolation", ["bwrap", "plain"])
+def test_a_runtime_that_is_stopped_is_gone(scratch: Path, isolation: str) -> None:
+    """Killed is not gone: what still listens would take the calls of the successor."""
+    many = "#!/bin/sh\nfor n in $(seq 300); do sleep 99 & done\nwait\n"
+    fleet = fleet_for(scratch, "own", isolation)
+    try:
+        lab = Lab(fleet=fleet, engine="own", scratch=scratch)
+        image = replace(lab.image({"bootstrap": many}), runtime="provided.al2023")
+        with fleet._pool.environment(image) as environment:
+            assert isinstance(environment, OwnEnvironment)
+            sandbox = environment._sandbox
+            sandbox.start()
+            _until(lambda: len(below(sandbox.pid)) >= 300)
+            sandbox.stop()
+            assert len(below(sandbox.pid)) <= 2  # bubblewrap and the supervisor
+    finally:
+        fleet.close()
 
 
 class TestSandbox:
