@@ -12,9 +12,19 @@ needed=(git:git bwrap:bubblewrap shellcheck:shellcheck unzip:unzip curl:curl fak
 # Compilers of the examples that bring their own: builds with them are tests, and no part of the demo.
 [ "${1:-}" != test ] || needed+=(gcc:gcc ghc:ghc git-lfs:git-lfs rustc:rustc)
 
+# Whether a command is here. A rustc may be no more than rustup's stand-in for one that is not.
+here() {
+    local found
+    [ "$1" = rustc ] || { command -v "$1" >/dev/null; return; }
+    for found in $(type -aP rustc); do
+        ! "$found" --version >/dev/null 2>&1 || return 0
+    done
+    return 1
+}
+
 packages=()
 for pair in "${needed[@]}"; do
-    command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
+    here "${pair%%:*}" || packages+=("${pair#*:}")
 done
 [ ${#packages[@]} -gt 0 ] || exit 0
 
