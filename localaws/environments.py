@@ -17,7 +17,7 @@ from localaws import reports
 from localaws.images import Credentials, FunctionImage, InvokeResult
 from localaws.interpreters import Interpreter
 from localaws.machines import ELF_HEAD_BYTES, elf_machine
-from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
+from localaws.memory import MemoryWatch, peak_bytes, used_bytes
 from localaws.nodes import Node, major_of, options
 from localaws.reports import Fault
 from localaws.runtime_api import (
@@ -109,7 +109,6 @@ class OwnEnvironment:
             variables["_LOCALAWS_LAYERS"] = layout.opt
         argv = [] if isinstance(command, str) else command
         self._start_number = 0
-        self._started_at = 0.0
         try:
             self._sandbox: Sandbox = isolator.open(guest, layout, argv, variables)
         except BaseException:
@@ -125,9 +124,7 @@ class OwnEnvironment:
         logs = self._sandbox.logs
         limit_bytes = self.image.memory_mb * _MB
         self._peak_bytes = min(self._peak_bytes, limit_bytes)
-        if not self._initialised:
-            self._started_at = now()  # a predecessor that was killed may not be gone yet, and does not count
-        self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starved)
+        self._memory.add(self._sandbox.pid, limit_bytes, self._used, self._starved)
         try:
             init_ms = self._first_initialisation(request_id) if self._first else None
             logs.write(reports.start(request_id, self.image.version))
@@ -189,7 +186,6 @@ class OwnEnvironment:
         if self._broken:
             fault = reports.invalid_entrypoint(request_id, self._broken)
         else:
-            self._started_at = now()
             self._start_number = self._sandbox.start()
             match self._wait(deadline):
                 case Ready():
@@ -224,8 +220,8 @@ class OwnEnvironment:
 
     def _measured(self, request_id: str, result: bytes | Fault) -> bytes | Fault:
         """The result, or a Fault when the function used too much memory between two looks at it."""
-        self._used(used_bytes(self._sandbox.pid, self._started_at))
-        self._used(peak_bytes(self._sandbox.pid, self._started_at))
+        self._used(used_bytes(self._sandbox.pid))
+        self._used(peak_bytes(self._sandbox.pid))
         if self._peak_bytes > self.image.memory_mb * _MB and self._initialised:
             self._reset()
             return reports.out_of_memory(request_id)

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-__all__ = ["MemoryWatch", "below", "now", "peak_bytes", "used_bytes"]
+__all__ = ["MemoryWatch", "below", "peak_bytes", "used_bytes"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_TICKS = os.sysconf("SC_CLK_TCK")
 _POLL_S = 0.025
 # Time between two looks, as a multiple of the processor time that one takes.
 _SHARE = 19
@@ -23,7 +22,7 @@ class MemoryWatch:
     """Calls back when processes below a watched one use more than they may. One thread for all of them."""
 
     def __init__(self) -> None:
-        self._watched: dict[int, tuple[int, Callable[[], float], Callable[[int], None], Callable[[], None]]] = {}
+        self._watched: dict[int, tuple[int, Callable[[int], None], Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._ended = False
@@ -33,16 +32,12 @@ class MemoryWatch:
         self,
         root: int,
         limit_bytes: int,
-        since: Callable[[], float],
         seen: Callable[[int], None],
         exceeded: Callable[[], None],
     ) -> None:
-        """Watch what runs below the process `root`: `seen` gets every size; `exceeded` is called once. Both are quick.
-
-        `since` tells from when on processes count, see `now`.
-        """
+        """Watch what is below the process `root`: `seen` gets every size, `exceeded` is called once; both are quick."""
         with self._lock:
-            self._watched[root] = (limit_bytes, since, seen, exceeded)
+            self._watched[root] = (limit_bytes, seen, exceeded)
         self._wake.set()
 
     def remove(self, root: int) -> None:
@@ -64,8 +59,8 @@ class MemoryWatch:
                 continue
             begun = time.thread_time()
             for root, entry in watched:
-                limit_bytes, since, seen, exceeded = entry
-                used = used_bytes(root, since())
+                limit_bytes, seen, exceeded = entry
+                used = used_bytes(root)
                 with self._lock:
                     if self._watched.get(root) is not entry:
                         continue  # so that after `remove` nobody is called any more
@@ -77,30 +72,21 @@ class MemoryWatch:
             time.sleep(max(_POLL_S, _SHARE * (time.thread_time() - begun)))
 
 
-def now() -> float:
-    """The present on the clock by which processes are dated: seconds since the machine started."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+def used_bytes(root: int) -> int:
+    """Resident bytes now of everything below the process `root`, itself and our machinery not counted."""
+    return sum(_resident(pid) for pid in _counted(root))
 
 
-def used_bytes(root: int, since: float) -> int:
-    """Resident bytes now of everything below the process `root`, itself and our machinery not counted.
-
-    Nor is what was started before `since`: a process that was killed a moment ago may still be there.
-    """
-    return sum(_resident(pid) for pid in _counted(root, since))
-
-
-def peak_bytes(root: int, since: float) -> int:
+def peak_bytes(root: int) -> int:
     """The greatest resident size that any single process below `root` ever had, which no poll can miss."""
-    return max((_high_water(pid) for pid in _counted(root, since)), default=0)
+    return max((_high_water(pid) for pid in _counted(root)), default=0)
 
 
-def _counted(root: int, since: float) -> Iterable[int]:
+def _counted(root: int) -> Iterable[int]:
     for pid in below(root):
-        name, _, rest = _text(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
-        fields = rest.split()
-        # proc_pid_stat(5): the 22nd field is the start; the name, which may hold anything, is the second.
-        if len(fields) > 19 and name not in _NOT_COUNTED and int(fields[19]) + 1 >= since * _TICKS:
+        # proc_pid_stat(5): the second field is the name, which may hold anything.
+        name, found, _ = _text(f"/proc/{pid}/stat").partition("(")[2].rpartition(")")
+        if found and name not in _NOT_COUNTED:
             yield pid
 
 

@@ -21,7 +21,7 @@ from localaws import reports
 from localaws.environments import bootstrap_command, client_context_json, error_type, new_log_stream
 from localaws.images import FunctionImage, InvokeResult
 from localaws.interpreters import Interpreter
-from localaws.memory import MemoryWatch, now, peak_bytes, used_bytes
+from localaws.memory import MemoryWatch, peak_bytes, used_bytes
 from localaws.reports import Fault
 from localaws.rootfs import Bind
 from localaws.runtime_api import RESPONSE_LIMIT_BYTES
@@ -65,7 +65,6 @@ class RieEnvironment:
         self._log_stream = new_log_stream(image)
         self._marker = f"localaws-error-{secrets.token_hex(8)}" if guest.language else None
         self._peak_bytes = 0
-        self._started_at = 0.0
         self._stopping: threading.Thread | None = None
         self._running = False
         self._first = True
@@ -106,9 +105,7 @@ class RieEnvironment:
             logs.write(reports.init_start(self.image))
         logs.write(reports.start(request_id, self.image.version))
         limit_bytes = self.image.memory_mb * _MB
-        if not self._running:
-            self._started_at = now()  # a predecessor that was killed may not be gone yet, and does not count
-        self._memory.add(self._sandbox.pid, limit_bytes, lambda: self._started_at, self._used, self._starve)
+        self._memory.add(self._sandbox.pid, limit_bytes, self._used, self._starve)
         begun = time.monotonic()
         try:
             result = self._run(payload, request_id, invoked_arn, client_context)
@@ -118,8 +115,8 @@ class RieEnvironment:
                 self._stopping.join()  # or it would end the successor
                 self._stopping = None
         duration_ms = (time.monotonic() - begun) * 1000
-        self._used(used_bytes(self._sandbox.pid, self._started_at))
-        self._used(peak_bytes(self._sandbox.pid, self._started_at))
+        self._used(used_bytes(self._sandbox.pid))
+        self._used(peak_bytes(self._sandbox.pid))
         if self._peak_bytes > self.image.memory_mb * _MB:
             self._peak_bytes = self.image.memory_mb * _MB
             self._restart()
@@ -203,7 +200,6 @@ class RieEnvironment:
         """Start the emulator and wait until it listens. Raises OSError when it does not."""
         if self._running:
             return
-        self._started_at = now()
         self._sandbox.start()
         deadline = time.monotonic() + _START_LIMIT_S
         # It begins to serve runtimes by itself: one that is started at once may be there first.
