@@ -263,6 +263,8 @@ class OwnEnvironment:
             "Lambda-Runtime-Invoked-Function-Arn": invoked_arn,
             "Lambda-Runtime-Trace-Id": f"Root={root};Parent={secrets.token_hex(8)};Sampled=0",
         }
+        if self.image.tenant_id:
+            headers["Lambda-Runtime-Aws-Tenant-Id"] = self.image.tenant_id
         if client_context:
             headers["Lambda-Runtime-Client-Context"] = client_context_json(client_context)
         return Call(request_id=request_id, payload=payload, headers=headers)

@@ -7,6 +7,7 @@ from typing import Any
 
 from localaws.iam import role_principal
 from localaws.lambda_calls import Call, split_function
+from localaws.lambda_configuration import check_untenanted
 from localaws.lambda_errors import InvalidParameterValueException, ResourceConflictException, ResourceNotFoundException
 from localaws.lambda_functions import page, resolve
 from localaws.lambda_model import EventSourceMapping, Function, Json
@@ -34,6 +35,7 @@ def create_event_source_mapping(call: Call) -> Json:
     source: str | None = params.get("EventSourceArn")
     function, qualifier = call.function()
     resolve(function, qualifier)
+    check_untenanted(function, "Event source mappings are")
     if not source or source.split(":")[2] not in _DEFAULT_BATCH:
         raise InvalidParameterValueException(
             f"Unrecognized event source: {source}. Supported here: SQS, Kinesis, DynamoDB."
@@ -84,6 +86,7 @@ def update_event_source_mapping(call: Call) -> Json:
         changed = {key: value for key, value in call.params.items() if key not in ("UUID", "FunctionName")}
         if "FunctionName" in call.params:
             function, qualifier = call.function()
+            check_untenanted(function, "Event source mappings are")
             mapping.function_arn = function.qualified(qualifier)
         mapping.request = {**mapping.request, **changed}
         mapping.enabled = mapping.request.get("Enabled", mapping.enabled)

@@ -54,6 +54,8 @@ class FunctionImage:
     endpoint_url: str
     """What the function gets as AWS_ENDPOINT_URL; "" sets none."""
     log_group: str
+    tenant_id: str | None = None
+    """Whose environments these are; they are never used for another tenant."""
 
 
 @dataclass(frozen=True, kw_only=True)

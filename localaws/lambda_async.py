@@ -91,7 +91,8 @@ class _Event:
                 self._conclude("RetriesExhausted", attempts, result)
                 return
             time.sleep(self.platform.retry_delays_s[min(attempts, len(self.platform.retry_delays_s)) - 1])
-            current = target(self.target.function, self.target.qualifier, self.platform.clock())
+            what = self.target
+            current = target(what.function, what.qualifier, self.platform.clock(), tenant_id=what.tenant_id)
 
     @property
     def _config(self) -> Json:

@@ -54,8 +54,8 @@ class Platform:
             self._trees[package.sha256] = known
         return known
 
-    def image(self, function: Function, version: Version) -> FunctionImage:
-        """What the fleet needs to run one version of a function.
+    def image(self, function: Function, version: Version, tenant_id: str | None = None) -> FunctionImage:
+        """What the fleet needs to run one version of a function, for a tenant if it keeps them apart.
 
         Raises:
             BadArchive: its code or a layer is a damaged zip.
@@ -80,6 +80,7 @@ class Platform:
             credentials=partial(_credentials, function, configuration.role),
             endpoint_url=self.endpoint_url,
             log_group=function.log_group(version),
+            tenant_id=tenant_id,
         )
 
     def prepare(self, function: Function, version: Version) -> None:

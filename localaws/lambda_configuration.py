@@ -85,6 +85,8 @@ def changed(call: Call, old: Configuration, package: Package) -> Configuration:
     _check_range("timeout", new.timeout_s, 1, 900)
     _check_range("memorySize", new.memory_mb, 128, 10_240)
     _check_range("ephemeralStorage.size", new.ephemeral_mb, 512, 10_240)
+    if new.per_tenant and new.snap_start != "None":
+        raise InvalidParameterValueException("SnapStart is not supported for functions with tenant isolation mode.")
     if "Environment" in params:
         new = replace(new, environment=_environment(params["Environment"].get("Variables") or {}))
     if "Layers" in params:
@@ -289,6 +291,14 @@ def shown(
     if with_state:
         found |= _shown_state(function, version, now)
     return {member: value for member, value in found.items() if value is not None}
+
+
+def check_untenanted(function: Function, feature: str) -> None:
+    """Raise InvalidParameterValueException for what a function that keeps tenants apart cannot have."""
+    if function.latest.configuration.per_tenant:
+        raise InvalidParameterValueException(
+            f"{feature} not supported for functions with tenant isolation mode: {function.arn}"
+        )
 
 
 def _shown_vpc(vpc: Json | None) -> Json | None:

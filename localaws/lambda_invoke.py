@@ -23,7 +23,7 @@ def invocation_type(call: Call) -> str:
 def invoke(call: Call) -> HttpAnswer:
     kind = invocation_type(call)
     function, qualifier = call.function()
-    what = target(function, qualifier, call.now)
+    what = target(function, qualifier, call.now, tenant_id=call.params.get("TenantId"))
     if kind == "DryRun":
         return HttpAnswer(status=204)
     if kind == "Event":
@@ -58,7 +58,7 @@ def invoke_with_response_stream(call: Call) -> HttpAnswer:
     """A response stream of one payload chunk and the completion: functions here are not streamed piece by piece."""
     kind = invocation_type(call)
     function, qualifier = call.function()
-    what = target(function, qualifier, call.now)
+    what = target(function, qualifier, call.now, tenant_id=call.params.get("TenantId"))
     if kind == "DryRun":
         return HttpAnswer(status=204)
     payload = checked_payload(call.request.body, MAX_SYNC_BYTES)

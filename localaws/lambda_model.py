@@ -81,6 +81,11 @@ class Configuration:
     image_uri: str | None = None
     others: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def per_tenant(self) -> bool:
+        """Whether environments are kept apart by the tenant that an invoke names."""
+        return bool(self.others.get("TenancyConfig"))
+
     def fingerprint(self) -> str:
         """The base64 sha256 of the configuration; equal configurations have equal fingerprints."""
         text = json.dumps(asdict(self), sort_keys=True, default=dict)

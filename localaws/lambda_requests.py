@@ -156,9 +156,7 @@ def parameters(operation: Operation, request: HttpRequest, path: Mapping[str, st
                 value = request.body if blob_payload else body.get(wire)
         if value is not None:
             found[member] = _typed(value, reference["shape"])
-    missing = [member for member in shape.get("required", ()) if member not in found]
-    problems = [f"Value null at '{_lower(member)}' {_FAILED}: Member must not be null" for member in missing]
-    problems += _problems(found, operation.input_shape)
+    problems = list(_problems(found, operation.input_shape))
     if problems:
         noun = "error" if len(problems) == 1 else "errors"
         raise ValidationException(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
@@ -213,6 +211,10 @@ def _problems(value: object, shape: str, where: str = "") -> Iterator[str]:
         return
     match model["type"]:
         case "structure" if isinstance(value, dict):
+            for member in model.get("required", ()):
+                if value.get(member) is None:
+                    path = f"{where}.{_lower(member)}" if where else _lower(member)
+                    yield f"Value null at '{path}' {_FAILED}: Member must not be null"
             for member, reference in model["members"].items():
                 if value.get(member) is not None:
                     path = f"{where}.{_lower(member)}" if where else _lower(member)

@@ -15,6 +15,7 @@ from localaws import logs
 from localaws.execution import BadArchive, InvokeResult, RuntimeUnavailable
 from localaws.lambda_calls import Platform
 from localaws.lambda_errors import (
+    InvalidParameterValueException,
     InvalidRequestContentException,
     LambdaError,
     RequestTooLargeException,
@@ -40,11 +41,12 @@ class InvalidRuntimeException(LambdaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What one invoke runs: the version, and the ARN as it was addressed."""
+    """What one invoke runs: the version, the ARN as it was addressed, and for which tenant."""
 
     function: Function
     version: Version
     qualifier: str | None
+    tenant_id: str | None = None
 
     @property
     def arn(self) -> str:
@@ -86,10 +88,11 @@ class Running:
 _RUNNING = Running()
 
 
-def target(function: Function, qualifier: str | None, now: float) -> Target:
+def target(function: Function, qualifier: str | None, now: float, *, tenant_id: str | None = None) -> Target:
     """What an invoke with this qualifier runs now: routing weights applied, old code while an update rolls out.
 
     Raises:
+        InvalidParameterValueException: the function keeps tenants apart and no tenant is named, or the reverse.
         ResourceNotFoundException: nothing has the qualifier.
         ResourceConflictException: the function is still Pending.
     """
@@ -99,13 +102,27 @@ def target(function: Function, qualifier: str | None, now: float) -> Target:
         ((other, weight),) = alias.weights.items()
         if random.random() < weight:  # noqa: S311 (a share of traffic, not a secret)
             version = resolve(function, other)
+    _check_tenant(version, tenant_id)
     if version.state(now) == "Pending":
         raise ResourceConflictException(
             "The operation cannot be performed at this time. The function is currently in the following state: Pending"
         )
     if version is function.latest and version.settling(now) and function.previous is not None:
         version = function.previous
-    return Target(function=function, version=version, qualifier=qualifier)
+    return Target(function=function, version=version, qualifier=qualifier, tenant_id=tenant_id)
+
+
+def _check_tenant(version: Version, tenant_id: str | None) -> None:
+    if version.configuration.per_tenant and tenant_id is None:
+        raise InvalidParameterValueException(
+            "The invoked function is enabled with tenancy configuration. "
+            "Add a valid tenant ID in your request and try again."
+        )
+    if tenant_id is not None and not version.configuration.per_tenant:
+        raise InvalidParameterValueException(
+            "The invoked function is not enabled with tenancy configuration. "
+            "Remove the tenant ID from your request and try again."
+        )
 
 
 def run(
@@ -123,7 +140,7 @@ def run(
     with _RUNNING.one(function):
         try:
             result = platform.fleet.invoke(
-                platform.image(function, version),
+                platform.image(function, version, what.tenant_id),
                 payload,
                 request_id=request_id,
                 invoked_arn=what.arn,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from localaws.lambda_calls import Call
+from localaws.lambda_configuration import check_untenanted
 from localaws.lambda_errors import (
     InvalidParameterValueException,
     ProvisionedConcurrencyConfigNotFoundException,
@@ -143,6 +144,7 @@ def _change_event_invoke(call: Call, base: Json) -> Json:
 
 def put_provisioned_concurrency_config(call: Call) -> Json:
     function, qualifier = _qualified(call)
+    check_untenanted(function, "Provisioned concurrency is")
     wanted: int = call.params["ProvisionedConcurrentExecutions"]
     if function.reserved_concurrency is not None and wanted > function.reserved_concurrency:
         raise InvalidParameterValueException(

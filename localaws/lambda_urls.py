@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from localaws.iam import decide
 from localaws.lambda_calls import Call, Platform
+from localaws.lambda_configuration import check_untenanted
 from localaws.lambda_errors import LambdaError, ResourceConflictException, ResourceNotFoundException
 from localaws.lambda_functions import page, resolve
 from localaws.lambda_model import LATEST, Function, FunctionUrl, Json, Region, timestamp
@@ -30,6 +31,7 @@ _FORBIDDEN = (
 def create_function_url_config(call: Call) -> Json:
     function, qualifier = call.function()
     resolve(function, qualifier)
+    check_untenanted(function, "Function URLs are")
     with call.region.lock:
         if (qualifier or LATEST) in function.urls:
             raise ResourceConflictException(

@@ -107,8 +107,8 @@ class Pool:
             self._all.discard(environment)
 
 
-def _key(image: FunctionImage) -> tuple[str, str, str]:
-    return image.arn, image.version, image.revision
+def _key(image: FunctionImage) -> tuple[str, str, str, str | None]:
+    return image.arn, image.version, image.revision, image.tenant_id
 
 
 def _differs(old: FunctionImage, new: FunctionImage) -> bool:

@@ -156,8 +156,11 @@ class RieEnvironment:
         if self._broken:
             return reports.invalid_entrypoint(request_id, self._broken)
         headers = {"Content-Type": "application/json", "X-Amzn-RequestId": request_id}
-        if self._marker:
-            headers["X-Amz-Tenant-Id"] = invoked_arn
+        # For the runtimes that we start, the one header that is handed on as it came brings the ARN, too.
+        tenant = [invoked_arn] if self._marker else []
+        tenant += [self.image.tenant_id] if self.image.tenant_id else []
+        if tenant:
+            headers["X-Amz-Tenant-Id"] = " ".join(tenant)
         if client_context:
             headers["X-Amz-Client-Context"] = base64.b64encode(client_context_json(client_context).encode()).decode()
         try:

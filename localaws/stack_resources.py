@@ -156,7 +156,7 @@ class LambdaFunction:
         return Made(physical_id=name, attributes={"Arn": made["FunctionArn"]})
 
     def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
-        if properties.get("FunctionName") != old.get("FunctionName"):
+        if any(properties.get(member) != old.get(member) for member in ("FunctionName", "TenancyConfig")):
             return self.create(place, properties)
         client = place.aws.client("lambda")
         waiter = client.get_waiter("function_updated_v2")
@@ -173,7 +173,9 @@ class LambdaFunction:
         place.aws.client("lambda").delete_function(FunctionName=physical_id)
 
 
-_NO_SETTINGS = ("Code", "Architectures", "Tags", "FunctionName", "PackageType", "ReservedConcurrentExecutions")
+_NO_SETTINGS = (
+    *("Code", "Architectures", "Tags", "FunctionName", "PackageType", "ReservedConcurrentExecutions", "TenancyConfig"),
+)
 
 
 def _numbers(properties: Json) -> Json:

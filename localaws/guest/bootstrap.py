@@ -26,7 +26,7 @@ def arrange(task: str, layers: str, runtime: str) -> None:
 def make_up_for_emulator(marker: str) -> None:
     """Do two things that the emulator does not: tell errors from answers, and give the function's real ARN.
 
-    The server sends the ARN as the tenant, the one header that the emulator hands on as it came.
+    The server sends the ARN before the tenant, in the one header that the emulator hands on as it came.
     """
     client = importlib.import_module("awslambdaric.lambda_runtime_client").BaseLambdaRuntimeClient
     bootstrap = importlib.import_module("awslambdaric.bootstrap")
@@ -38,7 +38,8 @@ def make_up_for_emulator(marker: str) -> None:
 
     def handle_event(*given: object, **named: object) -> object:
         # client, handler, request id, body, content type, client context, identity, ARN, deadline, tenant, …
-        return handle(*given[:7], given[9], given[8], None, *given[10:], **named)
+        arn, _, tenant = str(given[9]).partition(" ")
+        return handle(*given[:7], arn, given[8], tenant or None, *given[10:], **named)
 
     client.post_invocation_error = post
     vars(bootstrap)["handle_event_request"] = handle_event

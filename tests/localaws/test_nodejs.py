@@ -117,6 +117,12 @@ def test_function_event_context_and_surroundings(lab: Lab) -> None:
     assert [lab.answer(image)["count"] for _ in range(2)] == [2, 3], "the environment is warm"
 
 
+def test_function_is_told_its_tenant(lab: Lab) -> None:
+    image = _image(lab, {"app.mjs": "export const handler = async (event, c) => [c.tenantId, c.invokedFunctionArn];"})
+    found = [json.loads(lab.invoke(replace(image, tenant_id=who)).payload) for who in ("a b", "c", None)]
+    assert found == [["a b", image.arn], ["c", image.arn], [None, image.arn]]
+
+
 def test_errors_of_the_handler(lab: Lab) -> None:
     image = _image(lab, _FILES)
     result = lab.invoke(image, {"raise": True}, request_id="r-2")

@@ -8,8 +8,8 @@ const { Worker } = require("node:worker_threads");
 const [hostname, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(":");
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 const PREFIX = "/2018-06-01/runtime/invocation/";
-// The emulator tells neither errors from answers nor the function's real ARN, see rie.py: the server sends the ARN as the
-// tenant, and looks for this word in the log.
+// The emulator tells neither errors from answers nor the function's real ARN, see rie.py: the server sends the ARN before
+// the tenant, and looks for this word in the log.
 const marker = process.env._LOCALAWS_EMULATOR;
 delete process.env._LOCALAWS_EMULATOR;
 
@@ -50,10 +50,12 @@ process.on("exit", () => unsent && postAndWait(...unsent));
 exports.next = async () => {
   await posting;
   const call = await ask("GET", `${PREFIX}next`);
-  const arn = call.headers["lambda-runtime-aws-tenant-id"];
-  if (marker && arn) {
+  const sent = call.headers["lambda-runtime-aws-tenant-id"];
+  if (marker && sent) {
+    const [arn, ...tenant] = sent.split(" ");
     call.headers["lambda-runtime-invoked-function-arn"] = arn;
-    delete call.headers["lambda-runtime-aws-tenant-id"];
+    if (tenant.length) call.headers["lambda-runtime-aws-tenant-id"] = tenant.join(" ");
+    else delete call.headers["lambda-runtime-aws-tenant-id"];
   }
   return call;
 };
