@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from localaws import iam, iam_s3, iam_services
@@ -59,8 +59,7 @@ def _caller(who: Signed) -> iam.Principal:
 
 
 def _s3_request(environ: Environ) -> iam_s3.S3Request:
-    path = unquote(environ.get("RAW_URI", "").partition("?")[0]) or environ["PATH_INFO"]
-    bucket, key = iam_s3.address(environ.get("HTTP_HOST", ""), path)
+    bucket, key = iam_s3.located(environ)
     query = {
         name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True).items()
     }

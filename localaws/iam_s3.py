@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlparse
+
+from localaws.wsgi import Environ
 
 # Query flags that address a part of a bucket, and how IAM calls that part.
 _BUCKET_PARTS = {
@@ -56,11 +58,35 @@ class S3Request:
         return f"{self.bucket_arn}/{self.key}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class CopySource:
+    """What a copy is made of, read from its header exactly as moto does."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+
+    @classmethod
+    def parse(cls, header: str) -> CopySource:
+        parts = urlparse(header)
+        bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
+        return cls(bucket=bucket, key=key, version_id=parse_qs(parts.query).get("versionId", [None])[0])
+
+
+def located(environ: Environ) -> tuple[str, str]:
+    """Bucket and key that a request addresses, "" for none."""
+    path = unquote(urlparse(environ.get("RAW_URI", "").partition("?")[0]).path) or environ["PATH_INFO"]
+    return address(environ.get("HTTP_HOST", ""), path)
+
+
 def address(host: str, path: str) -> tuple[str, str]:
-    """Bucket and key of a path-style request, or of one to `bucket.localhost`."""
+    """Bucket and key of a path-style request, or of one to a name below `localhost`, whose first label is a bucket.
+
+    Exactly as moto tells them apart: whatever it understood otherwise would be checked as something else.
+    """
     name = host.partition(":")[0]
-    if name.endswith(".localhost"):
-        return name.removesuffix(".localhost"), path.lstrip("/")
+    if name.lower().endswith(".localhost") and not name.startswith("localhost"):
+        return name.removeprefix("www.").partition(".")[0], path.lstrip("/")
     bucket, _, key = path.lstrip("/").partition("/")
     return bucket, key
 
@@ -98,9 +124,9 @@ def _bucket_action(request: S3Request) -> str:
 def _object_permissions(request: S3Request) -> list[tuple[str, str]]:
     needed = [(f"s3:{_object_action(request)}", request.object_arn)]
     if request.copy_source:
-        source = unquote(request.copy_source).lstrip("/").partition("?versionId=")
-        action = "s3:GetObjectVersion" if source[2] else "s3:GetObject"
-        needed.append((action, f"arn:aws:s3:::{source[0]}"))
+        source = CopySource.parse(request.copy_source)
+        action = "s3:GetObjectVersion" if source.version_id else "s3:GetObject"
+        needed.append((action, f"arn:aws:s3:::{source.bucket}/{source.key}"))
     return needed
 
 

@@ -77,6 +77,7 @@ class Server:
         from localaws.lambda_packages import PackageStore
         from localaws.lambda_rates import ControlPlaneRates
         from localaws.poller import Poller
+        from localaws.s3_integrity import S3Integrity
         from localaws.state import State
 
         # Bound first, because functions and moto itself have to be told the port.
@@ -97,7 +98,7 @@ class Server:
         if self._state:
             self._state.load()
             self._state.start()
-        moto: Application = Conditions(DomainDispatcherApplication(create_backend_app))
+        moto: Application = Conditions(S3Integrity(DomainDispatcherApplication(create_backend_app)))
         front = Front(
             Guard(moto) if options.enforce_iam else moto,
             LambdaApi(platform, lambda_backend.region_of),
