@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import cast
 
-from builder import components, shipment
+from builder import components, process, shipment
 from builder.plan import (
     DEPENDENCIES,
     UNBUILT,
@@ -23,6 +23,8 @@ from builder.python import lock as locking
 from builder.python.inputs import read_inputs
 from builder.python.resolver import Resolver, resolver_version
 from builder.spec import BuildSpec
+from builder.store import Store
+from builder.untouched import Untouched
 from builder.workshop import Workshop
 
 _PARALLEL = 8
@@ -69,19 +71,39 @@ def assemble(
     Raises:
         BuildFailed, ResolutionFailed, SourceError: with what was being built.
     """
+    untouched = Untouched(project.repository or project.root)
+    with process.before_foreign_code(untouched.note):
+        return _assembled(
+            project, chosen, shop, untouched, force=force, upgrade=upgrade, dry=dry, before=before or {}, lock=lock
+        )
+
+
+def _assembled(
+    project: Project,
+    chosen: Sequence[str],
+    shop: Workshop,
+    untouched: Untouched,
+    *,
+    force: bool,
+    upgrade: bool,
+    dry: bool,
+    before: Mapping[str, str],
+    lock: str | None,
+) -> Assembly:
     progress = shop.progress
     with progress.phase("lock", "locking dependencies"):
         if lock is None:
             project = _locked(project, chosen, shop, keep=not dry, anew=force or upgrade)
         else:
             project = replace(project, lock=lock)
+        untouched.check("locking dependencies")
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
         found = _known(project, chosen, shop)
         known, libraries = [component for component, _ in found], {each.name: names for each, names in found if names}
-        plans = plan_components(known, _changed(project, known, before or {}, shop) | libraries, force=force)
+        plans = plan_components(known, _changed(project, known, before, shop) | libraries, force=force)
     artifacts = {plan.component.name: plan.component.artifact or UNBUILT for plan in plans}
     if not dry:
-        artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop)
+        artifacts |= _build(project, [plan for plan in plans if plan.action == "build"], shop, untouched)
     for artifact in artifacts.values():
         for note in artifact.notes:
             progress.warn(note)
@@ -99,7 +121,8 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     key = locking.lock_key(inputs, project.target, index, resolver_version())
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
-    kept = None if anew else shop.store.read_json(f"locks/{key}.json")
+    name = f"locks/{key}.json"
+    kept = None if anew else shop.kept.read_json(name) or shop.store.read_json(name)
     if kept is not None:
         return replace(project, lock=str(kept["lock"]))
     text = locking.resolve(
@@ -107,6 +130,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
         project.target,
         Resolver(
             root=project.root,
+            repository=project.repository,
             scratch=shop.scratch,
             environment=shop.environment,
             timeout_s=shop.deadline.check("locking dependencies"),
@@ -118,7 +142,10 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     )
     if keep:
         shop.store.write_json(f"pinned/{_lock_id(text)}.json", {"lock": text})
-        shop.store.write_json(f"locks/{key}.json", {"lock": text})
+        # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
+        # same for everybody.
+        lasting = shop.kept if process.foreign_code_ran() else shop.store
+        lasting.write_json(name, {"lock": text})
     return replace(project, lock=text)
 
 
@@ -138,10 +165,10 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[tupl
     described = [components.describe(project, name, shop) for name in chosen]
 
     def look_up(component: Component) -> tuple[Component, tuple[str, ...]]:
-        kept = shop.store.read_json(_component_record(component))
+        kept = _records(project, component.name, shop).read_json(_component_record(component))
         artifact = _artifact(kept) if kept is not None else None
         # The bucket's owner may remove what he likes, and then this is simply made again.
-        if artifact is None or not shop.store.exists(artifact.name):
+        if artifact is None or not shop.store.exists(artifact.name, sha256=artifact.sha256):
             return component, ()
         if differing := shipment.differing(project, component.name, artifact, shop):
             return component, tuple(f"{name} of this machine" for name in differing)
@@ -158,7 +185,8 @@ def _changed(
     changed = {}
     for component in known:
         if before.get(component.name, component.key) != component.key:
-            kept = shop.store.read_json(f"components/{before[component.name]}.json") or {}
+            records = _records(project, component.name, shop)
+            kept = records.read_json(f"components/{before[component.name]}.json") or {}
             if "inputs" in kept:
                 now = components.inputs(project, component.name, shop)
                 then = cast("Mapping[str, str]", kept["inputs"])
@@ -166,6 +194,11 @@ def _changed(
                 then = {name: value for name, value in then.items() if not name.startswith(_LIBRARY)}
                 changed[component.name] = changed_inputs(then, now)
     return changed
+
+
+def _records(project: Project, name: str, shop: Workshop) -> Store:
+    """Where it is kept which artifact the inputs of a component give."""
+    return shop.kept if components.runs_code(project, name) else shop.store
 
 
 def _component_record(component: Component) -> str:
@@ -187,13 +220,16 @@ def _artifact(kept: Mapping[str, object]) -> Artifact:
     )
 
 
-def _build(project: Project, plans: Sequence[ComponentPlan], shop: Workshop) -> dict[str, Artifact]:
-    """Make what the store does not have."""
+def _build(
+    project: Project, plans: Sequence[ComponentPlan], shop: Workshop, untouched: Untouched
+) -> dict[str, Artifact]:
+    """Make what the store does not have; first what runs no code, which could write to what is still to be zipped."""
     made = {}
-    for plan in plans:
+    for plan in sorted(plans, key=lambda plan: components.runs_code(project, plan.component.name)):
         name = plan.component.name
         with shop.progress.phase(name, f"building {name}: {plan.why}"):
             made[name] = components.make(project, name, shop)
+            untouched.check(f"building {name}")
     return made
 
 
@@ -204,8 +240,9 @@ def keep(made: Assembly, shop: Workshop) -> None:
         artifact = made.artifacts[component.name]
         if plan.action != "build" or artifact is UNBUILT:
             continue
-        if not shop.store.exists(artifact.name):
-            shop.store.put(artifact.name, components.zip_of(component.name, shop))
+        if not shop.store.exists(artifact.name, sha256=artifact.sha256):
+            shop.store.put(artifact.name, components.zip_of(component.name, shop), sha256=artifact.sha256)
         libraries = {f"{_LIBRARY}{row['library']}": f"#{str(row['sha256'])[:16]}" for row in artifact.native_libraries}
         made_of = {"inputs": components.inputs(made.project, component.name, shop) | libraries}
-        shop.store.write_json(_component_record(component), artifact.as_json() | made_of)
+        records = _records(made.project, component.name, shop)
+        records.write_json(_component_record(component), artifact.as_json() | made_of)

@@ -1,7 +1,6 @@
 """Caches of compilers and package managers: a directory per project in /tmp, and in the store for environments to come.
 
-A cache belongs to one owner (a repository, or a function that comes as an archive) and never serves another: who builds
-can write to it.
+A cache belongs to one trust domain and never serves another: who builds can write to it.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from builder import tars
+from builder.hashing import sha256_of
 from builder.store import Store
 from builder.workspace import Workspace
 
@@ -30,8 +30,9 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class BuildCache:
-    """One cache. `name` says what it is of: owner, kind of build, versions of the tools, target."""
+    """One cache, below the directory `root`; `name` says what it is of: kind of build, versions of tools, target."""
 
+    root: Path
     workspace: Workspace
     store: Store
     name: str
@@ -39,7 +40,7 @@ class BuildCache:
     @property
     def folder(self) -> Path:
         """Where it is; `opened` makes it."""
-        return self.workspace.cached("builds") / self._id
+        return self.root / self._id
 
     @property
     def _id(self) -> str:
@@ -51,6 +52,7 @@ class BuildCache:
         if folder.exists():
             self.workspace.used(folder)
             return
+        folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{self._id}.", dir=folder.parent))
         archive = partial / "archive"
         try:
@@ -94,7 +96,7 @@ class BuildCache:
             ):
                 for path in files:
                     made.add(path, str(path.relative_to(self.folder)), recursive=False)
-            self.store.put(f"caches/{self._id}.tar.zst", archive)
+            self.store.put(f"caches/{self._id}.tar.zst", archive, sha256=sha256_of(archive))
             self.store.write_json(record, {"fingerprint": fingerprint, "size": archive.stat().st_size})
         finally:
             archive.unlink()

@@ -87,7 +87,7 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
 def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
     record = f"checks/{checking.key()}.json"
-    kept = shop.store.read_json(record)
+    kept = shop.kept.read_json(record)
     if kept is not None:
         return _kept(kept)
     checking.entry()
@@ -98,7 +98,7 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
     if outcome.stopped:
         warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
     checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
-    shop.store.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+    shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
 
@@ -210,7 +210,8 @@ class _Checking:
         path = zip_of(component, self._shop)
         with self._fetching:
             if not path.exists():
-                self._shop.store.fetch(self._artifacts[component].name, path)
+                artifact = self._artifacts[component]
+                self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256)
         return path
 
     def key(self) -> str:

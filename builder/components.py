@@ -134,6 +134,15 @@ def make(project: Project, name: str, shop: Workshop) -> Artifact:
     return _zip(shipment.shipment(project, name, files, shop), out)
 
 
+def runs_code(project: Project, name: str) -> bool:
+    """Whether code that the builder does not vouch for has a hand in the component: then it is this domain's alone."""
+    if project.recipe(name):
+        return True
+    if name == DEPENDENCIES:
+        return bool(select(project.lock or "", project.target).sources)
+    return name != FUNCTION and bool(project.layer(name).preinstall)
+
+
 def zip_of(name: str, shop: Workshop) -> Path:
     """Where the zip of a component is made."""
     return shop.scratch / f"{name}.zip"

@@ -20,7 +20,9 @@ def described(key: str, archive: Callable[[], Path], *, store: Store, workspace:
     """
     name = f"{FORMAT}-{key}.json"
     path = workspace.cached("natives") / name
-    if path.exists() or store.fetch(f"natives/{name}", path):
+    if not workspace.intact(path) and store.fetch(f"natives/{name}", path):
+        workspace.seal(path)
+    if path.exists():
         return [Native.from_json(row) for row in json.loads(path.read_text())["natives"]]
     found = read_natives(archive())
     store.write_json(f"natives/{name}", {"natives": [native.as_json() for native in found]})

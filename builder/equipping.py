@@ -6,17 +6,17 @@ from pathlib import Path
 
 from builder import credentials, fetching
 from builder.context import Context
+from builder.domains import Domain
 from builder.machine import directories_of
-from builder.request import Request
 from builder.sources import git
-from builder.store import Store
+from builder.store import DirectoryStore, Store
 from builder.workshop import Workshop
 from builder.workspace import Workspace
 
 
 def equip(
-    request: Request,
     resolved: git.Resolved | None,
+    domain: Domain,
     context: Context,
     scratch: Path,
     *,
@@ -26,27 +26,31 @@ def equip(
     """A workshop for the project of a request.
 
     Args:
-        resolved: the commit, where it comes from a repository. Caches of compilers are the repository's, else the
-            function's.
+        resolved: the commit, where it comes from a repository.
+        domain: whose code it is.
         scratch: an existing directory for this build alone.
         workspace, store: others than the builder's own.
     """
     workspace = workspace or context.workspace
-    repository = resolved.url if resolved else ""
+    if domain.keeps:
+        kept, caches = store or context.store.below(f"domains/{domain.id}"), workspace.cached("builds") / domain.id
+    else:
+        kept, caches = DirectoryStore(scratch / "kept"), scratch / "caches"
     return Workshop(
         workspace=workspace,
         scratch=scratch,
         store=store or context.store,
+        kept=kept,
+        caches=caches,
         deadline=context.deadline,
         progress=context.progress,
-        environment=workspace.child_environment(context.environment, context.settings.index_url),
+        environment=workspace.child_environment(context.environment, context.settings.index_url, scratch / "home"),
         credentials=lambda: credentials.git_credentials(context),
         network=fetching.network(context),
         indexes=credentials.indexes(context),
         secrets=credentials.CommandSecrets(context),
         toolchains=context.settings.toolchains,
-        owner=repository or request.function or "",
-        repository=repository,
+        repository=resolved.url if resolved else "",
         go_proxy=context.settings.go_proxy,
         npm_registry=context.settings.npm_registry,
         memory_mb=context.settings.commands_mb,

@@ -15,7 +15,8 @@
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
     │   ├── NativeMismatch      ├── ImportFailed          ├── InvokeFailed
-    │   ├── SecretInArtifact    ├── CompilationFailed     └── BootstrapMissing
+    │   ├── SecretInArtifact    ├── CompilationFailed     ├── BootstrapMissing
+    │   └── SourceChanged       └── ContentMismatch
     ├── OutOfSpace, OutOfTime, OutOfMemory   the builder's own limits
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
@@ -223,6 +224,18 @@ class SecretInArtifact(BuildFailed):
     """What the project's commands have made has a secret in it."""
 
     code = "secret_in_artifact"
+
+
+class SourceChanged(BuildFailed):
+    """Code that a build ran has written to the project itself, which other components are made of."""
+
+    code = "source_changed"
+
+
+class ContentMismatch(BuildFailed):
+    """What was uploaded, or what Lambda has, is not what was built."""
+
+    code, status = "content_mismatch", 409
 
 
 class OutOfSpace(LambdasmithError):

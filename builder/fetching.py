@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
+from builder.domains import Domain, domain_of
 from builder.errors import AwsRefused, PathNotFound, SourceError, UnsafeSource
 from builder.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.sources import git
@@ -38,6 +39,11 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
     known = (*known, *_of_codecommit(url, context))
     return git.resolve(url, source.ref, credentials=known, network=network(context))
+
+
+def domain(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
+    """Whose code a build of the request runs."""
+    return domain_of(request, resolved, trusted=True, keeping=context.settings.archive_caches)
 
 
 def fetch(

@@ -14,11 +14,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol, cast
 
-from builder import __version__
+from builder import __version__, execution
 from builder.errors import InvalidEvent, LambdasmithError, OutOfTime
 from builder.masking import Masker
 from builder.workspace import full_disk
@@ -32,7 +31,6 @@ log = logging.getLogger("builder")
 
 # What a custom resource's answer may take, or handing over.
 _ANSWERING_S = 5.0
-_ROOT = Path("/tmp/lambdasmith")  # noqa: S108  # the only place on Lambda that can be written
 
 
 class LambdaContext(Protocol):
@@ -48,6 +46,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     """Answer one event, see docs/reference.md; one of CloudFormation's, see docs/cloudformation.md."""
     masker = Masker()
     _configure_logging(masker)
+    execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
         return _custom_resource(event, context, masker, remaining_s)
@@ -196,14 +195,12 @@ def _clients() -> Clients:
 
 
 def _context(masker: Masker, remaining_s: float) -> Context:
-    from builder.concealment import conceal
     from builder.context import Context
     from builder.progress import Progress
     from builder.settings import Settings
     from builder.store import S3Store
-    from builder.workspace import Deadline, Workspace
+    from builder.workspace import Deadline
 
-    conceal()
     settings = Settings.from_environment(os.environ)
     clients = _clients()
     clients.calls.counts.clear()
@@ -211,7 +208,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
         settings=settings,
         clients=clients,
         store=S3Store(clients, settings.bucket, settings.store_prefix),
-        workspace=Workspace(_ROOT, sealed=True),
+        workspace=execution.workspace(os.environ),
         deadline=Deadline.after(remaining_s),
         progress=Progress(),
         environment=dict(os.environ),

@@ -68,6 +68,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved, is_plan = context.progress, situation.resolved, request.action == Action.PLAN
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+    domain = fetching.domain(request, resolved, context)
+    context.workspace.enter(domain)
     with context.workspace.scratch() as scratch:
         known = situation.known_trees(request)
         with progress.phase("fetch", "fetching the source"):
@@ -78,7 +80,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
             project = _project(request, snapshot, situation, context)
             exists = situation.state is not None or request.action == Action.PACKAGE  # that makes no function
             chosen = choose_components(project.names, request.components, function_exists=exists)
-        shop = equip(request, resolved, context, scratch)
+        shop = equip(resolved, domain, context, scratch)
         before = situation.last.keys if situation.last else {}
         made = assemble(project, chosen, shop, force=request.force, upgrade=request.upgrade, dry=is_plan, before=before)
         with progress.phase("check", "checking the artifacts"):

@@ -1,4 +1,4 @@
-"""The only way to run a child: allow-listed environment, time limit, its last lines kept, its whole group ended."""
+"""The only way to run a child: allow-listed environment, time limit, its last lines kept, all that it started ended."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import resource
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from builder import descendants
 from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,62 @@ _NO_MEMORY = re.compile(
 )
 
 
+# Children that run now. Held while one is started, too: until it is among them it would be taken for a stray.
+_TURN = threading.Lock()
+_RUNNING: set[int] = set()
+# Set by `adopt`: every process below this one is a child of `run`, or was left behind by one.
+_ALL_MINE = threading.Event()
+# Set when code may have run here that the builder does not vouch for. It is at first: a process before this one may
+# have been killed by what it had started.
+_FOREIGN_RAN = threading.Event()
+_FOREIGN_RAN.set()
+_WATCHERS: list[Callable[[], None]] = []
+
+
+def adopt() -> None:
+    """Take charge of every process below this one: only for a process that starts children by `run` alone.
+
+    From here on nothing that a child has started lives longer than the child.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    descendants.adopt()
+    _ALL_MINE.set()
+
+
+def end_strays() -> int:
+    """End everything below this process that is no running child of `run`; return how many processes that were.
+
+    Raises:
+        descendants.StillRunningError: some cannot be ended.
+    """
+    if not _ALL_MINE.is_set():
+        return 0
+    with _TURN:
+        return descendants.end(_RUNNING)
+
+
+def foreign_code_ran() -> bool:
+    """Whether code that the builder does not vouch for has run in this environment since `forget_foreign_code`."""
+    return _FOREIGN_RAN.is_set()
+
+
+def forget_foreign_code() -> None:
+    """Note that nothing is left of what foreign code could have written."""
+    _FOREIGN_RAN.clear()
+
+
+@contextlib.contextmanager
+def before_foreign_code(watcher: Callable[[], None]) -> Iterator[None]:
+    """Call `watcher` before each child in the block that runs foreign code."""
+    _WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        _WATCHERS.remove(watcher)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completed:
     """A child that ended well. `tail` is the last lines of what it printed, both streams in the order of writing."""
@@ -81,6 +138,7 @@ def run(
     what: str,
     memory_mb: int | None = None,
     listen: Callable[[str], None] | None = None,
+    trusted: bool = False,
 ) -> Completed:
     """Run `argv` to its end and return its last lines.
 
@@ -91,12 +149,17 @@ def run(
         memory_mb: of data that it and each of its children may have, so that one that wants too much fails by itself
             instead of taking the whole builder with it; None for no limit.
         listen: told of each line that it prints, at once.
+        trusted: it runs no code but the builder's own and that of its tools.
 
     Raises:
         CommandFailed: it ended with an error; `log_tail` has its last lines.
         OutOfTime: it took too long.
         OutOfSpace, OutOfMemory: it failed for want of disk space, or memory.
     """
+    if not trusted:
+        for watcher in _WATCHERS:
+            watcher()
+        _FOREIGN_RAN.set()
     child = _started(argv, cwd, environment, what, memory_mb)
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)
@@ -111,6 +174,9 @@ def run(
     finally:
         timer.cancel()
         _end_group(child)
+        with _TURN:
+            _RUNNING.discard(child.pid)
+        end_strays()
         reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
@@ -130,17 +196,19 @@ def _started(
 ) -> subprocess.Popen[str]:
     log.debug("running %s", argv[0], extra={"fields": {"argv": list(argv), "cwd": str(cwd)}})
     try:
-        child = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # so that the whole group can be ended
-        )
+        with _TURN:
+            child = subprocess.Popen(
+                list(argv),
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # so that the whole group can be ended
+            )
+            _RUNNING.add(child.pid)
     except OSError as error:
         raise CommandFailed(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
     if memory_mb is not None:
@@ -164,7 +232,7 @@ def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:
-    """Kill what the child left behind; a background process would live on in a warm environment."""
+    """Kill what is left of the child's group: where it did not adopt all of them, the builder knows no others."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

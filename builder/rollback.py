@@ -138,9 +138,9 @@ def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> 
     choices = []
     for choice in wanted.layers:
         arn = choice.arn
-        if arn is not None and arn not in state.layers and not layers.exists(context.clients, arn):
+        if arn is not None and arn not in state.layers and not layers.content_sha256(context.clients, arn):
             arn = None
-            if choice.artifact is None or not context.store.exists(choice.artifact.name):
+            if choice.artifact is None or not context.store.exists(choice.artifact.name, sha256=choice.artifact.sha256):
                 raise UnknownBuild(
                     f"layer {choice.layer} of that build is gone, and so is its artifact",
                     hint="build the commit again: its id is in the function's history",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from builder import credentials
 from builder.aws import aws_errors
+from builder.domains import OWN
 from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.plan import Artifact
 from builder.publishing import functions, layers
@@ -119,13 +120,14 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
     key = _layer_key()
     if attached_layer().get("key") == key and is_ready() and not force:
         return {"statusCode": 200, "layer": {"reused": True, "key": key}, "versions": versions()}
+    context.workspace.enter(OWN)
     with context.workspace.scratch() as scratch:
         out = scratch / "layer.zip"
         with progress.phase("layer", "making the builder's layer"):
             artifact = _make(context, out, scratch, key)
         with progress.phase("store", "storing the layer"):
-            if not context.store.exists(artifact.name):
-                context.store.put(artifact.name, out)
+            if not context.store.exists(artifact.name, sha256=artifact.sha256):
+                context.store.put(artifact.name, out, sha256=artifact.sha256)
     with progress.phase("publish", "publishing the layer"):
         target = own_target()
         runtimes = (target.runtime.name,)
@@ -166,7 +168,7 @@ def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
     from builder.python.wheels import download_with_pip
 
     marker = json.dumps({"key": key, "lock": lock_sha256()}, sort_keys=True).encode()
-    environment = context.workspace.child_environment(context.environment, context.settings.index_url)
+    environment = context.workspace.child_environment(context.environment, context.settings.index_url, scratch / "home")
     indexes = credentials.indexes(context)
     left = context.deadline.check("making the builder's layer")
     if is_ready():

@@ -35,6 +35,7 @@ class Settings:
         role: ARN of the role that created functions get when the build file names none.
         lease_s: how long a builder that was killed keeps others from the function that it worked on.
         toolchains: archives with compilers that build files may name.
+        archive_caches: patterns of functions for which what the code of an archive has made is kept.
         memory_mb: of the builder; None where Lambda does not say.
     """
 
@@ -53,6 +54,7 @@ class Settings:
     logins: Logins = field(default_factory=Logins)
     lease_s: float = 15.0
     toolchains: tuple[ArchiveTool, ...] = ()
+    archive_caches: tuple[str, ...] = ()
     memory_mb: int | None = None
 
     @property
@@ -88,6 +90,7 @@ class Settings:
             logins=Logins.parse(environment.get(PREFIX + "CREDENTIALS", "")),
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),
             toolchains=parse(environment.get(PREFIX + "TOOLCHAINS", "")),
+            archive_caches=tuple(environment.get(PREFIX + "ARCHIVE_CACHES", "").replace(",", " ").split()),
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
         )
 

@@ -25,11 +25,13 @@ Names in the store (all below the prefix):
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +40,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from builder.aws import aws_errors, error_code
-from builder.errors import AwsUnavailable
+from builder.errors import AwsUnavailable, ContentMismatch
+from builder.hashing import sha256_of
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -47,6 +50,8 @@ JsonObject = Mapping[str, object]
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 # Answers to a conditional request whose condition does not hold, or that met another one. If-Match on nothing is 404.
 _TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409", *_MISSING}
+# What S3 answers where the content has not the hash that it came with.
+_OTHER_CONTENT = {"BadDigest", "XAmzContentChecksumMismatch"}
 _READERS = 16
 
 
@@ -72,24 +77,42 @@ class Store(Protocol):
     def write_json(self, name: str, value: JsonObject) -> None:
         """Write `value` over what is there."""
 
-    def fetch(self, name: str, into: Path) -> bool:
-        """Copy the content at `name` to the file `into`, whole or not at all; False if there is none."""
+    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
+        """Copy the content at `name` to the file `into`, whole or not at all; False if there is none.
 
-    def put(self, name: str, path: Path) -> None:
-        """Keep a copy of the file."""
+        With `sha256`, content that has another hash is none.
+        """
 
-    def exists(self, name: str) -> bool:
-        """Whether there is content at `name`."""
+    def put(self, name: str, path: Path, *, sha256: str) -> None:
+        """Keep a copy of the file, which must have that hash while it is copied.
+
+        Raises:
+            ContentMismatch: it has not; nothing is kept.
+        """
+
+    def exists(self, name: str, *, sha256: str = "") -> bool:
+        """Whether there is content at `name`, and with `sha256`, whether it was put there with that hash."""
 
 
 class S3Store:
-    """A prefix in a bucket. Uploads and downloads of large files go in parallel parts."""
+    """A prefix in a bucket. Downloads of large files come in parallel parts."""
 
     def __init__(self, clients: Clients, bucket: str, prefix: str) -> None:
         self._clients = clients
         self.bucket = bucket
         self._prefix = prefix
-        self.stored = 0
+        self._put: Counter[str] = Counter()
+
+    def below(self, folder: str) -> S3Store:
+        """The part of this store that is below `folder/`; what is put there counts as put here."""
+        part = S3Store(self._clients, self.bucket, f"{self._prefix}{folder}/")
+        part._put = self._put
+        return part
+
+    @property
+    def stored(self) -> int:
+        """How many objects were put."""
+        return self._put.total()
 
     def key(self, name: str) -> str:
         """The S3 key of a name in the store."""
@@ -187,7 +210,7 @@ class S3Store:
                 raise
         return True
 
-    def fetch(self, name: str, into: Path) -> bool:
+    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
         from botocore.exceptions import ClientError
 
         with self._errors("reading", name), _whole(into) as partial:
@@ -197,24 +220,36 @@ class S3Store:
                 if error_code(error) in _MISSING:
                     return False
                 raise
-        return True
+            return _matching(partial, sha256)
 
-    def put(self, name: str, path: Path) -> None:
-        with self._errors("writing", name):
-            self._clients.s3.upload_file(str(path), self.bucket, self.key(name))
-        self.stored += 1
+    def put(self, name: str, path: Path, *, sha256: str) -> None:
+        from botocore.exceptions import ClientError
 
-    def exists(self, name: str) -> bool:
+        # S3 computes the hash of what arrives and refuses anything else: what is uploaded cannot be swapped on the
+        # way, by code that runs beside the builder or otherwise. It does so for a whole object only if that comes in
+        # one piece, and keeps the hash beside the object.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        with self._errors("writing", name), path.open("rb") as file:
+            try:
+                self._clients.s3.put_object(Bucket=self.bucket, Key=self.key(name), Body=file, ChecksumSHA256=checksum)
+            except ClientError as error:
+                if error_code(error) in _OTHER_CONTENT:
+                    raise _mismatch(name, sha256) from error
+                raise
+        self._put[name] += 1
+
+    def exists(self, name: str, *, sha256: str = "") -> bool:
         from botocore.exceptions import ClientError
 
         with self._errors("looking for", name):
             try:
-                self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name))
+                found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name), ChecksumMode="ENABLED")
             except ClientError as error:
                 if error_code(error) in _MISSING:
                     return False
                 raise
-        return True
+        return not sha256 or base64.b64decode(found.get("ChecksumSHA256", "")).hex() == sha256
 
     def version_id(self, name: str) -> str | None:
         """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""
@@ -260,27 +295,44 @@ class DirectoryStore:
         with _whole(self._path(name)) as partial:
             partial.write_bytes(_body(value))
 
-    def fetch(self, name: str, into: Path) -> bool:
+    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
         path = self._root / name
         if not path.exists():
             return False
         with _whole(into) as partial:
             shutil.copyfile(path, partial)
-        return True
+            return _matching(partial, sha256)
 
-    def put(self, name: str, path: Path) -> None:
+    def put(self, name: str, path: Path, *, sha256: str) -> None:
         with _whole(self._path(name)) as partial:
             try:
                 partial.hardlink_to(path)  # what is put here is complete, and never written to again
             except OSError:
                 shutil.copyfile(path, partial)
+            if not _matching(partial, sha256):
+                raise _mismatch(name, sha256)
 
-    def exists(self, name: str) -> bool:
+    def exists(self, name: str, *, sha256: str = "") -> bool:
         return (self._root / name).exists()
 
 
 class _Refused(Exception):
     """The condition of a write did not hold."""
+
+
+def _matching(partial: Path, sha256: str) -> bool:
+    """Whether the file has the hash, or none is asked for; if not it is removed."""
+    if not sha256 or sha256_of(partial) == sha256:
+        return True
+    partial.unlink()
+    return False
+
+
+def _mismatch(name: str, sha256: str) -> ContentMismatch:
+    return ContentMismatch(
+        f"{name}: what was to be stored is not what was built, whose sha256 is {sha256}: it changed on the way",
+        hint="code that the build runs must not write to the builder's own files; nothing was deployed",
+    )
 
 
 def _body(value: JsonObject) -> bytes:

@@ -121,9 +121,12 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
         if kept is None:
             raise UnknownBuild("the lock of that build is not kept any more")
         lock = str(kept["lock"])
+    with progress.phase("fetch", "looking for the commit"):
+        resolved = fetching.resolve(request, context)
+    domain = fetching.domain(request, resolved, context)
+    context.workspace.enter(domain)
     with context.workspace.scratch() as scratch:
         with progress.phase("fetch", "fetching the commit"):
-            resolved = fetching.resolve(request, context)
             snapshot = fetching.fetch(request, resolved, context, scratch)
         with progress.phase("read", "reading the project"):
             project = read_project(
@@ -138,7 +141,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
             credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
         (scratch / "made").mkdir()
         store = DirectoryStore(scratch / "store")
-        shop = equip(request, resolved, context, scratch / "made", workspace=Workspace(scratch / "anew"), store=store)
+        shop = equip(resolved, domain, context, scratch / "made", workspace=Workspace(scratch / "anew"), store=store)
         if recorded := context.store.read_json(baseline_record(project.target)):  # no part of what was built
             store.write_json(baseline_record(project.target), recorded)
         made = assemble(project, project.names, shop, force=True, lock=lock)

@@ -27,17 +27,21 @@ if TYPE_CHECKING:
 class Workshop:
     """What building needs besides the project: places, time, listeners, and the environment of children.
 
+    `store` has what is verified by its hash, or made without running anybody's code, and belongs to all; `kept` has
+    what the code of this trust domain made, and is this domain's alone; `caches` is where its compilers' caches are.
+
     `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
     `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
     where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
-    `repository` is the URL that the project comes from, "" if it comes otherwise; `owner` says whose caches of
-    compilers are used: a repository's, or a function's. `memory_mb` is what the builder has; None where it has no limit
-    of its own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
+    `repository` is the URL that the project comes from, "" if it comes otherwise. `memory_mb` is what the builder has;
+    None where it has no limit of its own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
     """
 
     workspace: Workspace
     scratch: Path
     store: Store
+    kept: Store
+    caches: Path
     deadline: Deadline
     progress: Progress
     environment: Mapping[str, str]
@@ -46,7 +50,6 @@ class Workshop:
     indexes: Indexes = NO_LOGINS
     secrets: Secrets | None = None
     toolchains: tuple[ArchiveTool, ...] = ()
-    owner: str = ""
     repository: str = ""
     go_proxy: str = ""
     npm_registry: str = ""
@@ -70,10 +73,10 @@ class Workshop:
         )
 
     def cache(self, *of: str) -> BuildCache:
-        """A compiler's cache, this owner's alone; `of`: the kind of build, versions of tools, target."""
+        """A compiler's cache, this domain's alone; `of`: the kind of build, versions of tools, target."""
         from builder.caches import BuildCache
 
-        return BuildCache(workspace=self.workspace, store=self.store, name="\0".join((self.owner, *of)))
+        return BuildCache(root=self.caches, workspace=self.workspace, store=self.kept, name="\0".join(of))
 
     @property
     def jobs(self) -> int:

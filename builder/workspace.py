@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import process
+from builder import process, seals
+from builder.domains import Domain
 from builder.errors import OutOfSpace, OutOfTime
-from builder.hashing import sha256_of
+from builder.removal import make_accessible, remove
 
 # Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
 _CACHE_SHARE = 0.5
@@ -61,21 +62,26 @@ class Deadline:
         return left
 
 
-# sha256 of what this process has put into sealed caches, by path. It is kept here and not beside the files, because
-# commands of projects run as the same user as the builder and could write both.
-_SEALS: dict[Path, str] = {}
+class _Occupant:
+    """Whose foreign code may have written to this environment's caches: the id of a domain, "" for nobody's."""
+
+    id = ""
 
 
 class Workspace:
-    """Directories below one root: `cache` survives a build, `scratch` does not.
+    """Directories below one root: `cache` survives a build, everything else does not.
 
-    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: parts in the
-    cache count only as this very process has left them. Not on a workstation: its cache is its owner's.
+    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: what is in the
+    cache counts only as this very process has left it. Not on a workstation: its cache is its owner's. `temporary`: a
+    directory in which nobody but the builder and what it runs writes; it is emptied, but for the root.
     """
 
-    def __init__(self, root: Path, *, scratch: Path | None = None, sealed: bool = False) -> None:
+    def __init__(
+        self, root: Path, *, scratch: Path | None = None, sealed: bool = False, temporary: Path | None = None
+    ) -> None:
         self.root = root
         self._sealed = sealed
+        self._temporary = temporary
         self.cache = root / "cache"
         self._scratch = scratch or root / "scratch"
 
@@ -85,17 +91,42 @@ class Workspace:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def enter(self, domain: Domain) -> None:
+        """Make the place fit for a build of `domain`: nothing is there that another domain's code could have written.
+
+        What the builder itself wrote and has the hash of may stay, and is compared when it is used. Between two builds
+        of one domain the caches stay as they are.
+        """
+        if not self._sealed:
+            return
+        for path in _entries(self._temporary) if self._temporary else ():
+            if path != self.root:
+                remove(path)
+        for path in _entries(self.root):
+            if path != self.cache or not _is_folder(path):
+                remove(path)
+        if process.foreign_code_ran() and _Occupant.id != domain.id:
+            _clear(self.cache)
+            seals.compare_again()
+            process.forget_foreign_code()
+        _Occupant.id = domain.id if domain.keeps else ""
+        for folder in (self.root, self.cache, *_folders(self.cache)):
+            make_accessible(folder)
+
+    def distrust(self) -> None:
+        """Let the next build, whoever's it is, begin with what the builder can vouch for: this one has failed oddly."""
+        _Occupant.id = ""
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty directory that is gone afterwards, with what an earlier, killed invocation left."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove(self._scratch)
         self.trim()
         self._scratch.mkdir(parents=True)
         try:
             yield self._scratch
         finally:
-            _make_writable(self._scratch)
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove(self._scratch)
 
     @contextlib.contextmanager
     def build_place(self) -> Iterator[Path]:
@@ -104,27 +135,39 @@ class Workspace:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "build.lock").open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)  # two builds on one workstation share the cache, and so this directory
-            _make_writable(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             folder.mkdir()
             try:
                 yield folder
             finally:
-                _make_writable(folder)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
 
-    def seal(self, path: Path) -> None:
-        """Remember the content of a file in a cache as it is now."""
+    def seal(self, path: Path, sha256: str = "") -> None:
+        """Remember the content of a file in a cache as it is now; `sha256` where it is known already."""
         if self._sealed:
-            _SEALS[path] = sha256_of(path)
+            seals.seal(path, sha256)
 
     def intact(self, path: Path) -> bool:
-        """Whether the file is there, and as it was sealed."""
-        if not path.exists():
-            return False
-        if not self._sealed or _SEALS.get(path) == sha256_of(path):
+        """Whether the file is there, and as it was sealed; one that is not goes."""
+        if not self._sealed:
+            return path.exists()
+        if seals.is_intact(path):
             return True
-        path.unlink()
+        remove(path)
+        return False
+
+    def seal_tree(self, root: Path) -> None:
+        """Remember everything below a directory of a cache as it is now."""
+        if self._sealed:
+            seals.seal_tree(root)
+
+    def intact_tree(self, root: Path) -> bool:
+        """Whether the directory is there, and as it was sealed; one that is not goes."""
+        if not self._sealed:
+            return root.exists()
+        if seals.is_intact_tree(root):
+            return True
+        remove(root)
         return False
 
     def used(self, path: Path) -> None:
@@ -150,8 +193,7 @@ class Workspace:
         for _, size, path in sorted(kept):
             if total <= limit_bytes:
                 return
-            _make_writable(path)
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
             total -= size
 
     def _cached_things(self) -> Iterator[Path]:
@@ -162,9 +204,8 @@ class Workspace:
             else:
                 yield from kind.iterdir()
 
-    def child_environment(self, inherited: Mapping[str, str], index_url: str) -> dict[str, str]:
-        """What resolvers and the project's own commands get as environment."""
-        home = self.root / "home"
+    def child_environment(self, inherited: Mapping[str, str], index_url: str, home: Path) -> dict[str, str]:
+        """What resolvers and the project's own commands get as environment, with `home` as HOME, which is made."""
         home.mkdir(parents=True, exist_ok=True)
         environment = process.base_environment(inherited, home=home)
         if "LD_LIBRARY_PATH" in inherited:
@@ -178,6 +219,37 @@ class Workspace:
         if index_url:
             environment["UV_DEFAULT_INDEX"] = environment["PIP_INDEX_URL"] = index_url
         return environment
+
+
+def _entries(folder: Path) -> list[Path]:
+    make_accessible(folder)
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _clear(cache: Path) -> None:
+    """Remove what is not sealed."""
+    files, trees = seals.sealed()
+    parents = {parent for path in (*files, *trees) for parent in path.parents}
+    waiting = [cache]
+    while waiting:
+        for path in _entries(waiting.pop()):
+            if path in parents and _is_folder(path):
+                waiting.append(path)
+            elif path in trees and _is_folder(path):
+                continue
+            elif path not in files or path.is_symlink() or not path.is_file():
+                remove(path)
 
 
 @contextlib.contextmanager
@@ -197,10 +269,3 @@ def _size(path: Path) -> int:
     if not path.is_dir():
         return path.lstat().st_size
     return sum(found.lstat().st_size for found in path.rglob("*"))
-
-
-def _make_writable(root: Path) -> None:
-    """A project's command may leave directories that cannot be emptied."""
-    for folder, _, _ in os.walk(root):
-        with contextlib.suppress(OSError):
-            Path(folder).chmod(0o700)

@@ -13,6 +13,7 @@ from typing import cast
 from builder import reply
 from builder.assembly import Assembly, assemble
 from builder.checks import check, direct_upload_warnings
+from builder.domains import Domain
 from builder.errors import InvalidConfiguration
 from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
@@ -67,10 +68,11 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 workspace=workspace,
                 scratch=scratch,
                 store=store,
+                kept=store,
+                caches=workspace.cached("builds") / Domain(name=str(order.directory.resolve())).id,
                 deadline=Deadline.after(_LONGEST_S),
                 progress=progress,
-                environment=workspace.child_environment(environment, ""),
-                owner=str(order.directory.resolve()),
+                environment=workspace.child_environment(environment, "", scratch / "home"),
                 library_path=directories_of(environment.get("LD_LIBRARY_PATH", "")),
             )
             made = assemble(project, chosen, shop, force=order.force)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, cast
 
 from builder.aws import aws_errors, error_code
-from builder.errors import AwsRefused, FunctionMissing
+from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -39,7 +39,7 @@ def known_version(
     if not set(runtimes) <= set(cast("list[str]", kept["runtimes"])):
         return None
     arn = str(kept["arn"])
-    return arn if arn in attached or exists(clients, arn) else None
+    return arn if arn in attached or content_sha256(clients, arn) == artifact.sha256 else None
 
 
 def publish_version(
@@ -67,7 +67,14 @@ def publish_version(
             CompatibleArchitectures=[target.architecture],
             **{key: value for key, value in optional.items() if value},
         )
-    arn = answer["LayerVersionArn"]
+    arn, content = answer["LayerVersionArn"], base64.b64decode(answer["Content"].get("CodeSha256", "")).hex()
+    if content != artifact.sha256:
+        raise ContentMismatch(
+            f"layer {name}: Lambda has made version {answer['Version']} of other content than was built: "
+            f"{content} instead of {artifact.sha256}",
+            hint="somebody else writes to the builder's store; nothing uses that version: delete it, and deploy with "
+            "force",
+        )
     store.write_json(_record(artifact), {"arn": arn, "runtimes": list(runtimes), "architecture": target.architecture})
     return arn
 
@@ -77,24 +84,14 @@ def _record(artifact: Artifact) -> str:
 
 
 def content_sha256(clients: Clients, arn: str) -> str:
-    """The hash of a layer version's zip, in hexadecimal; empty if the version is gone."""
+    """The hash of a layer version's zip, in hexadecimal; empty if there is no such version any more."""
     try:
         with aws_errors(f"reading layer {arn}"):
             content = clients.lambda_.get_layer_version_by_arn(Arn=arn)["Content"]
     except FunctionMissing:
         return ""
-    return base64.b64decode(content["CodeSha256"]).hex()
-
-
-def exists(clients: Clients, arn: str) -> bool:
-    """Whether the layer version can still be attached."""
-    try:
-        with aws_errors(f"reading layer {arn}"):
-            clients.lambda_.get_layer_version_by_arn(Arn=arn)
-    except FunctionMissing:
-        return False
     except AwsRefused as error:
         if error_code(error) in ("InvalidParameterValueException", "404"):
-            return False
+            return ""
         raise
-    return True
+    return base64.b64decode(content["CodeSha256"]).hex()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
-from builder.errors import AwsRefused, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
+from builder.errors import AwsRefused, ContentMismatch, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
 from builder.publishing import layers
 from builder.publishing.extras import apply_extra
 from builder.publishing.functions import wait_until_settled
@@ -32,6 +32,7 @@ from builder.publishing.versions import read_alias, read_published
 
 if TYPE_CHECKING:
     from builder.aws import Clients
+    from builder.plan import Artifact
     from builder.progress import Progress
     from builder.runtimes import Target
     from builder.store import S3Store
@@ -207,7 +208,7 @@ class Publisher:
         settings: dict[str, object] = {**wanted.settings, "Role": step.role}
         try:
             with aws_errors(f"creating function {wanted.name}"):
-                self._clients.lambda_.create_function(
+                answer = self._clients.lambda_.create_function(
                     FunctionName=wanted.name,
                     Code={"S3Bucket": self._store.bucket, "S3Key": self._store.key(step.code.name)},
                     Architectures=[wanted.target.architecture],
@@ -217,6 +218,8 @@ class Publisher:
                 )
         except AwsRefused as error:
             raise _role_error(error, wanted.name, step.role) from error
+        self.touched = True
+        _require_content(f"function {wanted.name}", step.code, answer["CodeSha256"])
         self._changed()
 
     def _update_configuration(self, step: UpdateConfiguration) -> None:
@@ -236,13 +239,15 @@ class Publisher:
 
     def _update_code(self, step: UpdateCode) -> None:
         with aws_errors(f"updating code of {step.name}"):
-            self._clients.lambda_.update_function_code(
+            answer = self._clients.lambda_.update_function_code(
                 FunctionName=step.name,
                 S3Bucket=self._store.bucket,
                 S3Key=self._store.key(step.code.name),
                 Architectures=[step.architecture],  # type: ignore[list-item]  # left out, Lambda takes x86_64
                 RevisionId=self._revision,
             )
+        self.touched = True
+        _require_content(f"function {step.name}", step.code, answer["CodeSha256"])
         self._changed()
 
     def _tag(self, step: TagFunction) -> None:
@@ -309,6 +314,20 @@ class Publisher:
             if now is None or not now.serves(version, step.weight if present else None):
                 raise
         self._result.version, self._result.alias = version, step.alias
+
+
+def _require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
+    """Return if Lambda has taken just what was built; before a version is made of it, or an alias moves.
+
+    Raises:
+        ContentMismatch: it has something else.
+    """
+    if code_sha256 != artifact.code_sha256:
+        raise ContentMismatch(
+            f"{what}: Lambda has code with CodeSha256 {code_sha256}, but {artifact.code_sha256} was built",
+            hint="somebody else writes to the builder's store; no version was made and no alias moved: find out who, "
+            "then deploy with force",
+        )
 
 
 def _json_or_text(text: str) -> object:

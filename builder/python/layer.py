@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import ArtifactConflict
+from builder.hashing import sha256_of
 from builder.libraries import NOTHING, Collected
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
@@ -136,11 +137,14 @@ def _parts(
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]
         if missing:
             files = download(missing, workspace.cached("wheels"), indexes)
+            for sha256, path in files.items():
+                workspace.seal(path, sha256)
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
             store_parts(jobs, options.prune, bytecode=options.compiler)
-            for _, path in jobs:
-                workspace.seal(path)
-            list(pool.map(lambda job: store.put(f"parts/{job[1].name}", job[1]), jobs))
+            hashes = {path: sha256_of(path) for _, path in jobs}
+            for path, sha256 in hashes.items():
+                workspace.seal(path, sha256)
+            list(pool.map(lambda job: store.put(f"parts/{job[0].name}", job[0], sha256=job[1]), hashes.items()))
     return paths
 
 

@@ -92,19 +92,19 @@ def wheel_key(source: LockedSource, target: Target) -> str:
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
     key, shop = wheel_key(source, bench.target), bench.shop
     cache = shop.workspace.cached("wheels")
-    kept = shop.store.read_json(f"built/{key}.json")
+    kept = shop.kept.read_json(f"built/{key}.json")
     if kept is not None:
         sha256, filename = str(kept["sha256"]), str(kept["filename"])
         path = cache / sha256 / filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() or shop.store.fetch(f"built/{key}.whl", path):
+        if path.exists() or shop.kept.fetch(f"built/{key}.whl", path, sha256=sha256):
             return _wheel(source, sha256, filename)
     with shop.workspace.build_place() as folder:
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
-        shop.store.put(f"built/{key}.whl", path)
-        shop.store.write_json(f"built/{key}.json", {"sha256": sha256, "filename": path.name, "source": source.name})
+        shop.kept.put(f"built/{key}.whl", path, sha256=sha256)
+        shop.kept.write_json(f"built/{key}.json", {"sha256": sha256, "filename": path.name, "source": source.name})
         keep_wheel(path, sha256, path.name, cache)
         return _wheel(source, sha256, path.name)
 

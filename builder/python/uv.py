@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ def exported(lock: LockFile, by: Resolver) -> Table:
             environment=by.environment,
             timeout_s=by.timeout_s,
             what=f"reading {lock.path}",
+            trusted=True,  # what is frozen needs no build
         )
     except CommandFailed as error:
         raise ResolutionFailed(
@@ -161,12 +163,20 @@ class Compilation:
             environment={**indexes.environment(self.by.environment), **self.versions},
             timeout_s=self.by.timeout_s - (time.monotonic() - self.started),
             what="resolving dependencies",
+            trusted=self._builds_nothing,
         )
         document = parsed(indexes.real(output.read_text()))
         for package in cast("list[Table]", document.get("packages", [])):
             self._name_commit(package)
+            self._name_original(package)
             _name_paths(package)
         return document
+
+    @property
+    def _builds_nothing(self) -> bool:
+        """Whether uv reads wheels' metadata alone: a directory or an sdist is asked for its own by running it."""
+        from_index = all(requirement.kind == "index" for requirement in self.inputs.requirements)
+        return from_index and not (self.from_source or self.others or self.inputs.options.no_binary)
 
     def _has_answers(self) -> bool:
         """Whether uv may know something from an earlier resolution."""
@@ -203,6 +213,7 @@ class Compilation:
             place = self._fetched(requirement)
         else:
             place = (self.by.root / requirement.place / requirement.subdirectory).resolve()
+            place = place if place.is_file() else self._copied(place)
         if place.is_file():
             return (
                 f"{requirement.name}{requirement.extras} @ {place.as_uri()}{marker}"
@@ -211,6 +222,24 @@ class Compilation:
             )
         # As editable, uv reads a directory's metadata while building anything else stays switched off.
         return f"-e {place.as_uri()}{requirement.extras}{marker}"
+
+    @property
+    def _repository(self) -> Path:
+        return (self.by.repository or self.by.root).resolve()
+
+    def _copied(self, place: Path) -> Path:
+        """A directory of the repository, in a copy of it: a build that is asked for its metadata writes beside it."""
+        copy = self.by.scratch / "repository"
+        if not copy.exists():
+            shutil.copytree(self._repository, copy, symlinks=True)
+        return copy / place.relative_to(self._repository)
+
+    def _name_original(self, package: Table) -> None:
+        """Put the project's own directory in the place of its copy."""
+        directory = cast("Table", package.get("directory", {}))
+        place, copy = (self.by.scratch / str(directory.get("path", ""))).resolve(), self.by.scratch / "repository"
+        if directory and place.is_relative_to(copy):
+            directory["path"] = str(self._repository / place.relative_to(copy))
 
     def _fetched(self, requirement: Requirement) -> Path:
         """The directory of a git dependency, at its commit."""

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from builder import seals
 from builder.sources.access import GitCredentials
 
 # Each fetch adds a pack. When there are more, the next fetch begins anew.
@@ -73,6 +74,9 @@ class Kept:
                 os.link(path, entry / name)
             (entry / _COMMIT).write_text(commit)
             entry.rename(self._place)
+            # So that they outlive a build of another project. What is in them has its own hashes, compared when read.
+            for name in (*files, _COMMIT):
+                seals.seal(self._place / name)
         except OSError:  # another disk, or another build was quicker: there is no cache then
             shutil.rmtree(entry, ignore_errors=True)
 

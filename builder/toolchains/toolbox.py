@@ -84,9 +84,10 @@ class Toolbox:
         if isinstance(tool, Path):
             return Installed(name=name, identity=self.identity(name), root=tool.parent, bins=(tool.parent,))
         home = self._home(tool)
-        if not home.exists():
+        if not self.workspace.intact_tree(home):
             self.say(f"fetching {tool.identity}")
             self._install(tool, home)
+            self.workspace.seal_tree(home)
         self.workspace.used(home)
         bins = (
             tool.path if isinstance(tool, ArchiveTool) else (place.format(version=tool.version) for place in tool.bins)
@@ -148,12 +149,12 @@ class Toolbox:
             return path
         found = self._from_index(tool, folder)
         sha256 = sha256_of(found)
-        self.store.put(f"toolchains/{sha256}", found)
+        self.store.put(f"toolchains/{sha256}", found, sha256=sha256)
         self.store.write_json(record, {"sha256": sha256, "filename": found.name})
         return found
 
     def _from_store(self, sha256: str, path: Path) -> bool:
-        return self.store.fetch(f"toolchains/{sha256}", path) and sha256_of(path) == sha256
+        return self.store.fetch(f"toolchains/{sha256}", path, sha256=sha256)
 
     def _from_index(self, tool: WheelTool, folder: Path) -> Path:
         from builder.python.inputs import read_inputs
@@ -188,7 +189,7 @@ class Toolbox:
         if self._from_store(tool.sha256, path):
             return path
         _fetch(tool, path, self.deadline.check(f"fetching {tool.identity}"))
-        self.store.put(f"toolchains/{tool.sha256}", path)
+        self.store.put(f"toolchains/{tool.sha256}", path, sha256=tool.sha256)
         return path
 
 

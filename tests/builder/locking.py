@@ -158,6 +158,8 @@ class Lab:
             workspace=self.workspace,
             scratch=self.workspace.root,
             store=self.store,
+            kept=self.store,
+            caches=self.workspace.cached("builds"),
             deadline=Deadline.after(300),
             progress=Progress(),
             environment=self.environment,
@@ -172,7 +174,7 @@ def make_lab(folder: Path, index: Index | None = None) -> Lab:
     workspace = Workspace(folder / "workspace")
     root = folder / "project"
     root.mkdir(parents=True)
-    environment = workspace.child_environment(os.environ, index.simple if index else "")
+    environment = workspace.child_environment(os.environ, index.simple if index else "", folder / "home")
     return Lab(
         root=root,
         workspace=workspace,

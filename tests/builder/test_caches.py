@@ -10,7 +10,13 @@ from builder.workspace import Workspace
 
 
 def cache(tmp_path: Path, place: str, owner: str = "repo") -> BuildCache:
-    made = BuildCache(workspace=Workspace(tmp_path / place), store=DirectoryStore(tmp_path / "store"), name=owner)
+    workspace = Workspace(tmp_path / place)
+    made = BuildCache(
+        root=workspace.cached("builds"),
+        workspace=workspace,
+        store=DirectoryStore(tmp_path / "store" / owner),
+        name="go",
+    )
     made.restore()
     return made
 
@@ -47,7 +53,7 @@ def test_a_damaged_one_is_an_empty_one(tmp_path: Path) -> None:
     first = cache(tmp_path, "one")
     (first.folder / "a").write_text("a" * 9000)
     first.keep("lock 1")
-    [kept] = (tmp_path / "store" / "caches").glob("*.zst")
+    [kept] = (tmp_path / "store" / "repo" / "caches").glob("*.zst")
     kept.write_bytes(kept.read_bytes()[:-40])
     assert not list(cache(tmp_path, "two").folder.iterdir())
     kept.write_bytes(b"nothing of the kind")

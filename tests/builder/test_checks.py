@@ -42,6 +42,8 @@ def shop(tmp_path: Path) -> Workshop:
         workspace=Workspace(tmp_path / "work"),
         scratch=scratch,
         store=DirectoryStore(tmp_path / "store"),
+        kept=DirectoryStore(tmp_path / "store"),
+        caches=tmp_path / "caches",
         deadline=Deadline.after(60),
         progress=Progress(),
         environment={},

@@ -286,9 +286,11 @@ def build(root: Path, folder: Path, given: Path) -> tuple[Assembly, Workshop]:
         workspace=workspace,
         scratch=scratch,
         store=DirectoryStore(folder / "store"),
+        kept=DirectoryStore(folder / "store"),
+        caches=folder / "caches",
         deadline=Deadline.after(60),
         progress=Progress(),
-        environment=workspace.child_environment(os.environ, ""),
+        environment=workspace.child_environment(os.environ, "", scratch / "home"),
         library_path=(given,),
     )
     project = read_project(root, None, commit_time=0)

@@ -18,7 +18,7 @@ from builder.workspace import Deadline, Workspace
 def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Toolbox:
     folder = tmp_path_factory.mktemp("toolchains")
     workspace = Workspace(folder / "workspace")
-    environment = workspace.child_environment(os.environ, "")
+    environment = workspace.child_environment(os.environ, "", folder / "home")
     return Toolbox(
         workspace=workspace,
         store=DirectoryStore(folder / "store"),

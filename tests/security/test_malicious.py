@@ -7,6 +7,7 @@ import json
 import zipfile
 from typing import Any
 
+from tests.e2e.conftest import Builder
 from tests.security.conftest import SPY, Lab
 
 HANDLER = "def lambda_handler(event, context):\n    return 'ok'\n"
@@ -22,14 +23,18 @@ def build_file(runtime: str, *layers: str) -> str:
 SPYING_LAYER = "  spy:\n    preinstall: ['python spy.py seen.json']\n    files: [seen.json]\n"
 
 
-def layer_file(lab: Lab, reply: dict[str, Any], layer: str, name: str) -> bytes:
-    """A file of a layer that a build has made."""
+def layer_content(builder: Builder, reply: dict[str, Any], layer: str, name: str) -> bytes:
+    """A file of a component that a build has made."""
     sha256 = next(one["sha256"] for one in reply["artifacts"] if one["name"] == layer)
-    bucket = lab.builder.send({"action": "status"})["settings"]["bucket"]
+    bucket = builder.send({"action": "status"})["settings"]["bucket"]
     key = f"lambdasmith/artifacts/{sha256}.zip"
-    content = lab.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    content = builder.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return archive.read(name)
+
+
+def layer_file(lab: Lab, reply: dict[str, Any], layer: str, name: str) -> bytes:
+    return layer_content(lab.builder, reply, layer, name)
 
 
 def judged(seen: dict[str, Any]) -> None:

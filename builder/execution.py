@@ -1,0 +1,62 @@
+"""The execution environment that the builder has to itself: taken over as the process begins, cleared for each call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder import descendants, process
+from builder.concealment import conceal
+from builder.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_TASK = Path("/var/task")
+_EXTENSIONS = Path("/opt/extensions")
+_ENDED = 70
+
+
+@functools.cache
+def is_lambdas() -> bool:
+    """Whether this process is a Lambda function's, and so everything of its user in here is the builder's."""
+    return os.environ.get("LAMBDA_TASK_ROOT") == str(_TASK) and _TASK in Path(__file__).resolve().parents
+
+
+def begin() -> None:
+    """Make sure that nothing but this process runs here; at the beginning of each invocation.
+
+    Processes that cannot be ended end the environment: Lambda replaces it by a new one.
+    """
+    try:
+        _take_over()
+        process.end_strays()
+    except descendants.StillRunningError:
+        log.exception("this environment is given up")
+        logging.shutdown()
+        os._exit(_ENDED)
+
+
+@functools.cache
+def _take_over() -> None:
+    conceal()
+    process.adopt()
+    if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
+        log.warning("ended what an earlier process has left", extra={"fields": {"processes": count}})
+
+
+def _is_extension(pid: int) -> bool:
+    """Whether a process is one of Lambda's extensions, which run beside the function as the same user."""
+    with contextlib.suppress(OSError):
+        return _EXTENSIONS in Path(f"/proc/{pid}/exe").readlink().parents
+    return False
+
+
+def workspace(environment: Mapping[str, str]) -> Workspace:
+    """The builder's place in the temporary directory, the only one on Lambda that can be written."""
+    temporary = Path(environment.get("TMPDIR") or tempfile.gettempdir())
+    return Workspace(temporary / "lambdasmith", sealed=True, temporary=temporary if is_lambdas() else None)
