@@ -18,6 +18,7 @@ from builder.plan import (
     changed_inputs,
     plan_components,
 )
+from builder.product import artifact_of
 from builder.project import Project
 from builder.python import lock as locking
 from builder.python.inputs import read_inputs
@@ -166,7 +167,7 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[tupl
 
     def look_up(component: Component) -> tuple[Component, tuple[str, ...]]:
         kept = _records(project, component.name, shop).read_json(_component_record(component))
-        artifact = _artifact(kept) if kept is not None else None
+        artifact = artifact_of(kept) if kept is not None else None
         # The bucket's owner may remove what he likes, and then this is simply made again.
         if artifact is None or not shop.store.exists(artifact.name, sha256=artifact.sha256):
             return component, ()
@@ -203,21 +204,6 @@ def _records(project: Project, name: str, shop: Workshop) -> Store:
 
 def _component_record(component: Component) -> str:
     return f"components/{component.key}.json"
-
-
-def _artifact(kept: Mapping[str, object]) -> Artifact:
-    return Artifact(
-        sha256=str(kept["sha256"]),
-        size=cast("int", kept["size"]),
-        unzipped=cast("int", kept["unzipped"]),
-        files=cast("int", kept["files"]),
-        pruned=tuple(cast("list[dict[str, str | int]]", kept["pruned"])),
-        contents=tuple(cast("list[str]", kept["contents"])),
-        parts=tuple(cast("list[str]", kept.get("parts", ()))),
-        notes=tuple(cast("list[str]", kept.get("notes", ()))),
-        native_libraries=tuple(cast("list[dict[str, object]]", kept.get("native_libraries", ()))),
-        missing_libraries=tuple(cast("list[str]", kept.get("missing_libraries", ()))),
-    )
 
 
 def _build(

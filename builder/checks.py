@@ -25,6 +25,7 @@ from builder.errors import ArtifactTooLarge, BootstrapMissing
 from builder.libraries import FOLDER
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
+from builder.product import Checked
 from builder.project import Project
 from builder.python.modules import distribution_of
 from builder.shipment import owner
@@ -38,21 +39,6 @@ _FORMAT = 1
 _PARALLEL = 4
 _LARGEST = 10
 _SHOWN = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What was found out. `tried`: the handler was imported; else `why` not."""
-
-    tried: bool
-    why: str
-    native_files: int
-    warnings: tuple[str, ...]
-    reused: bool = False
-
-    def as_json(self) -> dict[str, object]:
-        """For the reply and the store."""
-        return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
 
 
 def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[str] = (), dry: bool = False) -> Checked:

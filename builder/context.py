@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from builder.aws import Clients
+from builder.domains import Domain
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
-from builder.store import S3Store
+from builder.store import S3Store, Store
 from builder.workspace import Deadline, Workspace
 
 
@@ -31,3 +32,7 @@ class Context:
     secrets: Masker
     secret_texts: dict[str, str] = field(default_factory=dict, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
+
+    def kept(self, domain: Domain) -> Store:
+        """Where it is kept what code of the domain has made."""
+        return self.store.below(domain.folder)

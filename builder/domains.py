@@ -30,6 +30,11 @@ class Domain:
         """What stands for it in names of stored objects, and as Lambda's tenant."""
         return hashlib.sha256(f"domain\0{self.name}".encode()).hexdigest()[:40]
 
+    @property
+    def folder(self) -> str:
+        """The part of the store that is this domain's alone."""
+        return f"domains/{self.id}"
+
 
 # What runs no foreign code: the builder's own setup.
 OWN = Domain(name="the builder itself")

@@ -1,4 +1,4 @@
-"""The workshop of a request: what building needs, of what the builder has."""
+"""The workshop of an order: what building needs, of what the builder has."""
 
 from __future__ import annotations
 
@@ -6,34 +6,30 @@ from pathlib import Path
 
 from builder import credentials, fetching
 from builder.context import Context
-from builder.domains import Domain
 from builder.machine import directories_of
-from builder.sources import git
+from builder.order import Order
 from builder.store import DirectoryStore, Store
 from builder.workshop import Workshop
 from builder.workspace import Workspace
 
 
 def equip(
-    resolved: git.Resolved | None,
-    domain: Domain,
+    order: Order,
     context: Context,
     scratch: Path,
     *,
     workspace: Workspace | None = None,
     store: Store | None = None,
 ) -> Workshop:
-    """A workshop for the project of a request.
+    """A workshop for the project of an order.
 
     Args:
-        resolved: the commit, where it comes from a repository.
-        domain: whose code it is.
         scratch: an existing directory for this build alone.
         workspace, store: others than the builder's own.
     """
-    workspace = workspace or context.workspace
+    workspace, domain = workspace or context.workspace, order.domain
     if domain.keeps:
-        kept, caches = store or context.store.below(f"domains/{domain.id}"), workspace.cached("builds") / domain.id
+        kept, caches = store or context.kept(domain), workspace.cached("builds") / domain.id
     else:
         kept, caches = DirectoryStore(scratch / "kept"), scratch / "caches"
     return Workshop(
@@ -50,7 +46,7 @@ def equip(
         indexes=credentials.indexes(context),
         secrets=credentials.CommandSecrets(context),
         toolchains=context.settings.toolchains,
-        repository=resolved.url if resolved else "",
+        repository=order.repository,
         go_proxy=context.settings.go_proxy,
         npm_registry=context.settings.npm_registry,
         memory_mb=context.settings.commands_mb,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from builder.sources import git
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.order import Order, Source
     from builder.request import Request
     from builder.sources.manifest import Content, Manifest
 
@@ -46,24 +47,32 @@ def domain(request: Request, resolved: git.Resolved | None, context: Context) ->
     return domain_of(request, resolved, trusted=True, keeping=context.settings.archive_caches)
 
 
-def fetch(
-    request: Request, resolved: git.Resolved | None, context: Context, scratch: Path, *, known: Collection[str] = ()
-) -> git.Snapshot:
-    """The files, below `scratch`; none where the tree of the repository or of the project's directory is `known`.
+def source_of(request: Request, resolved: git.Resolved | None) -> Source:
+    """Where the request's files are, once its commit is known."""
+    if resolved is not None:
+        return resolved
+    if request.source is None or isinstance(request.source, GitSource):
+        raise PathNotFound("the event names no repository")
+    return request.source
+
+
+def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
+    """The files, below `scratch`; none where the tree of the repository or of the project's directory is known.
 
     Raises:
         SourceError, OutOfSpace: as `git.fetch`, `archive.extract` and `manifest.parse`.
     """
-    if resolved is None:
-        return _unpacked(request, context, scratch)
+    resolved = order.source
+    if not isinstance(resolved, git.Resolved):
+        return _unpacked(resolved, order.path, context, scratch)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
     snapshot = git.fetch(
         resolved,
         scratch / "source",
         credentials=(*git_credentials(context), *_of_codecommit(resolved.url, context)),
         max_bytes=shutil.disk_usage(scratch).free,
-        path=request.path,
-        known=known,
+        path=order.path,
+        known=order.known,
         network=network(context),
         cache=context.workspace.cached("git"),
     )
@@ -72,11 +81,13 @@ def fetch(
     return snapshot
 
 
-def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot:
+def _unpacked(
+    source: ArchiveSource | ObjectSource | ManifestSource, path: str, context: Context, scratch: Path
+) -> git.Snapshot:
     from builder.sources.archive import snapshot_of
     from builder.sources.archived import Limits
 
-    source, file = request.source, scratch / "archive"
+    file = scratch / "archive"
     limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
     if isinstance(source, ManifestSource):
         from builder.sources.manifest import snapshot_of_manifest
@@ -84,12 +95,12 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
         manifest = _manifest(source, context)
         into = scratch / "source"
         return snapshot_of_manifest(
-            manifest, _files_beside(source, context), into, path=request.path, limits=limits, label=source.place
+            manifest, _files_beside(source, context), into, path=path, limits=limits, label=source.place
         )
     if isinstance(source, ArchiveSource):
         label = "archive"
         file.write_bytes(source.content)
-    elif isinstance(source, ObjectSource):
+    else:
         label = f"s3://{source.bucket}/{source.key}"
         context.progress.say(f"fetching {label}")
         version = {"VersionId": source.version_id} if source.version_id else None
@@ -100,10 +111,8 @@ def _unpacked(request: Request, context: Context, scratch: Path) -> git.Snapshot
             if error_code(error) != "404":
                 raise
             raise PathNotFound(f"{label} does not exist", hint="check bucket, key and version_id of source") from error
-    else:
-        raise PathNotFound("the event names no repository")
     try:
-        snapshot = snapshot_of(file, scratch / "source", path=request.path, limits=limits, label=label)
+        snapshot = snapshot_of(file, scratch / "source", path=path, limits=limits, label=label)
     finally:
         file.unlink(missing_ok=True)
     if isinstance(source, ObjectSource):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +12,7 @@ from builder.errors import InvalidBuildFile
 from builder.kinds.kind import Place
 from builder.plan import DEPENDENCIES, FUNCTION
 from builder.python.prune import PruneOptions
-from builder.runtimes import RUNTIMES, Architecture, Target
+from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.local import select_files
 from builder.spec import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file, read_build_file
 from builder.spec_builds import AsItIs, NpmLayer, Recipe
@@ -20,22 +21,15 @@ from builder.spec_values import invalid
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
-    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
+class Outline:
+    """What a build file says, and what the project is built for: all that is known of it without its files.
 
-    `repository` is the directory in which requirements may name local sources; None means `root` alone.
-    `reads_outside`: the build needs files of the repository outside of the project. `notes` say what was found out
-    that the build file does not say.
+    `text` is the build file's, or what stands for it where there is none; `spec` was read from it.
     """
 
-    root: Path
     spec: BuildSpec
     target: Target
-    commit_time: int
-    lock: str | None = None
-    repository: Path | None = None
-    reads_outside: bool = False
-    notes: tuple[str, ...] = ()
+    text: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,6 +49,56 @@ class Project:
         if runtime.deprecated is None or not runtime.is_deprecated(datetime.datetime.now(datetime.UTC).date()):
             return ""
         return f"{runtime.name} was deprecated by AWS on {runtime.deprecated}; move to a newer runtime"
+
+    def layer(self, name: str) -> LayerSpec:
+        """The named layer of the build file."""
+        return next(layer for layer in self.spec.layers if layer.name == name)
+
+    def as_json(self) -> dict[str, object]:
+        """For another process; `parse` reads it."""
+        return {
+            "file": self.spec.file,
+            "text": self.text,
+            "runtime": self.target.runtime.name,
+            "architecture": self.target.architecture,
+        }
+
+    @classmethod
+    def parse(cls, value: Mapping[str, object]) -> Outline:
+        """What `as_json` made, read by the same rules as any build file.
+
+        Raises:
+            InvalidBuildFile: it is not valid.
+            KeyError, TypeError, ValueError: somebody else has made it.
+        """
+        text = str(value["text"])
+        spec = read_build_file(text, file=str(value["file"]))
+        target = Target(
+            runtime=RUNTIMES[str(value["runtime"])], architecture=architecture_of(str(value["architecture"]))
+        )
+        return cls(spec=spec, target=target, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project(Outline):
+    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
+
+    `repository` is the directory in which requirements may name local sources; None means `root` alone.
+    `reads_outside`: the build needs files of the repository outside of the project. `notes` say what was found out
+    that the build file does not say.
+    """
+
+    root: Path
+    commit_time: int
+    lock: str | None = None
+    repository: Path | None = None
+    reads_outside: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outline(self) -> Outline:
+        """The project without its files."""
+        return Outline(spec=self.spec, target=self.target, text=self.text)
 
     @property
     def prune(self) -> PruneOptions:
@@ -90,10 +134,6 @@ class Project:
             prune=self.prune,
         )
 
-    def layer(self, name: str) -> LayerSpec:
-        """The named layer of the build file."""
-        return next(layer for layer in self.spec.layers if layer.name == name)
-
 
 def layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
     """The files of a layer that are in a project, or a copy of it, at `root`: (name in the zip, path)."""
@@ -123,13 +163,19 @@ def read_project(
     Raises:
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
-    spec, notes = _spec(root, build_file, function)
+    spec, text, notes = _spec(root, build_file, function)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
     )
     project = Project(
-        root=root, spec=spec, target=target, commit_time=commit_time, repository=repository, notes=tuple(notes)
+        root=root,
+        spec=spec,
+        target=target,
+        text=text,
+        commit_time=commit_time,
+        repository=repository,
+        notes=tuple(notes),
     )
     problems, outside = [], False
     for component in project.names:
@@ -145,28 +191,30 @@ def read_project(
     return replace(project, reads_outside=outside)
 
 
-def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, list[str]]:
-    """The build file, with what is missing in it and the files tell, and sentences that say so."""
+def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, str, list[str]]:
+    """The build file, with what is missing in it and the files tell; its text; and sentences that say so."""
     names = [path.name for path in root.iterdir() if path.is_file()]
     if build_file is None and not set(names).intersection(NAMES):
         from builder.kinds import table
 
         if found := table.detected(root, function):
             kind, meant = found
-            spec = read_build_file(json.dumps({"function": meant}), file=f"{kind} project without a build file")
-            return spec, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
+            text = json.dumps({"function": meant})
+            spec = read_build_file(text, file=f"{kind} project without a build file")
+            return spec, text, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
     name = find_build_file(names, build_file)
-    spec = read_build_file((root / name).read_text(encoding="utf-8", errors="replace"), file=name)
+    text = (root / name).read_text(encoding="utf-8", errors="replace")
+    spec = read_build_file(text, file=name)
     check_against_tree(spec, root)
     if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):
-        return spec, []
+        return spec, text, []
     from builder.kinds import table
 
     meant_by_files = table.unsaid(spec.function, bool(spec.dependencies), root)
     if meant_by_files is None:
-        return spec, []
+        return spec, text, []
     with_build = spec.function.model_copy(update={"build": meant_by_files})
-    return spec.model_copy(update={"function": with_build}), []
+    return spec.model_copy(update={"function": with_build}), text, []
 
 
 def _runtime(spec: BuildSpec) -> str:

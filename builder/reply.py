@@ -14,9 +14,8 @@ from builder.publishing.steps import FunctionState, PointAlias
 from builder.python.prune import merged
 
 if TYPE_CHECKING:
-    from builder.assembly import Assembly
-    from builder.checks import Checked
-    from builder.project import Project
+    from builder.product import Product
+    from builder.project import Outline
     from builder.publishing.deployed import Deployed
     from builder.publishing.deployment import Deployment
     from builder.publishing.release import Released
@@ -70,18 +69,18 @@ def as_text(error: Mapping[str, object]) -> str:
     return "\n".join([*lines, *(["log:"] if log_tail else []), *(f"  {line}" for line in log_tail)])
 
 
-def assembled(made: Assembly, checked: Checked) -> Reply:
+def assembled(product: Product) -> Reply:
     """What a project became: its artifacts, what was left out of them, what the checks found."""
     return {
         "statusCode": 200,
-        "artifacts": components(made.plans, made.artifacts),
-        "pruned": pruned(made.artifacts),
-        "native_libraries": native_libraries(made.artifacts),
-        "checks": checked.as_json(),
+        "artifacts": components(product.plans, product.artifacts),
+        "pruned": pruned(product.artifacts),
+        "native_libraries": native_libraries(product.artifacts),
+        "checks": product.checked.as_json(),
     }
 
 
-def planned(made: Assembly, deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> Reply:
+def planned(product: Product, deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> Reply:
     """What a build would do: what it builds and publishes, which settings it changes, how near the limits it comes."""
     steps = deployment.steps(state, {})
     wanted, alias = deployment.wanted, None
@@ -89,16 +88,16 @@ def planned(made: Assembly, deployment: Deployment, state: FunctionState | None,
         now = state.alias.version if state and state.alias else None
         moves = any(isinstance(step, PointAlias) for step in steps)
         alias = {"name": wanted.alias, "now": now, "then": "a new version" if moves else now, "weight": wanted.weight}
-    known = [artifact for artifact in made.artifacts.values() if artifact is not UNBUILT]
+    known = [artifact for artifact in product.artifacts.values() if artifact is not UNBUILT]
     return {
         "plan": {
-            "components": components(made.plans, made.artifacts),
+            "components": components(product.plans, product.artifacts),
             "publish": [step.sentence for step in steps],
             "configuration": configuration(deployment, state, last),
             "limits": {
                 "unzipped": sum(artifact.unzipped for artifact in known),
                 "max_unzipped": MAX_UNZIPPED,
-                "complete": len(known) == len(made.artifacts),
+                "complete": len(known) == len(product.artifacts),
                 "layers": len(deployment.layers),
                 "max_layers": MAX_LAYERS,
             },
@@ -136,17 +135,17 @@ def outcome(released: Released, request: Request) -> Reply:
     return answer if published.invoked is None else answer | {"invoke": dict(published.invoked)}
 
 
-def packaged(made: Assembly, store: S3Store) -> Reply:
+def packaged(product: Product, store: S3Store) -> Reply:
     """Where the artifacts are, and what the build file says of them, for tools that deploy by themselves.
 
     `source_code_hash` is what Terraform wants of one: base64 of its sha256, as Lambda's `code_sha256`.
     """
     rows: list[Reply] = []
-    for name, artifact in made.artifacts.items():
+    for name, artifact in product.artifacts.items():
         rows.append(
             {
                 "name": name,
-                **_attributes(made.project, name),
+                **_attributes(product.outline, name),
                 "bucket": store.bucket,
                 "key": store.key(artifact.name),
                 "version_id": store.version_id(artifact.name),
@@ -157,10 +156,10 @@ def packaged(made: Assembly, store: S3Store) -> Reply:
         )
     function = next((row for row in rows if row["name"] == FUNCTION), {})
     place = {key: value for key, value in function.items() if key not in ("name", "kind")}
-    return {**place, "packages": rows, "function": described(made.project)}
+    return {**place, "packages": rows, "function": described(product.outline)}
 
 
-def _attributes(project: Project, name: str) -> Reply:
+def _attributes(project: Outline, name: str) -> Reply:
     """Whether a package is the function's or a layer's, and what the layer's version is to say of itself."""
     if name == FUNCTION:
         return {"kind": FUNCTION}
@@ -179,7 +178,7 @@ def _attributes(project: Project, name: str) -> Reply:
     }
 
 
-def described(project: Project) -> Reply | None:
+def described(project: Outline) -> Reply | None:
     """What the build file says of the function, None for what it does not say; None for a project without one.
 
     `layers` are names, and ARNs of those from elsewhere, in the order of attachment.

@@ -36,6 +36,8 @@ class Settings:
         lease_s: how long a builder that was killed keeps others from the function that it worked on.
         toolchains: archives with compilers that build files may name.
         archive_caches: patterns of functions for which what the code of an archive has made is kept.
+        worker: name of the function that runs foreign code; empty where the builder itself does.
+        worker_role: ARN of the role that the worker's access to the store is borrowed from.
         memory_mb: of the builder; None where Lambda does not say.
     """
 
@@ -55,6 +57,8 @@ class Settings:
     lease_s: float = 15.0
     toolchains: tuple[ArchiveTool, ...] = ()
     archive_caches: tuple[str, ...] = ()
+    worker: str = ""
+    worker_role: str = ""
     memory_mb: int | None = None
 
     @property
@@ -91,6 +95,8 @@ class Settings:
             lease_s=_seconds(environment, PREFIX + "LEASE_S", cls.lease_s),
             toolchains=parse(environment.get(PREFIX + "TOOLCHAINS", "")),
             archive_caches=tuple(environment.get(PREFIX + "ARCHIVE_CACHES", "").replace(",", " ").split()),
+            worker=environment.get(PREFIX + "WORKER", ""),
+            worker_role=environment.get(PREFIX + "WORKER_ROLE", ""),
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
         )
 

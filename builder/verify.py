@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, credentials, fetching, reply, rollback
-from builder.assembly import assemble
-from builder.equipping import equip
+from builder import __version__, fetching, reply, rollback
 from builder.errors import FunctionMissing, UnknownBuild
-from builder.natives import baseline_record
+from builder.order import Fresh, Order
+from builder.pipeline import product_of
 from builder.plan import FUNCTION
-from builder.project import read_project
 from builder.publishing import layers
 from builder.publishing.functions import read_function
 from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
 from builder.request import GitSource, ManifestSource, ObjectSource, Source
-from builder.store import DirectoryStore
-from builder.workspace import Workspace
+from builder.runtimes import architecture_of
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.product import Product
     from builder.request import Request
 
 Record = Mapping[str, object]
@@ -115,34 +113,24 @@ def _deployed_hashes(name: str, alias: str | None, made_of: Record, context: Con
 
 
 def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict[str, str]:
-    progress, lock = context.progress, None
+    lock = None
     if made_of["lock"]:
         kept = context.store.read_json(f"pinned/{made_of['lock']}.json")
         if kept is None:
             raise UnknownBuild("the lock of that build is not kept any more")
         lock = str(kept["lock"])
-    with progress.phase("fetch", "looking for the commit"):
+    with context.progress.phase("look", "looking for the commit"):
         resolved = fetching.resolve(request, context)
-    domain = fetching.domain(request, resolved, context)
-    context.workspace.enter(domain)
-    with context.workspace.scratch() as scratch:
-        with progress.phase("fetch", "fetching the commit"):
-            snapshot = fetching.fetch(request, resolved, context, scratch)
-        with progress.phase("read", "reading the project"):
-            project = read_project(
-                snapshot.root / request.path if request.path else snapshot.root,
-                request.build_file,
-                commit_time=snapshot.commit_time,
-                runtime=str(made_of["runtime"]),
-                architecture=made_of["architecture"],  # type: ignore[arg-type]  # as the record was written
-                repository=snapshot.root,
-                function=request.function or "",
-            )
-            credentials.check_allowed(project.spec, request.function or "", resolved.url if resolved else "", context)
-        (scratch / "made").mkdir()
-        store = DirectoryStore(scratch / "store")
-        shop = equip(resolved, domain, context, scratch / "made", workspace=Workspace(scratch / "anew"), store=store)
-        if recorded := context.store.read_json(baseline_record(project.target)):  # no part of what was built
-            store.write_json(baseline_record(project.target), recorded)
-        made = assemble(project, project.names, shop, force=True, lock=lock)
-        return {name: artifact.sha256 for name, artifact in made.artifacts.items()}
+    order = Order(
+        source=fetching.source_of(request, resolved),
+        domain=fetching.domain(request, resolved, context),
+        function=request.function or "",
+        path=request.path,
+        build_file=request.build_file,
+        force=True,
+        fresh=Fresh(
+            runtime=str(made_of["runtime"]), architecture=architecture_of(str(made_of["architecture"])), lock=lock
+        ),
+    )
+    made = cast("Product", product_of(order, context))
+    return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

@@ -17,6 +17,7 @@ from builder.domains import Domain
 from builder.errors import InvalidConfiguration
 from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
+from builder.product import Product
 from builder.progress import Progress
 from builder.project import Project, read_project
 from builder.runtimes import Architecture
@@ -77,11 +78,20 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
             )
             made = assemble(project, chosen, shop, force=order.force)
             with progress.phase("check", "checking the artifacts"):
-                checked = check(made, shop, function=order.directory.resolve().name)
+                product = Product(
+                    outline=project.outline,
+                    commit=source.commit,
+                    ref="",
+                    tree="",
+                    plans=made.plans,
+                    artifacts=made.artifacts,
+                    checked=check(made, shop, function=order.directory.resolve().name),
+                    lock_id=made.lock_id,
+                )
                 for warning in direct_upload_warnings(made.artifacts):
                     progress.warn(warning)
             with progress.phase("write", f"writing {order.out}"):
-                answer = reply.assembled(made, checked) | {
+                answer = reply.assembled(product) | {
                     "commit": source.commit or None,
                     "runtime": project.target.runtime.name,
                     "architecture": project.target.architecture,

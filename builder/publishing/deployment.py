@@ -17,7 +17,7 @@ from builder.runtimes import RUNTIMES, Target
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.project import Project
+    from builder.project import Outline
     from builder.publishing.publish import Published
     from builder.request import Request
 
@@ -94,7 +94,7 @@ class Deployment:
 
 def of_project(
     request: Request,
-    project: Project,
+    project: Outline,
     artifacts: Mapping[str, Artifact],
     context: Context,
     state: FunctionState | None,
@@ -173,7 +173,7 @@ def _kept_artifact(sha256: str) -> Artifact:
 
 
 def _choices(
-    project: Project,
+    project: Outline,
     function: str,
     artifacts: Mapping[str, Artifact],
     context: Context,
@@ -216,7 +216,7 @@ def _choices(
     return choices
 
 
-def _wanted(request: Request, project: Project, context: Context, state: FunctionState | None) -> Wanted | None:
+def _wanted(request: Request, project: Outline, context: Context, state: FunctionState | None) -> Wanted | None:
     function = project.spec.function
     if function is None:
         return None
