@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bootstrap.ini import Line
+from builder import tips
 from builder.golang.paths import is_module_path
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.references import Reference, pattern_problem
@@ -22,7 +23,7 @@ from builder.sources.urls import is_loopback, without_secrets
 KINDS: Mapping[str, tuple[str, ...]] = {
     "git": ("username", "token", "app_id", "installation_id", "private_key", "modules"),
     "index": ("url", "username", "password", "token"),
-    "project": ("allow",),
+    "project": ("allow", "refs"),
 }
 _CODEARTIFACT = re.compile(r"codeartifact:(?:(?P<account>\d{12})/)?(?P<domain>[a-z0-9-]{2,50})/(?P<repository>[\w.-]+)")
 # Of the 4,096 bytes that Lambda allows for all variables of a function; the others need some of them.
@@ -164,7 +165,11 @@ def _project(section: Section) -> ProjectRule:
     for pattern in allow:
         if problem := pattern_problem(pattern):
             raise ValueError(f"allow: {pattern!r} {problem}")
-    return ProjectRule(pattern=section.subject, allow=allow)
+    refs = tuple(dict.fromkeys(filter(None, re.split(r"[,\s]+", section.values.get("refs", "")))))
+    for pattern in refs:
+        if problem := tips.pattern_problem(pattern):
+            raise ValueError(f"refs: {pattern!r} {problem}")
+    return ProjectRule(pattern=section.subject, allow=allow, refs=refs)
 
 
 def _check_reference(values: Mapping[str, str], key: str) -> None:

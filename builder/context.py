@@ -11,6 +11,7 @@ from builder.domains import Domain
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
+from builder.sources.snapshot import Resolved
 from builder.store import S3Store, Store
 from builder.workspace import Deadline, Workspace
 
@@ -19,7 +20,9 @@ from builder.workspace import Deadline, Workspace
 class Context:
     """One invocation's world. `environment` is the process's own; children get an allow-listed part of it.
 
-    `secret_texts` are the secrets read so far, by name. `until_end` is left when all is done, the record included.
+    `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
+    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for. `until_end` is
+    left when all is done, the record included.
     """
 
     settings: Settings
@@ -31,6 +34,8 @@ class Context:
     environment: Mapping[str, str]
     secrets: Masker
     secret_texts: dict[str, str] = field(default_factory=dict, repr=False)
+    allowed_secrets: set[str] = field(default_factory=set)
+    tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     until_end: ExitStack = field(default_factory=ExitStack)
 
     def kept(self, domain: Domain) -> Store:

@@ -20,7 +20,6 @@ from builder.errors import (
     InvalidConfiguration,
     LambdasmithError,
     SecretMissing,
-    SecretNotAllowed,
 )
 from builder.logins import GitLogin, IndexLogin, is_reference
 from builder.python.indexes import Indexes
@@ -29,7 +28,6 @@ from builder.sources.access import GitCredentials
 
 if TYPE_CHECKING:
     from builder.context import Context
-    from builder.spec import BuildSpec
 
 _DEFAULT_USER = "x-access-token"  # forges take any beside a token; GitHub wants this one beside an app's
 _CODEARTIFACT = "codeartifact:"
@@ -154,7 +152,7 @@ def indexes(context: Context) -> Indexes:
     return Indexes(logins=context.settings.logins.indexes, read=login)
 
 
-def _is_secret(reference: Reference, name: str) -> bool:
+def is_secret(reference: Reference, name: str) -> bool:
     """Whether it is of the secret `name`, by name or by ARN."""
     own, asked = (each.rpartition(":secret:")[2] for each in (name, reference.name))
     return bool(own) and re.fullmatch(rf"{re.escape(own)}(-[A-Za-z0-9]{{6}})?", asked) is not None
@@ -182,42 +180,16 @@ def _app_token(login: GitLogin, context: Context) -> str:
     return context.secret_texts[place]
 
 
-def check_allowed(spec: BuildSpec, function: str, repository: str, context: Context) -> None:
-    """Return if the operator allows the project all the references that its build file names.
-
-    Args:
-        repository: the URL that the project comes from, "" if it comes from none.
-
-    Raises:
-        SecretNotAllowed: with every one that is not.
-    """
-    patterns = context.settings.logins.allowed(function, repository)
-    problems, lacking = [], []
-    for layer in spec.layers:
-        for position, secret in enumerate(layer.secrets):
-            reference = Reference.parse(secret.source)
-            # The git token opens what no build file has to do with, whatever a pattern says.
-            if not reference.matches(patterns) or _is_secret(reference, context.settings.git_secret):
-                where = spec.at(f"layers.{layer.name}.secrets.{position}.from")
-                problems.append(f"{where}: {reference} may not be used by this project")
-                lacking.append(f"{reference.service}:{reference.name}")
-    if problems:
-        rule = f"[project {function or repository}] allow = {', '.join(dict.fromkeys(lacking))}"
-        raise SecretNotAllowed(
-            problems[0] if len(problems) == 1 else f"{spec.file} names {len(problems)} secrets that it may not use",
-            hint=f"whoever runs setup.py adds to config.ini: {rule}",
-            problems=problems if len(problems) > 1 else (),
-        )
-
-
 @dataclass(frozen=True)
 class CommandSecrets:
-    """`builder.commands.Secrets` from AWS. Whether the project may have them, `check_allowed` has found out before."""
+    """`builder.commands.Secrets` from AWS: of those that `allowance.check` has allowed to the project before."""
 
     context: Context
 
     def values(self, references: Sequence[str]) -> dict[str, str]:
         """The value of each reference."""
+        if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
+            raise AssertionError(f"nobody has asked whether this project may have {', '.join(unchecked)}")
         return {text: read(Reference.parse(text), self.context) for text in references}
 
     def contained(self, content: bytes) -> bool:

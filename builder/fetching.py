@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
-from builder.domains import Domain, domain_of
 from builder.errors import AwsRefused, PathNotFound, SourceError, UnsafeSource
 from builder.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.sources import git
@@ -42,9 +41,16 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
     return git.resolve(url, source.ref, credentials=known, network=network(context))
 
 
-def domain(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
-    """Whose code a build of the request runs."""
-    return domain_of(request, resolved, trusted=True, keeping=context.settings.archive_caches)
+def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
+    """The full names of the branches and tags that have the commit as their tip; asked for once in an invocation.
+
+    Raises:
+        SourceError: as `git.tips`.
+    """
+    if resolved not in context.tips:
+        known = (*git_credentials(context), *_of_codecommit(resolved.url, context))
+        context.tips[resolved] = git.tips(resolved, credentials=known, network=network(context))
+    return context.tips[resolved]
 
 
 def source_of(request: Request, resolved: git.Resolved | None) -> Source:

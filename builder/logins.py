@@ -53,11 +53,13 @@ class IndexLogin:
 class ProjectRule:
     """References that build files of some projects may name.
 
-    `pattern` with a `/` is of repositories (`github.com/team-a/*`), without one of functions (`shop-*`).
+    `pattern` with a `/` is of repositories (`github.com/team-a/*`), without one of functions (`shop-*`). `refs` are
+    patterns of the refs whose commits may have them, as `builder.tips` reads them; without any, all branches and tags.
     """
 
     pattern: str
     allow: tuple[str, ...]
+    refs: tuple[str, ...] = ()
 
     def covers(self, function: str, repository: str) -> bool:
         """Whether it is about this project; `repository` is a URL, "" for what does not come from one."""
@@ -94,7 +96,8 @@ class Logins:
                 git=tuple(GitLogin(**one) for one in value.get("git", ())),
                 indexes=tuple(IndexLogin(**one) for one in value.get("indexes", ())),
                 projects=tuple(
-                    ProjectRule(pattern=one["pattern"], allow=tuple(one["allow"])) for one in value.get("projects", ())
+                    ProjectRule(pattern=one["pattern"], allow=tuple(one["allow"]), refs=tuple(one.get("refs", ())))
+                    for one in value.get("projects", ())
                 ),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -111,10 +114,9 @@ class Logins:
         }
         return json.dumps(value, separators=(",", ":")) if value else ""
 
-    def allowed(self, function: str, repository: str) -> tuple[str, ...]:
-        """Patterns of the references that a build file of the project may name."""
-        rules = (rule for rule in self.projects if rule.covers(function, repository))
-        return tuple(dict.fromkeys(pattern for rule in rules for pattern in rule.allow))
+    def rules(self, function: str, repository: str) -> tuple[ProjectRule, ...]:
+        """The rules about a project; `repository` is a URL, "" for what does not come from one."""
+        return tuple(rule for rule in self.projects if rule.covers(function, repository))
 
     def references(self) -> Iterable[str]:
         """The references that the builder itself reads."""

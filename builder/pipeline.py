@@ -6,8 +6,9 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from builder import credentials, fetching, reply
+from builder import allowance, fetching, reply
 from builder.context import Context
+from builder.domains import Domain, domain_of
 from builder.errors import FunctionBusy
 from builder.order import Order
 from builder.product import Product, Unchanged
@@ -22,6 +23,7 @@ from builder.situation import Situation, look
 if TYPE_CHECKING:
     from builder.publishing.deployed import Deployed
     from builder.records.claim import Claim
+    from builder.sources import git
 
 # How often a build begins again because the branch has moved while it waited for its turn.
 _TRIES = 5
@@ -87,7 +89,7 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
     )
     return Order(
         source=fetching.source_of(request, situation.resolved),
-        domain=fetching.domain(request, situation.resolved, context),
+        domain=domain(request, situation.resolved, context),
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,
@@ -104,6 +106,16 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
     )
 
 
+def domain(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
+    """Whose code a build of the request runs.
+
+    Raises:
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    trusted = resolved is not None and allowance.trusted_commit(resolved, context)
+    return domain_of(request, resolved, trusted=trusted, keeping=context.settings.archive_caches)
+
+
 def product_of(order: Order, context: Context) -> Product | Unchanged:
     """What the order comes to: made here, or by the worker where there is one.
 
@@ -117,7 +129,7 @@ def product_of(order: Order, context: Context) -> Product | Unchanged:
     from builder.making import make
 
     def allow(outline: Outline) -> None:
-        credentials.check_allowed(outline.spec, order.function, order.repository, context)
+        allowance.check(outline.spec, order.function, order.resolved, context)
 
     return make(order, context, allow=allow)
 
@@ -138,16 +150,16 @@ def _published(request: Request, made: Product, situation: Situation, context: C
         return Built(reply=answer | reply.planned(made, wanted, state, last) | reply.account(progress))
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
-    if released.published.steps:
-        keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
-        remember(
-            released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer)
-        )
+    if not released.published.steps:
+        return Built(reply=answer | reply.account(progress))
+    keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
+    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
     return Built(
         reply=answer | reply.account(progress),
-        deployment=released.deployment.as_json(released.published, request, lock=made.lock_id)
-        if released.published.steps
-        else None,
+        deployment={
+            **released.deployment.as_json(released.published, request, lock=made.lock_id),
+            "origin": allowance.origin(situation.resolved, context),
+        },
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, cast
 
 from pydantic import (
@@ -120,3 +120,22 @@ class SecretSpec(Spec):
         if (self.env is None) == (self.file is None):
             raise ValueError("has either env, the name of a variable, or file, a path such as ~/.netrc")
         return self
+
+
+def secrets_in(value: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, SecretSpec]]:
+    """Yield every secret that a build file, or a part of one, names, with its place (`layers.data.secrets.0`).
+
+    Whatever reads, checks or resolves secrets goes by this, so that a new place for them cannot be forgotten.
+    """
+    if isinstance(value, SecretSpec):
+        yield ".".join(at), value
+    elif isinstance(value, Spec):
+        for name, field in type(value).model_fields.items():
+            yield from secrets_in(getattr(value, name), (*at, field.alias or name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from secrets_in(item, (*at, str(key)))
+    elif isinstance(value, Collection) and not isinstance(value, str | bytes):
+        for position, item in enumerate(value):
+            # Layers are a list here, and stand in the file by their names.
+            yield from secrets_in(item, (*at, str(getattr(item, "name", position))))

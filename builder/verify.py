@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from builder import __version__, fetching, reply, rollback
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.order import Fresh, Order
-from builder.pipeline import product_of
+from builder.pipeline import domain, product_of
 from builder.plan import FUNCTION
 from builder.publishing import layers
 from builder.publishing.functions import read_function
@@ -123,7 +123,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
         resolved = fetching.resolve(request, context)
     order = Order(
         source=fetching.source_of(request, resolved),
-        domain=fetching.domain(request, resolved, context),
+        domain=domain(request, resolved, context),
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,

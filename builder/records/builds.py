@@ -11,6 +11,7 @@ builds.end(claim, request, reply, seconds=…, deployment=…)
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 # Records are listed by name: counting down from here puts the newest first.
 _FAR_FUTURE_MS = 10**13
+# Of the refs that one commit was deployed from, so many are kept.
+_MOST_REFS = 20
 # Of a record, what the list of builds leaves out.
 _LONG = frozenset({"reply", "deployment"})
 
 
 class Builds:
-    """Build states below `builds/`, records of ended builds below `records/`, short ones of all below `recent/`."""
+    """Build states below `builds/`, records of ended builds below `records/`, short ones of all below `recent/`.
+
+    Below `vouched/` is, by repository and commit, which refs had a commit that was deployed from there.
+    """
 
     def __init__(
         self, store: S3Store, clock: Callable[[], float] = time.time, *, claims_expire_s: float = EXPIRES_S
@@ -81,7 +87,8 @@ class Builds:
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
             name = f"records/{request.function}/{listed}"
             # Before the state: what has ended has its record.
-            self._store.write_all({name: record, f"recent/{listed}": _short(record)})
+            vouched = {} if failed else _vouched(cast("Mapping[str, object] | None", (deployment or {}).get("origin")))
+            self._store.write_all({name: record, f"recent/{listed}": _short(record), **vouched})
         state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}
         claim.finish({**state, "phases": reply.get("phases", []), "record": name})
 
@@ -160,11 +167,32 @@ class Builds:
             raise _unknown(function, build_id)
         return record
 
+    def deployed_from(self, url: str, commit: str) -> tuple[str, ...]:
+        """The refs, by full name, that the commit was the tip of when it was deployed: of any function, at any time."""
+        found = self._store.read_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS))
+        return tuple(str(one["ref"]) for one in found if (one["url"], one["commit"]) == (url, commit))
+
     def _record_name(self, function: str, build_id: str) -> str:
         state = self._store.read_json(state_name(build_id))
         if state is None or state.get("record") is None or state["function"] != function:
             raise _unknown(function, build_id)
         return str(state["record"])
+
+
+def _vouched_folder(url: str, commit: str) -> str:
+    return f"vouched/{hashlib.sha256(f'{url} {commit}'.encode()).hexdigest()}"
+
+
+def _vouched(origin: Mapping[str, object] | None) -> dict[str, dict[str, object]]:
+    """What is written to find again where a commit that was deployed came from; one object for each ref."""
+    if origin is None:
+        return {}
+    url, commit, refs = str(origin["url"]), str(origin["commit"]), cast("list[str]", origin["refs"])
+    folder = _vouched_folder(url, commit)
+    return {
+        f"{folder}/{hashlib.sha256(ref.encode()).hexdigest()[:16]}.json": {"url": url, "commit": commit, "ref": ref}
+        for ref in refs[:_MOST_REFS]
+    }
 
 
 def _unknown(function: str, build_id: str) -> UnknownBuild:

@@ -20,12 +20,12 @@ from builder.sources.access import GitCredentials, Network
 from builder.sources.checkout import check_links
 from builder.sources.errand import Errand
 from builder.sources.gitlib import BrokenOff, Remote, connected
-from builder.sources.refs import commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
+from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written
 from builder.sources.urls import repository_url, url_problem
 
-__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_url", "resolve"]
+__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_url", "resolve", "tips"]
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -48,8 +48,8 @@ def resolve(
 
     def ask() -> Resolved:
         with connected(url, credentials, network) as remote:
-            name, commit = _found(remote, url, ref)
-        return Resolved(url=url, ref=name, commit=commit)
+            name, commit, listing = _found(remote, url, ref)
+        return Resolved(url=url, ref=name, commit=commit, tips=listing.having(commit))
 
     try:
         return ask()
@@ -57,18 +57,41 @@ def resolve(
         return ask()
 
 
-def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str]:
+def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing]:
     if ref is None:
-        return default_branch(url, remote.list(["HEAD", "refs/heads/"]))
+        listing = remote.list(["HEAD", "refs/heads/"])
+        return *default_branch(url, listing), listing
     names = full_names(ref)
     # The server filters by prefix: asking for the names alone spares the whole list of a large repository.
-    found = commit_by_name(ref, names, remote.list(names).commits)
+    listing = remote.list(names)
+    found = commit_by_name(ref, names, listing.commits)
     if found is None:
-        everything = remote.list(["HEAD", "refs/heads/", "refs/tags/"])
-        found = commit_by_prefix(ref, everything.commits)
+        listing = remote.list(["HEAD", "refs/heads/", "refs/tags/"])
+        found = commit_by_prefix(ref, listing.commits)
         if found is None:
-            raise no_such_ref(url, ref, everything)
-    return found
+            raise no_such_ref(url, ref, listing)
+    return *found, listing
+
+
+def tips(
+    resolved: Resolved, *, credentials: Sequence[GitCredentials] = (), network: Network | None = None
+) -> tuple[str, ...]:
+    """The full names of all branches and tags that have the commit as their tip now.
+
+    Raises:
+        RepositoryNotFound, AuthenticationFailed, SourceUnreachable, InvalidEvent
+    """
+    network = network or Network()
+    _check_url(resolved.url)
+
+    def ask() -> tuple[str, ...]:
+        with connected(resolved.url, credentials, network) as remote:
+            return remote.list(["refs/heads/", "refs/tags/"]).having(resolved.commit)
+
+    try:
+        return ask()
+    except BrokenOff:
+        return ask()
 
 
 def fetch(

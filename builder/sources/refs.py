@@ -19,6 +19,10 @@ class Listing:
     commits: Mapping[str, str]
     head: str | None
 
+    def having(self, commit: str) -> tuple[str, ...]:
+        """The full names that stand for the commit, sorted."""
+        return tuple(sorted(name for name, each in self.commits.items() if each == commit))
+
 
 def full_names(ref: str) -> list[str]:
     """The full ref names that `ref` may stand for."""

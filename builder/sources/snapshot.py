@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A commit and the name it was found by: `ref` is a full ref name, or the commit id again."""
+    """A commit and the name it was found by: `ref` is a full ref name, or the commit id again.
+
+    `tips` are full names of refs that have it as their tip, as far as the server was asked: all that it was found by,
+    none for a full commit id. `git.tips` asks for all.
+    """
 
     url: str
     ref: str
     commit: str
+    tips: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

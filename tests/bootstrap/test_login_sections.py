@@ -41,6 +41,7 @@ url = codeartifact:shop/python
 allow = secretsmanager:shop/*, ssm:/shop/npm
 [project github.com/team-a/*]
 allow = secretsmanager:team-a/*
+refs = main, release/*  refs/tags/v*
 """
 
 
@@ -83,7 +84,11 @@ def test_the_sections(tmp_path: Path) -> None:
         ),
         projects=(
             ProjectRule(pattern="shop-*", allow=("secretsmanager:shop/*", "ssm:/shop/npm")),
-            ProjectRule(pattern="github.com/team-a/*", allow=("secretsmanager:team-a/*",)),
+            ProjectRule(
+                pattern="github.com/team-a/*",
+                allow=("secretsmanager:team-a/*",),
+                refs=("main", "release/*", "refs/tags/v*"),
+            ),
         ),
     )
     assert Logins.parse(logins.text()) == logins
@@ -119,6 +124,11 @@ def test_the_sections(tmp_path: Path) -> None:
         ("[index a b]\nurl = https://h/simple\npassword = ssm:x", "a name has 1 to 40"),
         ("[project shop]\nallow =", "needs allow"),
         ("[project shop]\nallow = team-a/*", "is not a pattern of references"),
+        (
+            "[project shop]\nallow = ssm:x\nrefs = main, refs/pull/*",
+            "refs: 'refs/pull/*' covers what anybody may propose",
+        ),
+        ("[project shop]\nallow = ssm:x\nrefs = refs/*", "only refs/heads/… and refs/tags/… can be trusted"),
         ("[project shop, billing]\nallow = ssm:x", "is a pattern of functions"),
         (
             "".join(f"[project shop-{number}]\nallow = secretsmanager:shop/{number}/*\n" for number in range(60)),

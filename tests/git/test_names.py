@@ -30,7 +30,9 @@ from tests.git.forge import Host, git
     ],
 )
 def test_a_name_becomes_a_commit(host: Host, project: str, ref: str | None, full: str, commit: str) -> None:
-    assert resolve(project, ref, credentials=()) == Resolved(url=project, ref=full, commit=host.commits[commit])
+    resolved = resolve(project, ref, credentials=())
+    assert resolved == Resolved(url=project, ref=full, commit=host.commits[commit])
+    assert full in resolved.tips
 
 
 def test_a_full_commit_id_needs_no_server() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import credentials
+from builder import allowance, credentials
 from builder.context import Context
 from builder.errors import AccessDenied, AwsRefused, InvalidBuildFile, SecretMissing, SecretNotAllowed
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
@@ -24,6 +24,7 @@ from builder.progress import Progress
 from builder.python.indexes import Login
 from builder.references import Reference
 from builder.settings import Settings
+from builder.sources.git import Resolved
 from builder.spec import read_build_file
 from builder.workspace import Deadline, Workspace
 from localaws.testing import Server
@@ -121,6 +122,10 @@ def build_file(*sources: str) -> str:
     return "\n".join([*layer, "    secrets:", *lines, ""])
 
 
+def at_main(url: str) -> Resolved:
+    return Resolved(url=url, ref="refs/heads/main", commit="1" * 40, tips=("refs/heads/main",))
+
+
 def test_a_build_file_gets_what_its_project_is_allowed(localaws: Server, tmp_path: Path) -> None:
     rules = (
         ProjectRule(pattern="shop-*", allow=("secretsmanager:shop/*", "secretsmanager:*git")),
@@ -128,20 +133,63 @@ def test_a_build_file_gets_what_its_project_is_allowed(localaws: Server, tmp_pat
     )
     there = context(localaws, tmp_path, Logins(projects=rules), git_secret="lambdasmith/git")
     spec = read_build_file(build_file("secretsmanager:shop/npm#token", "ssm:/team-a/x"), file="build.yaml")
-    repository = "https://git.example/team-a/cart.git"
-    credentials.check_allowed(spec, "shop-cart", repository, there)
+    repository = at_main("https://git.example/team-a/cart.git")
+    allowance.check(spec, "shop-cart", repository, there)
+    assert there.allowed_secrets == {"secretsmanager:shop/npm#token", "ssm:/team-a/x"}
     with pytest.raises(SecretNotAllowed) as caught:
-        credentials.check_allowed(spec, "billing", repository, there)
+        allowance.check(spec, "billing", repository, there)
     assert caught.value.message == (
         "build.yaml:7: layers.data.secrets.0.from: secretsmanager:shop/npm#token may not be used by this project"
     )
     assert caught.value.hint.endswith("config.ini: [project billing] allow = secretsmanager:shop/npm")
     with pytest.raises(SecretNotAllowed) as caught:
-        credentials.check_allowed(spec, "billing", "", there)
+        allowance.check(spec, "billing", None, there)
     assert len(caught.value.problems) == 2
     own = read_build_file(build_file("secretsmanager:lambdasmith/git#token"), file="build.yaml")
     with pytest.raises(SecretNotAllowed):
-        credentials.check_allowed(own, "shop-cart", repository, there)
+        allowance.check(own, "shop-cart", repository, there)
+
+
+BUILT = """\
+function:
+  runtimes: [provided.al2023]
+  handler: bootstrap
+  build:
+    command: ["true"]
+    output: [out]
+    secrets:
+      - {env: TOKEN, from: "secretsmanager:others/npm"}
+      - {file: ~/.git-credentials, from: "secretsmanager:lambdasmith/git#token"}
+layers:
+  tools:
+    runtimes: [provided.al2023]
+    build:
+      command: ["true"]
+      output: [out]
+      secrets: [{env: TOKEN, from: "ssm:/others/token"}]
+  data:
+    runtimes: [provided.al2023]
+    preinstall: ["true"]
+    files: [x]
+    secrets: [{env: TOKEN, from: "ssm:/others/data"}]
+"""
+
+
+def test_every_place_that_names_secrets_is_asked_about(localaws: Server, tmp_path: Path) -> None:
+    there = context(localaws, tmp_path, Logins(), git_secret="lambdasmith/git")
+    spec = read_build_file(BUILT, file="build.yaml")
+    with pytest.raises(SecretNotAllowed) as caught:
+        allowance.check(spec, "any", at_main("https://git.example/team-a/cart.git"), there)
+    assert [problem.split(" ")[:3] for problem in caught.value.problems] == [
+        ["build.yaml:8:", "function.build.secrets.0.from:", "secretsmanager:others/npm"],
+        ["build.yaml:9:", "function.build.secrets.1.from:", "secretsmanager:lambdasmith/git#token"],
+        ["build.yaml:16:", "layers.tools.build.secrets.0.from:", "ssm:/others/token"],
+        ["build.yaml:21:", "layers.data.secrets.0.from:", "ssm:/others/data"],
+    ]
+    assert not there.allowed_secrets
+    with pytest.raises(AssertionError, match="nobody has asked whether"):
+        credentials.CommandSecrets(there).values(["ssm:/others/data"])
+    assert not there.secret_texts
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Which secrets a build file may name: those that the operator allows its project, for commits that a ref of it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from builder import credentials, fetching
+from builder.errors import SecretNotAllowed
+from builder.logins import ProjectRule
+from builder.records.builds import Builds
+from builder.references import Reference
+from builder.spec_base import secrets_in
+from builder.tips import is_allowed, trusted
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.sources.snapshot import Resolved
+    from builder.spec import BuildSpec
+
+
+def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Context) -> None:
+    """Return if the operator allows the project, at this commit, all the secrets that its build file names.
+
+    Nothing of a secret is read before.
+
+    Args:
+        resolved: the commit that the project comes from, None if it comes from no repository.
+
+    Raises:
+        SecretNotAllowed: with every one that is not.
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    named = [(spec.at(f"{place}.from"), Reference.parse(secret.source)) for place, secret in secrets_in(spec)]
+    rules = context.settings.logins.rules(function, resolved.url if resolved else "")
+    refusals = [refusal for refusal in _refusals(named, rules, resolved, context) if refusal]
+    if refusals:
+        problems = [refusal.problem for refusal in refusals]
+        lacking = dict.fromkeys(refusal.lacking for refusal in refusals if refusal.lacking)
+        project = function or (resolved.url if resolved else "")
+        add = f"whoever runs setup.py adds to config.ini: [project {project}] allow = {', '.join(lacking)}"
+        advice = dict.fromkeys(refusal.advice for refusal in refusals if refusal.advice)
+        raise SecretNotAllowed(
+            problems[0] if len(problems) == 1 else f"{spec.file} names {len(problems)} secrets that it may not use",
+            hint="; ".join([*advice, *([add] if lacking else [])]),
+            problems=problems if len(problems) > 1 else (),
+        )
+    context.allowed_secrets.update(secret.source for _, secret in secrets_in(spec))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Refusal:
+    """A secret that is not given: what is wrong, and the pattern or the deed that is lacking."""
+
+    problem: str
+    lacking: str = ""
+    advice: str = ""
+
+
+def _refusals(
+    named: Sequence[tuple[str, Reference]], rules: Sequence[ProjectRule], resolved: Resolved | None, context: Context
+) -> Iterator[_Refusal | None]:
+    for where, reference in named:
+        fitting = [rule for rule in rules if reference.matches(rule.allow)]
+        # The git token opens what no build file has to do with, whatever a pattern says.
+        if not fitting or credentials.is_secret(reference, context.settings.git_secret):
+            yield _Refusal(
+                problem=f"{where}: {reference} may not be used by this project",
+                lacking=f"{reference.service}:{reference.name}",
+            )
+        elif not any(_for_commit(rule, resolved, context) for rule in fitting):
+            yield _not_for_commit(where, reference, fitting, resolved)
+
+
+def _not_for_commit(
+    where: str, reference: Reference, rules: Sequence[ProjectRule], resolved: Resolved | None
+) -> _Refusal:
+    refs = ", ".join(dict.fromkeys(ref for rule in rules for ref in rule.refs)) or "its branches and tags"
+    sections = " and ".join(f"[project {rule.pattern}]" for rule in rules)
+    if resolved is None:
+        problem = "what was sent along comes from no ref"
+    else:
+        asked = "" if resolved.ref == resolved.commit else f" ({resolved.ref})"
+        problem = f"commit {resolved.commit}{asked} is not the tip of one, nor was it deployed from one"
+    return _Refusal(
+        problem=f"{where}: {sections} gives {reference} to commits of {refs} alone, and {problem}",
+        advice="merge the commit into a branch that may have the secret and build that branch, or have whoever runs "
+        f"setup.py extend refs of {sections} in config.ini",
+    )
+
+
+def trusted_commit(resolved: Resolved, context: Context) -> bool:
+    """Whether the commit is the owners' own, by every rule that may be about its repository: see `builder.tips`.
+
+    What code of another commit has made must not be used for one that gets secrets. Rules of functions count for any
+    repository: whoever may invoke the builder may name any function.
+
+    Raises:
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    everybodys = ProjectRule(pattern="*", allow=())
+    rules = (rule for rule in context.settings.logins.projects if "/" not in rule.pattern or _is_about(rule, resolved))
+    return all(_for_commit(rule, resolved, context) for rule in (everybodys, *rules))
+
+
+def _is_about(rule: ProjectRule, resolved: Resolved) -> bool:
+    return rule.covers("", resolved.url)
+
+
+def _for_commit(rule: ProjectRule, resolved: Resolved | None, context: Context) -> bool:
+    """`trusted`, asking one after the other: the name it was found by, the server's refs, our own record of deploys."""
+    if resolved is None or trusted(resolved, rule):
+        return trusted(resolved, rule)
+    now = replace(resolved, tips=fetching.tips(resolved, context))
+    return trusted(now, rule) or trusted(replace(resolved, tips=_recorded(resolved, context)), rule)
+
+
+def _recorded(resolved: Resolved, context: Context) -> tuple[str, ...]:
+    return Builds(context.store).deployed_from(resolved.url, resolved.commit)
+
+
+def origin(resolved: Resolved | None, context: Context) -> dict[str, object] | None:
+    """What the record of a deploy keeps of where it came from; None if it came from no repository."""
+    if resolved is None:
+        return None
+    refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
+    return {"url": resolved.url, "commit": resolved.commit, "refs": [ref for ref in refs if is_allowed(ref, ())]}
