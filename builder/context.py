@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from builder.aws import Clients
 from builder.domains import Domain
+from builder.logins import IndexLogin
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
@@ -18,7 +19,9 @@ from builder.workspace import Deadline, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One invocation's world. `environment` is the process's own; children get an allow-listed part of it.
+    """One invocation's world. `environment` is the process's own without logins; children get a part of it.
+
+    `ambient_indexes` are indexes that it names with a login, each with user and password.
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
     for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for. `until_end` is
@@ -34,6 +37,7 @@ class Context:
     environment: Mapping[str, str]
     secrets: Masker
     secret_texts: dict[str, str] = field(default_factory=dict, repr=False)
+    ambient_indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     until_end: ExitStack = field(default_factory=ExitStack)

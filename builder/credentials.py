@@ -139,9 +139,11 @@ def _own_git(context: Context) -> GitCredentials | None:
 
 
 def indexes(context: Context) -> Indexes:
-    """The configured package indexes; their logins are read when they are used."""
+    """The configured package indexes, and those in the environment; their logins are read when they are used."""
 
     def login(index: IndexLogin) -> tuple[str, str]:
+        if index in context.ambient_indexes:
+            return context.ambient_indexes[index]
         if index.token:
             return "", read(Reference.parse(index.token), context)
         user = read(Reference.parse(index.username), context) if is_reference(index.username) else index.username
@@ -149,7 +151,7 @@ def indexes(context: Context) -> Indexes:
             return user or "aws", _codeartifact_token(index.password, context)
         return user, read(Reference.parse(index.password), context)
 
-    return Indexes(logins=context.settings.logins.indexes, read=login)
+    return Indexes(logins=(*context.settings.logins.indexes, *context.ambient_indexes), read=login)
 
 
 def is_secret(reference: Reference, name: str) -> bool:

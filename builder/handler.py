@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from builder import __version__, execution
 from builder.errors import InvalidEvent, LambdasmithError, OutOfTime
 from builder.masking import Masker
+from builder.surroundings import secrets_of
 from builder.workspace import full_disk
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class LambdaContext(Protocol):
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
     """Answer one event, see docs/reference.md; one of CloudFormation's, see docs/cloudformation.md."""
     masker = Masker()
+    for secret in secrets_of(os.environ):
+        masker.add(secret)
     _configure_logging(masker)
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
@@ -199,8 +202,10 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     from builder.progress import Progress
     from builder.settings import Settings
     from builder.store import S3Store
+    from builder.surroundings import Surroundings
     from builder.workspace import Deadline
 
+    around = Surroundings.of(os.environ)
     settings = Settings.from_environment(os.environ)
     clients = _clients()
     clients.calls.counts.clear()
@@ -211,7 +216,8 @@ def _context(masker: Masker, remaining_s: float) -> Context:
         workspace=execution.workspace(os.environ),
         deadline=Deadline.after(remaining_s),
         progress=Progress(),
-        environment=dict(os.environ),
+        environment=around.environment,
+        ambient_indexes=around.indexes,
         secrets=masker,
     )
 

@@ -43,9 +43,11 @@ _INHERITED = (
     "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "ALL_PROXY",
     "NO_PROXY",
     "http_proxy",
     "https_proxy",
+    "all_proxy",
     "no_proxy",
 )
 _NO_SPACE = re.compile(r"No space left on device|os error 28|ENOSPC")

@@ -20,9 +20,11 @@ from builder.plan import FUNCTION, choose_components
 from builder.product import Product
 from builder.progress import Progress
 from builder.project import Project, read_project
+from builder.python.indexes import Indexes
 from builder.runtimes import Architecture
 from builder.sources.directory import DirectorySnapshot, snapshot
 from builder.store import DirectoryStore, Store
+from builder.surroundings import Surroundings
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 
@@ -57,6 +59,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
         LambdasmithError: with the phase in which it arose.
     """
     with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
+        around = Surroundings.of(environment)
         workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
         store = DirectoryStore(order.cache / "store")
         with workspace.scratch() as scratch:
@@ -73,7 +76,8 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 caches=workspace.cached("builds") / Domain(name=str(order.directory.resolve())).id,
                 deadline=Deadline.after(_LONGEST_S),
                 progress=progress,
-                environment=workspace.child_environment(environment, "", scratch / "home"),
+                environment=workspace.child_environment(around.environment, "", scratch / "home"),
+                indexes=Indexes(logins=tuple(around.indexes), read=around.indexes.__getitem__),
                 library_path=directories_of(environment.get("LD_LIBRARY_PATH", "")),
             )
             made = assemble(project, chosen, shop, force=order.force)

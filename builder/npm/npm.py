@@ -146,7 +146,7 @@ class Npm:
             command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
             try:
                 self.run(
-                    [*command, *gateway.arguments()],
+                    command,
                     folder,
                     f"{self.label}: npm ci",
                     environment=gateway.environment(self.environment()),

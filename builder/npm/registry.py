@@ -76,20 +76,19 @@ class NpmRegistry:
         if any(map(indexes.covers, (registries.default, *registries.scopes.values()))):
             self._loopback.start()
 
-    def arguments(self) -> list[str]:
-        """What npm is told on its command line, where it counts more than any .npmrc."""
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment of npm, where registries count more than in any .npmrc, and are not for everybody to read."""
         if self._loopback.started:
             addresses = dict.fromkeys(["", *self._registries.scopes], f"{self._loopback.root}/npm/")
         else:
             addresses = {"": f"{self._registries.default}/"}
             addresses |= {scope: f"{url}/" for scope, url in self._registries.scopes.items()}
-        named = [f"--{scope}:registry={url}" if scope else f"--registry={url}" for scope, url in addresses.items()]
+        named = {
+            f"npm_config_{scope}:registry" if scope else "npm_config_registry": addresses[scope] for scope in addresses
+        }
+        around = reaching_loopback(environment) if self._loopback.started else {}
         # `lock` has done it, for those URLs that it is right for.
-        return [*named, "--replace-registry-host=never"]
-
-    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of npm."""
-        return {**environment, **reaching_loopback(environment)} if self._loopback.started else dict(environment)
+        return {**environment, **around, **named, "npm_config_replace_registry_host": "never"}
 
     def lock(self, text: str) -> str:
         """A lock (package-lock.json, yarn.lock) with our URLs for files of registries that want a login.

@@ -77,8 +77,10 @@ def login_refused(what: str, url: str, status: int, indexes: Indexes) -> Authent
     """The error for a server that does not give a file or a page."""
     host, index = urlsplit(url).netloc.rpartition("@")[2], indexes.name(url)
     if index:
-        message = f"{what}: {host} refuses the login of [index {index}] ({status})"
-        return AuthenticationFailed(message, hint="renew the secret that config.ini names there")
+        place = index if index.startswith("$") else f"[index {index}]"
+        message = f"{what}: {host} refuses the login of {place} ({status})"
+        hint = "renew the login in that variable" if place == index else "renew the secret that config.ini names there"
+        return AuthenticationFailed(message, hint=hint)
     return AuthenticationFailed(
         f"{what}: {host} wants a login, and the builder has none for it ({status})",
         hint="whoever runs setup.py adds [index NAME] with url and password or token to config.ini: docs/secrets.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
 
 # How long the public index lets its answers be kept, by its own headers. Mirrors and proxies often pass them on
 # without, and uv then asks anew for every page and every wheel's metadata of a resolution.
-_KEPT_LONGER = """\
-[[index]]
-url = "{url}"
-default = true
-cache-control = {{ api = "max-age=600", files = "max-age=365000000, immutable" }}
-"""
+_KEPT_LONGER = 'cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }'
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
 _OF_OTHERS = re.compile(
@@ -139,28 +136,26 @@ class Compilation:
         ]
         command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
         command += ["--no-header", "--no-annotate", "--python", sys.executable]
-        if self.asks_public_index():
-            (scratch / "uv.toml").write_text(_KEPT_LONGER.format(url=default_index(self.by)))
-            command += ["--config-file", "uv.toml"]
-        else:
-            command += ["--no-config"]
+        (scratch / "uv.toml").touch(mode=0o600)
+        (scratch / "uv.toml").write_text(self._settings(indexes))
+        command += ["--config-file", "uv.toml"]
         command += ["--refresh"] if anew else []
         if ":all:" not in options.no_binary:
             command += ["--only-binary", ":all:"]
         for name in (*options.no_binary, *self.from_source):
             command += ["--no-binary", name]
-        command += ["--default-index", indexes.address(options.index_url)] if options.index_url else []
-        command += [part for url in options.extra_index_urls for part in ("--index", indexes.address(url))]
-        for place in options.find_links:
-            is_url = "://" in place
-            command += ["--find-links", indexes.address(place) if is_url else str((self.by.root / place).resolve())]
         command += ["--prerelease", "allow"] if options.prereleases else []
         command += ["--no-index"] if options.no_index else []
         command += ["--no-deps"] if self.inputs.exact else []
+        environment = indexes.environment(self.by.environment)
         process.run(
             command,
             cwd=scratch,
-            environment={**indexes.environment(self.by.environment), **self.versions},
+            # A variable would win over the file, and be inherited by what uv starts.
+            environment={
+                **{name: value for name, value in environment.items() if name not in _INDEX_VARIABLES},
+                **self.versions,
+            },
             timeout_s=self.by.timeout_s - (time.monotonic() - self.started),
             what="resolving dependencies",
             trusted=self._builds_nothing,
@@ -178,13 +173,28 @@ class Compilation:
         from_index = all(requirement.kind == "index" for requirement in self.inputs.requirements)
         return from_index and not (self.from_source or self.others or self.inputs.options.no_binary)
 
+    def _settings(self, indexes: Gateway) -> str:
+        """Where to look, as a file of uv's: everybody can read what stands on a command line."""
+        options = self.inputs.options
+        named = options.index_url or next(filter(None, map(self.by.environment.get, _INDEX_VARIABLES)), "")
+        tables = [[f"url = {json.dumps(indexes.address(url))}"] for url in options.extra_index_urls]
+        if default := named or default_index(self.by):
+            more = [_KEPT_LONGER] if self.asks_public_index() else []
+            tables.append([f"url = {json.dumps(indexes.address(default))}", "default = true", *more])
+        places = [
+            indexes.address(place) if "://" in place else str((self.by.root / place).resolve())
+            for place in options.find_links
+        ]
+        links = [f"find-links = {json.dumps(places)}"] if places else []
+        return "\n".join([*links, *(line for table in tables for line in ("[[index]]", *table)), ""])
+
     def _has_answers(self) -> bool:
         """Whether uv may know something from an earlier resolution."""
         return any(Path(self.by.environment["UV_CACHE_DIR"]).glob("simple-*"))
 
     def asks_public_index(self) -> bool:
         """Whether the public index is the default, because nobody names another."""
-        named = (self.inputs.options.index_url, *map(self.by.environment.get, ("UV_DEFAULT_INDEX", "UV_INDEX_URL")))
+        named = (self.inputs.options.index_url, *map(self.by.environment.get, _INDEX_VARIABLES))
         return not any(named) and bool(default_index(self.by))
 
     def _name_commit(self, package: Table) -> None:

@@ -26,11 +26,12 @@ from builder.python.indexes import Indexes
 TOKEN = "tok-canary-7d20-npm"
 SPY = """
 const fs = require('fs');
-let seen = JSON.stringify(process.env);
+let seen = {environ: JSON.stringify(process.env), cmdline: ''};
 for (const pid of fs.readdirSync('/proc').filter(name => /^[0-9]+$/.test(name)))
   for (const what of ['environ', 'cmdline'])
-    try { seen += fs.readFileSync(`/proc/${pid}/${what}`, 'latin1'); } catch (error) {}
-fs.writeFileSync('seen.txt', seen);
+    try { seen[what] += fs.readFileSync(`/proc/${pid}/${what}`, 'latin1') + '\\n'; } catch (error) {}
+fs.writeFileSync('seen.txt', seen.environ + seen.cmdline);
+fs.writeFileSync('cmdlines.txt', seen.cmdline);
 """
 
 
@@ -128,7 +129,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     }
     with npm_registry.opened(registries, indexes, {}) as gateway:
         environment = gateway.environment(here)
-        code, text = run(npm, project, "install", "--package-lock-only", *gateway.arguments(), environment=environment)
+        code, text = run(npm, project, "install", "--package-lock-only", environment=environment)
         assert code == 0, text
         lock = gateway.real((project / "package-lock.json").read_text())
     resolved = {one.get("resolved") for one in json.loads(lock)["packages"].values()}
@@ -139,17 +140,20 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     with npm_registry.opened(registries, indexes, {}) as gateway:
         (project / "package-lock.json").write_text(gateway.lock(lock))
         environment = gateway.environment(here)
-        code, text = run(npm, project, "ci", *gateway.arguments(), environment=environment)
+        code, text = run(npm, project, "ci", environment=environment)
         assert code == 0, text
         hidden = gateway.real((project / "node_modules/.package-lock.json").read_text())
         assert {one["resolved"] for one in json.loads(hidden)["packages"].values()} == files
         assert "PATH" in (project / "node_modules/plain/seen.txt").read_text(), "the spy saw nothing"
+        cmdlines = (project / "node_modules/plain/cmdlines.txt").read_text()
+        assert "npm" in cmdlines
+        assert "127.0.0.1" not in cmdlines, "a registry's word stands in argv"
     assert {login for _, login in registry.asked} == {f"Bearer {TOKEN}"}
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
     with npm_registry.opened(registries, replace(indexes, read=lambda _: ("", "old")), {}) as gateway:
-        arguments = [*gateway.arguments(), "--prefer-online"]
-        code, text = run(npm, project, "view", "@corp/mine", *arguments, environment=gateway.environment(here))
+        environment = gateway.environment(here)
+        code, text = run(npm, project, "view", "@corp/mine", "--prefer-online", environment=environment)
         assert code != 0
         assert "127.0.0.1" not in gateway.real(text).replace(registry.url, "")
         [refusal] = gateway.refusals
@@ -162,13 +166,13 @@ def test_registries_without_a_login_are_asked_directly() -> None:
     with npm_registry.opened(
         registries.with_npmrc("registry = https://other.example.com/\n"), Indexes(), {}
     ) as gateway:
-        assert gateway.arguments() == [
-            "--registry=https://other.example.com/",
-            "--@corp:registry=https://corp.example.com/",
-            "--replace-registry-host=never",
-        ]
+        assert gateway.environment({"A": "b"}) == {
+            "A": "b",
+            "npm_config_registry": "https://other.example.com/",
+            "npm_config_@corp:registry": "https://corp.example.com/",
+            "npm_config_replace_registry_host": "never",
+        }
         url = "https://registry.npmjs.org/a/-/a-1.tgz"
         assert gateway.lock(f'"resolved": "{url}"') == '"resolved": "https://other.example.com/a/-/a-1.tgz"'
-        assert gateway.environment({"A": "b"}) == {"A": "b"}
     with npm_registry.opened(Registries(), Indexes(), {}) as gateway:
         assert gateway.lock(url) == url
