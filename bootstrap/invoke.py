@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.aws import Clients, aws_errors
-from builder.errors import LambdasmithError
+from builder.errors import LambdasmithError, error_of
 
 
 class BuilderCrashed(LambdasmithError):
@@ -54,7 +54,7 @@ def call(clients: Clients, function: str, event: Mapping[str, object]) -> dict[s
         raise BuilderCrashed(f"function {function} does not answer like a builder: {str(payload)[:200]}")
     error = payload.get("error")
     if isinstance(error, dict):
-        raise _refusal(error)
+        raise error_of(error)
     return payload
 
 
@@ -67,28 +67,3 @@ def _crashed(function: str, event: Mapping[str, object], payload: object) -> Bui
         hint=f"its log is in CloudWatch Logs, group /aws/lambda/{function}",
         log_tail=[str(line).rstrip() for line in trace] if isinstance(trace, list) else (),
     )
-
-
-def _refusal(error: Mapping[str, object]) -> LambdasmithError:
-    """The exception that the builder turned into `error`."""
-    classes = {kind.code: kind for kind in _tree(LambdasmithError)}
-    kind = classes.get(str(error.get("code")), LambdasmithError)
-    return kind(
-        str(error.get("message", "")),
-        hint=str(error.get("hint") or ""),
-        log_tail=_lines(error.get("log_tail")),
-        problems=_lines(error.get("problems")),
-        phase=str(error.get("phase") or ""),
-    )
-
-
-def _lines(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(value.splitlines())
-    return tuple(str(line) for line in value) if isinstance(value, list) else ()
-
-
-def _tree(kind: type[LambdasmithError]) -> Iterator[type[LambdasmithError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,19 @@ class Calls:
             self._recent.append(now + max(pause, 0))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lent:
+    """Credentials of a session of a role, to be handed on."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+
+    def as_json(self) -> dict[str, object]:
+        """As keyword arguments of `connect`."""
+        return asdict(self)
+
+
 class Clients:
     """AWS clients of one account and region, each made at its first use.
 
@@ -188,6 +202,17 @@ class Clients:
         answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
         return str(answer["authorizationToken"])
 
+    def lend(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> Lent:
+        """A session of another role, cut down to what `policy` allows."""
+        answer = self.sts.assume_role(
+            RoleArn=role, RoleSessionName=session, Policy=json.dumps(policy), DurationSeconds=seconds
+        )["Credentials"]
+        return Lent(
+            access_key_id=answer["AccessKeyId"],
+            secret_access_key=answer["SecretAccessKey"],
+            session_token=answer["SessionToken"],
+        )
+
     @cached_property
     def ssm(self) -> SSMClient:
         return self._session.client("ssm", config=self._config)
@@ -199,6 +224,7 @@ def connect(
     region: str | None = None,
     access_key_id: str | None = None,
     secret_access_key: str | None = None,
+    session_token: str | None = None,
 ) -> Clients:
     """Clients for the given profile and region; what is not given comes from boto3's usual chain.
 
@@ -215,6 +241,7 @@ def connect(
             region_name=region,
             aws_access_key_id=access_key_id,
             aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
         )
     except ProfileNotFound as error:
         raise InvalidConfiguration(

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from builder.aws import Clients
 from builder.domains import Domain
+from builder.grants import Granted
 from builder.logins import IndexLogin
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
 from builder.sources.snapshot import Resolved
-from builder.store import S3Store, Store
+from builder.store import S3Store
 from builder.workspace import Deadline, Workspace
 
 
@@ -25,7 +26,7 @@ class Context:
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
     for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for. `until_end` is
-    left when all is done, the record included.
+    left when all is done, the record included. `granted` is set in the worker, where these are all secrets that it has.
     """
 
     settings: Settings
@@ -41,7 +42,8 @@ class Context:
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     until_end: ExitStack = field(default_factory=ExitStack)
+    granted: Granted | None = None
 
-    def kept(self, domain: Domain) -> Store:
-        """Where it is kept what code of the domain has made."""
-        return self.store.below(domain.folder)
+    def kept(self, domain: Domain) -> S3Store:
+        """Where it is kept what code of the domain has made; the worker has nothing else."""
+        return self.store if self.granted is not None else self.store.below(domain.folder)

@@ -28,6 +28,7 @@ from builder.sources.access import GitCredentials
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.grants import Granted
 
 _DEFAULT_USER = "x-access-token"  # forges take any beside a token; GitHub wants this one beside an app's
 _CODEARTIFACT = "codeartifact:"
@@ -107,6 +108,8 @@ def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
         InvalidConfiguration: the builder's own secret cannot be read as one.
         SecretMissing, AccessDenied, AuthenticationFailed: another cannot be had.
     """
+    if context.granted is not None:
+        return context.granted.git
     found = [_own_git(context)]
     for login in context.settings.logins.git:
         token = read(Reference.parse(login.token), context) if login.token else _app_token(login, context)
@@ -144,6 +147,8 @@ def indexes(context: Context) -> Indexes:
     def login(index: IndexLogin) -> tuple[str, str]:
         if index in context.ambient_indexes:
             return context.ambient_indexes[index]
+        if context.granted is not None:
+            return _granted_login(index, context.granted)
         if index.token:
             return "", read(Reference.parse(index.token), context)
         user = read(Reference.parse(index.username), context) if is_reference(index.username) else index.username
@@ -152,6 +157,13 @@ def indexes(context: Context) -> Indexes:
         return user, read(Reference.parse(index.password), context)
 
     return Indexes(logins=(*context.settings.logins.indexes, *context.ambient_indexes), read=login)
+
+
+def _granted_login(index: IndexLogin, granted: Granted) -> tuple[str, str]:
+    if index.name not in granted.indexes:
+        why = granted.refused.get(index.name, "this commit is not one that a branch or tag of its repository has")
+        raise SecretMissing(f"[index {index.name}]: its login is not given to this build: {why}")
+    return granted.indexes[index.name]
 
 
 def is_secret(reference: Reference, name: str) -> bool:
@@ -190,6 +202,8 @@ class CommandSecrets:
 
     def values(self, references: Sequence[str]) -> dict[str, str]:
         """The value of each reference."""
+        if self.context.granted is not None:
+            return {text: self.context.granted.commands[text] for text in references}
         if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
             raise AssertionError(f"nobody has asked whether this project may have {', '.join(unchecked)}")
         return {text: read(Reference.parse(text), self.context) for text in references}

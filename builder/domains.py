@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class Domain:
     """One trust domain.
 
-    `name` is for people; `keeps` says whether what its code has made is kept for its next build.
+    `name` is for people; `keeps` says whether what its code has made is kept for its next build. `vouched`: the code is
+    its owners' own, and not what somebody proposes to them.
     """
 
     name: str
     keeps: bool = True
+    vouched: bool = True
 
     @property
     def id(self) -> str:
@@ -58,7 +60,7 @@ def domain_of(request: Request, resolved: Resolved | None, *, trusted: bool, kee
     repository = f"repository {_same(resolved.url)}"
     if trusted:
         return Domain(name=repository)
-    return Domain(name=f"{repository} at {resolved.commit}", keeps=False)
+    return Domain(name=f"{repository} at {resolved.commit}", keeps=False, vouched=False)
 
 
 def _same(url: str) -> str:

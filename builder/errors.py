@@ -18,6 +18,7 @@
     │   ├── SecretInArtifact    ├── CompilationFailed     ├── BootstrapMissing
     │   └── SourceChanged       └── ContentMismatch
     ├── OutOfSpace, OutOfTime, OutOfMemory   the builder's own limits
+    ├── WorkerFailed            the function that runs foreign code gave no answer
     └── AwsRefused              AWS said no
         ├── RoleMissing         ├── FunctionMissing       ├── FunctionBusy
         ├── AccessDenied        ├── AwsUnavailable        └── SecretMissing
@@ -27,7 +28,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 
@@ -256,6 +257,12 @@ class OutOfMemory(LambdasmithError):
     code, status, exit_code = "out_of_memory", 507, 8
 
 
+class WorkerFailed(LambdasmithError):
+    """The worker, in which foreign code runs, ended without an answer, or gave one that is none."""
+
+    code, status, exit_code, retryable = "worker_failed", 502, 10, True
+
+
 class AwsRefused(LambdasmithError):
     """AWS answered a call with an error that the user can mend."""
 
@@ -296,3 +303,28 @@ class SecretMissing(AwsRefused):
     """A secret that is named somewhere does not exist, or lacks the key."""
 
     code, status = "secret_missing", 404
+
+
+def error_of(value: Mapping[str, object]) -> LambdasmithError:
+    """The exception that another process of ours has turned into JSON, see `reply.failure`."""
+    classes = {kind.code: kind for kind in _tree(LambdasmithError)}
+    kind = classes.get(str(value.get("code")), LambdasmithError)
+    return kind(
+        str(value.get("message", "")),
+        hint=str(value.get("hint") or ""),
+        log_tail=_lines(value.get("log_tail")),
+        problems=_lines(value.get("problems")),
+        phase=str(value.get("phase") or ""),
+    )
+
+
+def _lines(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.splitlines())
+    return tuple(str(line) for line in value) if isinstance(value, list) else ()
+
+
+def _tree(kind: type[LambdasmithError]) -> Iterator[type[LambdasmithError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)

@@ -37,7 +37,7 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
     known = git_credentials(context)
     username = settings.git_username or (known[0].username if known else None)
     url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
-    known = (*known, *_of_codecommit(url, context))
+    known = (*known, *of_codecommit(url, context))
     return git.resolve(url, source.ref, credentials=known, network=network(context))
 
 
@@ -48,7 +48,7 @@ def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
         SourceError: as `git.tips`.
     """
     if resolved not in context.tips:
-        known = (*git_credentials(context), *_of_codecommit(resolved.url, context))
+        known = (*git_credentials(context), *of_codecommit(resolved.url, context))
         context.tips[resolved] = git.tips(resolved, credentials=known, network=network(context))
     return context.tips[resolved]
 
@@ -75,7 +75,7 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
     snapshot = git.fetch(
         resolved,
         scratch / "source",
-        credentials=(*git_credentials(context), *_of_codecommit(resolved.url, context)),
+        credentials=(*git_credentials(context), *of_codecommit(resolved.url, context)),
         max_bytes=shutil.disk_usage(scratch).free,
         path=order.path,
         known=order.known,
@@ -189,9 +189,9 @@ def network(context: Context) -> git.Network:
     )
 
 
-def _of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
+def of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
     """What CodeCommit takes from the builder's own role; nothing for any other `url`."""
-    if not CODECOMMIT_URL.match(url):
+    if context.granted is not None or not CODECOMMIT_URL.match(url):
         return ()
     username, password = codecommit_credentials(context.clients, url)
     context.secrets.add(password)

@@ -5,23 +5,19 @@ With `on_error: raise` in the event, both are Lambda errors: tools such as Terra
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import logging
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from types import FrameType
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 from builder import __version__, execution
-from builder.errors import InvalidEvent, LambdasmithError, OutOfTime
+from builder.errors import InvalidEvent, LambdasmithError
+from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.masking import Masker
 from builder.surroundings import secrets_of
-from builder.workspace import full_disk
+from builder.workspace import distrust, full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -34,21 +30,12 @@ log = logging.getLogger("builder")
 _ANSWERING_S = 5.0
 
 
-class LambdaContext(Protocol):
-    """What we use of the object that Lambda hands to a handler."""
-
-    aws_request_id: str
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda ends the invocation."""
-
-
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
     """Answer one event, see docs/reference.md; one of CloudFormation's, see docs/cloudformation.md."""
     masker = Masker()
     for secret in secrets_of(os.environ):
         masker.add(secret)
-    _configure_logging(masker)
+    configure_logging(masker)
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
@@ -70,7 +57,7 @@ def _reply(
     started = time.monotonic()
     build_id: str | None = None
     try:
-        with _time_limit(remaining_s), full_disk():
+        with time_limit(remaining_s), full_disk():
             from builder.event import parse_event
 
             request = parse_event(event)
@@ -80,6 +67,9 @@ def _reply(
         from builder.reply import failure
 
         reply = failure(error, build_id=build_id)
+    except BaseException:
+        distrust()
+        raise
     reply = masker.mask_json(reply)
     error_reply = cast("Mapping[str, object]", reply.get("error") or {})
     log.info(
@@ -291,47 +281,3 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
         return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
     work = roll_back if request.action == Action.ROLLBACK else build
     return tracked(work, request, context, build_id)
-
-
-@contextlib.contextmanager
-def _time_limit(remaining_s: float) -> Iterator[None]:
-    """Raise OutOfTime in the block shortly before Lambda would end the invocation without a word."""
-    from builder.workspace import Deadline
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise OutOfTime(
-            f"stopped before Lambda's time limit of this invocation ({remaining_s:.0f} s)",
-            hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
-        )
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, Deadline.after(remaining_s).remaining()))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object per line, for CloudWatch Logs Insights."""
-
-    def __init__(self, masker: Masker) -> None:
-        super().__init__()
-        self._masker = masker
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
-        line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return self._masker.mask(json.dumps(line, default=str))
-
-
-def _configure_logging(masker: Masker) -> None:
-    root = logging.getLogger()
-    stream = logging.StreamHandler(sys.stdout)
-    stream.setFormatter(_JsonLines(masker))
-    root.handlers[:] = [stream]
-    root.setLevel(logging.WARNING)
-    log.setLevel(logging.INFO)

@@ -76,7 +76,7 @@ class Order:
         fresh = self.fresh
         return {
             "source": _source_json(self.source),
-            "domain": {"name": self.domain.name, "keeps": self.domain.keeps},
+            "domain": {"name": self.domain.name, "keeps": self.domain.keeps, "vouched": self.domain.vouched},
             "function": self.function,
             "path": self.path,
             "build_file": self.build_file,
@@ -105,7 +105,7 @@ class Order:
         fresh = cast("Mapping[str, str | None] | None", value["fresh"])
         return cls(
             source=_source(cast("Mapping[str, str]", value["source"])),
-            domain=Domain(name=str(domain["name"]), keeps=domain["keeps"] is True),
+            domain=Domain(name=str(domain["name"]), keeps=domain["keeps"] is True, vouched=domain["vouched"] is True),
             function=str(given["function"]),
             path=str(given["path"]),
             build_file=given["build_file"],

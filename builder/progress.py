@@ -71,6 +71,12 @@ class Progress:
             Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
         )
 
+    def relay(self, phase: str, message: str) -> None:
+        """Tell what is being done elsewhere."""
+        if message:
+            self._phase = phase
+            self.say(message)
+
     def warn(self, message: str) -> None:
         """Add a warning to the reply, once; an empty one is none."""
         if message and message not in self.warnings:

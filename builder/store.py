@@ -102,6 +102,7 @@ class S3Store:
         self.bucket = bucket
         self._prefix = prefix
         self._put: Counter[str] = Counter()
+        self._absent = _MISSING
 
     def below(self, folder: str) -> S3Store:
         """The part of this store that is below `folder/`; what is put there counts as put here."""
@@ -135,7 +136,7 @@ class S3Store:
             try:
                 answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name))
             except ClientError as error:
-                if error_code(error) in _MISSING:
+                if error_code(error) in self._absent:
                     return None
                 raise
             value: dict[str, object] = json.loads(answer["Body"].read())
@@ -217,7 +218,7 @@ class S3Store:
             try:
                 self._clients.s3.download_file(self.bucket, self.key(name), str(partial))
             except ClientError as error:
-                if error_code(error) in _MISSING:
+                if error_code(error) in self._absent:
                     return False
                 raise
             return _matching(partial, sha256)
@@ -229,15 +230,43 @@ class S3Store:
         # way, by code that runs beside the builder or otherwise. It does so for a whole object only if that comes in
         # one piece, and keeps the hash beside the object.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
-        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with self._errors("writing", name), path.open("rb") as file:
             try:
-                self._clients.s3.put_object(Bucket=self.bucket, Key=self.key(name), Body=file, ChecksumSHA256=checksum)
+                self._clients.s3.put_object(
+                    Bucket=self.bucket, Key=self.key(name), Body=file, ChecksumSHA256=_checksum(sha256)
+                )
             except ClientError as error:
                 if error_code(error) in _OTHER_CONTENT:
                     raise _mismatch(name, sha256) from error
                 raise
         self._put[name] += 1
+
+    def take(self, name: str, other: S3Store, *, sha256: str, size: int) -> bool:
+        """Copy what `other` has at `name` to the same name here; False if that has not the hash and the size.
+
+        Nobody can put anything else in its place between the look and the copy.
+        """
+        from botocore.exceptions import ClientError
+
+        s3, place = self._clients.s3, f"{other.bucket}/{other.key(name)}"
+        with other._errors("copying", name):
+            try:
+                found = s3.head_object(Bucket=other.bucket, Key=other.key(name), ChecksumMode="ENABLED")
+                if (found.get("ChecksumSHA256"), found["ContentLength"]) != (_checksum(sha256), size):
+                    return False
+                answer = s3.copy_object(
+                    Bucket=self.bucket,
+                    Key=self.key(name),
+                    CopySource=place,
+                    CopySourceIfMatch=found["ETag"],
+                    ChecksumAlgorithm="SHA256",
+                )
+            except ClientError as error:
+                if error_code(error) in _TAKEN:
+                    return False
+                raise
+        self._put[name] += 1
+        return answer["CopyObjectResult"].get("ChecksumSHA256") == _checksum(sha256)
 
     def exists(self, name: str, *, sha256: str = "") -> bool:
         from botocore.exceptions import ClientError
@@ -246,10 +275,10 @@ class S3Store:
             try:
                 found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name), ChecksumMode="ENABLED")
             except ClientError as error:
-                if error_code(error) in _MISSING:
+                if error_code(error) in self._absent:
                     return False
                 raise
-        return not sha256 or base64.b64decode(found.get("ChecksumSHA256", "")).hex() == sha256
+        return not sha256 or found.get("ChecksumSHA256") == _checksum(sha256)
 
     def version_id(self, name: str) -> str | None:
         """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""
@@ -271,6 +300,22 @@ class S3Store:
             return []
         with ThreadPoolExecutor(min(len(names), _READERS)) as pool:
             return [value for value in pool.map(self.read_json, names) if value is not None]
+
+
+class DomainStore(S3Store):
+    """The part of a store that is one trust domain's, as the worker has it: it may not know what else is there.
+
+    What a builder has found of the runtimes is everybody's, and can be read.
+    """
+
+    def __init__(self, clients: Clients, bucket: str, prefix: str, folder: str) -> None:
+        super().__init__(clients, bucket, f"{prefix}{folder}/")
+        self._root = prefix
+        # Whoever may not list a bucket is not told whether an object is missing or forbidden.
+        self._absent = _MISSING | {"403", "AccessDenied"}
+
+    def key(self, name: str) -> str:
+        return f"{self._root}{name}" if name.startswith("baselines/") else super().key(name)
 
 
 class DirectoryStore:
@@ -318,6 +363,11 @@ class DirectoryStore:
 
 class _Refused(Exception):
     """The condition of a write did not hold."""
+
+
+def _checksum(sha256: str) -> str:
+    """A hexadecimal hash as S3 has it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
 def _matching(partial: Path, sha256: str) -> bool:

@@ -6,15 +6,17 @@ the trust domain, as it was found out here. What comes back is read as what a st
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from builder import __version__, credentials
-from builder.aws import SessionCredentials, aws_errors
+from builder import __version__, grants
+from builder.aws import Lent, aws_errors
 from builder.errors import (
     AwsRefused,
     ContentMismatch,
@@ -25,25 +27,27 @@ from builder.errors import (
     WorkerFailed,
     error_of,
 )
+from builder.grants import Granted
 from builder.order import Order
 from builder.plan import UNBUILT, Artifact
 from builder.product import Product, Unchanged, text
 from builder.progress import Phase
 from builder.project import Outline
-from builder.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.request import ManifestSource, ObjectSource
 
 if TYPE_CHECKING:
     from builder.context import Context
 
-# Of the 6 MB that Lambda takes with an invocation, what an archive may have of it.
-_LARGEST_INLINE = 4 << 20
+T = TypeVar("T")
+
 # A role that is assumed by a role is lent for an hour at the most.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
 _LENT_S = 3600
-# What is lent must last as long as an invocation may.
+# What is lent must last for a whole invocation.
 _LASTS_S = 960
-_MOST_WARNINGS = 100
+_MOST = 200
 _PARALLEL = 4
+_FIRST_LOOK_S, _LOOKS_S = 2.0, 1.0
 
 
 def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
@@ -53,23 +57,187 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         LambdasmithError: what the worker says of the project, or why it says nothing.
         ContentMismatch: what the worker has stored is not what it says.
     """
-    answer = _sent(order, context)
-    if isinstance(answer, Product):
-        with context.progress.phase("take", "taking over what the worker has made"):
-            _take(answer, order, context)
-    return answer
-
-
-def _sent(order: Order, context: Context) -> Product | Unchanged:
-    order = _stored(order, context)
-    granted = credentials.granted(order, context)
-    answer = _invoked(order, granted, context)
+    given = grants.granted(order, context)
+    answer = _sent(order, given, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
         outline = _parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
-        granted = credentials.granted_for(outline.spec, order, context, granted)
-        answer = _invoked(order, granted, context)
+        answer = _sent(order, grants.for_commands(outline.spec, order, context, given), context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
         return _parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"])))
-    return _parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"])))
+    made = _parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"])))
+    if not order.dry and not order.fresh:
+        with context.progress.phase("take", "taking over what the worker has made"):
+            _take(made, order, context)
+    return made
+
+
+def _parsed(parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WorkerFailed(f"the worker's answer has not the form of one: {type(error).__name__}") from error
+
+
+def _sent(order: Order, given: Granted, context: Context) -> Mapping[str, object]:
+    """The worker's answer to an order; its errors are raised, its phases and warnings told."""
+    message = {
+        "version": __version__,
+        "order": order.as_json(),
+        "granted": given.as_json(),
+        "store": _lent(order, context).as_json(),
+        "remaining_s": context.deadline.check("handing the build to the worker"),
+        "nonce": uuid.uuid4().hex,
+    }
+    sealed = json.dumps(message)
+    # Whoever may invoke the worker could send it an order as any tenant. Only the builder can write this.
+    proof = f"orders/{message['nonce']}.json"
+    context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest()})
+    with _Following(str(message["nonce"]), order, context):
+        answer = _invoked(json.dumps({"sealed": sealed}), order, context)
+    progress = context.progress
+    for row in cast("list[Mapping[str, object]]", answer.get("phases") or [])[:_MOST]:
+        seconds = row.get("seconds")
+        number = float(seconds) if isinstance(seconds, int | float) else 0.0
+        progress.phases.append(Phase(name=text(row.get("name")), seconds=number))
+    for warning in cast("list[object]", answer.get("warnings") or [])[:_MOST]:
+        progress.warn(text(warning))
+    if isinstance(error := answer.get("error"), dict):
+        raise error_of(error)
+    return answer
+
+
+def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, object]:
+    worker = context.settings.worker
+    try:
+        with aws_errors(f"invoking the worker {worker}"):
+            answer = context.clients.lambda_patient.invoke(
+                FunctionName=worker, TenantId=order.domain.id, Payload=payload.encode()
+            )
+            content = answer["Payload"].read()
+    except FunctionMissing as error:
+        raise WorkerFailed(f"the worker {worker} does not exist", hint="run `python setup.py update`") from error
+    value = _parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
+    if "FunctionError" in answer:
+        raise _crashed(worker, value)
+    return value
+
+
+def _crashed(worker: str, said: Mapping[str, object]) -> LambdasmithError:
+    kind, message = str(said.get("errorType", "")), str(said.get("errorMessage", ""))[:500]
+    log = f"its log is in CloudWatch Logs, group /aws/lambda/{worker}"
+    if "OutOfMemory" in kind:
+        return OutOfMemory(f"the worker {worker}: {message}", hint="raise memory in the builder's configuration")
+    if "Timedout" in kind or "timed out" in message:
+        return OutOfTime(f"the worker {worker}: {message}", hint="run the same command again, or raise timeout")
+    return WorkerFailed(f"the worker {worker} ended without an answer: {kind}: {message}", hint=log)
+
+
+# What was lent, by role, domain and what else may be read, with the time until which it is good.
+_LENT: dict[tuple[str, str, tuple[str, ...]], tuple[Lent, float]] = {}
+
+
+def _lent(order: Order, context: Context) -> Lent:
+    """Access to the domain's own part of the store, and to the order's source, for the time of a build."""
+    settings, sources = context.settings, _sources(order, context)
+    key = (settings.worker_role, order.domain.id, sources)
+    found = _LENT.get(key)
+    if found is None or found[1] < time.monotonic() + _LASTS_S:
+        for old in [old for old, (_, until) in _LENT.items() if until < time.monotonic()]:
+            del _LENT[old]
+        with aws_errors("borrowing the worker's access to the store"):
+            lent = context.clients.lend(
+                settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_LENT_S
+            )
+        found = _LENT[key] = (lent, time.monotonic() + _LENT_S)
+        context.secrets.add(lent.secret_access_key)
+        context.secrets.add(lent.session_token)
+    return found[0]
+
+
+def _sources(order: Order, context: Context) -> tuple[str, ...]:
+    """ARNs of the objects that the order's source is made of."""
+    partition = context.settings.worker_role.split(":")[1]
+    match order.source:
+        case ObjectSource(bucket=bucket, key=key):
+            return (f"arn:{partition}:s3:::{bucket}/{key}",)
+        case ManifestSource(bucket=bucket, manifest=key):
+            folder = key.rpartition("/")[0]
+            return (f"arn:{partition}:s3:::{bucket}/{key}", f"arn:{partition}:s3:::{bucket}/{folder}/files/*")
+        case _:
+            return ()
+
+
+def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:
+    """The session's: what the role may do is cut down to this."""
+    partition = context.settings.worker_role.split(":")[1]
+    root = f"arn:{partition}:s3:::{context.store.bucket}"
+    own = f"{root}/{context.store.key(order.domain.folder)}/*"
+    statements: list[Mapping[str, object]] = [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": own},
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{root}/{context.store.key('baselines')}/*"},
+    ]
+    if sources:
+        statements.append(
+            {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": list(sources)}
+        )
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _take(made: Product, order: Order, context: Context) -> None:
+    """Copy what is to be published to where the worker cannot write, if it is what its name says.
+
+    Raises:
+        ContentMismatch: it is not.
+    """
+    part = context.kept(order.domain)
+    artifacts = {artifact.sha256: artifact for artifact in made.artifacts.values() if artifact is not UNBUILT}
+
+    def take(artifact: Artifact) -> None:
+        if context.store.exists(artifact.name, sha256=artifact.sha256):
+            return
+        if not context.store.take(artifact.name, part, sha256=artifact.sha256, size=artifact.size):
+            raise ContentMismatch(
+                f"{artifact.name}: the worker has not stored what it says that it has built",
+                hint="run the same command again; if it fails again, deploy with force",
+            )
+
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        locked = pool.submit(_take_lock, made.lock_id, order, context)
+        list(pool.map(take, artifacts.values()))
+        locked.result()
+
+
+def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
+    if lock_id is None or context.store.exists(name := f"pinned/{lock_id}.json"):
+        return
+    lock = str((context.kept(order.domain).read_json(name) or {}).get("lock", ""))
+    if hashlib.sha256(lock.encode()).hexdigest() != lock_id:
+        raise ContentMismatch(f"{name}: the worker has not stored the lock that it says that it has made")
+    context.store.write_json(name, {"lock": lock})
+
+
+class _Following:
+    """Tells, while the block lasts, what the worker writes down of its progress."""
+
+    def __init__(self, nonce: str, order: Order, context: Context) -> None:
+        self._name, self._part, self._progress = f"progress/{nonce}.json", context.kept(order.domain), context.progress
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="following", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _run(self) -> None:
+        pause = _FIRST_LOOK_S
+        while not self._done.wait(pause):
+            pause = _LOOKS_S
+            try:
+                now = self._part.read_json(self._name) or {}
+                self._progress.relay(text(now.get("phase", "")), text(now.get("message", "")))
+            except (AwsRefused, ValueError):
+                continue

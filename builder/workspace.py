@@ -68,6 +68,11 @@ class _Occupant:
     id = ""
 
 
+def distrust() -> None:
+    """Let the next build, whoever's it is, begin with what the builder can vouch for: this one has failed oddly."""
+    _Occupant.id = ""
+
+
 class Workspace:
     """Directories below one root: `cache` survives a build, everything else does not.
 
@@ -112,10 +117,6 @@ class Workspace:
         _Occupant.id = domain.id if domain.keeps else ""
         for folder in (self.root, self.cache, *_folders(self.cache)):
             make_accessible(folder)
-
-    def distrust(self) -> None:
-        """Let the next build, whoever's it is, begin with what the builder can vouch for: this one has failed oddly."""
-        _Occupant.id = ""
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -14,11 +14,10 @@ from typing import ClassVar
 import pytest
 
 from bootstrap.changes import Step
-from bootstrap.invoke import _refusal
 from bootstrap.package import code_sha256, package, starter_requirements, write_package
 from bootstrap.patience import patiently
 from bootstrap.walk import walk
-from builder.errors import AwsRefused, FunctionBusy, NotSetUp
+from builder.errors import AwsRefused, FunctionBusy, NotSetUp, error_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +187,6 @@ def test_the_starter_layer_has_boto3_pip_and_placeholders_only_for_the_services_
 
 
 def test_the_builders_refusal_keeps_its_class_message_and_hint() -> None:
-    error = _refusal({"code": "builder_not_set_up", "message": "m", "hint": "h", "log_tail": ["a"], "problems": None})
+    error = error_of({"code": "builder_not_set_up", "message": "m", "hint": "h", "log_tail": ["a"], "problems": None})
     assert isinstance(error, NotSetUp)
     assert (error.message, error.hint, error.log_tail, error.problems) == ("m", "h", ("a",), ())

@@ -1,0 +1,69 @@
+"""What the doors in Lambda share: the context object, the log, and the end of time before Lambda's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Protocol
+
+from builder.errors import OutOfTime
+from builder.masking import Masker
+
+
+class LambdaContext(Protocol):
+    """What we use of the object that Lambda hands to a handler."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+
+
+@contextlib.contextmanager
+def time_limit(remaining_s: float) -> Iterator[None]:
+    """Raise OutOfTime in the block shortly before Lambda would end the invocation without a word."""
+    from builder.workspace import Deadline
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise OutOfTime(
+            f"stopped before Lambda's time limit of this invocation ({remaining_s:.0f} s)",
+            hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, Deadline.after(remaining_s).remaining()))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def configure_logging(masker: Masker) -> None:
+    """Let everything that is logged be masked JSON on stdout."""
+    root = logging.getLogger()
+    stream = logging.StreamHandler(sys.stdout)
+    stream.setFormatter(_JsonLines(masker))
+    root.handlers[:] = [stream]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("builder").setLevel(logging.INFO)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per line, for CloudWatch Logs Insights."""
+
+    def __init__(self, masker: Masker) -> None:
+        super().__init__()
+        self._masker = masker
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return self._masker.mask(json.dumps(line, default=str))

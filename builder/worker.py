@@ -1,0 +1,197 @@
+"""The worker's door: an order of the builder's → what was made of it. Foreign code runs here and in no other function.
+
+The worker's own role can read what the builder has said of orders, and write logs. What an order needs of the store is
+lent with it, for the order's trust domain alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from builder import __version__, execution
+from builder.errors import InvalidEvent, LambdasmithError
+from builder.invocation import LambdaContext, configure_logging, time_limit
+from builder.masking import Masker
+from builder.surroundings import secrets_of
+from builder.workspace import distrust, full_disk
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+    from builder.context import Context
+    from builder.grants import Granted
+    from builder.order import Order
+    from builder.progress import Progress
+    from builder.project import Outline
+    from builder.store import S3Store
+
+log = logging.getLogger("builder")
+
+
+class _NeedsSecretsError(Exception):
+    """The build file names secrets, and the builder has not given any yet."""
+
+    def __init__(self, outline: Outline) -> None:
+        super().__init__()
+        self.outline = outline
+
+
+def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
+    """Answer one order: {product} or {unchanged}, {needs} for secrets, or {error}; with phases and warnings."""
+    from builder.progress import Progress
+
+    masker, progress = Masker(), Progress()
+    for secret in secrets_of(os.environ):
+        masker.add(secret)
+    configure_logging(masker)
+    execution.begin()
+    try:
+        with time_limit(context.get_remaining_time_in_millis() / 1000), full_disk():
+            answer = _answer(_opened(event, context), masker, progress)
+    except LambdasmithError as error:
+        from builder.reply import failure
+
+        answer = failure(error)
+    except BaseException:
+        distrust()
+        raise
+    phases = [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases]
+    return masker.mask_json({**answer, "phases": phases, "warnings": list(progress.warnings)})
+
+
+def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str, object]:
+    """The builder's message.
+
+    Raises:
+        InvalidEvent: it is somebody else's.
+    """
+    sealed = event.get("sealed") if isinstance(event, Mapping) else None
+    try:
+        message: Mapping[str, object] = json.loads(str(sealed))
+        nonce, domain = str(message["nonce"]), cast("Mapping[str, object]", message["order"])["domain"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _stranger() from error
+    if not nonce.isalnum() or not isinstance(domain, dict):
+        raise _stranger()
+    said = _own_store().read_json(f"orders/{nonce}.json") or {}
+    if said.get("sha256") != hashlib.sha256(str(sealed).encode()).hexdigest():
+        raise _stranger()
+    if message["version"] != __version__:
+        raise InvalidEvent(
+            f"the worker is version {__version__}, the builder {message['version']}",
+            hint="run `python setup.py update`",
+        )
+    from builder.domains import Domain
+
+    tenant = getattr(context, "tenant_id", None)
+    if tenant != Domain(name=str(domain["name"])).id:
+        raise InvalidEvent("the order is not of the trust domain that this environment was made for")
+    return message
+
+
+def _stranger() -> InvalidEvent:
+    return InvalidEvent("the worker takes orders of the builder alone", hint="invoke the builder instead")
+
+
+def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -> dict[str, object]:
+    from builder.grants import Granted
+    from builder.making import make
+    from builder.order import Order
+    from builder.product import Unchanged
+    from builder.selfbuild import require_ready
+
+    require_ready()
+    order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
+    for value in granted.values():
+        masker.add(value)
+    context = _context(message, order, granted, masker, progress)
+    with context.until_end, _written_down(str(message["nonce"]), context):
+        try:
+            made = make(order, context, allow=lambda outline: _allow(outline, granted))
+        except _NeedsSecretsError as needs:
+            return {"needs": needs.outline.as_json()}
+    if isinstance(made, Unchanged):
+        return {"unchanged": {"commit": made.commit, "ref": made.ref}}
+    return {"product": made.as_json()}
+
+
+def _allow(outline: Outline, granted: Granted) -> None:
+    from builder.spec_base import secrets_in
+
+    if {secret.source for _, secret in secrets_in(outline.spec)} - set(granted.commands):
+        raise _NeedsSecretsError(outline)
+
+
+def _context(
+    message: Mapping[str, object], order: Order, granted: Granted, masker: Masker, progress: Progress
+) -> Context:
+    from builder.context import Context
+    from builder.settings import Settings
+    from builder.store import DomainStore
+    from builder.surroundings import Surroundings
+    from builder.workspace import Deadline
+
+    around, settings = Surroundings.of(os.environ), Settings.from_environment(os.environ)
+    lent = cast("Mapping[str, str]", message["store"])
+    for name in ("secret_access_key", "session_token"):
+        masker.add(lent[name])
+    clients = _lent_clients(**lent)
+    remaining = message["remaining_s"]
+    return Context(
+        settings=replace(settings, worker=""),
+        clients=clients,
+        store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder),
+        workspace=execution.workspace(os.environ),
+        deadline=Deadline.after(float(remaining) if isinstance(remaining, int | float) else 0.0),
+        progress=progress,
+        environment=around.environment,
+        ambient_indexes=around.indexes,
+        secrets=masker,
+        granted=granted,
+    )
+
+
+@contextlib.contextmanager
+def _written_down(nonce: str, context: Context) -> Iterator[None]:
+    """Write down what is being done, for the builder to tell it on."""
+    from builder.progress import BackgroundListener, Moment
+
+    def write(now: Moment) -> None:
+        message = context.secrets.mask(now.message)
+        context.store.write_json(f"progress/{nonce}.json", {"phase": now.phase, "message": message})
+
+    listener = BackgroundListener(write)
+    context.progress.listener = listener
+    try:
+        yield
+    finally:
+        listener.close()
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return cast("Mapping[str, object]", value)
+
+
+@functools.cache
+def _own_store() -> S3Store:
+    """The builder's store, with the worker's own rights in it."""
+    from builder.aws import connect
+    from builder.settings import Settings
+    from builder.store import S3Store
+
+    settings = Settings.from_environment(os.environ)
+    return S3Store(connect(), settings.bucket, settings.store_prefix)
+
+
+@functools.lru_cache(maxsize=2)
+def _lent_clients(access_key_id: str, secret_access_key: str, session_token: str) -> Clients:
+    from builder.aws import connect
+
+    return connect(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token)
