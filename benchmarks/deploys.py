@@ -90,7 +90,7 @@ def bootstrapped(name: str = "web") -> Iterator[tuple[Bench, float]]:
             config = home / "config.ini"
             config.write_text(
                 f"[github]\ngit_username = bench\ngit_base = {forge.url}\n"
-                f"[builder]\nruntime = {runtime}\nrole = {role['Role']['Arn']}\n"
+                f"[builder]\nruntime = {runtime}\nfunctions = *\nrole = {role['Role']['Arn']}\n"
             )
             env = {**os.environ, **aws.env, "LAMBDASMITH_GITHUB_GIT_TOKEN": "bench-token-0123456789"}
             command = [sys.executable, str(ROOT / "setup.py"), "init", "--yes", "--config", str(config)]

@@ -123,17 +123,41 @@ class NeverRepeat(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AllowSetUp(Step):
+    """The builder may change itself from here to `EndSetUp`: no longer than `SetUp` takes."""
+
+    name: ClassVar[str] = "setup allowed"
+    needs: ClassVar[tuple[str, ...]] = (
+        *("bucket", "lifecycle", "secret", "role", "log group"),
+        *("function", "configuration", "code", "retries"),
+    )
+    function: str
+    role: str
+    policy: Document
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetUp(Step):
     """The builder installs its real dependencies and attaches them to itself. `layer_key` is what ping then says."""
 
     name: ClassVar[str] = "setup"
     needs: ClassVar[tuple[str, ...]] = (
         *("bucket", "lifecycle", "secret", "role", "log group"),
-        *("function", "configuration", "code", "retries"),
+        *("function", "configuration", "code", "retries", "setup allowed"),
     )
     function: str
     layer_key: str
-    fresh_role: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndSetUp(Step):
+    """The role's standing policy, with which the builder cannot change itself, comes back."""
+
+    name: ClassVar[str] = "setup ended"
+    needs: ClassVar[tuple[str, ...]] = ("setup allowed", "setup")
+    function: str
+    role: str
+    policy: Document
 
 
 @dataclass(frozen=True, kw_only=True)

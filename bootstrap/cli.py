@@ -19,11 +19,11 @@ from bootstrap.config import SETTINGS, Config, read_config
 from bootstrap.invoke import call
 from bootstrap.names import Names, names_for
 from bootstrap.package import package, write_package
-from bootstrap.plan import Wanted, converge, remove, wanted
+from bootstrap.plan import Wanted, converge, functions_of, remove, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
 from bootstrap.state import Present, read_present, whereabouts
-from bootstrap.steps import Hands, carry_out
+from bootstrap.steps import Hands, carry_out, take_back
 from bootstrap.walk import Done, walk
 from builder.aws import Clients, connect
 from builder.errors import InvalidConfiguration, LambdasmithError, NotSetUp
@@ -178,14 +178,15 @@ def _look(session: _Session, want: Wanted | None, *, ask_builder: bool = True) -
 def _converge(session: _Session) -> Report:
     started = time.monotonic()
     built = package()
-    want = wanted(session.config, session.names, built)
-    present = _look(session, want)
+    present = _look(session, wanted(session.config, session.names, built))
     if session.options.command == "update" and present.function is None:
         raise NotSetUp(
             f"there is no builder {session.names.function} in account {session.names.place.account}, "
             f"region {session.names.place.region}",
             hint="run: python setup.py init",
         )
+    session = _with_functions(session, present)
+    want = wanted(session.config, session.names, built)
     if _may_ask_for_token(session, present):
         token = getpass.getpass("git token for private repositories (empty for none): ").strip()
         want = wanted(replace(session.config, git_token=token or None), session.names, built)
@@ -203,6 +204,30 @@ def _converge(session: _Session) -> Report:
     now = _look(session, None, ask_builder=hands.ping is None)
     now = replace(now, ping=hands.ping or now.ping)
     return report.convergence(session.names, now, steps, done, seconds=seconds)
+
+
+def _with_functions(session: _Session, present: Present) -> _Session:
+    """With the functions that the builder may deploy: as configured, or as it has them, or as the operator says now.
+
+    Raises:
+        InvalidConfiguration: nothing says it, and there is nobody to ask.
+    """
+    if session.config.functions:
+        return session
+    if known := functions_of(present):
+        return replace(session, config=replace(session.config, functions=known))
+    if session.asks and not (session.options.yes or session.options.plan):
+        sys.stderr.write("functions that the builder may deploy, as names or patterns (shop-*, billing): ")
+        sys.stderr.flush()
+        session.options.functions = sys.stdin.readline().strip()
+        session = replace(session, config=_config(session.options, session.environment))
+    if not session.config.functions:
+        raise InvalidConfiguration(
+            "functions: missing; which functions may the builder deploy?",
+            hint="write for example `functions = shop-*, billing` into [builder] of config.ini, or give --functions; "
+            "`functions = *` is every function of the account and region",
+        )
+    return session
 
 
 def _may_ask_for_token(session: _Session, present: Present) -> bool:
@@ -257,12 +282,21 @@ def _carry_out(session: _Session, steps: Sequence[Step]) -> tuple[tuple[Done, ..
             index_url=session.config.index_url,
             tell=watcher.said,
         )
-        return walk(steps, lambda step: carry_out(step, hands), watcher), hands
+        try:
+            return walk(steps, lambda step: carry_out(step, hands), watcher), hands
+        finally:
+            _take_back(steps, hands)
+
+
+def _take_back(steps: Sequence[Step], hands: Hands) -> None:
+    try:
+        take_back(steps, hands)
+    except LambdasmithError as error:
+        _say(f"note: the builder may still change itself; the same command ends that: {error.message}")
 
 
 def _status(session: _Session) -> Report:
-    want = wanted(session.config, session.names, package())
-    present = _look(session, want)
+    present = _look(session, wanted(session.config, session.names, package()))
     if present.nothing:
         raise NotSetUp(
             f"nothing of a builder {session.names.function} is in account {session.names.place.account}, "
@@ -272,6 +306,8 @@ def _status(session: _Session) -> Report:
     answer: Mapping[str, object] = {}
     if present.ping and present.ping.ready:
         answer = call(session.clients, session.names.function, {"action": "status"})
+    functions = session.config.functions or functions_of(present)
+    want = wanted(replace(session.config, functions=functions), session.names, package())
     return report.status(session.names, present, answer, converge(want, present))
 
 

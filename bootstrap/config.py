@@ -67,7 +67,7 @@ SETTINGS = (
     Setting(section="builder", key="memory", help="MB, 128 to 10240 (default: 2048)"),
     Setting(section="builder", key="timeout", help="seconds, up to 900 (default: 900)"),
     Setting(section="builder", key="ephemeral_storage", help="MB of /tmp, 512 to 10240 (default: 2048)"),
-    Setting(section="builder", key="functions", help="patterns of the functions it may deploy (default: *)"),
+    Setting(section="builder", key="functions", help="names or patterns of functions that it may deploy: shop-*"),
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
@@ -100,7 +100,7 @@ class Config:
     ephemeral_storage_mb: int = 2048
     role: str | None = None
     roles: tuple[str, ...] = ()
-    functions: tuple[str, ...] = ("*",)
+    functions: tuple[str, ...] = ()
     index_url: str | None = None
     go_proxy: str | None = None
     npm_registry: str | None = None
@@ -324,7 +324,7 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         ephemeral_storage_mb=read.number("ephemeral_storage", Config.ephemeral_storage_mb, 512, 10240, "MB"),
         role=read.text("role", _ROLE, "is neither a role's name nor its ARN"),
         roles=read.names("roles", (), _ROLES, "not a role's name, ARN or pattern"),
-        functions=read.names("functions", ("*",), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
+        functions=read.names("functions", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
         index_url=read.take("index_url", None, _url),
         go_proxy=read.take("go_proxy", None, _go_proxy),
         npm_registry=read.take("npm_registry", None, _npm_registry),

@@ -6,6 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from builder.reach import OWN_ENDS
+
 # Every resource that can carry tags is made with this one; `destroy` removes nothing without it.
 OWNER_TAG = "lambdasmith:owner"
 
@@ -63,6 +65,16 @@ class Names:
     def role(self) -> str:
         """IAM is global, so the region is part of the name."""
         return _fitted(f"{self.function}-{self.place.region}", 64)
+
+    @property
+    def own_functions(self) -> tuple[str, ...]:
+        """Names of all functions that belong to this builder, whether there are such or not."""
+        return tuple(f"{self.function}{end}" for end in OWN_ENDS)
+
+    @property
+    def own_role_arns(self) -> tuple[str, ...]:
+        """ARNs of their roles, in the same order."""
+        return tuple(self.role_arn_of(_fitted(f"{name}-{self.place.region}", 64)) for name in self.own_functions)
 
     @property
     def role_arn(self) -> str:

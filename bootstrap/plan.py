@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bootstrap.changes import (
+    AllowSetUp,
     CreateFunction,
     DeleteFunction,
     DeleteLayers,
@@ -14,6 +15,7 @@ from bootstrap.changes import (
     DeleteRole,
     DeleteSecret,
     EmptyBucket,
+    EndSetUp,
     MakeBucket,
     MakeLogGroup,
     NeverRepeat,
@@ -44,6 +46,8 @@ STARTER = "lambdasmith starter layer"
 _ENVIRONMENT_PREFIX = "LAMBDASMITH_"
 # Lambda allows 4,096 bytes for all of a function's variables; somebody else may have added some.
 _MAX_VARIABLES = 3_900
+# Of all inline policies of a role together, blanks not counted.
+_MAX_POLICY = 10_240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,7 @@ class Wanted:
     names: Names
     secret: GitSecret | None
     policy: Document
+    setup_policy: Document  # for as long as `setup` runs
     architecture: str
     settings: FunctionSettings
     package: Package
@@ -67,10 +72,21 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         # Forges take any user name beside a token; this one is what GitHub Apps use.
         username = config.git_username or "x-access-token"
         secret = GitSecret(username=username, token=config.git_token, email=config.git_email or "")
+    logins = _logins(config, names)
+    standing, setup = (
+        policy(names, functions=config.functions, roles=roles, logins=logins, setting_up=setting_up)
+        for setting_up in (False, True)
+    )
+    if (size := len(json.dumps(setup, separators=(",", ":")))) > _MAX_POLICY:
+        raise InvalidConfiguration(
+            f"the policy of role {names.role} would have {size:,} characters; IAM allows {_MAX_POLICY:,}",
+            hint="name functions, roles and secrets by patterns (shop-*) instead of one by one",
+        )
     return Wanted(
         names=names,
         secret=secret,
-        policy=policy(names, functions=config.functions, roles=roles, logins=_logins(config, names)),
+        policy=standing,
+        setup_policy=setup,
         architecture=config.architecture,
         settings=FunctionSettings(
             runtime=config.runtime,
@@ -85,6 +101,12 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         package=package,
         starter=f"{STARTER} {package.starter_key[:32]}",
     )
+
+
+def functions_of(present: Present) -> tuple[str, ...]:
+    """The functions that the builder may deploy now."""
+    there = present.function.settings.environment if present.function and present.function.made_here else {}
+    return tuple(filter(None, there.get(f"{_ENVIRONMENT_PREFIX}FUNCTIONS", "").split(",")))
 
 
 def _environment(config: Config, names: Names) -> dict[str, str]:
@@ -102,13 +124,16 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "CREDENTIALS": _logins(config, names).text(),
         "TOOLCHAINS": text_of(config.toolchains),
         "ROLE": names.role_arn_of(config.role) if config.role else "",
+        "FUNCTIONS": ",".join(config.functions),
+        "ROLES": ",".join(dict.fromkeys(names.role_arn_of(role) for role in (config.role, *config.roles) if role)),
+        "OWN_ROLES": ",".join(names.own_role_arns),
     }
     variables = {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
     if size > _MAX_VARIABLES:
         raise InvalidConfiguration(
             f"the configuration takes {size:,} bytes of the function's variables; there is room for {_MAX_VARIABLES:,}",
-            hint="shorten ca_bundle, name several projects by one pattern in [project …], or have fewer [toolchain …]",
+            hint="shorten ca_bundle, name functions, roles and projects by patterns, or have fewer [toolchain …]",
         )
     return variables
 
@@ -124,8 +149,31 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
         InvalidConfiguration: something of the same name is there that setup.py did not make.
     """
     _refuse_strangers(want.names, present)
-    steps: list[Step] = [*_surroundings(want, present), *_function(want, present)]
+    function = _function(want, present)
+    role = present.role
+    # An interrupted run has left it so, and `setup` goes on from there.
+    opened = role is not None and (role.policy, role.trust) == (want.setup_policy, TRUST)
+    setting_up = any(isinstance(step, SetUp) for step in function)
+    steps = _surroundings(want, present, keep_role=opened and setting_up)
+    for step in function:
+        if isinstance(step, SetUp) and not opened:
+            steps.append(_allow_set_up(want))
+        steps.append(step)
+        if isinstance(step, SetUp):
+            steps.append(_end_set_up(want))
     return tuple(steps)
+
+
+def _allow_set_up(want: Wanted) -> AllowSetUp:
+    names = want.names
+    text = f"let role {names.role} change function {names.function} and its layer, for the next step alone"
+    return AllowSetUp(sentence=text, function=names.function, role=names.role, policy=want.setup_policy)
+
+
+def _end_set_up(want: Wanted) -> EndSetUp:
+    names = want.names
+    text = f"forbid role {names.role} again to change function {names.function} and its layer"
+    return EndSetUp(sentence=text, function=names.function, role=names.role, policy=want.policy)
 
 
 def _refuse_strangers(names: Names, present: Present) -> None:
@@ -143,7 +191,7 @@ def _refuse_strangers(names: Names, present: Present) -> None:
         )
 
 
-def _surroundings(want: Wanted, present: Present) -> list[Step]:
+def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[Step]:
     names, steps = want.names, list[Step]()
     bucket, role, secret = present.bucket, present.role, present.secret
     if bucket is None:
@@ -167,7 +215,7 @@ def _surroundings(want: Wanted, present: Present) -> list[Step]:
                 restore=bool(secret and secret.deleted),
             )
         )
-    if role is None or role.policy != want.policy or role.trust != TRUST:
+    if role is None or not (keep_role or (role.policy, role.trust) == (want.policy, TRUST)):
         verb = "make" if role is None else "bring up to date"
         steps.append(
             PutRole(
@@ -222,7 +270,7 @@ def _function(want: Wanted, present: Present) -> list[Step]:
         steps.append(_never_repeat(names))
     ping = present.ping
     if moved or not own or ping is None or not ping.ready or ping.layer_key != want.package.layer_key:
-        steps.append(_set_up(want, present))
+        steps.append(_set_up(want))
     return steps
 
 
@@ -248,7 +296,7 @@ def _new_function(want: Wanted, present: Present, settings: FunctionSettings) ->
             code=want.package.code,
         ),
         _never_repeat(names),
-        _set_up(want, present),
+        _set_up(want),
     ]
 
 
@@ -268,12 +316,11 @@ def _starter(want: Wanted, present: Present) -> tuple[str, list[Step]]:
     return "", [step]
 
 
-def _set_up(want: Wanted, present: Present) -> SetUp:
+def _set_up(want: Wanted) -> SetUp:
     return SetUp(
         sentence=f"let function {want.names.function} install its own dependencies",
         function=want.names.function,
         layer_key=want.package.layer_key,
-        fresh_role=present.role is None or present.role.policy != want.policy,
     )
 
 

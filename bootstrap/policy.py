@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from bootstrap.names import Names, Place, names_for
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
@@ -27,57 +27,73 @@ TRUST: Document = {
 class Grant:
     """One statement of the policy. `why` maps every action to the reason for it.
 
-    `forbids`: nobody may do it on anything but `resources`, whatever other statements say.
+    `forbids`, whatever other statements say: "here" the actions on `resources`, "elsewhere" the actions on anything but
+    `resources`, "all else" anything but the actions on `resources`.
     """
 
     sid: str
     why: Mapping[str, str]
     resources: tuple[str, ...]
     condition: Mapping[str, Mapping[str, str]] | None = None
-    forbids: bool = False
+    forbids: Literal["", "here", "elsewhere", "all else"] = ""
 
     def statement(self) -> Document:
         """As IAM wants it."""
         plain: dict[str, Json] = {
             "Sid": self.sid,
             "Effect": "Deny" if self.forbids else "Allow",
-            "Action": list(self.why),
-            "NotResource" if self.forbids else "Resource": list(self.resources),
+            "NotAction" if self.forbids == "all else" else "Action": list(self.why),
+            "NotResource" if self.forbids == "elsewhere" else "Resource": list(self.resources),
         }
         return plain | {"Condition": self.condition} if self.condition else plain
 
 
-def policy(names: Names, *, functions: Sequence[str], roles: Sequence[str], logins: Logins = NO_LOGINS) -> Document:
+def policy(
+    names: Names,
+    *,
+    functions: Sequence[str],
+    roles: Sequence[str],
+    logins: Logins = NO_LOGINS,
+    setting_up: bool = False,
+) -> Document:
     """The inline policy of the builder's role.
 
     Args:
         functions: names or patterns of the functions that the builder may deploy.
         roles: names, ARNs or patterns of the roles that it may give to functions it creates.
         logins: with the secrets that it reads.
+        setting_up: the one for the time in which setup.py lets the builder make and attach its own layer.
     """
-    return {
-        "Version": "2012-10-17",
-        "Statement": [grant.statement() for grant in grants(names, functions=functions, roles=roles, logins=logins)],
-    }
+    granted = grants(names, functions=functions, roles=roles, logins=logins, setting_up=setting_up)
+    return {"Version": "2012-10-17", "Statement": [grant.statement() for grant in granted]}
 
 
 def grants(
-    names: Names, *, functions: Sequence[str], roles: Sequence[str], logins: Logins = NO_LOGINS
+    names: Names,
+    *,
+    functions: Sequence[str],
+    roles: Sequence[str],
+    logins: Logins = NO_LOGINS,
+    setting_up: bool = False,
 ) -> tuple[Grant, ...]:
     """Everything the builder may do; nothing is granted that its code does not call."""
+    deploying = [_functions(names, functions), _layers(names, functions), _log_groups(names, functions)]
     granted = [
-        _functions(names, functions),
+        *(deploying if functions else []),
         _no_whole_function(names),
         _account(),
+        *([_set_up_itself(names), _set_up_its_layer(names)] if setting_up else []),
         _itself(names),
-        _layers(names, functions),
+        _never_itself(names, setting_up),
+        _never_its_layer(names, setting_up),
+        _never_its_logs(names),
+        _never_its_roles(names),
         _layer_versions(names),
         _objects(names),
         _leases(names),
         _listing(names),
         _secret(names),
         _logs(names),
-        _log_groups(names, functions),
         _log_group_names(names),
     ]
     if roles:
@@ -137,7 +153,7 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
 def _no_whole_function(names: Names) -> Grant:
     return Grant(
         sid="RemoveNoFunction",
-        forbids=True,
+        forbids="elsewhere",
         why={"lambda:DeleteFunction": "a version may go, never a function: its ARN ends with its name"},
         resources=(names.arn_in("lambda", "function:*:*"),),
     )
@@ -158,21 +174,83 @@ def _account() -> Grant:
 
 def _itself(names: Names) -> Grant:
     return Grant(
-        sid="WorkOnItself",
-        why={
-            "lambda:GetFunction": "wait until the change has arrived",
-            "lambda:GetFunctionConfiguration": "read its own runtime and layers",
-            "lambda:UpdateFunctionConfiguration": "`setup` attaches the layer it has built",
-            "lambda:InvokeFunction": "a custom resource's build that runs out of time goes on in another invocation",
-        },
+        sid="GoOnInAnotherInvocation",
+        why={"lambda:InvokeFunction": "a custom resource's build that runs out of time goes on in another invocation"},
         resources=(names.function_arn,),
     )
 
 
-def _layer_names(names: Names, functions: Sequence[str]) -> tuple[str, ...]:
+# A Deny cannot be overruled, so what `setup` needs is left out of it while setup.py runs that.
+_SETUP = {
+    "lambda:GetFunction": "wait until the change has arrived",
+    "lambda:GetFunctionConfiguration": "read its own layers",
+    "lambda:UpdateFunctionConfiguration": "`setup` attaches the layer it has built",
+}
+_SETUP_LAYER = {"lambda:PublishLayerVersion": "`setup` publishes the layer it has built"}
+
+
+def _set_up_itself(names: Names) -> Grant:
+    return Grant(sid="SetItselfUp", why=_SETUP, resources=(names.function_arn,))
+
+
+def _set_up_its_layer(names: Names) -> Grant:
+    return Grant(sid="PublishItsLayer", why=_SETUP_LAYER, resources=(names.layer_arn,))
+
+
+def _never_itself(names: Names, setting_up: bool) -> Grant:
+    allowed = {
+        "lambda:GetFunction": "to look at itself changes nothing",
+        "lambda:GetFunctionConfiguration": "nor does this",
+        "lambda:InvokeFunction": "nor to go on in another invocation",
+    }
+    return Grant(
+        sid="NeverChangeItself",
+        forbids="all else",
+        why=allowed | (_SETUP if setting_up else {}),
+        resources=tuple(
+            names.arn_in("lambda", f"function:{name}{end}") for name in names.own_functions for end in ("", ":*")
+        ),
+    )
+
+
+def _never_its_layer(names: Names, setting_up: bool) -> Grant:
+    return Grant(
+        sid="NeverChangeItsLayer",
+        forbids="all else",
+        why={"lambda:GetLayerVersion": "to read it changes nothing"} | (_SETUP_LAYER if setting_up else {}),
+        resources=(names.layer_arn, f"{names.layer_arn}:*"),
+    )
+
+
+def _never_its_logs(names: Names) -> Grant:
+    return Grant(
+        sid="NeverChangeItsLogs",
+        forbids="all else",
+        why={
+            "logs:CreateLogStream": "Lambda opens a stream per execution environment",
+            "logs:PutLogEvents": "and writes to it",
+            "logs:DescribeLogGroups": "to look changes nothing",
+        },
+        resources=tuple(
+            names.arn_in("logs", f"log-group:/aws/lambda/{name}{end}")
+            for name in names.own_functions
+            for end in ("", ":*")
+        ),
+    )
+
+
+def _never_its_roles(names: Names) -> Grant:
+    return Grant(
+        sid="NeverGiveItsRoles",
+        forbids="here",
+        why={"iam:PassRole": "a function with the builder's role could do all that the builder can"},
+        resources=names.own_role_arns,
+    )
+
+
+def _layer_names(functions: Sequence[str]) -> tuple[str, ...]:
     """Layers are named FUNCTION-LAYER, so a function's pattern covers its layers."""
-    patterns = [name if name.endswith("*") else f"{name}-*" for name in functions]
-    return tuple(dict.fromkeys([*patterns, names.layer, f"{names.layer}:*"]))
+    return tuple(dict.fromkeys(name if name.endswith("*") else f"{name}-*" for name in functions))
 
 
 def _layers(names: Names, functions: Sequence[str]) -> Grant:
@@ -182,7 +260,7 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:PublishLayerVersion": "publish a layer whose content changed",
             "lambda:DeleteLayerVersion": "remove versions that nobody needs",
         },
-        resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(names, functions)),
+        resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(functions)),
     )
 
 
@@ -348,21 +426,40 @@ EXAMPLE = Logins(
 )
 
 
+_FORBIDS = {
+    "": "",
+    "here": "forbidden on ",
+    "elsewhere": "forbidden on all but ",
+    "all else": "all other actions forbidden on ",
+}
+
+
 def table() -> str:
-    """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`."""
+    """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`.
+
+    What only holds while `setup` runs comes last.
+    """
     place = Place(partition="aws", account="123456789012", region="us-east-1")
     names = names_for(function="lambdasmith", bucket=None, place=place)
     lines = ["| statement | action | on | why |", "|---|---|---|---|"]
-    for grant in grants(names, functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE):
-        where = ("forbidden on all but " if grant.forbids else "") + "<br>".join(
-            f"`{each}`" for each in grant.resources
-        )
-        if grant.condition:
-            where += "".join(
-                f"<br>if `{key}` is `{value}`" for test in grant.condition.values() for key, value in test.items()
-            )
-        lines += [f"| {grant.sid} | `{action}` | {where} | {why} |" for action, why in grant.why.items()]
+    told: set[tuple[str, str]] = set()
+    for setting_up in (False, True):
+        granted = grants(names, functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, setting_up=setting_up)
+        for grant in granted:
+            title = f"{grant.sid}, during `setup`" if setting_up else grant.sid
+            new = {action: why for action, why in grant.why.items() if (grant.sid, action) not in told}
+            told |= {(grant.sid, action) for action in new}
+            lines += [f"| {title} | `{action}` | {_on(grant)} | {why} |" for action, why in new.items()]
     return "\n".join(lines) + "\n"
+
+
+def _on(grant: Grant) -> str:
+    conditions = [(key, value) for test in (grant.condition or {}).values() for key, value in test.items()]
+    return (
+        _FORBIDS[grant.forbids]
+        + "<br>".join(f"`{each}`" for each in grant.resources)
+        + "".join(f"<br>if `{key}` is `{value}`" for key, value in conditions)
+    )
 
 
 if __name__ == "__main__":

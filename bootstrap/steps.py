@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from urllib.parse import urlsplit
 
 from bootstrap import lifecycle
 from bootstrap.changes import (
+    AllowSetUp,
     CreateFunction,
     DeleteFunction,
     DeleteLayers,
@@ -19,6 +22,7 @@ from bootstrap.changes import (
     DeleteRole,
     DeleteSecret,
     EmptyBucket,
+    EndSetUp,
     MakeBucket,
     MakeLogGroup,
     NeverRepeat,
@@ -88,6 +92,9 @@ class Hands:
     starter_arn: str = ""
     ping: Ping | None = None
     notes: list[str] = field(default_factory=list)
+    opened: bool = False  # the builder may change itself now, by this run or by the one before
+    closed: bool = False  # the run is over: nothing may be opened any more
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def carry_out(step: Step, hands: Hands) -> None:
@@ -118,8 +125,12 @@ def carry_out(step: Step, hands: Hands) -> None:
                 _update_code(step, hands)
             case NeverRepeat():
                 _never_repeat(step, hands)
+            case AllowSetUp():
+                _allow_set_up(step, hands)
             case SetUp():
                 _set_up(step, hands)
+            case EndSetUp():
+                _end_set_up(step, hands)
             case _:
                 _take_away(step, hands)
 
@@ -372,12 +383,77 @@ def _set_up(step: SetUp, hands: Hands) -> None:
 
     def retry(error: LambdasmithError) -> bool:
         # A policy that was put a moment ago is not known everywhere yet.
-        again = isinstance(error, FunctionBusy) or (step.fresh_role and isinstance(error, AccessDenied))
+        again = isinstance(error, FunctionBusy | AccessDenied)
         if again:
             hands.tell(step, f"trying again: {error.message}")
         return again
 
+    hands.opened = True
     hands.ping = patiently(attempt, retry=retry, patience_s=_IAM_PATIENCE_S)
+
+
+def _allow_set_up(step: AllowSetUp, hands: Hands) -> None:
+    with hands.lock:
+        if hands.closed:
+            return
+        hands.opened = True
+        _put_policy(step, hands)
+    _wait_for_right(step, hands, right=True)
+
+
+def _end_set_up(step: EndSetUp, hands: Hands) -> None:
+    with hands.lock:
+        _put_policy(step, hands)
+        hands.opened = False
+    _wait_for_right(step, hands, right=False)
+
+
+def take_back(steps: Sequence[Step], hands: Hands) -> None:
+    """At the end of a run, however it ended: the builder must not change itself any more.
+
+    Raises:
+        LambdasmithError: AWS refused.
+    """
+    with hands.lock:
+        hands.closed = True
+        for step in steps:
+            if isinstance(step, EndSetUp) and hands.opened:
+                with aws_errors(step.sentence):
+                    _put_policy(step, hands)
+
+
+def _put_policy(step: AllowSetUp | EndSetUp, hands: Hands) -> None:
+    hands.clients.iam.put_role_policy(
+        RoleName=step.role, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(step.policy)
+    )
+
+
+def _wait_for_right(step: AllowSetUp | EndSetUp, hands: Hands, *, right: bool) -> None:
+    """Wait until the builder finds that it may change itself, or that it may not: IAM needs some seconds to spread it.
+
+    IAM's own simulation would not do: it says what was put, not what Lambda knows of it. An embedded AWS knows a policy
+    at once, and may hold nobody to it.
+    """
+
+    def attempt() -> None:
+        answer = call(hands.clients, step.function, {"action": "ping", "rights": True})
+        if answer.get("may_change_itself") is not right:
+            raise NotSetUp(
+                f"the policy of role {step.role} was changed, but AWS does not go by it yet",
+                hint="run the same command again",
+            )
+
+    def retry(error: LambdasmithError) -> bool:
+        hands.tell(step, "waiting until AWS knows the changed policy")
+        return isinstance(error, NotSetUp | FunctionBusy | AccessDenied)
+
+    embedded = urlsplit(hands.clients.lambda_.meta.endpoint_url).hostname in ("127.0.0.1", "localhost", "::1")
+    try:
+        patiently(attempt, retry=retry, patience_s=0 if embedded else _IAM_PATIENCE_S)
+    except NotSetUp as error:
+        if not embedded:
+            raise
+        hands.tell(step, error.message)
 
 
 def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:

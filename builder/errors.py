@@ -6,6 +6,7 @@
     │   ├── SecretNotAllowed    └── UnknownToolchain
     ├── InvalidConfiguration    config.ini, flags, the builder's own settings
     ├── NotSetUp                the builder has no real layer yet
+    ├── OwnTarget               what was asked for would touch the builder itself
     ├── UnknownBuild            a build id nobody recorded
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
@@ -99,6 +100,12 @@ class NotSetUp(LambdasmithError):
     """The builder still carries its starter layer."""
 
     code, status, exit_code = "builder_not_set_up", 409, 4
+
+
+class OwnTarget(LambdasmithError):
+    """The request or the build file names the builder itself, its layer or its role."""
+
+    code, status, exit_code = "own_target", 403, 2
 
 
 class UnknownBuild(LambdasmithError):

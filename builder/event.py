@@ -143,6 +143,8 @@ class _Reader(Fields):
             architecture=self._architecture() if "architecture" in wanted else None,
             attached=self.names("attached", _COMPONENT, MAX_COMPONENTS) if "attached" in wanted else (),
             force=self.flag("force") if "force" in wanted else False,
+            publish_only=self.flag("publish_only") if "publish_only" in wanted else False,
+            rights=self.flag("rights") if "rights" in wanted else False,
             upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
         )
         if self.problems:

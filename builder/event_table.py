@@ -182,6 +182,18 @@ FIELDS: tuple[EventField, ...] = (
         "the handler is not tried",
     ),
     _row("force", (*BUILDING, Action.SETUP), _FLAG, "build even what the store has"),
+    _row(
+        "publish_only",
+        (Action.SETUP,),
+        _FLAG,
+        "make the builder's layer and publish it, but attach it to nothing: whoever asks does that",
+    ),
+    _row(
+        "rights",
+        (Action.PING,),
+        _FLAG,
+        "also try whether the builder may change itself now: only while `setup.py` sets it up",
+    ),
     _row("upgrade", BUILDING, _FLAG, "resolve the dependencies anew instead of using the kept lock"),
     _row(
         "by",

@@ -59,8 +59,12 @@ def _reply(
     try:
         with time_limit(remaining_s), full_disk():
             from builder.event import parse_event
+            from builder.settings import reach_of
 
+            reach = reach_of(os.environ)
+            reach.check_event(event)
             request = parse_event(event)
+            reach.check_request(request)
             build_id = request.build_id
             reply = _answer(request, masker, remaining_s, context.aws_request_id)
     except LambdasmithError as error:
@@ -139,7 +143,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
         return _let_go(request, masker, remaining_s)
     match request.action:
         case Action.PING:
-            return _ping()
+            return _ping() | ({"may_change_itself": _may_change_itself()} if request.rights else {})
         case Action.SETUP:
             return _set_up(request, masker, remaining_s)
         case Action.STATUS:
@@ -177,6 +181,12 @@ def _ping() -> dict[str, object]:
             "layer": os.environ.get("LAMBDASMITH_LAYER", DEFAULT_LAYER),
         },
     }
+
+
+def _may_change_itself() -> bool:
+    from builder.selfbuild import may_change_itself
+
+    return may_change_itself(_clients(), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
 
 
 @functools.cache
@@ -217,7 +227,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     from builder.selfbuild import set_up
 
     context = _context(masker, remaining_s)
-    answer = set_up(context, force=request.force)
+    answer = set_up(context, force=request.force, attach=not request.publish_only)
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
 
 

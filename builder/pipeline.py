@@ -73,6 +73,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     if isinstance(made, Unchanged):
         known = cast("Deployed", situation.last)
         return Built(reply=known.again(made.commit, made.ref) | reply.account(progress))
+    # Again: what the worker says of the build file is a stranger's word.
+    context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
     with progress.phase("publish", "comparing with what is deployed"):
         return _published(request, made, situation, context, claim)
@@ -129,6 +131,7 @@ def product_of(order: Order, context: Context) -> Product | Unchanged:
     from builder.making import make
 
     def allow(outline: Outline) -> None:
+        context.settings.reach.check_project(outline.spec, order.function)
         allowance.check(outline.spec, order.function, order.resolved, context)
 
     return make(order, context, allow=allow)

@@ -54,7 +54,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        wanted = _with_layers(deployment.of_record(target, request, name), state, context)
+        wanted = _with_layers(deployment.of_record(target, request, name, context.settings.reach), state, context)
         version = _version(target, wanted, context) if alias else None
         publisher = publisher_of(wanted, context, hold.confirm)
 

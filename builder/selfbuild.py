@@ -14,18 +14,20 @@ import os
 import platform
 import re
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import credentials
 from builder.aws import aws_errors
 from builder.domains import OWN
-from builder.errors import InvalidConfiguration, NotSetUp, ResolutionFailed
+from builder.errors import AccessDenied, FunctionBusy, InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.plan import Artifact
 from builder.publishing import functions, layers
 from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
+    from builder.aws import Clients
     from builder.context import Context
     from builder.python.indexes import Indexes
     from builder.python.layer import LayerOptions
@@ -107,8 +109,11 @@ def _layer_key() -> str:
     return hashlib.sha256(inputs.encode()).hexdigest()
 
 
-def set_up(context: Context, *, force: bool) -> dict[str, object]:
+def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, object]:
     """Make the builder's layer from its lock, publish it if its content is new, and attach it to this function.
+
+    Args:
+        attach: False where someone else does that.
 
     Returns:
         {"statusCode", "layer": {"arn", "reused", "size", "unzipped", …}, "versions"}.
@@ -118,7 +123,7 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
     """
     progress, name = context.progress, context.settings.layer
     key = _layer_key()
-    if attached_layer().get("key") == key and is_ready() and not force:
+    if attached_layer().get("key") == key and is_ready() and attach and not force:
         return {"statusCode": 200, "layer": {"reused": True, "key": key}, "versions": versions()}
     context.workspace.enter(OWN)
     with context.workspace.scratch() as scratch:
@@ -132,6 +137,8 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
         target = own_target()
         runtimes = (target.runtime.name,)
         arn = layers.known_version(context.clients, context.store, artifact, target=target, runtimes=runtimes)
+        if arn is not None and arn.split(":")[6] != name:
+            arn = None  # a version of someone else's layer may be removed by its owner
         reused = arn is not None
         if arn is None:
             arn = layers.publish_version(
@@ -143,11 +150,29 @@ def set_up(context: Context, *, force: bool) -> dict[str, object]:
                 runtimes=runtimes,
                 description="Lambdasmith's own dependencies, made by itself",
             )
-    with progress.phase("attach", "attaching the layer to the builder"):
-        _attach(context, arn)
+    if attach:
+        with progress.phase("attach", "attaching the layer to the builder"):
+            _attach(context, arn)
     layer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
     locked = {entry.rpartition(" ")[0]: entry.rpartition(" ")[2] for entry in artifact.contents}
     return {"statusCode": 200, "layer": layer, "versions": locked}
+
+
+def may_change_itself(clients: Clients, function: str) -> bool:
+    """Whether IAM lets the builder change its own configuration now. To try that changes nothing.
+
+    Raises:
+        AwsRefused: AWS will not tell.
+    """
+    try:
+        with aws_errors(f"trying to change {function}"):
+            # IAM is asked before the revision is compared, and no function has this one.
+            clients.lambda_.update_function_configuration(FunctionName=function, RevisionId=str(uuid.uuid4()))
+    except AccessDenied:
+        return False
+    except FunctionBusy:
+        return True
+    return True
 
 
 def remove_layer(context: Context) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
+from builder.reach import Reach
 from builder.toolchains.catalogue import ArchiveTool, parse
 
 # What the builder itself takes while something else is compiled.
@@ -39,6 +40,7 @@ class Settings:
         worker: name of the function that runs foreign code; empty where the builder itself does.
         worker_role: ARN of the role that the worker's access to the store is borrowed from.
         memory_mb: of the builder; None where Lambda does not say.
+        reach: what the builder may be told to touch.
     """
 
     bucket: str
@@ -60,6 +62,7 @@ class Settings:
     worker: str = ""
     worker_role: str = ""
     memory_mb: int | None = None
+    reach: Reach = field(default_factory=Reach)
 
     @property
     def commands_mb(self) -> int | None:
@@ -98,7 +101,24 @@ class Settings:
             worker=environment.get(PREFIX + "WORKER", ""),
             worker_role=environment.get(PREFIX + "WORKER_ROLE", ""),
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
+            reach=reach_of(environment),
         )
+
+
+def reach_of(environment: Mapping[str, str]) -> Reach:
+    """What a builder with these variables may be told to touch."""
+
+    def listed(value: str) -> tuple[str, ...]:
+        return tuple(value.replace(",", " ").split())
+
+    functions, roles = environment.get(PREFIX + "FUNCTIONS"), environment.get(PREFIX + "ROLES")
+    return Reach(
+        function=environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+        layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
+        own_roles=listed(environment.get(PREFIX + "OWN_ROLES", "")),
+        functions=None if functions is None else listed(functions),
+        roles=None if roles is None else listed(roles),
+    )
 
 
 def _seconds(environment: Mapping[str, str], name: str, otherwise: float) -> float:

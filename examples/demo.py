@@ -111,7 +111,7 @@ def demo(home: Path) -> None:
         config = home / "config.ini"
         config.write_text(
             f"[github]\ngit_username = demo\ngit_base = {forge.url}\n"
-            f"[builder]\nruntime = {runtime}\nrole = {make_role(aws)}\n"
+            f"[builder]\nruntime = {runtime}\nfunctions = {FUNCTION}\nrole = {make_role(aws)}\n"
         )
         clone = make_repository(home, served, runtime, env)
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, cast
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
+from builder.publishing.layer_names import layer_name, own_prefix
 from builder.publishing.publication import plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, Wanted
+from builder.reach import Reach
 from builder.request import ArchiveSource
 from builder.runtimes import RUNTIMES, Target
 
@@ -28,6 +30,7 @@ class Deployment:
 
     `code` is None where it was not part of the build, `wanted` where the project has no function. `own_layers` are the
     names of all layers that builds of this function have attached: those that it does not have any more are detached.
+    `reach` is the builder's.
     """
 
     name: str
@@ -36,15 +39,18 @@ class Deployment:
     layers: tuple[LayerChoice, ...]
     wanted: Wanted | None
     own_layers: frozenset[str] = field(default=frozenset())
+    reach: Reach = field(default_factory=Reach)
 
     def steps(self, state: FunctionState | None, made: Mapping[str, str]) -> tuple[Step, ...]:
         """What makes Lambda agree, from `state`; `made` are ARNs of layer versions made meanwhile, by component.
 
         Raises:
-            RoleMissing, InvalidBuildFile, InvalidEvent: it cannot be done.
+            RoleMissing, InvalidBuildFile, InvalidEvent, OwnTarget, AccessDenied: it cannot be done.
         """
         choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
-        return plan_publication(self.wanted, self.code, choices, state, own_layers=self.own_layers)
+        steps = plan_publication(self.wanted, self.code, choices, state, own_layers=self.own_layers)
+        self.reach.check_steps(steps)
+        return steps
 
     def observed(self, state: FunctionState | None, clients: Clients) -> FunctionState | None:
         """`state` with those settings that have calls of their own, as far as any are wanted."""
@@ -116,10 +122,11 @@ def of_project(
         layers=tuple(_choices(project, name, artifacts, context, present, before)),
         wanted=_wanted(request, project, context, state),
         own_layers=frozenset(own),
+        reach=context.settings.reach,
     )
 
 
-def of_record(record: Mapping[str, object], request: Request, name: str) -> Deployment:
+def of_record(record: Mapping[str, object], request: Request, name: str, reach: Reach) -> Deployment:
     """What the record of an earlier build says that it deployed.
 
     Layers come with the version that they had then; whether it still exists is not known here.
@@ -154,6 +161,7 @@ def of_record(record: Mapping[str, object], request: Request, name: str) -> Depl
             publish=request.version,
             alias=request.alias,
         ),
+        reach=reach,
     )
 
 
@@ -164,7 +172,7 @@ def foreign_layers(function: str, state: FunctionState | None, before: Mapping[s
 
 def _is_own(function: str, arn: str, before: Mapping[str, str]) -> bool:
     """Whether the layer is one of this function: by name, or as another function's with the same content."""
-    return arn in before.values() or arn.split(":")[6].startswith(f"{function}-")
+    return arn in before.values() or arn.split(":")[6].startswith(own_prefix(function))
 
 
 def _kept_artifact(sha256: str) -> Artifact:
@@ -205,7 +213,7 @@ def _choices(
         choices.append(
             LayerChoice(
                 component=entry,
-                layer=f"{function}-{entry}",
+                layer=layer_name(function, entry),
                 artifact=artifact,
                 arn=arn,
                 description=(layer.description if layer else None) or f"{entry} of {function}",

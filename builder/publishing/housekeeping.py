@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, cast
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing, LambdasmithError
+from builder.publishing.layer_names import layer_name
 from builder.publishing.listing import (
     LayerVersion,
     aliased_versions,
@@ -196,7 +197,7 @@ def _layers(record: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
 def _own_layers(function: str, record: Mapping[str, object]) -> Iterator[str]:
     """Names of the layers that builds of the function publish; those from elsewhere are somebody else's to keep."""
     for layer in _layers(record):
-        if layer["layer"] == f"{function}-{layer['component']}":
+        if layer["layer"] == layer_name(function, str(layer["component"])):
             yield str(layer["layer"])
 
 

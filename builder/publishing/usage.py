@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import LambdasmithError
+from builder.publishing.layer_names import own_prefix
 from builder.publishing.listing import check_time, function_versions, layer_versions
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline)
     with aws_errors("listing layers"):
         pages = clients.lambda_.get_paginator("list_layers").paginate()
         layers = [layer.get("LayerName", "") for page in pages for layer in page["Layers"]]
-    ours = [layer for layer in layers if layer == own_layer or any(layer.startswith(f"{name}-") for name in names)]
+    prefixes = tuple(own_prefix(name) for name in names)
+    ours = [layer for layer in layers if layer == own_layer or layer.startswith(prefixes)]
     arns = [version.arn for layer in ours for version in layer_versions(clients, layer, deadline)]
     return {
         "ours_bytes": sum(version.size for version in versions)

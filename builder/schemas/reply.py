@@ -441,6 +441,8 @@ class Reply(TypedDict, total=False):
     """`ping`, `status`, `setup`: of the libraries of the builder."""
     layer_key: str | None
     """`ping`, `status`: stands for what is in the builder's layer."""
+    may_change_itself: bool
+    """`ping` with `rights`: whether IAM lets the builder change its own configuration now."""
     runtime: str
     """`ping`, `status`: the builder's; on a workstation that of the function."""
     architecture: str

@@ -72,7 +72,8 @@ def make_operator(tmp_path_factory: pytest.TempPathFactory) -> MakeOperator:
         (home / "work").mkdir()
         (home / "tmp").mkdir()
         # The default needs a Python that not every machine has.
-        (home / "config.ini").write_text(f"[builder]\nfunction_name = {function}\nruntime = {newest_runtime()}\n")
+        text = f"[builder]\nfunction_name = {function}\nruntime = {newest_runtime()}\nfunctions = *\n"
+        (home / "config.ini").write_text(text)
         return Operator(server=server, home=home, variables=variables)
 
     return make

@@ -11,6 +11,7 @@ from bootstrap.changes import (
     EmptyBucket,
     NeverRepeat,
     PutLifecycle,
+    PutRole,
     PutSecret,
     Step,
     UpdateCode,
@@ -40,7 +41,8 @@ NAMES = names_for(
     bucket=None,
     place=Place(partition="aws", account="123456789012", region="us-east-1"),
 )
-CONFIG = Config(git_token="tok", git_username="me")
+CONFIG = Config(git_token="tok", git_username="me", functions=("shop-*",))
+SETUP = ("setup allowed", "setup", "setup ended")
 NOTHING = Present(bucket=None, role=None, secret=None, log_group=None, layers=(), function=None, ping=None)
 
 
@@ -94,7 +96,7 @@ def test_from_nothing_everything_is_made() -> None:
     steps = converge(want(), NOTHING)
     assert names_of(steps) == [
         *("bucket", "lifecycle", "secret", "role", "log group"),
-        *("starter layer", "function", "retries", "setup"),
+        *("starter layer", "function", "retries", *SETUP),
     ]
     assert all(step.sentence for step in steps)
     assert "tok" not in " ".join(map(repr, steps)).replace("token", "")
@@ -152,7 +154,7 @@ def test_variables_and_layers_of_others_stay() -> None:
         settings=replace(function.settings, environment=environment),
     )
     steps = converge(want(), replace(present, function=function))
-    assert names_of(steps) == ["configuration", "setup"]
+    assert names_of(steps) == ["configuration", *SETUP]
     [update] = [step for step in steps if isinstance(step, UpdateConfiguration)]
     assert update.settings.environment["HTTPS_PROXY"] == "http://proxy"
     assert update.layers == ("arn:aws:lambda:us-east-1:1:layer:other:3",)
@@ -161,33 +163,44 @@ def test_variables_and_layers_of_others_stay() -> None:
 
 def test_a_new_lock_means_a_new_layer() -> None:
     present = replace(installed(), ping=Ping(ready=True, version="0.1.0", layer_key="old", versions={}))
-    assert names_of(converge(want(), present)) == ["setup"]
+    assert names_of(converge(want(), present)) == [*SETUP]
+
+
+def test_what_an_interrupted_setup_left_is_used_or_taken_back() -> None:
+    wish = want()
+    opened = replace(installed(), role=RoleState(made_here=True, trust=TRUST, policy=wish.setup_policy))
+    [put] = converge(wish, opened)
+    assert isinstance(put, PutRole)
+    assert put.policy == wish.policy
+    half = replace(opened, ping=Ping(ready=False, version="0.1.0", layer_key="", versions={}))
+    assert names_of(converge(wish, half)) == ["setup", "setup ended"]
+    assert names_of(converge(want(replace(CONFIG, functions=("other",))), half)) == ["role", "configuration", *SETUP]
 
 
 def test_a_builder_that_does_not_answer_is_set_up_again() -> None:
-    assert names_of(converge(want(), replace(installed(), ping=None, silence="crashed"))) == ["setup"]
+    assert names_of(converge(want(), replace(installed(), ping=None, silence="crashed"))) == [*SETUP]
 
 
 def test_another_runtime_goes_back_to_a_starter_layer_of_that_runtime() -> None:
     steps = converge(want(replace(CONFIG, runtime="python3.12")), installed())
-    assert names_of(steps) == ["starter layer", "configuration", "setup"]
+    assert names_of(steps) == ["starter layer", "configuration", *SETUP]
 
 
 def test_another_architecture_needs_code_and_layer_anew() -> None:
     steps = converge(want(replace(CONFIG, architecture="arm64")), installed())
-    assert names_of(steps) == ["configuration", "code", "setup"]
+    assert names_of(steps) == ["configuration", "code", *SETUP]
 
 
 def test_a_function_whose_creation_failed_is_made_again() -> None:
     present = installed()
     present = replace(present, function=replace(function_of(present), state="Failed"), ping=None)
-    assert names_of(converge(want(), present)) == ["function removed", "function", "retries", "setup"]
+    assert names_of(converge(want(), present)) == ["function removed", "function", "retries", *SETUP]
 
 
 def test_a_starter_layer_from_an_interrupted_run_is_used() -> None:
     present = replace(installed(), function=None, ping=None)
     steps = converge(want(), present)
-    assert names_of(steps) == ["function", "retries", "setup"]
+    assert names_of(steps) == ["function", "retries", *SETUP]
     [create] = [step for step in steps if isinstance(step, CreateFunction)]
     assert create.layer == f"{NAMES.layer_arn}:1"
 

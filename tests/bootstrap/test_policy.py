@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from bootstrap.names import Names, Place, names_for
-from bootstrap.policy import EXAMPLE, grants, policy, table
+from bootstrap.policy import EXAMPLE, Grant, grants, policy, table
+from localaws.iam import decide
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = Place(partition="aws", account="123456789012", region="eu-central-1")
@@ -66,7 +69,9 @@ def names() -> Names:
 
 def test_grants_exactly_what_the_builder_calls() -> None:
     granted = {
-        action for grant in grants(names(), functions=("*",), roles=("r",), logins=EXAMPLE) for action in grant.why
+        action
+        for grant in grants(names(), functions=("*",), roles=("r",), logins=EXAMPLE, setting_up=True)
+        for action in grant.why
     }
     assert granted - BY_LAMBDA - CODEARTIFACT == called(), (
         "bring bootstrap/policy.py and the calls in builder/ together"
@@ -81,7 +86,7 @@ def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:
             continue
         for resource in grant.resources:
             assert resource.startswith("arn:aws:")
-            assert grant.forbids or not resource.endswith(":*:*")
+            assert grant.forbids == "elsewhere" or not resource.endswith(":*:*")
 
 
 def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
@@ -94,7 +99,7 @@ def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
             "function:orders",
             "function:orders:*",
             "function:shop-*",
-            "function:lambdasmith",
+            *(f"function:lambdasmith{end}" for end in ("", ":*", "-worker", "-worker:*", "-setup", "-setup:*")),
             "function:*:*",
             "layer:orders-*",
             "layer:shop-*",
@@ -116,16 +121,66 @@ def test_versions_can_be_deleted_and_functions_cannot(pattern: str) -> None:
 
 
 def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> None:
-    assert "iam:PassRole" not in json.dumps(policy(names(), functions=("*",), roles=()))
+    def passing(*roles: str) -> list[Grant]:
+        given = grants(names(), functions=("*",), roles=roles)
+        return [grant for grant in given if "iam:PassRole" in grant.why and not grant.forbids]
+
+    assert passing() == []
     arn = "arn:aws:iam::999999999999:role/other"
-    [grant] = [g for g in grants(names(), functions=("*",), roles=("app", arn)) if "iam:PassRole" in g.why]
+    [grant] = passing("app", arn)
     assert grant.resources == ("arn:aws:iam::123456789012:role/app", arn)
     assert grant.condition == {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
 def test_fits_into_an_inline_policy() -> None:
-    many = tuple(f"function-number-{number}" for number in range(20))
-    assert len(json.dumps(policy(names(), functions=many, roles=many)).replace(" ", "")) < 10_240
+    many = tuple(f"function-number-{number}" for number in range(14))
+    assert len(json.dumps(policy(names(), functions=many, roles=many, setting_up=True)).replace(" ", "")) < 10_240
+
+
+def allowed(action: str, resource: str, *, setting_up: bool = False, **context: str) -> bool:
+    """Whether the builder with the widest configuration that there is may do it."""
+    document = policy(names(), functions=("*",), roles=("*",), setting_up=setting_up)
+    statements = cast("list[Mapping[str, Any]]", document["Statement"])
+    return decide(statements, action, resource, {key.lower(): value for key, value in context.items()})
+
+
+LAMBDA, ROLE = "arn:aws:lambda:eu-central-1:123456789012", "arn:aws:iam::123456789012:role"
+CHANGING = (
+    *("UpdateFunctionCode", "UpdateFunctionConfiguration", "CreateFunction", "DeleteFunction", "PublishVersion"),
+    *("CreateAlias", "UpdateAlias", "AddPermission", "RemovePermission", "TagResource", "CreateFunctionUrlConfig"),
+    *("PutFunctionConcurrency", "PutFunctionEventInvokeConfig", "PutRuntimeManagementConfig"),
+)
+
+
+@pytest.mark.parametrize("setting_up", [False, True])
+@pytest.mark.parametrize("name", ["lambdasmith", "lambdasmith-worker", "lambdasmith-setup"])
+def test_the_builder_never_changes_itself_whatever_its_configuration_says(name: str, setting_up: bool) -> None:
+    # The one right that `setup` has: to attach a layer.
+    attaching = {"UpdateFunctionConfiguration"} if setting_up else set()
+    for qualifier in ("", ":1", ":live", ":$LATEST"):
+        for action in {*CHANGING} - attaching:
+            arn = f"{LAMBDA}:function:{name}{qualifier}"
+            assert not allowed(f"lambda:{action}", arn, setting_up=setting_up), (action, arn)
+    service = {"iam:PassedToService": "lambda.amazonaws.com"}
+    assert not allowed("iam:PassRole", f"{ROLE}/{name}-eu-central-1", setting_up=setting_up, **service)
+    for action in ("PutRetentionPolicy", "CreateLogGroup"):
+        group = f"arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/{name}"
+        assert not allowed(f"logs:{action}", group, setting_up=setting_up)
+        assert not allowed(f"logs:{action}", f"{group}:*", setting_up=setting_up)
+    assert allowed("lambda:InvokeFunction", f"{LAMBDA}:function:{name}")
+
+
+def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:
+    own, itself = f"{LAMBDA}:layer:lambdasmith-layer", f"{LAMBDA}:function:lambdasmith"
+    for setting_up in (False, True):
+        assert allowed("lambda:PublishLayerVersion", own, setting_up=setting_up) is setting_up
+        assert allowed("lambda:UpdateFunctionConfiguration", itself, setting_up=setting_up) is setting_up
+        assert not allowed("lambda:DeleteLayerVersion", f"{own}:1", setting_up=setting_up)
+        assert allowed("lambda:GetLayerVersion", f"{own}:1", setting_up=setting_up)
+        assert allowed("lambda:UpdateFunctionCode", f"{LAMBDA}:function:other", setting_up=setting_up)
+        assert allowed(
+            "iam:PassRole", f"{ROLE}/app", setting_up=setting_up, **{"iam:PassedToService": "lambda.amazonaws.com"}
+        )
 
 
 def test_documentation_has_the_present_table() -> None:

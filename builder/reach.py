@@ -1,0 +1,198 @@
+"""What this builder may be told to touch: never itself, and only what its configuration covers. Pure; asks AWS nothing.
+
+IAM holds the builder to the same (bootstrap/policy.py). What is refused here is refused before anything was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from builder.errors import AccessDenied, OwnTarget
+from builder.publishing.layer_names import layer_name
+from builder.request import Action, Request
+
+if TYPE_CHECKING:
+    from builder.publishing.steps import Step
+    from builder.spec_values import BuildSpec
+
+# The functions that belong to a builder are called like it, with one of these behind.
+OWN_ENDS = ("", "-worker", "-setup")
+_DEPLOYING = (Action.BUILD, Action.PLAN, Action.ROLLBACK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """The builder's own parts, and the patterns of what it may deploy.
+
+    Args:
+        function: the builder's own name; empty where there is no such function, on a workstation.
+        layer: name of its own layer.
+        own_roles: ARNs of its roles.
+        functions, roles: patterns as IAM has them, of functions' names and roles' ARNs; None where only IAM knows.
+    """
+
+    function: str = ""
+    layer: str = ""
+    own_roles: tuple[str, ...] = ()
+    functions: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
+
+    def check_event(self, event: object) -> None:
+        """Return unless the event, valid or not, names a part of the builder, in whatever form Lambda takes.
+
+        Raises:
+            OwnTarget: it does.
+        """
+        if not isinstance(event, Mapping):
+            return
+        named = [(field, event.get(field)) for field in ("function", "name")]
+        problems = [f"{field}: {str(value)[:170]!r}" for field, value in named if self._is_function(value)]
+        attached = event.get("attached")
+        layers = attached if isinstance(attached, list) else []
+        problems += [f"attached: {value!r}" for value in layers if self._is_layer(value)]
+        _refuse(problems)
+
+    def check_request(self, request: Request) -> None:
+        """Return if the request is about what the configuration covers, and publishes none of the builder's layers.
+
+        Raises:
+            OwnTarget: a component would be published as the builder's own layer.
+            AccessDenied: the function is none of those that the builder may deploy.
+        """
+        name = request.function or ""
+        self._check_layers(name, request.components)
+        if request.action in _DEPLOYING and self.functions is not None and not _covered(name, self.functions):
+            covered = ", ".join(self.functions) or "none"
+            raise AccessDenied(
+                f"function {name} is none of those that this builder may deploy: {covered}",
+                hint="name it in `functions`, [builder] of the builder's config.ini, and run `python setup.py update`",
+            )
+
+    def check_project(self, spec: BuildSpec, function: str) -> None:
+        """Return if nothing that the build file names is a part of the builder.
+
+        Raises:
+            OwnTarget: something is.
+        """
+        problems = []
+        if spec.function is not None:
+            if self._is_role(spec.function.role):
+                problems.append(f"{spec.at('function.role')}: {spec.function.role}")
+            where = spec.at("function.configuration")
+            problems += [f"{where}: {text}" for text in self._own_texts(spec.function.configuration)]
+        for entry in spec.layer_order:
+            if not isinstance(entry, str) and self._is_layer(entry.arn):
+                problems.append(f"{spec.at(f'layers.{entry.name}')}: {entry.arn}")
+        _refuse(problems)
+        self._check_layers(function, [entry for entry in spec.layer_order if isinstance(entry, str)])
+
+    def check_steps(self, steps: Iterable[Step]) -> None:
+        """Return if all steps of a publication may be taken, so that the first is not taken in vain.
+
+        Raises:
+            OwnTarget: one is about the builder itself.
+            AccessDenied: a role is none of those that the builder may give to functions.
+        """
+        from builder.publishing.steps import ApplyExtra, CreateFunction, PublishLayer, UpdateConfiguration
+
+        for step in steps:
+            if isinstance(step, PublishLayer):
+                self._check_arns([step.choice.layer])
+                continue
+            name = step.wanted.name if isinstance(step, CreateFunction) else step.name
+            _refuse([f"function {name}"] if self._is_function(name) else [])
+            settings: object = None
+            if isinstance(step, CreateFunction):
+                self._check_role(step.role, name)
+                settings = step.wanted.settings
+                self._check_arns(step.layers)
+            elif isinstance(step, UpdateConfiguration):
+                settings = step.changes
+                if "Role" in step.changes:
+                    self._check_role(str(step.changes["Role"]), name)
+                self._check_arns(step.layers or ())
+            elif isinstance(step, ApplyExtra):
+                settings = step.value
+            _refuse([f"function {name}: {text}" for text in self._own_texts(settings)])
+
+    def _check_role(self, role: str, function: str) -> None:
+        _refuse([f"function {function}: role {role}"] if self._is_role(role) else [])
+        if self.roles is not None and not _covered(role, self.roles):
+            raise AccessDenied(
+                f"function {function}: role {role} is none of those that this builder may give to functions",
+                hint="name it in `roles`, [builder] of the builder's config.ini, and run `python setup.py update`",
+            )
+
+    def _check_arns(self, layers: Iterable[str]) -> None:
+        _refuse([f"layer {layer}" for layer in layers if self._is_layer(layer)])
+
+    def _check_layers(self, function: str, components: Iterable[str]) -> None:
+        named = ((each, layer_name(function, each)) for each in components)
+        _refuse([f"{each} of {function} would be layer {layer}" for each, layer in named if self._is_layer(layer)])
+
+    def _is_function(self, text: object) -> bool:
+        """Whether a function's name or ARN, whole or in part, with or without qualifier, is one of the builder's."""
+        if not self.function or not isinstance(text, str):
+            return False
+        own = {f"{self.function}{end}".lower() for end in OWN_ENDS}
+        # No part of an ARN but the name is called like a builder; an alias that is, is no name that a request may have.
+        return not own.isdisjoint(part.strip() for part in text.lower().split(":"))
+
+    def _is_layer(self, text: object) -> bool:
+        """Whether a layer's name or ARN, with or without version, is that of the builder's layer."""
+        if not self.layer or not isinstance(text, str):
+            return False
+        parts = text.lower().split(":")
+        if len(parts) < 7:
+            return parts[0].strip() == self.layer.lower()
+        return parts[6] == self.layer.lower() and (parts[4] in self._accounts or not self._accounts)
+
+    def _is_role(self, text: object) -> bool:
+        """Whether a role's ARN or name is that of one of the builder's roles."""
+        if not isinstance(text, str):
+            return False
+        return text.lower().rpartition("/")[2] in {role.lower().rpartition("/")[2] for role in self.own_roles}
+
+    @property
+    def _accounts(self) -> set[str]:
+        return {role.split(":")[4] for role in self.own_roles if role.count(":") >= 5}
+
+    def _own_texts(self, value: object) -> Iterator[str]:
+        """ARNs and log groups of the builder, wherever they stand in a function's settings."""
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                if key != "Environment":  # variables name nothing to Lambda
+                    yield from self._own_texts(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from self._own_texts(item)
+        elif isinstance(value, str) and self._is_own_text(value.lower()):
+            yield value
+
+    def _is_own_text(self, text: str) -> bool:
+        if text.startswith("/aws/lambda/"):
+            return self._is_function(text.removeprefix("/aws/lambda/"))
+        parts = text.split(":")
+        if parts[0] != "arn" or len(parts) < 6:
+            return False
+        named = ":".join(parts[6:7])
+        return (parts[2] == "lambda" and parts[5] == "function" and self._is_function(named)) or (
+            parts[2] == "iam" and self._is_role(text)
+        )
+
+
+def _covered(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _refuse(problems: list[str]) -> None:
+    """Raise OwnTarget if there are problems."""
+    if problems:
+        raise OwnTarget(
+            f"{'; '.join(problems)}: is a part of the builder itself, which it does not touch",
+            hint="deploy to another function, layer and role; the builder is changed by setup.py alone",
+            problems=problems if len(problems) > 1 else (),
+        )
