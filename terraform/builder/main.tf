@@ -15,8 +15,15 @@ locals {
   bucket     = var.bucket != null ? var.bucket : one(aws_s3_bucket.store[*].bucket)
   prefix     = "${var.name}/"
   layer      = "${var.name}-layer"
-  role       = "${var.name}-${local.region}"
-  log_group  = "/aws/lambda/${var.name}"
+
+  # The builder, and what belongs to it: it may change none of them. Their roles are named alike.
+  own_functions = [var.name, "${var.name}-worker", "${var.name}-setup"]
+  own_role_names = [
+    for name in [for each in local.own_functions : "${each}-${local.region}"] :
+    length(name) <= 64 ? name : "${substr(name, 0, 55)}-${substr(sha256(name), 0, 8)}"
+  ]
+  own_role_arns = [for name in local.own_role_names : "arn:${local.partition}:iam::${local.account}:role/${name}"]
+  log_group     = "/aws/lambda/${var.name}"
 
   # CodeArtifact takes one user name only.
   indexes = [for index in var.indexes : merge(index, {
@@ -43,6 +50,9 @@ locals {
     CREDENTIALS  = length(local.credentials) > 0 ? jsonencode(local.credentials) : null
     TOOLCHAINS   = length(var.toolchains) > 0 ? jsonencode(var.toolchains) : null
     ROLE         = var.role
+    FUNCTIONS    = join(",", var.functions)
+    ROLES        = join(",", local.passed_roles)
+    OWN_ROLES    = join(",", local.own_role_arns)
   }
 
   # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.
@@ -51,9 +61,10 @@ locals {
   logs   = format(local.here, "logs", "%s")
   store  = "arn:${local.partition}:s3:::${local.bucket}"
 
+  layer_arn     = format(local.lambda, "layer:${local.layer}")
   function_arn  = format(local.lambda, "function:${var.name}")
   function_arns = flatten([for name in var.functions : [for end in endswith(name, "*") ? [""] : ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
-  layer_names   = distinct(concat([for name in var.functions : endswith(name, "*") ? name : "${name}-*"], [local.layer, "${local.layer}:*"]))
+  layer_names   = distinct([for name in var.functions : endswith(name, "*") ? name : "${name}-*"])
   log_groups    = [for name in var.functions : format(local.logs, "log-group:/aws/lambda/${name}${endswith(name, "*") ? "" : ":*"}")]
   passed_roles  = distinct(compact(concat([var.role], var.roles)))
   git_secret    = var.git_secret != null ? var.git_secret : "${var.name}/git"
@@ -85,22 +96,31 @@ locals {
   ]
 
   statements = concat(
-    length(var.functions) == 0 ? [] : [{
-      Sid    = "DeployFunctions"
-      Effect = "Allow"
-      Action = [
-        "lambda:GetFunction", "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
-        "lambda:PublishVersion", "lambda:GetAlias", "lambda:CreateAlias", "lambda:UpdateAlias", "lambda:TagResource",
-        "lambda:ListTags", "lambda:ListVersionsByFunction", "lambda:ListAliases", "lambda:DeleteFunction",
-        "lambda:InvokeFunction", "lambda:GetFunctionUrlConfig", "lambda:CreateFunctionUrlConfig",
-        "lambda:UpdateFunctionUrlConfig", "lambda:GetPolicy", "lambda:AddPermission", "lambda:RemovePermission",
-        "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency", "lambda:GetFunctionEventInvokeConfig",
-        "lambda:UpdateFunctionEventInvokeConfig", "lambda:PutFunctionEventInvokeConfig",
-        "lambda:GetRuntimeManagementConfig", "lambda:PutRuntimeManagementConfig",
-        "lambda:GetFunctionCodeSigningConfig", "lambda:PutFunctionCodeSigningConfig",
-      ]
-      Resource = local.function_arns
-    }],
+    [for each in [
+      {
+        Sid    = "DeployFunctions"
+        Effect = "Allow"
+        Action = [
+          "lambda:GetFunction", "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
+          "lambda:PublishVersion", "lambda:GetAlias", "lambda:CreateAlias", "lambda:UpdateAlias", "lambda:TagResource",
+          "lambda:ListTags", "lambda:ListVersionsByFunction", "lambda:ListAliases", "lambda:DeleteFunction",
+          "lambda:InvokeFunction", "lambda:GetFunctionUrlConfig", "lambda:CreateFunctionUrlConfig",
+          "lambda:UpdateFunctionUrlConfig", "lambda:GetPolicy", "lambda:AddPermission", "lambda:RemovePermission",
+          "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency", "lambda:GetFunctionEventInvokeConfig",
+          "lambda:UpdateFunctionEventInvokeConfig", "lambda:PutFunctionEventInvokeConfig",
+          "lambda:GetRuntimeManagementConfig", "lambda:PutRuntimeManagementConfig",
+          "lambda:GetFunctionCodeSigningConfig", "lambda:PutFunctionCodeSigningConfig",
+        ]
+        Resource = local.function_arns
+      },
+      {
+        Sid      = "PublishLayers"
+        Effect   = "Allow"
+        Action   = ["lambda:PublishLayerVersion", "lambda:DeleteLayerVersion"]
+        Resource = [for name in local.layer_names : format(local.lambda, "layer:${name}")]
+      },
+      { Sid = "KeepLogs", Effect = "Allow", Action = ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], Resource = local.log_groups },
+    ] : each if length(var.functions) > 0],
     [
       { Sid = "RemoveNoFunction", Effect = "Deny", Action = ["lambda:DeleteFunction"], NotResource = [format(local.lambda, "function:*:*")] },
       {
@@ -109,18 +129,21 @@ locals {
         Action   = ["lambda:ListFunctions", "lambda:ListLayers", "lambda:ListLayerVersions", "lambda:GetAccountSettings"]
         Resource = ["*"]
       },
+      { Sid = "GoOnInAnotherInvocation", Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = [local.function_arn] },
       {
-        Sid      = "WorkOnItself"
-        Effect   = "Allow"
-        Action   = ["lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:UpdateFunctionConfiguration", "lambda:InvokeFunction"]
-        Resource = [local.function_arn]
+        Sid       = "NeverChangeItself"
+        Effect    = "Deny"
+        NotAction = ["lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
+        Resource  = flatten([for name in local.own_functions : [for end in ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
       },
+      { Sid = "NeverChangeItsLayer", Effect = "Deny", NotAction = ["lambda:GetLayerVersion"], Resource = [local.layer_arn, "${local.layer_arn}:*"] },
       {
-        Sid      = "PublishLayers"
-        Effect   = "Allow"
-        Action   = ["lambda:PublishLayerVersion", "lambda:DeleteLayerVersion"]
-        Resource = [for name in local.layer_names : format(local.lambda, "layer:${name}")]
+        Sid       = "NeverChangeItsLogs"
+        Effect    = "Deny"
+        NotAction = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogGroups"]
+        Resource  = flatten([for name in local.own_functions : [for end in ["", ":*"] : format(local.logs, "log-group:/aws/lambda/${name}${end}")]])
       },
+      { Sid = "NeverGiveItsRoles", Effect = "Deny", Action = ["iam:PassRole"], Resource = local.own_role_arns },
       { Sid = "ReadLayers", Effect = "Allow", Action = ["lambda:GetLayerVersion"], Resource = ["arn:${local.partition}:lambda:${local.region}:*:layer:*"] },
       {
         Sid      = "KeepBuilds"
@@ -139,7 +162,6 @@ locals {
       { Sid = "ReadGitToken", Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = [format(local.here, "secretsmanager", "secret:${local.git_secret}-??????")] },
       { Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = [format(local.logs, "log-group:${local.log_group}:*")] },
     ],
-    length(var.functions) == 0 ? [] : [{ Sid = "KeepLogs", Effect = "Allow", Action = ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], Resource = local.log_groups }],
     [{ Sid = "ListLogGroups", Effect = "Allow", Action = ["logs:DescribeLogGroups"], Resource = [format(local.logs, "log-group:*")] }],
     length(local.passed_roles) == 0 ? [] : [{
       Sid       = "GiveRolesToFunctions"
@@ -148,6 +170,10 @@ locals {
       Resource  = local.passed_roles
       Condition = { StringEquals = { "iam:PassedToService" = "lambda.amazonaws.com" } }
     }],
+    local.reading_secrets,
+  )
+
+  reading_secrets = concat(
     length(local.secret_arns) == 0 ? [] : [{ Sid = "ReadSecrets", Effect = "Allow", Action = ["secretsmanager:GetSecretValue"], Resource = local.secret_arns }],
     length(local.parameter_arns) == 0 ? [] : [{ Sid = "ReadParameters", Effect = "Allow", Action = ["ssm:GetParameter"], Resource = local.parameter_arns }],
     [for each in [
@@ -171,6 +197,31 @@ locals {
         Condition = { StringEquals = { "sts:AWSServiceName" = "codeartifact.amazonaws.com" } }
       },
     ] : each if length(local.codeartifact) > 0],
+  )
+
+  # What makes the builder's own layer. Only Terraform, and whoever may invoke it, uses this: its power is that of the builder.
+  setup_log_group = "/aws/lambda/${var.name}-setup"
+  setup_statements = concat(
+    [
+      { Sid = "PublishItsLayer", Effect = "Allow", Action = ["lambda:PublishLayerVersion"], Resource = [local.layer_arn] },
+      { Sid = "RemoveItsLayer", Effect = "Allow", Action = ["lambda:GetLayerVersion", "lambda:DeleteLayerVersion"], Resource = ["${local.layer_arn}:*"] },
+      { Sid = "ListItsLayer", Effect = "Allow", Action = ["lambda:ListLayerVersions"], Resource = ["*"] },
+      {
+        Sid      = "KeepLayer"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+        Resource = ["${local.store}/${local.prefix}*"]
+      },
+      {
+        Sid       = "ListBuilds"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = [local.store]
+        Condition = { StringLikeIfExists = { "s3:prefix" = "${local.prefix}*" } }
+      },
+      { Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = [format(local.logs, "log-group:${local.setup_log_group}:*")] },
+    ],
+    local.reading_secrets,
   )
 
   # As in bootstrap/lifecycle.py, in days; a test compares the two.
@@ -298,7 +349,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "store" {
 # --- the function ------------------------------------------------------------------------------------------------
 
 resource "aws_iam_role" "builder" {
-  name        = length(local.role) <= 64 ? local.role : "${substr(local.role, 0, 55)}-${substr(sha256(local.role), 0, 8)}"
+  name        = local.own_role_names[0]
   description = "What the builder ${var.name} may do"
   tags        = var.tags
 
@@ -349,7 +400,7 @@ resource "aws_lambda_function" "builder" {
   timeout          = var.timeout
   filename         = "${var.package_dir}/builder.zip"
   source_code_hash = local.code_hash
-  layers           = [aws_lambda_layer_version.starter.arn]
+  layers           = [jsondecode(aws_lambda_invocation.setup.result).layer.arn]
   tags             = var.tags
 
   ephemeral_storage {
@@ -368,8 +419,6 @@ resource "aws_lambda_function" "builder" {
   ]
 
   lifecycle {
-    # `setup` attaches the layer that the builder makes of its own dependencies.
-    ignore_changes       = [layers]
     replace_triggered_by = [terraform_data.platform]
 
     precondition {
@@ -385,21 +434,81 @@ resource "aws_lambda_function_event_invoke_config" "builder" {
   maximum_retry_attempts = 0
 }
 
-resource "aws_lambda_invocation" "setup" {
-  function_name = aws_lambda_function.builder.function_name
-  input         = jsonencode({ action = "setup", on_error = "raise" })
+# --- the function that makes the builder's layer -----------------------------------------------------------------
 
-  depends_on = [aws_lambda_function_event_invoke_config.builder]
+resource "aws_iam_role" "setup" {
+  name        = local.own_role_names[2]
+  description = "What makes the layer of the builder ${var.name} may do"
+  tags        = var.tags
+
+  assume_role_policy = aws_iam_role.builder.assume_role_policy
+}
+
+resource "aws_iam_role_policy" "setup" {
+  name   = "lambdasmith"
+  role   = aws_iam_role.setup.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.setup_statements })
+}
+
+resource "aws_cloudwatch_log_group" "setup" {
+  name              = local.setup_log_group
+  retention_in_days = var.log_retention
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "setup" {
+  function_name    = "${var.name}-setup"
+  description      = "Lambdasmith: makes the layer of ${var.name}"
+  role             = aws_iam_role.setup.arn
+  handler          = "builder.handler.handler"
+  runtime          = local.runtime
+  architectures    = [var.architecture]
+  memory_size      = var.memory
+  timeout          = var.timeout
+  filename         = "${var.package_dir}/builder.zip"
+  source_code_hash = local.code_hash
+  layers           = [aws_lambda_layer_version.starter.arn]
+  tags             = var.tags
+
+  ephemeral_storage {
+    size = var.ephemeral_storage
+  }
+  environment {
+    variables = merge(var.environment, {
+      for name, value in local.settings : "LAMBDASMITH_${name}" => value
+      if value != null && value != "" && contains(["BUCKET", "PREFIX", "LAYER", "INDEX_URL", "CREDENTIALS"], name)
+    })
+  }
+
+  depends_on = [
+    aws_iam_role_policy.setup,
+    aws_cloudwatch_log_group.setup,
+    aws_s3_bucket_versioning.store,
+    aws_s3_bucket_public_access_block.store,
+    aws_s3_bucket_server_side_encryption_configuration.store,
+  ]
 
   lifecycle {
-    replace_triggered_by = [aws_lambda_function.builder]
+    precondition {
+      condition     = local.code_hash == local.package.code_sha256 && filebase64sha256("${var.package_dir}/starter.zip") == local.package.starter_sha256
+      error_message = "The files in ${var.package_dir} do not belong together: run `python setup.py package ${var.package_dir}` again."
+    }
   }
 }
 
-# Never updated: there for `destroy`, when the builder removes the layer versions that it has made.
+resource "aws_lambda_invocation" "setup" {
+  function_name = aws_lambda_function.setup.function_name
+  input         = jsonencode({ action = "setup", publish_only = true, on_error = "raise", reply = ["layer"] })
+
+  lifecycle {
+    replace_triggered_by = [aws_lambda_function.setup]
+  }
+}
+
+# Never updated: there for `destroy`, which removes the layer versions that were made.
 resource "aws_lambda_invocation" "own_layer" {
-  function_name   = aws_lambda_function.builder.function_name
-  input           = jsonencode({ action = "setup" })
+  function_name   = aws_lambda_function.setup.function_name
+  input           = jsonencode({ action = "setup", publish_only = true, reply = ["layer"] })
   lifecycle_scope = "CRUD"
 
   depends_on = [aws_lambda_invocation.setup]

@@ -1,13 +1,11 @@
 output "function_name" {
   description = "Name of the builder function, ready to build."
   value       = aws_lambda_function.builder.function_name
-  depends_on  = [aws_lambda_invocation.setup]
 }
 
 output "function_arn" {
   description = "ARN of the builder function: what invokes it needs lambda:InvokeFunction on it."
   value       = aws_lambda_function.builder.arn
-  depends_on  = [aws_lambda_invocation.setup]
 }
 
 output "role_arn" {

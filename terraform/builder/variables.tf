@@ -16,8 +16,8 @@ variable "name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_-]{1,64}$", var.name))
-    error_message = "The name must be 1 to 64 of A-Z a-z 0-9 - _."
+    condition     = can(regex("^[A-Za-z0-9_-]{1,57}$", var.name))
+    error_message = "The name must be 1 to 57 of A-Z a-z 0-9 - _: NAME-worker and NAME-setup are names of functions, too."
   }
 }
 
@@ -106,9 +106,9 @@ variable "ephemeral_storage" {
 }
 
 variable "functions" {
-  description = "Names or patterns of the functions that the builder may deploy by itself (deploy.sh). What Terraform deploys needs none of them: [] allows packaging only."
+  description = "Names or patterns of the functions that the builder may deploy by itself (deploy.sh). What Terraform deploys needs none of them; without any, it may package only."
   type        = list(string)
-  default     = ["*"]
+  default     = []
   nullable    = false
 
   validation {
