@@ -148,7 +148,7 @@ def test_functions_share_a_layer_and_come_from_git(
     assert not any("from_git" in address or "package" in address for address in planned)
     shared.destroy()
     assert left(aws) == {
-        "functions": ["greeter", "lambdasmith"],
+        "functions": ["greeter", "lambdasmith", "lambdasmith-setup"],
         "layers": ["greeter-dependencies", "lambdasmith-layer"],
     }
 
