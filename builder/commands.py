@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from builder import process
 from builder.errors import CommandFailed, InvalidConfiguration, OutOfTime, SecretInArtifact
+from builder.removal import remove
 
 if TYPE_CHECKING:
     from builder.spec_base import SecretSpec
@@ -109,7 +109,7 @@ def _home(home: Path, files: Mapping[str, str]) -> Iterator[None]:
             path.write_text(content)
         yield
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        remove(home)
 
 
 def check_artifact(what: str, files: Sequence[tuple[str, Path]], secrets: Secrets | None) -> None:

@@ -1,4 +1,4 @@
-"""What the builder itself has written to /tmp, by hash, in its own memory.
+"""What the builder itself has written to /tmp, as its own memory has it.
 
 Foreign code runs as the same user as the builder and can write whatever the builder can, a list of hashes included.
 The builder's memory it can neither read nor write.
@@ -6,18 +6,16 @@ The builder's memory it can neither read nor write.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import stat
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builder.hashing import sha256_of
+from builder.states import States, states
 
-# Of a file: its sha256. Of a tree: every path in it, with what `_seal_of` says of it.
+# Of a file its sha256. Of a tree, which has thousands of files, what the kernel says of each.
 _FILES: dict[Path, str] = {}
-_TREES: dict[Path, Mapping[str, str]] = {}
-# Trees that were compared since foreign code of another domain ran; comparing hundreds of megabytes takes long.
+_TREES: dict[Path, States] = {}
+# Trees that were compared in this build.
 _COMPARED: set[Path] = set()
 
 
@@ -35,17 +33,21 @@ def is_intact(path: Path) -> bool:
 
 
 def seal_tree(root: Path) -> None:
-    """Remember everything below a directory as it is now."""
-    _TREES[root] = dict(_seals(root))
+    """Remember everything below a directory as it is now; no foreign code may run meanwhile."""
+    _TREES[root] = states(root)
     _COMPARED.add(root)
 
 
 def is_intact_tree(root: Path) -> bool:
-    """Whether a directory is as it was sealed: nothing else in it, nothing less, with the same modes."""
-    if root not in _TREES or not root.is_dir() or root.is_symlink():
+    """Whether a directory is as it was sealed: nothing was written to it, nothing is more or less."""
+    if root not in _TREES or root.is_symlink() or not root.is_dir():
         return False
     if root not in _COMPARED:
-        if dict(_seals(root)) != _TREES[root]:
+        try:
+            now = states(root)
+        except OSError:  # something in it cannot be listed any more
+            return False
+        if now != _TREES[root]:
             del _TREES[root]
             return False
         _COMPARED.add(root)
@@ -60,20 +62,3 @@ def sealed() -> tuple[set[Path], set[Path]]:
 def compare_again() -> None:
     """Let trees be compared before they are used the next time."""
     _COMPARED.clear()
-
-
-def _seals(root: Path) -> Iterator[tuple[str, str]]:
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = os.path.join(folder, name)  # noqa: PTH118  # thousands of them
-            yield path[len(str(root)) :], _seal_of(path)
-
-
-def _seal_of(path: str) -> str:
-    mode = os.lstat(path).st_mode
-    if stat.S_ISLNK(mode):
-        return f"link {os.readlink(path)}"  # noqa: PTH115
-    if not stat.S_ISREG(mode):
-        return f"{mode:o}"
-    with open(path, "rb") as file:  # noqa: PTH123
-        return f"{mode:o} {hashlib.file_digest(file, 'sha256').hexdigest()}"

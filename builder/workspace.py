@@ -104,19 +104,23 @@ class Workspace:
         """
         if not self._sealed:
             return
-        for path in _entries(self._temporary) if self._temporary else ():
-            if path != self.root:
-                remove(path)
+        seals.compare_again()
+        self.sweep()
         for path in _entries(self.root):
             if path != self.cache or not _is_folder(path):
                 remove(path)
         if process.foreign_code_ran() and _Occupant.id != domain.id:
             _clear(self.cache)
-            seals.compare_again()
             process.forget_foreign_code()
         _Occupant.id = domain.id if domain.keeps else ""
         for folder in (self.root, self.cache, *_folders(self.cache)):
             make_accessible(folder)
+
+    def sweep(self) -> None:
+        """Remove what was put beside the builder's own place."""
+        for path in _entries(self._temporary) if self._temporary else ():
+            if path != self.root:
+                remove(path)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

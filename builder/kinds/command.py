@@ -11,6 +11,7 @@ from pathlib import Path
 from builder import commands
 from builder.errors import LambdasmithError, PathNotFound
 from builder.kinds.kind import Files, Made, Place, Work
+from builder.removal import remove
 from builder.sources.local import select_files
 from builder.spec_builds import CommandBuild
 from builder.toolchains import zig
@@ -79,7 +80,11 @@ class _Command:
                 say=shop.progress.say,
                 listen=work.listen,
             )
-            if not recipe.secrets:  # what was made with a secret may have it inside, and stays here
+            if recipe.secrets:
+                # What was made with a secret may have it inside, and is not for what runs next.
+                shop.workspace.sweep()
+                remove(cache.folder)
+            else:
                 cache.keep(_fingerprint(recipe, place))
             return Made(files=_taken(recipe, place, base, work.out))
 

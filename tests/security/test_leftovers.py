@@ -112,3 +112,22 @@ def test_nothing_of_a_hostile_build_is_there_in_the_next_project(way: str, share
     assert seen["camp"] == []
     assert seen["running"] == []
     assert seen["temporary"] == ["lambdasmith"]
+
+
+def test_what_kills_the_builder_does_not_outlive_it(shared: Builder) -> None:
+    """The next invocation may get the same environment, with a new process in it that is nobody's parent."""
+    killing = f"import attacker, os, signal\nattacker.vanish({CAMP!r})\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    files = {
+        "attacker.py": ATTACKER,
+        "lambda_function.py": killing + HANDLER,
+        "build.yaml": function(shared.runtime, "[lambda_function.py, attacker.py]"),
+    }
+    shared.forge.push("hostile-killer", files)
+    shared.forge.push("victim-killed", {**VICTIM, "build.yaml": victim_file(shared.runtime)})
+    event = {"action": "build", "function": "hostile-killer", "repo_name": "hostile-killer"}
+    answer = shared.client("lambda").invoke(FunctionName=shared.name, Payload=json.dumps(event))
+    assert "FunctionError" in answer, answer["Payload"].read()
+    reply = shared.build("victim-killed")
+    assert reply["statusCode"] == 200, reply
+    seen: dict[str, Any] = json.loads(layer_content(shared, reply, "seen", "seen.json"))
+    assert (seen["camp"], seen["running"], seen["temporary"]) == ([], [], ["lambdasmith"])
