@@ -10,7 +10,8 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from localaws import iam, iam_s3, iam_services
-from localaws.lambda_errors import AccessDeniedException, LambdaError
+from localaws.iam_sts import check_assume_role, keep_session_policies
+from localaws.lambda_errors import AccessDeniedException, LambdaError, UnrecognizedClientException
 from localaws.signed import Signed, operation, peek, signed
 from localaws.wsgi import Application, Environ, StartResponse
 
@@ -29,6 +30,8 @@ class Guard:
             return _refuse(start_response, "s3", AccessDeniedException("Access Denied"))
         try:
             caller = _caller(who)
+            if who.service == "sts":
+                _keep_session(environ, caller)
             if caller.unlimited:
                 return self._application(environ, start_response)
             if who.service == "s3":
@@ -40,9 +43,7 @@ class Guard:
 
     def _s3(self, environ: Environ, start_response: StartResponse, caller: iam.Principal) -> Iterable[bytes]:
         request = _s3_request(environ)
-        context = {
-            f"s3:{key}": request.query[key] for key in ("prefix", "delimiter", "max-keys") if key in request.query
-        }
+        context = iam_s3.context(request)
         for action, resource in iam_s3.permissions(request):
             caller.require(action, resource, context)
         if request.method not in ("GET", "HEAD") or not request.key:
@@ -80,11 +81,22 @@ def _check_service(environ: Environ, who: Signed, caller: iam.Principal) -> None
     action = f"{prefix}:{name}"
     if action == "sts:GetCallerIdentity":
         return
-    context = {"aws:RequestedRegion": who.region}
+    context = {"aws:RequestedRegion": who.region, **iam_services.context(who.service, name, params, caller.account)}
+    if action == "sts:AssumeRole":
+        check_assume_role(caller, params, context)
+        return
+    for role, passed_to in iam_services.passed_roles(who.service, params):
+        caller.require("iam:PassRole", role, {"iam:PassedToService": passed_to})
     for spellings in iam_services.resources(who.service, params, who.region, caller.account):
         first, *others = spellings.split("|")
         if not any(caller.allows(action, other, context) for other in others):
             caller.require(action, first, context)
+
+
+def _keep_session(environ: Environ, caller: iam.Principal) -> None:
+    name, params = operation(environ, "sts")
+    if name == "AssumeRole":
+        keep_session_policies(environ, params, caller.account)
 
 
 def _hiding_absence(application: Application, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -108,7 +120,7 @@ def _refuse(
 ) -> Iterable[bytes]:
     """The denial in the shape of the service's protocol."""
     request_id = str(uuid.uuid4())
-    invalid = not isinstance(error, AccessDeniedException)
+    invalid = isinstance(error, UnrecognizedClientException)
     message = escape(error.message)
     if service == "s3":
         code = "InvalidAccessKeyId" if invalid else "AccessDenied"
@@ -118,12 +130,13 @@ def _refuse(
         body = json.dumps({"__type": error.code, "Message": error.message, "message": error.message})
         content_type, status = "application/x-amz-json-1.1", "400 Bad Request"
     else:
-        code = "InvalidClientTokenId" if invalid else "AccessDenied"
+        denied = isinstance(error, AccessDeniedException)
+        code = "InvalidClientTokenId" if invalid else "AccessDenied" if denied else error.code
         body = (
             f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
-        content_type, status = "text/xml", "403 Forbidden"
+        content_type, status = "text/xml", "403 Forbidden" if denied or invalid else "400 Bad Request"
     content = body.encode()
     headers = [
         ("Content-Type", content_type),

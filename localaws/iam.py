@@ -1,32 +1,31 @@
 """Who calls, and what their policies allow: identity policies evaluated as AWS documents it.
 
 An explicit Deny wins, then any Allow, else the answer is no. Understood are Action, NotAction, Resource, NotResource
-and the string, ARN, numeric, boolean and null conditions with their IfExists and set forms; a permissions boundary
-narrows. Resource policies, session policies and service control policies are not evaluated.
+and conditions, see `iam_conditions`; a permissions boundary and the policies of a session narrow. Resource policies,
+except the trust policies of roles (`iam_sts`), and service control policies are not evaluated.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
+from localaws.iam_conditions import Context, any_match, conditions_hold, listed, lowered, tag_keys
 from localaws.lambda_errors import AccessDeniedException, UnrecognizedClientException
 
 # The keys that documentation tells people to use; they are the account's operator, whatever is enforced.
 OPERATOR_KEYS = frozenset({"test", "ak"})  # "ak" is what moto's Step Functions signs its own calls with
 
 Statement = Mapping[str, Any]
-Context = Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """A caller: ARN, statements of its identity policies, and of its boundary (None: no boundary).
+    """A caller: ARN, statements of its identity policies, of its boundary and its session's (None: there are none).
 
     `unlimited` is the operator, and everybody while enforcement is off.
     """
@@ -35,6 +34,7 @@ class Principal:
     account: str
     statements: tuple[Statement, ...] = ()
     boundary: tuple[Statement, ...] | None = None
+    session: tuple[Statement, ...] | None = None
     unlimited: bool = False
     context: Context = field(default_factory=dict)
 
@@ -42,9 +42,16 @@ class Principal:
         """Whether the policies allow an action like `s3:GetObject` on one resource ARN."""
         if self.unlimited:
             return True
-        facts = {key.lower(): value for key, value in {**self.context, **(context or {})}.items()}
-        bounded = self.boundary is None or decide(self.boundary, action, resource, facts)
-        return bounded and decide(self.statements, action, resource, facts)
+        facts = lowered(_COMMON, self.context, context or {})
+        limits = [limit for limit in (self.boundary, self.session) if limit is not None]
+        return all(decide(policy, action, resource, facts) for policy in (self.statements, *limits))
+
+    def denies(self, action: str, resource: str, context: Context | None = None) -> bool:
+        """Whether an identity policy refuses the action explicitly, or boundary or session do not let it through."""
+        facts = lowered(_COMMON, self.context, context or {})
+        limits = [limit for limit in (self.boundary, self.session) if limit is not None]
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        return not all(decide(policy, action, resource, facts) for policy in ((*self.statements, everything), *limits))
 
     def require(self, action: str, resource: str, context: Context | None = None) -> None:
         """Raise AccessDeniedException in AWS's words unless the action is allowed."""
@@ -53,6 +60,10 @@ class Principal:
                 f"User: {self.arn} is not authorized to perform: {action} on resource: {resource} because no "
                 f"identity-based policy allows the {action} action"
             )
+
+
+# As on AWS, whose endpoints speak HTTPS alone: policies rely on it.
+_COMMON: Context = {"aws:SecureTransport": "true", "aws:SourceIp": "127.0.0.1"}
 
 
 def operator(account: str) -> Principal:
@@ -74,8 +85,8 @@ def principal(access_key: str, session_token: str | None, account: str, *, enfor
     if session is not None:
         if session.session_token != session_token:
             raise UnrecognizedClientException("The security token included in the request is invalid.")
-        name = session.role_arn.rsplit("/", 1)[-1]
-        return _role_principal(account, name, f"arn:aws:sts::{account}:assumed-role/{name}/{session.session_name}")
+        found = role_principal(account, session.role_arn, session.session_name)
+        return replace(found, session=_statements([session.policy]) if session.policy else None)
     for user in iam_backends[account]["aws"].users.values():
         if any(key.access_key_id == access_key for key in user.access_keys):
             return _user_principal(account, user)
@@ -100,7 +111,12 @@ def _role_principal(account: str, name: str, arn: str) -> Principal:
         account=account,
         statements=_statements(documents),
         boundary=_boundary(account, role.permissions_boundary_arn),
-        context={"aws:PrincipalArn": role.arn},
+        context={
+            "aws:PrincipalArn": role.arn,
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalType": "AssumedRole",
+            **dict(tag_keys("aws:PrincipalTag", {tag["Key"]: tag["Value"] for tag in role.tags or ()})),
+        },
     )
 
 
@@ -115,17 +131,27 @@ def _user_principal(account: str, user: Any) -> Principal:
         arn=user.arn,
         account=account,
         statements=_statements(documents),
-        context={"aws:PrincipalArn": user.arn, "aws:username": user.name},
+        context={
+            "aws:PrincipalArn": user.arn,
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalType": "User",
+            "aws:username": user.name,
+        },
     )
 
 
 def _boundary(account: str, arn: str | None) -> tuple[Statement, ...] | None:
     if not arn:
         return None
+    return tuple(managed_statements(account, arn))
+
+
+def managed_statements(account: str, arn: str) -> list[Statement]:
+    """The statements of a managed policy; none when it is gone."""
     from moto.iam.models import iam_backends
 
     policy = iam_backends[account]["aws"].managed_policies.get(arn)
-    return _statements([_document(policy)]) if policy else ()
+    return list(_statements([_document(policy)])) if policy else []
 
 
 def _document(policy: Any) -> str:
@@ -137,7 +163,7 @@ def _statements(documents: Iterable[str | Mapping[str, Any]]) -> tuple[Statement
     found: list[Statement] = []
     for document in documents:
         content = _parsed(document) if isinstance(document, str) else document
-        found += _listed(content.get("Statement", []))
+        found += listed(content.get("Statement", []))
     return tuple(found)
 
 
@@ -145,10 +171,6 @@ def _statements(documents: Iterable[str | Mapping[str, Any]]) -> tuple[Statement
 def _parsed(document: str) -> Mapping[str, Any]:
     text = document if document.lstrip().startswith("{") else unquote(document)
     return json.loads(text)  # type: ignore[no-any-return]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def decide(statements: Iterable[Statement], action: str, resource: str, context: Context) -> bool:
@@ -163,73 +185,13 @@ def decide(statements: Iterable[Statement], action: str, resource: str, context:
 
 
 def _concerns(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    action_matches = _any_match(statement.get("Action"), action, ignore_case=True)
+    action_matches = any_match(statement.get("Action"), action, ignore_case=True)
     if "NotAction" in statement:
-        action_matches = not _any_match(statement["NotAction"], action, ignore_case=True)
-    resource_matches = _any_match(statement.get("Resource"), resource, context=context)
+        action_matches = not any_match(statement["NotAction"], action, ignore_case=True)
+    resource_matches = any_match(statement.get("Resource"), resource, context=context)
     if "NotResource" in statement:
-        resource_matches = not _any_match(statement["NotResource"], resource, context=context)
-    return action_matches and resource_matches and _conditions_hold(statement.get("Condition", {}), context)
-
-
-def _any_match(patterns: Any, value: str, *, ignore_case: bool = False, context: Context | None = None) -> bool:
-    if patterns is None:
+        resource_matches = not any_match(statement["NotResource"], resource, context=context)
+    if not (action_matches and resource_matches):
         return False
-    resolved = (_variables(pattern, context or {}) for pattern in _listed(patterns))
-    return any(_wildcard(pattern, ignore_case).fullmatch(value) for pattern in resolved)
-
-
-def _variables(pattern: str, context: Context) -> str:
-    return re.sub(r"\$\{([^}]+)\}", lambda found: context.get(found[1].lower(), found[0]), pattern)
-
-
-@cache
-def _wildcard(pattern: str, ignore_case: bool = False) -> re.Pattern[str]:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.compile(expression, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-
-
-def _like(expected: str, actual: str) -> bool:
-    return _wildcard(expected).fullmatch(actual) is not None
-
-
-_TESTS: Mapping[str, Callable[[str, str], bool]] = {
-    "StringEquals": lambda expected, actual: expected == actual,
-    "StringEqualsIgnoreCase": lambda expected, actual: expected.lower() == actual.lower(),
-    "StringLike": _like,
-    "ArnEquals": _like,
-    "ArnLike": _like,
-    "Bool": lambda expected, actual: expected.lower() == actual.lower(),
-    "NumericEquals": lambda expected, actual: float(expected) == float(actual),
-    "NumericLessThan": lambda expected, actual: float(actual) < float(expected),
-    "NumericLessThanEquals": lambda expected, actual: float(actual) <= float(expected),
-    "NumericGreaterThan": lambda expected, actual: float(actual) > float(expected),
-    "NumericGreaterThanEquals": lambda expected, actual: float(actual) >= float(expected),
-}
-
-
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Context) -> bool:
-    return all(
-        _condition_holds(operator_name, key.lower(), [str(value) for value in _listed(expected)], context)
-        for operator_name, keys in conditions.items()
-        for key, expected in keys.items()
-    )
-
-
-def _condition_holds(operator_name: str, key: str, expected: list[str], context: Context) -> bool:
-    name = operator_name.rsplit(":", 1)[-1]  # ForAnyValue: and ForAllValues: are the same where a key has one value
-    actual = context.get(key)
-    if name == "Null":
-        return (actual is None) == (expected[0].lower() == "true")
-    if name.endswith("IfExists"):
-        name = name.removesuffix("IfExists")
-        if actual is None:
-            return True
-    negative = "Not" in name
-    if actual is None:
-        return negative or operator_name.startswith("ForAllValues:")
-    test = _TESTS.get(name.replace("Not", "", 1))
-    if test is None:
-        return False
-    matched = any(test(_variables(value, context), actual) for value in expected)
-    return matched != negative
+    # What is not understood never helps the caller.
+    return conditions_hold(statement.get("Condition", {}), context, unknown=statement.get("Effect") == "Deny")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlparse
 
+from localaws.iam_conditions import Value
 from localaws.wsgi import Environ
 
 # Query flags that address a part of a bucket, and how IAM calls that part.
@@ -89,6 +90,20 @@ def address(host: str, path: str) -> tuple[str, str]:
         return name.removeprefix("www.").partition(".")[0], path.lstrip("/")
     bucket, _, key = path.lstrip("/").partition("/")
     return bucket, key
+
+
+def context(request: S3Request) -> dict[str, Value]:
+    """Condition keys of the request: those of a listing only where the request has them, as on AWS."""
+    from moto.s3.models import s3_backends
+
+    keys: dict[str, Value] = {
+        f"s3:{key}": request.query[key] for key in ("prefix", "delimiter", "max-keys") if key in request.query
+    }
+    if "versionId" in request.query:
+        keys["s3:VersionId"] = request.query["versionId"]
+    if owner := s3_backends.bucket_accounts.get(request.bucket):
+        keys["s3:ResourceAccount"] = keys["aws:ResourceAccount"] = owner[1]
+    return keys
 
 
 def permissions(request: S3Request) -> list[tuple[str, str]]:

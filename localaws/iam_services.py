@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from localaws.iam_conditions import Value, tag_keys
 
 Params = Mapping[str, Any]
 _Resources = Callable[[Params, str, str], list[str]]  # parameters, region, account
@@ -16,6 +19,65 @@ def resources(service: str, params: Params, region: str, account: str) -> list[s
     """ARNs that all have to be allowed; where AWS accepts two spellings, one ARN with both joined by `|`."""
     found = _RESOURCES[service](params, region, account) if service in _RESOURCES else []
     return found or ["*"]
+
+
+def context(service: str, operation: str, params: Params, account: str) -> dict[str, Value]:
+    """Condition keys of the request: the tags that it gives or takes, and for IAM the policies that it is about."""
+    keys: dict[str, Value] = {}
+    if tags := _tags(params):
+        keys |= dict(tag_keys("aws:RequestTag", tags))
+    if names := (*tags, *_several(params, "TagKeys")):
+        keys["aws:TagKeys"] = names
+    if service == "iam":
+        if "PolicyArn" in params:
+            keys["iam:PolicyARN"] = params["PolicyArn"]
+        role = _role(params, account)
+        boundary = params.get("PermissionsBoundary") or (role.permissions_boundary_arn if role else None)
+        if boundary and not operation.startswith(("Get", "List")):
+            keys["iam:PermissionsBoundary"] = boundary
+    return keys
+
+
+def passed_roles(service: str, params: Params) -> list[tuple[str, str]]:
+    """(role, service that gets it) for every role that the request hands to a service."""
+    found = [(params[member], to) for member, to in _PASSED.get(service, ()) if params.get(member)]
+    targets = params.get("Targets") if service == "events" else None
+    roles = [target.get("RoleArn") for target in targets or () if isinstance(target, dict)]
+    return [*found, *((role, "events.amazonaws.com") for role in roles if role)]
+
+
+_PASSED: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "states": (("roleArn", "states.amazonaws.com"),),
+    "events": (("RoleArn", "events.amazonaws.com"),),
+}
+
+
+def _several(params: Params, member: str) -> tuple[str, ...]:
+    """The values of a list, of JSON or of a form with a field for each."""
+    found = params.get(member)
+    if isinstance(found, list):
+        return tuple(map(str, found))
+    return tuple(value for name, value in params.items() if re.fullmatch(rf"{member}\.member\.\d+", name))
+
+
+def _tags(params: Params) -> dict[str, str]:
+    """The tags in a request, in whichever of the shapes that services have for them."""
+    found = params.get("Tags") or params.get("tags")
+    if isinstance(found, dict):
+        return {str(key): str(value) for key, value in found.items()}
+    if isinstance(found, list):
+        pairs = [{name.lower(): value for name, value in tag.items()} for tag in found if isinstance(tag, dict)]
+        return {str(tag["key"]): str(tag.get("value", "")) for tag in pairs if "key" in tag}
+    fields = {name: value for name, value in params.items() if re.fullmatch(r"Tags?\.(member\.)?\d+\.Key", name)}
+    return {str(key): str(params.get(f"{name.removesuffix('Key')}Value", "")) for name, key in fields.items()}
+
+
+def _role(params: Params, account: str) -> Any:
+    """moto's role that a request to IAM names; None if there is none."""
+    from moto.iam.models import iam_backends
+
+    name = params.get("RoleName")
+    return next((role for role in iam_backends[account]["aws"].roles.values() if role.name == name), None)
 
 
 def _logs(params: Params, region: str, account: str) -> list[str]:
@@ -67,6 +129,8 @@ def _machines(params: Params, region: str, account: str) -> list[str]:
 
 
 def _identities(params: Params, region: str, account: str) -> list[str]:
+    if role := _role(params, account):
+        return [role.arn]
     for member, kind in (("RoleName", "role"), ("UserName", "user"), ("GroupName", "group")):
         if member in params:
             return [f"arn:aws:iam::{account}:{kind}{params.get('Path', '/')}{params[member]}"]

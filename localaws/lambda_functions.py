@@ -15,6 +15,7 @@ from localaws.lambda_errors import (
     function_not_found,
     stale_revision,
 )
+from localaws.lambda_iam import context
 from localaws.lambda_model import LATEST, Function, Json, Package, Version
 from localaws.lambda_packages import code_bytes, inspect
 
@@ -28,6 +29,8 @@ def create_function(call: Call) -> Json:
     name, qualifier = call.reference()
     if qualifier is not None or len(name) > 64:
         raise InvalidParameterValueException(f"{params['FunctionName']} is not a name for a new function.")
+    if params.get("Tags"):
+        call.caller.require("lambda:TagResource", call.function_arn(name), context(call))
     package = _package(call, params["Code"])
     with call.region.lock:
         if name in call.region.functions:
