@@ -132,6 +132,7 @@ def _serve(options: argparse.Namespace) -> int:
         for runtime, found in fleet.runtimes.items():
             print(f"localaws: {runtime}: {found}", file=sys.stderr)
         facts = f"engine {options.engine}, isolation {fleet.isolation}, IAM {'on' if options.enforce_iam else 'off'}"
+        facts += f", operator token in {server.token_file.absolute()}" if server.token_file else ""
         _until_told(server, f"localaws ready at {server.url} ({facts})")
     finally:
         server.close()

@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
 
+from localaws.origins import why_refused
+
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
@@ -75,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve()
 
     def _serve(self) -> None:
+        if why := why_refused(self.headers.get):
+            self._plain(403, f"Forbidden: {why}\n")
+            return
         if not self._authorized():
             self._plain(401, "Authentication required\n", {"WWW-Authenticate": 'Basic realm="git"'})
             return

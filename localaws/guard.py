@@ -23,7 +23,7 @@ class Guard:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "").startswith("/moto-api"):
+        if environ.get("PATH_INFO", "").startswith("/moto-api"):  # the operator's: `Gate` has asked for the token
             return self._application(environ, start_response)
         who = signed(environ)
         if who is None:

@@ -70,6 +70,7 @@ class Server:
         from localaws import lambda_backend
         from localaws.conditions import Conditions
         from localaws.front import Front
+        from localaws.gate import Gate, new_token
         from localaws.guard import Guard
         from localaws.interceptor import Interceptor
         from localaws.lambda_api import LambdaApi
@@ -109,7 +110,9 @@ class Server:
         faults = Faults()
         for fault in options.faults:
             faults.add(fault)
-        http.app = Interceptor(front, self.fleet.callers, faults, platform.rates)
+        self.token_file = self.directory / "operator-token" if options.enforce_iam else None
+        token = new_token(self.token_file) if self.token_file else None
+        http.app = Gate(Interceptor(front, self.fleet.callers, faults, platform.rates), token)
         self._poller = Poller(platform, lambda_backend.regions)
         self._poller.start()
         return http
@@ -138,6 +141,8 @@ class Server:
             self._state.close()
         self._http.server_close()
         self.fleet.close()
+        if self.token_file:
+            self.token_file.unlink(missing_ok=True)
         if self._temporary is not None:
             self._temporary.cleanup()
 

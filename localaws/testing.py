@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from localaws.environment import client_environment
+from localaws.gate import TOKEN_HEADER
 
 READY_TIMEOUT_S = 60
 END_TIMEOUT_S = 15
@@ -66,6 +67,8 @@ class Server:
     pid: int
     ready_line: str
     env: Mapping[str, str] = field(default_factory=dict)
+    operator_token: str = field(default="", repr=False)
+    """What the controls ask for while IAM is enforced, in the header `X-Localaws-Token`."""
 
     def client(self, service: str, **overrides: Any) -> Any:
         """A boto3 client with the operator's keys; `overrides` go to `Session.client`."""
@@ -116,8 +119,9 @@ class Server:
 
     def _own(self, method: str, path: str, content: object = None) -> Any:
         body = None if content is None else json.dumps(content).encode()
+        headers = {"Content-Type": "application/json", TOKEN_HEADER: self.operator_token}
         request = urllib.request.Request(  # noqa: S310 (our own server)
-            f"{self.endpoint_url}/_localaws/{path}", body, {"Content-Type": "application/json"}, method=method
+            f"{self.endpoint_url}/_localaws/{path}", body, headers, method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
@@ -164,7 +168,14 @@ def running(
     arguments += ["--state", str(state)] if state else []
     with _child(arguments, environment) as (process, line):
         url = _url(line)
-        yield Server(endpoint_url=url, pid=process.pid, ready_line=line, env=client_environment(url))
+        token = re.search(r"operator token in (.+)\)$", line)
+        yield Server(
+            endpoint_url=url,
+            pid=process.pid,
+            ready_line=line,
+            env=client_environment(url),
+            operator_token=Path(token[1]).read_text() if token else "",
+        )
 
 
 @contextmanager
