@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from localaws.guest import supervise
 from localaws.interpreters import Interpreter
 from localaws.logstream import LogStream
 from localaws.nodes import Node
@@ -294,6 +295,9 @@ class Plain:
         self._temporary = cache / "tmp"
         for folder in (self._empty, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
+        for folder in self._temporary.glob("function-*"):  # of a server that was killed
+            if not Path(f"/proc/{folder.name.split('-')[1]}").exists() and Path("/proc/self").exists():
+                supervise.remove(str(folder))
 
     def prepare(self, guest: Guest) -> None:
         """Nothing: the host's own files are used."""
@@ -316,16 +320,22 @@ class Plain:
             start=start,
             library_path=f"{language_library}{runtime}:{runtime}/lib:{task}:{task}/lib:{opt}/lib",
             path=f"{language_path}/usr/local/bin:/usr/bin:/bin:{opt}/bin",
-            tmp=tempfile.mkdtemp(prefix="function-", dir=self._temporary),
+            tmp=tempfile.mkdtemp(prefix=f"function-{os.getpid()}-", dir=self._temporary),
             extra={bind.target: str(bind.source) for bind in guest.extra},
         )
 
     def open(self, guest: Guest, layout: Layout, argv: Sequence[str], env: Mapping[str, str]) -> Sandbox:
         what = {"argv": list(argv), "env": dict(env), "cwd": layout.task, "tmp": layout.tmp}
         supervisor = [sys.executable, "-I", "-S", str(_GUEST / "supervise.py")]
-        return _launch(
-            lambda control, status, spec, _: [*supervisor, control, status, spec], json.dumps(what).encode(), kill=False
-        )
+        try:
+            return _launch(
+                lambda control, status, spec, _: [*supervisor, control, status, spec],
+                json.dumps(what).encode(),
+                kill=False,
+            )
+        except BaseException:
+            supervise.remove(str(layout.tmp))  # nobody else will
+            raise
 
 
 def probe(isolation: Literal["auto", "bwrap", "plain"], cache: Path, roots: Roots) -> tuple[Isolator, str | None]:
