@@ -1,75 +1,310 @@
-"""Secrets become *** in everything that leaves: replies, records, logs. The second line of defence, not the first."""
+"""Secrets become *** in everything that leaves: replies, records, logs. The second line of defence, not the first.
+
+A text is looked through in some *views* of it: without blanks and colours, with one kind of escape resolved, in small
+letters. A secret is turned into *needles*, which are what its spellings look like in a view.
+"""
 
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 from urllib.parse import quote
 
-_MASK = "***"
+_MASK = b"***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
 _SHORTEST = 6
-# Larger files than this are not read as text: that takes long, and those who keep a secret in one mean to.
-_LARGEST_TEXT = 4 << 20
+# Where a key says that it is one (`password`, `token`), a value of this length is a secret.
+_SHORTEST_OF_KEY = 4
 # A part of a secret (a line of a netrc file, a value of a JSON object) is one of its own if it is longer than this.
 _SHORTEST_PART = 8
+# Larger files than this are not read as text: that takes long, and those who keep a secret in one mean to.
+_LARGEST_TEXT = 4 << 20
 _HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]*|//[a-z0-9.-]+/:?_?\w*")
+_KEY = re.compile(r"pass|pwd|token|secret|key|cred|auth|account", re.IGNORECASE)
+# `password x` of netrc, `_authToken=x` of npmrc, `TOKEN: x`; the value may be in quotes.
+_UNDER_KEY = re.compile(
+    r"[\w.:/-]*(?:pass(?:word|wd|phrase)?|pwd|token|secret|key|account|auth)[\"']?(?:\s*[=:]\s*|\s+)"
+    r"(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))",
+    re.IGNORECASE,
+)
+_WORDS = frozenset({"machine", "login", "password", "account", "default", "macdef", "true", "false", "null", "none"})
 # Joins the strings of a list while they are looked through together.
 _BETWEEN = "\x1e"
-# What a text may be spelled with: percent and \u escapes, line breaks anywhere, also escaped ones, and backslashes.
-_PERCENT = r"%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]|"
-_OTHERS = (
-    r"\\+u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|\\+u[0-9A-Fa-f]{4}|\\+[nrtbf]?"
-    r"|[ \t-\r\x1c-\x1f+]+|[^\x00-\x7f]"
+
+# --- views ----------------------------------------------------------------------------------------------------------
+
+# What may stand anywhere in a secret without being part of it: blanks, line breaks, NULs (of UTF-16), backslashes; and
+# `+`, which may be a blank in a URL. `-` goes, and `_` becomes `/`, so that both alphabets of base64 are one.
+_DROPPED = b" \t\n\r\v\f\x00\x1c\x1d\x1e\x1f\\+-"
+_ALPHABET = bytes.maketrans(b"_", b"/")
+_BLANK = re.compile(rb"[\s\x1e]")
+_COLOUR = rb"(?:\[[0-?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,200}?(?:\x07|\x1b\\)|[0-?]{0,40}[@-~])"
+# Every alternative begins with a byte of its own, as Python's `re` needs it to skip fast what begins with none of them.
+_ALWAYS = (
+    rb"\x1b" + _COLOUR + rb"|\xc2\x9b" + _COLOUR + rb"|\\\\*(?:(?:u001[bB]|x1[bB]|033|e)(?=[\[\]])" + _COLOUR + rb"|"
+    rb"u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf])?"
 )
-_SPECIAL, _UNQUOTED = re.compile(_PERCENT + _OTHERS), re.compile(_OTHERS)
-_DROPPED = frozenset(b" \t\n\r\v\f\x1c\x1d\x1e\x1f\\+")
+_CODES = re.compile(rb"\\+(?:x(?P<byte>[0-9A-Fa-f]{2})|u[0-9A-Fa-f]{4}(?:\\+u[0-9A-Fa-f]{4})?)")
+
+
+def _of_percent(found: bytes) -> bytes:
+    return bytes.fromhex(_BLANK.sub(b"", found[1:]).decode())
+
+
+def _of_quoted_printable(found: bytes) -> bytes:
+    return bytes.fromhex(found[1:].decode()) if found[-1:].isalnum() else b""
+
+
+def _of_html(found: bytes) -> bytes:
+    return html.unescape(found.decode()).encode("utf-8", "surrogatepass")
+
+
+# The kinds of escapes of which a view resolves one: the byte each begins with, what it looks like, what it stands for.
+# A text with several is looked through in several views: `=ab` may also be the beginning of a value.
+_KINDS: Mapping[bytes, tuple[bytes, Callable[[bytes], bytes]]] = {
+    b"": (b"", lambda found: b""),
+    b"%": (rb"|%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]", _of_percent),
+    b"&": (rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", _of_html),
+    b"=": (rb"|=[ \t]*[\r\n\x1e]+|=[0-9A-Fa-f]{2}", _of_quoted_printable),
+}
+_ESCAPES = {kind: re.compile(_ALWAYS + pattern) for kind, (pattern, _) in _KINDS.items()}
+_RUNS = re.compile(b"[^" + re.escape(_DROPPED) + b"]+")
+
+
+def _resolved(found: bytes, kind: bytes, *, letters: bool = False) -> bytes:
+    """What an escape stands for; with `letters`, those of `\\n` and `\\u0041`, as where a line ends after `\\`."""
+    if kind and found.startswith(kind):
+        return _KINDS[kind][1](found)
+    if letters and found.startswith(b"\\"):
+        return found.replace(b"\\", b"")
+    code = _CODES.fullmatch(found)
+    if code is None:
+        return b""  # a line break, a colour, or a backslash before what needs one
+    if code["byte"]:
+        return bytes.fromhex(code["byte"].decode())
+    units = "".join(chr(int(unit, 16)) for unit in re.findall(rb"u([0-9A-Fa-f]{4})", found))
+    return units.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8", "replace")
+
+
+def _flat(data: bytes, kind: bytes, *, letters: bool = False) -> tuple[bytes, int]:
+    """The view of `data`, in its own letters; and how many escapes were resolved."""
+    if b"\\" in data or b"\x1b" in data or b"\xc2\x9b" in data or kind:
+        data, count = _ESCAPES[kind].subn(lambda match: _resolved(match[0], kind, letters=letters), data)
+        return data.translate(_ALPHABET, _DROPPED), count
+    return data.translate(_ALPHABET, _DROPPED), 0
+
+
+class _Places:
+    """Where in the data the bytes of its view come from. Asked only where something was found."""
+
+    def __init__(self, data: bytes, kind: bytes) -> None:
+        self._data, self._kind = data, kind
+        self._starts, self._at = [0], [0]
+        for boundary in _BOUNDARIES.finditer(data):
+            if boundary.end() - self._starts[-1] >= _BLOCK:
+                self._at.append(self._at[-1] + len(_flat(data[self._starts[-1] : boundary.end()], kind)[0]))
+                self._starts.append(boundary.end())
+        self._pieces: dict[int, _Pieces] = {}
+
+    def origin(self, index: int, *, end: bool = False) -> int:
+        """Where in the data the byte of the view begins, or ends."""
+        block = bisect_right(self._at, index) - 1
+        if block not in self._pieces:
+            start = self._starts[block]
+            stop = self._starts[block + 1] if block + 1 < len(self._starts) else len(self._data)
+            self._pieces[block] = _Pieces.of(self._data[start:stop], self._kind)
+        return self._starts[block] + self._pieces[block].origin(index - self._at[block], end=end)
+
+
+# A line's end that no escape goes across.
+_BOUNDARIES = re.compile(rb"[^%=\\\s][^%=\\\s][^%=\\\s]\n(?=[^\s])")
+_BLOCK = 500
+# A text that is shorter is a line.
+_LINE = 1000
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Byte i of a view is from `starts[k] + i - at[k]` of the data, k the piece it is in.
+
+    A piece that is an escape has its end in `ends`, others -1.
+    """
+
+    at: list[int]
+    starts: list[int]
+    ends: list[int]
+
+    @classmethod
+    def of(cls, data: bytes, kind: bytes) -> _Pieces:
+        """Return those of the view that `_flat` makes."""
+        size, pieces = 0, cls([], [], [])
+
+        def put(length: int, start: int, end: int = -1) -> None:
+            nonlocal size
+            if length:
+                pieces.at.append(size)
+                pieces.starts.append(start)
+                pieces.ends.append(end)
+                size += length
+
+        def put_runs(start: int, end: int) -> None:
+            for run in _RUNS.finditer(data, start, end):
+                put(len(run[0]), run.start())
+
+        position = 0
+        for match in _ESCAPES[kind].finditer(data):
+            put_runs(position, match.start())
+            put(len(_resolved(match[0], kind).translate(None, _DROPPED)), *match.span())
+            position = match.end()
+        put_runs(position, len(data))
+        return pieces
+
+    def origin(self, index: int, *, end: bool = False) -> int:
+        """Where in the data the byte begins, or ends."""
+        piece = bisect_right(self.at, index) - 1
+        if self.ends[piece] >= 0:  # an escape: one or some bytes for several
+            return self.ends[piece] if end else self.starts[piece]
+        return self.starts[piece] + index - self.at[piece] + end
+
+
+# --- needles --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Needles:
+    """What to look for: in a view in small letters, in one as it is, and in the data itself in small letters.
+
+    `strict` are those, of the first two, of short secrets: they count only where no blank is in between, which are in
+    many ordinary words. `solid` are spellings in content that is no text.
+    """
+
+    folded: frozenset[bytes] = frozenset()
+    exact: frozenset[bytes] = frozenset()
+    literal: frozenset[bytes] = frozenset()
+    strict: frozenset[bytes] = frozenset()
+    solid: frozenset[bytes] = frozenset()
+
+    def __or__(self, other: _Needles) -> _Needles:
+        return _Needles(*(mine | theirs for mine, theirs in zip(_sets(self), _sets(other), strict=True)))
+
+    @cached_property
+    def beginnings(self) -> frozenset[bytes]:
+        """What those in views begin with: a quick way to see that a line has none of them."""
+        return frozenset(needle[:_SHORTEST_OF_KEY] for needle in self.folded | self.exact)
+
+    def __bool__(self) -> bool:
+        return any(_sets(self))
+
+
+def _sets(needles: _Needles) -> tuple[frozenset[bytes], ...]:
+    return needles.folded, needles.exact, needles.literal, needles.strict, needles.solid
+
+
+def _needles(secret: str) -> _Needles:
+    """The needles of one secret."""
+    shortest = min(len(secret), _SHORTEST)
+    cases = {secret, secret.upper(), secret.lower()}
+    texts = [secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]
+    own, wide = _bytes(secret), [secret.encode(coding, "surrogatepass") for coding in ("utf-16-le", "utf-16-be")]
+    contents = [*dict.fromkeys(map(_bytes, texts)), *wide]
+    flat = {
+        _flat(_bytes(case), kind, letters=letters)[0].lower()
+        for case in cases
+        for kind in _KINDS
+        for letters in (False, True)
+    }
+    hexes = [content.hex() for content in contents]
+    folded = flat | {text.encode() for text in hexes}
+    folded |= {own.hex(":").encode(), *(piece.lower() for piece in _coded(own, base64.b32encode, 5))}
+    single = {piece for content in contents for piece in _coded(content, base64.b64encode, 6)}
+    inside = {piece for encode in (base64.b64encode, base64.urlsafe_b64encode) for piece in _coded(own, encode, 6)}
+    twice = {piece for inner in inside for piece in _coded(inner, base64.b64encode, 6)}
+    exact = {piece.translate(_ALPHABET, _DROPPED) for piece in single | twice}
+    # Of what has little but dropped bytes nothing is left to find in a view.
+    literal = {_bytes(text).lower() for text in texts} if any(len(one) < shortest for one in flat) else set()
+    kept = [frozenset(one for one in found if len(one) >= shortest) for found in (folded, exact)]
+    upper = (text.upper() for text in hexes)
+    spelled = (*contents, *single, *inside, *(text.encode() for text in (*hexes, *upper)))
+    return _Needles(
+        folded=kept[0],
+        exact=kept[1],
+        literal=frozenset(literal),
+        strict=kept[0] | kept[1] if len(secret) < _SHORTEST else frozenset(),
+        solid=frozenset(one for one in spelled if len(one) >= _SHORTEST),
+    )
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _coded(content: bytes, encode: Callable[[bytes], bytes], bits: int) -> Iterator[bytes]:
+    """The content in a code of so many bits a letter, at each offset, without letters that depend on its neighbours."""
+    for offset in {5: range(5), 6: range(3)}[bits]:
+        first, last = -(-8 * offset // bits), 8 * (offset + len(content)) // bits
+        yield encode(b"\0" * offset + content)[first:last]
+
+
+# --- the masker -----------------------------------------------------------------------------------------------------
 
 
 class Masker:
     """Knows the secrets of one invocation and finds them in all spellings in which they could appear.
 
-    As they are; URL-quoted; JSON-escaped; in base64 (alone, or at any offset of something longer); each also broken
-    into lines, or over the strings of a list.
+    As they are, in capitals, URL-quoted, JSON-escaped, with HTML's entities, quoted-printable, in hexadecimal, base32,
+    base64 (alone, or at any offset of something longer, also twice), UTF-16; each also with colours in it, broken into
+    lines, or over the strings of a list.
     """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._literal: tuple[str, ...] = ()
-        self._flat: tuple[bytes, ...] = ()
+        self._needles = _Needles()
+        # Of artifacts: what is short is in many of them without being the secret.
+        self._long_needles = _Needles()
 
     def add(self, secret: str) -> None:
         """Mask `secret` from now on, and what is a secret in it: its lines, words and JSON values, but no hosts."""
-        found = {one for one in (secret, *_parts(secret)) if len(one) >= _SHORTEST} - self._known
-        if not found:
-            return
-        self._known |= found
-        spellings = {spelling for one in found for spelling in _spellings(one)}
-        flat = {needle for spelling in spellings for needle in _needles(spelling) if len(needle) >= _SHORTEST}
-        # Replaced as wholes: another thread may be masking.
-        self._literal = tuple(sorted({*self._literal, *spellings}, key=len, reverse=True))
-        self._flat = tuple(sorted({*self._flat, *flat}, key=len, reverse=True))
+        found: dict[str, bool] = {secret: True} if len(secret) >= _SHORTEST else {}
+        for part, is_keyed in _parts(secret):
+            if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
+                found.setdefault(part, len(part) >= _SHORTEST_PART)
+        for one in found.keys() - self._known:
+            needles = _needles(one)
+            # Replaced as wholes: another thread may be masking.
+            self._needles |= needles
+            if found[one]:
+                self._long_needles |= needles
+        self._known |= found.keys()
 
     def mask(self, text: str) -> str:
         """`text` without secrets."""
-        if not self._literal:
+        needles = self._needles
+        if not needles or not text:
             return text
-        for spelling in self._literal:
-            text = text.replace(spelling, _MASK)
-        return self._masked_flat(text)
+        data = _bytes(text)
+        spans = list(_spans_of(data, needles))
+        if not spans:
+            return text
+        kept, position = [], 0
+        for start, end in _merged(spans):
+            kept += [data[position:start], _MASK, b"\x1e" * data.count(b"\x1e", start, end)]
+            position = end
+        return b"".join([*kept, data[position:]]).decode("utf-8", "surrogatepass")
 
     def contained(self, content: bytes) -> bool:
-        """Whether a secret is in `content`: in text however it is spelled, else as it is, URL-quoted or in base64."""
-        if any(spelling.encode() in content for spelling in self._literal):
+        """Whether a secret is in `content`: in text however it is spelled, else in its most common spellings."""
+        needles = self._long_needles
+        if any(spelling in content for spelling in needles.solid):
             return True
         is_text = len(content) <= _LARGEST_TEXT and b"\0" not in content
-        flats = _both(content.decode("utf-8", "replace")) if is_text else ()
-        return any(needle in flat.content for flat in flats for needle in self._flat)
+        return is_text and next(_spans_of(content, needles), None) is not None
 
     def mask_json(self, value: dict[str, object]) -> dict[str, object]:
         """A copy of a JSON object whose strings have no secrets."""
@@ -90,150 +325,89 @@ class Masker:
         """As many lines, without secrets, also where one begins in a line and ends in another."""
         return self.mask(_BETWEEN.join(line.replace(_BETWEEN, " ") for line in lines)).split(_BETWEEN)
 
-    def _masked_flat(self, text: str) -> str:
-        spans = []
-        for flat in _both(text):
-            for needle in self._flat:
-                at = flat.content.find(needle)
-                while at >= 0:
-                    spans.append((flat.origin(at), flat.origin(at + len(needle) - 1, end=True)))
-                    at = flat.content.find(needle, at + 1)
-        for start, end in _merged(spans):
-            text = text[:start] + _MASK + _BETWEEN * text.count(_BETWEEN, start, end) + text[end:]
-        return text
+
+def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
+    """Yield where in `data` something is that is to be masked."""
+    small = data.lower() if needles.literal else b""
+    for needle in needles.literal:
+        yield from ((at, at + len(needle)) for at in _found(small, needle))
+    for kind in _KINDS:
+        if kind not in data:
+            continue
+        view, count = _flat(data, kind)
+        if kind and not count:
+            continue  # the same as without it
+        places: _Places | None = None
+        for looked, wanted in ((view.lower(), needles.folded), (view, needles.exact)):
+            if len(looked) < _LINE and needles.beginnings.isdisjoint(_fours(looked)):
+                continue
+            for needle in wanted:
+                if needle not in looked:  # most are not: the loop that finds nothing costs more
+                    continue
+                for at in _found(looked, needle):
+                    places = places or _Places(data, kind)
+                    start, end = places.origin(at), places.origin(at + len(needle) - 1, end=True)
+                    if needle not in needles.strict or not _BLANK.search(data, start, end):
+                        yield start, end
 
 
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that do not overlap, the last one first."""
+def _fours(text: bytes) -> Iterator[bytes]:
+    return (text[at : at + _SHORTEST_OF_KEY] for at in range(len(text)))
+
+
+def _found(text: bytes, needle: bytes) -> Iterator[int]:
+    at = text.find(needle)
+    while at >= 0:
+        yield at
+        at = text.find(needle, at + 1)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that do not overlap, in order."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
             merged.append((start, end))
-    return merged[::-1]
+    return merged
 
 
-@dataclass(frozen=True)
-class _Flat:
-    """A text in one spelling, as UTF-8. Byte i is from `starts[k] + i - at[k]` of the text, k the piece it is in."""
-
-    content: bytes
-    at: list[int]
-    starts: list[int]
-    ends: list[int]
-
-    def origin(self, index: int, *, end: bool = False) -> int:
-        """Where in the text the byte begins, or ends."""
-        piece = bisect_right(self.at, index) - 1
-        if self.ends[piece] >= 0:  # an escape: one or some bytes for several characters
-            return self.ends[piece] if end else self.starts[piece]
-        return self.starts[piece] + index - self.at[piece] + end
+# --- what is secret in a secret ------------------------------------------------------------------------------------
 
 
-def _both(text: str) -> Iterator[_Flat]:
-    """The text flattened, with percent escapes resolved and, where there may be some, as they are.
-
-    A secret that ends with `%` makes an escape with what follows it, which is none.
-    """
-    for decode in (True, False) if "%" in text else (True,):
-        if (flat := _flattened(text, decode=decode)) is not None:
-            yield flat
-
-
-def _flattened(text: str, *, decode: bool = True, letters: bool = False) -> _Flat | None:
-    """The text with escapes resolved, without blanks, line breaks, backslashes and `+`; None if it has none of these.
-
-    Args:
-        decode: resolve percent escapes.
-        letters: of `\\n` and `\\u0041`, keep the letters.
-    """
-    content = bytearray()
-    at: list[int] = []
-    starts: list[int] = []
-    ends: list[int] = []
-
-    def put(data: bytes, start: int, end: int) -> None:
-        if data:
-            at.append(len(content))
-            starts.append(start)
-            ends.append(end)
-            content.extend(data)
-
-    position = 0
-    for match in (_SPECIAL if decode else _UNQUOTED).finditer(text):
-        found = match[0]
-        put(text[position : match.start()].encode(), position, -1)
-        position = match.end()
-        if found[0] == "%":
-            data = bytes.fromhex("".join(found[1:].replace(_BETWEEN, "").split()))
-        elif found[0] == "\\":
-            data = found.replace("\\", "").encode() if letters else _unescaped(found)
-        else:
-            data = found.encode("utf-8", "surrogatepass") if ord(found[0]) > 127 else b""
-        put(b"" if len(data) == 1 and data[0] in _DROPPED else data, match.start(), match.end())
-    if not position and decode:
-        return None
-    put(text[position:].encode(), position, -1)
-    return _Flat(bytes(content), at, starts, ends)
-
-
-def _unescaped(found: str) -> bytes:
-    if "u" not in found:
-        return b""  # a line break, or a backslash before what needs one
-    units = "".join(chr(int(unit, 16)) for unit in re.findall(r"u([0-9A-Fa-f]{4})", found))
-    return units.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8", "replace")
-
-
-def _needles(spelling: str) -> Iterator[bytes]:
-    """What `spelling` looks like in a flattened text; in two ways if it has `%41`, `\\n` or `\\u0041` in it as such."""
-    for decode in (True, False):
-        for letters in (True, False):
-            flat = _flattened(spelling, decode=decode, letters=letters)
-            yield spelling.encode() if flat is None else flat.content
-
-
-def _spellings(secret: str) -> Iterator[str]:
-    yield secret
-    yield quote(secret, safe="")
-    yield json.dumps(secret)[1:-1]
-    yield from _base64(secret)
-
-
-def _base64(secret: str) -> Iterator[str]:
-    """Base64 of the secret at each of the three offsets, without what depends on its neighbours; both alphabets."""
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + secret.encode()).decode()
-        middle = encoded.rstrip("=")[(0, 2, 3)[offset] :]
-        middle = middle[:-1] if encoded.endswith("=") else middle
-        yield middle
-        yield middle.replace("+", "-").replace("/", "_")
-
-
-def _parts(secret: str) -> Iterator[str]:
-    """What is secret by itself in a secret of several lines, words or JSON values."""
+def _parts(secret: str) -> Iterator[tuple[str, bool]]:
+    """Yield what is secret by itself in a secret of several lines, words or JSON values; and whether a key says so."""
     try:
         value: object = json.loads(secret)
     except ValueError:
         value = None
     if isinstance(value, dict | list):
-        for text in _texts(value):
-            yield text
+        for text, is_keyed in _texts(value, is_keyed=False):
+            yield text, is_keyed
             yield from _parts(text)
         return
     lines = [line.strip() for line in secret.splitlines()]
     if len(lines) > 1:
-        yield from (line for line in lines if len(line) > _SHORTEST_PART and not line.startswith("-----"))
+        yield from ((line, False) for line in lines if len(line) > _SHORTEST_PART and not line.startswith("-----"))
     if re.search(r"\s|_authToken=", secret):
         words = (word for word in re.split(r"[\s\"'=;,]+", secret) if len(word) > _SHORTEST_PART)
-        yield from (word for word in words if not _HOST.fullmatch(word) and not word.startswith("-----"))
+        yield from ((word, False) for word in words if not _HOST.fullmatch(word) and not word.startswith("-----"))
+    for match in _UNDER_KEY.finditer(secret):
+        text = match[1] or match[2] or match[3]
+        if text.lower() not in _WORDS and not _HOST.fullmatch(text) and not text.startswith("-----"):
+            yield text, True
 
 
-def _texts(value: object) -> Iterator[str]:
+def _texts(value: object, *, is_keyed: bool) -> Iterator[tuple[str, bool]]:
     if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
+        for key, item in value.items():
+            yield from _texts(item, is_keyed=is_keyed or _KEY.search(key) is not None)
+    elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str) and len(value) > _SHORTEST_PART and not _HOST.fullmatch(value):
-        yield value
+            yield from _texts(item, is_keyed=is_keyed)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if is_keyed:
+            yield json.dumps(value), True
+    elif isinstance(value, str) and (is_keyed or len(value) > _SHORTEST_PART) and not _HOST.fullmatch(value):
+        yield value, is_keyed

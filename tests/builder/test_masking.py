@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import quopri
 import textwrap
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -84,6 +87,128 @@ def test_a_secret_broken_into_lines_is_masked(secret: str, width: int, indent: i
     lines = wrapped(secret, width).split("\n")
     masked = made.mask_json({"log_tail": ["before", *lines, "after"]})
     assert masked == {"log_tail": ["before", "***", *[""] * (len(lines) - 1), "after"]}
+
+
+def html_numbers(secret: str) -> str:
+    return "".join(f"&#x{ord(letter):x};" for letter in secret)
+
+
+def coloured(secret: str) -> str:
+    return "\x1b[01;31m\x1b[K".join(secret) + "\x1b[m"
+
+
+def utf_16(coding: str) -> Callable[[str], str]:
+    return lambda secret: secret.encode(coding).decode("latin-1") if secret.isascii() else secret
+
+
+def twice(first: Callable[[bytes], bytes], second: Callable[[bytes], bytes]) -> Callable[[str], str]:
+    return lambda secret: second(first(b"user:" + secret.encode() + b"@\n")).decode()
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "capitals": str.upper,
+    "small letters": str.lower,
+    "URL": lambda secret: quote(secret, safe=""),
+    "URL of a form": quote_plus,
+    "URL, all of it": lambda secret: "".join(f"%{byte:02x}" for byte in secret.encode()),
+    "JSON": lambda secret: json.dumps(secret)[1:-1],
+    "JSON in JSON": lambda secret: json.dumps(json.dumps(secret))[3:-3],
+    "hexadecimal": lambda secret: secret.encode().hex(),
+    "HEXADECIMAL": lambda secret: secret.encode().hex().upper(),
+    "hexadecimal with colons": lambda secret: secret.encode().hex(":"),
+    "hexadecimal escapes": lambda secret: "".join(f"\\x{byte:02x}" for byte in secret.encode()),
+    "HTML": lambda secret: html.escape(secret),
+    "HTML, all of it": html_numbers,
+    "quoted-printable": lambda secret: quopri.encodestring(secret.encode()).decode(),
+    "quoted-printable, all of it": lambda secret: "".join(f"={byte:02X}" for byte in secret.encode()),
+    "base32": lambda secret: base64.b32encode(secret.encode()).decode(),
+    "base64": lambda secret: base64.b64encode(secret.encode()).decode(),
+    "base64 for URLs": lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+    "base64 of base64": twice(base64.b64encode, base64.b64encode),
+    "base64 of base64 for URLs": twice(base64.urlsafe_b64encode, base64.urlsafe_b64encode),
+    "UTF-16 LE": utf_16("utf-16-le"),
+    "UTF-16 BE": utf_16("utf-16-be"),
+    "base64 of UTF-16 LE": lambda secret: base64.b64encode(secret.encode("utf-16-le")).decode(),
+    "base64 of UTF-16 BE": lambda secret: base64.b64encode(secret.encode("utf-16-be")).decode(),
+    "hexadecimal of UTF-16": lambda secret: secret.encode("utf-16").hex(),
+    "colours": coloured,
+    "colours in JSON": lambda secret: json.dumps(coloured(secret))[1:-1],
+}
+# What may be left of a spelling: at the ends of codes, letters and bytes that depend on the neighbours.
+LEFT = {
+    "base32": 8,
+    "base64 of base64": 32,
+    "base64 of base64 for URLs": 32,
+    "hexadecimal of UTF-16": 4,
+    "colours in JSON": 9,
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@given(secret=SECRETS, before=TEXTS, after=TEXTS)
+@example(secret="a%41b=41c&amp;d\\x41e", before="key=", after="=41")
+@example(secret="aaaaaaaaaa", before="a=", after="\n")
+def test_a_secret_is_masked_in_every_spelling(name: str, secret: str, before: str, after: str) -> None:
+    spelling = SPELLINGS[name](secret)
+    masked = masker(secret).mask(f"{before} {spelling} {after}")
+    assert "***" in masked
+    left = masked.replace("***", "", 1)
+    around = f"{before}  {after}"
+    assert len(left.encode("utf-16")) <= len(around.encode("utf-16")) + 2 * LEFT.get(name, 6), (spelling, masked)
+
+
+@pytest.mark.parametrize("name", [name for name in SPELLINGS if "base64 of base64" not in name])
+@given(secret=st.text("abcdXYZ0123456789_!&%=~", min_size=4, max_size=5), before=TEXTS, after=TEXTS)
+def test_a_short_secret_is_masked_where_a_key_says_that_it_is_one(
+    name: str, secret: str, before: str, after: str
+) -> None:
+    made = masker(json.dumps({"user": "me", "db_password": secret}))
+    masked = made.mask(f"{before} {SPELLINGS[name](secret)} {after}")
+    assert "***" in masked, (SPELLINGS[name](secret), masked)
+
+
+@given(st.text(st.sampled_from("abcdefghijklmno \n\t:,.=%&;\\-+_/<>\"'{}0123456789"), max_size=300))
+@example("the s3-cret; x=41 %41 &amp; \\n \x1b[1mbold\x1b[0m")
+def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
+    made = masker("Zq7wXkP9vT2s", json.dumps({"password": "Zq7w", "token": "QzQzQ"}))
+    assert made.mask(text) == text
+
+
+def test_short_secrets_are_not_put_together_from_words() -> None:
+    made = masker(json.dumps({"password": "tree"}))
+    text = "a str eet, at re-entry: t\nree and t\tree"
+    assert made.mask(text) == text
+    assert made.mask("a tree, a TREE") == "a ***, a ***"
+
+
+@pytest.mark.parametrize(
+    ("secret", "hidden", "kept"),
+    [
+        ("machine h.example login deploy password ab12 account x9y8\n", ("ab12", "x9y8"), ("deploy", "h.example")),
+        (json.dumps({"host": "db1", "user": "mini", "pin_token": "ab12", "port": 5432}), ("ab12",), ("mini", "5432")),
+        (json.dumps({"api_key": {"value": 90210}}), ("90210",), ("value",)),
+        ("[default]\nuser = mini\npassword = 'ab12'\nTOKEN: x9y8\n", ("ab12", "x9y8"), ("mini", "default", "password")),
+        ("//registry.example/:_authToken=ab12\n", ("ab12",), ("registry.example",)),
+    ],
+)  # fmt: skip
+def test_values_of_keys_like_password_are_secrets_from_four_letters_on(
+    secret: str, hidden: tuple[str, ...], kept: tuple[str, ...]
+) -> None:
+    made = masker(secret)
+    for word in hidden:
+        assert made.mask(f"<{word}>") == "<***>"
+        assert not made.contained(f"<{word}>".encode()), "it is in many an artifact without being the secret"
+    for word in kept:
+        assert made.mask(f"<{word}>") == f"<{word}>"
+
+
+def test_where_something_was_found_is_right_in_long_texts() -> None:
+    line = "a line = with \\n some%20 escapes &amp; =\n more\n"
+    for spelling in (SECRET, quote(SECRET, safe=""), html.escape(SECRET), f"=\n{SECRET}"):
+        text = line * 100 + f"<{spelling}>" + line * 100
+        masked = masker().mask(text)
+        assert masked in (line * 100 + "<***>" + line * 100, line * 100 + "<=\n***>" + line * 100)
 
 
 def test_json_is_masked_deeply_and_short_values_are_left() -> None:

@@ -170,7 +170,7 @@ def test_a_build_behind_a_proxy_with_a_login_and_an_index_with_one(tmp_path: Pat
     assert "GOPROXY=https://go.test/x,https://proxy.golang.org" in made
     assert "PIP_INDEX_URL=http://index.test/simple" in made
     for text in (said, seen, made):
-        for secret in ("canary", base64.b64encode(f"worker:{PROXY_PASSWORD}".encode()).decode()):
+        for secret in ("pw-canary", base64.b64encode(f"worker:{PROXY_PASSWORD}".encode()).decode()):
             assert secret not in text
     for path in tmp_path.rglob("*"):
         inside = path.is_file() and not path.is_relative_to(files)
