@@ -115,12 +115,19 @@ def _home(home: Path, files: Mapping[str, str]) -> Iterator[None]:
 def check_artifact(what: str, files: Sequence[tuple[str, Path]], secrets: Secrets | None) -> None:
     """Return if no secret that was read in this build is in the files: artifacts are kept, and others can read them.
 
+    Looks into what is packed in them as well.
+
     Raises:
         SecretInArtifact: names the files.
     """
     if secrets is None:
         return
-    leaking = [name for name, path in files if secrets.contained(name.encode()) or secrets.contained(path.read_bytes())]
+    from builder.inside import Looking
+
+    looking, contained = Looking(), secrets.contained
+    leaking = [
+        name for name, path in files if contained(name.encode()) or any(map(contained, looking.at(path.read_bytes())))
+    ]
     if leaking:
         shown = ", ".join(leaking[:5]) + (f" and {len(leaking) - 5} more" if len(leaking) > 5 else "")
         raise SecretInArtifact(
