@@ -43,7 +43,7 @@ def read(reference: Reference, context: Context) -> str:
     """
     whole = _whole(reference, context)
     if not reference.key:
-        context.secrets.add(whole)
+        context.secrets.add(whole, key=reference.name)
         return whole
     try:
         value = json.loads(whole)[reference.key]
@@ -54,7 +54,7 @@ def read(reference: Reference, context: Context) -> str:
             f"{reference}: the secret is no JSON object with a text under {reference.key!r}",
             hint="put one there, or leave #KEY out for the whole value",
         )
-    context.secrets.add(str(value))
+    context.secrets.add(str(value), key=f"{reference.name}#{reference.key}")
     return str(value)
 
 
@@ -132,7 +132,7 @@ def _own_git(context: Context) -> GitCredentials | None:
         ) from error
     if not token:
         return None
-    context.secrets.add(token)
+    context.secrets.add(token, key="token")
     # The token is the forge's, git_base may be one owner's part of it.
     base = urljoin(settings.git_base, "/")
     owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
@@ -177,7 +177,7 @@ def _codeartifact_token(place: str, context: Context) -> str:
         account, _, domain = place.removeprefix(_CODEARTIFACT).partition("/")
         with aws_errors(f"reading a token of CodeArtifact's domain {domain}"):
             token = context.clients.codeartifact_token(account, domain)
-        context.secrets.add(token)
+        context.secrets.add(token, key="token")
         context.secret_texts[place] = token
     return context.secret_texts[place]
 
@@ -189,7 +189,7 @@ def _app_token(login: GitLogin, context: Context) -> str:
     if place not in context.secret_texts:
         key = read(Reference.parse(login.private_key), context)
         token = installation_token(login, key)
-        context.secrets.add(token)
+        context.secrets.add(token, key="token")
         context.secret_texts[place] = token
     return context.secret_texts[place]
 

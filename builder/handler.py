@@ -34,7 +34,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     """Answer one event, see docs/reference.md; one of CloudFormation's, see docs/cloudformation.md."""
     masker = Masker()
     for secret in secrets_of(os.environ):
-        masker.add(secret)
+        masker.add(secret, key="password")
     configure_logging(masker)
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000

@@ -269,9 +269,14 @@ class Masker:
         # Of artifacts: what is short is in many of them without being the secret.
         self._long_needles = _Needles()
 
-    def add(self, secret: str) -> None:
-        """Mask `secret` from now on, and what is a secret in it: its lines, words and JSON values, but no hosts."""
-        found: dict[str, bool] = {secret: True} if len(secret) >= _SHORTEST else {}
+    def add(self, secret: str, *, key: str = "") -> None:
+        """Mask `secret` from now on, and what is a secret in it: its lines, words and JSON values, but no hosts.
+
+        Args:
+            key: what it is called; where that says `password` or the like, a shorter one is masked, too.
+        """
+        shortest = _SHORTEST_OF_KEY if _KEY.search(key) else _SHORTEST
+        found: dict[str, bool] = {secret: len(secret) >= _SHORTEST} if len(secret) >= shortest else {}
         for part, is_keyed in _parts(secret):
             if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
                 found.setdefault(part, len(part) >= _SHORTEST_PART)

@@ -49,7 +49,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
     masker, progress = Masker(), Progress()
     for secret in secrets_of(os.environ):
-        masker.add(secret)
+        masker.add(secret, key="password")
     configure_logging(masker)
     execution.begin()
     try:
@@ -110,7 +110,7 @@ def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -
     require_ready()
     order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
     for value in granted.values():
-        masker.add(value)
+        masker.add(value, key="password")
     context = _context(message, order, granted, masker, progress)
     with context.until_end, _written_down(str(message["nonce"]), context):
         try:

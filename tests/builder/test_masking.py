@@ -203,6 +203,13 @@ def test_values_of_keys_like_password_are_secrets_from_four_letters_on(
         assert made.mask(f"<{word}>") == f"<{word}>"
 
 
+def test_what_is_called_a_password_is_one_from_four_letters_on() -> None:
+    made = masker("0123456789secret")
+    made.add("ab12", key="/pypi/password")
+    made.add("main", key="team/branch")
+    assert made.mask("ab12 main") == "*** main"
+
+
 def test_where_something_was_found_is_right_in_long_texts() -> None:
     line = "a line = with \\n some%20 escapes &amp; =\n more\n"
     for spelling in (SECRET, quote(SECRET, safe=""), html.escape(SECRET), f"=\n{SECRET}"):

@@ -26,6 +26,7 @@ from builder.relay import relay
 from builder.surroundings import Surroundings, secrets_of
 from tests.builder.locking import BACKEND
 from tests.index import serving
+from tests.security.conftest import Lab
 from tests.wheelhouse import make_sdist, make_wheel
 
 PROXY_PASSWORD, INDEX_PASSWORD = "pw-canary/4e81@proxy", "pw-canary-77ff-index"
@@ -175,6 +176,25 @@ def test_a_build_behind_a_proxy_with_a_login_and_an_index_with_one(tmp_path: Pat
     for path in tmp_path.rglob("*"):
         inside = path.is_file() and not path.is_relative_to(files)
         assert not inside or b"pw-canary" not in path.read_bytes(), path
+
+
+def test_a_login_in_the_builders_environment_is_in_no_reply(lab: Lab) -> None:
+    functions, name = lab.client("lambda"), lab.builder.name
+    own = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    more = {"HTTPS_PROXY": "http://worker:pw4t@proxy.test:3128", "SHOP": "postgres://me:S3cret-canary@db.test/shop"}
+
+    def become(variables: dict[str, str]) -> None:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+
+    become({**own, **more})
+    try:
+        reply = lab.builder.send({"action": "build", "function": "x/S3CRET-canary/pw4t", "repo_name": "none"})
+    finally:
+        become(own)
+    assert reply["statusCode"] == 400
+    assert "x/***/***" in json.dumps(reply)
+    assert "canary" not in json.dumps(reply)
 
 
 def test_a_relay_adds_the_login_to_tunnels_and_to_every_request() -> None:
