@@ -7,14 +7,12 @@ letters. A secret is turned into *needles*, which are what its spellings look li
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from functools import cache
+from typing import NamedTuple, cast
 from urllib.parse import quote
 
 _MASK = b"***"
@@ -29,10 +27,9 @@ _LARGEST_TEXT = 4 << 20
 _HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]*|//[a-z0-9.-]+/:?_?\w*")
 _KEY = re.compile(r"pass|pwd|token|secret|key|cred|auth|account", re.IGNORECASE)
 # `password x` of netrc, `_authToken=x` of npmrc, `TOKEN: x`; the value may be in quotes.
-_UNDER_KEY = re.compile(
-    r"[\w.:/-]*(?:pass(?:word|wd|phrase)?|pwd|token|secret|key|account|auth)[\"']?(?:\s*[=:]\s*|\s+)"
-    r"(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))",
-    re.IGNORECASE,
+_UNDER_KEY = (
+    r"(?i)[\w.:/-]*(?:pass(?:word|wd|phrase)?|pwd|token|secret|key|account|auth)[\"']?(?:\s*[=:]\s*|\s+)"
+    r"(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))"
 )
 _WORDS = frozenset({"machine", "login", "password", "account", "default", "macdef", "true", "false", "null", "none"})
 # Joins the strings of a list while they are looked through together.
@@ -40,18 +37,14 @@ _BETWEEN = "\x1e"
 
 # --- views ----------------------------------------------------------------------------------------------------------
 
-# What may stand anywhere in a secret without being part of it: blanks, line breaks, NULs (of UTF-16), backslashes; and
-# `+`, which may be a blank in a URL. `-` goes, and `_` becomes `/`, so that both alphabets of base64 are one.
-_DROPPED = b" \t\n\r\v\f\x00\x1c\x1d\x1e\x1f\\+-"
+# What may stand anywhere in a secret without being part of it: blanks, line breaks and other control characters, the
+# NULs of UTF-16, backslashes; and `+`, which may be a blank in a URL. `-` goes, and `_` becomes `/`, so that the two
+# alphabets of base64 are one.
+_DROPPED = bytes(range(33)) + b"\x7f\\+-"
 _ALPHABET = bytes.maketrans(b"_", b"/")
 _BLANK = re.compile(rb"[\s\x1e]")
 _COLOUR = rb"(?:\[[0-?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,200}?(?:\x07|\x1b\\)|[0-?]{0,40}[@-~])"
-# Every alternative begins with a byte of its own, as Python's `re` needs it to skip fast what begins with none of them.
-_ALWAYS = (
-    rb"\x1b" + _COLOUR + rb"|\xc2\x9b" + _COLOUR + rb"|\\\\*(?:(?:u001[bB]|x1[bB]|033|e)(?=[\[\]])" + _COLOUR + rb"|"
-    rb"u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf])?"
-)
-_CODES = re.compile(rb"\\+(?:x(?P<byte>[0-9A-Fa-f]{2})|u[0-9A-Fa-f]{4}(?:\\+u[0-9A-Fa-f]{4})?)")
+_CODE = rb"u[dD][89abAB][0-9A-Fa-f]{2}\\+u[dD][c-fC-F][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbf]"
 
 
 def _of_percent(found: bytes) -> bytes:
@@ -63,42 +56,54 @@ def _of_quoted_printable(found: bytes) -> bytes:
 
 
 def _of_html(found: bytes) -> bytes:
-    return html.unescape(found.decode()).encode("utf-8", "surrogatepass")
+    from html import unescape
+
+    return unescape(found.decode()).encode("utf-8", "surrogatepass")
 
 
-# The kinds of escapes of which a view resolves one: the byte each begins with, what it looks like, what it stands for.
-# A text with several is looked through in several views: `=ab` may also be the beginning of a value.
-_KINDS: Mapping[bytes, tuple[bytes, Callable[[bytes], bytes]]] = {
-    b"": (b"", lambda found: b""),
-    b"%": (rb"|%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]", _of_percent),
-    b"&": (rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", _of_html),
-    b"=": (rb"|=[ \t]*[\r\n\x1e]+|=[0-9A-Fa-f]{2}", _of_quoted_printable),
-}
-_ESCAPES = {kind: re.compile(_ALWAYS + pattern) for kind, (pattern, _) in _KINDS.items()}
-_RUNS = re.compile(b"[^" + re.escape(_DROPPED) + b"]+")
-
-
-def _resolved(found: bytes, kind: bytes, *, letters: bool = False) -> bytes:
-    """What an escape stands for; with `letters`, those of `\\n` and `\\u0041`, as where a line ends after `\\`."""
-    if kind and found.startswith(kind):
-        return _KINDS[kind][1](found)
-    if letters and found.startswith(b"\\"):
-        return found.replace(b"\\", b"")
-    code = _CODES.fullmatch(found)
+def _of_backslash(found: bytes) -> bytes:
+    code = re.fullmatch(rb"\\+(?:x(?P<byte>[0-9A-Fa-f]{2})|u[0-9A-Fa-f]{4}(?:\\+u[0-9A-Fa-f]{4})?)", found)
     if code is None:
-        return b""  # a line break, a colour, or a backslash before what needs one
+        return b""  # a line break, or a backslash before what needs one
     if code["byte"]:
         return bytes.fromhex(code["byte"].decode())
     units = "".join(chr(int(unit, 16)) for unit in re.findall(rb"u([0-9A-Fa-f]{4})", found))
     return units.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode("utf-8", "replace")
 
 
-def _flat(data: bytes, kind: bytes, *, letters: bool = False) -> tuple[bytes, int]:
-    """The view of `data`, in its own letters; and how many escapes were resolved."""
-    if b"\\" in data or b"\x1b" in data or b"\xc2\x9b" in data or kind:
-        data, count = _ESCAPES[kind].subn(lambda match: _resolved(match[0], kind, letters=letters), data)
-        return data.translate(_ALPHABET, _DROPPED), count
-    return data.translate(_ALPHABET, _DROPPED), 0
+# The kinds of escapes that a view resolves, by a byte that each has; backslashes are resolved beside each. The first
+# kind resolves nothing, and so no escape can hide the beginning of what follows it: `\\token`, `%41`, `key=ab`. For the
+# same reason each kind has its view. Every alternative begins with a byte of its own, as Python's `re` needs it to skip
+# fast what begins with none of them.
+_KINDS: Mapping[bytes, tuple[bytes, Callable[[bytes], bytes]]] = {
+    b"": (b"", bytes),
+    b"\\": (b"", bytes),
+    b"%": (rb"|%[\s\x1e]*[0-9A-Fa-f][\s\x1e]*[0-9A-Fa-f]", _of_percent),
+    b"&": (rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});", _of_html),
+    b"=": (rb"|=[ \t]*[\r\n\x1e]+|=[0-9A-Fa-f]{2}", _of_quoted_printable),
+    b"[": (rb"|\x1b" + _COLOUR + rb"|\xc2\x9b" + _COLOUR, lambda found: b""),
+}
+
+
+@cache
+def _escapes(kind: bytes) -> re.Pattern[bytes]:
+    # Colours in JSON begin with a backslash, too.
+    colour = rb"(?:u001[bB]|x1[bB]|033|e)(?=[\[\]])" + _COLOUR + b"|" if kind == b"[" else b""
+    return re.compile(rb"\\\\*(?:" + colour + _CODE + b")?" + _KINDS[kind][0])
+
+
+def _resolved(found: bytes, kind: bytes, *, letters: bool = False) -> bytes:
+    """What an escape stands for; with `letters`, those of `\\n` and `\\u0041`, as where a line ends after `\\`."""
+    if not found.startswith(b"\\"):
+        return _KINDS[kind][1](found)
+    return found.replace(b"\\", b"") if letters else _of_backslash(found)
+
+
+def _flat(data: bytes, kind: bytes, *, letters: bool = False) -> bytes:
+    """The view of `data`, in its own letters."""
+    if kind:
+        data = _escapes(kind).sub(lambda match: _resolved(match[0], kind, letters=letters), data)
+    return data.translate(_ALPHABET, _DROPPED)
 
 
 class _Places:
@@ -109,7 +114,7 @@ class _Places:
         self._starts, self._at = [0], [0]
         for boundary in _BOUNDARIES.finditer(data):
             if boundary.end() - self._starts[-1] >= _BLOCK:
-                self._at.append(self._at[-1] + len(_flat(data[self._starts[-1] : boundary.end()], kind)[0]))
+                self._at.append(self._at[-1] + len(_flat(data[self._starts[-1] : boundary.end()], kind)))
                 self._starts.append(boundary.end())
         self._pieces: dict[int, _Pieces] = {}
 
@@ -123,6 +128,7 @@ class _Places:
         return self._starts[block] + self._pieces[block].origin(index - self._at[block], end=end)
 
 
+_RUNS = re.compile(b"[^" + re.escape(_DROPPED) + b"]+")
 # A line's end that no escape goes across.
 _BOUNDARIES = re.compile(rb"[^%=\\\s][^%=\\\s][^%=\\\s]\n(?=[^\s])")
 _BLOCK = 500
@@ -130,8 +136,7 @@ _BLOCK = 500
 _LINE = 1000
 
 
-@dataclass(frozen=True)
-class _Pieces:
+class _Pieces(NamedTuple):
     """Byte i of a view is from `starts[k] + i - at[k]` of the data, k the piece it is in.
 
     A piece that is an escape has its end in `ends`, others -1.
@@ -159,7 +164,7 @@ class _Pieces:
                 put(len(run[0]), run.start())
 
         position = 0
-        for match in _ESCAPES[kind].finditer(data):
+        for match in _escapes(kind).finditer(data) if kind else ():
             put_runs(position, match.start())
             put(len(_resolved(match[0], kind).translate(None, _DROPPED)), *match.span())
             position = match.end()
@@ -177,12 +182,12 @@ class _Pieces:
 # --- needles --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Needles:
+class _Needles(NamedTuple):
     """What to look for: in a view in small letters, in one as it is, and in the data itself in small letters.
 
     `strict` are those, of the first two, of short secrets: they count only where no blank is in between, which are in
-    many ordinary words. `solid` are spellings in content that is no text.
+    many ordinary words. `solid` are spellings in content that is no text. By the `beginnings` of those in views it
+    is quickly seen that a line has none of them.
     """
 
     folded: frozenset[bytes] = frozenset()
@@ -190,21 +195,10 @@ class _Needles:
     literal: frozenset[bytes] = frozenset()
     strict: frozenset[bytes] = frozenset()
     solid: frozenset[bytes] = frozenset()
+    beginnings: frozenset[bytes] = frozenset()
 
-    def __or__(self, other: _Needles) -> _Needles:
-        return _Needles(*(mine | theirs for mine, theirs in zip(_sets(self), _sets(other), strict=True)))
-
-    @cached_property
-    def beginnings(self) -> frozenset[bytes]:
-        """What those in views begin with: a quick way to see that a line has none of them."""
-        return frozenset(needle[:_SHORTEST_OF_KEY] for needle in self.folded | self.exact)
-
-    def __bool__(self) -> bool:
-        return any(_sets(self))
-
-
-def _sets(needles: _Needles) -> tuple[frozenset[bytes], ...]:
-    return needles.folded, needles.exact, needles.literal, needles.strict, needles.solid
+    def with_those_of(self, other: _Needles) -> _Needles:
+        return _Needles(*(mine | theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def _needles(secret: str) -> _Needles:
@@ -215,7 +209,7 @@ def _needles(secret: str) -> _Needles:
     own, wide = _bytes(secret), [secret.encode(coding, "surrogatepass") for coding in ("utf-16-le", "utf-16-be")]
     contents = [*dict.fromkeys(map(_bytes, texts)), *wide]
     flat = {
-        _flat(_bytes(case), kind, letters=letters)[0].lower()
+        _flat(_bytes(case), kind, letters=letters).lower()
         for case in cases
         for kind in _KINDS
         for letters in (False, True)
@@ -238,6 +232,7 @@ def _needles(secret: str) -> _Needles:
         literal=frozenset(literal),
         strict=kept[0] | kept[1] if len(secret) < _SHORTEST else frozenset(),
         solid=frozenset(one for one in spelled if len(one) >= _SHORTEST),
+        beginnings=frozenset(one[:_SHORTEST_OF_KEY] for one in kept[0] | kept[1]),
     )
 
 
@@ -283,15 +278,15 @@ class Masker:
         for one in found.keys() - self._known:
             needles = _needles(one)
             # Replaced as wholes: another thread may be masking.
-            self._needles |= needles
+            self._needles = self._needles.with_those_of(needles)
             if found[one]:
-                self._long_needles |= needles
+                self._long_needles = self._long_needles.with_those_of(needles)
         self._known |= found.keys()
 
     def mask(self, text: str) -> str:
         """`text` without secrets."""
         needles = self._needles
-        if not needles or not text:
+        if not any(needles) or not text:
             return text
         data = _bytes(text)
         spans = list(_spans_of(data, needles))
@@ -336,12 +331,14 @@ def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
     small = data.lower() if needles.literal else b""
     for needle in needles.literal:
         yield from ((at, at + len(needle)) for at in _found(small, needle))
+    views: list[bytes] = []
     for kind in _KINDS:
         if kind not in data:
             continue
-        view, count = _flat(data, kind)
-        if kind and not count:
-            continue  # the same as without it
+        view = _flat(data, kind)
+        if view in views:
+            continue
+        views.append(view)
         places: _Places | None = None
         for looked, wanted in ((view.lower(), needles.folded), (view, needles.exact)):
             if len(looked) < _LINE and needles.beginnings.isdisjoint(_fours(looked)):
@@ -398,7 +395,7 @@ def _parts(secret: str) -> Iterator[tuple[str, bool]]:
     if re.search(r"\s|_authToken=", secret):
         words = (word for word in re.split(r"[\s\"'=;,]+", secret) if len(word) > _SHORTEST_PART)
         yield from ((word, False) for word in words if not _HOST.fullmatch(word) and not word.startswith("-----"))
-    for match in _UNDER_KEY.finditer(secret):
+    for match in re.finditer(_UNDER_KEY, secret):
         text = match[1] or match[2] or match[3]
         if text.lower() not in _WORDS and not _HOST.fullmatch(text) and not text.startswith("-----"):
             yield text, True

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # Several URLs may stand in one variable, separated as its tool wants it.
-_LOGIN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<login>[^/?#\s,|]*)@(?P<rest>[^\s,|]*)")
-_BARE = re.compile(r"[^/?#\s]*@[^\s]*")
+# Patterns are compiled where they are needed: this module is imported by every cold start.
+_LOGIN = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<login>[^/?#\s,|]*)@(?P<rest>[^\s,|]*)"
+_BARE = r"[^/?#\s]*@[^\s]*"
 # A user name as long as this may be a token.
 _TOKEN = 20
 
@@ -43,7 +44,7 @@ class Surroundings:
             if name in PROXIES:
                 cleaned[name] = _relayed(name, value, environment)
                 continue
-            cleaned[name] = _LOGIN.sub(r"\g<scheme>\g<rest>", value)
+            cleaned[name] = re.sub(_LOGIN, r"\g<scheme>\g<rest>", value)
             for match in found:
                 index = IndexLogin(name=f"${name}", url=(match["scheme"] + match["rest"]).rstrip("/"))
                 indexes[index] = _user_and_password(match["login"])
@@ -64,12 +65,13 @@ def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
 
 def _logins(name: str, value: str) -> Iterator[re.Match[str]]:
     if "@" in value:
-        yield from (match for match in _LOGIN.finditer(_proxy(value) if name in PROXIES else value) if match["login"])
+        url = _proxy(value) if name in PROXIES else value
+        yield from (match for match in re.finditer(_LOGIN, url) if match["login"])
 
 
 def _proxy(value: str) -> str:
     """A proxy as a URL: tools take `user:password@host:port`, too."""
-    return f"http://{value}" if _BARE.fullmatch(value) else value
+    return f"http://{value}" if re.fullmatch(_BARE, value) else value
 
 
 def _user_and_password(login: str) -> tuple[str, str]:
@@ -85,4 +87,4 @@ def _relayed(name: str, value: str, environment: Mapping[str, str]) -> str:
     # Other protocols than HTTP, as SOCKS, have no relay here.
     if proxy.startswith(("http://", "https://")):
         return relay(proxy, trust(environment))
-    return _LOGIN.sub(r"\g<scheme>\g<rest>", proxy)
+    return re.sub(_LOGIN, r"\g<scheme>\g<rest>", proxy)

@@ -89,6 +89,25 @@ def test_a_secret_broken_into_lines_is_masked(secret: str, width: int, indent: i
     assert masked == {"log_tail": ["before", "***", *[""] * (len(lines) - 1), "after"]}
 
 
+@given(
+    st.sampled_from(["token-1234", "nine9nine", "41bcdef", "ab12cdef", "[31mred", "]0;title", "u0041xyz", "3;a-b-c-d"]),
+    st.lists(
+        st.sampled_from(
+            ["\\", "%", "%4", "=", "&", "&#x", "\x1b", "\x1b[", "\x1b]", "\x9b", "\\u00", "\\x", "\x07", "a", " "]
+        ),
+        max_size=4,
+    ).map("".join),
+    st.sampled_from(["", "%41", ";", "\x07", "m", "=\n", "\\n", "\x1b\\"]),
+)
+def test_nothing_before_or_behind_a_secret_hides_it(secret: str, before: str, after: str) -> None:
+    masked = masker(secret).mask(before + secret + after)
+    assert "***" in masked
+    assert secret not in masked
+    assert base64.b64encode(secret.encode()).decode()[2:-4] not in masker(secret).mask(
+        before + base64.b64encode(secret.encode()).decode() + after
+    )
+
+
 def html_numbers(secret: str) -> str:
     return "".join(f"&#x{ord(letter):x};" for letter in secret)
 
