@@ -26,6 +26,7 @@ from bootstrap.state import Present, read_present, whereabouts
 from bootstrap.steps import Hands, carry_out, take_back
 from bootstrap.walk import Done, walk
 from builder.aws import Clients, connect
+from builder.characters import visible
 from builder.errors import InvalidConfiguration, LambdasmithError, NotSetUp
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted; the same command finishes what is begun")
         return _INTERRUPTED
-    print(report.as_json(result) if options.json else "\n".join(result.lines))
+    print(report.as_json(result) if options.json else visible("\n".join(result.lines)))
     return 0
 
 
@@ -96,7 +97,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _say(*lines: str) -> None:
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bootstrap.changes import Step
 from bootstrap.walk import Watcher
+from builder.characters import visible, visible_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -33,7 +34,7 @@ class Lines:
         self._said: dict[str, str] = {}
 
     def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        print(visible(line), file=self._stream, flush=True)
 
     def started(self, step: Step) -> None:
         """Nothing: a line at the end is enough."""
@@ -81,7 +82,7 @@ class _Board:
 
     def said(self, step: Step, text: str) -> None:
         with self._lock:
-            self._text[step.name] = text
+            self._text[step.name] = visible_line(text)
 
     def finished(self, step: Step, seconds: float) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.runtimes import MACHINES, RUNTIMES
 from builder.schemas import NAMES
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps(reply, indent=2))
     elif status == 0:
-        print(_valid(reply) if given.command == "check" else _summary(reply, Path(given.out)))
+        print(visible(_valid(reply) if given.command == "check" else _summary(reply, Path(given.out))))
     return status
 
 

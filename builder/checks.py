@@ -292,6 +292,7 @@ class _Checking:
             target=target,
             function=self._function,
             variables=spec.function.environment or {},
+            memory_mb=self._shop.memory_mb,
         )
         shop = self._shop
         shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")

@@ -237,6 +237,7 @@ def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
         environment=environment,
         secrets=shop.secrets,
         deadline=shop.deadline,
+        memory_mb=shop.memory_mb,
     )
     if layer.secrets:
         shop.workspace.sweep()  # a secret that the commands have put beside their places is not for what runs next

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from builder import __version__, execution
+from builder.bounds import bounded
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.masking import Masker
@@ -74,7 +75,7 @@ def _reply(
     except BaseException:
         distrust()
         raise
-    reply = masker.mask_json(reply)
+    reply = bounded(masker.mask_json(reply))
     error_reply = cast("Mapping[str, object]", reply.get("error") or {})
     log.info(
         "answered",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import contextlib
+import io
 import logging
 import os
 import re
@@ -22,6 +24,9 @@ from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 log = logging.getLogger(__name__)
 
 _TAIL_LINES = 40
+# Of each line that a child prints. Far more than is shown: secrets are masked in what is kept, and only then is it cut.
+_MAX_LINE = 16_000
+_READ_BYTES = 64 << 10
 # What a child may inherit: how to reach the network through this machine's proxy and trust store. No credentials, no
 # PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed and leaves them out).
 _INHERITED = (
@@ -52,7 +57,7 @@ _INHERITED = (
 )
 _NO_SPACE = re.compile(r"No space left on device|os error 28|ENOSPC")
 _NO_MEMORY = re.compile(
-    r"cannot allocate memory|out of memory|heap limit|virtual memory exhausted|^MemoryError|signal: killed",
+    r"cannot allocate memory|out of memory|heap limit|virtual memory exhausted|bad_alloc|^MemoryError|signal: killed",
     re.IGNORECASE,
 )
 
@@ -221,10 +226,33 @@ def _started(
 
 
 def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str], None] | None) -> None:
-    for line in stream:
-        tail.append(line.rstrip("\n"))
-        if listen is not None and line.strip():
-            listen(line.rstrip("\n"))
+    """Keep the last lines of a child, whatever it prints: never more of a line in memory than is kept of it."""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+    line, length = "", 0
+    # Not by lines: one may have gigabytes.
+    while data := _read(stream):
+        *ended, rest = decoder.decode(data).split("\n")
+        for text in ended:
+            _keep(line + text[: _MAX_LINE - len(line)], length + len(text), tail, listen)
+            line, length = "", 0
+        line, length = line + rest[: _MAX_LINE - len(line)], length + len(rest)
+    if length:
+        _keep(line, length, tail, listen)
+
+
+def _read(stream: IO[str]) -> bytes:
+    try:
+        return os.read(stream.fileno(), _READ_BYTES)
+    except (OSError, ValueError):  # it was closed: something that the child left holds its other end
+        return b""
+
+
+def _keep(line: str, length: int, tail: collections.deque[str], listen: Callable[[str], None] | None) -> None:
+    if length > len(line):
+        line += f" … ({length - len(line):,} characters more)"
+    tail.append(line)
+    if listen is not None and line.strip():
+        listen(line)
 
 
 def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
+from builder.bounds import MAX_LINE, short_line
+from builder.characters import visible, visible_line
 from builder.progress import Moment
 
 
@@ -25,19 +27,23 @@ class Terminal:
         """Show what begins now, and above it the phases that have ended since."""
         for phase in moment.phases[self._told :]:
             if self._live:
-                self.line(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', f'{phase.seconds:.2f} s')}")
+                self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', f'{phase.seconds:.2f} s')}")
         self._told = len(moment.phases)
         if not self._live:
-            self.line(f"{moment.seconds:6.2f} s  {moment.message}")
+            self.line(f"{moment.seconds:6.2f} s  {short_line(moment.message)}")
             return
         width = shutil.get_terminal_size().columns
         text = f"{moment.phase}: {moment.message}" if moment.phase not in moment.message else moment.message
+        text = visible_line(text[:MAX_LINE])
         self._stream.write(f"\r\x1b[K{self._paint('36', '…')} {text[: max(10, width - 3)]}")
         self._stream.flush()
         self._drawn = True
 
     def line(self, text: str) -> None:
-        """Write a line that stays."""
+        """Write a line that stays, without what a terminal would obey: much of it comes from projects."""
+        self._write(visible(text))
+
+    def _write(self, text: str) -> None:
         self.clear()
         self._stream.write(text + os.linesep)
         self._stream.flush()
@@ -51,11 +57,11 @@ class Terminal:
 
     def failed(self, text: str) -> None:
         """Write the first line of a failure."""
-        self.line(f"{self._paint('1;31', 'error:')} {text}")
+        self._write(f"{self._paint('1;31', 'error:')} {visible(text)}")
 
     def warn(self, text: str) -> None:
         """Write a warning."""
-        self.line(f"{self._paint('33', 'warning:')} {text}")
+        self._write(f"{self._paint('33', 'warning:')} {visible(text)}")
 
     def _paint(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
+from builder.bounds import bounded, short_line
 from builder.context import Context
 from builder.errors import LambdasmithError
 from builder.pipeline import Built
@@ -35,7 +36,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
         return _present(present)
     claim = builds.claim(build_id, request.function or "")
     mask = context.secrets.mask
-    listener = BackgroundListener(lambda now: claim.note(replace(now, message=mask(now.message))))
+    listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))
     context.progress.listener = listener
     built: Built | None = None
     with context.until_end:
@@ -54,7 +55,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
         finally:
             listener.close()
         counts = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
-        reply = context.secrets.mask_json(reply) | counts
+        reply = bounded(context.secrets.mask_json(reply)) | counts
         try:
             builds.end(
                 claim,

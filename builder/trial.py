@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import process, trees
-from builder.errors import CommandFailed, ImportFailed, OutOfSpace, OutOfTime
+from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
 from builder.runtimes import Target
 from builder.zips import unpack
 
@@ -28,6 +29,8 @@ _CHILD = Path(__file__).with_name("trial_child.py")
 # Lambda itself allows ten seconds for the first import, and then starts over with the function's whole time limit.
 _LONGEST_S = 60.0
 _TAIL = 15
+# More than the child writes of any import: its texts, lines and links have bounds.
+_MAX_REPORT = 16 << 20
 _RUNTIME = Path("/var/runtime")
 # What Lambda's Python has beyond the standard library.
 _OF_THE_RUNTIME = frozenset(
@@ -46,7 +49,7 @@ class Trial:
     """What is to be tried.
 
     `layers` are in the order in which Lambda unpacks them: sha256 → how to get the zip, asked for only where it is not
-    unpacked already.
+    unpacked already. `memory_mb` is what the import may have; None for no limit.
     """
 
     handler: str
@@ -56,6 +59,7 @@ class Trial:
     function: str
     variables: Mapping[str, str]
     region: str = "us-east-1"
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ def run(
 
     Raises:
         ImportFailed: it cannot be imported, or the handler is not in it; `log_tail` ends the traceback.
+        OutOfMemory: the import wants more than there is.
     """
     place = scratch / "trial"
     try:
@@ -165,7 +170,12 @@ def reported(
     what = f"importing {trial.handler.rpartition('.')[0]}"
     try:
         done = process.run(
-            command, cwd=task, environment=_environment(trial, task, opt, place), timeout_s=timeout_s, what=what
+            command,
+            cwd=task,
+            environment=_environment(trial, task, opt, place),
+            timeout_s=timeout_s,
+            what=what,
+            memory_mb=trial.memory_mb,
         )
     except OutOfTime:
         return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
@@ -173,7 +183,28 @@ def reported(
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
-    return dict(json.loads(report.read_text()))
+    return _read_report(report, what, done.tail)
+
+
+def _read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
+    """What a child wrote to `report`, which code of the project could have written as well."""
+    found: object = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        # What lies there may be a link or a pipe.
+        with os.fdopen(os.open(report, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            content = file.read(_MAX_REPORT + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        found = json.loads(content) if len(content) <= _MAX_REPORT else None
+    if not isinstance(found, dict) or not isinstance(found.get("outcome"), str):
+        raise ImportFailed(f"function.handler: {what} leaves no readable report", hint=HINT, log_tail=tail[-_TAIL:])
+    links = [{"kinds": [], "message": "", **link} for link in _list(found.get("chain")) if isinstance(link, dict)]
+    lines = _list(found.get("traceback")) or ["it says nothing"]
+    return {
+        "names": [],
+        "unset": [],
+        **found,
+        "chain": [{"name": None, "filename": None, **link} for link in links],
+        "traceback": lines,
+    }
 
 
 def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
@@ -240,6 +271,11 @@ def _judged(report: Mapping[str, object], trial: Trial, places: Places, advise: 
         case "not callable":
             raise ImportFailed(f"function.handler: {attribute} of {module} is not a function", hint="name a callable")
     chain = [dict(link) for link in _list(report["chain"]) if isinstance(link, dict)]
+    if any("builtins.MemoryError" in _list(link["kinds"]) for link in chain):
+        raise OutOfMemory(
+            f"function.handler: importing {module}: not enough memory",
+            hint="raise memory in the builder's configuration, or set try: none in the build file",
+        )
     if why := _not_of_the_build(chain, [str(name) for name in _list(report["unset"])], places):
         return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
     lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]

@@ -16,6 +16,9 @@ import traceback
 from types import FrameType
 
 _UNSET: list[str] = []
+# Of what the project's code says, and how many lines and links of it: whoever reads the report has a bound, too.
+_MAX_TEXT = 16_000
+_MAX_LINES, _MAX_LINKS, _MAX_NAMES = 200, 20, 500
 
 
 def main(order_path: str) -> None:
@@ -39,21 +42,22 @@ def main(order_path: str) -> None:
 
 
 def _attribute(module: object, name: str) -> dict[str, object]:
-    names = [known for known in vars(module) if not known.startswith("_")]
+    names = [known[:200] for known in vars(module) if not known.startswith("_")]
     if not hasattr(module, name):
-        return {"outcome": "no handler", "names": [known for known in names if callable(getattr(module, known, None))]}
+        names = [known for known in names if callable(getattr(module, known, None))]
+        return {"outcome": "no handler", "names": names[:_MAX_NAMES]}
     return {"outcome": "imported" if callable(getattr(module, name)) else "not callable"}
 
 
 def _failure(error: BaseException) -> dict[str, object]:
     chain: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in chain:
+    while link is not None and link not in chain and len(chain) < _MAX_LINKS:
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return {
         "outcome": "failed",
-        "traceback": "".join(traceback.format_exception(error)).splitlines(),
+        "traceback": [line[:_MAX_TEXT] for line in _traceback(error).splitlines()[-_MAX_LINES:]],
         "chain": [_described(link) for link in chain],
     }
 
@@ -61,11 +65,25 @@ def _failure(error: BaseException) -> dict[str, object]:
 def _described(error: BaseException) -> dict[str, object]:
     filename = getattr(error, "filename", None)
     return {
-        "kinds": [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__],
-        "message": str(error),
-        "name": getattr(error, "name", None) if isinstance(error, ImportError) else None,
-        "filename": filename if isinstance(filename, str) else None,
+        "kinds": [f"{kind.__module__}.{kind.__qualname__}"[:200] for kind in type(error).__mro__[:50]],
+        "message": _text(error)[:_MAX_TEXT],
+        "name": str(name)[:500] if isinstance(error, ImportError) and (name := error.name) else None,
+        "filename": filename[:4096] if isinstance(filename, str) else None,
     }
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException as other:  # formatting calls methods of the project's own classes
+        return f"{type(error).__name__}, which cannot be shown ({type(other).__name__})"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        return type(error).__name__
 
 
 def _note_unset_variables(task: str) -> None:
@@ -77,8 +95,8 @@ def _note_unset_variables(task: str) -> None:
         try:
             return original(self, name)
         except KeyError:
-            if name not in _UNSET and _is_asked_from(task):
-                _UNSET.append(name)
+            if len(_UNSET) < _MAX_LINKS and name not in _UNSET and _is_asked_from(task):
+                _UNSET.append(name[:200])
             raise
 
     kind.__getitem__ = noted  # type: ignore[method-assign]

@@ -212,6 +212,7 @@ class _Build:
             environment=environment,
             timeout_s=self.bench.shop.deadline.check(f"building {self.label}"),
             what=f"building {self.label}",
+            memory_mb=self.bench.shop.memory_mb,
         )
         made = sorted(out.glob("*.whl"))
         if len(made) != 1:

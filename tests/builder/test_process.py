@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -88,3 +89,36 @@ def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
 def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="cannot be started"):
         run(["/nonexistent/tool"], cwd=tmp_path, environment={}, timeout_s=5, what="trying")
+
+
+def printing(tmp_path: Path, code: str, **given: object) -> list[str]:
+    """The last lines of a Python program that fails."""
+    with pytest.raises(CommandFailed) as caught:
+        run(
+            [sys.executable, "-c", code + "\nsys.exit(1)"],
+            cwd=tmp_path,
+            environment=base_environment({}, home=tmp_path),
+            timeout_s=30,
+            what="printing",
+            **given,  # type: ignore[arg-type]
+        )
+    return list(caught.value.log_tail)
+
+
+def test_a_line_without_an_end_is_cut_and_the_rest_goes_nowhere(tmp_path: Path) -> None:
+    code = "import sys\nfor _ in range(300): sys.stdout.write('x' * (1 << 20))\nprint()\nprint('last')"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    line, last = printing(tmp_path, code)
+    assert last == "last"
+    assert line.endswith(" characters more)")
+    assert len(line) < 20_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"
+
+
+def test_whatever_bytes_a_child_prints_become_lines(tmp_path: Path) -> None:
+    told: list[str] = []
+    code = "import sys\nsys.stdout.buffer.write(b'a\\0b\\xff\\xc3')\nsys.stdout.flush()\n"
+    code += "sys.stdout.buffer.write(b'\\xa4\\r\\n10%\\r20%\\r\\n\\n end without a line break')\nsys.stdout.flush()"
+    lines = printing(tmp_path, code, listen=told.append)
+    assert lines == ["a\0b\ufffdä", "10%", "20%", "", " end without a line break"]
+    assert told == [line for line in lines if line]

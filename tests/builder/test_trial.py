@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import ImportFailed
+from builder.errors import ImportFailed, OutOfMemory
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.trial import Outcome, Trial, is_possible, run
 
@@ -37,6 +37,7 @@ def attempt(
     handler: str = "app.handler",
     variables: Mapping[str, str] | None = None,
     timeout_s: float = 30,
+    memory_mb: int | None = None,
 ) -> Outcome:
     files = {"app.py": code + HANDLER} if isinstance(code, str) else code
     packed = [pack(folder / f"layer{number}.zip", layer) for number, layer in enumerate(layers)]
@@ -47,6 +48,7 @@ def attempt(
         target=OWN,
         function="shop",
         variables=variables or {},
+        memory_mb=memory_mb,
     )
     (folder / "unpacked").mkdir(exist_ok=True)
     return run(
@@ -264,3 +266,47 @@ def test_values_of_the_keys_are_checked(tmp_path: Path) -> None:
     status, reply = door(project(tmp_path / "shop", "", extra="try: maybe\noptional_libraries: 3\n"))
     assert status == 3
     assert "has 2 problems" in str(reply["error"])
+
+
+def test_an_error_of_seven_megabytes_is_a_short_one(tmp_path: Path) -> None:
+    with pytest.raises(ImportFailed, match="importing app fails: ValueError: xxx") as caught:
+        attempt(tmp_path, "raise ValueError('x' * 7_000_000)")
+    assert len(caught.value.message) < 20_000
+    assert sum(map(len, caught.value.log_tail)) < 40_000
+
+
+def test_an_error_that_cannot_be_shown_is_one_all_the_same(tmp_path: Path) -> None:
+    code = "class Odd(Exception):\n    def __str__(self):\n        raise SystemExit('no')\nraise Odd()"
+    with pytest.raises(ImportFailed, match="importing app fails: "):
+        attempt(tmp_path, code)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[1]",
+        "{}",
+        '{"outcome": "failed"}',
+        '{"outcome": "failed", "chain": [{}, 1], "traceback": 5}',
+        "[" * 100000,
+        " " * (17 << 20),
+    ],
+)
+def test_a_report_that_the_project_has_written_itself_is_no_mistake_of_ours(tmp_path: Path, written: str) -> None:
+    code = f"import os\nfrom pathlib import Path\nPath('../report.json').write_text({written[:1]!r} * {len(written)})"
+    if len(set(written)) > 1:
+        code = f"import os\nfrom pathlib import Path\nPath('../report.json').write_text({written!r})"
+    with pytest.raises(ImportFailed, match=r"function\.handler: "):
+        attempt(tmp_path, f"{code}\nos._exit(0)")
+
+
+@pytest.mark.parametrize("planted", ["os.mkfifo('../report.json')", "os.symlink('/dev/zero', '../report.json')"])
+def test_what_is_no_file_is_not_read_as_a_report(tmp_path: Path, planted: str) -> None:
+    with pytest.raises(ImportFailed, match="leaves no readable report"):
+        attempt(tmp_path, f"import os\n{planted}\nos._exit(0)")
+
+
+def test_an_import_that_wants_too_much_memory_is_told_so(tmp_path: Path) -> None:
+    assert attempt(tmp_path, "much = bytearray(300 << 20)", memory_mb=1000).imported
+    with pytest.raises(OutOfMemory, match="importing app: not enough memory"):
+        attempt(tmp_path, "much = bytearray(300 << 20)", memory_mb=200)
