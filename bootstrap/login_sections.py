@@ -22,7 +22,7 @@ from builder.sources.urls import is_loopback, without_secrets
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "git": ("username", "token", "app_id", "installation_id", "private_key", "modules"),
-    "index": ("url", "username", "password", "token"),
+    "index": ("url", "username", "password", "token", "only"),
     "project": ("allow", "refs"),
 }
 _CODEARTIFACT = re.compile(r"codeartifact:(?:(?P<account>\d{12})/)?(?P<domain>[a-z0-9-]{2,50})/(?P<repository>[\w.-]+)")
@@ -140,6 +140,8 @@ def _index(section: Section) -> IndexLogin:
         raise ValueError("a name has 1 to 40 of A-Z a-z 0-9 _ . -")
     if "url" not in values:
         raise ValueError("needs url")
+    if "only" in values:
+        values["only"] = _only(values["only"])
     if values["url"].startswith("codeartifact:"):
         if not _CODEARTIFACT.fullmatch(values["url"]) or {"password", "token"} & set(values):
             raise ValueError(
@@ -147,13 +149,23 @@ def _index(section: Section) -> IndexLogin:
             )
         return IndexLogin(name=section.subject, **values)
     values["url"] = _url(values["url"])
-    if ("password" in values) == ("token" in values) or {"username", "token"} <= set(values):
-        raise ValueError("needs password, a reference, with a username; or token, a reference, alone")
+    without = "only" in values and not {"username", "password", "token"} & set(values)
+    if not without and (("password" in values) == ("token" in values) or {"username", "token"} <= set(values)):
+        raise ValueError("needs password, a reference, with a username; or token, a reference, alone; or just only")
     _check_reference(values, "password")
     _check_reference(values, "token")
     if ":" in values.get("username", ""):
         _check_reference(values, "username")
     return IndexLogin(name=section.subject, **values)
+
+
+def _only(text: str) -> str:
+    """Patterns of names of distributions in their normal form, separated by one blank each."""
+    patterns = dict.fromkeys(re.sub(r"[-_.]+", "-", one).lower() for one in re.split(r"[,\s]+", text.strip(", \t")))
+    for pattern in patterns:
+        if not re.fullmatch(r"[a-z0-9*?-]+", pattern) or not pattern.strip("*?-"):
+            raise ValueError(f"only: {pattern!r} is no pattern of distributions, for example corp-*")
+    return " ".join(patterns)
 
 
 def _project(section: Section) -> ProjectRule:
@@ -200,6 +212,7 @@ def expanded(logins: Logins, *, account: str, region: str) -> Logins:
             owner, domain = match["account"] or account, match["domain"]
             host = f"{domain}-{owner}.d.codeartifact.{region}.amazonaws.com"
             url = f"https://{host}/pypi/{match['repository']}/simple"
-            index = IndexLogin(name=index.name, url=url, username="aws", password=f"codeartifact:{owner}/{domain}")
+            password = f"codeartifact:{owner}/{domain}"
+            index = IndexLogin(name=index.name, url=url, username="aws", password=password, only=index.only)
         indexes.append(index)
     return Logins(git=logins.git, indexes=tuple(indexes), projects=logins.projects)

@@ -42,6 +42,15 @@ class Assembly:
     artifacts: Mapping[str, Artifact]
 
     @property
+    def distributions(self) -> tuple[Mapping[str, str | None], ...]:
+        """What the lock has, and where it comes from: [{name, version, index}]."""
+        if self.project.lock is None or self.project.target.runtime.family != "python":
+            return ()
+        from builder.python.origins import rows
+
+        return tuple(cast("list[dict[str, str | None]]", rows(self.project.lock)))
+
+    @property
     def lock_id(self) -> str | None:
         """The name under which `pinned/` in the store has the lock, None if there is none."""
         return _lock_id(self.project.lock) if self.project.lock is not None else None
@@ -119,13 +128,16 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
         return project  # npm's lock is taken as it is
     inputs = read_inputs(spec.dependencies, project.root, project.repository)
     index = shop.environment.get("UV_DEFAULT_INDEX", "")
-    key = locking.lock_key(inputs, project.target, index, resolver_version())
+    key = locking.lock_key(inputs, project.target, index, resolver_version(), shop.indexes.pins)
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
     kept = None if anew else shop.kept.read_json(name) or shop.store.read_json(name)
     if kept is not None:
+        for note in cast("list[str]", kept.get("notes", [])):
+            shop.progress.warn(note)
         return replace(project, lock=str(kept["lock"]))
+    notes: list[str] = []
     text = locking.resolve(
         inputs,
         project.target,
@@ -139,14 +151,17 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
             network=shop.network,
             indexes=shop.indexes,
             anew=anew,
+            note=notes.append,
         ),
     )
+    for note in notes:
+        shop.progress.warn(note)
     if keep:
         shop.store.write_json(f"pinned/{_lock_id(text)}.json", {"lock": text})
         # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
         # same for everybody.
         lasting = shop.kept if process.foreign_code_ran() else shop.store
-        lasting.write_json(name, {"lock": text})
+        lasting.write_json(name, {"lock": text, "notes": notes})
     return replace(project, lock=text)
 
 

@@ -12,7 +12,7 @@
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
     │   ├── PathNotFound        ├── UnsafeSource          └── SourceUnreachable
     ├── ResolutionFailed        dependencies cannot be locked
-    │   ├── RequirementNotFound └── NoWheelForTarget
+    │   ├── RequirementNotFound ├── NoWheelForTarget      └── WrongIndex
     ├── BuildFailed             what the project asked to run, or the artifact made of it
     │   ├── CommandFailed       ├── ArtifactTooLarge      ├── ArtifactConflict
     │   ├── NativeMismatch      ├── ImportFailed          ├── InvokeFailed
@@ -172,6 +172,12 @@ class NoWheelForTarget(ResolutionFailed):
     """The distribution exists, but not for the target runtime and architecture."""
 
     code = "no_wheel_for_target"
+
+
+class WrongIndex(ResolutionFailed):
+    """A distribution comes from elsewhere than from the index whose name it is by the builder's configuration."""
+
+    code = "wrong_index"
 
 
 class BuildFailed(LambdasmithError):

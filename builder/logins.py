@@ -39,7 +39,8 @@ class IndexLogin:
     """A package index: of Python, a Go module proxy or an npm registry.
 
     `username` is plain or a reference, `password` a reference or `codeartifact:ACCOUNT/DOMAIN`; or `token` alone, a
-    reference to what is sent as `Bearer`.
+    reference to what is sent as `Bearer`; or none of them, for an index without a login. `only` are patterns of names,
+    separated by blanks, of distributions that come from this index and no other.
     """
 
     name: str
@@ -47,6 +48,12 @@ class IndexLogin:
     username: str = ""
     password: str = ""
     token: str = ""
+    only: str = ""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether it wants to be told who asks."""
+        return bool(self.password or self.token or not self.only)
 
 
 @dataclass(frozen=True, kw_only=True)

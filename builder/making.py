@@ -71,6 +71,7 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
             artifacts=made.artifacts,
             checked=checked,
             lock_id=made.lock_id,
+            distributions=made.distributions,
         )
 
 

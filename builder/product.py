@@ -52,6 +52,7 @@ class Product:
     Args:
         commit, ref: of the source; `ref` is the commit again where it has no name.
         tree: id of the tree that all of it depends on.
+        distributions: of the lock, [{name, version, index}]; the index is None where the project has it itself.
         lock_id: the name under which `pinned/` in the store has the lock, None if there is none.
     """
 
@@ -63,6 +64,7 @@ class Product:
     artifacts: Mapping[str, Artifact]
     checked: Checked
     lock_id: str | None
+    distributions: tuple[Mapping[str, str | None], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For another process."""
@@ -85,6 +87,7 @@ class Product:
             "artifacts": {name: artifact.as_json() for name, artifact in self.artifacts.items()},
             "checked": self.checked.as_json(),
             "lock_id": self.lock_id,
+            "distributions": [dict(row) for row in self.distributions],
         }
 
     @classmethod
@@ -120,6 +123,10 @@ class Product:
                 reused=checked["reused"] is True,
             ),
             lock_id=None if lock_id is None else _sha256(lock_id),
+            distributions=tuple(
+                {name: None if row[name] is None else text(row[name]) for name in ("name", "version", "index")}
+                for row in cast("list[Mapping[str, object]]", value["distributions"])
+            ),
         )
 
 

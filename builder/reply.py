@@ -74,6 +74,7 @@ def assembled(product: Product) -> Reply:
     return {
         "statusCode": 200,
         "artifacts": components(product.plans, product.artifacts),
+        "distributions": list(product.distributions),
         "pruned": pruned(product.artifacts),
         "native_libraries": native_libraries(product.artifacts),
         "checks": product.checked.as_json(),

@@ -91,6 +91,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                     artifacts=made.artifacts,
                     checked=check(made, shop, function=order.directory.resolve().name),
                     lock_id=made.lock_id,
+                    distributions=made.distributions,
                 )
                 for warning in direct_upload_warnings(made.artifacts):
                     progress.warn(warning)

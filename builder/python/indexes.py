@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -49,12 +50,30 @@ class Indexes:
 
     def covers(self, url: str) -> bool:
         """Whether there is a login for the page or file at `url`."""
-        return index_for(url, self.logins) is not None
+        found = index_for(url, self.logins)
+        return found is not None and found.has_login
+
+    def knows(self, url: str) -> bool:
+        """Whether the configuration names the index at `url`."""
+        return any(index.url.rstrip("/") == url.rstrip("/") for index in self.logins)
+
+    def pin(self, name: str) -> tuple[IndexLogin, str] | None:
+        """The index that distributions of that name, in its normal form, come from alone; beside it the pattern."""
+        for index in self.logins:
+            for pattern in index.only.split():
+                if fnmatchcase(name, pattern):
+                    return index, pattern
+        return None
+
+    @property
+    def pins(self) -> str:
+        """A text that is equal for equal rules of whose which name is."""
+        return "\n".join(sorted(f"{index.only} {index.url}" for index in self.logins if index.only))
 
     def login(self, url: str) -> Login | None:
         """The login for the page or file at `url`; None where its host has none."""
         found = index_for(url, self.logins)
-        if found is None:
+        if found is None or not found.has_login:
             return None
         user, password = self.read(found)
         return Login(user=user, password=password, bearer=bool(found.token))

@@ -9,17 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from builder.errors import ResolutionFailed
+from builder.python import origins
 from builder.python.inputs import Inputs
 from builder.python.pylock import TOOL, Table, chosen, dumped, parsed
 from builder.python.requirements import normalised_name
-from builder.python.resolver import Resolver
+from builder.python.resolver import Resolver, indexes
 from builder.python.uv import Compilation, exported
 from builder.runtimes import Target
 
@@ -27,25 +28,22 @@ if TYPE_CHECKING:
     from packaging.version import Version
 
 # Part of every key: changes when the same inputs would give another lock.
-_FORMAT = 2
+_FORMAT = 3
 _KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
 
-def lock_key(inputs: Inputs, target: Target, index_url: str, resolver: str) -> str:
-    """The content key of a lock: entries, contents of all files and trees, target, index and resolver version."""
-    text = f"lock\0{_FORMAT}\0{target.label}\0{_bare(index_url)}\0{resolver}\0{inputs.names}"
+def lock_key(inputs: Inputs, target: Target, index_url: str, resolver: str, pins: str = "") -> str:
+    """The content key of a lock: entries, contents of all files and trees, target, index and resolver version.
+
+    `pins` are the rules of whose which name is: a lock is kept as one that they allow.
+    """
+    text = f"lock\0{_FORMAT}\0{target.label}\0{origins.bare(index_url)}\0{resolver}\0{inputs.names}\0{pins}"
     digest = hashlib.sha256(text.encode())
     for name, content in sorted(inputs.contents.items()):
         digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     for path, tree in sorted(inputs.trees.items()):
         digest.update(f"\0tree\0{path}\0{tree}".encode())
     return digest.hexdigest()
-
-
-def _bare(url: str) -> str:
-    """A URL without what could be secret in it: two passwords for one index are one index."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else ""
 
 
 def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
@@ -55,9 +53,15 @@ def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
         RequirementNotFound, NoWheelForTarget, ResolutionFailed: with uv's explanation as `log_tail`.
         SourceUnreachable: the package index does not answer.
         SourceError: a git dependency cannot be had.
+        WrongIndex: a distribution does not come from the index whose its name is.
     """
     with tempfile.TemporaryDirectory(prefix="lock-", dir=by.scratch) as scratch:
-        return dumped(_resolved(inputs, target, replace(by, scratch=Path(scratch))))
+        document = _resolved(inputs, target, replace(by, scratch=Path(scratch)))
+    packages = cast("list[Table]", document["packages"])
+    origins.attribute(packages, inputs, indexes(inputs, by), by.indexes, by.note)
+    origins.check_pins(packages, inputs, by.indexes)
+    in_order = [{key: package[key] for key in _KEPT if key in package} for package in packages]
+    return dumped({**document, "packages": in_order})
 
 
 def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
@@ -124,13 +128,6 @@ def _allowed_hashes(inputs: Inputs) -> dict[str, set[str]]:
     return allowed
 
 
-def _files(package: Table) -> Iterator[Table]:
-    for key in ("archive", "sdist"):
-        if key in package:
-            yield cast("Table", package[key])
-    yield from cast("list[Table]", package.get("wheels", []))
-
-
 def _sha256(file: Table) -> str:
     return cast("Mapping[str, str]", file.get("hashes", {})).get("sha256", "")
 
@@ -146,7 +143,7 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
                 hint="lock again with hashes, for example `uv pip compile --generate-hashes`",
             )
         return
-    offered = list(_files(package))
+    offered = list(origins.files(package))
 
     def fits(file: Table) -> bool:
         return _sha256(file) in hashes
@@ -166,7 +163,7 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
 
 
 def _refuse_credentials(package: Table, inputs: Inputs) -> None:
-    for file in (*_files(package), cast("Table", package.get("vcs", {}))):
+    for file in (*origins.files(package), cast("Table", package.get("vcs", {}))):
         if "@" in urlsplit(str(file.get("url", ""))).netloc:
             raise ResolutionFailed(
                 f"{', '.join(inputs.names)}: the URL of {package['name']} has credentials in it",

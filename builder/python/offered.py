@@ -1,4 +1,4 @@
-"""What an index offers of one project, asked only when a resolution has failed, to say why in the reader's words.
+"""What an index offers of one project: to say in the reader's words why a resolution failed, and where a file is from.
 
 Simple API (JSON, or HTML where that is all):
 https://packaging.python.org/en/latest/specifications/simple-repository-api/
@@ -10,7 +10,7 @@ import html.parser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.pylock import tags
@@ -23,6 +23,9 @@ _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+h
 _TIMEOUT_S = 8.0
 _MAX_BYTES = 32 << 20
 _SHOWN = 6
+# Of a page, to see whether there is a file on it.
+_BEGINNING = 64 << 10
+_ENDINGS = (b".whl", b".tar.gz", b".zip", b".tar.bz2", b".egg")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,26 +82,88 @@ class Offer:
         return "; ".join(said)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A file on an index's page. `sha256` is "" where the page does not say it."""
+
+    url: str
+    sha256: str
+    yanked: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What the page of one project lists, by file name."""
+
+    files: Mapping[str, Listed]
+
+    def has(self, file: Mapping[str, object]) -> bool:
+        """Whether it lists a file of a lock: by its hash, else by its URL."""
+        sha256 = cast("Mapping[str, str]", file.get("hashes", {})).get("sha256", "")
+        return any(
+            one.sha256 == sha256 if one.sha256 and sha256 else one.url == file.get("url") for one in self.files.values()
+        )
+
+
 def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Offer | None:
     """What the first index at `urls` that knows the project `name` offers; None if none does or answers in time."""
     import requests
 
     for index in urls:
-        page = f"{index.rstrip('/')}/{name}/"
         try:
-            answer = requests.get(
-                page, headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True, auth=indexes.login(page)
-            )
-            with answer:
-                if answer.status_code == 200 and (files := _files(answer)):
-                    return _offer(files)
+            if found := listing(name, index, indexes):
+                return _offer({filename: file.yanked for filename, file in found.files.items()})
         except (requests.RequestException, ValueError, KeyError):
             continue
     return None
 
 
-def _files(answer: requests.Response) -> dict[str, bool]:
-    """File name → whether it was yanked."""
+def listing(name: str, index: str, indexes: Indexes = NO_LOGINS) -> Listing | None:
+    """What the index at the URL `index` lists of the project `name`; None if it does not know it.
+
+    Raises:
+        requests.RequestException: it does not answer, or says that something is wrong with it.
+        ValueError, KeyError: what it answers is no page.
+    """
+    with _page(name, index, indexes) as answer:
+        if not _is_there(answer):
+            return None
+        files = _files(answer)
+    return Listing(files=files) if files else None
+
+
+def knows(name: str, index: str, indexes: Indexes = NO_LOGINS) -> bool:
+    """Whether the index has a file of the project `name`. Of a long page the beginning is enough.
+
+    Raises:
+        requests.RequestException: as `listing`.
+    """
+    with _page(name, index, indexes) as answer:
+        if not _is_there(answer):
+            return False
+        beginning = b""
+        for chunk in answer.iter_content(1 << 14):
+            beginning += chunk
+            if len(beginning) > _BEGINNING:
+                return True
+        return any(ending in beginning for ending in _ENDINGS)
+
+
+def _page(name: str, index: str, indexes: Indexes) -> requests.Response:
+    import requests
+
+    page = f"{index.rstrip('/')}/{name}/"
+    return requests.get(page, headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True, auth=indexes.login(page))
+
+
+def _is_there(answer: requests.Response) -> bool:
+    if answer.status_code >= 500 or answer.status_code == 429:
+        answer.raise_for_status()
+        raise ValueError(answer.status_code)
+    return answer.status_code == 200
+
+
+def _files(answer: requests.Response) -> dict[str, Listed]:
     body = b""
     for chunk in answer.iter_content(1 << 16):
         body += chunk
@@ -107,8 +172,15 @@ def _files(answer: requests.Response) -> dict[str, bool]:
     if "json" in answer.headers.get("Content-Type", ""):
         import json
 
-        return {entry["filename"]: bool(entry.get("yanked")) for entry in json.loads(body)["files"]}
-    page = _Page()
+        return {
+            entry["filename"]: Listed(
+                url=urljoin(answer.url, entry["url"]),
+                sha256=(entry.get("hashes") or {}).get("sha256", ""),
+                yanked=bool(entry.get("yanked")),
+            )
+            for entry in json.loads(body)["files"]
+        }
+    page = _Page(answer.url)
     page.feed(body.decode("utf-8", "replace"))
     return page.files
 
@@ -116,14 +188,21 @@ def _files(answer: requests.Response) -> dict[str, bool]:
 class _Page(html.parser.HTMLParser):
     """An index page: its links are the files."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: str) -> None:
         super().__init__()
-        self.files: dict[str, bool] = {}
+        self._base = base
+        self.files: dict[str, Listed] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
-        if tag == "a" and (href := found.get("href")):
-            self.files[unquote(urlsplit(href).path.rpartition("/")[2])] = "data-yanked" in found
+        href = found.get("href")
+        if tag == "base" and href:
+            self._base = urljoin(self._base, href)
+        elif tag == "a" and href:
+            url, fragment = urldefrag(urljoin(self._base, href))
+            sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
+            name = unquote(urlsplit(url).path.rpartition("/")[2])
+            self.files[name] = Listed(url=url, sha256=sha256, yanked="data-yanked" in found)
 
 
 def _offer(files: Mapping[str, bool]) -> Offer:

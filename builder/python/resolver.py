@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from builder import process
 from builder.errors import CommandFailed, ResolutionFailed
@@ -32,6 +33,7 @@ class Resolver:
         credentials: of git dependencies; asked for only where there is one. network: what those may reach.
         indexes: those that want a login; uv gets it from a gateway, and does not know it.
         anew: ask the index even where it allowed an earlier answer to be kept for longer.
+        note: is told what should be known of the outcome.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class Resolver:
     indexes: Indexes = NO_LOGINS
     anew: bool = False
     repository: Path | None = None
+    note: Callable[[str], None] = field(default=lambda _: None)
 
 
 def uv_binary(search_path: str) -> str:
@@ -71,10 +74,14 @@ def is_own(target: Target) -> bool:
 
 def default_index(by: Resolver) -> str:
     """The index that is asked where nobody names one, as uv itself says it; "" if it does not."""
+    return by.environment.get("UV_DEFAULT_INDEX", "") or public_index(by)
+
+
+def public_index(by: Resolver) -> str:
+    """The index that uv knows by itself, where anyone may publish under any name that is free; "" if it knows none."""
     # Without the variables that name another one.
     environment = tuple((name, value) for name, value in sorted(by.environment.items()) if "INDEX" not in name)
-    named = by.environment.get("UV_DEFAULT_INDEX", "")
-    return named or _uvs_own_index(uv_binary(by.environment.get("PATH", "")), environment)
+    return _uvs_own_index(uv_binary(by.environment.get("PATH", "")), environment)
 
 
 @functools.lru_cache(maxsize=4)
@@ -96,6 +103,28 @@ def _uvs_own_index(uv: str, environment: tuple[tuple[str, str], ...]) -> str:
 
 
 def indexes(inputs: Inputs, by: Resolver) -> list[str]:
-    """The URLs of the indexes that uv asks, in its order."""
-    first = inputs.options.index_url or default_index(by)
-    return [*inputs.options.extra_index_urls, *([first] if first else [])]
+    """The URLs of the indexes that are asked: what the first that knows a name has of it is all there is.
+
+    They are in the order in which the project writes them, --index-url first, and last the default that it does not
+    write. But an index of the operator's configuration comes before others, and the public one, which anyone may
+    publish on, after all others: pip takes the highest version of any index, so these files promise no order, and a
+    private name must not be taken over by whoever registers it in public.
+    """
+    options = inputs.options
+    if options.no_index:
+        return []
+    last = "" if options.index_url else default_index(by)
+    written = [url for url in (options.index_url, *options.extra_index_urls, last) if url]
+    once: dict[str, str] = {}
+    for url in written:
+        once.setdefault(url.rstrip("/"), url)
+    if len(once) < 2:
+        return list(once.values())
+    public = urlsplit(public_index(by)).hostname
+
+    def rank(url: str) -> int:
+        if by.indexes.knows(url):
+            return 0
+        return 2 if urlsplit(url).hostname == public else 1
+
+    return sorted(once.values(), key=rank)

@@ -189,7 +189,10 @@ class _Build:
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
         with gateway.opened(self.bench.shop.indexes, self.folder, self.bench.shop.environment) as indexes:
-            return self._run_with({**indexes.environment(self.bench.shop.environment), **tools}, epoch)
+            # What a build requires is looked for where names are pinned first, then in the default index.
+            pinned = [indexes.address(index.url) for index in self.bench.shop.indexes.logins if index.only]
+            first = {"UV_INDEX": " ".join(pinned)} if pinned else {}
+            return self._run_with({**indexes.environment(self.bench.shop.environment), **first, **tools}, epoch)
 
     def _run_with(self, given: Mapping[str, str], epoch: int) -> Path:
         source, out = self.source, self.folder / "out"

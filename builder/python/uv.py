@@ -173,17 +173,19 @@ class Compilation:
         from_index = all(requirement.kind == "index" for requirement in self.inputs.requirements)
         return from_index and not (self.from_source or self.others or self.inputs.options.no_binary)
 
-    def _settings(self, indexes: Gateway) -> str:
-        """Where to look, as a file of uv's: everybody can read what stands on a command line."""
-        options = self.inputs.options
-        named = options.index_url or next(filter(None, map(self.by.environment.get, _INDEX_VARIABLES)), "")
-        tables = [[f"url = {json.dumps(indexes.address(url))}"] for url in options.extra_index_urls]
-        if default := named or default_index(self.by):
+    def _settings(self, at: Gateway) -> str:
+        """Where to look, as a file of uv's: everybody can read what stands on a command line.
+
+        In our order. uv's own would be another: for it --index-url comes after --extra-index-url.
+        """
+        *before, last = [at.address(url) for url in indexes(self.inputs, self.by)] or [""]
+        tables = [[f"url = {json.dumps(url)}"] for url in before]
+        if last:
             more = [_KEPT_LONGER] if self.asks_public_index() else []
-            tables.append([f"url = {json.dumps(indexes.address(default))}", "default = true", *more])
+            tables.append([f"url = {json.dumps(last)}", "default = true", *more])
         places = [
-            indexes.address(place) if "://" in place else str((self.by.root / place).resolve())
-            for place in options.find_links
+            at.address(place) if "://" in place else str((self.by.root / place).resolve())
+            for place in self.inputs.options.find_links
         ]
         links = [f"find-links = {json.dumps(places)}"] if places else []
         return "\n".join([*links, *(line for table in tables for line in ("[[index]]", *table)), ""])

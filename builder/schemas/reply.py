@@ -112,6 +112,16 @@ class ArtifactRow(TypedDict):
     """What went into it, for example `requests 2.34.2`."""
 
 
+class DistributionRow(TypedDict):
+    """A distribution of the lock."""
+
+    name: str
+    version: str | None
+    """null where only its build tells."""
+    index: str | None
+    """Host and path of the index; the server of a file or repository that was named outright; null: the project."""
+
+
 class PrunedRow(TypedDict):
     """What one rule has left out."""
 
@@ -395,6 +405,8 @@ class Reply(TypedDict, total=False):
     """What the function answered when it was tried."""
     checks: Checks
     """What was checked before publishing."""
+    distributions: list[DistributionRow]
+    """What the lock of the Python dependencies has, and where each comes from."""
     pruned: list[PrunedRow]
     """What was left out."""
     native_libraries: list[LibraryRow]

@@ -32,9 +32,13 @@ private_key = secretsmanager:lambdasmith/app
 url = https://pypi.example.com/simple/
 username = secretsmanager:corp#user
 password = secretsmanager:corp#password
+only = corp-*, Corp_Lib
 [index npm]
 url = https://npm.example.com
 token = ssm:/npm
+[index open]
+url = https://open.example.com/simple
+only = open-*
 [index aws]
 url = codeartifact:shop/python
 [project shop-*]
@@ -76,8 +80,10 @@ def test_the_sections(tmp_path: Path) -> None:
                 url="https://pypi.example.com/simple",
                 username="secretsmanager:corp#user",
                 password="secretsmanager:corp#password",
+                only="corp-* corp-lib",
             ),
             IndexLogin(name="npm", url="https://npm.example.com", token="ssm:/npm"),
+            IndexLogin(name="open", url="https://open.example.com/simple", only="open-*"),
             IndexLogin(
                 name="aws", url=f"{host}/pypi/python/simple", username="aws", password="codeartifact:123456789012/shop"
             ),
@@ -110,6 +116,9 @@ def test_the_sections(tmp_path: Path) -> None:
         ("[git h.example]\ntoken = ssm:x\ntoken = ssm:y", "is given twice"),
         (f"[git h.example]\n{SECRET}", "config.ini:2: not a `key = value` line"),
         ("[index corp]\npassword = ssm:x", "needs url"),
+        ("[index corp]\nurl = https://h/simple\nonly = *", "only: '*' is no pattern of distributions"),
+        ("[index corp]\nurl = https://h/simple\nonly = a/b", "only: 'a/b' is no pattern of distributions"),
+        ("[index corp]\nurl = https://h/simple\nonly = a\nusername = b", "or just only"),
         ("[index corp]\nurl = https://h/simple", "needs password"),
         (f"[index corp]\nurl = https://h/simple\npassword = {SECRET}", "password: is not a reference"),
         (f"[index corp]\nurl = https://u:{SECRET}@h/simple\npassword = ssm:x", "must not contain credentials"),

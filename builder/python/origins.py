@@ -1,0 +1,187 @@
+"""Where the distributions of a lock come from: the index of each, names that several have, names that are one's alone.
+
+uv does not say which index a distribution came from, and a lock that others made may say what it likes. So the indexes
+are asked: a file is of the index whose page lists it, by its hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+from urllib.parse import urlsplit
+
+from builder.errors import SourceUnreachable, WrongIndex
+from builder.logins import IndexLogin
+from builder.python.indexes import Indexes
+from builder.python.inputs import Inputs
+from builder.python.offered import knows, listing
+from builder.python.pylock import Table, parsed
+from builder.python.requirements import normalised_name
+
+_PARALLEL = 8
+_SHOWN = 12
+
+T = TypeVar("T")
+
+
+def named(url: str) -> str:
+    """An index, or a server, in words: host and path, without what could be secret."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def bare(url: str) -> str:
+    """A URL without what could be secret in it."""
+    return f"{urlsplit(url).scheme}://{named(url)}" if url else ""
+
+
+def files(package: Table) -> Iterator[Table]:
+    """The files of a package of a lock, each with its hashes."""
+    for key in ("archive", "sdist"):
+        if key in package:
+            yield cast("Table", package[key])
+    yield from cast("list[Table]", package.get("wheels", []))
+
+
+def _remote(package: Table) -> list[Table]:
+    return [file for file in files(package) if file.get("url")]
+
+
+def rows(lock: str) -> list[dict[str, object]]:
+    """Of each distribution of a lock: [{name, version, index}]; the index is None where the project has it itself."""
+    return [
+        {"name": package["name"], "version": package.get("version"), "index": _where(package)}
+        for package in cast("list[Table]", parsed(lock).get("packages", []))
+    ]
+
+
+def _where(package: Table) -> str | None:
+    """The index, else the server that files or commits come from."""
+    if package.get("index"):
+        return named(str(package["index"]))
+    url = next(
+        (str(file["url"]) for file in _remote(package)), str(cast("Table", package.get("vcs", {})).get("url", ""))
+    )
+    return urlsplit(url).netloc.rpartition("@")[2] or None
+
+
+def attribute(
+    packages: Sequence[Table], inputs: Inputs, places: Sequence[str], indexes: Indexes, note: Callable[[str], None]
+) -> None:
+    """Write its index into every package that came from one; note the names that more than one index has.
+
+    Args:
+        places: the indexes of a resolution in their order; a lock that others made names its own.
+
+    Raises:
+        SourceUnreachable: one of several indexes does not answer.
+    """
+    coming = [package for package in packages if _remote(package) and "archive" not in package]
+    if inputs.lock is not None:
+        places = list(dict.fromkeys(str(package["index"]) for package in packages if package.get("index")))
+    if len(places) > 1 or any("://" in place for place in inputs.options.find_links):
+        _survey(coming, places, indexes, note)
+    elif inputs.lock is None:
+        for package in coming:
+            package["index"] = bare(places[0])
+    else:
+        for package in coming:
+            if not _is_plausible(str(package.pop("index", "")), package):
+                continue
+            package["index"] = bare(places[0])
+
+
+def _is_plausible(index: str, package: Table) -> bool:
+    """Whether the files are where that index has its files, as far as one can tell without asking."""
+    host = urlsplit(index).netloc.rpartition("@")[2]
+    hosts = {urlsplit(str(file["url"])).netloc for file in _remote(package)}
+    return bool(host) and hosts <= {host}
+
+
+def _survey(coming: Sequence[Table], places: Sequence[str], indexes: Indexes, note: Callable[[str], None]) -> None:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        found = list(pool.map(lambda package: _having(package, places, indexes), coming))
+    doubtful: dict[tuple[str, str], list[str]] = {}
+    for package, (own, others) in zip(coming, found, strict=True):
+        package.pop("index", None)
+        if own:
+            package["index"] = bare(own)
+        for other in others:
+            doubtful.setdefault((own, other), []).append(str(package["name"]))
+    for (own, other), names in sorted(doubtful.items()):
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        note(
+            f"{named(own) or 'another place'} and {named(other)} both have {', '.join(sorted(names)[:_SHOWN])}{more}: "
+            f"taken from {named(own) or 'the former'}; `only` in [index NAME] of config.ini says whose a name is"
+        )
+
+
+def _having(package: Table, places: Sequence[str], indexes: Indexes) -> tuple[str, list[str]]:
+    """The index whose page lists the package's files, "" if none does; the others that have its name."""
+    name = normalised_name(str(package["name"]))
+    own, others = "", []
+    for place in places:
+        if own:
+            if _asked(knows, name, place, indexes):
+                others.append(place)
+        elif page := _asked(listing, name, place, indexes):
+            if all(page.has(file) for file in _remote(package)):
+                own = place
+            else:
+                others.append(place)
+    return own, others
+
+
+def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes: Indexes) -> T:
+    import requests
+
+    try:
+        return ask(name, place, indexes)
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise SourceUnreachable(
+            f"{named(place)} does not say whether it has {name}: {type(error).__name__}",
+            hint="of several indexes each is asked, so that nothing comes from another one than you think",
+        ) from error
+
+
+def _listed(package: Table, index: IndexLogin, indexes: Indexes) -> bool:
+    page = _asked(listing, normalised_name(str(package["name"])), index.url, indexes)
+    return page is not None and all(page.has(file) for file in _remote(package))
+
+
+def check_pins(packages: Sequence[Table], inputs: Inputs, indexes: Indexes) -> None:
+    """Return if every distribution whose name is an index's alone, by `only` of config.ini, is that index's.
+
+    What the project has itself, as a path, or names as a git repository, is its own choice.
+
+    Raises:
+        WrongIndex: names all that come from elsewhere.
+        SourceUnreachable: the index does not answer.
+    """
+    pins = ((package, indexes.pin(normalised_name(str(package["name"])))) for package in packages)
+    pinned = [(package, *pin) for package, pin in pins if pin]
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        fine = list(pool.map(lambda one: _is_of(one[0], one[1], inputs, indexes), pinned))
+    problems = [
+        f"{package['name']} {package.get('version', '')} comes from {_where(package) or 'elsewhere'}, but [index "
+        f"{index.name}] only = {pattern} says that it comes from {named(index.url)} alone"
+        for (package, index, pattern), is_fine in zip(pinned, fine, strict=True)
+        if not is_fine
+    ]
+    if problems:
+        raise WrongIndex(
+            f"{', '.join(inputs.names)}: " + "; ".join(problems),
+            hint="name that index with --index-url or --extra-index-url, before others, and lock again; if the name is "
+            "not yours, whoever runs setup.py narrows `only`",
+            problems=problems,
+        )
+
+
+def _is_of(package: Table, index: IndexLogin, inputs: Inputs, indexes: Indexes) -> bool:
+    """Whether a package is that index's, or one that the project has or names itself."""
+    if "vcs" in package:
+        # A dependency of a dependency may name any repository.
+        own = {one.name for one in inputs.requirements if one.kind == "git"}
+        return inputs.lock is not None or normalised_name(str(package["name"])) in own
+    return not _remote(package) or _listed(package, index, indexes)
