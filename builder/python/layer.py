@@ -16,7 +16,7 @@ from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.interpreters import Interpreter, compiling_for
-from builder.python.parts import part_key, read_report, read_requirements, store_parts
+from builder.python.parts import PartReport, part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
 from builder.python.pylock import LockedWheel
 from builder.python.runtime_packages import SDK, Demand, known_versions, why_shipped
@@ -169,6 +169,7 @@ def _spliced(parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str],
     chosen = [Part(path=path, label=label) for path, label in parts]
     reports = [read_report(path) for path, _ in parts]
     notes = [*notes, *(note for report in reports for note in report.notes)]
+    notes += _shared([(label, report) for (_, label), report in zip(parts, reports, strict=True)])
     summary, note = _fitting(chosen, entries, out)
     notes += note
     if not summary.files:
@@ -186,6 +187,21 @@ def _spliced(parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str],
         parts=tuple(path.name for path, _ in parts),
         notes=tuple(notes),
     )
+
+
+def _shared(parts: Sequence[tuple[str, PartReport]]) -> Iterator[str]:
+    """What there is to say of packages of one distribution that another one has modules in, too."""
+    owners: dict[str, list[str]] = {}
+    for label, report in parts:
+        for module in report.modules:
+            owners.setdefault(module, []).append(label)
+    for label, report in parts:
+        for module in report.below:
+            if module in owners:
+                owners[module].append(label)
+    for module, labels in sorted(owners.items()):
+        if len(labels) > 1:
+            yield f"{' and '.join(labels)} have the same module {module}: each may change what the other does"
 
 
 def _fitting(parts: Sequence[Part], entries: Sequence[Entry], out: Path) -> tuple[ZipSummary, list[str]]:

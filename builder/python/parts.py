@@ -17,24 +17,30 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from builder.errors import ArtifactConflict
 from builder.python.bytecode import Compiler, cached_name
+from builder.python.imports import module_of
 from builder.python.interpreters import Interpreter
+from builder.python.modules import strange
 from builder.python.prune import CONSOLE_SCRIPTS, Pruned, PruneOptions, prune
 from builder.python.scripts import SHEBANG, console_scripts
 from builder.python.wheelfile import WheelFile
 from builder.zips import Entry, Member, read_comment, write_zip
 
 # Part of every key: changes when the same wheel would give other bytes.
-FORMAT = 2
+FORMAT = 3
 # Where a Lambda layer's Python code lies, below /opt.
 ROOT = "python/"
 _SCRIPTS = "bin/"  # /opt/bin is on Lambda's PATH
 _WORTH_COMPRESSING = 64
 _SCRIPT_MAX = 1 << 20
+_DECLARATION_MAX = 2_000
+_SHOWN = 5
+# The report is the comment of a zip, which has 64 KiB.
+_MAX_MODULES = 300
 _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
 _METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
 # Declares a namespace package for Pythons before 3.3; those of today find one without it.
@@ -43,10 +49,16 @@ _NAMESPACE_PTH = "-nspkg.pth"
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """What a part says of its making: `pruned` is [{rule, files, bytes}], `notes` are sentences for the user."""
+    """What a part says of its making: `pruned` is [{rule, files, bytes}], `notes` are sentences for the user.
+
+    `modules` are the top-level modules and packages that the distribution has for itself; `below` are packages that
+    it only adds to, as several may do with a namespace.
+    """
 
     pruned: tuple[Mapping[str, str | int], ...] = ()
     notes: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +105,7 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
 def read_report(part: Path) -> PartReport:
     """The report that a part carries as its zip comment."""
     report = json.loads(read_comment(part))
-    return PartReport(pruned=tuple(report["pruned"]), notes=tuple(report["notes"]))
+    return PartReport(**{name: tuple(value) for name, value in report.items()})
 
 
 def read_requirements(part: Path) -> list[str]:
@@ -123,7 +135,13 @@ def _draft(wheel: WheelFile, options: PruneOptions) -> _Draft:
             scripts = {}
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ArtifactConflict(f"{wheel.name} is not a readable wheel: {error}") from error
-    report = PartReport(pruned=tuple(pruned.rows()), notes=tuple(_notes(wheel, kept)))
+    modules, below = _modules(wheel, kept)
+    report = PartReport(
+        pruned=tuple(pruned.rows()),
+        notes=(*_notes(wheel, kept), *_strange(wheel, [*modules, *below]), *_unlisted(wheel, kept, recorded)),
+        modules=tuple(modules[:_MAX_MODULES]),
+        below=tuple(below[:_MAX_MODULES]),
+    )
     return _Draft(wheel=wheel, kept=kept, scripts=scripts, report=report)
 
 
@@ -132,10 +150,52 @@ def _notes(wheel: WheelFile, kept: Sequence[str]) -> Iterator[str]:
         place = _place(path, wheel.name) or ("", False)
         name = place[0].removeprefix(ROOT)
         if name.endswith(".pth") and "/" not in name and not name.endswith(_NAMESPACE_PTH):
+            has_code = re.search(rb"^import[ \t]", wheel.read(path)[:_SCRIPT_MAX], re.MULTILINE)
             yield (
                 f"{wheel.label}: Python does not read {name} in a Lambda layer; "
-                "what it would do at every start, the function must do itself"
+                f"what {'its code' if has_code else 'it'} would do at every start, the function must do itself"
             )
+
+
+def _modules(wheel: WheelFile, kept: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names at the top of the import path that the wheel has for itself; those below which it has modules only."""
+    own, below = set(), set()
+    for path in kept:
+        place = (_place(path, wheel.name) or ("", False))[0]
+        name = place.removeprefix(ROOT)
+        if name == place or not (module := module_of(name)):
+            continue
+        top = module.partition(".")[0]
+        if top == module and not (name.endswith("/__init__.py") and _is_shared(wheel, path)):
+            own.add(top)
+        else:
+            below.add(top)
+    return sorted(own), sorted(below - own)
+
+
+def _is_shared(wheel: WheelFile, path: str) -> bool:
+    """Whether a package's file only declares it, as each distribution does that shares a namespace in the old way."""
+    if wheel.infos[path].file_size > _DECLARATION_MAX:
+        return False
+    content = wheel.read(path)
+    return not content.strip() or b"extend_path" in content or b"declare_namespace" in content
+
+
+def _strange(wheel: WheelFile, modules: Sequence[str]) -> Iterator[str]:
+    for module in modules:
+        if what := strange(module, wheel.name.partition("-")[0]):
+            yield f"{wheel.label} has a module {module}, {what}: is it the distribution that you mean?"
+
+
+def _unlisted(wheel: WheelFile, kept: Sequence[str], recorded: Mapping[str, str]) -> Iterator[str]:
+    unlisted = [path for path in kept if path not in recorded]
+    if unlisted:
+        shown, more = ", ".join(unlisted[:_SHOWN]), len(unlisted) - _SHOWN
+        yield (
+            f"{wheel.label} has files that its RECORD does not list with a hash: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; whoever changed the wheel after it was made left no trace of them"
+        )
 
 
 def _generated(wheel: WheelFile, kept: Sequence[str]) -> dict[str, bytes]:
@@ -162,7 +222,7 @@ def _source(path: str, wheel: str) -> str | None:
 
 
 def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
-    comment = json.dumps({"pruned": list(draft.report.pruned), "notes": list(draft.report.notes)}).encode()
+    comment = json.dumps(asdict(draft.report)).encode()
     partial = out.with_suffix(".partial")
     try:
         with partial.open("wb") as file, ExitStack() as stack:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from builder.characters import hides
 from builder.errors import ArtifactConflict, UnsafeSource
 from builder.zips import safe_name
 
@@ -30,14 +31,17 @@ _MAX_RECORD = 32 << 20
 # Text and zeros reach 30 to 1; a bomb lives at 1,000 to 1. Small wheels may be odd without harm.
 _MAX_RATIO = 100
 _SMALL = 64 << 20
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+# What the wheel specification allows in RECORD, of what every Python has.
+_HASHES = frozenset({"sha256", "sha384", "sha512"})
 
 
 class WheelFile:
     """The files of a wheel, `infos` by path. Use as a context manager; several threads may read.
 
     Raises:
-        UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
+        UnsafeSource: an entry leaves its directory, is a link, has a name that hides something or is not the same for
+            every reader of zips; or the wheel is implausibly large.
         ArtifactConflict: the file is no readable zip.
     """
 
@@ -46,10 +50,11 @@ class WheelFile:
         self.name = path.name
         try:
             self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
         try:
             self.infos = self._members()
+            self._examine()
         except BaseException:
             self._archive.close()
             raise
@@ -74,10 +79,10 @@ class WheelFile:
         return lambda: self._archive.open(self.infos[path])
 
     def recorded(self) -> dict[str, str]:
-        """RECORD's sha256 of each path that has one, base64 as written there.
+        """RECORD's hash of each path that has a usable one, as ALGORITHM=BASE64; "" for the files that need none.
 
         Raises:
-            ArtifactConflict: there is not exactly one RECORD.
+            ArtifactConflict: there is not exactly one RECORD, it cannot be read, or it has two hashes for one path.
             UnsafeSource: it is implausibly large.
         """
         records = [path for path in self.infos if _RECORD.fullmatch(path)]
@@ -85,20 +90,29 @@ class WheelFile:
             raise ArtifactConflict(f"{self.name} has {len(records)} RECORD files instead of one")
         if self.infos[records[0]].file_size > _MAX_RECORD:
             raise UnsafeSource(f"{self.name}: RECORD has more than {_MAX_RECORD >> 20} MiB")
-        rows = csv.reader(io.StringIO(self.read(records[0]).decode("utf-8", "replace")))
-        return {row[0]: row[1].removeprefix("sha256=") for row in rows if len(row) > 1 and row[1].startswith("sha256=")}
+        found: dict[str, str] = {records[0] + signature: "" for signature in ("", ".jws", ".p7s")}
+        try:
+            for row in csv.reader(io.StringIO(self.read(records[0]).decode("utf-8", "replace"))):
+                if len(row) < 2 or row[1].partition("=")[0] not in _HASHES:
+                    continue
+                if found.setdefault(row[0], row[1]) not in ("", row[1]):
+                    raise ArtifactConflict(f"{self.name}: RECORD has two hashes for {row[0]}")
+        except csv.Error as error:
+            raise ArtifactConflict(f"{self.name}: RECORD cannot be read: {error}") from error
+        return found
 
     def verify(self, path: str, expected: str | None) -> None:
-        """Read a file once: size and CRC must be those of the directory, and the sha256 RECORD's (`expected`).
+        """Read a file once: size and CRC must be those of the directory, and the hash RECORD's (`expected`).
 
         Raises:
-            ArtifactConflict: the sha256 is another.
+            ArtifactConflict: the hash is another.
             zipfile.BadZipFile, zlib.error: the file is damaged, or is not as long as it says.
         """
-        digest = hashlib.sha256()
+        algorithm, _, wanted = (expected or "").partition("=")
+        digest = hashlib.new(algorithm or "sha256")
         for chunk in self._chunks(self.infos[path]):
             digest.update(chunk)
-        if expected and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != expected:
+        if wanted and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != wanted.rstrip("="):
             raise ArtifactConflict(f"{self.name}: {path} does not match the wheel's own RECORD")
 
     def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -139,6 +153,12 @@ class WheelFile:
             if info.is_dir():
                 continue
             name = safe_name(info.filename)
+            if hides(info.orig_filename):  # zipfile ends a name at a null byte
+                raise UnsafeSource(
+                    f"{self.name}: {info.orig_filename!r} hides a character, which is not seen or obeyed"
+                )
+            if not name.isascii() and not info.flag_bits & _UTF8:
+                raise UnsafeSource(f"{self.name}: {name!r} is another name to readers of another code page")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
                 raise UnsafeSource(f"{self.name}: {name} is a symbolic link, which wheels may not contain")
             if info.flag_bits & _ENCRYPTED:
@@ -148,6 +168,24 @@ class WheelFile:
             members[name] = info
         self._weigh(members)
         return members
+
+    def _examine(self) -> None:
+        """Compare the directory with what lies before it. zipfile goes by the directory, other tools do not."""
+        from builder.sources.archived import Limits, Unreadable
+        from builder.sources.zipped import zip_entries
+
+        try:
+            with self.path.open("rb") as file:
+                for entry in zip_entries(file, Limits(max_bytes=_MAX_UNZIPPED, max_entries=2 * _MAX_FILES)):
+                    name = entry.name.decode("utf-8", "backslashreplace")
+                    info = self.infos.get(name)
+                    is_odd = info is not None and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                    if entry.problem and not is_odd:  # odd methods are compressed again
+                        raise UnsafeSource(f"{self.name}: {name!r} {entry.problem}")
+                    if info is not None and entry.kind != "file":
+                        raise UnsafeSource(f"{self.name}: {name} is a {entry.kind} for some readers")
+        except Unreadable as error:
+            raise UnsafeSource(f"{self.name} is not one wheel to every reader: {error.message}") from error
 
     def _weigh(self, members: dict[str, zipfile.ZipInfo]) -> None:
         unzipped = sum(info.file_size for info in members.values())

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from builder.characters import hides
 from builder.errors import OutOfSpace, UnsafeSource
 from builder.sources.archived import MAX_LINK_BYTES, Archived, Limits, TooMany
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
@@ -183,7 +184,7 @@ class Unpacker:
 
     def _take_link(self, node: _Node, target: bytes) -> None:
         text = os.fsdecode(target)
-        if not target or b"\0" in target or len(target) > MAX_LINK_BYTES:
+        if not target or hides(target.decode("utf-8", "replace")) or len(target) > MAX_LINK_BYTES:
             self._note(node.path, "is a symbolic link with no usable target", _INSTEAD)
         elif climbs(node.path, text):
             self._note(node.path, _leaving(text), _INSTEAD)
@@ -260,6 +261,8 @@ def _path_problem(path: str, raw: bytes) -> tuple[str, str] | None:
         return "has a name that is not UTF-8", "rename the file, or make the archive with another tool"
     if path.startswith("/") or path[1:2] == ":":
         return "is an absolute path", _AGAIN
+    if hides(path):
+        return "has a control character, or one that is not seen, in its name", "rename the file"
     if "\\" in path:
         return "has a backslash in its name", "make the archive with a tool that writes / between names"
     names = _segments(path)

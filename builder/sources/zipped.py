@@ -57,7 +57,11 @@ class _Record:
 
     @property
     def shown(self) -> str:
-        return repr(self.name.decode("utf-8", "backslashreplace")[:200])
+        return _shown(self.name)
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode("utf-8", "backslashreplace")[:200])
 
 
 def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
@@ -174,6 +178,9 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
         )
         if disk:
             raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        if method == _STORED and packed != size and not flags & _ENCRYPTED:
+            # Some readers take as many bytes as one of the two says, some as the other.
+            raise Unreadable(f"{_DAMAGED}entry {_shown(name)} is not compressed, and has two sizes")
         yield _Record(
             name=name,
             flags=flags,
@@ -195,13 +202,17 @@ def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], hea
         return "is encrypted"
     if method not in (_STORED, _DEFLATED) or flags & _PATCH:
         return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not read here"
-    # A second name, for readers that look for it; old writers have it instead of the flag.
-    second = fields.get(_UNICODE_PATH, b"")
-    if second[1:5] == struct.pack("<I", zlib.crc32(name)) and second[5:] != name:
+    if _has_another_name(name, fields):
         return "has another name for other readers"
     if header_bytes > MAX_HEADER_BYTES:
         return f"has a header of {header_bytes:,} bytes"
     return ""
+
+
+def _has_another_name(name: bytes, fields: dict[int, bytes]) -> bool:
+    """Whether there is a second name, for readers that look for it; old writers have it instead of the flag."""
+    second = fields.get(_UNICODE_PATH, b"")
+    return second[1:5] == struct.pack("<I", zlib.crc32(name)) and second[5:] != name
 
 
 def _extra_fields(extra: bytes) -> dict[int, bytes]:
@@ -243,15 +254,18 @@ def _data_start(file: IO[bytes], record: _Record) -> int:
     extra_length: int
     flags, method, crc, packed, size, name_length, extra_length = struct.unpack("<6x2H4x3I2H", header)
     rest = _read(file, record.start + 30, name_length + extra_length)
-    size, packed = _zip64(_extra_fields(rest[name_length:]), (size, _MAX_32), (packed, _MAX_32))
+    fields = _extra_fields(rest[name_length:])
+    size, packed = _zip64(fields, (size, _MAX_32), (packed, _MAX_32))
+    spelled = _ENCRYPTED | _DESCRIBED | _PATCH | (0 if record.name.isascii() else _UTF8)
     here, there = (crc, packed, size), (record.crc, record.packed, record.size)
     later = bool(flags & _DESCRIBED)
     agree = all(one == other or (later and one in (0, _MAX_32)) for one, other in zip(here, there, strict=True))
     if (
         not header.startswith(_LOCAL)
-        or (flags ^ record.flags) & (_ENCRYPTED | _DESCRIBED | _PATCH)
+        or (flags ^ record.flags) & spelled
         or method != record.method
         or rest[:name_length] != record.name
+        or _has_another_name(record.name, fields)
         or not agree
     ):
         raise Unreadable(f"{_DAMAGED}the directory and the header of entry {record.shown} do not agree")

@@ -254,13 +254,14 @@ variable "git_logins" {
 }
 
 variable "indexes" {
-  description = "Logins of package indexes, Go proxies and npm registries: password or token is a reference; password codeartifact:ACCOUNT/DOMAIN is for CodeArtifact by the builder's role."
+  description = "Logins of package indexes, Go proxies and npm registries: password or token is a reference; password codeartifact:ACCOUNT/DOMAIN is for CodeArtifact by the builder's role. only: patterns of normalised names, separated by blanks, that come from here alone."
   type = list(object({
     name     = string
     url      = string
     username = optional(string)
     password = optional(string)
     token    = optional(string)
+    only     = optional(string)
   }))
   default  = []
   nullable = false

@@ -209,6 +209,33 @@ NAMES = [
 ]
 
 
+HIDING = [
+    "\x1b[2J",
+    "\n",
+    "\r",
+    "\x7f",
+    "\x9b2J",
+    "\u202etxt.exe",
+    "\u2066x",
+    "\u200b",
+    "\ufeff",
+    "\u00ad",
+    "\U000e0041",
+    "\u3164",
+]
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+@pytest.mark.parametrize("hiding", HIDING, ids=ascii)
+@pytest.mark.parametrize("place", ["{}", "a{}b/c", "a/{}b"])
+def test_names_that_hide_something_are_refused_and_shown_as_they_are(
+    bench: Bench, form: str, hiding: str, place: str
+) -> None:
+    said = bench.refusal(joined(form, entry(form, "good", b"x"), entry(form, place.format(hiding), b"x")))
+    assert "has a control character, or one that is not seen, in its name" in said
+    assert said.isprintable()
+
+
 @pytest.mark.parametrize("form", ["zip", "tar"])
 @pytest.mark.parametrize(("name", "said"), NAMES, ids=[name[:20] or "none" for name, _ in NAMES])
 def test_names_that_lead_elsewhere_are_refused(bench: Bench, form: str, name: str, said: str) -> None:

@@ -106,6 +106,18 @@ ZIPS = {
     "other name": (one(local_name=b"z"), f"{DECEIT}the directory and the header of entry 'x' do not agree"),
     "other size": (one(local={"size": 1}), f"{DECEIT}the directory and the header of entry 'x' do not agree"),
     "other method": (one(local={"method": 0}), f"{DECEIT}the directory and the header of entry 'x' do not agree"),
+    "two sizes": (
+        make_zip(X, ZipEntry(name="y", content=b"evil" * 36, method=0, central={"size": 4}, local={"size": 4})),
+        f"{DECEIT}entry 'y' is not compressed, and has two sizes",
+    ),
+    "other spelling": (
+        make_zip(ZipEntry(name="\u00e9", content=b"x", local={"flags": 0})),
+        f"{DECEIT}the directory and the header of entry '\u00e9' do not agree",
+    ),
+    "other name in an extra field": (
+        one(local_extra=struct.pack("<2HBI", 0x7075, 6, 1, zlib.crc32(b"x")) + b"z"),
+        f"{DECEIT}the directory and the header of entry 'x' do not agree",
+    ),
     "other flags": (one(local={"flags": 1}), f"{DECEIT}the directory and the header of entry 'x' do not agree"),
     "no header": (one(central={"start": 7}), f"{DECEIT}there are 7 bytes of other data before its first entry"),
     "no entry": (one(central={"start": 10**6}), f"{DECEIT}entry 'x' is not where the directory says"),
@@ -196,7 +208,10 @@ TAR_ENTRIES = {
         pax(linkpath="/etc") + header("x", b"2", target=b"y"),
         "x is a symbolic link that leaves the archive (it points to /etc)",
     ),
-    "null in pax": (pax(path="a\0b") + record("x"), "'a\\x00b' has a name that no file or directory may have"),
+    "null in pax": (
+        pax(path="a\0b") + record("x"),
+        "'a\\x00b' has a control character, or one that is not seen, in its name",
+    ),
 }
 
 

@@ -167,3 +167,13 @@ def test_what_it_says_wrongly_is_pointed_out(text: str, problem: str) -> None:
     with pytest.raises(InvalidBuildFile) as caught:
         read_build_file(FILE + text, file="build.yaml")
     assert problem in caught.value.message
+
+
+def test_distributions_that_have_the_same_module_are_named(shop: Shop) -> None:
+    one = shop.wheel("one", {"same/__init__.py": "X = 1", "one.py": "", "space/__init__.py": ""})
+    two = shop.wheel(
+        "two", {"same/added.py": "", "two.py": "", "space/__init__.py": "", "space/two.py": "", "free/a.py": ""}
+    )
+    three = shop.wheel("three", {"three.py": "", "space/three.py": "", "free/b.py": ""})
+    artifact, _ = shop.build([one, two, three], options())
+    assert artifact.notes == ("one 1.0 and two 1.0 have the same module same: each may change what the other does",)

@@ -227,8 +227,9 @@ def test_a_file_that_goes_on_after_its_end_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         info = archive.getinfo("liar.bin")
     record = data.find(b"PK\x01\x02")
-    data[record + 24 : record + 28] = (1000).to_bytes(4, "little")
-    data[record + 16 : record + 20] = zlib.crc32(b"a" * 1000).to_bytes(4, "little")
+    for header, crc, size in ((record, 16, 24), (info.header_offset, 14, 22)):
+        data[header + size : header + size + 4] = (1000).to_bytes(4, "little")
+        data[header + crc : header + crc + 4] = zlib.crc32(b"a" * 1000).to_bytes(4, "little")
     assert data[record + 46 : record + 46 + len(info.filename)] == b"liar.bin"
     wheel.write_bytes(data)
     with pytest.raises(ArtifactConflict, match="is not as long as it says"):
