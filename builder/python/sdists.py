@@ -12,32 +12,31 @@ import re
 import shutil
 import sys
 import sysconfig
-import tarfile
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError, UnsafeSource
+from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError
 from builder.hashing import sha256_of
 from builder.python import gateway
 from builder.python.inputs import tree_files, tree_hash
 from builder.python.pylock import LockedSource, LockedWheel, Selection, check_tags
 from builder.python.resolver import is_own, resolver_version, uv_binary
 from builder.python.uv import version_without_history
+from builder.python.wheelfile import WheelFile
 from builder.python.wheels import download, keep_wheel
 from builder.runtimes import Target
 from builder.sources.local import refuse_lfs_pointers
 from builder.toolchains import zig
-from builder.zips import Member, safe_name, unpack, write_zip
+from builder.zips import Member, write_zip
 
 if TYPE_CHECKING:
     from builder.workshop import Workshop
 
 # Part of every key: changes when the same source would give other bytes.
-_FORMAT = 1
+_FORMAT = 2
 # Zip knows no earlier time, and what is not a commit has none of its own.
 _EPOCH_1980 = 315_532_800
 _NEEDS = {
@@ -270,60 +269,29 @@ def _copy_tree(root: Path, into: Path) -> None:
 
 
 def _extract(archive: Path, into: Path, filename: str) -> None:
-    """Unpack an sdist; `into` becomes its one top directory.
+    """Unpack an sdist by the rules that every archive is unpacked by; `into` becomes its one top directory.
 
     Raises:
-        UnsafeSource: an entry would leave the directory, or the archive has several tops.
-        ResolutionFailed: not an archive.
+        SourceError, UnsafeSource, OutOfSpace: as `archive.extract`.
     """
+    from builder.sources.archive import extract
+
     unpacked = into.with_name("unpacked")
     shutil.rmtree(unpacked, ignore_errors=True)
-    unpacked.mkdir(parents=True)
-    try:
-        if filename.endswith(".zip"):
-            unpack(archive, unpacked)
-        else:
-            _extract_tar(archive, unpacked, filename)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ResolutionFailed(f"{filename} is not a readable archive: {error}") from error
+    extract(archive, unpacked, label=filename)
     tops = list(unpacked.iterdir())
-    if len(tops) == 1 and tops[0].is_dir():
+    if len(tops) == 1 and tops[0].is_dir() and not tops[0].is_symlink():
         tops[0].rename(into)
         unpacked.rmdir()
     else:
         unpacked.rename(into)
 
 
-def _extract_tar(archive: Path, into: Path, filename: str) -> None:
-    """Unpack with Python's own `data` filter; a Python from before 3.11.4 has none, and unpacks no links at all."""
-    with tarfile.open(archive) as opened:
-        if hasattr(tarfile, "data_filter"):
-            try:
-                opened.extractall(into, filter="data")
-            except tarfile.FilterError as error:
-                raise UnsafeSource(f"{filename}: {error}") from error
-            return
-        for member in opened:
-            name = member.name.removeprefix("./").rstrip("/")
-            if member.isdir():
-                if name not in ("", "."):
-                    (into / safe_name(name)).mkdir(parents=True, exist_ok=True)
-            elif member.isfile() and (source := opened.extractfile(member)) is not None:
-                target = into / safe_name(name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source, target.open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
-                target.chmod(0o755 if member.mode & 0o100 else 0o644)
-            else:
-                raise UnsafeSource(f"{filename}: {member.name} is a link or a device")
-
-
 def _normalised(wheel: Path, folder: Path) -> Path:
     """The same wheel as a zip of ours: sorted, fixed dates, two modes, whatever tool wrote it."""
     final = folder / "wheel" / wheel.name
     final.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(wheel) as archive, final.open("wb") as file:
-        infos: Sequence[zipfile.ZipInfo] = [info for info in archive.infolist() if not info.is_dir()]
+    with WheelFile(wheel) as made, final.open("wb") as file:
         write_zip(
             file,
             [
@@ -334,7 +302,7 @@ def _normalised(wheel: Path, folder: Path) -> Path:
                     label=wheel.name,
                     executable=bool(info.external_attr >> 16 & 0o100),
                 )
-                for info in infos
+                for info in made.infos.values()
             ],
         )
     return final

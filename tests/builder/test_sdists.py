@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from builder.errors import CommandFailed, NoWheelForTarget, ResolutionFailed
+from builder.errors import CommandFailed, NoWheelForTarget, ResolutionFailed, UnsafeSource
 from builder.python.pylock import LockedSource, Selection, select
 from builder.python.sdists import wheels_of
 from builder.python.uv import version_without_history
@@ -193,11 +195,6 @@ def test_wheels_and_sdists_in_the_project(lab: Lab) -> None:
 
 
 def test_archives_that_climb_are_refused(lab: Lab, tmp_path: Path) -> None:
-    import io
-    import tarfile
-
-    from builder.errors import UnsafeSource
-
     path = lab.root / "evil-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         member = tarfile.TarInfo("evil-1.0/../../../outside")
@@ -209,6 +206,92 @@ def test_archives_that_climb_are_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(UnsafeSource):
         wheels_of(Selection(wheels=(), sources=(source,)), lab.bench(PYTHON_313))
     assert not list(tmp_path.rglob("outside"))
+
+
+def sdist_in_the_project(lab: Lab, name: str, content: bytes) -> dict[str, Path]:
+    """The wheels of a project that has an sdist beside its requirements."""
+    (lab.root / name).write_bytes(content)
+    lab.write({"requirements.txt": f"./{name}\n"})
+    return lab.wheels(target=own_target())
+
+
+def zipped(files: Mapping[str, str], *, directories: bool) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder in {f"{name.rpartition('/')[0]}/" for name in files} if directories else ():
+            archive.writestr(folder, "")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("directories", [True, False])
+def test_a_zip_as_every_forge_makes_it_is_a_source(lab: Lab, directories: bool) -> None:
+    files = {f"kiwi-1.0/{name}": content for name, content in source_files("kiwi").items()}
+    files["kiwi-1.0/docs/index.md"] = "# kiwi"
+    wheels = sdist_in_the_project(lab, "kiwi-1.0.zip", zipped(files, directories=directories))
+    with zipfile.ZipFile(wheels["kiwi"]) as wheel:
+        assert "kiwi.py" in wheel.namelist()
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz"])
+def test_a_source_that_unpacks_to_much_more_than_it_is_worth_is_refused(lab: Lab, form: str) -> None:
+    """400 MB came out of 0.4 MB."""
+    files = {f"big-1.0/{name}": content for name, content in source_files("big").items()}
+    content = zipped({**files, "big-1.0/zeros": "\0" * (400 << 20)}, directories=True)
+    if form == "tar.gz":
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w:gz") as archive:
+            for name, text in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text.encode()))
+            member = tarfile.TarInfo("big-1.0/zeros")
+            member.size = 400 << 20
+            archive.addfile(member, io.BytesIO(bytes(400 << 20)))
+        content = out.getvalue()
+    assert len(content) < 1_000_000
+    path = lab.root / f"big-1.0.{form}"
+    path.write_bytes(content)
+    source = LockedSource(
+        name="big", version="1.0", kind="sdist", identity=sha256(path), path=path.name, filename=path.name
+    )
+    with pytest.raises(UnsafeSource, match=rf"big-1\.0\.{form}: it unpacks to more than 100 times its size"):
+        wheels_of(Selection(wheels=(), sources=(source,)), lab.bench(PYTHON_313))
+    left = sum(found.stat().st_size for found in lab.workspace.root.rglob("*") if found.is_file())
+    assert left < 70 << 20
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../outside", "x/../../../y"])
+def test_a_source_with_a_link_that_leaves_is_refused(lab: Lab, target: str) -> None:
+    path = lab.root / "evil-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("evil-1.0/link")
+        member.type, member.linkname = tarfile.SYMTYPE, target
+        archive.addfile(member)
+    source = LockedSource(
+        name="evil", version="1.0", kind="sdist", identity=sha256(path), path=path.name, filename=path.name
+    )
+    with pytest.raises(UnsafeSource, match="leaves the archive"):
+        wheels_of(Selection(wheels=(), sources=(source,)), lab.bench(PYTHON_313))
+
+
+def test_a_wheel_that_a_build_makes_to_deceive_is_refused(lab: Lab) -> None:
+    files = source_files("liar")
+    files["backend.py"] += """
+_honest = build_wheel
+def build_wheel(directory, *given):
+    name = _honest(directory, *given)
+    path = os.path.join(directory, name)
+    with open(path, "rb") as file:
+        content = file.read()
+    with open(path, "wb") as file:
+        file.write(content.replace(b"liar.py", b"liar.PY", 1))
+    return name
+"""
+    lab.write({f"liar/{name}": content for name, content in files.items()} | {"requirements.txt": "./liar\n"})
+    with pytest.raises(UnsafeSource, match="is not one wheel to every reader"):
+        lab.wheels(target=own_target())
 
 
 # --- git --------------------------------------------------------------------------------------------------------------
