@@ -78,17 +78,41 @@ PROBLEMS=() UNHINTED=''
 # Progress and messages go to stderr, results to stdout, both to the log.
 say() {
     clear_line
-    printf '%s\n' "$*" >&2
-    record "$*"
+    make_plain "$*"
+    printf '%s\n' "$PLAIN" >&2
+    record "$PLAIN"
 }
 
 record() {
     [ -n "$LOG" ] || return 0
     local now line
+    make_plain "$1"
     now=$(date '+%Y-%m-%dT%H:%M:%S%z')
     while IFS= read -r line; do
         printf '%s %s\n' "$now" "$line"
-    done <<<"$1" >>"$LOG"
+    done <<<"$PLAIN" >&9
+}
+
+# Sets PLAIN to a text without what a terminal would obey. Most texts have nothing of it, and then no process is started.
+make_plain() { # TEXT
+    local LC_ALL=C
+    PLAIN=$1
+    case $PLAIN in
+        *[$'\001'-$'\010'$'\013'-$'\037'$'\177']* | *$'\302'* | *$'\330\234'* | *$'\342\200'* | *$'\342\201'* | *$'\357\273\277'* | *$'\363\240'*)
+            PLAIN=$(printf '%s\n' "$PLAIN" | printable)
+            ;;
+    esac
+}
+
+# No terminal sequences, turned directions or invisible characters out of other people's output: C0 goes, what is left of a
+# sequence is harmless; C1 and the others, in UTF-8, become question marks, since what stood around them must not join.
+printable() {
+    LC_ALL=C tr -d '\000-\010\013-\037\177' | LC_ALL=C awk '
+        /[\302\330\342\357\363]/ {
+            gsub(/\302[\200-\237\255]|\330\234|\342\200[\213-\217\250-\256]|\342\201[\240-\257]|\357\273\277/, "?")
+            gsub(/\363\240[\200-\277][\200-\277]/, "?")
+        }
+        { print }'
 }
 
 die() { # CODE MESSAGE [HINT]
@@ -126,7 +150,8 @@ draw() { # one line that is drawn over, on a terminal only
     width=$(tput cols 2>/dev/null) || width=80
     [ "$width" -gt 20 ] || width=80
     width=$((width - 1))   # a full line would wrap
-    printf '\r\033[K%s' "${1:0:$width}" >&2
+    make_plain "$1"
+    printf '\r\033[K%s' "${PLAIN:0:$width}" >&2
 }
 
 clear_line() {
@@ -642,13 +667,40 @@ open_log() {
     pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file
     resolve_path
     local file=${VALUE:-$PROJECT/deploy.log}
-    if (umask 022 && : >>"$file") 2>/dev/null; then
-        LOG=$file
-    elif [ -n "$VALUE" ]; then
-        problem "log file $file: cannot be written" '-l names another'
-    else
-        say "note: $file cannot be written, there is no log of this run"
+    local why=''
+    write_log_to "$file" || {
+        if [ -n "$VALUE" ]; then
+            problem "log file $file: $why" '-l names another'
+        else
+            say "note: $file $why, there is no log of this run"
+        fi
+    }
+}
+
+# Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of whoever deploys
+# it: no link is followed, symbolic or hard, and what was opened must be what is there. The log is for its owner alone.
+write_log_to() { # FILE; its caller's `why` says what is wrong
+    why='is a symbolic link'
+    [ ! -L "$1" ] || return 1
+    why='cannot be written'
+    if [ -c "$1" ]; then   # /dev/null
+        { exec 9>>"$1"; } 2>/dev/null || return 1
+        LOG=$1
+        return 0
     fi
+    [ -f "$1" ] || [ ! -e "$1" ] || return 1   # a pipe would hold us up
+    [ -f "$1" ] || (umask 077 && set -o noclobber && : >"$1") 2>/dev/null || return 1
+    (: >>"$1") 2>/dev/null && { exec 9>>"$1"; } 2>/dev/null || return 1
+    why='is a symbolic link'
+    [ ! -L "$1" ] || { exec 9>&-; return 1; }
+    local links owner
+    # shellcheck disable=SC2012  # the only way that every system has
+    read -r _ links owner _ <<<"$(ls -ldn -- "$1")"
+    why='has other names (hard links), or belongs to someone else'
+    [ "$links.$owner" = "1.$(id -u)" ] || { exec 9>&-; return 1; }
+    why='cannot be kept for its owner alone'
+    chmod 600 -- "$1" 2>/dev/null || { exec 9>&-; return 1; }
+    LOG=$1
 }
 
 # ---------------------------------------------------------------------------------------------- JSON
@@ -793,8 +845,6 @@ json_lines() { # FILE PATH...
         for (i = 1; i <= count; i++) print line(wanted[i])
     }' "$file" | printable
 }
-
-printable() { LC_ALL=C tr -d '\000-\010\013-\037\177'; }   # no terminal sequences out of other people's output
 
 # shellcheck disable=SC2016  # awk's dollars
 REPORT='

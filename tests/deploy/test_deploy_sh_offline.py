@@ -229,7 +229,7 @@ def test_json_read(
             assert read == "broken\n"
         else:
             # A lone surrogate is nothing that a terminal could show.
-            expected = text.replace("\ud83d", "\ufffd" if ascii else "?")
+            expected = text.replace("\ud83d", "\ufffd" if ascii else "?").replace("\u2028", "?")
             assert read == f"{expected}\nwhole\n"
 
 
@@ -260,3 +260,76 @@ def test_nothing_newer_than_bash_3_2(construct: str) -> None:
     """macOS has bash 3.2 and BSD tools."""
     code = re.sub(r"(?m)^ *#.*$", "", SCRIPT.read_text(encoding="utf-8"))
     assert not [line for line in code.splitlines() if re.search(construct, line)]
+
+
+# --- the log --------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_is_for_its_owner_alone(project: Project) -> None:
+    log = project.directory / "deploy.log"
+    project.run("-n")
+    assert log.stat().st_mode & 0o777 == 0o600
+    before = log.read_text(encoding="utf-8")
+    log.chmod(0o644)  # as an earlier version left it
+    project.run("-n")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert log.read_text(encoding="utf-8").startswith(before)
+
+
+@pytest.mark.parametrize("link", ["symbolic", "dangling", "hard"])
+def test_a_planted_link_is_not_written_through(project: Project, link: str) -> None:
+    """A repository may come with a deploy.log that leads to a file of whoever deploys it."""
+    victim, log = project.directory.parent / "victim", project.directory / "deploy.log"
+    if link != "dangling":
+        victim.write_text("mine\n", encoding="utf-8")
+        victim.chmod(0o640)
+    if link == "hard":
+        log.hardlink_to(victim)
+    else:
+        log.symlink_to(victim)
+    said = project.run("-n").stderr
+    assert "there is no log of this run" in said
+    if link == "dangling":
+        assert not victim.exists()
+    else:
+        assert victim.read_text(encoding="utf-8") == "mine\n"
+        assert victim.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(("made", "why"), [("link", "is a symbolic link"), ("pipe", "cannot be written")])
+def test_a_log_that_was_named_must_be_a_file(project: Project, made: str, why: str) -> None:
+    place = project.directory / "named.log"
+    if made == "link":
+        place.symlink_to("elsewhere")
+    else:
+        os.mkfifo(place)
+    done = project.run("-n", "-l", str(place))
+    assert done.returncode == 2
+    assert f"log file {place}: {why}" in done.stderr
+    assert not (project.directory / "elsewhere").exists()
+
+
+def test_no_log_is_wanted(project: Project) -> None:
+    mode = Path(os.devnull).stat().st_mode
+    assert "log file" not in project.run("-n", "-l", os.devnull).stderr
+    assert Path(os.devnull).stat().st_mode == mode
+    assert not (project.directory / "deploy.log").exists()
+
+
+HIDING = {
+    "colours": ("a\x1b[31mb", "a[31mb"),
+    "C1": ("a\x9b31mb\x85", "a?31mb?"),
+    "turned": ("a\u202ecod.exe\u2066\u2069", "a?cod.exe??"),
+    "invisible": ("a\u200bb\ufeffc\u00add\U000e0041", "a?b?c?d?"),
+    "plain": ("päckchen 包 … – 🎁", "päckchen 包 … – 🎁"),
+}
+
+
+@pytest.mark.parametrize("awk", AWKS)
+@pytest.mark.parametrize("what", HIDING)
+def test_nothing_that_a_terminal_obeys_is_said_or_logged(project: Project, what: str, awk: str) -> None:
+    text, told = HIDING[what]
+    log = project.directory / "x.log"
+    code = 'exec 9>"$2"; LOG=$2; { say "$1"; record "$1"; } 2>&1; printf "%s\\n" "$1" | printable'
+    assert project.function(code, text, str(log), **with_awk(project, awk)) == f"{told}\n{told}\n"
+    assert [line.partition(" ")[2] for line in log.read_text(encoding="utf-8").splitlines()] == [told, told]
