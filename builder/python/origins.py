@@ -6,6 +6,8 @@ are asked: a file is of the index whose page lists it, by its hash.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
@@ -16,11 +18,16 @@ from builder.logins import IndexLogin
 from builder.python.indexes import Indexes
 from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
-from builder.python.pylock import Table, parsed
+from builder.python.pylock import Table
 from builder.python.requirements import normalised_name
 
 _PARALLEL = 8
 _SHOWN = 12
+
+# Lines of a lock as `pylock.dumped` writes it: a key and its value, which for texts is JSON.
+_LINE = re.compile(r"^([a-z-]+) = (.*)$", re.MULTILINE)
+_PLACES = ("archive", "sdist", "wheels", "vcs")
+_URL = re.compile(r'(?:^|[{ ])url = ("[^"]*")')
 
 T = TypeVar("T")
 
@@ -49,21 +56,33 @@ def _remote(package: Table) -> list[Table]:
 
 
 def rows(lock: str) -> list[dict[str, object]]:
-    """Of each distribution of a lock: [{name, version, index}]; the index is None where the project has it itself."""
-    return [
-        {"name": package["name"], "version": package.get("version"), "index": _where(package)}
-        for package in cast("list[Table]", parsed(lock).get("packages", []))
-    ]
+    """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
+
+    Every reply has them, so the text is looked through: parsing its TOML takes ten times as long.
+    """
+    return [_row(dict(_LINE.findall(block))) for block in lock.split("\n[[packages]]\n")[1:]]
 
 
-def _where(package: Table) -> str | None:
+def _row(lines: dict[str, str]) -> dict[str, object]:
+    index: str | None = None
+    if "index" in lines:
+        index = named(json.loads(lines["index"]))
+    elif url := next((found[1] for key in _PLACES if (found := _URL.search(lines.get(key, "")))), ""):
+        index = _server(json.loads(url))
+    version = json.loads(lines["version"]) if "version" in lines else None
+    return {"name": json.loads(lines["name"]), "version": version, "index": index}
+
+
+def _server(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _where(package: Table) -> str:
     """The index, else the server that files or commits come from."""
     if package.get("index"):
         return named(str(package["index"]))
-    url = next(
-        (str(file["url"]) for file in _remote(package)), str(cast("Table", package.get("vcs", {})).get("url", ""))
-    )
-    return urlsplit(url).netloc.rpartition("@")[2] or None
+    url = next((file["url"] for file in _remote(package)), cast("Table", package.get("vcs", {})).get("url", ""))
+    return _server(str(url)) or "elsewhere"
 
 
 def attribute(
@@ -164,7 +183,7 @@ def check_pins(packages: Sequence[Table], inputs: Inputs, indexes: Indexes) -> N
     with ThreadPoolExecutor(_PARALLEL) as pool:
         fine = list(pool.map(lambda one: _is_of(one[0], one[1], inputs, indexes), pinned))
     problems = [
-        f"{package['name']} {package.get('version', '')} comes from {_where(package) or 'elsewhere'}, but [index "
+        f"{package['name']} {package.get('version', '')} comes from {_where(package)}, but [index "
         f"{index.name}] only = {pattern} says that it comes from {named(index.url)} alone"
         for (package, index, pattern), is_fine in zip(pinned, fine, strict=True)
         if not is_fine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ import pytest
 from builder.errors import SourceUnreachable, WrongIndex
 from builder.logins import IndexLogin
 from builder.python.indexes import Indexes
-from builder.python.lock import resolve
+from builder.python.lock import lock_key, resolve
 from builder.python.origins import named, rows
-from builder.python.resolver import Resolver, indexes, public_index
+from builder.python.resolver import Resolver, indexes, public_index, uv_binary
 from builder.store import DirectoryStore
 from tests.builder.locking import PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
@@ -181,6 +182,17 @@ def test_no_lock_of_the_project_gets_around_it(lab: Lab, private: Index, public:
         locked(lab, text, *entries)
 
 
+def test_no_uv_lock_gets_around_it(lab: Lab, private: Index, public: Index) -> None:
+    project = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["corp-x"]\n'
+    lab.write({"pyproject.toml": f'{project}[[tool.uv.index]]\nurl = "{public.simple}"\ndefault = true\n'})
+    uv = uv_binary(lab.environment["PATH"])
+    subprocess.run([uv, "lock", "--quiet"], cwd=lab.root, env=lab.environment, check=True)
+    assert rows(locked(lab, "", "uv.lock")[0]) == [{"name": "corp-x", "version": "9.0", "index": named(public.simple)}]
+    lab.indexes = pinned(private)
+    with pytest.raises(WrongIndex, match=r"corp-x 9\.0 comes from .* \[index corp\] only = corp-\*"):
+        locked(lab, "", "uv.lock")
+
+
 def test_a_name_that_the_project_has_itself_is_its_own_choice(lab: Lab, private: Index) -> None:
     lab.indexes = pinned(private)
     lab.write({f"corp-y/{name}": content for name, content in source_files("corp_y").items()})
@@ -215,8 +227,9 @@ def test_what_a_build_requires_comes_from_the_index_whose_name_it_is(lab: Lab, p
 
 
 def test_other_rules_make_another_lock(lab: Lab, private: Index) -> None:
-    assert lab.indexes.pins == ""
-    assert pinned(private).pins != pinned(private, "corp-x").pins
+    lab.write({"requirements.txt": "seed\n"})
+    rules = ("", pinned(private).pins, pinned(private, "corp-x").pins)
+    assert len({lock_key(lab.inputs(), PYTHON_313, "", "uv 1", pins) for pins in rules}) == 3
 
 
 def test_a_claim_that_does_not_fit_the_url_is_not_repeated(lab: Lab, private: Index, public: Index) -> None:
