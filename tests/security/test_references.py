@@ -325,7 +325,7 @@ def test_codeartifact_gives_a_token_to_the_role(localaws: Server, tmp_path: Path
     )
     there = context(localaws, tmp_path, Logins(indexes=(index,)))
     indexes = credentials.indexes(there)
-    assert indexes.login("https://pypi.org/simple/x/") is None
+    assert indexes.login("https://packages.example.org/simple/x/") is None
     assert not codeartifact.asked, "a token is asked for before it is needed"
     for _ in range(2):
         assert indexes.login(f"{index.url}/x/") == Login(user="aws", password="canary-codeartifact-5")
