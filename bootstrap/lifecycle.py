@@ -62,6 +62,7 @@ FOLDERS: Mapping[str, Folder] = {
     "natives": Folder(forget=1),
     "checks": Folder(expire=180, forget=1),
     "deployed": Folder(forget=1),
+    "borrowed": Folder(forget=1),
     "leases": Folder(forget=1),
     "builds": Folder(forget=1),
     "records": Folder(forget=30),

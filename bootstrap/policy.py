@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from bootstrap.names import Names, Place, names_for
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.publishing.layer_names import layer_pattern
 from builder.references import Reference
 
 Json: TypeAlias = "str | bool | int | Sequence[Json] | Mapping[str, Json]"
@@ -136,7 +137,7 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:UpdateAlias": "move the alias to the new version",
             "lambda:TagResource": "`tags` of the build file",
             "lambda:ListTags": "without it GetFunction leaves the tags out",
-            "lambda:ListVersionsByFunction": "`keep`: find old versions",
+            "lambda:ListVersionsByFunction": "`keep`: find old versions, and who has a layer version; `status`",
             "lambda:ListAliases": "and see which of them serve",
             "lambda:DeleteFunction": "and remove the others",
             "lambda:InvokeFunction": "`invoke`: try a version before an alias serves it",
@@ -163,7 +164,6 @@ def _account() -> Grant:
     return Grant(
         sid="LookThroughAccount",
         why={
-            "lambda:ListFunctions": "remove no layer version that a function has; `status`",
             "lambda:ListLayers": "`status`: which layers are there",
             "lambda:ListLayerVersions": "find layer versions that nobody needs; `status`",
             "lambda:GetAccountSettings": "`status`: how much code storage is in use",
@@ -248,11 +248,6 @@ def _never_its_roles(names: Names) -> Grant:
     )
 
 
-def _layer_names(functions: Sequence[str]) -> tuple[str, ...]:
-    """Layers are named FUNCTION-LAYER, so a function's pattern covers its layers."""
-    return tuple(dict.fromkeys(name if name.endswith("*") else f"{name}-*" for name in functions))
-
-
 def _layers(names: Names, functions: Sequence[str]) -> Grant:
     return Grant(
         sid="PublishLayers",
@@ -260,7 +255,7 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:PublishLayerVersion": "publish a layer whose content changed",
             "lambda:DeleteLayerVersion": "remove versions that nobody needs",
         },
-        resources=tuple(names.arn_in("lambda", f"layer:{name}") for name in _layer_names(functions)),
+        resources=tuple(dict.fromkeys(names.arn_in("lambda", f"layer:{layer_pattern(name)}") for name in functions)),
     )
 
 

@@ -250,8 +250,7 @@ def _status(request: Request) -> dict[str, object]:
     builds = Builds(context.store)
     if request.build_id is not None:
         return {"statusCode": 200, "build": known(builds.state(request.build_id))}
-    own = (os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""), context.settings.layer)
-    used = storage(context.clients, context.store, own=own, deadline=context.deadline)
+    used = storage(context.clients, context.store, own_layer=context.settings.layer, deadline=context.deadline)
     return _ping() | {"builds": builds.recent(10), "storage": used}
 
 

@@ -12,6 +12,7 @@ Names in the store (all below the prefix):
     baselines/SYSTEM-ARCH.json  what a builder has found its system and runtime to have
     checks/KEY.json             what was found out of a set of artifacts before publishing
     deployed/FUNCTION.json      what the last deploy left, to tell that nothing has changed
+    borrowed/LAYER/FUNCTION.json  that a function has another's layer attached
     leases/FUNCTION.json        which build may change the function now
     builds/BUILD_ID.json        state of a build while it runs, its reply when it ended
     records/FUNCTION/….json     one account per ended build, newest first by name

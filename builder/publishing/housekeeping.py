@@ -7,10 +7,11 @@ Two reasons make one go:
 - No build that ended well ever named a layer version, and nothing has it attached: a builder was killed between
   publishing it and the end of its build. Nobody can know of those, so they always go, an hour later.
 
-Whatever the reason, these stay: what an alias serves, also a part of the traffic; what any function of the account has
-attached, in `$LATEST` or in a published version; what one of the newest N successful builds of the function deployed,
-which is as far as a rollback reaches; the newest; a layer version of the last hour, which a build may be about to
-attach.
+Whatever the reason, these stay: what an alias serves, also a part of the traffic; what the function, or another that
+the builder has given a layer of it (`borrowed`), has attached, in `$LATEST` or in a published version; what one of the
+newest N successful builds of the function deployed, which is as far as a rollback reaches; the newest; a layer version
+of the last hour, which a build may be about to attach. Who attaches a version by other means is not known here; Lambda
+lets functions that have a removed version keep it.
 
 Artifacts stay in the store (bootstrap/lifecycle.py), so what a rollback misses all the same is published from there: a
 layer version that another function has borrowed, for one, is not protected by that function's records.
@@ -28,12 +29,12 @@ from typing import TYPE_CHECKING, cast
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing, LambdasmithError
+from builder.publishing import borrowed
 from builder.publishing.layer_names import layer_name
 from builder.publishing.listing import (
     LayerVersion,
     aliased_versions,
     check_time,
-    function_versions,
     layer_versions,
     published_versions,
 )
@@ -41,6 +42,7 @@ from builder.publishing.listing import (
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
+    from builder.store import S3Store
     from builder.workspace import Deadline
 
 # A build, of this function or of another that shares a layer, lasts 15 minutes at most. Also more than clocks differ.
@@ -121,6 +123,7 @@ def superseded_layers(
 
 def tidy(
     clients: Clients,
+    store: S3Store,
     function: str,
     *,
     keep: int | None,
@@ -150,7 +153,7 @@ def tidy(
             _remove_versions(clients, function, keep, history, deadline, done)
         names = {name for record in (present, *found) for name in _own_layers(function, record)}
         listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
-        _remove_layers(clients, listed, keep, history, deadline, done, now=now)
+        _remove_layers(clients, store, function, listed, keep, history, deadline, done, now=now)
     except LambdasmithError as error:
         progress.warn(f"{function} is deployed, but old versions are left in the account: {error.message}")
     return done
@@ -219,6 +222,8 @@ def _remove_versions(
 
 def _remove_layers(
     clients: Clients,
+    store: S3Store,
+    function: str,
     layers: Sequence[LayerVersion],
     keep: int | None,
     history: History,
@@ -228,9 +233,12 @@ def _remove_layers(
     now: float,
 ) -> None:
     if not superseded_layers(layers, keep=keep, attached=(), history=history, now=now):
-        return  # looking through the whole account would change nothing
-    attached = {arn for version in function_versions(clients, deadline) for arn in version.layers}
+        return  # to ask who has them would change nothing
+    names = {each.layer for each in layers}
+    attached, unknown = borrowed.attached(clients, store, function, names, deadline, now=now)
     for each in superseded_layers(layers, keep=keep, attached=attached, history=history, now=now):
+        if each.layer in unknown:
+            continue
         doing = f"removing version {each.number} of layer {each.layer}"
         check_time(doing, deadline)
         with aws_errors(doing):

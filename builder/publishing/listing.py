@@ -39,11 +39,15 @@ class LayerVersion:
     created: float
 
 
-def function_versions(clients: Clients, deadline: Deadline) -> Iterator[FunctionVersion]:
-    """Every version of every function of the account and region, 50 a call."""
-    pages = clients.lambda_.get_paginator("list_functions").paginate(FunctionVersion="ALL")
-    for page in _timed(pages, "listing functions", deadline):
-        for entry in page["Functions"]:
+def function_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[FunctionVersion]:
+    """Every version of a function, `$LATEST` first, 50 a call.
+
+    Raises:
+        FunctionMissing: there is no such function.
+    """
+    pages = clients.lambda_.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+    for page in _timed(pages, f"listing versions of {function}", deadline):
+        for entry in page["Versions"]:
             yield FunctionVersion(
                 function=entry.get("FunctionName", ""),
                 number=entry.get("Version", ""),
@@ -54,10 +58,9 @@ def function_versions(clients: Clients, deadline: Deadline) -> Iterator[Function
 
 def published_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[int]:
     """Numbers of the function's versions, without `$LATEST`."""
-    pages = clients.lambda_.get_paginator("list_versions_by_function").paginate(FunctionName=function)
-    for page in _timed(pages, f"listing versions of {function}", deadline):
-        numbers = (entry.get("Version", "") for entry in page["Versions"])
-        yield from (int(number) for number in numbers if number.isdigit())
+    for version in function_versions(clients, function, deadline):
+        if version.number.isdigit():
+            yield int(version.number)
 
 
 def aliased_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[str]:

@@ -198,6 +198,7 @@ def _tidied(
         return ()
     removed = tidy(
         context.clients,
+        context.store,
         deployment.name,
         keep=keep,
         deployment=deployment.as_json(published, request, lock=None),

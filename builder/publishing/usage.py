@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
-from builder.errors import LambdasmithError
+from builder.errors import AccessDenied, FunctionMissing, LambdasmithError
 from builder.publishing.layer_names import own_prefix
-from builder.publishing.listing import check_time, function_versions, layer_versions
+from builder.publishing.listing import FunctionVersion, check_time, function_versions, layer_versions
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.store import S3Store
     from builder.workspace import Deadline
 
+# Lambda answers some twelve such questions a second.
+_MOST_FUNCTIONS = 100
 
-def storage(clients: Clients, store: S3Store, *, own: tuple[str, str], deadline: Deadline) -> dict[str, object]:
+
+def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadline) -> dict[str, object]:
     """The account's code storage in this region.
 
-    Takes a call for 50 function versions, for each layer of ours, and for each layer version that nothing has attached.
+    Takes a call for each function of ours, for each layer of ours, and for each layer version that none of ours has.
+    Nothing is asked of other functions: who lists them all sees their variables.
 
     Args:
-        own: names of the builder's function and of its layer, which count as ours.
+        own_layer: name of the builder's own layer.
 
     Returns:
         {"limit_bytes", "used_bytes"} of all, as Lambda counts them, unzipped; {"ours_bytes", "functions", "versions",
         "layers"} of ours, zipped, because that is all that Lambda tells of a single version: `versions` counts
-        published ones and `$LATEST`, `layers` layer versions. Where AWS refuses or time is short {"problem"} instead.
+        published ones and `$LATEST`, `layers` layer versions. These are absent where there are too many functions to
+        ask each. Where AWS refuses or time is short {"problem"} instead.
     """
     try:
         with aws_errors("reading the account's settings"):
             settings = clients.lambda_.get_account_settings()
+        functions = _deployed(clients, store)
         return {
             "limit_bytes": settings["AccountLimit"].get("TotalCodeSize", 0),
             "used_bytes": settings["AccountUsage"].get("TotalCodeSize", 0),
-            **_ours(clients, {*_deployed(clients, store), own[0]}, own[1], deadline),
+            **(_ours(clients, functions, own_layer, deadline) if len(functions) <= _MOST_FUNCTIONS else {}),
         }
     except LambdasmithError as error:
         return {"problem": error.message}
@@ -50,9 +57,12 @@ def _deployed(clients: Clients, store: S3Store) -> set[str]:
 
 
 def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline) -> dict[str, object]:
-    everything = list(function_versions(clients, deadline))
-    versions = [version for version in everything if version.function in names]
-    sizes = {arn: size for version in everything for arn, size in version.layers.items()}
+    versions: list[FunctionVersion] = []
+    for name in sorted(names):
+        # Gone meanwhile, or none any more of those that the builder may deploy.
+        with contextlib.suppress(FunctionMissing, AccessDenied):
+            versions += function_versions(clients, name, deadline)
+    sizes = {arn: size for version in versions for arn, size in version.layers.items()}
     check_time("listing layers", deadline)
     with aws_errors("listing layers"):
         pages = clients.lambda_.get_paginator("list_layers").paginate()

@@ -64,10 +64,17 @@ locals {
   layer_arn     = format(local.lambda, "layer:${local.layer}")
   function_arn  = format(local.lambda, "function:${var.name}")
   function_arns = flatten([for name in var.functions : [for end in endswith(name, "*") ? [""] : ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
-  layer_names   = distinct([for name in var.functions : endswith(name, "*") ? name : "${name}-*"])
-  log_groups    = [for name in var.functions : format(local.logs, "log-group:/aws/lambda/${name}${endswith(name, "*") ? "" : ":*"}")]
-  passed_roles  = distinct(compact(concat([var.role], var.roles)))
-  git_secret    = var.git_secret != null ? var.git_secret : "${var.name}/git"
+  # As builder/publishing/layer_names.py: a - or _ behind a - gets a _ before it, so that -- is the joint alone.
+  layer_stems = [
+    for name in var.functions : join("", [
+      for at, letter in split("", name) :
+      at > 0 && endswith(substr(name, 0, at), "-") && contains(["-", "_"], letter) ? "_${letter}" : letter
+    ])
+  ]
+  layer_names  = distinct([for stem in local.layer_stems : "${stem}${endswith(stem, "-") ? "_" : ""}--*"])
+  log_groups   = [for name in var.functions : format(local.logs, "log-group:/aws/lambda/${name}${endswith(name, "*") ? "" : ":*"}")]
+  passed_roles = distinct(compact(concat([var.role], var.roles)))
+  git_secret   = var.git_secret != null ? var.git_secret : "${var.name}/git"
 
   references = compact(concat(
     flatten([for login in var.git_logins : [login.token, login.private_key]]),
@@ -126,7 +133,7 @@ locals {
       {
         Sid      = "LookThroughAccount"
         Effect   = "Allow"
-        Action   = ["lambda:ListFunctions", "lambda:ListLayers", "lambda:ListLayerVersions", "lambda:GetAccountSettings"]
+        Action   = ["lambda:ListLayers", "lambda:ListLayerVersions", "lambda:GetAccountSettings"]
         Resource = ["*"]
       },
       { Sid = "GoOnInAnotherInvocation", Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = [local.function_arn] },
@@ -236,6 +243,7 @@ locals {
     natives    = { expire = null, forget = 1, rest = null }
     checks     = { expire = 180, forget = 1, rest = null }
     deployed   = { expire = null, forget = 1, rest = null }
+    borrowed   = { expire = null, forget = 1, rest = null }
     leases     = { expire = null, forget = 1, rest = null }
     builds     = { expire = null, forget = 1, rest = null }
     records    = { expire = null, forget = 30, rest = null }

@@ -117,18 +117,19 @@ def test_the_role_reaches_its_scope_and_nothing_outside(operator: Operator, firs
     with pytest.raises(ClientError) as version:
         lambda_.delete_function(FunctionName="shop-nothing", Qualifier="1")
     assert version.value.response["Error"]["Code"] == "ResourceNotFoundException"
-    lambda_.delete_layer_version(LayerName="shop-layer", VersionNumber=1)
-    for listing in (lambda_.list_functions, lambda_.list_layers, lambda_.get_account_settings):
+    lambda_.delete_layer_version(LayerName="shop-web--layer", VersionNumber=1)
+    for listing in (lambda_.list_layers, lambda_.get_account_settings):
         listing()
-    lambda_.list_layer_versions(LayerName="shop-layer")
+    lambda_.list_layer_versions(LayerName="shop-web--layer")
     outside: tuple[tuple[Callable[..., object], dict[str, object]], ...] = (
         (lambda_.get_function, {"FunctionName": "billing"}),
+        (lambda_.list_functions, {}),  # it would show everybody's variables
         (lambda_.update_function_code, {"FunctionName": "billing", "ZipFile": b"x"}),
         (lambda_.update_function_code, {"FunctionName": FUNCTION, "ZipFile": b"x"}),
         (lambda_.update_function_configuration, {"FunctionName": FUNCTION, "Timeout": 3}),
         (lambda_.delete_function, {"FunctionName": "shop-nothing"}),
         (lambda_.delete_function, {"FunctionName": "billing", "Qualifier": "1"}),
-        (lambda_.delete_layer_version, {"LayerName": "billing-layer", "VersionNumber": 1}),
+        (lambda_.delete_layer_version, {"LayerName": "billing--layer", "VersionNumber": 1}),
         (s3.put_object, {"Bucket": first["bucket"], "Key": "elsewhere/x", "Body": b""}),
         (operator.server.client("secretsmanager", **keys).get_secret_value, {"SecretId": "another"}),
         (operator.server.client("iam", **keys).list_roles, {}),

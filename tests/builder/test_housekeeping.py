@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 
 from builder.aws import Clients, connect
 from builder.progress import Progress
+from builder.publishing import borrowed
 from builder.publishing.housekeeping import Deployment, History, superseded_layers, superseded_versions, tidy
 from builder.publishing.listing import LayerVersion
 from builder.records.claim import utc
+from builder.store import S3Store
 from builder.workspace import Deadline
 from localaws.testing import Server
+from tests.builder.storing import new_bucket
 from tests.localaws.lab import Lab, make_lab
 
 HOUR = 3600.0
@@ -186,13 +189,14 @@ class Project:
 
     lab: Lab
     clients: Clients
+    store: S3Store
     name: str
     records: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def layer(self) -> str:
-        return f"{self.name}-deps"
+        return f"{self.name}--deps"
 
     def publish_layer(self) -> str:
         return self.lab.layer({"x": uuid.uuid4().hex}, self.layer)
@@ -216,6 +220,7 @@ class Project:
         progress, deadline = Progress(), Deadline.after(seconds)
         done = tidy(
             self.clients,
+            self.store,
             self.name,
             keep=keep,
             deployment=self.records[0]["deployment"],
@@ -240,7 +245,8 @@ class Project:
 
 @pytest.fixture
 def project(lab: Lab, clients: Clients) -> Project:
-    return Project(lab=lab, clients=clients, name=lab.name("kept"))
+    bucket = new_bucket(lab.server)
+    return Project(lab=lab, clients=clients, store=S3Store(clients, bucket, "t/"), name=lab.name("kept"))
 
 
 def calls(clients: Clients) -> Mapping[tuple[str, str], int]:
@@ -256,7 +262,9 @@ def test_versions_beyond_the_newest_go_with_their_layers(project: Project) -> No
         FunctionVersion="5",
         RoutingConfig={"AdditionalVersionWeights": {"2": 0.1}},
     )
-    other = project.lab.function(Layers=[project.records[4]["deployment"]["layers"][0]["arn"]])
+    arn = project.records[4]["deployment"]["layers"][0]["arn"]
+    other = project.lab.function(Layers=[arn])
+    borrowed.note(project.store, other, [arn])
     assert project.tidy(None) == []
     assert project.tidy(2) == [
         f"removed version 1 of {project.name}",
@@ -277,6 +285,20 @@ def test_what_a_killed_builder_left_goes_an_hour_later_without_keep(project: Pro
     assert project.tidy(None, later=HOUR / 2) == []
     assert project.tidy(None) == [f"removed version {orphan.rpartition(':')[2]} of layer {project.layer}"]
     assert project.left() == ([1, 2], [1, 3])
+
+
+def test_a_layer_that_another_build_is_about_to_attach_stays(project: Project) -> None:
+    for _ in range(3):
+        project.deploy()
+    project.store.write_json(f"borrowed/{project.layer}/another.json", {"at": time.time() + 2 * HOUR})
+    assert project.tidy(1) == [f"removed version {number} of {project.name}" for number in (1, 2)]
+    assert project.left() == ([3], [1, 2, 3])
+
+
+def test_only_layers_of_others_are_noted(project: Project) -> None:
+    own, other = project.publish_layer(), project.lab.layer({"x": "1"}, f"{project.name}-api--deps")
+    borrowed.note(project.store, project.name, [own, other, "deps"])
+    assert project.store.first_names("borrowed", 9) == [f"borrowed/{project.name}-api--deps/{project.name}.json"]
 
 
 def test_layers_from_elsewhere_are_left_alone(project: Project) -> None:
@@ -302,7 +324,7 @@ def test_builds_that_failed_do_not_shorten_the_reach(project: Project) -> None:
     ]
 
 
-def test_an_account_is_only_looked_through_where_a_layer_version_may_go(project: Project, clients: Clients) -> None:
+def test_others_are_only_asked_where_a_layer_version_may_go(project: Project, clients: Clients) -> None:
     project.deploy()
     before = calls(clients)
     assert project.tidy(3) == []

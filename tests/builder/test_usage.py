@@ -24,13 +24,13 @@ def test_of_all_and_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
             store.write_json(f"records/{function}/1.json", {})
         code = zip_of({"app.py": "x = 1"})
         words: dict[str, str | bytes] = {"words": "x" * 1000}
-        arns = [lab.layer(words, "web-words"), lab.layer(words, "web-words")]
+        arns = [lab.layer(words, "web--words"), lab.layer(words, "web--words")]
         lab.layer(words, "somebodys")
         lab.layer(words, "smith-layer")
         for name in ("web", "webby"):
             lab.function(FunctionName=name, Code={"ZipFile": code}, Layers=arns[1:])
         lab.client.publish_version(FunctionName="web")
-        found = storage(clients, store, own=("smith", "smith-layer"), deadline=Deadline.after(300))
+        found = storage(clients, store, own_layer="smith-layer", deadline=Deadline.after(300))
         layer = len(zip_of(words))
         assert found == {
             "limit_bytes": 300 * 1024**3,
@@ -41,5 +41,5 @@ def test_of_all_and_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
             "layers": 3,
         }
         assert clients.calls.counts["lambda", "GetLayerVersionByArn"] == 2  # of those that nothing has attached
-        late = storage(clients, store, own=("smith", "smith-layer"), deadline=Deadline.after(1))
+        late = storage(clients, store, own_layer="smith-layer", deadline=Deadline.after(1))
         assert "too little time" in str(late["problem"])

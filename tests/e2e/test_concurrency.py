@@ -67,7 +67,7 @@ def test_twenty_deploys_of_one_function_each_get_a_true_answer_and_none_is_seen_
     assert not [answer for answer in answers if answer not in [whole(mark) for mark in range(6)]]
     served = builder.client("lambda").get_alias(FunctionName="crowd", Name="live")["FunctionVersion"]
     assert builder.invoke("crowd", Qualifier="live") == whole(versions[served])
-    layers = builder.client("lambda").list_layer_versions(LayerName="crowd-marks")["LayerVersions"]
+    layers = builder.client("lambda").list_layer_versions(LayerName="crowd--marks")["LayerVersions"]
     assert len(layers) == 6, "no layer is published twice"
 
 

@@ -140,7 +140,7 @@ def test_only_deploys_that_met_a_fault_leave_anything_orphaned(campaign: Campaig
         if not function.startswith("faulty-"):
             continue
         versions = pages(client, "list_versions_by_function", "Versions", FunctionName=function)
-        layers = pages(client, "list_layer_versions", "LayerVersions", LayerName=f"{function}-dependencies")
+        layers = pages(client, "list_layer_versions", "LayerVersions", LayerName=f"{function}--dependencies")
         aliased = {alias["FunctionVersion"] for alias in client.list_aliases(FunctionName=function)["Aliases"]}
         attached = {layer["Arn"] for version in versions for layer in version.get("Layers", [])}
         numbers = [version["Version"] for version in versions if version["Version"] != "$LATEST"]

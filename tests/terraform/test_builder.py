@@ -24,7 +24,7 @@ runtime = %s
 architecture = arm64
 role = arn:aws:iam::123456789012:role/app
 roles = arn:aws:iam::123456789012:role/team-*
-functions = shop-*, billing
+functions = shop-*, billing, odd--_name-
 index_url = https://pypi.example.com/simple
 go_proxy = https://go.example.com,direct
 npm_registry = https://npm.example.com
@@ -64,7 +64,7 @@ module "builder" {
   git_hosts    = ["a.example.com", "b.example.com"]
   role         = "arn:aws:iam::123456789012:role/app"
   roles        = ["arn:aws:iam::123456789012:role/team-*"]
-  functions    = ["shop-*", "billing"]
+  functions    = ["shop-*", "billing", "odd--_name-"]
   index_url    = "https://pypi.example.com/simple"
   go_proxy     = "https://go.example.com,direct"
   npm_registry = "https://npm.example.com"

@@ -1,0 +1,63 @@
+"""Which functions have layers of other functions attached: those are asked before a version of such a layer goes.
+
+`borrowed/LAYER/FUNCTION.json` in the store, written before a function gets a version of a layer that is not its own: a
+layer whose content the account has is used, whosever it is. So nothing has to look through all functions of the
+account, whose variables it would see.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import AccessDenied, FunctionMissing
+from builder.publishing.layer_names import own_prefix
+from builder.publishing.listing import function_versions
+
+if TYPE_CHECKING:
+    from builder.aws import Clients
+    from builder.store import S3Store
+    from builder.workspace import Deadline
+
+# What was noted no longer ago may be about to be attached. Builders' clocks differ by less.
+_YOUNG_S = 3600.0
+_MOST = 1000
+
+
+def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
+    """Write down those of the layer versions about to be attached that are not of the function's own layers."""
+    names = {arn.split(":")[6] for arn in arns if arn.startswith("arn:")}
+    others = [name for name in sorted(names) if not name.startswith(own_prefix(function))]
+    if others:
+        store.write_all({f"borrowed/{name}/{function}.json": {"at": time.time()} for name in others})
+
+
+def attached(
+    clients: Clients, store: S3Store, function: str, layers: Collection[str], deadline: Deadline, *, now: float
+) -> tuple[frozenset[str], frozenset[str]]:
+    """ARNs that the function or a borrower of its `layers` has attached, in any version; and layers that must stay.
+
+    The second are names of layers whose borrowers cannot be asked, or may be about to attach a version.
+    """
+    borrowers: dict[str, set[str]] = {}
+    unknown = set[str]()
+    for layer in layers:
+        found = store.first_names(f"borrowed/{layer}", _MOST)
+        if len(found) == _MOST:
+            unknown.add(layer)
+        notes = store.read_all(found)
+        if any(now - cast("float", written["at"]) < _YOUNG_S for written in notes):
+            unknown.add(layer)
+        for name in found:
+            borrowers.setdefault(name.rpartition("/")[2].removesuffix(".json"), set()).add(layer)
+    arns = set[str]()
+    for name in (function, *borrowers):
+        try:
+            for each in function_versions(clients, name, deadline):
+                arns.update(each.layers)
+        except FunctionMissing:
+            continue
+        except AccessDenied:
+            unknown |= borrowers.get(name, set(layers))
+    return frozenset(arns), frozenset(unknown)
