@@ -172,6 +172,13 @@ def test_time_running_out_is_said_before_lambda_kills_it(deployed: Builder) -> N
     assert error["retryable"]
 
 
+def test_a_role_that_the_builder_may_not_give(deployed: Builder) -> None:
+    role = "arn:aws:iam::123456789012:role/somebodys"
+    push(deployed, {"build.yaml": build_file(deployed.runtime, function=f"  role: {role}\n")})
+    refused(deployed.build("sturdy", function="unborn"), "access_denied", "unborn", "role/somebodys")
+    assert deployed.state("unborn") is None
+
+
 def test_a_function_without_a_role_to_create_it(deployed: Builder) -> None:
     role = "arn:aws:iam::123456789012:role/not-there"
     push(deployed, {"build.yaml": build_file(deployed.runtime, function=f"  role: {role}\n")})
