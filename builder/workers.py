@@ -151,8 +151,8 @@ def _lent(order: Order, context: Context) -> Lent:
                 settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_LENT_S
             )
         found = _LENT[key] = (lent, time.monotonic() + _LENT_S)
-        context.secrets.add(lent.secret_access_key)
-        context.secrets.add(lent.session_token)
+    for secret in (found[0].secret_access_key, found[0].session_token):
+        context.secrets.add(secret)
     return found[0]
 
 

@@ -1,10 +1,12 @@
 """usage: python -m scripts.docs
 
-Writes schemas/*.schema.json, and the tables of docs/reference.md between their markers, from the code.
+Writes schemas/*.schema.json, and between their markers the tables of docs/reference.md and docs/security.md, from the
+code and its tests.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,10 @@ from builder.schemas import NAMES, schema, schema_text
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
+SECURITY = ROOT / "docs" / "security.md"
+ATTACKS = ROOT / "tests" / "security"
+# What tests of both ways to run foreign code ask for.
+_BOTH = frozenset({"lab", "tenancy", "team"})
 _MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): written by `make docs` -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
 Schema = Mapping[str, Any]
 
@@ -34,17 +40,19 @@ def main() -> None:
 def written() -> dict[Path, str]:
     """All that is made of the code, by the file that has it."""
     schemas = {ROOT / "schemas" / f"{name}.schema.json": schema_text(name) for name in NAMES}
-    return {**schemas, REFERENCE: reference(REFERENCE.read_text())}
+    pages = {page: marked(page.read_text()) for page in (REFERENCE, SECURITY)}
+    return {**schemas, **pages}
 
 
-def reference(page: str) -> str:
-    """The page with its tables made anew; all that is not between markers stays."""
+def marked(page: str) -> str:
+    """The page with its tables made again; all that is not between markers stays."""
     tables = {
         "event": list(_event()),
         "build-file": list(_build_file(schema("build"))),
         "reply": list(_reply(schema("reply"))),
         "parts-of-the-reply": list(_parts(schema("reply")["definitions"])),  # type: ignore[arg-type]
         "errors": list(_errors()),
+        "attacks": list(_attacks()),
     }
     return _MARKED.sub(lambda match: match[1] + "\n".join(tables[match["name"]]) + "\n" + match[3], page)
 
@@ -57,6 +65,22 @@ def _table(*heads: str) -> Iterator[str]:
 def _row(*cells: str) -> str:
     escaped = [cell.replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
+
+
+# --- attacks ----------------------------------------------------------------------------------------------------------
+
+
+def _attacks() -> Iterator[str]:
+    """Every test of tests/security: what its file is about, what it expects, and in which isolation it runs."""
+    yield from _table("attack", "isolation")
+    for path in sorted(ATTACKS.glob("test_*.py")):
+        module = ast.parse(path.read_text())
+        title = (ast.get_docstring(module) or path.stem).splitlines()[0].rstrip(".")
+        yield _row(f"**{title}** (`{path.name}`)", "")
+        for test in module.body:
+            if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+                asked = {argument.arg for argument in test.args.args}
+                yield _row(test.name.removeprefix("test_").replace("_", " "), "both" if asked & _BOTH else "")
 
 
 # --- events and errors ------------------------------------------------------------------------------------------------

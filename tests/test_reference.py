@@ -17,7 +17,7 @@ def test_what_is_made_of_the_code_is_current(path: Path) -> None:
 
 
 def test_every_table_has_its_place_in_the_page() -> None:
-    page = docs.reference(docs.REFERENCE.read_text())
+    page = docs.marked(docs.REFERENCE.read_text())
     for begin in (
         "| `action` | all |",
         "| `function.memory` | `MemorySize` |",
