@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder import credentials, fetching
-from builder.errors import SecretNotAllowed
+from builder.errors import LambdasmithError, SecretNotAllowed
+from builder.grants import Granted
 from builder.logins import ProjectRule
 from builder.records.builds import Builds
 from builder.references import Reference
+from builder.sources.access import credentials_for
 from builder.spec_base import secrets_in
 from builder.tips import is_allowed, trusted
 
 if TYPE_CHECKING:
     from builder.context import Context
+    from builder.order import Order
     from builder.sources.snapshot import Resolved
     from builder.spec import BuildSpec
+
+_PARALLEL = 8
 
 
 def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Context) -> None:
@@ -126,3 +132,44 @@ def origin(resolved: Resolved | None, context: Context) -> dict[str, object] | N
         return None
     refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
     return {"url": resolved.url, "commit": resolved.commit, "refs": [ref for ref in refs if is_allowed(ref, ())]}
+
+
+def granted(order: Order, context: Context) -> Granted:
+    """The logins that the order may use: all that the builder has, for a commit that its repository vouches for.
+
+    Code of any other commit gets what is needed to fetch it.
+
+    Raises:
+        InvalidConfiguration, SecretMissing, AccessDenied: a forge's login cannot be had.
+    """
+    known = credentials.git_credentials(context)
+    if order.resolved is not None:
+        if not order.domain.vouched:
+            own = credentials_for(order.repository, known)
+            known = (own,) if own else ()
+        known = (*known, *fetching.of_codecommit(order.repository, context))
+    logins = credentials.indexes(context)
+    if not order.domain.vouched or not context.settings.logins.indexes:
+        return Granted(git=known)
+    found: dict[str, tuple[str, str]] = {}
+    refused: dict[str, str] = {}
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        reading = {index.name: pool.submit(logins.read, index) for index in context.settings.logins.indexes}
+        for name, login in reading.items():
+            try:
+                found[name] = login.result()
+            except LambdasmithError as error:  # most builds use none of them
+                refused[name] = error.message
+    return Granted(git=known, indexes=found, refused=refused)
+
+
+def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted) -> Granted:
+    """`given` with the secrets that the build file names for its commands.
+
+    Raises:
+        SecretNotAllowed: the operator does not allow them to this project, or to this commit.
+        SecretMissing, AccessDenied: one cannot be had.
+    """
+    check(spec, order.function, order.resolved, context)
+    wanted = list(dict.fromkeys(secret.source for _, secret in secrets_in(spec)))
+    return replace(given, commands=credentials.CommandSecrets(context).values(wanted))

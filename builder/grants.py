@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field
+from typing import cast
 
-from builder.errors import LambdasmithError
-from builder.sources.access import GitCredentials, credentials_for
-
-if TYPE_CHECKING:
-    from builder.context import Context
-    from builder.order import Order
-    from builder.spec import BuildSpec
-
-_PARALLEL = 8
+from builder.sources.access import GitCredentials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,49 +63,3 @@ class Granted:
             refused=dict(cast("Mapping[str, str]", value["refused"])),
             commands=dict(cast("Mapping[str, str]", value["commands"])),
         )
-
-
-def granted(order: Order, context: Context) -> Granted:
-    """The logins that the order may use: all that the builder has, for a commit that its repository vouches for.
-
-    Code of any other commit gets what is needed to fetch it.
-
-    Raises:
-        InvalidConfiguration, SecretMissing, AccessDenied: a forge's login cannot be had.
-    """
-    from builder import credentials, fetching
-
-    known = credentials.git_credentials(context)
-    if order.resolved is not None:
-        if not order.domain.vouched:
-            own = credentials_for(order.repository, known)
-            known = (own,) if own else ()
-        known = (*known, *fetching.of_codecommit(order.repository, context))
-    logins = credentials.indexes(context)
-    if not order.domain.vouched or not context.settings.logins.indexes:
-        return Granted(git=known)
-    found: dict[str, tuple[str, str]] = {}
-    refused: dict[str, str] = {}
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        reading = {index.name: pool.submit(logins.read, index) for index in context.settings.logins.indexes}
-        for name, login in reading.items():
-            try:
-                found[name] = login.result()
-            except LambdasmithError as error:  # most builds use none of them
-                refused[name] = error.message
-    return Granted(git=known, indexes=found, refused=refused)
-
-
-def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted) -> Granted:
-    """`given` with the secrets that the build file names for its commands.
-
-    Raises:
-        SecretNotAllowed: the operator does not allow them to this project, or to this commit.
-        SecretMissing, AccessDenied: one cannot be had.
-    """
-    from builder import allowance, credentials
-    from builder.spec_base import secrets_in
-
-    allowance.check(spec, order.function, order.resolved, context)
-    wanted = list(dict.fromkeys(secret.source for _, secret in secrets_in(spec)))
-    return replace(given, commands=credentials.CommandSecrets(context).values(wanted))

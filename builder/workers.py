@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from builder import __version__, grants
+from builder import __version__, allowance
 from builder.aws import Lent, aws_errors
 from builder.errors import (
     AwsRefused,
@@ -57,12 +57,12 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         LambdasmithError: what the worker says of the project, or why it says nothing.
         ContentMismatch: what the worker has stored is not what it says.
     """
-    given = grants.granted(order, context)
+    given = allowance.granted(order, context)
     answer = _sent(order, given, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
         outline = _parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
-        answer = _sent(order, grants.for_commands(outline.spec, order, context, given), context)
+        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
         return _parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"])))

@@ -18,6 +18,8 @@ from tests.e2e.conftest import TOKEN, Builder, Forge, make_builder
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel
 
+ATTACKER = Path(__file__).with_name("attacker.py").read_text()
+CAMP = "/tmp/lambdasmith-attacker"
 SPY = Path(__file__).with_name("spy.py").read_text()
 
 
@@ -109,3 +111,40 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         second_forge = Forge(url=second.url, root=other, work=others)
         second_forge.push("kernel", dict(source_files("kernel")))
         yield Lab(builder=builder, canaries=canaries, index=index, second=second_forge)
+
+
+@pytest.fixture(scope="session", params=["shared"])
+def tenancy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    """One builder for repositories that do not trust each other, in both ways to run their code."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not here; install git")
+    root, work, operator = (tmp_path_factory.mktemp(name) for name in ("served", "clones", "operator"))
+    with running(forward_network=True, enforce_iam=True) as aws, git_server(root, TOKEN) as server:
+        if "isolation plain" in aws.ready_line:
+            pytest.skip("needs the sandbox; install bubblewrap, and allow user namespaces")
+        forge = Forge(url=server.url, root=root, work=work)
+        yield make_builder(aws, forge, operator, f"isolation = {request.param}\n" if request.param != "shared" else "")
+
+
+@pytest.fixture(scope="session")
+def hostile_index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """An index with `apple`, a wheel, and `hostile`, a source distribution whose build does not end with itself."""
+    files = tmp_path_factory.mktemp("index")
+    attacking = f"""
+_honest = build_wheel
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    import subprocess, sys
+    subprocess.run([sys.executable, "attacker.py", {CAMP!r}, "lambdasmith-attacker"], check=True)
+    return _honest(directory, config_settings, metadata_directory)
+"""
+    source = {
+        "pyproject.toml": PYPROJECT,
+        "backend.py": BACKEND.format(name="hostile", version="1.0", requires=()) + attacking,
+        "hostile.py": "",
+        "attacker.py": ATTACKER,
+    }
+    make_sdist(files, "hostile", "1.0", files=source)
+    make_wheel(files, "apple", "1.0", files={"apple.py": "NAME = 'apple'\n"})
+    with serving(files) as served:
+        yield served
