@@ -1,7 +1,8 @@
 """A proxy on loopback before one that wants a login: children use it, and do not know the login.
 
 Every connection begins with the head of one request (CONNECT, or one with a whole URL). It goes to the real proxy with
-the login added; after that bytes are passed on as they come, both ways.
+the login in the place of a random word, which keeps other users of the machine out; after that bytes are passed on as
+they come, both ways.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import contextlib
 import functools
 import re
+import secrets
 import socket
 import socketserver
 import ssl
@@ -22,6 +24,10 @@ _CHUNK = 1 << 16
 # What is said between a client and its next proxy; the connection ends with its first request, because a second one
 # would have no login.
 _OWN = re.compile(rb"(?:proxy-authorization|proxy-connection|connection)[ \t]*:", re.IGNORECASE)
+_WHO = (
+    b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="relay"\r\n'
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
 _UNREACHABLE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -34,7 +40,7 @@ def relay(proxy: str, ca_file: str | None = None) -> str:
     """
     server = _Server(urlsplit(proxy), ca_file)
     threading.Thread(target=server.serve_forever, args=(0.5,), name="relay", daemon=True).start()
-    return f"http://127.0.0.1:{server.server_address[1]}"
+    return f"http://relay:{server.word}@127.0.0.1:{server.server_address[1]}"
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -44,8 +50,9 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, proxy: SplitResult, ca_file: str | None) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self._proxy, self._ca_file = proxy, ca_file
-        login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}"
-        self.authorization = b"Proxy-Authorization: Basic " + base64.b64encode(login.encode())
+        self.word = secrets.token_urlsafe(18)
+        self.login = _field(unquote(proxy.username or ""), unquote(proxy.password or ""))
+        self.expected = _field("relay", self.word).partition(b" ")[2]
 
     def upstream(self) -> socket.socket:
         """A new connection to the real proxy."""
@@ -71,6 +78,9 @@ class _Connection(socketserver.BaseRequestHandler):
                 return
             received += more
         head, _, rest = received.partition(b"\r\n\r\n")
+        if not self._may(head):
+            self.request.sendall(_WHO)
+            return
         try:
             upstream = self.server.upstream()
         except OSError:
@@ -83,11 +93,20 @@ class _Connection(socketserver.BaseRequestHandler):
             _pass_on(self.request, upstream)
             back.join()
 
+    def _may(self, head: bytes) -> bool:
+        fields = (field.partition(b":") for field in head.split(b"\r\n")[1:])
+        given = (value.strip() for name, _, value in fields if name.strip().lower() == b"proxy-authorization")
+        return any(secrets.compare_digest(value, self.server.expected) for value in given)
+
     def _with_login(self, head: bytes) -> bytes:
         first, *fields = head.split(b"\r\n")
         kept = [field for field in fields if not _OWN.match(field)]
         ends = [] if first.startswith(b"CONNECT ") else [b"Connection: close"]
-        return b"\r\n".join([first, *kept, self.server.authorization, *ends, b"", b""])
+        return b"\r\n".join([first, *kept, self.server.login, *ends, b"", b""])
+
+
+def _field(user: str, password: str) -> bytes:
+    return b"Proxy-Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode())
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:

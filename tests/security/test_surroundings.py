@@ -209,20 +209,22 @@ def test_a_relay_adds_the_login_to_tunnels_and_to_every_request() -> None:
         threading.Thread(target=answer, daemon=True).start()
         with proxying({"tls.test": echo.getsockname()[1]}) as proxy:
             address = urlsplit(relay(proxy.with_login))
+            word = base64.b64encode(f"relay:{address.password}".encode())
             with socket.create_connection((address.hostname or "", address.port or 0)) as client:
-                # A child's own login counts for nothing.
-                client.sendall(
-                    b"CONNECT tls.test:443 HTTP/1.1\r\nHost: tls.test\r\nProxy-Authorization: Basic eA==\r\n\r\n"
-                )
+                client.sendall(b"CONNECT tls.test:443 HTTP/1.1\r\nProxy-Authorization: Basic eA==\r\n\r\n")
+                assert client.recv(1000).startswith(b"HTTP/1.1 407"), "who does not know the word is not let through"
+            with socket.create_connection((address.hostname or "", address.port or 0)) as client:
+                client.sendall(b"CONNECT tls.test:443 HTTP/1.1\r\nProxy-Authorization: Basic " + word + b"\r\n\r\n")
                 assert client.recv(1000).startswith(b"HTTP/1.0 200")
-                for word in (b"hello", b"again"):
-                    client.sendall(word)
-                    assert client.recv(100) == word.upper()
+                for said in (b"hello", b"again"):
+                    client.sendall(said)
+                    assert client.recv(100) == said.upper()
             assert proxy.asked == ["CONNECT tls.test:443"]
             assert proxy.refused == 0
     closed = urlsplit(relay("http://a:secret@127.0.0.1:9"))
     connection = http.client.HTTPConnection(closed.hostname or "", closed.port)
-    connection.request("GET", "http://x.test/")
+    word = base64.b64encode(f"relay:{closed.password}".encode())
+    connection.request("GET", "http://x.test/", headers={"Proxy-Authorization": f"Basic {word.decode()}"})
     assert connection.getresponse().status == 502
     connection.close()
 
@@ -249,7 +251,7 @@ def test_what_is_taken_out_of_a_variable(name: str, value: str, cleaned: str, se
 def test_a_proxy_becomes_a_relay(value: str) -> None:
     around = Surroundings.of({"HTTPS_PROXY": value, "https_proxy": value})
     assert around.environment["HTTPS_PROXY"] == around.environment["https_proxy"]
-    assert around.environment["HTTPS_PROXY"].startswith("http://127.0.0.1:")
+    assert around.environment["HTTPS_PROXY"].startswith("http://relay:")
     masker = Masker()
     for secret in secrets_of({"HTTPS_PROXY": value}):
         masker.add(secret)
