@@ -138,11 +138,14 @@ class Npm:
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
         self.work.shop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
-        npmrc = settings_file.read_text() if settings_file.is_file() else ""
+        has_settings = settings_file.is_file()
+        npmrc = settings_file.read_text() if has_settings else ""
         with registry.opened(
             registries(self.work, npmrc), self.work.shop.indexes, self.work.shop.environment
         ) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
+            settings_file.touch(mode=0o600)
+            settings_file.write_text(gateway.npmrc(npmrc))
             command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
             try:
                 self.run(
@@ -156,3 +159,7 @@ class Npm:
                     raise gateway.refusals[0] from error
                 error.log_tail = tuple(map(gateway.real, error.log_tail))
                 raise refusals.explained(error, self.label, lock) from error
+            finally:
+                settings_file.write_text(npmrc)
+                if not has_settings:
+                    settings_file.unlink()

@@ -77,18 +77,20 @@ class NpmRegistry:
             self._loopback.start()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of npm, where registries count more than in any .npmrc, and are not for everybody to read."""
-        if self._loopback.started:
-            addresses = dict.fromkeys(["", *self._registries.scopes], f"{self._loopback.root}/npm/")
-        else:
-            addresses = {"": f"{self._registries.default}/"}
-            addresses |= {scope: f"{url}/" for scope, url in self._registries.scopes.items()}
-        named = {
-            f"npm_config_{scope}:registry" if scope else "npm_config_registry": addresses[scope] for scope in addresses
-        }
+        """The environment of npm: it has the default registry, which counts more there than in any .npmrc."""
         around = reaching_loopback(environment) if self._loopback.started else {}
+        default = {"npm_config_registry": self._address(self._registries.default)}
         # `lock` has done it, for those URLs that it is right for.
-        return {**environment, **around, **named, "npm_config_replace_registry_host": "never"}
+        return {**environment, **around, **default, "npm_config_replace_registry_host": "never"}
+
+    def npmrc(self, text: str) -> str:
+        """A project's .npmrc with the registries of scopes as npm is to ask them.
+
+        Not on the command line, which everybody can read; not in variables, where `_` in a scope would become `-`.
+        """
+        kept = [line for line in text.splitlines() if not _NPMRC.match(line)]
+        named = [f"{scope}:registry={self._address(url)}" for scope, url in self._registries.scopes.items()]
+        return "".join(f"{line}\n" for line in (*kept, *named))
 
     def lock(self, text: str) -> str:
         """A lock (package-lock.json, yarn.lock) with our URLs for files of registries that want a login.
@@ -125,6 +127,9 @@ class NpmRegistry:
 
     def close(self) -> None:
         self._loopback.close()
+
+    def _address(self, registry: str) -> str:
+        return f"{self._loopback.root}/npm/" if self._loopback.started else f"{registry}/"
 
     def _registry_of(self, url: str) -> str:
         scope = unquote(urlsplit(url).path).strip("/").partition("/")[0]

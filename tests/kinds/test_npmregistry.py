@@ -78,7 +78,9 @@ def package(name: str, files: dict[str, str], **more: object) -> bytes:
 @pytest.fixture
 def registry() -> Iterator[Registry]:
     packages = {
-        "@corp/mine": package("@corp/mine", {"index.js": "module.exports = 1\n"}, dependencies={"plain": "^1.0.0"}),
+        "@my_corp/mine": package(
+            "@my_corp/mine", {"index.js": "module.exports = 1\n"}, dependencies={"plain": "^1.0.0"}
+        ),
         "plain": package("plain", {"spy.js": SPY}, scripts={"install": "node spy.js"}),
     }
     found = Registry(packages=packages, login=f"Bearer {TOKEN}")
@@ -117,11 +119,11 @@ def run(npm: Path, folder: Path, *arguments: str, environment: dict[str, str]) -
 def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Registry, npm: Path) -> None:
     login = IndexLogin(name="corp", url=f"{registry.url}/npm", token="ssm:/x")
     indexes = Indexes(logins=(login,), read=lambda _: ("", TOKEN))
-    registries = Registries.parse(f"{registry.url}/npm").with_npmrc(f"@corp:registry={registry.url}/npm/\n")
+    registries = Registries.parse(f"{registry.url}/npm").with_npmrc(f"@my_corp:registry={registry.url}/npm/\n")
     project = tmp_path / "project"
     project.mkdir()
-    (project / "package.json").write_text(json.dumps({"name": "app", "dependencies": {"@corp/mine": "1.0.0"}}))
-    (project / ".npmrc").write_text(f"@corp:registry={registry.url}/npm/\n")
+    (project / "package.json").write_text(json.dumps({"name": "app", "dependencies": {"@my_corp/mine": "1.0.0"}}))
+    npmrc = f"@my_corp:registry={registry.url}/npm/\n"
     here = {
         "PATH": f"{npm.parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
@@ -129,17 +131,19 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     }
     with npm_registry.opened(registries, indexes, {}) as gateway:
         environment = gateway.environment(here)
+        (project / ".npmrc").write_text(gateway.npmrc(npmrc))
         code, text = run(npm, project, "install", "--package-lock-only", environment=environment)
         assert code == 0, text
         lock = gateway.real((project / "package-lock.json").read_text())
     resolved = {one.get("resolved") for one in json.loads(lock)["packages"].values()}
-    files = {f"{registry.url}/npm/@corp/mine/-/mine-1.0.0.tgz", f"{registry.url}/npm/plain/-/plain-1.0.0.tgz"}
+    files = {f"{registry.url}/npm/@my_corp/mine/-/mine-1.0.0.tgz", f"{registry.url}/npm/plain/-/plain-1.0.0.tgz"}
     assert resolved - {None} == files
     # As it is in many repositories: locked at npm's own registry.
     lock = lock.replace(f"{registry.url}/npm/plain", "https://registry.npmjs.org/plain")
     with npm_registry.opened(registries, indexes, {}) as gateway:
         (project / "package-lock.json").write_text(gateway.lock(lock))
         environment = gateway.environment(here)
+        (project / ".npmrc").write_text(gateway.npmrc(npmrc))
         code, text = run(npm, project, "ci", environment=environment)
         assert code == 0, text
         hidden = gateway.real((project / "node_modules/.package-lock.json").read_text())
@@ -153,7 +157,8 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
     with npm_registry.opened(registries, replace(indexes, read=lambda _: ("", "old")), {}) as gateway:
         environment = gateway.environment(here)
-        code, text = run(npm, project, "view", "@corp/mine", "--prefer-online", environment=environment)
+        (project / ".npmrc").write_text(gateway.npmrc(npmrc))
+        code, text = run(npm, project, "view", "@my_corp/mine", "--prefer-online", environment=environment)
         assert code != 0
         assert "127.0.0.1" not in gateway.real(text).replace(registry.url, "")
         [refusal] = gateway.refusals
@@ -169,9 +174,10 @@ def test_registries_without_a_login_are_asked_directly() -> None:
         assert gateway.environment({"A": "b"}) == {
             "A": "b",
             "npm_config_registry": "https://other.example.com/",
-            "npm_config_@corp:registry": "https://corp.example.com/",
             "npm_config_replace_registry_host": "never",
         }
+        npmrc = "save=false\nregistry = https://other.example.com/\n@corp:registry=https://old.example.com\n"
+        assert gateway.npmrc(npmrc) == "save=false\n@corp:registry=https://corp.example.com/\n"
         url = "https://registry.npmjs.org/a/-/a-1.tgz"
         assert gateway.lock(f'"resolved": "{url}"') == '"resolved": "https://other.example.com/a/-/a-1.tgz"'
     with npm_registry.opened(Registries(), Indexes(), {}) as gateway:
