@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from localaws.iam_conditions import Value
@@ -113,15 +114,24 @@ def permissions(request: S3Request) -> list[tuple[str, str]]:
     if request.key:
         return _object_permissions(request)
     if request.method == "POST" and "delete" in request.query:
-        keys = re.findall(rb"<Key>(.*?)</Key>", request.body, re.DOTALL)
-        return [("s3:DeleteObject", f"{request.bucket_arn}/{_unescaped(key)}") for key in keys]
+        return [(action, f"{request.bucket_arn}/{key}") for action, key in _deletions(request.body)]
     return [(f"s3:{_bucket_action(request)}", request.bucket_arn)]
 
 
-def _unescaped(key: bytes) -> str:
-    from xml.sax.saxutils import unescape
+def _deletions(body: bytes) -> list[tuple[str, str]]:
+    """Action and key of every object that a DeleteObjects names, read by the parser that moto has.
 
-    return unescape(key.decode("utf-8", "replace"))
+    What cannot be read needs the right to all: moto has the error for whoever has it.
+    """
+    xmltodict: Any = importlib.import_module("xmltodict")  # untyped
+    try:
+        found = xmltodict.parse(body, strip_whitespace=False)["Delete"]["Object"]
+        objects = found if isinstance(found, list) else [found]
+        return [
+            ("s3:DeleteObjectVersion" if one.get("VersionId") else "s3:DeleteObject", one["Key"]) for one in objects
+        ]
+    except Exception:  # expat's errors, and whatever other structures there are
+        return [("s3:DeleteObject", "*")]
 
 
 def _bucket_action(request: S3Request) -> str:

@@ -237,6 +237,41 @@ def test_users_are_held_to_their_policies(guarded: Lab) -> None:
         assert status == {"mine-bucket": 200, "theirs-bucket": 403}
 
 
+def test_several_deletions_need_the_right_for_each_object_and_version(guarded: Lab) -> None:
+    iam, operator = guarded.server.client("iam"), guarded.server.client("s3")
+    operator.create_bucket(Bucket="several")
+    operator.put_bucket_versioning(Bucket="several", VersioningConfiguration={"Status": "Enabled"})
+    iam.create_user(UserName="several")
+    document = json.dumps({"Version": "2012-10-17", "Statement": allow("s3:DeleteObject", "arn:aws:s3:::several/a/*")})
+    iam.put_user_policy(UserName="several", PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName="several")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    s3 = guarded.server.client("s3", **keys)
+    versions = {
+        name: operator.put_object(Bucket="several", Key=name, Body=b"x")["VersionId"]
+        for name in ("a/1&<>", "a/2", "b/1")
+    }
+
+    def delete(*objects: dict[str, str]) -> None:
+        s3.delete_objects(Bucket="several", Delete={"Objects": list(objects)})
+
+    for refused_objects in (
+        [{"Key": "b/1"}],
+        [{"Key": "a/2"}, {"Key": "b/1"}],
+        [{"Key": "a/2", "VersionId": versions["a/2"]}],
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            delete(*refused_objects)
+    url = f"{guarded.server.endpoint_url}/several?delete"
+    scope = f"AWS4-HMAC-SHA256 Credential={key['AccessKeyId']}/20260101/us-east-1/s3/aws4_request, Signature=0"
+    for body in ("<Delete><Object><Key >b/1</Key ></Object></Delete>", "<Delete>", "<Delete/>"):
+        answer = requests.post(url, body, headers={"Authorization": scope, "Content-Type": "text/xml"}, timeout=10)
+        assert answer.status_code == 403, body
+    delete({"Key": "a/1&<>"}, {"Key": "a/2"})
+    assert [one["Key"] for one in operator.list_objects_v2(Bucket="several")["Contents"]] == ["b/1"]
+    assert len(operator.list_object_versions(Bucket="several")["Versions"]) == 3
+
+
 def test_keys_that_nobody_issued_are_refused(guarded: Lab) -> None:
     keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "x"}
     for service, operation, code in (
