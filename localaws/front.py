@@ -13,9 +13,8 @@ from localaws import lambda_backend, lambda_urls
 from localaws.lambda_api import LambdaApi
 from localaws.lambda_calls import Platform
 from localaws.lambda_requests import HttpAnswer, HttpRequest
+from localaws.signed import Signed, signed
 from localaws.wsgi import Application, Environ, StartResponse, read_body
-
-_SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 
 
 class Front:
@@ -50,15 +49,15 @@ class Front:
             return _respond(start_response, self._url(environ, request_id), request_id)
         if path.startswith("/_localaws/"):
             return _respond(start_response, self._own(path), request_id)
-        scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
-        if scope and scope[3] == "lambda":
-            return _respond(start_response, self._api.answer(_request(environ, scope, request_id)), request_id)
+        who = signed(environ)
+        if who and who.service == "lambda":
+            return _respond(start_response, self._api.answer(_request(environ, who, request_id)), request_id)
         return self._moto(environ, start_response)
 
     def _url(self, environ: Environ, request_id: str) -> HttpAnswer:
         request = _request(environ, None, request_id)
-        signed = "Credential=" in environ.get("HTTP_AUTHORIZATION", "") or "X-Amz-Credential=" in request.query
-        return lambda_urls.serve(self._platform, list(lambda_backend.regions()), request, signed=signed)
+        with_keys = "Credential=" in environ.get("HTTP_AUTHORIZATION", "") or "X-Amz-Credential=" in request.query
+        return lambda_urls.serve(self._platform, list(lambda_backend.regions()), request, signed=with_keys)
 
     def _own(self, path: str) -> HttpAnswer:
         _, _, kind, *rest = path.split("/")
@@ -71,11 +70,11 @@ class Front:
         return HttpAnswer(status=404, body=b'{"message": "Not Found"}')
 
 
-def _request(environ: Environ, scope: re.Match[str] | None, request_id: str) -> HttpRequest:
-    """The request; `scope` is the credential scope of its signature, None for requests that need none."""
+def _request(environ: Environ, who: Signed | None, request_id: str) -> HttpRequest:
+    """The request; `who` is what its signature says, None for requests that need none."""
     from moto.iam.models import get_account_id_from
 
-    access_key = scope[1] if scope else ""
+    access_key = who.access_key if who else ""
     return HttpRequest(
         method=environ["REQUEST_METHOD"],
         path=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
@@ -83,7 +82,7 @@ def _request(environ: Environ, scope: re.Match[str] | None, request_id: str) -> 
         headers=_Headers(environ),
         body=read_body(environ),
         account=get_account_id_from(access_key),
-        region=scope[2] if scope else "",
+        region=who.region if who else "",
         access_key=access_key,
         session_token=environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
         request_id=request_id,

@@ -12,7 +12,7 @@ Params = Mapping[str, Any]
 _Resources = Callable[[Params, str, str], list[str]]  # parameters, region, account
 
 # Signing names that differ from the prefix of IAM actions.
-ACTION_PREFIXES = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
+ACTION_PREFIXES = {"eventbridge": "events", "monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 
 
 def resources(service: str, params: Params, region: str, account: str) -> list[str]:

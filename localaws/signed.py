@@ -14,7 +14,10 @@ from localaws.lambda_errors import UnknownOperationException
 from localaws.lambda_requests import find_operation
 from localaws.wsgi import Environ, read_body
 
-_SCOPE = re.compile(r"(?:Credential=)?([^/,\s=]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+# Read as moto reads it, from the first thing behind the algorithm: elsewhere another scope could stand.
+_SCOPE = r"([^/,\s=]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request"
+_HEADER = re.compile(rf"[^\s,]+\s+(?:Credential=)?{_SCOPE}(?=[\s,]|$)")
+_QUERY = re.compile(_SCOPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +33,17 @@ class Signed:
 def signed(environ: Environ) -> Signed | None:
     """What the signature of a request says, in a header or in a presigned URL; None without one."""
     query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
-    found = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", "") or query.get("X-Amz-Credential", ""))
+    header = environ.get("HTTP_AUTHORIZATION", "")
+    found = _HEADER.match(header) if header else _QUERY.fullmatch(query.get("X-Amz-Credential", ""))
+    if found is not None and not header and found[3] != "s3":
+        return None  # moto takes every presigned URL for one of S3
     if found is None and "AWSAccessKeyId" in query:  # a URL presigned the old way: S3 only
         security_token = query.get("x-amz-security-token")
         return Signed(access_key=query["AWSAccessKeyId"], token=security_token, region="us-east-1", service="s3")
     if found is None:
         return None
     token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN") or query.get("X-Amz-Security-Token")
-    return Signed(access_key=found[1], token=token, region=found[2], service=found[3])
+    return Signed(access_key=found[1], token=token, region=found[2], service=found[3].lower())
 
 
 def operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
@@ -58,6 +64,22 @@ def operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
         fields = {**query, **form}
         return fields["Action"], fields
     return _routed(environ, service), {}
+
+
+def is_ambiguous(environ: Environ, name: str) -> bool:
+    """Whether moto could take a request that names this operation for another one, or for other parameters.
+
+    It looks for an Action in forms, then in the query, in bodies of any kind, and in headers, before the target; SDKs
+    name one in one place.
+    """
+    from werkzeug.wrappers import Request
+
+    body = peek(environ)
+    form = Request({**environ, "wsgi.input": io.BytesIO(body)}).form
+    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    given = dict(form.items()) or query or dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    acted_on = given.get("Action") or environ.get("HTTP_ACTION")
+    return (bool(acted_on) and acted_on != name) or (bool(query) and "Action" in form)
 
 
 def _lambda_operation(environ: Environ) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -270,6 +271,59 @@ def test_several_deletions_need_the_right_for_each_object_and_version(guarded: L
     delete({"Key": "a/1&<>"}, {"Key": "a/2"})
     assert [one["Key"] for one in operator.list_objects_v2(Bucket="several")["Contents"]] == ["b/1"]
     assert len(operator.list_object_versions(Bucket="several")["Versions"]) == 3
+
+
+def test_a_request_is_checked_as_what_it_is_carried_out(guarded: Lab) -> None:
+    """However it is written, one that may only ask who it is does nothing else."""
+    iam = guarded.server.client("iam")
+    iam.create_user(UserName="writer")
+    key = iam.create_access_key(UserName="writer")["AccessKey"]["AccessKeyId"]
+    document = {
+        "Version": "2012-10-17",
+        "Statement": allow(["iam:GetUser", "sqs:SendMessage", "s3:ListAllMyBuckets"], "*"),
+    }
+    iam.put_user_policy(UserName="writer", PolicyName="p", PolicyDocument=json.dumps(document))
+
+    def scope(service: str, algorithm: str = "AWS4-HMAC-SHA256 ") -> str:
+        return f"{algorithm}Credential={key}/20260101/us-east-1/{service}/aws4_request, Signature=0"
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    create, get = "Action=CreateUser&UserName=eve&Version=2010-05-08", "Action=GetUser&UserName=eve&Version=2010-05-08"
+    target = {"X-Amz-Target": "X.GetUser"}
+    packed = {"Content-Encoding": "gzip"}
+    bucket = "/mine-bucket/code.zip"
+    query = f"X-Amz-Credential={key}/20260101/us-east-1/{{}}/aws4_request"
+    other = f"AWS4-HMAC-SHA256 Credential={key}/2026/us-east-1/s3/aws4_request, {scope('sts', '')}"
+    attempts: list[tuple[str, str, dict[str, str], bytes]] = [
+        ("POST", "/", {"Authorization": scope("iam"), **form}, create.encode()),
+        ("POST", "/", {"Authorization": scope("IAM"), **form}, create.encode()),
+        ("POST", "/", {"Authorization": scope("iam"), **form, **target}, create.encode()),
+        ("POST", "/", {"Authorization": scope("iam"), **target}, create.encode()),
+        ("POST", f"/?{create}", {"Authorization": scope("iam"), **target}, b""),
+        ("POST", f"/?{create}", {"Authorization": scope("iam"), **form}, get.encode()),
+        ("POST", f"/?{get}", {"Authorization": scope("iam"), **form}, create.encode()),
+        ("POST", "/", {"Authorization": scope("iam"), **target, "Action": "CreateUser", "UserName": "eve"}, b""),
+        ("POST", "/", {"Authorization": scope("iam"), **form, **packed, **target}, gzip.compress(create.encode())),
+        ("GET", f"{bucket}?{query.format('s3')}", {}, b""),
+        ("GET", f"{bucket}?Action=GetCallerIdentity&{query.format('sts')}", {}, b""),
+        ("GET", f"{bucket}?Action=GetCallerIdentity", {"Authorization": other}, b""),
+        ("GET", bucket, {"Authorization": scope("S3")}, b""),
+        (
+            "POST",
+            "/",
+            {"Authorization": scope("sqs"), "X-Amz-Target": "AmazonSQS.SendMessage"},
+            b'{"QueueUrl": "q", "MessageBody": "&Action=CreateQueue&QueueName=eve&"}',
+        ),
+    ]
+    for method, path, headers, body in attempts:
+        url = f"{guarded.server.endpoint_url}{path}"
+        answer = requests.request(method, url, data=body, headers=headers, timeout=10)
+        assert answer.status_code in (400, 403), (method, path, headers, answer.text)
+        assert "denied" in answer.text.lower() or "not authorized" in answer.text or "than one way" in answer.text, (
+            answer.text
+        )
+    assert "eve" not in {user["UserName"] for user in iam.list_users()["Users"]}
+    assert "QueueUrls" not in guarded.server.client("sqs").list_queues(QueueNamePrefix="eve")
 
 
 def test_keys_that_nobody_issued_are_refused(guarded: Lab) -> None:
