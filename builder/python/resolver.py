@@ -74,7 +74,7 @@ def is_own(target: Target) -> bool:
 
 def default_index(by: Resolver) -> str:
     """The index that is asked where nobody names one, as uv itself says it; "" if it does not."""
-    return by.environment.get("UV_DEFAULT_INDEX", "") or public_index(by)
+    return by.environment.get("UV_DEFAULT_INDEX") or by.environment.get("UV_INDEX_URL") or public_index(by)
 
 
 def public_index(by: Resolver) -> str:

@@ -133,6 +133,19 @@ def test_one_index_alone_is_asked_for_nothing_more_and_named(lab: Lab, public: I
     assert public.requests["/simple/seed/"] == 1
 
 
+@pytest.mark.parametrize("variable", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
+def test_a_default_with_credentials_in_the_environment_is_used_and_told_to_nobody(
+    lab: Lab, private: Index, variable: str
+) -> None:
+    private.login = LOGIN
+    make_wheel(private.root, "seed", "1.0", files={"seed.py": ""})
+    del lab.environment["UV_DEFAULT_INDEX"]
+    lab.environment[variable] = private.simple.replace("://", "://{}:{}@".format(*LOGIN))
+    lock, notes = locked(lab, "corp-x\n")
+    assert [row["index"] for row in rows(lock)] == [named(private.simple)] * 2
+    assert LOGIN[1] not in lock + "".join(notes)
+
+
 def test_a_second_index_that_does_not_answer_ends_the_build(lab: Lab, private: Index) -> None:
     text = f"--index-url {private.simple}\n--extra-index-url http://127.0.0.1:9/simple\ncorp-x\n"
     make_wheel(private.root, "seed", "1.0", files={"seed.py": ""})
