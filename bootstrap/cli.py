@@ -168,6 +168,7 @@ def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Se
     )
     place = whereabouts(clients)
     names = names_for(function=config.function_name, bucket=config.deployment_bucket, place=place)
+    clients.expect_owner(names.bucket, place.account)
     return _Session(options=options, environment=environment, config=config, clients=clients, names=names)
 
 

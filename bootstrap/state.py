@@ -225,11 +225,9 @@ def _bucket(clients: Clients, names: Names) -> BucketState | None:
 
 def _bucket_tags(clients: Clients, names: Names) -> dict[str, str] | None:
     """The bucket's tags; None if there is no such bucket."""
-    s3, name, account = clients.s3, names.bucket, names.place.account
+    s3, name = clients.s3, names.bucket
     try:
-        head = _unless_absent(
-            lambda: s3.head_bucket(Bucket=name, ExpectedBucketOwner=account), f"looking for bucket {name}"
-        )
+        head = _unless_absent(lambda: s3.head_bucket(Bucket=name), f"looking for bucket {name}")
         if head is None:
             return None
         tagging = _unless_absent(lambda: s3.get_bucket_tagging(Bucket=name), f"reading the tags of {name}")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from botocore.config import Config
     from botocore.credentials import ReadOnlyCredentials
     from botocore.exceptions import ClientError
+    from botocore.model import OperationModel
     from types_boto3_iam import IAMClient
     from types_boto3_lambda import LambdaClient
     from types_boto3_logs import CloudWatchLogsClient
@@ -141,6 +142,21 @@ class Clients:
     def _note(self, request: AWSRequest, operation_name: str, event_name: str, **_: object) -> None:
         # https://docs.aws.amazon.com/boto3/latest/guide/events.html: request-created.SERVICE.OPERATION, per attempt
         self.calls.note(event_name.split(".")[1], operation_name)
+
+    def expect_owner(self, bucket: str, account: str) -> None:
+        """Let S3 answer for `bucket` only as long as it is the account's. To be called before anything is asked of S3.
+
+        A bucket that was deleted can be made again by anyone, who would then get what is meant for ours. Other buckets
+        are those that a caller names, of whatever account: there IAM decides.
+        """
+
+        def add(params: dict[str, object], model: OperationModel, **_: object) -> None:
+            known = model.input_shape.members if model.input_shape else {}
+            if params.get("Bucket") == bucket and "ExpectedBucketOwner" in known:
+                params.setdefault("ExpectedBucketOwner", account)
+
+        # https://docs.aws.amazon.com/boto3/latest/guide/events.html: provide-client-params.SERVICE.OPERATION
+        self._session.events.register("provide-client-params.s3", add)
 
     @property
     def region(self) -> str:

@@ -194,8 +194,12 @@ def _may_change_itself() -> bool:
 def _clients() -> Clients:
     """One set for the whole life of the environment: its credentials are those of the process, and do not change."""
     from builder.aws import connect
+    from builder.settings import PREFIX, reach_of
 
-    return connect()
+    clients, account = connect(), reach_of(os.environ).account
+    if account is not None:
+        clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
+    return clients
 
 
 def _context(masker: Masker, remaining_s: float) -> Context:

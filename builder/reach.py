@@ -148,7 +148,7 @@ class Reach:
         parts = text.lower().split(":")
         if len(parts) < 7:
             return parts[0].strip() == self.layer.lower()
-        return parts[6] == self.layer.lower() and (parts[4] in self._accounts or not self._accounts)
+        return parts[6] == self.layer.lower() and self.account in (parts[4], None)
 
     def _is_role(self, text: object) -> bool:
         """Whether a role's ARN or name is that of one of the builder's roles."""
@@ -157,8 +157,9 @@ class Reach:
         return text.lower().rpartition("/")[2] in {role.lower().rpartition("/")[2] for role in self.own_roles}
 
     @property
-    def _accounts(self) -> set[str]:
-        return {role.split(":")[4] for role in self.own_roles if role.count(":") >= 5}
+    def account(self) -> str | None:
+        """The account that the builder is in; None where nothing says so."""
+        return next((role.split(":")[4] for role in self.own_roles if role.count(":") >= 5), None)
 
     def _own_texts(self, value: object) -> Iterator[str]:
         """ARNs and log groups of the builder, wherever they stand in a function's settings."""
