@@ -56,6 +56,7 @@ class PutRole(Step):
     create: bool
     trust: Document
     policy: Document
+    boundary: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,16 @@ SETTINGS = (
     Setting(section="builder", key="functions", help="names or patterns of functions that it may deploy: shop-*"),
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
+    Setting(
+        section="builder", key="permissions_boundary", help="boundary of the builder's role, a policy's name or ARN"
+    ),
+    Setting(section="builder", key="tag", help="NAME=VALUE of a tag: only functions that have it are deployed"),
+    Setting(
+        section="builder", key="code_signing", help="ARNs of code signing configurations that build files may name"
+    ),
+    Setting(
+        section="builder", key="status", help="all (default), or function: tell builds only of a function asked for"
+    ),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
     Setting(section="builder", key="go_proxy", help="Go module proxies for builds, as GOPROXY; without credentials"),
     Setting(section="builder", key="npm_registry", help="npm registry for builds, and @SCOPE=URL; without credentials"),
@@ -101,6 +111,10 @@ class Config:
     role: str | None = None
     roles: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
+    permissions_boundary: str | None = None
+    tag: tuple[str, str] | None = None
+    code_signing: tuple[str, ...] = ()
+    status: Literal["all", "function"] = "all"
     index_url: str | None = None
     go_proxy: str | None = None
     npm_registry: str | None = None
@@ -287,6 +301,8 @@ class _Reader:
 
 
 _ROLE = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=,.@/-]+"
+_POLICY = r"(arn:[a-z-]+:iam::(\d{12}|aws):policy/)?[\w+=,.@/-]+"
+_SIGNING = r"arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:code-signing-config:[a-z0-9*?-]+"
 _ROLES = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=.@/*-]+"
 
 
@@ -325,6 +341,10 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         role=read.text("role", _ROLE, "is neither a role's name nor its ARN"),
         roles=read.names("roles", (), _ROLES, "not a role's name, ARN or pattern"),
         functions=read.names("functions", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
+        permissions_boundary=read.text("permissions_boundary", _POLICY, "is neither a policy's name nor its ARN"),
+        tag=read.take("tag", None, _tag),
+        code_signing=read.names("code_signing", (), _SIGNING, "not the ARN of a code signing configuration"),
+        status=read.take("status", Config.status, _status),
         index_url=read.take("index_url", None, _url),
         go_proxy=read.take("go_proxy", None, _go_proxy),
         npm_registry=read.take("npm_registry", None, _npm_registry),
@@ -349,6 +369,23 @@ def _url(value: str) -> str:
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
         raise ValueError("must be an https:// URL")
     return value.rstrip("/")
+
+
+def _tag(value: str) -> tuple[str, str]:
+    name, equals, text = (part.strip() for part in value.partition("="))
+    if (
+        not equals
+        or not re.fullmatch(r"(?!aws:)[\w .:/+@-]{1,128}", name)
+        or not re.fullmatch(r"[\w .:/+@-]{1,256}", text)
+    ):
+        raise ValueError("must be NAME=VALUE")
+    return name, text
+
+
+def _status(value: str) -> Literal["all", "function"]:
+    if value not in ("all", "function"):
+        raise ValueError("must be all or function")
+    return "function" if value == "function" else "all"
 
 
 def _go_proxy(value: str) -> str:

@@ -84,6 +84,11 @@ class Names:
         """The ARN of a role that is given by name, path and name, or ARN."""
         return role if role.startswith("arn:") else f"arn:{self.place.partition}:iam::{self.place.account}:role/{role}"
 
+    def policy_arn_of(self, policy: str) -> str:
+        """The ARN of a managed policy that is given by name, path and name, or ARN."""
+        own = f"arn:{self.place.partition}:iam::{self.place.account}:policy/{policy}"
+        return policy if policy.startswith("arn:") else own
+
     def arn_in(self, service: str, rest: str) -> str:
         """An ARN in this account and region."""
         return f"arn:{self.place.partition}:{service}:{self.place.region}:{self.place.account}:{rest}"

@@ -33,7 +33,7 @@ from bootstrap.lifecycle import rules, same
 from bootstrap.login_sections import expanded
 from bootstrap.names import Names
 from bootstrap.package import Package
-from bootstrap.policy import TRUST, Document, policy
+from bootstrap.policy import TRUST, Document, Scope, policy
 from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
@@ -58,6 +58,7 @@ class Wanted:
     secret: GitSecret | None
     policy: Document
     setup_policy: Document  # for as long as `setup` runs
+    boundary: str | None  # ARN of the role's permissions boundary; None where it stays as it is
     architecture: str
     settings: FunctionSettings
     package: Package
@@ -72,11 +73,14 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         # Forges take any user name beside a token; this one is what GitHub Apps use.
         username = config.git_username or "x-access-token"
         secret = GitSecret(username=username, token=config.git_token, email=config.git_email or "")
-    logins = _logins(config, names)
-    standing, setup = (
-        policy(names, functions=config.functions, roles=roles, logins=logins, setting_up=setting_up)
-        for setting_up in (False, True)
+    scope = Scope(
+        functions=config.functions,
+        roles=roles,
+        logins=_logins(config, names),
+        code_signing=config.code_signing,
+        tag=config.tag,
     )
+    standing, setup = (policy(names, scope, setting_up=setting_up) for setting_up in (False, True))
     if (size := len(json.dumps(setup, separators=(",", ":")))) > _MAX_POLICY:
         raise InvalidConfiguration(
             f"the policy of role {names.role} would have {size:,} characters; IAM allows {_MAX_POLICY:,}",
@@ -87,6 +91,7 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         secret=secret,
         policy=standing,
         setup_policy=setup,
+        boundary=names.policy_arn_of(config.permissions_boundary) if config.permissions_boundary else None,
         architecture=config.architecture,
         settings=FunctionSettings(
             runtime=config.runtime,
@@ -127,6 +132,9 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "FUNCTIONS": ",".join(config.functions),
         "ROLES": ",".join(dict.fromkeys(names.role_arn_of(role) for role in (config.role, *config.roles) if role)),
         "OWN_ROLES": ",".join(names.own_role_arns),
+        "CODE_SIGNING": ",".join(config.code_signing),
+        "TAG": "=".join(config.tag or ()),
+        "STATUS": config.status if config.status != "all" else "",
     }
     variables = {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
@@ -152,7 +160,11 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
     function = _function(want, present)
     role = present.role
     # An interrupted run has left it so, and `setup` goes on from there.
-    opened = role is not None and (role.policy, role.trust) == (want.setup_policy, TRUST)
+    opened = (
+        role is not None
+        and (role.policy, role.trust) == (want.setup_policy, TRUST)
+        and want.boundary in (role.boundary, None)
+    )
     setting_up = any(isinstance(step, SetUp) for step in function)
     steps = _surroundings(want, present, keep_role=opened and setting_up)
     for step in function:
@@ -215,7 +227,8 @@ def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[St
                 restore=bool(secret and secret.deleted),
             )
         )
-    if role is None or not (keep_role or (role.policy, role.trust) == (want.policy, TRUST)):
+    bounded = role is not None and want.boundary in (role.boundary, None)
+    if role is None or not bounded or not (keep_role or (role.policy, role.trust) == (want.policy, TRUST)):
         verb = "make" if role is None else "bring up to date"
         steps.append(
             PutRole(
@@ -224,6 +237,7 @@ def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[St
                 create=role is None,
                 trust=TRUST,
                 policy=want.policy,
+                boundary=want.boundary,
             )
         )
     if present.log_group is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from bootstrap.names import Names, Place, names_for
@@ -35,7 +36,7 @@ class Grant:
     sid: str
     why: Mapping[str, str]
     resources: tuple[str, ...]
-    condition: Mapping[str, Mapping[str, str]] | None = None
+    condition: Mapping[str, Mapping[str, str | Sequence[str]]] | None = None
     forbids: Literal["", "here", "elsewhere", "all else"] = ""
 
     def statement(self) -> Document:
@@ -49,39 +50,43 @@ class Grant:
         return plain | {"Condition": self.condition} if self.condition else plain
 
 
-def policy(
-    names: Names,
-    *,
-    functions: Sequence[str],
-    roles: Sequence[str],
-    logins: Logins = NO_LOGINS,
-    setting_up: bool = False,
-) -> Document:
-    """The inline policy of the builder's role.
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What config.ini says of the builder's power.
 
     Args:
         functions: names or patterns of the functions that the builder may deploy.
-        roles: names, ARNs or patterns of the roles that it may give to functions it creates.
+        roles: names, ARNs or patterns of the roles that it may give to functions.
         logins: with the secrets that it reads.
+        code_signing: ARNs or patterns of the code signing configurations that it may give to functions.
+        tag: name and value of a tag that functions must have, and get when the builder creates them.
+    """
+
+    functions: tuple[str, ...]
+    roles: tuple[str, ...] = ()
+    logins: Logins = NO_LOGINS
+    code_signing: tuple[str, ...] = ()
+    tag: tuple[str, str] | None = None
+
+
+def policy(names: Names, scope: Scope, *, setting_up: bool = False) -> Document:
+    """The inline policy of the builder's role.
+
+    Args:
         setting_up: the one for the time in which setup.py lets the builder make and attach its own layer.
     """
-    granted = grants(names, functions=functions, roles=roles, logins=logins, setting_up=setting_up)
+    granted = grants(names, scope, setting_up=setting_up)
     return {"Version": "2012-10-17", "Statement": [grant.statement() for grant in granted]}
 
 
-def grants(
-    names: Names,
-    *,
-    functions: Sequence[str],
-    roles: Sequence[str],
-    logins: Logins = NO_LOGINS,
-    setting_up: bool = False,
-) -> tuple[Grant, ...]:
+def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Grant, ...]:
     """Everything the builder may do; nothing is granted that its code does not call."""
-    deploying = [_functions(names, functions), _layers(names, functions), _log_groups(names, functions)]
+    functions = scope.functions
+    deploying = [*_deploying(names, scope), _layers(names, functions), _log_groups(names, functions)]
     granted = [
         *(deploying if functions else []),
         _no_whole_function(names),
+        *_open_urls_alone(names),
         _account(),
         *([_set_up_itself(names), _set_up_its_layer(names)] if setting_up else []),
         _itself(names),
@@ -97,9 +102,9 @@ def grants(
         _logs(names),
         _log_group_names(names),
     ]
-    if roles:
-        granted.append(_pass_role(names, roles))
-    granted += secret_grants(names, logins)
+    if scope.roles:
+        granted.append(_pass_role(names, scope.roles))
+    granted += secret_grants(names, scope.logins)
     return tuple(granted)
 
 
@@ -118,17 +123,53 @@ _EXTRAS = {
     "lambda:PutFunctionEventInvokeConfig": "set them where there are none",
     "lambda:GetRuntimeManagementConfig": "`RuntimeManagementConfig`: compare",
     "lambda:PutRuntimeManagementConfig": "and set it",
+}
+_LOOKING = {
+    "lambda:GetFunction": "compare code and configuration before changing anything; wait for states",
+    "lambda:ListTags": "without it GetFunction leaves the tags out",
+}
+_CREATING = {"lambda:CreateFunction": "first deployment of a function whose build file names a role"}
+_SIGNING = {
     "lambda:GetFunctionCodeSigningConfig": "`CodeSigningConfigArn`: compare",
     "lambda:PutFunctionCodeSigningConfig": "and set it",
 }
 
 
-def _functions(names: Names, functions: Sequence[str]) -> Grant:
+def _deploying(names: Names, scope: Scope) -> list[Grant]:
+    """What concerns functions; with a tag, those that have it, and new ones that get it."""
+    resources = _function_arns(names, scope.functions)
+    deploy = _functions(resources)
+    granted = [replace(deploy, why={**_LOOKING, **_CREATING, **deploy.why})]
+    if scope.tag:
+        name, value = scope.tag
+        has = {"StringEquals": {f"aws:ResourceTag/{name}": value}}
+        # A function that is not there has no tags, and that it is not there must be told.
+        looks = {"StringEqualsIfExists": {f"aws:ResourceTag/{name}": value}}
+        gets = {"StringEquals": {f"aws:RequestTag/{name}": value}}
+        tagging = {"lambda:TagResource": "a function is created with its tags"}
+        granted = [
+            replace(deploy, condition=has),
+            Grant(sid="LookAtFunctions", why=_LOOKING, resources=resources, condition=looks),
+            Grant(sid="CreateFunctions", why={**_CREATING, **tagging}, resources=resources, condition=gets),
+        ]
+    if scope.code_signing:
+        condition = {"ArnLikeIfExists": {"lambda:CodeSigningConfigArn": [*scope.code_signing]}}
+        granted.append(Grant(sid="SignCode", why=_SIGNING, resources=resources, condition=condition))
+    return granted
+
+
+def _function_arns(names: Names, functions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        names.arn_in("lambda", f"function:{name}{qualifier}")
+        for name in functions
+        for qualifier in (("",) if name.endswith("*") else ("", ":*"))
+    )
+
+
+def _functions(resources: tuple[str, ...]) -> Grant:
     return Grant(
         sid="DeployFunctions",
         why={
-            "lambda:GetFunction": "compare code and configuration before changing anything; wait for states",
-            "lambda:CreateFunction": "first deployment of a function whose build file names a role",
             "lambda:UpdateFunctionCode": "deploy",
             "lambda:UpdateFunctionConfiguration": "attach layers; memory, timeout, environment of the build file",
             "lambda:PublishVersion": "`version: true`",
@@ -136,19 +177,36 @@ def _functions(names: Names, functions: Sequence[str]) -> Grant:
             "lambda:CreateAlias": "first deployment with an alias",
             "lambda:UpdateAlias": "move the alias to the new version",
             "lambda:TagResource": "`tags` of the build file",
-            "lambda:ListTags": "without it GetFunction leaves the tags out",
             "lambda:ListVersionsByFunction": "`keep`: find old versions, and who has a layer version; `status`",
             "lambda:ListAliases": "and see which of them serve",
             "lambda:DeleteFunction": "and remove the others",
             "lambda:InvokeFunction": "`invoke`: try a version before an alias serves it",
             **_EXTRAS,
         },
-        resources=tuple(
-            names.arn_in("lambda", f"function:{name}{qualifier}")
-            for name in functions
-            for qualifier in (("",) if name.endswith("*") else ("", ":*"))
-        ),
+        resources=resources,
     )
+
+
+def _open_urls_alone(names: Names) -> list[Grant]:
+    """A permission lets in everybody, by a URL without credentials, or nobody."""
+    why = {"lambda:AddPermission": "no other account or service is let in, and no URL that wants credentials"}
+    everything = (names.arn_in("lambda", "function:*"),)
+    return [
+        Grant(
+            sid="LetNobodyElseIn",
+            forbids="here",
+            why=why,
+            resources=everything,
+            condition={"StringNotEquals": {"lambda:Principal": "*"}},
+        ),
+        Grant(
+            sid="LetNobodyIntoIamUrls",
+            forbids="here",
+            why=why,
+            resources=everything,
+            condition={"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}},
+        ),
+    ]
 
 
 def _no_whole_function(names: Names) -> Grant:
@@ -313,7 +371,12 @@ def secret_grants(names: Names, logins: Logins) -> list[Grant]:
     own = [Reference.parse(text) for text in logins.references()]
     allowed = [pattern.partition("#")[0] for rule in logins.projects for pattern in rule.allow]
     places = dict.fromkeys([*(f"{one.service}:{one.name}" for one in own), *allowed])
-    secrets = [_secret_arn(names, place.partition(":")[2]) for place in places if place.startswith("secretsmanager:")]
+    secrets = [
+        arn
+        for place in places
+        if place.startswith("secretsmanager:")
+        for arn in _secret_arns(names, place.partition(":")[2])
+    ]
     parameters = [_parameter_arn(names, place.partition(":")[2]) for place in places if place.startswith("ssm:")]
     granted = []
     if secrets:
@@ -325,10 +388,14 @@ def secret_grants(names: Names, logins: Logins) -> list[Grant]:
     return granted + _codeartifact(names, logins)
 
 
-def _secret_arn(names: Names, name: str) -> str:
-    if name.startswith("arn:"):
-        return name if name.endswith("*") else f"{name}*"  # ARNs may be given without their random end
-    return names.arn_in("secretsmanager", f"secret:{name}" + ("" if name.endswith("*") else "-??????"))
+def _secret_arns(names: Names, name: str) -> tuple[str, ...]:
+    """Secrets Manager ends every ARN with six random characters; it may be given without them."""
+    arn = name if name.startswith("arn:") else names.arn_in("secretsmanager", f"secret:{name}")
+    if arn.endswith("*"):
+        return (arn,)
+    # `…-secret` may end with them, or need them.
+    whole = name.startswith("arn:") and re.search(r"-[A-Za-z0-9]{6}$", name)
+    return (arn, f"{arn}-??????") if whole else (f"{arn}-??????",)
 
 
 def _parameter_arn(names: Names, name: str) -> str:
@@ -437,9 +504,10 @@ def table() -> str:
     place = Place(partition="aws", account="123456789012", region="us-east-1")
     names = names_for(function="lambdasmith", bucket=None, place=place)
     lines = ["| statement | action | on | why |", "|---|---|---|---|"]
+    scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE)
     told: set[tuple[str, str]] = set()
     for setting_up in (False, True):
-        granted = grants(names, functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, setting_up=setting_up)
+        granted = grants(names, scope, setting_up=setting_up)
         for grant in granted:
             title = f"{grant.sid}, during `setup`" if setting_up else grant.sid
             new = {action: why for action, why in grant.why.items() if (grant.sid, action) not in told}
@@ -449,11 +517,11 @@ def table() -> str:
 
 
 def _on(grant: Grant) -> str:
-    conditions = [(key, value) for test in (grant.condition or {}).values() for key, value in test.items()]
+    conditions = [(test, key, value) for test, keys in (grant.condition or {}).items() for key, value in keys.items()]
     return (
         _FORBIDS[grant.forbids]
         + "<br>".join(f"`{each}`" for each in grant.resources)
-        + "".join(f"<br>if `{key}` is `{value}`" for key, value in conditions)
+        + "".join(f"<br>if `{key}` is {'not ' if 'Not' in test else ''}`{value}`" for test, key, value in conditions)
     )
 
 

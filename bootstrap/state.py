@@ -67,6 +67,7 @@ class RoleState:
     made_here: bool
     trust: Document
     policy: Document | None
+    boundary: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +261,7 @@ def _role(clients: Clients, names: Names) -> RoleState | None:
         made_here=tags.get(OWNER_TAG) == names.function_arn,
         trust=_document(found["Role"].get("AssumeRolePolicyDocument")),
         policy=_document(inline["PolicyDocument"]) if inline else None,
+        boundary=found["Role"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
     )
 
 

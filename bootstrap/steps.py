@@ -258,6 +258,9 @@ def _put_role(step: PutRole, hands: Hands) -> None:
         )
     else:
         iam.update_assume_role_policy(RoleName=step.role, PolicyDocument=json.dumps(step.trust))
+    if step.boundary:
+        # Before the policy: without one the role may do nothing.
+        iam.put_role_permissions_boundary(RoleName=step.role, PermissionsBoundary=step.boundary)
     iam.put_role_policy(RoleName=step.role, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(step.policy))
 
 

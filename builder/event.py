@@ -127,7 +127,7 @@ class _Reader(Fields):
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
             action=action or Action.PING,
-            function=self._function(required=action is not None) if "function" in wanted else None,
+            function=self._function(required=action not in (None, Action.STATUS)) if "function" in wanted else None,
             source=self._source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,

@@ -254,6 +254,10 @@ def _status(request: Request) -> dict[str, object]:
     builds = Builds(context.store)
     if request.build_id is not None:
         return {"statusCode": 200, "build": known(builds.state(request.build_id))}
+    if request.function is not None:
+        return _ping() | {"builds": builds.of_function(request.function, 10)}
+    if context.settings.status != "all":
+        return _ping()
     used = storage(context.clients, context.store, own_layer=context.settings.layer, deadline=context.deadline)
     return _ping() | {"builds": builds.recent(10), "storage": used}
 

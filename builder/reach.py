@@ -31,7 +31,9 @@ class Reach:
         function: the builder's own name; empty where there is no such function, on a workstation.
         layer: name of its own layer.
         own_roles: ARNs of its roles.
-        functions, roles: patterns as IAM has them, of functions' names and roles' ARNs; None where only IAM knows.
+        functions, roles, code_signing: patterns as IAM has them, of functions' names and of ARNs of roles and code
+            signing configurations; None where only IAM knows.
+        tag: name and value of a tag that every function must have.
     """
 
     function: str = ""
@@ -39,6 +41,8 @@ class Reach:
     own_roles: tuple[str, ...] = ()
     functions: tuple[str, ...] | None = None
     roles: tuple[str, ...] | None = None
+    code_signing: tuple[str, ...] | None = None
+    tag: tuple[str, str] | None = None
 
     def check_event(self, event: object) -> None:
         """Return unless the event, valid or not, names a part of the builder, in whatever form Lambda takes.
@@ -116,7 +120,40 @@ class Reach:
                 self._check_arns(step.layers or ())
             elif isinstance(step, ApplyExtra):
                 settings = step.value
+                if step.key == "CodeSigningConfigArn":
+                    self._check_signing(str(step.value), name)
             _refuse([f"function {name}: {text}" for text in self._own_texts(settings)])
+
+    def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
+        """Return if the function has, or gets, the tag that functions of this builder must have.
+
+        Args:
+            wanted: tags that the build file names.
+            present: the function's; None for one that does not exist.
+
+        Raises:
+            AccessDenied: it has not, or would not keep it.
+        """
+        if self.tag is None:
+            return
+        name, value = self.tag
+        if present is not None and present.get(name) != value:
+            raise AccessDenied(
+                f"function {function} does not have the tag {name}={value}, and this builder deploys no others",
+                hint="whoever owns the function can give it that tag",
+            )
+        if wanted.get(name, value) != value:
+            raise AccessDenied(
+                f"function {function}: tags: {name} must be {value}",
+                hint="this builder deploys functions with that tag",
+            )
+
+    def _check_signing(self, arn: str, function: str) -> None:
+        if self.code_signing is not None and not _covered(arn, self.code_signing):
+            raise AccessDenied(
+                f"function {function}: CodeSigningConfigArn {arn} is none of those that this builder may give",
+                hint="name it in `code_signing`, [builder] of its config.ini, and run `python setup.py update`",
+            )
 
     def _check_role(self, role: str, function: str) -> None:
         _refuse([f"function {function}: role {role}"] if self._is_role(role) else [])

@@ -41,6 +41,7 @@ class Settings:
         worker_role: ARN of the role that the worker's access to the store is borrowed from.
         memory_mb: of the builder; None where Lambda does not say.
         reach: what the builder may be told to touch.
+        status: `function` where builds are only told of a function that is asked for.
     """
 
     bucket: str
@@ -63,6 +64,7 @@ class Settings:
     worker_role: str = ""
     memory_mb: int | None = None
     reach: Reach = field(default_factory=Reach)
+    status: str = "all"
 
     @property
     def commands_mb(self) -> int | None:
@@ -102,6 +104,7 @@ class Settings:
             worker_role=environment.get(PREFIX + "WORKER_ROLE", ""),
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
             reach=reach_of(environment),
+            status=environment.get(PREFIX + "STATUS", "all"),
         )
 
 
@@ -112,12 +115,15 @@ def reach_of(environment: Mapping[str, str]) -> Reach:
         return tuple(value.replace(",", " ").split())
 
     functions, roles = environment.get(PREFIX + "FUNCTIONS"), environment.get(PREFIX + "ROLES")
+    name, _, value = environment.get(PREFIX + "TAG", "").partition("=")
     return Reach(
         function=environment.get("AWS_LAMBDA_FUNCTION_NAME", ""),
         layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
         own_roles=listed(environment.get(PREFIX + "OWN_ROLES", "")),
         functions=None if functions is None else listed(functions),
         roles=None if roles is None else listed(roles),
+        code_signing=listed(environment.get(PREFIX + "CODE_SIGNING", "")) if functions is not None else None,
+        tag=(name, value) if name else None,
     )
 
 

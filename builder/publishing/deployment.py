@@ -49,6 +49,8 @@ class Deployment:
         """
         choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
         steps = plan_publication(self.wanted, self.code, choices, state, own_layers=self.own_layers)
+        if self.wanted is not None:
+            self.reach.check_tags(self.name, self.wanted.tags, state.tags if state else None)
         self.reach.check_steps(steps)
         return steps
 
@@ -233,7 +235,7 @@ def _wanted(request: Request, project: Outline, context: Context, state: Functio
         target=project.target,
         settings=configuration.settings(function, project.target),
         extras=wanted_extras(function, request.function or "", state.settings if state else {}),
-        tags=dict(function.tags or {}),
+        tags=dict([tag] if (tag := context.settings.reach.tag) else []) | dict(function.tags or {}),
         role=function.role or context.settings.role or None,
         publish=request.version,
         alias=request.alias,

@@ -139,6 +139,10 @@ class Builds:
         """Short accounts of the last builds of all functions, the newest first."""
         return self._store.read_all(self._store.first_names("recent", count))
 
+    def of_function(self, function: str, count: int) -> list[dict[str, object]]:
+        """The same of one function's builds."""
+        return [_short(record) for record in self.records(function, count)]
+
     def history(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
         """`records` for people: without the replies and what it takes to deploy them again."""
         found = self.records(function, count, before=before)

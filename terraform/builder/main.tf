@@ -53,6 +53,9 @@ locals {
     FUNCTIONS    = join(",", var.functions)
     ROLES        = join(",", local.passed_roles)
     OWN_ROLES    = join(",", local.own_role_arns)
+    CODE_SIGNING = join(",", var.code_signing)
+    TAG          = var.function_tag != null ? "${var.function_tag.name}=${var.function_tag.value}" : null
+    STATUS       = var.status != "all" ? var.status : null
   }
 
   # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.
@@ -87,10 +90,13 @@ locals {
   ))
   secret_names    = [for place in local.places : trimprefix(place, "secretsmanager:") if startswith(place, "secretsmanager:")]
   parameter_names = [for place in local.places : trimprefix(place, "ssm:") if startswith(place, "ssm:")]
-  secret_arns = distinct([
-    for name in local.secret_names :
-    startswith(name, "arn:") ? (endswith(name, "*") ? name : "${name}*") : format(local.here, "secretsmanager", "secret:${name}${endswith(name, "*") ? "" : "-??????"}")
-  ])
+  # A secret's ARN ends with six random characters, and may be given without them; `…-secret` may be either.
+  secret_stems = [for name in local.secret_names : startswith(name, "arn:") ? name : format(local.here, "secretsmanager", "secret:${name}")]
+  secret_arns = distinct(flatten([
+    for at, arn in local.secret_stems : endswith(arn, "*") ? [arn] : concat(
+      startswith(local.secret_names[at], "arn:") && can(regex("-[A-Za-z0-9]{6}$", arn)) ? [arn] : [], ["${arn}-??????"]
+    )
+  ]))
   parameter_arns = distinct([
     for name in local.parameter_names : startswith(name, "arn:") ? name : format(local.here, "ssm", "parameter/${trimprefix(name, "/")}")
   ])
@@ -102,24 +108,51 @@ locals {
     } if startswith(coalesce(index.password, "-"), "codeartifact:")
   ]
 
+  tagged = var.function_tag != null ? [var.function_tag] : []
+
   statements = concat(
     [for each in [
-      {
+      merge({
         Sid    = "DeployFunctions"
         Effect = "Allow"
-        Action = [
-          "lambda:GetFunction", "lambda:CreateFunction", "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration",
-          "lambda:PublishVersion", "lambda:GetAlias", "lambda:CreateAlias", "lambda:UpdateAlias", "lambda:TagResource",
-          "lambda:ListTags", "lambda:ListVersionsByFunction", "lambda:ListAliases", "lambda:DeleteFunction",
-          "lambda:InvokeFunction", "lambda:GetFunctionUrlConfig", "lambda:CreateFunctionUrlConfig",
-          "lambda:UpdateFunctionUrlConfig", "lambda:GetPolicy", "lambda:AddPermission", "lambda:RemovePermission",
-          "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency", "lambda:GetFunctionEventInvokeConfig",
-          "lambda:UpdateFunctionEventInvokeConfig", "lambda:PutFunctionEventInvokeConfig",
-          "lambda:GetRuntimeManagementConfig", "lambda:PutRuntimeManagementConfig",
-          "lambda:GetFunctionCodeSigningConfig", "lambda:PutFunctionCodeSigningConfig",
-        ]
+        Action = concat(
+          var.function_tag == null ? ["lambda:GetFunction", "lambda:ListTags", "lambda:CreateFunction"] : [],
+          [
+            "lambda:UpdateFunctionCode", "lambda:UpdateFunctionConfiguration", "lambda:PublishVersion", "lambda:GetAlias",
+            "lambda:CreateAlias", "lambda:UpdateAlias", "lambda:TagResource", "lambda:ListVersionsByFunction",
+            "lambda:ListAliases", "lambda:DeleteFunction", "lambda:InvokeFunction", "lambda:GetFunctionUrlConfig",
+            "lambda:CreateFunctionUrlConfig", "lambda:UpdateFunctionUrlConfig", "lambda:GetPolicy", "lambda:AddPermission",
+            "lambda:RemovePermission", "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency",
+            "lambda:GetFunctionEventInvokeConfig", "lambda:UpdateFunctionEventInvokeConfig",
+            "lambda:PutFunctionEventInvokeConfig", "lambda:GetRuntimeManagementConfig", "lambda:PutRuntimeManagementConfig",
+        ])
         Resource = local.function_arns
+      }, { for each in local.tagged : "Condition" => { StringEquals = { "aws:ResourceTag/${each.name}" = each.value } } }),
+    ] : each if length(var.functions) > 0],
+    flatten([for each in local.tagged : [
+      {
+        Sid       = "LookAtFunctions"
+        Effect    = "Allow"
+        Action    = ["lambda:GetFunction", "lambda:ListTags"]
+        Resource  = local.function_arns
+        Condition = { StringEqualsIfExists = { "aws:ResourceTag/${each.name}" = each.value } }
       },
+      {
+        Sid       = "CreateFunctions"
+        Effect    = "Allow"
+        Action    = ["lambda:CreateFunction", "lambda:TagResource"]
+        Resource  = local.function_arns
+        Condition = { StringEquals = { "aws:RequestTag/${each.name}" = each.value } }
+      },
+    ] if length(var.functions) > 0]),
+    length(var.code_signing) * length(var.functions) == 0 ? [] : [{
+      Sid       = "SignCode"
+      Effect    = "Allow"
+      Action    = ["lambda:GetFunctionCodeSigningConfig", "lambda:PutFunctionCodeSigningConfig"]
+      Resource  = local.function_arns
+      Condition = { ArnLikeIfExists = { "lambda:CodeSigningConfigArn" = var.code_signing } }
+    }],
+    [for each in [
       {
         Sid      = "PublishLayers"
         Effect   = "Allow"
@@ -130,6 +163,20 @@ locals {
     ] : each if length(var.functions) > 0],
     [
       { Sid = "RemoveNoFunction", Effect = "Deny", Action = ["lambda:DeleteFunction"], NotResource = [format(local.lambda, "function:*:*")] },
+      {
+        Sid       = "LetNobodyElseIn"
+        Effect    = "Deny"
+        Action    = ["lambda:AddPermission"]
+        Resource  = [format(local.lambda, "function:*")]
+        Condition = { StringNotEquals = { "lambda:Principal" = "*" } }
+      },
+      {
+        Sid       = "LetNobodyIntoIamUrls"
+        Effect    = "Deny"
+        Action    = ["lambda:AddPermission"]
+        Resource  = [format(local.lambda, "function:*")]
+        Condition = { StringEquals = { "lambda:FunctionUrlAuthType" = "AWS_IAM" } }
+      },
       {
         Sid      = "LookThroughAccount"
         Effect   = "Allow"
@@ -357,9 +404,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "store" {
 # --- the function ------------------------------------------------------------------------------------------------
 
 resource "aws_iam_role" "builder" {
-  name        = local.own_role_names[0]
-  description = "What the builder ${var.name} may do"
-  tags        = var.tags
+  name                 = local.own_role_names[0]
+  permissions_boundary = var.permissions_boundary
+  description          = "What the builder ${var.name} may do"
+  tags                 = var.tags
 
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
@@ -445,9 +493,10 @@ resource "aws_lambda_function_event_invoke_config" "builder" {
 # --- the function that makes the builder's layer -----------------------------------------------------------------
 
 resource "aws_iam_role" "setup" {
-  name        = local.own_role_names[2]
-  description = "What makes the layer of the builder ${var.name} may do"
-  tags        = var.tags
+  name                 = local.own_role_names[2]
+  permissions_boundary = var.permissions_boundary
+  description          = "What makes the layer of the builder ${var.name} may do"
+  tags                 = var.tags
 
   assume_role_policy = aws_iam_role.builder.assume_role_policy
 }

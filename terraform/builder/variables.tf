@@ -140,6 +140,37 @@ variable "roles" {
   }
 }
 
+variable "permissions_boundary" {
+  description = "ARN of a policy that is the permissions boundary of the builder's roles."
+  type        = string
+  default     = null
+}
+
+variable "function_tag" {
+  description = "A tag that functions must have for the builder to deploy them, and get when it creates them."
+  type        = object({ name = string, value = string })
+  default     = null
+}
+
+variable "code_signing" {
+  description = "ARNs of the code signing configurations that build files may name."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "status" {
+  description = "all: `status` lists the last builds of all functions. function: only those of the function that is asked for."
+  type        = string
+  default     = "all"
+  nullable    = false
+
+  validation {
+    condition     = contains(["all", "function"], var.status)
+    error_message = "Status is all or function."
+  }
+}
+
 variable "git_base" {
   description = "URL that plain repository names are appended to, for example https://github.com/OWNER."
   type        = string

@@ -10,7 +10,7 @@ import pytest
 from bootstrap.config import read_config
 from bootstrap.login_sections import expanded
 from bootstrap.names import Place, names_for
-from bootstrap.policy import policy
+from bootstrap.policy import Scope, policy
 from builder.errors import InvalidConfiguration
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 
@@ -183,16 +183,16 @@ def test_the_role_may_read_what_is_named_and_nothing_else() -> None:
         indexes=(IndexLogin(name="i", url="https://i", username="me", password=f"secretsmanager:{own}#x"),),
         projects=(ProjectRule(pattern="*", allow=("secretsmanager:team/*", "ssm:/team/*", "secretsmanager:one#key")),),
     )
-    document = policy(names, functions=("*",), roles=(), logins=logins)
+    document = policy(names, Scope(functions=("*",), logins=logins))
     found = {one["Sid"]: one for one in json.loads(json.dumps(document))["Statement"]}
     base = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
     assert found["ReadSecrets"]["Resource"] == [
         f"{base}a/git-??????",
-        f"{own}*",
+        f"{own}-??????",
         f"{base}team/*",
         f"{base}one-??????",
     ]
     parameters = "arn:aws:ssm:eu-west-1:123456789012:parameter/"
     assert found["ReadParameters"]["Resource"] == [f"{parameters}b", f"{parameters}team/*"]
-    none = {one["Sid"] for one in json.loads(json.dumps(policy(names, functions=("*",), roles=())))["Statement"]}
+    none = {one["Sid"] for one in json.loads(json.dumps(policy(names, Scope(functions=("*",)))))["Statement"]}
     assert not none & {"ReadSecrets", "ReadParameters", "LogIntoCodeArtifact"}

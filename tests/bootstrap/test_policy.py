@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
 
 from bootstrap.names import Names, Place, names_for
-from bootstrap.policy import EXAMPLE, Grant, grants, policy, table
+from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, table
+from builder.logins import Logins, ProjectRule
 from localaws.iam import decide
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -68,7 +70,9 @@ def names() -> Names:
 def test_grants_exactly_what_the_builder_calls() -> None:
     granted = {
         action
-        for grant in grants(names(), functions=("*",), roles=("r",), logins=EXAMPLE, setting_up=True)
+        for grant in grants(
+            names(), Scope(functions=("*",), roles=("r",), logins=EXAMPLE, code_signing=("arn",)), setting_up=True
+        )
         for action in grant.why
     }
     assert granted - BY_LAMBDA - CODEARTIFACT == called(), (
@@ -77,7 +81,7 @@ def test_grants_exactly_what_the_builder_calls() -> None:
 
 
 def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:
-    for grant in grants(names(), functions=("shop-*",), roles=("r",)):
+    for grant in grants(names(), Scope(functions=("shop-*",), roles=("r",))):
         assert not any("*" in action for action in grant.why)
         if grant.resources == ("*",):
             assert set(grant.why) == WITHOUT_RESOURCE
@@ -88,7 +92,7 @@ def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:
 
 
 def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
-    text = json.dumps(policy(names(), functions=("orders", "shop-*"), roles=()))
+    text = json.dumps(policy(names(), Scope(functions=("orders", "shop-*"), roles=())))
     resources = set(re.findall(r'"(arn:aws:lambda:[^"]+)"', text))
     base = "arn:aws:lambda:eu-central-1:123456789012:"
     assert resources == {
@@ -99,6 +103,7 @@ def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
             "function:shop-*",
             *(f"function:lambdasmith{end}" for end in ("", ":*", "-worker", "-worker:*", "-setup", "-setup:*")),
             "function:*:*",
+            "function:*",  # forbidden there
             "layer:orders--*",
             "layer:shop-*--*",
             "layer:lambdasmith-layer",
@@ -109,7 +114,7 @@ def test_scope_covers_the_functions_their_layers_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("pattern", ["*", "shop-*", "shop-web"])
 def test_versions_can_be_deleted_and_functions_cannot(pattern: str) -> None:
-    deleting = [g for g in grants(names(), functions=(pattern,), roles=()) if "lambda:DeleteFunction" in g.why]
+    deleting = [g for g in grants(names(), Scope(functions=(pattern,), roles=())) if "lambda:DeleteFunction" in g.why]
     [allowed], [forbidden] = [g for g in deleting if not g.forbids], [g for g in deleting if g.forbids]
     assert forbidden.statement().keys() == {"Sid", "Effect", "Action", "NotResource"}
     arn = "arn:aws:lambda:eu-central-1:123456789012:function:shop-web"
@@ -120,7 +125,7 @@ def test_versions_can_be_deleted_and_functions_cannot(pattern: str) -> None:
 
 def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> None:
     def passing(*roles: str) -> list[Grant]:
-        given = grants(names(), functions=("*",), roles=roles)
+        given = grants(names(), Scope(functions=("*",), roles=roles))
         return [grant for grant in given if "iam:PassRole" in grant.why and not grant.forbids]
 
     assert passing() == []
@@ -131,15 +136,27 @@ def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> No
 
 
 def test_fits_into_an_inline_policy() -> None:
-    many = tuple(f"function-number-{number}" for number in range(14))
-    assert len(json.dumps(policy(names(), functions=many, roles=many, setting_up=True)).replace(" ", "")) < 10_240
+    many = tuple(f"function-number-{number}" for number in range(13))
+    assert (
+        len(json.dumps(policy(names(), Scope(functions=many, roles=many), setting_up=True)).replace(" ", "")) < 10_240
+    )
 
 
-def allowed(action: str, resource: str, *, setting_up: bool = False, **context: str) -> bool:
-    """Whether the builder with the widest configuration that there is may do it."""
-    document = policy(names(), functions=("*",), roles=("*",), setting_up=setting_up)
+WIDEST = Scope(functions=("*",), roles=("*",))
+
+
+def allowed(
+    action: str,
+    resource: str,
+    scope: Scope = WIDEST,
+    *,
+    setting_up: bool = False,
+    given: Mapping[str, str] = MappingProxyType({}),
+) -> bool:
+    """Whether the builder may do it, with the widest configuration that there is if no other is given."""
+    document = policy(names(), scope, setting_up=setting_up)
     statements = cast("list[Mapping[str, Any]]", document["Statement"])
-    return decide(statements, action, resource, {key.lower(): value for key, value in context.items()})
+    return decide(statements, action, resource, {key.lower(): value for key, value in given.items()})
 
 
 LAMBDA, ROLE = "arn:aws:lambda:eu-central-1:123456789012", "arn:aws:iam::123456789012:role"
@@ -160,7 +177,7 @@ def test_the_builder_never_changes_itself_whatever_its_configuration_says(name: 
             arn = f"{LAMBDA}:function:{name}{qualifier}"
             assert not allowed(f"lambda:{action}", arn, setting_up=setting_up), (action, arn)
     service = {"iam:PassedToService": "lambda.amazonaws.com"}
-    assert not allowed("iam:PassRole", f"{ROLE}/{name}-eu-central-1", setting_up=setting_up, **service)
+    assert not allowed("iam:PassRole", f"{ROLE}/{name}-eu-central-1", setting_up=setting_up, given=service)
     for action in ("PutRetentionPolicy", "CreateLogGroup"):
         group = f"arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/{name}"
         assert not allowed(f"logs:{action}", group, setting_up=setting_up)
@@ -177,7 +194,7 @@ def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:
         assert allowed("lambda:GetLayerVersion", f"{own}:1", setting_up=setting_up)
         assert allowed("lambda:UpdateFunctionCode", f"{LAMBDA}:function:other", setting_up=setting_up)
         assert allowed(
-            "iam:PassRole", f"{ROLE}/app", setting_up=setting_up, **{"iam:PassedToService": "lambda.amazonaws.com"}
+            "iam:PassRole", f"{ROLE}/app", setting_up=setting_up, given={"iam:PassedToService": "lambda.amazonaws.com"}
         )
 
 
@@ -205,3 +222,63 @@ def test_long_names_stay_within_limits_and_apart() -> None:
         assert len(made.bucket) <= 63
     assert one.role != two.role
     assert one.bucket != two.bucket
+
+
+def test_a_permission_lets_in_everybody_by_an_open_url_and_nobody_else() -> None:
+    def opens(principal: str, auth: str = "") -> bool:
+        keys = {"lambda:Principal": principal} | ({"lambda:FunctionUrlAuthType": auth} if auth else {})
+        return allowed("lambda:AddPermission", f"{LAMBDA}:function:shop", given=keys)
+
+    assert opens("*", "NONE")
+    assert opens("*")  # lambda:InvokeFunction, through the URL
+    assert not opens("*", "AWS_IAM")
+    assert not opens("999999999999")
+    assert not opens("s3.amazonaws.com")
+
+
+def test_code_is_signed_only_where_the_configuration_says_so() -> None:
+    arn = "arn:aws:lambda:eu-central-1:123456789012:code-signing-config:csc-1"
+    shop, scope = f"{LAMBDA}:function:shop", Scope(functions=("shop",), code_signing=(arn,))
+    given = {"lambda:CodeSigningConfigArn": arn}
+    for action in ("Get", "Put"):
+        assert not allowed(f"lambda:{action}FunctionCodeSigningConfig", shop, given=given)
+    assert allowed("lambda:PutFunctionCodeSigningConfig", shop, scope, given=given)
+    assert allowed("lambda:GetFunctionCodeSigningConfig", shop, scope)
+    other = {"lambda:CodeSigningConfigArn": arn.replace("csc-1", "csc-2")}
+    assert not allowed("lambda:PutFunctionCodeSigningConfig", shop, scope, given=other)
+    assert not allowed("lambda:PutFunctionCodeSigningConfig", f"{LAMBDA}:function:other", scope, given=given)
+
+
+def test_with_a_tag_only_functions_that_have_it_are_deployed() -> None:
+    scope, shop = Scope(functions=("*",), tag=("team", "shop")), f"{LAMBDA}:function:web"
+    ours, theirs = {"aws:ResourceTag/team": "shop"}, {"aws:ResourceTag/team": "billing"}
+    for action in ("UpdateFunctionCode", "GetAlias", "TagResource", "InvokeFunction"):
+        assert allowed(f"lambda:{action}", shop, scope, given=ours)
+        for tags in (theirs, {}):
+            assert not allowed(f"lambda:{action}", shop, scope, given=tags)
+    assert allowed("lambda:GetFunction", shop, scope)  # there may be none yet
+    assert not allowed("lambda:GetFunction", shop, scope, given=theirs)
+    assert allowed("lambda:CreateFunction", shop, scope, given={"aws:RequestTag/team": "shop"})
+    assert not allowed("lambda:CreateFunction", shop, scope, given={"aws:RequestTag/team": "billing"})
+    assert not allowed("lambda:CreateFunction", shop, scope)
+
+
+@pytest.mark.parametrize(
+    ("name", "covered", "others"),
+    [
+        ("corp", ["corp-AbCdEf"], ["corp", "corp-AbCdEf-AbCdEf", "corporate-AbCdEf", "corp-two-AbCdEf"]),
+        ("corp-AbCdEf", ["corp-AbCdEf", "corp-AbCdEf-GhIjKl"], ["corp-GhIjKl", "corp-AbCdEfG"]),
+        ("corp-secret", ["corp-secret", "corp-secret-AbCdEf"], ["corp-secrets-AbCdEf"]),
+        ("team/*", ["team/a-AbCdEf"], ["teams/a-AbCdEf"]),
+    ],
+)
+def test_an_arn_covers_the_one_secret_with_or_without_its_random_end(
+    name: str, covered: list[str], others: list[str]
+) -> None:
+    base = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
+    rule = ProjectRule(pattern="*", allow=(f"secretsmanager:{base}{name}",))
+    scope = Scope(functions=(), logins=Logins(projects=(rule,)))
+    for secret in covered:
+        assert allowed("secretsmanager:GetSecretValue", base + secret, scope), secret
+    for secret in others:
+        assert not allowed("secretsmanager:GetSecretValue", base + secret, scope), secret

@@ -17,7 +17,7 @@ import requests
 
 from bootstrap.names import Place, names_for
 from bootstrap.package import package, starter_layer
-from bootstrap.policy import POLICY_NAME, TRUST, policy
+from bootstrap.policy import POLICY_NAME, TRUST, Scope, policy
 from localaws.testing import Server, zip_of
 from tests.e2e.conftest import ROOT, TOKEN, Forge, newest_runtime
 
@@ -75,7 +75,7 @@ def cli(enforcing_localaws: Server, forge: Forge, tmp_path_factory: pytest.TempP
     work = folder / "work"
     work.mkdir()
     starter_layer(folder / "starter.zip", runtime=runtime, work=work, environment=os.environ, index_url=None)
-    document = policy(NAMES, functions=["shop-*"], roles=[APP_ROLE])
+    document = policy(NAMES, Scope(functions=("shop-*",), roles=(APP_ROLE,)))
 
     aws("s3api", "create-bucket", "--bucket", BUCKET)
     aws("secretsmanager", "create-secret", "--name", NAMES.secret, "--secret-string",

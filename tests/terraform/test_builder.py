@@ -25,6 +25,10 @@ architecture = arm64
 role = arn:aws:iam::123456789012:role/app
 roles = arn:aws:iam::123456789012:role/team-*
 functions = shop-*, billing, odd--_name-
+permissions_boundary = arn:aws:iam::123456789012:policy/edge
+tag = team=shop
+code_signing = arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1
+status = function
 index_url = https://pypi.example.com/simple
 go_proxy = https://go.example.com,direct
 npm_registry = https://npm.example.com
@@ -65,6 +69,10 @@ module "builder" {
   role         = "arn:aws:iam::123456789012:role/app"
   roles        = ["arn:aws:iam::123456789012:role/team-*"]
   functions    = ["shop-*", "billing", "odd--_name-"]
+  permissions_boundary = "arn:aws:iam::123456789012:policy/edge"
+  function_tag         = { name = "team", value = "shop" }
+  code_signing         = ["arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1"]
+  status               = "function"
   index_url    = "https://pypi.example.com/simple"
   go_proxy     = "https://go.example.com,direct"
   npm_registry = "https://npm.example.com"
@@ -135,6 +143,8 @@ def test_the_module_makes_what_setup_py_makes(bench: Bench) -> None:
         assert function.get(name, planned["aws_iam_role.builder"]["name"]) == value, name
     assert function["ephemeral_storage"] == [{"size": want.settings.ephemeral_storage_mb}]
     assert json.loads(planned["aws_iam_role_policy.builder"]["policy"]) == want.policy
+    for role in ("builder", "setup"):
+        assert planned[f"aws_iam_role.{role}"]["permissions_boundary"] == want.boundary
     made = [as_s3(rule) for rule in planned["aws_s3_bucket_lifecycle_configuration.store[0]"]["rule"]]
     assert sorted(made, key=str) == sorted((dict(rule) for rule in rules(names)), key=str)
 
