@@ -75,7 +75,12 @@ def cli(enforcing_localaws: Server, forge: Forge, tmp_path_factory: pytest.TempP
     work = folder / "work"
     work.mkdir()
     starter_layer(folder / "starter.zip", runtime=runtime, work=work, environment=os.environ, index_url=None)
-    document = policy(NAMES, Scope(functions=("shop-*",), roles=(APP_ROLE,)))
+    scope = Scope(functions=("shop-*",), roles=(APP_ROLE,))
+
+    def put_policy(*, setting_up: bool) -> None:
+        document = aws.file("policy.json", policy(NAMES, scope, setting_up=setting_up))
+        aws("iam", "put-role-policy", "--role-name", "cli-smith", "--policy-name", POLICY_NAME,
+            "--policy-document", document)  # fmt: skip
 
     aws("s3api", "create-bucket", "--bucket", BUCKET)
     aws("secretsmanager", "create-secret", "--name", NAMES.secret, "--secret-string",
@@ -83,8 +88,7 @@ def cli(enforcing_localaws: Server, forge: Forge, tmp_path_factory: pytest.TempP
     trust = aws.file("trust.json", TRUST)
     aws("iam", "create-role", "--role-name", "cli-app", "--assume-role-policy-document", trust)
     role = aws("iam", "create-role", "--role-name", "cli-smith", "--assume-role-policy-document", trust)["Role"]["Arn"]
-    aws("iam", "put-role-policy", "--role-name", "cli-smith", "--policy-name", POLICY_NAME,
-        "--policy-document", aws.file("policy.json", document))  # fmt: skip
+    put_policy(setting_up=True)
     aws("logs", "create-log-group", "--log-group-name", NAMES.log_group)
     layer = aws("lambda", "publish-layer-version", "--layer-name", NAMES.layer, "--zip-file", "fileb://starter.zip")
     variables = {
@@ -106,6 +110,7 @@ def cli(enforcing_localaws: Server, forge: Forge, tmp_path_factory: pytest.TempP
     ready = aws.invoke("smith", {"action": "setup"})
     assert ready["statusCode"] == 200, ready
     aws("lambda", "wait", "function-updated-v2", "--function-name", "smith")
+    put_policy(setting_up=False)
     return aws
 
 
