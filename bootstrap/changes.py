@@ -54,15 +54,34 @@ class PutRole(Step):
     name: ClassVar[str] = "role"
     role: str
     create: bool
+    description: str
     trust: Document
     policy: Document
     boundary: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
+class PutWorkerRole(PutRole):
+    name: ClassVar[str] = "worker role"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutStoreRole(PutRole):
+    """IAM takes no trust in a role that is not there."""
+
+    name: ClassVar[str] = "store role"
+    needs: ClassVar[tuple[str, ...]] = ("role",)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MakeLogGroup(Step):
     name: ClassVar[str] = "log group"
     group: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeWorkerLogGroup(MakeLogGroup):
+    name: ClassVar[str] = "worker log group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +100,42 @@ class DeleteFunction(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeleteWorker(DeleteFunction):
+    """After the builder was told to do without."""
+
+    name: ClassVar[str] = "worker removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "configuration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaceWorker(DeleteFunction):
+    """Of a worker that cannot become what it should be."""
+
+    name: ClassVar[str] = "worker replaced"
+
+
+# What the builder is told of has to be there before.
+_WORKER = ("worker role", "store role", "worker", "worker configuration", "worker code")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CreateFunction(Step):
-    """`layer` is empty where this run publishes it."""
+    """`layer` is empty where this run publishes it. `per_tenant`: Lambda keeps the tenants that invokes name apart."""
 
     name: ClassVar[str] = "function"
-    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed")
+    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed", *_WORKER)
     function: str
     layer: str
     architecture: str
     settings: FunctionSettings
+    per_tenant: bool = False
     code: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateWorker(CreateFunction):
+    name: ClassVar[str] = "worker"
+    needs: ClassVar[tuple[str, ...]] = ("worker role", "worker log group", "starter layer", "worker replaced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +143,7 @@ class UpdateConfiguration(Step):
     """`layer` replaces the builder's own in `layers`; None leaves the layers alone, empty is this run's."""
 
     name: ClassVar[str] = "configuration"
-    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer")
+    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer", *_WORKER)
     function: str
     settings: FunctionSettings
     layer: str | None
@@ -106,12 +151,24 @@ class UpdateConfiguration(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpdateWorkerConfiguration(UpdateConfiguration):
+    name: ClassVar[str] = "worker configuration"
+    needs: ClassVar[tuple[str, ...]] = ("worker role", "starter layer")
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpdateCode(Step):
     name: ClassVar[str] = "code"
-    needs: ClassVar[tuple[str, ...]] = ("configuration",)
+    needs: ClassVar[tuple[str, ...]] = ("configuration", *_WORKER)
     function: str
     architecture: str
     code: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateWorkerCode(UpdateCode):
+    name: ClassVar[str] = "worker code"
+    needs: ClassVar[tuple[str, ...]] = ("worker configuration",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +178,12 @@ class NeverRepeat(Step):
     name: ClassVar[str] = "retries"
     needs: ClassVar[tuple[str, ...]] = ("function", "configuration", "code")
     function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeverRepeatWorker(NeverRepeat):
+    name: ClassVar[str] = "worker retries"
+    needs: ClassVar[tuple[str, ...]] = ("worker", "worker configuration", "worker code")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +225,20 @@ class EndSetUp(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttachToWorker(Step):
+    """The worker gets the layer that `SetUp` has attached to the builder: the worker itself has no right to."""
+
+    name: ClassVar[str] = "worker layer"
+    needs: ClassVar[tuple[str, ...]] = ("setup", "worker", "worker configuration", "worker code", "worker retries")
+    builder: str
+    function: str
+    layer: str  # without the version
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeleteLayers(Step):
     name: ClassVar[str] = "layers removed"
-    needs: ClassVar[tuple[str, ...]] = ("function removed",)
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "worker removed")
     layer: str
     versions: tuple[int, ...]
 
@@ -172,9 +246,21 @@ class DeleteLayers(Step):
 @dataclass(frozen=True, kw_only=True)
 class DeleteRole(Step):
     name: ClassVar[str] = "role removed"
-    # The role is the proof that what is below our prefix is ours.
-    needs: ClassVar[tuple[str, ...]] = ("function removed", "bucket emptied")
+    # The role is the proof that what is below our prefix is ours. The store role trusts it.
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "bucket emptied", "store role removed")
     role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteWorkerRole(DeleteRole):
+    name: ClassVar[str] = "worker role removed"
+    needs: ClassVar[tuple[str, ...]] = ("worker removed", "configuration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteStoreRole(DeleteRole):
+    name: ClassVar[str] = "store role removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "configuration")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,11 +279,17 @@ class DeleteLogGroup(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeleteWorkerLogGroup(DeleteLogGroup):
+    name: ClassVar[str] = "worker log group removed"
+    needs: ClassVar[tuple[str, ...]] = ("worker removed", "configuration")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EmptyBucket(Step):
     """`delete_bucket`: also the bucket itself, if nothing else is in it then."""
 
     name: ClassVar[str] = "bucket emptied"
-    needs: ClassVar[tuple[str, ...]] = ("function removed", "lifecycle")
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "worker removed", "lifecycle")
     bucket: str
     prefix: str
     delete_bucket: bool

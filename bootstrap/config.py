@@ -25,6 +25,10 @@ BUILDER_RUNTIMES = tuple(
 )
 # Read by deploy.sh, which checks it by itself.
 _SECTION_OF_THE_CLIENT = "deploy"
+# Whether projects' code runs in the builder itself, or in a function of its own.
+Isolation = Literal["shared", "split"]
+# Lambda allows 64 characters, and the worker is called like the builder with `-worker` behind.
+_MOST_SPLIT = 57
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +71,11 @@ SETTINGS = (
     Setting(section="builder", key="memory", help="MB, 128 to 10240 (default: 2048)"),
     Setting(section="builder", key="timeout", help="seconds, up to 900 (default: 900)"),
     Setting(section="builder", key="ephemeral_storage", help="MB of /tmp, 512 to 10240 (default: 2048)"),
+    Setting(
+        section="builder",
+        key="isolation",
+        help="split: foreign code runs in a function of its own; or shared (default)",
+    ),
     Setting(section="builder", key="functions", help="names or patterns of functions that it may deploy: shop-*"),
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
@@ -108,6 +117,7 @@ class Config:
     memory_mb: int = 2048
     timeout_s: int = 900
     ephemeral_storage_mb: int = 2048
+    isolation: Isolation = "shared"
     role: str | None = None
     roles: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
@@ -315,6 +325,13 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         problems.append(f"{missing}: missing; aws_access_key_id and aws_secret_access_key go together")
     elif key is not None and profile is not None:
         profile, key, secret = _one_identity(given, problems, profile, key, secret)
+    function = read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
+    isolation = read.take("isolation", Config.isolation, _isolation)
+    if isolation == "split" and function and len(function) > _MOST_SPLIT:
+        problems.append(
+            f"{given['function_name'].origin}: {function!r} must have at most {_MOST_SPLIT} characters with "
+            "isolation = split: the worker is called NAME-worker"
+        )
     return Config(
         aws_profile=profile,
         aws_region=read.text("aws_region", r"[a-z]{2}(-[a-z]+)+-\d+", "is no AWS region, for example us-east-1"),
@@ -331,13 +348,13 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         git_base=read.take("git_base", None, _url),
         git_hosts=read.names("git_hosts", (), r"[a-z0-9.-]+(:\d{1,5})?", "not a host, as in git.example.org"),
         ca_bundle=read.take("ca_bundle", None, _certificates),
-        function_name=read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
-        or Config.function_name,
+        function_name=function or Config.function_name,
         runtime=read.take("runtime", Config.runtime, _runtime),
         architecture=read.take("architecture", Config.architecture, _architecture),
         memory_mb=read.number("memory", Config.memory_mb, 128, 10240, "MB"),
         timeout_s=read.number("timeout", Config.timeout_s, 1, 900, "seconds"),
         ephemeral_storage_mb=read.number("ephemeral_storage", Config.ephemeral_storage_mb, 512, 10240, "MB"),
+        isolation=isolation,
         role=read.text("role", _ROLE, "is neither a role's name nor its ARN"),
         roles=read.names("roles", (), _ROLES, "not a role's name, ARN or pattern"),
         functions=read.names("functions", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
@@ -430,6 +447,12 @@ def _runtime(value: str) -> str:
     if value not in BUILDER_RUNTIMES:
         raise ValueError(f"cannot run the builder; it runs on {', '.join(BUILDER_RUNTIMES)}")
     return value
+
+
+def _isolation(value: str) -> Isolation:
+    if value not in ("shared", "split"):
+        raise ValueError("must be shared or split")
+    return "split" if value == "split" else "shared"
 
 
 def _architecture(value: str) -> Architecture:

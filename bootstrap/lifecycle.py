@@ -7,6 +7,10 @@ of, and what leads to them; locks, because `verify` compares with them; accounts
 and parts take room, and those that nobody reads move to cheaper storage by themselves, where they are as quick to read
 (but for objects below 128 kB, which S3 leaves where they are).
 
+With `isolation = split` that holds of what was deployed, too, because the builder copies it to the folders above. What
+is kept for a trust domain's next build, locks included, goes half a year after it was written: domains come and go, and
+each has everything for itself.
+
 The bucket of `init` keeps old versions of objects, and nothing here has a use for them: they go. Those of artifacts
 stay: a function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
 """
@@ -73,6 +77,9 @@ FOLDERS: Mapping[str, Folder] = {
     "caches": Folder(expire=30, forget=1),
     "baselines": Folder(forget=1),
     "sources": Folder(forget=1),
+    "domains": Folder(expire=180, forget=1),
+    "orders": Folder(expire=1, forget=1),
+    "vouched": Folder(forget=30),
 }
 
 

@@ -64,7 +64,25 @@ class Names:
     @property
     def role(self) -> str:
         """IAM is global, so the region is part of the name."""
-        return _fitted(f"{self.function}-{self.place.region}", 64)
+        return self._role_of(self.function)
+
+    @property
+    def worker(self) -> str:
+        """The function in which foreign code runs, with `isolation = split`."""
+        return f"{self.function}-worker"
+
+    @property
+    def worker_log_group(self) -> str:
+        return f"/aws/lambda/{self.worker}"
+
+    @property
+    def worker_role(self) -> str:
+        return self._role_of(self.worker)
+
+    @property
+    def store_role(self) -> str:
+        """The role that the builder borrows the worker's access to the store from."""
+        return self._role_of(f"{self.function}-store")
 
     @property
     def own_functions(self) -> tuple[str, ...]:
@@ -73,12 +91,16 @@ class Names:
 
     @property
     def own_role_arns(self) -> tuple[str, ...]:
-        """ARNs of their roles, in the same order."""
-        return tuple(self.role_arn_of(_fitted(f"{name}-{self.place.region}", 64)) for name in self.own_functions)
+        """ARNs of their roles, and of the one that access to the store is lent from."""
+        roles = [*map(self._role_of, self.own_functions), self.store_role]
+        return tuple(map(self.role_arn_of, roles))
 
     @property
     def role_arn(self) -> str:
         return self.role_arn_of(self.role)
+
+    def _role_of(self, name: str) -> str:
+        return _fitted(f"{name}-{self.place.region}", 64)
 
     def role_arn_of(self, role: str) -> str:
         """The ARN of a role that is given by name, path and name, or ARN."""

@@ -8,39 +8,54 @@ from dataclasses import dataclass, replace
 
 from bootstrap.changes import (
     AllowSetUp,
+    AttachToWorker,
     CreateFunction,
+    CreateWorker,
     DeleteFunction,
     DeleteLayers,
     DeleteLogGroup,
     DeleteRole,
     DeleteSecret,
+    DeleteStoreRole,
+    DeleteWorker,
+    DeleteWorkerLogGroup,
+    DeleteWorkerRole,
     EmptyBucket,
     EndSetUp,
     MakeBucket,
     MakeLogGroup,
+    MakeWorkerLogGroup,
     NeverRepeat,
+    NeverRepeatWorker,
     PublishStarter,
     PutLifecycle,
     PutRole,
     PutSecret,
+    PutStoreRole,
+    PutWorkerRole,
+    ReplaceWorker,
     SetUp,
     Step,
     UpdateCode,
     UpdateConfiguration,
+    UpdateWorkerCode,
+    UpdateWorkerConfiguration,
 )
-from bootstrap.config import Config
+from bootstrap.config import Config, Isolation
 from bootstrap.lifecycle import rules, same
 from bootstrap.login_sections import expanded
 from bootstrap.names import Names
 from bootstrap.package import Package
-from bootstrap.policy import TRUST, Document, Scope, policy
-from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present
+from bootstrap.policy import TRUST, Document, Scope, document, policy, store_grants, store_trust, worker_grants
+from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present, RoleState
 from builder.errors import InvalidConfiguration
 from builder.logins import Logins
 from builder.toolchains.catalogue import text_of
 
 _HANDLER = "builder.handler.handler"
 _DESCRIPTION = "Lambdasmith: builds and deploys Lambda functions"
+_WORKER_HANDLER = "builder.worker.handler"
+_WORKER_DESCRIPTION = "Lambdasmith: runs the code of the projects that are built"
 # Begins the description of every version that the bootstrap publishes; the key of its content follows.
 STARTER = "lambdasmith starter layer"
 _ENVIRONMENT_PREFIX = "LAMBDASMITH_"
@@ -63,6 +78,7 @@ class Wanted:
     settings: FunctionSettings
     package: Package
     starter: str  # description of the starter layer's version
+    worker: FunctionSettings | None = None  # with `isolation = split`
 
 
 def wanted(config: Config, names: Names, package: Package) -> Wanted:
@@ -79,6 +95,7 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         logins=_logins(config, names),
         code_signing=config.code_signing,
         tag=config.tag,
+        split=config.isolation == "split",
     )
     standing, setup = (policy(names, scope, setting_up=setting_up) for setting_up in (False, True))
     if (size := len(json.dumps(setup, separators=(",", ":")))) > _MAX_POLICY:
@@ -86,6 +103,23 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
             f"the policy of role {names.role} would have {size:,} characters; IAM allows {_MAX_POLICY:,}",
             hint="name functions, roles and secrets by patterns (shop-*) instead of one by one",
         )
+    settings = FunctionSettings(
+        runtime=config.runtime,
+        handler=_HANDLER,
+        role=names.role_arn,
+        memory_mb=config.memory_mb,
+        timeout_s=config.timeout_s,
+        ephemeral_storage_mb=config.ephemeral_storage_mb,
+        description=_DESCRIPTION,
+        environment=_environment(config, names),
+    )
+    worker = replace(
+        settings,
+        handler=_WORKER_HANDLER,
+        role=names.role_arn_of(names.worker_role),
+        description=_WORKER_DESCRIPTION,
+        environment=_worker_environment(scope.logins, settings.environment),
+    )
     return Wanted(
         names=names,
         secret=secret,
@@ -93,19 +127,23 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         setup_policy=setup,
         boundary=names.policy_arn_of(config.permissions_boundary) if config.permissions_boundary else None,
         architecture=config.architecture,
-        settings=FunctionSettings(
-            runtime=config.runtime,
-            handler=_HANDLER,
-            role=names.role_arn,
-            memory_mb=config.memory_mb,
-            timeout_s=config.timeout_s,
-            ephemeral_storage_mb=config.ephemeral_storage_mb,
-            description=_DESCRIPTION,
-            environment=_environment(config, names),
-        ),
+        settings=settings,
         package=package,
         starter=f"{STARTER} {package.starter_key[:32]}",
+        worker=worker if scope.split else None,
     )
+
+
+def own_layer(names: Names, present: Present) -> str:
+    """ARN of the builder's own layer that its function uses, or an empty string."""
+    layers = present.function.layers if present.function else ()
+    return next((layer for layer in layers if layer.startswith(f"{names.layer_arn}:")), "")
+
+
+def isolation_of(present: Present) -> Isolation:
+    """Where the builder has the code of projects run now."""
+    there = present.function.settings.environment if present.function else {}
+    return "split" if there.get(f"{_ENVIRONMENT_PREFIX}WORKER") else "shared"
 
 
 def functions_of(present: Present) -> tuple[str, ...]:
@@ -136,6 +174,8 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "TAG": "=".join(config.tag or ()),
         "STATUS": config.status if config.status != "all" else "",
     }
+    if config.isolation == "split":
+        values |= {"WORKER": names.worker, "WORKER_ROLE": names.role_arn_of(names.store_role)}
     variables = {_ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
     if size > _MAX_VARIABLES:
@@ -144,6 +184,18 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
             hint="shorten ca_bundle, name functions, roles and projects by patterns, or have fewer [toolchain …]",
         )
     return variables
+
+
+# What making needs of the builder's variables; logins travel with each order that may have them.
+_OF_THE_WORKER = (
+    *("BUCKET", "PREFIX", "GIT_BASE", "GIT_HOSTS", "CA_BUNDLE", "INDEX_URL", "GO_PROXY", "NPM_REGISTRY", "TOOLCHAINS"),
+)
+
+
+def _worker_environment(logins: Logins, builders: Mapping[str, str]) -> dict[str, str]:
+    variables = {_ENVIRONMENT_PREFIX + name: builders.get(_ENVIRONMENT_PREFIX + name, "") for name in _OF_THE_WORKER}
+    variables[_ENVIRONMENT_PREFIX + "CREDENTIALS"] = Logins(indexes=logins.indexes).text()
+    return {name: value for name, value in variables.items() if value}
 
 
 def _logins(config: Config, names: Names) -> Logins:
@@ -156,7 +208,7 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
     Raises:
         InvalidConfiguration: something of the same name is there that setup.py did not make.
     """
-    _refuse_strangers(want.names, present)
+    _refuse_strangers(want, present)
     function = _function(want, present)
     role = present.role
     # An interrupted run has left it so, and `setup` goes on from there.
@@ -167,12 +219,18 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
     )
     setting_up = any(isinstance(step, SetUp) for step in function)
     steps = _surroundings(want, present, keep_role=opened and setting_up)
+    if want.worker is not None:
+        steps += _worker(want, present, want.worker, setting_up=setting_up)
     for step in function:
         if isinstance(step, SetUp) and not opened:
             steps.append(_allow_set_up(want))
         steps.append(step)
         if isinstance(step, SetUp):
             steps.append(_end_set_up(want))
+    if want.worker is None:
+        steps += _remove_worker(want.names, present)
+    elif setting_up:
+        steps.append(_attach_to_worker(want.names))
     return tuple(steps)
 
 
@@ -188,12 +246,19 @@ def _end_set_up(want: Wanted) -> EndSetUp:
     return EndSetUp(sentence=text, function=names.function, role=names.role, policy=want.policy)
 
 
-def _refuse_strangers(names: Names, present: Present) -> None:
+def _refuse_strangers(want: Wanted, present: Present) -> None:
+    names = want.names
     found = {
         f"function {names.function}": present.function,
         f"role {names.role}": present.role,
         f"secret {names.secret}": present.secret,
     }
+    if want.worker is not None:
+        found |= {
+            f"function {names.worker}": present.worker.function,
+            f"role {names.worker_role}": present.worker.role,
+            f"role {names.store_role}": present.worker.store_role,
+        }
     problems = [f"{what} exists, but setup.py did not make it" for what, it in found.items() if it and not it.made_here]
     if problems:
         raise InvalidConfiguration(
@@ -205,7 +270,7 @@ def _refuse_strangers(names: Names, present: Present) -> None:
 
 def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[Step]:
     names, steps = want.names, list[Step]()
-    bucket, role, secret = present.bucket, present.role, present.secret
+    bucket, secret = present.bucket, present.secret
     if bucket is None:
         text = f"make bucket {names.bucket} (versioned, encrypted, not public)"
         steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=True))
@@ -227,21 +292,147 @@ def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[St
                 restore=bool(secret and secret.deleted),
             )
         )
-    bounded = role is not None and want.boundary in (role.boundary, None)
-    if role is None or not bounded or not (keep_role or (role.policy, role.trust) == (want.policy, TRUST)):
-        verb = "make" if role is None else "bring up to date"
-        steps.append(
-            PutRole(
-                sentence=f"{verb} role {names.role} with only what the builder needs",
-                role=names.role,
-                create=role is None,
-                trust=TRUST,
-                policy=want.policy,
-                boundary=want.boundary,
-            )
-        )
+    if not keep_role:
+        what, description = "with only what the builder needs", f"What the builder {names.function} may do"
+        steps += _role(PutRole, names.role, present.role, TRUST, want.policy, what, description, want.boundary)
     if present.log_group is None:
         steps.append(MakeLogGroup(sentence=f"make log group {names.log_group}", group=names.log_group))
+    return steps
+
+
+def _role(
+    kind: type[PutRole],
+    name: str,
+    there: RoleState | None,
+    trust: Document,
+    policy: Document,
+    what: str,
+    description: str,
+    boundary: str | None,
+) -> list[Step]:
+    """The step that makes a role what it should be, unless it is."""
+    if there is not None and (there.policy, there.trust) == (policy, trust) and boundary in (there.boundary, None):
+        return []
+    sentence = f"{'make' if there is None else 'bring up to date'} role {name} {what}"
+    return [
+        kind(
+            sentence=sentence,
+            role=name,
+            create=there is None,
+            description=description,
+            trust=trust,
+            policy=policy,
+            boundary=boundary,
+        )
+    ]
+
+
+def _worker(want: Wanted, present: Present, settings: FunctionSettings, *, setting_up: bool) -> list[Step]:
+    """What makes the worker what it should be, but for the layer that `setup` is about to make."""
+    names, there = want.names, present.worker
+    steps = [
+        *_role(
+            PutWorkerRole,
+            names.worker_role,
+            there.role,
+            TRUST,
+            document(worker_grants(names)),
+            "with which the worker can write its log and know its orders",
+            f"What the worker of the builder {names.function} may do by itself",
+            want.boundary,
+        ),
+        *_role(
+            PutStoreRole,
+            names.store_role,
+            there.store_role,
+            store_trust(names),
+            document(store_grants(names)),
+            "of which the builder lends the worker a part for each build",
+            f"What the builder {names.function} may lend to its worker",
+            want.boundary,
+        ),
+    ]
+    if there.log_group is None:
+        text = f"make log group {names.worker_log_group}"
+        steps.append(MakeWorkerLogGroup(sentence=text, group=names.worker_log_group))
+    return steps + _worker_function(want, present, settings, setting_up=setting_up)
+
+
+def _worker_function(want: Wanted, present: Present, settings: FunctionSettings, *, setting_up: bool) -> list[Step]:
+    names, function, steps = want.names, present.worker.function, list[Step]()
+    name, architecture = names.worker, want.architecture
+    own = own_layer(names, present)
+    never_repeat = NeverRepeatWorker(
+        sentence=f"tell Lambda never to repeat a failed invocation of function {name} by itself", function=name
+    )
+    # Tenants are kept apart from a function's creation on, or never.
+    if function is None or function.state == "Failed" or not function.per_tenant:
+        if function is not None:
+            text = f"remove function {name}, which does not keep trust domains apart"
+            steps.append(ReplaceWorker(sentence=text, function=name))
+        return [
+            *steps,
+            CreateWorker(
+                sentence=f"create function {name}, in which the projects' code runs, like the builder",
+                function=name,
+                layer=own if own and not _moved(want, present) else _starter(want, present)[0],
+                architecture=architecture,
+                settings=settings,
+                per_tenant=True,
+                code=want.package.code,
+            ),
+            never_repeat,
+        ]
+    settings = replace(settings, environment={**_others(function.settings.environment), **settings.environment})
+    changed = _differences(function.settings, settings)
+    others = tuple(layer for layer in function.layers if not layer.startswith(f"{names.layer_arn}:"))
+    layer = own if own and own not in function.layers and not setting_up else None
+    if changed or layer is not None:
+        listed = ", ".join([*changed, *(["layers"] if layer is not None else [])])
+        steps.append(
+            UpdateWorkerConfiguration(
+                sentence=f"update the configuration of function {name}: {listed}",
+                function=name,
+                settings=settings,
+                layer=layer,
+                layers=others,
+            )
+        )
+    if function.code_sha256 != want.package.code_sha256 or function.architecture != architecture:
+        text = f"update the code of function {name}"
+        steps.append(UpdateWorkerCode(sentence=text, function=name, architecture=architecture, code=want.package.code))
+    if not function.retries_decided:
+        steps.append(never_repeat)
+    return steps
+
+
+def _moved(want: Wanted, present: Present) -> bool:
+    """Whether the builder goes to another runtime or architecture, for which its layer is not."""
+    function = present.function
+    return function is not None and (
+        function.settings.runtime != want.settings.runtime or function.architecture != want.architecture
+    )
+
+
+def _attach_to_worker(names: Names) -> AttachToWorker:
+    text = f"attach the layer of function {names.function} to function {names.worker}"
+    return AttachToWorker(sentence=text, builder=names.function, function=names.worker, layer=names.layer_arn)
+
+
+def _remove_worker(names: Names, present: Present) -> list[Step]:
+    """The steps that take away what `isolation = split` has made."""
+    there, steps = present.worker, list[Step]()
+    if there.function and there.function.made_here:
+        steps.append(DeleteWorker(sentence=f"delete function {names.worker}", function=names.worker))
+    if there.store_role and there.store_role.made_here:
+        text = f"delete role {names.store_role} and its policy"
+        steps.append(DeleteStoreRole(sentence=text, role=names.store_role))
+    if there.role and there.role.made_here:
+        text = f"delete role {names.worker_role} and its policy"
+        steps.append(DeleteWorkerRole(sentence=text, role=names.worker_role))
+    if there.log_group and there.log_group.made_here:
+        text = f"delete log group {names.worker_log_group}"
+        steps.append(DeleteWorkerLogGroup(sentence=text, group=names.worker_log_group))
     return steps
 
 
@@ -252,7 +443,7 @@ def _function(want: Wanted, present: Present) -> list[Step]:
         return _new_function(want, present, settings)
     steps = list[Step]()
     own = [layer for layer in function.layers if layer.startswith(f"{names.layer_arn}:")]
-    moved = function.settings.runtime != settings.runtime or function.architecture != want.architecture
+    moved = _moved(want, present)
     layer: str | None = None
     if moved or not own:
         # Wheels of the old runtime cannot be loaded by the new one: back to the layer that `setup` starts from.
@@ -344,9 +535,13 @@ def _settings(want: Wanted, present: Present) -> FunctionSettings:
     if want.secret or (present.secret and present.secret.made_here and not present.secret.deleted):
         environment[_ENVIRONMENT_PREFIX + "GIT_SECRET"] = want.names.secret
     if present.function is not None:
-        there = present.function.settings.environment
-        environment |= {name: value for name, value in there.items() if not name.startswith(_ENVIRONMENT_PREFIX)}
+        environment |= _others(present.function.settings.environment)
     return replace(want.settings, environment=environment)
+
+
+def _others(there: Mapping[str, str]) -> dict[str, str]:
+    """The variables that somebody else has added."""
+    return {name: value for name, value in there.items() if not name.startswith(_ENVIRONMENT_PREFIX)}
 
 
 _TITLES: Mapping[str, str] = {
@@ -371,6 +566,7 @@ def remove(names: Names, present: Present) -> tuple[Step, ...]:
     function: FunctionState | None = present.function
     if function and function.made_here:
         steps.append(DeleteFunction(sentence=f"delete function {names.function}", function=names.function))
+    steps += _remove_worker(names, present)
     if present.layers:
         steps.append(_layers_step(names, present.layers))
     if present.role and present.role.made_here:

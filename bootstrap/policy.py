@@ -1,4 +1,4 @@
-"""The builder's role: what it may do, on what, and why. `python -m bootstrap.policy` prints docs/iam.md's table."""
+"""What the builder's roles may do, on what, and why. `python -m bootstrap.policy` prints the tables of docs/iam.md."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ TRUST: Document = {
         {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
     ],
 }
+
+
+def store_trust(names: Names) -> Document:
+    """Only the builder may lend what the store role may do."""
+    builder: Document = {"Effect": "Allow", "Principal": {"AWS": names.role_arn}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [builder]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,7 @@ class Scope:
         logins: with the secrets that it reads.
         code_signing: ARNs or patterns of the code signing configurations that it may give to functions.
         tag: name and value of a tag that functions must have, and get when the builder creates them.
+        split: whether foreign code runs in the worker.
     """
 
     functions: tuple[str, ...]
@@ -67,6 +74,7 @@ class Scope:
     logins: Logins = NO_LOGINS
     code_signing: tuple[str, ...] = ()
     tag: tuple[str, str] | None = None
+    split: bool = False
 
 
 def policy(names: Names, scope: Scope, *, setting_up: bool = False) -> Document:
@@ -75,7 +83,11 @@ def policy(names: Names, scope: Scope, *, setting_up: bool = False) -> Document:
     Args:
         setting_up: the one for the time in which setup.py lets the builder make and attach its own layer.
     """
-    granted = grants(names, scope, setting_up=setting_up)
+    return document(grants(names, scope, setting_up=setting_up))
+
+
+def document(granted: Sequence[Grant]) -> Document:
+    """The grants as one policy."""
     return {"Version": "2012-10-17", "Statement": [grant.statement() for grant in granted]}
 
 
@@ -95,17 +107,56 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
         _never_its_logs(names),
         _never_its_roles(names),
         _layer_versions(names),
-        _objects(names),
+        _objects(names, scope.split),
+        *([_worker(names), _lend(names)] if scope.split else []),
         _leases(names),
         _listing(names),
         _secret(names),
-        _logs(names),
+        _logs(names, names.log_group),
         _log_group_names(names),
     ]
     if scope.roles:
         granted.append(_pass_role(names, scope.roles))
     granted += secret_grants(names, scope.logins)
     return tuple(granted)
+
+
+def worker_grants(names: Names) -> tuple[Grant, ...]:
+    """Everything the worker's own role may do: foreign code that gets hold of it has nothing."""
+    return (
+        _logs(names, names.worker_log_group),
+        Grant(
+            sid="KnowOrders",
+            why={"s3:GetObject": "compare an order with what the builder has written of it"},
+            resources=(_stored(names, "orders/*"),),
+        ),
+    )
+
+
+def store_grants(names: Names) -> tuple[Grant, ...]:
+    """The most that the builder can lend to the worker; each order gets its own trust domain's part of it alone."""
+    return (
+        Grant(
+            sid="KeepOfDomains",
+            why={
+                "s3:GetObject": "read what the domain's builds have made; the session has one domain's folder",
+                "s3:PutObject": "store it",
+            },
+            resources=(_stored(names, "domains/*"),),
+        ),
+        Grant(
+            sid="ReadWhatIsGiven",
+            why={
+                "s3:GetObject": "read what is known of runtimes, and the archive that an order is about",
+                "s3:GetObjectVersion": "in the version that an event names",
+            },
+            resources=tuple(_stored(names, f"{folder}/*") for folder in ("baselines", "uploads", "sources")),
+        ),
+    )
+
+
+def _stored(names: Names, what: str) -> str:
+    return f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}{what}"
 
 
 # What the build file may name that is not part of a function's configuration.
@@ -326,16 +377,32 @@ def _layer_versions(names: Names) -> Grant:
     )
 
 
-def _objects(names: Names) -> Grant:
+def _objects(names: Names, split: bool) -> Grant:
+    archives = {"s3:GetObjectVersion": "read an archive in the version that an event names"}
     return Grant(
         sid="KeepBuilds",
         why={
             "s3:GetObject": "read artifacts, locks and records; Lambda reads the code with it",
-            "s3:GetObjectVersion": "read an archive in the version that an event names",
+            **({} if split else archives),  # the worker reads them, with what it is lent
             "s3:PutObject": "store them",
-            "s3:AbortMultipartUpload": "give up a large upload that failed",
         },
-        resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}*",),
+        resources=(_stored(names, "*"),),
+    )
+
+
+def _worker(names: Names) -> Grant:
+    return Grant(
+        sid="OrderFromWorker",
+        why={"lambda:InvokeFunction": "have the worker make what is to be deployed"},
+        resources=(names.arn_in("lambda", f"function:{names.worker}"),),
+    )
+
+
+def _lend(names: Names) -> Grant:
+    return Grant(
+        sid="LendStoreToWorker",
+        why={"sts:AssumeRole": "give the worker one trust domain's part of the store, for the time of a build"},
+        resources=(names.role_arn_of(names.store_role),),
     )
 
 
@@ -343,7 +410,7 @@ def _leases(names: Names) -> Grant:
     return Grant(
         sid="GiveLeasesBack",
         why={"s3:DeleteObject": "let the next build of a function begin"},
-        resources=(f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}leases/*",),
+        resources=(_stored(names, "leases/*"),),
     )
 
 
@@ -432,14 +499,14 @@ def _codeartifact(names: Names, logins: Logins) -> list[Grant]:
     ]
 
 
-def _logs(names: Names) -> Grant:
+def _logs(names: Names, group: str) -> Grant:
     return Grant(
         sid="WriteLogs",
         why={
             "logs:CreateLogStream": "Lambda opens a stream per execution environment",
             "logs:PutLogEvents": "and writes to it; `init` makes the group",
         },
-        resources=(names.arn_in("logs", f"log-group:{names.log_group}:*"),),
+        resources=(names.arn_in("logs", f"log-group:{group}:*"),),
     )
 
 
@@ -496,24 +563,41 @@ _FORBIDS = {
 }
 
 
+_HEAD = ("| statement | action | on | why |", "|---|---|---|---|")
+
+
 def table() -> str:
     """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`.
 
-    What only holds while `setup` runs comes last.
+    What only holds while `setup` runs, or with `isolation = split`, comes last.
     """
-    place = Place(partition="aws", account="123456789012", region="us-east-1")
-    names = names_for(function="lambdasmith", bucket=None, place=place)
-    lines = ["| statement | action | on | why |", "|---|---|---|---|"]
-    scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE)
+    names, lines = _example(), [*_HEAD]
     told: set[tuple[str, str]] = set()
-    for setting_up in (False, True):
+    for when, setting_up, split in (("", False, False), ("during `setup`", True, False), ("`split`", False, True)):
+        scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, split=split)
         granted = grants(names, scope, setting_up=setting_up)
         for grant in granted:
-            title = f"{grant.sid}, during `setup`" if setting_up else grant.sid
+            title = f"{grant.sid}, {when}" if when else grant.sid
             new = {action: why for action, why in grant.why.items() if (grant.sid, action) not in told}
             told |= {(grant.sid, action) for action in new}
             lines += [f"| {title} | `{action}` | {_on(grant)} | {why} |" for action, why in new.items()]
     return "\n".join(lines) + "\n"
+
+
+def split_table() -> str:
+    """The same of the two roles that `isolation = split` adds."""
+    names, lines = _example(), ["| role | statement | action | on | why |", "|---|---|---|---|---|"]
+    for role, granted in ((names.worker_role, worker_grants(names)), (names.store_role, store_grants(names))):
+        for grant in granted:
+            lines += [
+                f"| {role} | {grant.sid} | `{action}` | {_on(grant)} | {why} |" for action, why in grant.why.items()
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _example() -> Names:
+    place = Place(partition="aws", account="123456789012", region="us-east-1")
+    return names_for(function="lambdasmith", bucket=None, place=place)
 
 
 def _on(grant: Grant) -> str:
@@ -526,4 +610,4 @@ def _on(grant: Grant) -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    print(table(), split_table(), sep="\n", end="")

@@ -10,7 +10,7 @@ from typing import cast
 from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
 from bootstrap.names import Names
-from bootstrap.plan import STARTER
+from bootstrap.plan import STARTER, isolation_of, own_layer
 from bootstrap.secrets import KnownSecret
 from bootstrap.state import Present
 from bootstrap.walk import Done
@@ -67,6 +67,8 @@ def convergence(
     ]
     if present.secret:
         lines.append(f"  secret    {names.secret}")
+    if isolation_of(present) == "split":
+        lines.append(f"  worker    {names.arn_in('lambda', f'function:{names.worker}')}")
     if any(isinstance(step, CreateFunction) for step in steps):
         lines.append("next: copy deploy.sh into a project and run ./deploy.sh")
     facts: Facts = {
@@ -78,12 +80,6 @@ def convergence(
         **_places(names, present),
     }
     return Report(lines=lines, facts=facts)
-
-
-def own_layer(names: Names, present: Present) -> str:
-    """ARN of the builder's own layer that its function uses, or an empty string."""
-    layers = present.function.layers if present.function else ()
-    return next((layer for layer in layers if layer.startswith(f"{names.layer_arn}:")), "")
 
 
 def _places(names: Names, present: Present) -> Facts:
@@ -99,9 +95,37 @@ def _places(names: Names, present: Present) -> Facts:
         "prefix": names.prefix,
         "secret": names.secret if present.secret else None,
         "log_group": names.log_group if present.log_group else None,
+        "isolation": isolation_of(present),
+        "worker": _worker(names, present),
         "version": ping.version if ping else None,
         "versions": dict(ping.versions) if ping else {},
     }
+
+
+def _worker(names: Names, present: Present) -> Facts | None:
+    """What there is of the worker, and whether it has what the builder has."""
+    worker, builder = present.worker.function, present.function
+    if worker is None or not worker.made_here:
+        return None
+    own = own_layer(names, present)
+    return {
+        "function_arn": names.arn_in("lambda", f"function:{names.worker}"),
+        "role_arn": worker.settings.role,
+        "log_group": names.worker_log_group if present.worker.log_group else None,
+        "state": worker.state,
+        "per_tenant": worker.per_tenant,
+        "same_code": builder is not None and worker.code_sha256 == builder.code_sha256,
+        "same_layer": bool(own) and own in worker.layers,
+    }
+
+
+def _worker_rows(names: Names, present: Present) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = [("isolation", isolation_of(present))]
+    if (worker := _worker(names, present)) is not None:
+        other = [what for what in ("code", "layer") if not worker[f"same_{what}"]]
+        drift = f"other {' and '.join(other)} than the builder" if other else "code and layer of the builder"
+        rows += [("worker", str(worker["function_arn"])), ("", f"{worker['state']}, {drift}")]
+    return rows
 
 
 def status(names: Names, present: Present, answer: Mapping[str, object], pending: Sequence[Step]) -> Report:
@@ -129,6 +153,7 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
         mark = ", in use" if version.arn == used else ""
         rows.append(("layer", f"{names.layer}:{version.version} ({kind}{mark}) {version.created[:19]}"))
     rows += [
+        *_worker_rows(names, present),
         ("role", names.role_arn if present.role else "none"),
         ("bucket", f"s3://{names.bucket}/{names.prefix}" if present.bucket else "none"),
         ("secret", names.secret if present.secret else "none: public repositories only"),

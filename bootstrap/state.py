@@ -112,6 +112,7 @@ class FunctionState:
     """`state` is Lambda's own word (Active, Failed, …).
 
     `retries_decided`: it has settings for asynchronous invocations, which say how often Lambda repeats one that failed.
+    `per_tenant`: Lambda keeps the tenants that invokes name apart.
     """
 
     made_here: bool
@@ -121,6 +122,21 @@ class FunctionState:
     code_sha256: str
     layers: tuple[str, ...]
     settings: FunctionSettings
+    per_tenant: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """What there is of a builder's worker. `store_role` is the one that its access to the store is lent from."""
+
+    function: FunctionState | None = None
+    role: RoleState | None = None
+    store_role: RoleState | None = None
+    log_group: LogGroupState | None = None
+
+    @property
+    def parts(self) -> tuple[FunctionState | RoleState | LogGroupState | None, ...]:
+        return (self.function, self.role, self.store_role, self.log_group)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +154,12 @@ class Present:
     function: FunctionState | None
     ping: Ping | None
     silence: str = ""
+    worker: WorkerState = field(default_factory=WorkerState)
 
     @property
     def nothing(self) -> bool:
         """Whether nothing of this builder is in the account."""
-        parts = (self.bucket, self.role, self.secret, self.log_group, self.function)
+        parts = (self.bucket, self.role, self.secret, self.log_group, self.function, *self.worker.parts)
         return not self.layers and all(part is None or not part.made_here for part in parts)
 
 
@@ -167,11 +184,15 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
     for client in (clients.lambda_, clients.lambda_patient, clients.s3, clients.iam, clients.secretsmanager):
         client.meta  # noqa: B018
     clients.logs.meta  # noqa: B018
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(10) as pool:
         bucket = pool.submit(_bucket, clients, names)
-        role = pool.submit(_role, clients, names)
+        role = pool.submit(_role, clients, names, names.role)
         kept = pool.submit(_secret, clients, names, secret)
-        group = pool.submit(_log_group, clients, names)
+        group = pool.submit(_log_group, clients, names, names.log_group)
+        worker = pool.submit(_function, clients, names, names.worker)
+        worker_role = pool.submit(_role, clients, names, names.worker_role)
+        store_role = pool.submit(_role, clients, names, names.store_role)
+        worker_group = pool.submit(_log_group, clients, names, names.worker_log_group)
         layers = pool.submit(_layers, clients, names)
         function, answer, silence = _function_and_ping(clients, names, ask_builder)
         return Present(
@@ -183,6 +204,12 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
             function=function,
             ping=answer,
             silence=silence,
+            worker=WorkerState(
+                function=worker.result(),
+                role=worker_role.result(),
+                store_role=store_role.result(),
+                log_group=worker_group.result(),
+            ),
         )
 
 
@@ -248,13 +275,13 @@ def _bucket_tags(clients: Clients, names: Names) -> dict[str, str] | None:
     return {tag["Key"]: tag["Value"] for tag in tagging["TagSet"]} if tagging else {}
 
 
-def _role(clients: Clients, names: Names) -> RoleState | None:
-    found = _unless_absent(lambda: clients.iam.get_role(RoleName=names.role), f"looking for role {names.role}")
+def _role(clients: Clients, names: Names, role: str) -> RoleState | None:
+    found = _unless_absent(lambda: clients.iam.get_role(RoleName=role), f"looking for role {role}")
     if found is None:
         return None
     inline = _unless_absent(
-        lambda: clients.iam.get_role_policy(RoleName=names.role, PolicyName=POLICY_NAME),
-        f"reading the policy of role {names.role}",
+        lambda: clients.iam.get_role_policy(RoleName=role, PolicyName=POLICY_NAME),
+        f"reading the policy of role {role}",
     )
     tags = {tag["Key"]: tag["Value"] for tag in found["Role"].get("Tags", [])}
     return RoleState(
@@ -288,8 +315,7 @@ def _secret(clients: Clients, names: Names, wanted: GitSecret | None) -> SecretS
     )
 
 
-def _log_group(clients: Clients, names: Names) -> LogGroupState | None:
-    name = names.log_group
+def _log_group(clients: Clients, names: Names, name: str) -> LogGroupState | None:
     with aws_errors(f"looking for log group {name}"):
         groups = clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
         if not any(group.get("logGroupName") == name for group in groups):
@@ -320,22 +346,26 @@ def _function_and_ping(
     clients: Clients, names: Names, ask_builder: bool
 ) -> tuple[FunctionState | None, Ping | None, str]:
     name = names.function
+    function = _function(clients, names, name)
+    if function is None or not (ask_builder and function.made_here and function.state in ("Active", "Inactive")):
+        return function, None, ""
+    try:
+        return function, ping(clients, name), ""
+    except LambdasmithError as error:
+        return function, None, error.message
+
+
+def _function(clients: Clients, names: Names, name: str) -> FunctionState | None:
     found = _unless_absent(lambda: clients.lambda_.get_function(FunctionName=name), f"looking for function {name}")
     if found is None:
-        return None, None, ""
+        return None
     settled = found["Configuration"]
     if settled.get("State") == "Pending" or settled.get("LastUpdateStatus") == "InProgress":
         # What an interrupted run left is still arriving.
         wait_until_settled(clients, name, timeout_s=SETTLE_S)
         with aws_errors(f"reading function {name}"):
             found = clients.lambda_.get_function(FunctionName=name)
-    function = _function(found, names, retries_decided=_retries_decided(clients, name))
-    if not (ask_builder and function.made_here and function.state in ("Active", "Inactive")):
-        return function, None, ""
-    try:
-        return function, ping(clients, name), ""
-    except LambdasmithError as error:
-        return function, None, error.message
+    return _as_state(found, names, retries_decided=_retries_decided(clients, name))
 
 
 def _retries_decided(clients: Clients, name: str) -> bool:
@@ -344,7 +374,7 @@ def _retries_decided(clients: Clients, name: str) -> bool:
     return found is not None
 
 
-def _function(found: GetFunctionResponseTypeDef, names: Names, *, retries_decided: bool) -> FunctionState:
+def _as_state(found: GetFunctionResponseTypeDef, names: Names, *, retries_decided: bool) -> FunctionState:
     known = found["Configuration"]
     return FunctionState(
         made_here=found.get("Tags", {}).get(OWNER_TAG) == names.function_arn,
@@ -353,6 +383,7 @@ def _function(found: GetFunctionResponseTypeDef, names: Names, *, retries_decide
         architecture=known.get("Architectures", ["x86_64"])[0],
         code_sha256=known.get("CodeSha256", ""),
         layers=tuple(layer.get("Arn", "") for layer in known.get("Layers", [])),
+        per_tenant=known.get("TenancyConfig", {}).get("TenantIsolationMode") == "PER_TENANT",
         settings=FunctionSettings(
             runtime=known.get("Runtime", ""),
             handler=known.get("Handler", ""),

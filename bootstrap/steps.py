@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from bootstrap import lifecycle
 from bootstrap.changes import (
     AllowSetUp,
+    AttachToWorker,
     CreateFunction,
     DeleteFunction,
     DeleteLayers,
@@ -47,7 +48,7 @@ from builder.publishing.functions import wait_until_settled
 
 if TYPE_CHECKING:
     from types_boto3_lambda.literals import ArchitectureType, RuntimeType
-    from types_boto3_lambda.type_defs import EnvironmentTypeDef, EphemeralStorageTypeDef
+    from types_boto3_lambda.type_defs import EnvironmentTypeDef, EphemeralStorageTypeDef, TenancyConfigTypeDef
     from types_boto3_s3.literals import BucketLocationConstraintType
     from types_boto3_s3.type_defs import CreateBucketConfigurationTypeDef, ObjectIdentifierTypeDef
 
@@ -64,6 +65,12 @@ class Configuration(TypedDict):
     Description: str
     Environment: EnvironmentTypeDef
     Layers: NotRequired[Sequence[str]]
+
+
+class Tenancy(TypedDict, total=False):
+    """The argument of CreateFunction alone."""
+
+    TenancyConfig: TenancyConfigTypeDef
 
 
 # A new role is usable after about ten seconds, seldom later.
@@ -129,6 +136,8 @@ def carry_out(step: Step, hands: Hands) -> None:
                 _allow_set_up(step, hands)
             case SetUp():
                 _set_up(step, hands)
+            case AttachToWorker():
+                _attach_to_worker(step, hands)
             case EndSetUp():
                 _end_set_up(step, hands)
             case _:
@@ -249,15 +258,25 @@ def _put_secret(step: PutSecret, hands: Hands) -> None:
 
 def _put_role(step: PutRole, hands: Hands) -> None:
     iam = hands.clients.iam
-    if step.create:
-        iam.create_role(
-            RoleName=step.role,
-            AssumeRolePolicyDocument=json.dumps(step.trust),
-            Description=f"What the builder {hands.names.function} may do",
-            Tags=_tags(hands),
-        )
-    else:
-        iam.update_assume_role_policy(RoleName=step.role, PolicyDocument=json.dumps(step.trust))
+
+    def create() -> None:
+        with aws_errors(step.sentence):
+            iam.create_role(
+                RoleName=step.role,
+                AssumeRolePolicyDocument=json.dumps(step.trust),
+                Description=step.description,
+                Tags=_tags(hands),
+            )
+
+    def trust() -> None:
+        with aws_errors(step.sentence):
+            iam.update_assume_role_policy(RoleName=step.role, PolicyDocument=json.dumps(step.trust))
+
+    def is_young(error: LambdasmithError) -> bool:
+        # A role that trusts another one: IAM itself needs some seconds to know a new principal.
+        return error_code(error) == "MalformedPolicyDocument" and "principal" in error.message.lower()
+
+    patiently(create if step.create else trust, retry=is_young, patience_s=_IAM_PATIENCE_S)
     if step.boundary:
         # Before the policy: without one the role may do nothing.
         iam.put_role_permissions_boundary(RoleName=step.role, PermissionsBoundary=step.boundary)
@@ -288,12 +307,14 @@ def _publish_starter(step: PublishStarter, hands: Hands) -> None:
 def _create_function(step: CreateFunction, hands: Hands) -> None:
     configuration = _configuration(step.settings)
     configuration["Layers"] = [step.layer or hands.starter_arn]
+    tenancy: Tenancy = {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}} if step.per_tenant else {}
 
     def create() -> None:
         with aws_errors(step.sentence):
             hands.clients.lambda_.create_function(
                 FunctionName=step.function,
                 **configuration,
+                **tenancy,
                 Code={"ZipFile": step.code},
                 Architectures=[cast("ArchitectureType", step.architecture)],
                 Tags=hands.names.tags,
@@ -393,6 +414,26 @@ def _set_up(step: SetUp, hands: Hands) -> None:
 
     hands.opened = True
     hands.ping = patiently(attempt, retry=retry, patience_s=_IAM_PATIENCE_S)
+
+
+def _attach_to_worker(step: AttachToWorker, hands: Hands) -> None:
+    lambda_ = hands.clients.lambda_
+
+    def layers_of(function: str) -> tuple[list[str], list[str]]:
+        """The versions of the builder's own layer that a function has, and its other layers."""
+        present = lambda_.get_function_configuration(FunctionName=function)
+        every = [layer.get("Arn", "") for layer in present.get("Layers", [])]
+        own = [arn for arn in every if arn.startswith(f"{step.layer}:")]
+        return own, [arn for arn in every if arn not in own]
+
+    def attach() -> None:
+        with aws_errors(step.sentence):
+            wanted, (own, others) = layers_of(step.builder)[0], layers_of(step.function)
+            if own != wanted:
+                lambda_.update_function_configuration(FunctionName=step.function, Layers=[*wanted, *others])
+
+    patiently(attach, retry=lambda error: isinstance(error, FunctionBusy), patience_s=_BUSY_PATIENCE_S)
+    wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
 
 def _allow_set_up(step: AllowSetUp, hands: Hands) -> None:

@@ -19,7 +19,7 @@ locals {
   # The builder, and what belongs to it: it may change none of them. Their roles are named alike.
   own_functions = [var.name, "${var.name}-worker", "${var.name}-setup"]
   own_role_names = [
-    for name in [for each in local.own_functions : "${each}-${local.region}"] :
+    for name in [for each in concat(local.own_functions, ["${var.name}-store"]) : "${each}-${local.region}"] :
     length(name) <= 64 ? name : "${substr(name, 0, 55)}-${substr(sha256(name), 0, 8)}"
   ]
   own_role_arns = [for name in local.own_role_names : "arn:${local.partition}:iam::${local.account}:role/${name}"]
@@ -202,7 +202,7 @@ locals {
       {
         Sid      = "KeepBuilds"
         Effect   = "Allow"
-        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"]
+        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
         Resource = ["${local.store}/${local.prefix}*"]
       },
       { Sid = "GiveLeasesBack", Effect = "Allow", Action = ["s3:DeleteObject"], Resource = ["${local.store}/${local.prefix}leases/*"] },
@@ -263,7 +263,7 @@ locals {
       {
         Sid      = "KeepLayer"
         Effect   = "Allow"
-        Action   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+        Action   = ["s3:GetObject", "s3:PutObject"]
         Resource = ["${local.store}/${local.prefix}*"]
       },
       {

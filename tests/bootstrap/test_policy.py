@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.names import Names, Place, names_for
-from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, table
+from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, split_table, table
 from builder.logins import Logins, ProjectRule
 from localaws.iam import decide
 
@@ -201,6 +201,7 @@ def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:
 def test_documentation_has_the_present_table() -> None:
     text = (ROOT / "docs" / "iam.md").read_text()
     assert table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
+    assert split_table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
 
 
 @pytest.mark.parametrize(

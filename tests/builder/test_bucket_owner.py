@@ -35,7 +35,7 @@ def test_all_that_the_store_asks_names_the_owner(clients: Clients, localaws: Ser
     clients.s3.meta.events.register("before-call.s3", see)
     store, file = S3Store(clients, bucket, "t/"), tmp_path / "file"
     file.write_bytes(b"x" * (20 << 20))  # in parts
-    store.put("big", file)
+    store.put("big", file, sha256=sha256_of(file))
     store.fetch("big", tmp_path / "again")
     store.write_json("a.json", {})
     etag = store.write_if("b.json", {"nonce": "1"}, etag=None)
