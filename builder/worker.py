@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from builder.order import Order
     from builder.progress import Progress
     from builder.project import Outline
-    from builder.store import S3Store
+    from builder.store import DomainStore
 
 log = logging.getLogger("builder")
 
@@ -80,7 +80,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
         raise _stranger() from error
     if not nonce.isalnum() or not isinstance(domain, dict):
         raise _stranger()
-    said = _own_store().read_json(f"orders/{nonce}.json") or {}
+    said = _orders().read_json(f"{nonce}.json") or {}
     if said.get("sha256") != hashlib.sha256(str(sealed).encode()).hexdigest():
         raise _stranger()
     if message["version"] != __version__:
@@ -180,14 +180,14 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 @functools.cache
-def _own_store() -> S3Store:
-    """The builder's store, with the worker's own rights in it."""
+def _orders() -> DomainStore:
+    """What the builder has said of orders: the only part of its store that the worker's own role can read."""
     from builder.aws import connect
     from builder.settings import Settings
-    from builder.store import S3Store
+    from builder.store import DomainStore
 
     settings = Settings.from_environment(os.environ)
-    return S3Store(connect(), settings.bucket, settings.store_prefix)
+    return DomainStore(connect(), settings.bucket, settings.store_prefix, "orders")
 
 
 @functools.lru_cache(maxsize=2)
