@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from builder import __version__, allowance
 from builder.aws import Lent, aws_errors
 from builder.errors import (
+    AccessDenied,
     AwsRefused,
     ContentMismatch,
     FunctionMissing,
@@ -157,16 +159,36 @@ def _lent(order: Order, context: Context) -> Lent:
 
 
 def _sources(order: Order, context: Context) -> tuple[str, ...]:
-    """ARNs of the objects that the order's source is made of."""
-    partition = context.settings.worker_role.split(":")[1]
-    match order.source:
-        case ObjectSource(bucket=bucket, key=key):
-            return (f"arn:{partition}:s3:::{bucket}/{key}",)
-        case ManifestSource(bucket=bucket, manifest=key):
-            folder = key.rpartition("/")[0]
-            return (f"arn:{partition}:s3:::{bucket}/{key}", f"arn:{partition}:s3:::{bucket}/{folder}/files/*")
-        case _:
-            return ()
+    """ARNs of the objects that the order's source is made of.
+
+    Raises:
+        AccessDenied: they are the builder's own.
+    """
+    source = order.source
+    if not isinstance(source, ObjectSource | ManifestSource):
+        return ()
+    partition, store = context.settings.worker_role.split(":")[1], context.store
+    key = source.key if isinstance(source, ObjectSource) else source.manifest
+    sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
+    if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
+        # Whoever names a source may read it by way of a build: what other domains have made is none of his.
+        raise AccessDenied(
+            f"s3://{source.bucket}/{key} is part of the builder's own store, and no source",
+            hint=f"put projects below {' or '.join(sent)} of that bucket, or into another one",
+        )
+    root = f"arn:{partition}:s3:::{source.bucket}/"
+    if isinstance(source, ObjectSource):
+        return (root + _literal(key),)
+    folder = _literal(key.rpartition("/")[0])
+    return (root + _literal(key), f"{root}{folder}/files/*" if folder else f"{root}files/*")
+
+
+def _literal(key: str) -> str:
+    """A key of a caller's choice in a policy, where it stands for nothing but itself.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
+    """
+    return re.sub(r"[*?$]", r"${\g<0>}", key)
 
 
 def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:

@@ -1,0 +1,65 @@
+"""What the builder lends the worker: one trust domain's part of the store, and the order's source, whatever its name."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from builder.context import Context
+from builder.domains import Domain
+from builder.errors import AccessDenied
+from builder.order import Order, Source
+from builder.request import ManifestSource, ObjectSource
+from builder.settings import Settings
+from builder.store import S3Store
+from builder.workers import _policy, _sources
+
+ROLE = "arn:aws:iam::123456789012:role/lambdasmith-store-us-east-1"
+DOMAIN = Domain(name="function web")
+
+
+def lent(source: Source) -> list[dict[str, Any]]:
+    """The statements of the session that goes with an order."""
+    store = S3Store(cast("Any", None), "kept", "smith/")
+    context = cast("Context", SimpleNamespace(settings=Settings(bucket="kept", worker_role=ROLE), store=store))
+    order = Order(source=source, domain=DOMAIN, function="web")
+    return cast("list[dict[str, Any]]", _policy(order, context, _sources(order, context))["Statement"])
+
+
+def archive(bucket: str, key: str) -> ObjectSource:
+    return ObjectSource(bucket=bucket, key=key, version_id=None)
+
+
+def manifest(bucket: str, key: str) -> ManifestSource:
+    return ManifestSource(bucket=bucket, manifest=key, version_id=None)
+
+
+def test_an_order_gets_its_domain_and_its_source() -> None:
+    own, baselines, source = lent(archive("theirs", "a/project.zip"))
+    assert own["Resource"] == f"arn:aws:s3:::kept/smith/domains/{DOMAIN.id}/*"
+    assert baselines["Resource"] == "arn:aws:s3:::kept/smith/baselines/*"
+    assert source["Resource"] == ["arn:aws:s3:::theirs/a/project.zip"]
+    assert "s3:PutObject" not in source["Action"]
+
+
+@pytest.mark.parametrize(
+    ("source", "resources"),
+    [
+        (archive("kept", "*"), ["kept/${*}"]),
+        (archive("theirs", "${aws:userid}/?"), ["theirs/${$}{aws:userid}/${?}"]),
+        (manifest("theirs", "a*/manifest.json"), ["theirs/a${*}/manifest.json", "theirs/a${*}/files/*"]),
+        (manifest("theirs", "manifest.json"), ["theirs/manifest.json", "theirs/files/*"]),
+        (archive("kept", "smith/uploads/0.tar.gz"), ["kept/smith/uploads/0.tar.gz"]),
+    ],
+)
+def test_a_source_s_name_is_no_pattern(source: Source, resources: list[str]) -> None:
+    assert lent(source)[-1]["Resource"] == [f"arn:aws:s3:::{each}" for each in resources]
+
+
+@pytest.mark.parametrize("key", ["smith/domains/ab/artifacts/1.zip", "smith/artifacts/1.zip", "smith/domains/*"])
+def test_what_the_builder_keeps_is_no_source(key: str) -> None:
+    for source in (archive("kept", key), manifest("kept", key)):
+        with pytest.raises(AccessDenied, match="own store"):
+            lent(source)
