@@ -1,4 +1,4 @@
-"""What the builder lends the worker: one trust domain's part of the store, and the order's source, whatever its name."""
+"""What the builder lends the worker: a trust domain's part of the store, and the order's source by its very name."""
 
 from __future__ import annotations
 
