@@ -13,7 +13,7 @@ import pytest
 from bootstrap.changes import CreateFunction, CreateWorker, Step, UpdateConfiguration, UpdateWorkerConfiguration
 from bootstrap.config import Config
 from bootstrap.plan import converge, remove
-from bootstrap.policy import TRUST, document, grants, policy, store_grants, store_trust, worker_grants
+from bootstrap.policy import TRUST, Scope, document, grants, policy, store_grants, store_trust, worker_grants
 from bootstrap.state import FunctionSettings, FunctionState, LogGroupState, Present, RoleState, WorkerState
 from builder.errors import InvalidConfiguration
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
@@ -194,14 +194,14 @@ def allows(granted: Mapping[str, Any], action: str, resource: str) -> bool:
 
 @pytest.mark.parametrize("split", [False, True])
 def test_the_builder_may_order_and_lend_with_split_only_and_never_change_the_worker(split: bool) -> None:
-    widest = policy(NAMES, functions=("shop-*",), roles=("*",), split=split)
+    widest = policy(NAMES, Scope(functions=("shop-*",), roles=("*",), split=split))
     assert allows(widest, "lambda:InvokeFunction", NAMES.arn_in("lambda", f"function:{NAMES.worker}")) is split
     assert allows(widest, "sts:AssumeRole", NAMES.role_arn_of(NAMES.store_role)) is split
     assert not allows(widest, "sts:AssumeRole", NAMES.role_arn_of(NAMES.worker_role))
     assert allows(widest, "s3:GetObjectVersion", f"{STORE}uploads/x") is not split
     for role in (NAMES.role, NAMES.worker_role, NAMES.store_role):
         assert not allows(widest, "iam:PassRole", NAMES.role_arn_of(role))
-    everything = policy(NAMES, functions=("*",), roles=(), split=split)
+    everything = policy(NAMES, Scope(functions=("*",), split=split))
     for action in ("UpdateFunctionCode", "UpdateFunctionConfiguration", "AddPermission", "DeleteFunction"):
         assert not allows(everything, f"lambda:{action}", NAMES.arn_in("lambda", f"function:{NAMES.worker}"))
 
@@ -226,9 +226,9 @@ def test_what_can_be_lent_is_never_what_is_published() -> None:
 
 
 def test_every_action_of_split_is_called() -> None:
-    only = {
-        (grant.sid, action) for grant in grants(NAMES, functions=(), roles=(), split=True) for action in grant.why
-    } - {(grant.sid, action) for grant in grants(NAMES, functions=(), roles=()) for action in grant.why}
+    only = {(grant.sid, action) for grant in grants(NAMES, Scope(functions=(), split=True)) for action in grant.why} - {
+        (grant.sid, action) for grant in grants(NAMES, Scope(functions=())) for action in grant.why
+    }
     assert only == {("OrderFromWorker", "lambda:InvokeFunction"), ("LendStoreToWorker", "sts:AssumeRole")}
 
 

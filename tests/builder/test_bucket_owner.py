@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from builder.aws import Clients, connect
+from builder.hashing import sha256_of
 from builder.store import S3Store
 from localaws.testing import Server
 from tests.builder.storing import new_bucket
@@ -34,7 +35,7 @@ def test_all_that_the_store_asks_names_the_owner(clients: Clients, localaws: Ser
 
     clients.s3.meta.events.register("before-call.s3", see)
     store, file = S3Store(clients, bucket, "t/"), tmp_path / "file"
-    file.write_bytes(b"x" * (20 << 20))  # in parts
+    file.write_bytes(b"x" * (20 << 20))
     store.put("big", file, sha256=sha256_of(file))
     store.fetch("big", tmp_path / "again")
     store.write_json("a.json", {})
@@ -42,10 +43,13 @@ def test_all_that_the_store_asks_names_the_owner(clients: Clients, localaws: Ser
     store.delete_if("b.json", etag=etag or "")
     assert store.exists("big")
     store.version_id("big")
+    part = store.below("part")
+    part.put("big", file, sha256=sha256_of(file))
+    assert store.take("big", part, sha256=sha256_of(file), size=20 << 20)
     store.first_names("folder", 3)
     list(clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket))
     names = {name for name, _ in asked}
-    assert {"UploadPart", "GetObject", "HeadObject", "PutObject", "DeleteObject", "ListObjectsV2"} <= names
+    assert {"CopyObject", "GetObject", "HeadObject", "PutObject", "DeleteObject", "ListObjectsV2"} <= names
     assert {owner for _, owner in asked} == {ACCOUNT}
     asked.clear()
     clients.s3.list_objects_v2(Bucket=other)

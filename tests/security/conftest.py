@@ -113,7 +113,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield Lab(builder=builder, canaries=canaries, index=index, second=second_forge)
 
 
-@pytest.fixture(scope="session", params=["shared"])
+@pytest.fixture(scope="session", params=["shared", "split"])
 def tenancy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     """One builder for repositories that do not trust each other, in both ways to run their code."""
     if shutil.which("git") is None:
