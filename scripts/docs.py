@@ -23,7 +23,7 @@ REFERENCE = ROOT / "docs" / "reference.md"
 SECURITY = ROOT / "docs" / "security.md"
 ATTACKS = ROOT / "tests" / "security"
 # What tests of both ways to run foreign code ask for.
-_BOTH = frozenset({"lab", "tenancy", "team"})
+_BOTH = frozenset({"lab", "tenancy"})
 _MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): written by `make docs` -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
 Schema = Mapping[str, Any]
 
@@ -77,10 +77,11 @@ def _attacks() -> Iterator[str]:
         module = ast.parse(path.read_text())
         title = (ast.get_docstring(module) or path.stem).splitlines()[0].rstrip(".")
         yield _row(f"**{title}** (`{path.name}`)", "")
+        own = {each.name for each in module.body if isinstance(each, ast.FunctionDef)}
         for test in module.body:
             if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
                 asked = {argument.arg for argument in test.args.args}
-                yield _row(test.name.removeprefix("test_").replace("_", " "), "both" if asked & _BOTH else "")
+                yield _row(test.name.removeprefix("test_").replace("_", " "), "both" if (asked & _BOTH) - own else "")
 
 
 # --- events and errors ------------------------------------------------------------------------------------------------

@@ -73,8 +73,9 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     }
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="session", params=["shared", "split"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A builder with a secret in every place, in both ways to run foreign code."""
     if shutil.which("git") is None:
         pytest.skip("git is not here; install git")
     canaries = Canaries()
@@ -103,6 +104,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             aws,
             Forge(url=first.url, root=served, work=clones),
             operator,
+            f"isolation = {request.param}\n",
             f"[git {second.url}]\ntoken = ssm:/corp/forge\n",
             f"[index corp]\nurl = {index.simple}\n",
             "username = secretsmanager:corp/index#user\npassword = secretsmanager:corp/index#password\n",
@@ -123,7 +125,7 @@ def tenancy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         if "isolation plain" in aws.ready_line:
             pytest.skip("needs the sandbox; install bubblewrap, and allow user namespaces")
         forge = Forge(url=server.url, root=root, work=work)
-        yield make_builder(aws, forge, operator, f"isolation = {request.param}\n" if request.param != "shared" else "")
+        yield make_builder(aws, forge, operator, f"isolation = {request.param}\n")
 
 
 @pytest.fixture(scope="session")
