@@ -43,23 +43,25 @@ class Row:
 
 @dataclass
 class Bench:
-    """A bootstrapped builder and a repository to push to."""
+    """A bootstrapped builder and repositories to push to, whose clones are in `home`; the first is what is meant."""
 
     aws: Server
-    clone: Path
+    home: Path
     runtime: str
-    name: str = "web"
+    names: tuple[str, ...] = ("web",)
 
-    def push(self, files: Mapping[str, str]) -> None:
-        for name, content in files.items():
-            (self.clone / name).write_text(content)
+    def push(self, files: Mapping[str, str], *, name: str = "") -> None:
+        clone = self.home / (name or self.names[0])
+        for file, content in files.items():
+            (clone / file).write_text(content)
         who = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
         commit = (*who, "commit", "-qm", "change", "--allow-empty")
         for words in (("add", "-A"), commit, ("push", "-q", "origin", "main")):
-            subprocess.run(["git", *words], cwd=self.clone, check=True, capture_output=True)
+            subprocess.run(["git", *words], cwd=clone, check=True, capture_output=True)
 
-    def build(self) -> dict[str, Any]:
-        event = {"action": "build", "function": self.name, "repo_name": self.name}
+    def build(self, *, name: str = "") -> dict[str, Any]:
+        name = name or self.names[0]
+        event = {"action": "build", "function": name, "repo_name": name}
         answer = self.aws.client("lambda").invoke(FunctionName="lambdasmith", Payload=json.dumps(event))
         reply = json.loads(answer["Payload"].read())
         if reply.get("statusCode") != 200:
@@ -74,29 +76,32 @@ class Bench:
 
 
 @contextmanager
-def bootstrapped(name: str = "web") -> Iterator[tuple[Bench, float]]:
-    """A fresh embedded AWS with a builder in it and a repository, and the seconds that `setup.py init` took."""
+def bootstrapped(names: tuple[str, ...] = ("web",), isolation: str = "shared") -> Iterator[tuple[Bench, float]]:
+    """A fresh embedded AWS with a builder in it and repositories, and the seconds that `setup.py init` took."""
     found = find(os.environ)
     runtime = next(f"python3.{minor}" for minor in (14, 13, 12, 11) if f"3.{minor}" in found)
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
-        served, clone = home / "served", home / name
+        served = home / "served"
         served.mkdir()
-        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(served / f"{name}.git")], check=True)
-        subprocess.run(["git", "clone", "-q", str(served / f"{name}.git"), str(clone)], check=True, capture_output=True)
-        subprocess.run(["git", "checkout", "-q", "-B", "main"], cwd=clone, check=True)
+        for name in names:
+            bare, clone = served / f"{name}.git", home / name
+            subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+            subprocess.run(["git", "clone", "-q", str(bare), str(clone)], check=True, capture_output=True)
+            subprocess.run(["git", "checkout", "-q", "-B", "main"], cwd=clone, check=True)
         with running(forward_network=True) as aws, git_server(served, "bench-token-0123456789") as forge:
             role = aws.client("iam").create_role(RoleName="app", AssumeRolePolicyDocument=json.dumps(_TRUST))
             config = home / "config.ini"
             config.write_text(
                 f"[github]\ngit_username = bench\ngit_base = {forge.url}\n"
                 f"[builder]\nruntime = {runtime}\nfunctions = *\nrole = {role['Role']['Arn']}\n"
+                f"isolation = {isolation}\n"
             )
             env = {**os.environ, **aws.env, "LAMBDASMITH_GITHUB_GIT_TOKEN": "bench-token-0123456789"}
             command = [sys.executable, str(ROOT / "setup.py"), "init", "--yes", "--config", str(config)]
             started = time.monotonic()
             subprocess.run(command, env=env, cwd=home, check=True, capture_output=True)
-            yield Bench(aws=aws, clone=clone, runtime=runtime, name=name), time.monotonic() - started
+            yield Bench(aws=aws, home=home, runtime=runtime, names=names), time.monotonic() - started
 
 
 def row(name: str, replies: list[dict[str, Any]]) -> Row:

@@ -50,7 +50,7 @@ PROJECTS = (
 def measure(project: Project, runs: int) -> dict[str, list[float]]:
     """Seconds of every build, by scenario; the first two scenarios have an embedded AWS of their own for each run."""
     seconds: dict[str, list[float]] = {"first": [], "new environment": [], "warm": [], "unchanged": []}
-    with bootstrapped(project.name) as (bench, _):
+    with bootstrapped((project.name,)) as (bench, _):
         number = 0
 
         def built(scenario: str, prepare: Callable[[], object] = lambda: None, *, change: bool = True) -> None:
