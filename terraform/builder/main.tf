@@ -301,6 +301,9 @@ locals {
     caches     = { expire = 30, forget = 1, rest = null }
     stacks     = { expire = null, forget = 1, rest = null }
     baselines  = { expire = null, forget = 1, rest = null }
+    vouched    = { expire = null, forget = 30, rest = null }
+    domains    = { expire = 180, forget = 1, rest = null }
+    orders     = { expire = 1, forget = 1, rest = null }
   }
 }
 
