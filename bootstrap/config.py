@@ -89,6 +89,11 @@ SETTINGS = (
     Setting(
         section="builder", key="status", help="all (default), or function: tell builds only of a function asked for"
     ),
+    Setting(
+        section="builder",
+        key="archive_caches",
+        help="names or patterns of functions for which what an archive's code has made is kept",
+    ),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
     Setting(section="builder", key="go_proxy", help="Go module proxies for builds, as GOPROXY; without credentials"),
     Setting(section="builder", key="npm_registry", help="npm registry for builds, and @SCOPE=URL; without credentials"),
@@ -125,6 +130,7 @@ class Config:
     tag: tuple[str, str] | None = None
     code_signing: tuple[str, ...] = ()
     status: Literal["all", "function"] = "all"
+    archive_caches: tuple[str, ...] = ()
     index_url: str | None = None
     go_proxy: str | None = None
     npm_registry: str | None = None
@@ -362,6 +368,7 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         tag=read.take("tag", None, _tag),
         code_signing=read.names("code_signing", (), _SIGNING, "not the ARN of a code signing configuration"),
         status=read.take("status", Config.status, _status),
+        archive_caches=read.names("archive_caches", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
         index_url=read.take("index_url", None, _url),
         go_proxy=read.take("go_proxy", None, _go_proxy),
         npm_registry=read.take("npm_registry", None, _npm_registry),

@@ -161,6 +161,7 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "GIT_USERNAME": config.git_username or "",
         "GIT_HOSTS": ",".join(config.git_hosts),
         "CA_BUNDLE": config.ca_bundle or "",
+        "ARCHIVE_CACHES": ",".join(config.archive_caches),
         "INDEX_URL": config.index_url or "",
         "GO_PROXY": config.go_proxy or "",
         "NPM_REGISTRY": config.npm_registry or "",

@@ -36,26 +36,27 @@ locals {
   }
   credentials = { for kind, rows in local.logins : kind => rows if length(rows) > 0 }
   settings = {
-    BUCKET       = local.bucket
-    PREFIX       = local.prefix
-    LAYER        = local.layer
-    GIT_BASE     = var.git_base
-    GIT_USERNAME = var.git_username
-    GIT_HOSTS    = join(",", var.git_hosts)
-    GIT_SECRET   = var.git_secret
-    CA_BUNDLE    = var.ca_bundle
-    INDEX_URL    = var.index_url
-    GO_PROXY     = var.go_proxy
-    NPM_REGISTRY = var.npm_registry
-    CREDENTIALS  = length(local.credentials) > 0 ? jsonencode(local.credentials) : null
-    TOOLCHAINS   = length(var.toolchains) > 0 ? jsonencode(var.toolchains) : null
-    ROLE         = var.role
-    FUNCTIONS    = join(",", var.functions)
-    ROLES        = join(",", local.passed_roles)
-    OWN_ROLES    = join(",", local.own_role_arns)
-    CODE_SIGNING = join(",", var.code_signing)
-    TAG          = var.function_tag != null ? "${var.function_tag.name}=${var.function_tag.value}" : null
-    STATUS       = var.status != "all" ? var.status : null
+    BUCKET         = local.bucket
+    PREFIX         = local.prefix
+    LAYER          = local.layer
+    GIT_BASE       = var.git_base
+    GIT_USERNAME   = var.git_username
+    GIT_HOSTS      = join(",", var.git_hosts)
+    GIT_SECRET     = var.git_secret
+    CA_BUNDLE      = var.ca_bundle
+    INDEX_URL      = var.index_url
+    ARCHIVE_CACHES = join(",", var.archive_caches)
+    GO_PROXY       = var.go_proxy
+    NPM_REGISTRY   = var.npm_registry
+    CREDENTIALS    = length(local.credentials) > 0 ? jsonencode(local.credentials) : null
+    TOOLCHAINS     = length(var.toolchains) > 0 ? jsonencode(var.toolchains) : null
+    ROLE           = var.role
+    FUNCTIONS      = join(",", var.functions)
+    ROLES          = join(",", local.passed_roles)
+    OWN_ROLES      = join(",", local.own_role_arns)
+    CODE_SIGNING   = join(",", var.code_signing)
+    TAG            = var.function_tag != null ? "${var.function_tag.name}=${var.function_tag.value}" : null
+    STATUS         = var.status != "all" ? var.status : null
   }
 
   # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.

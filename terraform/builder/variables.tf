@@ -117,6 +117,12 @@ variable "functions" {
   }
 }
 
+variable "archive_caches" {
+  description = "Names or patterns of functions for which what the code of an archive has made is kept: compilers' caches, wheels of sources. Whoever may invoke the builder may send an archive for them."
+  type        = list(string)
+  default     = []
+}
+
 variable "role" {
   description = "ARN of the role that a function gets when the builder creates it and its build file names none."
   type        = string

@@ -29,6 +29,7 @@ permissions_boundary = arn:aws:iam::123456789012:policy/edge
 tag = team=shop
 code_signing = arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1
 status = function
+archive_caches = shop-web
 index_url = https://pypi.example.com/simple
 go_proxy = https://go.example.com,direct
 npm_registry = https://npm.example.com
@@ -73,6 +74,8 @@ module "builder" {
   function_tag         = { name = "team", value = "shop" }
   code_signing         = ["arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1"]
   status               = "function"
+
+  archive_caches = ["shop-web"]
   index_url    = "https://pypi.example.com/simple"
   go_proxy     = "https://go.example.com,direct"
   npm_registry = "https://npm.example.com"
