@@ -6,10 +6,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from builder.reach import OWN_ENDS
-
-# Every resource that can carry tags is made with this one; `destroy` removes nothing without it.
-OWNER_TAG = "lambdasmith:owner"
+# Every resource that can carry tags is made with OWNER_TAG; `destroy` removes nothing without it.
+from builder.reach import OWN_ENDS, OWNER_TAG
 
 
 @dataclass(frozen=True, kw_only=True)

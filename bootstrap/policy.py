@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from bootstrap.names import Names, Place, names_for
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.publishing.layer_names import layer_pattern
+from builder.reach import OWNER_TAG
 from builder.references import Reference
 
 Json: TypeAlias = "str | bool | int | Sequence[Json] | Mapping[str, Json]"
@@ -103,6 +104,7 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
         *([_set_up_itself(names), _set_up_its_layer(names)] if setting_up else []),
         _itself(names),
         _never_itself(names, setting_up),
+        _never_another_builder(names, setting_up),
         _never_its_layer(names, setting_up),
         _never_its_logs(names),
         _never_its_roles(names),
@@ -306,16 +308,29 @@ def _set_up_its_layer(names: Names) -> Grant:
     return Grant(sid="PublishItsLayer", why=_SETUP_LAYER, resources=(names.layer_arn,))
 
 
+_LOOKING_AT_BUILDERS = {
+    "lambda:GetFunction": "to look at a builder changes nothing",
+    "lambda:GetFunctionConfiguration": "nor does this",
+    "lambda:InvokeFunction": "nor to go on in another invocation",
+}
+
+
+def _never_another_builder(names: Names, setting_up: bool) -> Grant:
+    """Builders have a tag, whoever has set them up."""
+    return Grant(
+        sid="NeverChangeBuilders",
+        forbids="all else",
+        why=_LOOKING_AT_BUILDERS | (_SETUP if setting_up else {}),
+        resources=(names.arn_in("lambda", "function:*"),),
+        condition={"Null": {f"aws:ResourceTag/{OWNER_TAG}": "false"}},
+    )
+
+
 def _never_itself(names: Names, setting_up: bool) -> Grant:
-    allowed = {
-        "lambda:GetFunction": "to look at itself changes nothing",
-        "lambda:GetFunctionConfiguration": "nor does this",
-        "lambda:InvokeFunction": "nor to go on in another invocation",
-    }
     return Grant(
         sid="NeverChangeItself",
         forbids="all else",
-        why=allowed | (_SETUP if setting_up else {}),
+        why=_LOOKING_AT_BUILDERS | (_SETUP if setting_up else {}),
         resources=tuple(
             names.arn_in("lambda", f"function:{name}{end}") for name in names.own_functions for end in ("", ":*")
         ),

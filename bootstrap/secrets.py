@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bootstrap.names import OWNER_TAG, Names
+from bootstrap.names import Names
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import InvalidConfiguration, LambdasmithError, SecretMissing
+from builder.reach import OWNER_TAG
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=.@-]*(?:/[A-Za-z0-9_][A-Za-z0-9_+=.@-]*)*")
 _MAX_NAME, _MAX_BYTES = 200, 65_536

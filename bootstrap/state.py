@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bootstrap import lifecycle
 from bootstrap.invoke import Ping, ping
-from bootstrap.names import OWNER_TAG, Names, Place
+from bootstrap.names import Names, Place
 from bootstrap.policy import POLICY_NAME, Document
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
 from builder.publishing.functions import wait_until_settled
+from builder.reach import OWNER_TAG
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from builder.publishing.steps import Step
     from builder.spec_values import BuildSpec
 
+# What setup.py, and Terraform, make for a builder has this tag; a function with it is a builder.
+OWNER_TAG = "lambdasmith:owner"
 # The functions that belong to a builder are called like it, with one of these behind.
 OWN_ENDS = ("", "-worker", "-setup")
 _DEPLOYING = (Action.BUILD, Action.PLAN, Action.ROLLBACK)
@@ -125,15 +127,17 @@ class Reach:
             _refuse([f"function {name}: {text}" for text in self._own_texts(settings)])
 
     def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
-        """Return if the function has, or gets, the tag that functions of this builder must have.
+        """Return if the function is no builder, and has, or gets, the tag that functions of this builder must have.
 
         Args:
             wanted: tags that the build file names.
             present: the function's; None for one that does not exist.
 
         Raises:
-            AccessDenied: it has not, or would not keep it.
+            OwnTarget: it is a builder, or would be taken for one.
+            AccessDenied: it has not the tag, or would not keep it.
         """
+        _refuse([f"function {function}, with tag {OWNER_TAG},"] if OWNER_TAG in {**wanted, **(present or {})} else [])
         if self.tag is None:
             return
         name, value = self.tag
@@ -230,7 +234,7 @@ def _refuse(problems: list[str]) -> None:
     """Raise OwnTarget if there are problems."""
     if problems:
         raise OwnTarget(
-            f"{'; '.join(problems)}: is a part of the builder itself, which it does not touch",
+            f"{'; '.join(problems)}: is a part of a builder, which it does not touch",
             hint="deploy to another function, layer and role; the builder is changed by setup.py alone",
             problems=problems if len(problems) > 1 else (),
         )

@@ -55,6 +55,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         if state.busy:
             state = settled(name, state, context)
         wanted = _with_layers(deployment.of_record(target, request, name, context.settings.reach), state, context)
+        wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
         version = _version(target, wanted, context) if alias else None
         publisher = publisher_of(wanted, context, hold.confirm)
 

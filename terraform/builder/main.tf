@@ -22,6 +22,8 @@ locals {
     for name in [for each in concat(local.own_functions, ["${var.name}-store"]) : "${each}-${local.region}"] :
     length(name) <= 64 ? name : "${substr(name, 0, 55)}-${substr(sha256(name), 0, 8)}"
   ]
+  # No builder changes a function with this tag, and setup.py leaves alone what is not its own.
+  builder_tags  = merge(var.tags, { "lambdasmith:owner" = "terraform" })
   own_role_arns = [for name in local.own_role_names : "arn:${local.partition}:iam::${local.account}:role/${name}"]
   log_group     = "/aws/lambda/${var.name}"
 
@@ -190,6 +192,13 @@ locals {
         Effect    = "Deny"
         NotAction = ["lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
         Resource  = flatten([for name in local.own_functions : [for end in ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
+      },
+      {
+        Sid       = "NeverChangeBuilders"
+        Effect    = "Deny"
+        NotAction = ["lambda:GetFunction", "lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
+        Resource  = [format(local.lambda, "function:*")]
+        Condition = { Null = { "aws:ResourceTag/lambdasmith:owner" = "false" } }
       },
       { Sid = "NeverChangeItsLayer", Effect = "Deny", NotAction = ["lambda:GetLayerVersion"], Resource = [local.layer_arn, "${local.layer_arn}:*"] },
       {
@@ -461,7 +470,7 @@ resource "aws_lambda_function" "builder" {
   filename         = "${var.package_dir}/builder.zip"
   source_code_hash = local.code_hash
   layers           = [jsondecode(aws_lambda_invocation.setup.result).layer.arn]
-  tags             = var.tags
+  tags             = local.builder_tags
 
   ephemeral_storage {
     size = var.ephemeral_storage
@@ -529,7 +538,7 @@ resource "aws_lambda_function" "setup" {
   filename         = "${var.package_dir}/builder.zip"
   source_code_hash = local.code_hash
   layers           = [aws_lambda_layer_version.starter.arn]
-  tags             = var.tags
+  tags             = local.builder_tags
 
   ephemeral_storage {
     size = var.ephemeral_storage

@@ -136,7 +136,7 @@ def test_pass_role_is_absent_without_roles_and_bound_to_lambda_with_them() -> No
 
 
 def test_fits_into_an_inline_policy() -> None:
-    many = tuple(f"function-number-{number}" for number in range(13))
+    many = tuple(f"function-number-{number}" for number in range(12))
     assert (
         len(json.dumps(policy(names(), Scope(functions=many, roles=many), setting_up=True)).replace(" ", "")) < 10_240
     )
@@ -183,6 +183,14 @@ def test_the_builder_never_changes_itself_whatever_its_configuration_says(name: 
         assert not allowed(f"logs:{action}", group, setting_up=setting_up)
         assert not allowed(f"logs:{action}", f"{group}:*", setting_up=setting_up)
     assert allowed("lambda:InvokeFunction", f"{LAMBDA}:function:{name}")
+
+
+def test_other_builders_are_not_changed_either() -> None:
+    other = {"aws:ResourceTag/lambdasmith:owner": "arn:aws:lambda:eu-central-1:123456789012:function:smith-arm64"}
+    for action in CHANGING:
+        arn = f"{LAMBDA}:function:smith-arm64"
+        assert not allowed(f"lambda:{action}", arn, given=other), action
+    assert allowed("lambda:UpdateFunctionCode", f"{LAMBDA}:function:shop", given={"aws:ResourceTag/team": "shop"})
 
 
 def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:

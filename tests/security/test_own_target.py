@@ -141,3 +141,16 @@ def test_a_right_that_iam_has_taken_away_is_missed_before_the_first_change(lab: 
         iam.delete_role_policy(RoleName="lambdasmith-us-east-1", PolicyName="extra")
     assert (reply["statusCode"], reply["error"]["code"]) == (403, "access_denied"), reply
     assert lab.builder.state(name) == before
+
+
+def test_another_builder_is_no_target_either(lab: Lab) -> None:
+    name, client, sent = "another-smith", lab.client("lambda"), archive(lab.builder.runtime)
+    assert lab.builder.send({"action": "build", "function": name, "archive": sent})["statusCode"] == 200
+    arn = client.get_function_configuration(FunctionName=name)["FunctionArn"]
+    client.tag_resource(Resource=arn, Tags={"lambdasmith:owner": arn})
+    before = lab.builder.state(name)
+    changed = archive(lab.builder.runtime, code=HANDLER + "# newer\n")
+    for event in ({"action": "build", "archive": changed}, {"action": "plan", "archive": changed}):
+        reply = lab.builder.send({"function": name, **event})
+        assert (reply["statusCode"], reply["error"]["code"]) == (403, "own_target"), reply
+    assert lab.builder.state(name) == before
