@@ -70,6 +70,12 @@ def plan_publication(
     else:
         update = _update(wanted, code, attached, state, {choice.component: choice.layer for choice in layers})
     version = state.version if state and not update else None
+    extras = [
+        ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias)
+        for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items()
+    ]
+    # A log group of another name may be forbidden, and is there before the first invoke then.
+    steps += [extra for extra in extras if extra.key == "LogRetention"]
     steps += update
     if state is not None and (tags := {k: v for k, v in wanted.tags.items() if state.tags.get(k) != v}):
         steps.append(TagFunction(name=wanted.name, tags=tags))
@@ -82,8 +88,7 @@ def plan_publication(
         if version is None or alias is None or not alias.serves(version, wanted.weight):
             steps.append(PointAlias(name=wanted.name, alias=wanted.alias, version=version, weight=wanted.weight))
     # Last: a URL may be the alias's, which has to be there.
-    for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items():
-        steps.append(ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias))
+    steps += [extra for extra in extras if extra.key != "LogRetention"]
     return tuple(steps)
 
 

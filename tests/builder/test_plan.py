@@ -13,6 +13,7 @@ from builder.plan import Artifact, Component, changed_inputs, choose_components,
 from builder.publishing.publication import explained, plan_publication
 from builder.publishing.steps import (
     AliasState,
+    ApplyExtra,
     CreateFunction,
     FunctionState,
     LayerChoice,
@@ -231,3 +232,10 @@ def test_inputs_that_differ_are_named() -> None:
     before = {"a.py": "#1", "b.py": "#2", "six": "1.16", "old": "2"}
     now = {"a.py": "#1", "b.py": "#3", "six": "1.17", "new.py": "#4", "tomli": "2.0"}
     assert changed_inputs(before, now) == ("b.py", "+ new.py", "- old", "six 1.16 → 1.17", "+ tomli 2.0")
+
+
+def test_the_log_group_comes_before_the_function_is_changed_and_the_url_last() -> None:
+    wanted = replace(WANTED, extras={"FunctionUrl": {"AuthType": "NONE"}, "LogRetention": {"RetentionInDays": 3}})
+    steps = plan_publication(wanted, NEW_CODE, [DEPENDENCIES], STATE, own_layers=())
+    assert [type(step).__name__ for step in steps] == ["ApplyExtra", "UpdateCode", "ApplyExtra"]
+    assert [step.key for step in steps if isinstance(step, ApplyExtra)] == ["LogRetention", "FunctionUrl"]
