@@ -300,7 +300,7 @@ class _Checking:
         return trial.run(
             what,
             scratch=shop.scratch,
-            unpacked=shop.workspace.cached("unpacked"),
+            keeping=shop.workspace.trees(),
             timeout_s=left,
             advise=importer.advise,
             by=importer.by,

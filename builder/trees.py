@@ -1,9 +1,9 @@
 """Artifacts unpacked for the trial, kept by content: what a new one shares with another is linked, not unpacked again.
 
 Files are hard links, so whoever writes to one writes to all. They are read-only, as on Lambda, and everything has one
-fixed date: a tree in which something has another is made anew, and no such file is linked to. That holds against code
-that writes by mistake. Code that means harm runs as the same user as the builder and can forge dates; all it would gain
-is a later trial that says nothing, since what is published is never taken from here.
+fixed date: a tree in which something has another is made again, and no such file is linked to. That holds against code
+that writes by mistake, and is enough on a workstation. Code that means harm runs as the same user as the builder and
+can forge dates, so the builder function compares trees with what the kernel said of them: see `seals`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from builder.removal import remove
 from builder.zips import safe_name
 
 # What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
@@ -37,25 +39,44 @@ _PARALLEL = 2
 _KEPT, _KEPT_S = 3, 600.0
 
 
-def tree(sha256: str, archive: Callable[[], Path], kept: Path) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """Where trees are kept: in the existing directory `folder`.
+
+    Args:
+        intact: whether a tree, with its marks beside it, is there and as it was made.
+        seal: remembers one as it is now.
+    """
+
+    folder: Path
+    intact: Callable[[Path], bool]
+    seal: Callable[[Path], None]
+
+
+def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
     """The directory with the content of a zip made by `builder.zips`; not to be written to.
 
     Args:
         sha256: of the zip. archive: gets the zip; called only where its tree is not there already.
-        kept: the existing directory of all trees; those not used lately are removed.
+        keeping: where trees are kept; those not used lately are removed.
 
     Raises:
         OSError: the disk is full, or something else is wrong with it.
         zipfile.BadZipFile: the zip is damaged.
     """
+    kept = keeping.folder
     folder = kept / sha256
-    if not _is_intact(folder):
-        shutil.rmtree(folder, ignore_errors=True)
+    if not keeping.intact(folder):
+        remove(folder)
         partial = Path(tempfile.mkdtemp(prefix=f"{sha256}.", dir=kept))
         try:
-            _make(archive(), partial, _others(kept))
+            others = [other for other in _others(kept) if keeping.intact(other)]
+            _make(archive(), partial, others)
             with contextlib.suppress(OSError):  # another process was quicker
                 partial.rename(folder)
+            # What is linked to has another state than before.
+            for made in (*others, folder):
+                keeping.seal(made)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     os.utime(folder)
@@ -88,7 +109,7 @@ def _marks(folder: Path) -> dict[str, _Mark]:
         return {}
 
 
-def _is_intact(folder: Path) -> bool:
+def is_intact(folder: Path) -> bool:
     """Whether every file and directory of the tree is there as it was made."""
     marks = _marks(folder)
     content = str(folder / _CONTENT)

@@ -12,7 +12,6 @@ import difflib
 import json
 import os
 import platform
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from builder import process, trees
 from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
+from builder.removal import remove
 from builder.runtimes import Target
 from builder.zips import unpack
 
@@ -86,7 +86,7 @@ def run(
     trial: Trial,
     *,
     scratch: Path,
-    unpacked: Path,
+    keeping: trees.Keeping,
     timeout_s: float,
     advise: Callable[[str], str],
     by: Importer | None = None,
@@ -95,7 +95,7 @@ def run(
 
     Args:
         by: imports it from the unpacked artifacts; by default it is a Python module.
-        unpacked: an existing directory where unpacked layers are kept for the next time.
+        keeping: where unpacked layers are kept for the next time.
         advise: what to do where a module is missing.
 
     Raises:
@@ -105,18 +105,28 @@ def run(
     place = scratch / "trial"
     try:
         place.mkdir()
-        layers = [trees.tree(sha256, archive, unpacked) for sha256, archive in trial.layers.items()]
+        layers = [trees.tree(sha256, archive, keeping) for sha256, archive in trial.layers.items()]
         task, opt = place / "task", _merged(layers, place / "opt")
+        if len(layers) > 1:
+            _seal(layers, keeping)
         task.mkdir()
         unpack(trial.code, task)
     except OSError as error:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        shutil.rmtree(place, ignore_errors=True)
+        remove(keeping.folder)
+        remove(place)
         return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
     try:
         return (by or _imported)(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        # To unlink what was linked together gives the trees other states: those that are still what they were before.
+        intact = [layer for layer in layers if keeping.intact(layer.parent)] if len(layers) > 1 else []
+        remove(place)
+        _seal(intact, keeping)
+
+
+def _seal(layers: Sequence[Path], keeping: trees.Keeping) -> None:
+    for layer in layers:
+        keeping.seal(layer.parent)
 
 
 def _merged(layers: Sequence[Path], into: Path) -> Path:

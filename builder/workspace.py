@@ -20,6 +20,7 @@ from builder import process, seals
 from builder.domains import Domain
 from builder.errors import OutOfSpace, OutOfTime
 from builder.removal import make_accessible, remove
+from builder.trees import Keeping, is_intact
 
 # Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
 _CACHE_SHARE = 0.5
@@ -174,6 +175,18 @@ class Workspace:
             return True
         remove(root)
         return False
+
+    def trees(self) -> Keeping:
+        """Where unpacked artifacts are kept."""
+        folder = self.cached("unpacked")
+        if not self._sealed:
+            return Keeping(folder=folder, intact=is_intact, seal=lambda _: None)
+
+        def intact(root: Path) -> bool:
+            seals.compare_again()
+            return self.intact_tree(root)
+
+        return Keeping(folder=folder, intact=intact, seal=seals.seal_tree)
 
     def used(self, path: Path) -> None:
         """Note that something in a cache was of use: what was not goes first."""

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.trees import tree
+from builder import process
+from builder.domains import Domain
+from builder.trees import Keeping, tree
+from builder.workspace import Workspace
 from builder.zips import Entry, write_zip
 
 BASE = {"python/a/__init__.py": b"", "python/a/b/c.py": b"x = 1\n" * 99, "bin/run": b"#!/bin/sh\n", "top.txt": b"top"}
@@ -22,9 +25,8 @@ BASE = {"python/a/__init__.py": b"", "python/a/b/c.py": b"x = 1\n" * 99, "bin/ru
 class Trees:
     """A directory of trees, and the zips that they are made of."""
 
-    def __init__(self, folder: Path) -> None:
-        self.kept, self.folder, self.asked = folder / "kept", folder, 0
-        self.kept.mkdir()
+    def __init__(self, folder: Path, keeping: Keeping) -> None:
+        self.keeping, self.kept, self.folder, self.asked = keeping, keeping.folder, folder, 0
 
     def of(self, files: Mapping[str, bytes]) -> Path:
         entries = [
@@ -38,7 +40,7 @@ class Trees:
             self.asked += 1
             return path
 
-        return tree(sha256, archive, self.kept)
+        return tree(sha256, archive, self.keeping)
 
 
 def content(root: Path) -> dict[str, bytes]:
@@ -47,7 +49,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def trees(tmp_path: Path) -> Trees:
-    return Trees(tmp_path)
+    return Trees(tmp_path, Workspace(tmp_path / "work").trees())
 
 
 def test_a_tree_is_its_zip_and_is_made_once(trees: Trees) -> None:
@@ -101,7 +103,7 @@ def test_an_interrupted_or_failed_making_leaves_nothing_to_be_found(trees: Trees
     damaged.write_bytes(data)
     sha256 = hashlib.sha256(data).hexdigest()
     with pytest.raises(zipfile.BadZipFile):
-        tree(sha256, lambda: damaged, trees.kept)
+        tree(sha256, lambda: damaged, trees.keeping)
     assert not list(trees.kept.iterdir())
 
 
@@ -127,6 +129,42 @@ def test_trees_that_nobody_used_lately_go(trees: Trees) -> None:
 def test_whatever_was_there_before_a_tree_is_its_zip(
     tmp_path_factory: pytest.TempPathFactory, zips: list[dict[str, bytes]]
 ) -> None:
-    trees = Trees(tmp_path_factory.mktemp("trees"))
+    folder = tmp_path_factory.mktemp("trees")
+    trees = Trees(folder, Workspace(folder / "work").trees())
     for files in zips:
         assert content(trees.of(files)) == files
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    process.forget_foreign_code()
+    return Workspace(tmp_path / "lambdasmith", sealed=True)
+
+
+def test_code_that_forges_dates_does_not_get_its_file_into_the_next_trial(place: Workspace, tmp_path: Path) -> None:
+    place.enter(Domain(name="one"))
+    trees = Trees(tmp_path, place.trees())
+    root = trees.of(BASE)
+    assert trees.of(BASE) == root
+    assert trees.asked == 1
+    shared = trees.of({**BASE, "new.txt": b"new"})  # linked to the same files
+    path, state = root / "top.txt", (root / "top.txt").stat()
+    process.run(["true"], cwd=tmp_path, environment={}, timeout_s=5, what="it")
+    path.chmod(0o644)
+    path.write_bytes(b"bad")
+    path.chmod(0o444)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (shared / "top.txt").read_bytes() == b"bad"
+    place.enter(Domain(name="one"))
+    assert content(trees.of(BASE)) == BASE
+    assert content(trees.of({**BASE, "new.txt": b"new"})) == {**BASE, "new.txt": b"new"}
+
+
+def test_what_nobody_has_written_to_outlives_another_projects_build(place: Workspace, tmp_path: Path) -> None:
+    place.enter(Domain(name="one"))
+    trees = Trees(tmp_path, place.trees())
+    root = trees.of(BASE)
+    process.run(["true"], cwd=tmp_path, environment={}, timeout_s=5, what="it")
+    place.enter(Domain(name="another"))
+    assert trees.of(BASE) == root
+    assert trees.asked == 1

@@ -17,6 +17,7 @@ import pytest
 from builder.errors import ImportFailed, OutOfMemory
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.trial import Outcome, Trial, is_possible, run
+from builder.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Target(runtime=RUNTIMES[f"python3.{sys.version_info.minor}"], architecture=architecture_of(os.uname().machine))
@@ -50,11 +51,10 @@ def attempt(
         variables=variables or {},
         memory_mb=memory_mb,
     )
-    (folder / "unpacked").mkdir(exist_ok=True)
     return run(
         trial,
         scratch=folder,
-        unpacked=folder / "unpacked",
+        keeping=Workspace(folder / "work").trees(),
         timeout_s=timeout_s,
         advise=lambda module: f"get {module} somewhere",
     )
@@ -92,8 +92,8 @@ def test_layers_are_merged_in_order_and_the_function_comes_first(tmp_path: Path)
     third = {f"python/lib/python3.{sys.version_info.minor}/site-packages/deep.py": "x = 3"}
     code = "from thing import one, two; import deep; assert (one.x, two.x, deep.x) == (1, 'late', 3)"
     assert attempt(tmp_path, code, first, second, third).imported
-    assert (tmp_path / "unpacked").is_dir()
-    assert len(list((tmp_path / "unpacked").iterdir())) == 3
+    assert (tmp_path / "work" / "cache" / "unpacked").is_dir()
+    assert len(list((tmp_path / "work" / "cache" / "unpacked").iterdir())) == 3
     assert attempt(tmp_path, code, first, second, third).imported, "from the kept directories"
     with pytest.raises(ImportFailed):
         attempt(tmp_path, code, second, first, third)
