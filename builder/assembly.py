@@ -132,7 +132,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
-    kept = None if anew else shop.kept.read_json(name) or shop.store.read_json(name)
+    kept = None if anew else shop.store.read_json(name) or shop.kept.read_json(name)
     if kept is not None:
         for note in cast("list[str]", kept.get("notes", [])):
             shop.progress.warn(note)

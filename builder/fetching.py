@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
-from builder.errors import AwsRefused, PathNotFound, SourceError, UnsafeSource
+from builder.errors import AccessDenied, AwsRefused, PathNotFound, SourceError, UnsafeSource
 from builder.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.sources import git
 
@@ -53,13 +53,31 @@ def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
     return context.tips[resolved]
 
 
-def source_of(request: Request, resolved: git.Resolved | None) -> Source:
-    """Where the request's files are, once its commit is known."""
+def source_of(request: Request, resolved: git.Resolved | None, context: Context) -> Source:
+    """Where the request's files are, once its commit is known.
+
+    Raises:
+        AccessDenied: they are what the builder keeps.
+    """
     if resolved is not None:
         return resolved
-    if request.source is None or isinstance(request.source, GitSource):
+    source = request.source
+    if source is None or isinstance(source, GitSource):
         raise PathNotFound("the event names no repository")
-    return request.source
+    if isinstance(source, ObjectSource | ManifestSource):
+        _refuse_own(source, context)
+    return source
+
+
+def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None:
+    """Raise if a source is what the builder keeps: whoever names one reads it by way of a build."""
+    key, store = source.key if isinstance(source, ObjectSource) else source.manifest, context.store
+    sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
+    if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
+        raise AccessDenied(
+            f"s3://{source.bucket}/{key} is part of the builder's own store, and no source",
+            hint=f"put projects below {' or '.join(sent)} of that bucket, or into another one",
+        )
 
 
 def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 from builder import allowance, fetching, reply
 from builder.context import Context
-from builder.domains import Domain, domain_of
 from builder.errors import FunctionBusy
 from builder.order import Order
 from builder.product import Product, Unchanged
@@ -23,7 +22,6 @@ from builder.situation import Situation, look
 if TYPE_CHECKING:
     from builder.publishing.deployed import Deployed
     from builder.records.claim import Claim
-    from builder.sources import git
 
 # How often a build begins again because the branch has moved while it waited for its turn.
 _TRIES = 5
@@ -90,8 +88,8 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
         else deployment.foreign_layers(request.function or "", state, last.layers if last else {})
     )
     return Order(
-        source=fetching.source_of(request, situation.resolved),
-        domain=domain(request, situation.resolved, context),
+        source=fetching.source_of(request, situation.resolved, context),
+        domain=situation.domain,
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,
@@ -106,16 +104,6 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
         known=situation.known_trees(request),
         keys=last.keys if last else {},
     )
-
-
-def domain(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
-    """Whose code a build of the request runs.
-
-    Raises:
-        SourceError: the git server does not say which refs the commit is the tip of.
-    """
-    trusted = resolved is not None and allowance.trusted_commit(resolved, context)
-    return domain_of(request, resolved, trusted=trusted, keeping=context.settings.archive_caches)
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged:

@@ -17,6 +17,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_ID = re.compile(r"([0-9a-f]{40})?")
 _PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _MAX_TEXT = 10_000
+_MAX_COUNT = 1 << 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +212,6 @@ def _part(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
         raise ValueError(f"{str(value)[:80]!r} is not a number of things")
     return value

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder import fetching
+from builder import allowance, fetching
+from builder.domains import Domain, domain_of
 from builder.publishing import configuration, deployed
 from builder.publishing.deployed import Deployed
 from builder.publishing.extras import read_extras
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 class Situation:
     """Everything that can be known without fetching a file.
 
-    `key` stands for what is asked for, besides the source. `resolved` is None for an archive. `stands`: the last deploy
-    was asked for the same, and its result is still there.
+    `key` stands for what is asked for, besides the source, and for the `domain` whose code it is: what another domain's
+    code has come to says nothing of this one's. `resolved` is None for an archive. `stands`: the last deploy was asked
+    for the same, and its result is still there.
     """
 
     key: str
+    domain: Domain
     resolved: git.Resolved | None
     state: FunctionState | None
     last: Deployed | None
@@ -63,9 +66,20 @@ def look(request: Request, context: Context) -> Situation:
         resolved, state, last = resolving.result(), reading.result() if reading else None, remembering.result()
     if request.version and state and last and last.version and state.version is None:
         state = replace(state, version=equal_version(context.clients, name, state, [last.version]))
-    key = deployed.request_key(request, context.settings)
+    domain = domain_for(request, resolved, context)
+    key = deployed.request_key(request, context.settings, domain.id)
     stands = last is not None and last.stands(key, state)
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)
-    return Situation(key=key, resolved=resolved, state=state, last=last, stands=stands)
+    return Situation(key=key, domain=domain, resolved=resolved, state=state, last=last, stands=stands)
+
+
+def domain_for(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
+    """Whose code a build of the request runs.
+
+    Raises:
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    trusted = resolved is not None and allowance.trusted_commit(resolved, context)
+    return domain_of(request, resolved, trusted=trusted, keeping=context.settings.archive_caches)

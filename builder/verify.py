@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from builder import __version__, fetching, reply, rollback
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.order import Fresh, Order
-from builder.pipeline import domain, product_of
+from builder.pipeline import product_of
 from builder.plan import FUNCTION
 from builder.publishing import layers
 from builder.publishing.functions import read_function
@@ -17,6 +17,7 @@ from builder.publishing.versions import read_alias
 from builder.records.builds import Builds
 from builder.request import GitSource, ManifestSource, ObjectSource, Source
 from builder.runtimes import architecture_of
+from builder.situation import domain_for
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -122,8 +123,8 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
     with context.progress.phase("look", "looking for the commit"):
         resolved = fetching.resolve(request, context)
     order = Order(
-        source=fetching.source_of(request, resolved),
-        domain=domain(request, resolved, context),
+        source=fetching.source_of(request, resolved, context),
+        domain=domain_for(request, resolved, context),
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,

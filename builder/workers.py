@@ -14,12 +14,12 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from builder import __version__, allowance
 from builder.aws import Lent, aws_errors
 from builder.errors import (
-    AccessDenied,
     AwsRefused,
     ContentMismatch,
     FunctionMissing,
@@ -59,16 +59,23 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         LambdasmithError: what the worker says of the project, or why it says nothing.
         ContentMismatch: what the worker has stored is not what it says.
     """
-    given = allowance.granted(order, context)
-    answer = _sent(order, given, context)
+    with ThreadPoolExecutor(1) as pool:
+        lending = pool.submit(_lent, order, context)
+        given = allowance.granted(order, context)
+        lent = lending.result()
+    answer = _sent(order, given, lent, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
         outline = _parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
-        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), context)
+        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
-        return _parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"])))
+        same = _parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"])))
+        return replace(same, commit=order.resolved.commit, ref=order.resolved.ref) if order.resolved else same
     made = _parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"])))
+    if order.resolved:
+        # Which commit it was made of is told by who ordered it.
+        made = replace(made, commit=order.resolved.commit, ref=order.resolved.ref)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):
             _take(made, order, context)
@@ -78,17 +85,17 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
 def _parsed(parse: Callable[[], T]) -> T:
     try:
         return parse()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise WorkerFailed(f"the worker's answer has not the form of one: {type(error).__name__}") from error
 
 
-def _sent(order: Order, given: Granted, context: Context) -> Mapping[str, object]:
+def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping[str, object]:
     """The worker's answer to an order; its errors are raised, its phases and warnings told."""
     message = {
         "version": __version__,
         "order": order.as_json(),
         "granted": given.as_json(),
-        "store": _lent(order, context).as_json(),
+        "store": lent.as_json(),
         "remaining_s": context.deadline.check("handing the build to the worker"),
         "nonce": uuid.uuid4().hex,
     }
@@ -98,16 +105,22 @@ def _sent(order: Order, given: Granted, context: Context) -> Mapping[str, object
     context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest()})
     with _Following(str(message["nonce"]), order, context):
         answer = _invoked(json.dumps({"sealed": sealed}), order, context)
-    progress = context.progress
-    for row in cast("list[Mapping[str, object]]", answer.get("phases") or [])[:_MOST]:
-        seconds = row.get("seconds")
-        number = float(seconds) if isinstance(seconds, int | float) else 0.0
-        progress.phases.append(Phase(name=text(row.get("name")), seconds=number))
-    for warning in cast("list[object]", answer.get("warnings") or [])[:_MOST]:
-        progress.warn(text(warning))
+    phases, warnings = _parsed(lambda: _told(answer))
+    context.progress.phases += phases
+    for warning in warnings:
+        context.progress.warn(warning)
     if isinstance(error := answer.get("error"), dict):
         raise error_of(error)
     return answer
+
+
+def _told(answer: Mapping[str, object]) -> tuple[list[Phase], list[str]]:
+    """The worker's phases and warnings."""
+    phases = [
+        Phase(name=text(row["name"]), seconds=round(float(cast("float", row["seconds"])), 3))
+        for row in cast("list[Mapping[str, object]]", answer["phases"])[:_MOST]
+    ]
+    return phases, [text(warning) for warning in cast("list[object]", answer["warnings"])[:_MOST]]
 
 
 def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, object]:
@@ -159,23 +172,12 @@ def _lent(order: Order, context: Context) -> Lent:
 
 
 def _sources(order: Order, context: Context) -> tuple[str, ...]:
-    """ARNs of the objects that the order's source is made of.
-
-    Raises:
-        AccessDenied: they are the builder's own.
-    """
+    """ARNs of the objects that the order's source is made of."""
     source = order.source
     if not isinstance(source, ObjectSource | ManifestSource):
         return ()
-    partition, store = context.settings.worker_role.split(":")[1], context.store
+    partition = context.settings.worker_role.split(":")[1]
     key = source.key if isinstance(source, ObjectSource) else source.manifest
-    sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
-    if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
-        # Whoever names a source may read it by way of a build: what other domains have made is none of his.
-        raise AccessDenied(
-            f"s3://{source.bucket}/{key} is part of the builder's own store, and no source",
-            hint=f"put projects below {' or '.join(sent)} of that bucket, or into another one",
-        )
     root = f"arn:{partition}:s3:::{source.bucket}/"
     if isinstance(source, ObjectSource):
         return (root + _literal(key),)
@@ -216,8 +218,10 @@ def _take(made: Product, order: Order, context: Context) -> None:
     part = context.kept(order.domain)
     artifacts = {artifact.sha256: artifact for artifact in made.artifacts.values() if artifact is not UNBUILT}
 
+    new = {made.artifacts[plan.component.name].sha256 for plan in made.plans if plan.action == "build"}
+
     def take(artifact: Artifact) -> None:
-        if context.store.exists(artifact.name, sha256=artifact.sha256):
+        if artifact.sha256 not in new and context.store.exists(artifact.name, sha256=artifact.sha256):
             return
         if not context.store.take(artifact.name, part, sha256=artifact.sha256, size=artifact.size):
             raise ContentMismatch(
@@ -261,5 +265,5 @@ class _Following:
             try:
                 now = self._part.read_json(self._name) or {}
                 self._progress.relay(text(now.get("phase", "")), text(now.get("message", "")))
-            except (AwsRefused, ValueError):
+            except (AwsRefused, ValueError, AttributeError, RecursionError):
                 continue

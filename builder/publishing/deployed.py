@@ -78,10 +78,10 @@ class Deployed:
         }
 
 
-def request_key(request: Request, settings: Settings) -> str:
-    """Stands for all but the source that decides what is deployed."""
+def request_key(request: Request, settings: Settings, domain: str) -> str:
+    """Stands for all but the source that decides what is deployed; `domain` is the id of the trust domain."""
     asked = (request.path, request.build_file, request.components, request.version, request.alias, request.weight)
-    return hashlib.sha256(json.dumps([__version__, asked, asdict(settings)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([__version__, domain, asked, asdict(settings)]).encode()).hexdigest()
 
 
 def read(store: S3Store, function: str) -> Deployed | None:

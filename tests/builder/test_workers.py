@@ -10,8 +10,9 @@ import pytest
 from builder.context import Context
 from builder.domains import Domain
 from builder.errors import AccessDenied
+from builder.fetching import source_of
 from builder.order import Order, Source
-from builder.request import ManifestSource, ObjectSource
+from builder.request import Action, ManifestSource, ObjectSource, Request
 from builder.settings import Settings
 from builder.store import S3Store
 from builder.workers import _policy, _sources
@@ -60,6 +61,8 @@ def test_a_source_s_name_is_no_pattern(source: Source, resources: list[str]) -> 
 
 @pytest.mark.parametrize("key", ["smith/domains/ab/artifacts/1.zip", "smith/artifacts/1.zip", "smith/domains/*"])
 def test_what_the_builder_keeps_is_no_source(key: str) -> None:
+    context = cast("Context", SimpleNamespace(store=S3Store(cast("Any", None), "kept", "smith/")))
     for source in (archive("kept", key), manifest("kept", key)):
+        request = Request(action=Action.BUILD, function="web", source=source)
         with pytest.raises(AccessDenied, match="own store"):
-            lent(source)
+            source_of(request, None, context)

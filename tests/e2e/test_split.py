@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,7 +160,7 @@ def order(domain: str, **more: object) -> dict[str, Any]:
         "order": content,
         "granted": {},
         "store": {},
-        "nonce": "5f0c478fe3f4511bb1a4bcf3cde8f75a",
+        "nonce": uuid.uuid4().hex,
         **more,
     }
 
