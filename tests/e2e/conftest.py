@@ -143,7 +143,7 @@ def make_builder(aws: Server, forge: Forge, folder: Path, *extra: str) -> Builde
     config = folder / "config.ini"
     config.write_text(
         f"[github]\ngit_username = team\ngit_base = {forge.url}\n[builder]\nruntime = {runtime}\n"
-        f"functions = *\nrole = {arn}\nroles = not-there\n" + "".join(extra)
+        f"functions = *\nrole = {arn}\nroles = not-there\narchive_caches = gopher\n" + "".join(extra)
     )
     done = setup(aws, "init", "--yes", config=config)
     assert done.returncode == 0, done.stdout + done.stderr

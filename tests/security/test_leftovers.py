@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
+from localaws.testing import zip_of
 from tests.e2e.conftest import Builder
 from tests.index import Index
 from tests.security.conftest import ATTACKER, CAMP
@@ -97,3 +99,34 @@ def test_what_kills_the_builder_does_not_outlive_it(tenancy: Builder) -> None:
     assert reply["statusCode"] == 200, reply
     seen: dict[str, Any] = json.loads(layer_content(tenancy, reply, "seen", "seen.json"))
     assert (seen["camp"], seen["running"], seen["temporary"]) == ([], [], ["lambdasmith"])
+
+
+def test_what_the_code_of_an_archive_made_is_kept_for_nobody(tenancy: Builder) -> None:
+    """Whoever may invoke the builder may send an archive for the function; a repository has its own people."""
+    command = "layers:\n  made:\n    build: {command: [mkdir out, echo 1 > out/made.txt], output: out}\n"
+    files = {"lambda_function.py": HANDLER, "build.yaml": function(tenancy.runtime) + command}
+    sent = {"action": "build", "function": "sent", "archive": base64.b64encode(zip_of(files)).decode(), "force": False}
+    tenancy.forge.push("fetched", files)
+    for turn, expected in enumerate(("build", "build")):
+        reply = tenancy.send({**sent, "components": ["made"]} if turn else sent)
+        assert _action(reply, "made") == expected, reply
+    assert _action(tenancy.build("fetched"), "made") == "build"
+    tenancy.forge.push("fetched", {"lambda_function.py": HANDLER + "# changed\n"})
+    tenancy.forge.push("fetched", {"lambda_function.py": HANDLER})
+    assert _action(tenancy.build("fetched", version=True), "made") == "reuse"
+
+
+def test_what_one_repositorys_code_made_is_not_anothers(tenancy: Builder) -> None:
+    """Equal inputs are equal keys: who is first must not decide what the second gets."""
+    command = "layers:\n  made:\n    build: {command: [mkdir out, date +%N > out/made.txt], output: out}\n"
+    files = {"lambda_function.py": HANDLER, "build.yaml": function(tenancy.runtime) + command}
+    for name in ("twin-a", "twin-b"):
+        tenancy.forge.push(name, files)
+    first, second = tenancy.build("twin-a"), tenancy.build("twin-b")
+    assert [_action(reply, "made") for reply in (first, second)] == ["build", "build"]
+    assert layer_content(tenancy, first, "made", "made.txt") != layer_content(tenancy, second, "made", "made.txt")
+
+
+def _action(reply: dict[str, Any], component: str) -> str:
+    assert reply["statusCode"] == 200, reply
+    return str(next(row["action"] for row in reply["artifacts"] if row["name"] == component))
