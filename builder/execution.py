@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from builder import descendants, process
 from builder.concealment import conceal
@@ -30,15 +31,20 @@ def is_lambdas() -> bool:
 def begin() -> None:
     """Make sure that nothing but this process runs here; at the beginning of each invocation.
 
-    Processes that cannot be ended end the environment: Lambda replaces it by a new one.
+    Processes that cannot be ended end the environment.
     """
     try:
         _take_over()
         process.end_strays()
     except descendants.StillRunningError:
-        log.exception("this environment is given up")
-        logging.shutdown()
-        os._exit(_ENDED)
+        give_up()
+
+
+def give_up() -> NoReturn:
+    """End this environment, with what cannot be ended in it; Lambda replaces it by a new one."""
+    log.exception("this environment is given up")
+    logging.shutdown()
+    os._exit(_ENDED)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__, execution
 from builder.bounds import bounded
+from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.masking import Masker
@@ -72,6 +73,8 @@ def _reply(
         from builder.reply import failure
 
         reply = failure(error, build_id=build_id)
+    except StillRunningError:
+        execution.give_up()  # whoever has left them loses his build, and nobody else's
     except BaseException:
         distrust()
         raise

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from builder import __version__, execution
+from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.masking import Masker
@@ -59,6 +60,8 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
         from builder.reply import failure
 
         answer = failure(error)
+    except StillRunningError:
+        execution.give_up()  # whoever has left them loses his build, and nobody else's
     except BaseException:
         distrust()
         raise

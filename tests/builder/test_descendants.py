@@ -84,14 +84,16 @@ if os.fork() == 0:
     while time.monotonic() < end:
         if os.fork():
             os._exit(0)
+        %s
     os._exit(0)
 time.sleep(0.2)
 """
 
 
-def test_what_forks_for_ever_is_ended() -> None:
+@pytest.mark.parametrize("each", ["pass", "os.setsid()"], ids=["in one group", "in a session of its own each time"])
+def test_what_forks_for_ever_is_ended(each: str) -> None:
     assert program(f"""
-        run({BOMB!r})
+        run({BOMB % each!r})
         time.sleep(0.1)
         print(process.end_strays())
     """).split() == ["0"]
