@@ -140,7 +140,7 @@ def test_npm_does_not_run_again_for_the_same_packages(node: Node, tmp_path: Path
     assert second["artifacts"][0]["sha256"] != first["artifacts"][0]["sha256"]
     assert node.invoke(archive, tmp_path / "run", {"time": "1m"}) == [60000, 1]
     # What is not whole any more does not count, and what npm would install otherwise is installed otherwise.
-    for path in node.lab.cache.glob("cache/builds/*/*/files/lib/index.js"):
+    for path in node.lab.cache.glob("cache/builds/*/*/*/files/lib/index.js"):
         path.unlink()
     assert built(**{"index.js": f"{handler}// more\n"})[0] == 1
     assert built(**{"lib_index.js": "exports.mark = 2;\n"})[0] == 1
