@@ -18,6 +18,7 @@ from builder.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _TASK = Path("/var/task")
+_TEMPORARY = Path("/tmp")  # noqa: S108 - the function's own
 _EXTENSIONS = Path("/opt/extensions")
 _ENDED = 70
 
@@ -64,5 +65,8 @@ def _is_extension(pid: int) -> bool:
 
 def workspace(environment: Mapping[str, str]) -> Workspace:
     """The builder's place in the temporary directory, the only one on Lambda that can be written."""
-    temporary = Path(environment.get("TMPDIR") or tempfile.gettempdir())
-    return Workspace(temporary / "lambdasmith", sealed=True, temporary=temporary if is_lambdas() else None)
+    if is_lambdas():
+        # Not `tempfile.gettempdir`, which looks for one that can be written: this one cannot be where foreign code has
+        # filled or locked it, until it is swept.
+        return Workspace(_TEMPORARY / "lambdasmith", sealed=True, temporary=_TEMPORARY)
+    return Workspace(Path(environment.get("TMPDIR") or tempfile.gettempdir()) / "lambdasmith", sealed=True)

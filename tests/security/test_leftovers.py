@@ -80,22 +80,34 @@ def test_nothing_of_a_hostile_build_is_there_in_the_next_project(
     assert seen["temporary"] == ["lambdasmith"]
 
 
-def test_what_kills_the_builder_does_not_outlive_it(tenancy: Builder) -> None:
+# What is done besides, for the next process to stumble over.
+BEFORE = {
+    "lurks": "",
+    "locks tmp": "os.chmod('/tmp', 0)\n",
+    "takes the place": "os.rename('/tmp/lambdasmith', '/tmp/moved')\nos.symlink('lambdasmith', '/tmp/lambdasmith')\n",
+}
+
+
+@pytest.mark.parametrize("how", BEFORE)
+def test_what_kills_the_builder_does_not_outlive_it(how: str, tenancy: Builder) -> None:
     """The next invocation may get the same environment, with a new process in it that is nobody's parent."""
-    killing = f"import attacker, os, signal\nattacker.vanish({CAMP!r})\nos.kill(os.getppid(), signal.SIGKILL)\n"
+    killing = (
+        f"import attacker, os, signal\nattacker.vanish({CAMP!r})\n{BEFORE[how]}os.kill(os.getppid(), signal.SIGKILL)\n"
+    )
+    hostile, victim = f"killer-{how.replace(' ', '-')}", f"killed-{how.replace(' ', '-')}"
     files = {
         "attacker.py": ATTACKER,
         "lambda_function.py": killing + HANDLER,
         "build.yaml": function(tenancy.runtime, "[lambda_function.py, attacker.py]"),
     }
-    tenancy.forge.push("hostile-killer", files)
-    tenancy.forge.push("victim-killed", {**VICTIM, "build.yaml": victim_file(tenancy.runtime)})
-    event = {"action": "build", "function": "hostile-killer", "repo_name": "hostile-killer"}
+    tenancy.forge.push(hostile, files)
+    tenancy.forge.push(victim, {**VICTIM, "build.yaml": victim_file(tenancy.runtime)})
+    event = {"action": "build", "function": hostile, "repo_name": hostile}
     answer = tenancy.client("lambda").invoke(FunctionName=tenancy.name, Payload=json.dumps(event))
     ended = json.loads(answer["Payload"].read())
     # Where the worker dies, the builder lives to tell it.
     assert "FunctionError" in answer or ended["error"]["code"] == "worker_failed", ended
-    reply = tenancy.build("victim-killed")
+    reply = tenancy.build(victim)
     assert reply["statusCode"] == 200, reply
     seen: dict[str, Any] = json.loads(layer_content(tenancy, reply, "seen", "seen.json"))
     assert (seen["camp"], seen["running"], seen["temporary"]) == ([], [], ["lambdasmith"])
