@@ -90,15 +90,25 @@ def end_strangers(spare: Callable[[int], bool], *, patience_s: float = _PATIENCE
         StillRunningError: some are still there.
     """
     deadline, ended = time.monotonic() + patience_s, set[int]()
-    while found := _strangers(spare):
+    while found := _killed_strangers(spare):
+        ended |= found
         if time.monotonic() > deadline:
             raise StillRunningError(f"{len(found)} processes of an earlier builder cannot be ended")
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in found:
-                _signal(pid, number)
-        ended |= found
         time.sleep(_PAUSE_S)
     return len(ended)
+
+
+def _killed_strangers(spare: Callable[[int], bool]) -> set[int]:
+    # All are stopped at once, which the kernel does without letting a fork slip through: nobody here is the parent of
+    # what forks and ends, again and again, so it would be another process whenever one looks, and gone at each signal.
+    _signal(-1, signal.SIGSTOP)
+    try:
+        found = _strangers(spare)
+        for pid in found:
+            _signal(pid, signal.SIGKILL)
+    finally:
+        _signal(-1, signal.SIGCONT)
+    return found
 
 
 def _strangers(spare: Callable[[int], bool]) -> set[int]:
