@@ -60,7 +60,7 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
     if dry:
         checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
-    # Uploading, inflating and the handler's import in a child do not get in each other's way.
+    # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
     with ThreadPoolExecutor(2) as pool:
         keeping = pool.submit(keep, made, shop)
         checked = _checked(checking, shop, pool)
@@ -77,8 +77,10 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
     if kept is not None:
         return _kept(kept)
     checking.entry()
-    trying = pool.submit(checking.trial)
+    # Not beside the trial: what is read here, or fetched, is kept for everybody, and the handler's code could write to
+    # it on the way.
     files = checking.natives()
+    trying = pool.submit(checking.trial)
     warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
     outcome = trying.result()
     if outcome.stopped:

@@ -1,0 +1,50 @@
+"""What is kept for everybody is read and fetched while nothing of a project runs that could write to it on the way"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from builder.assembly import Assembly
+from builder.checks import check
+from builder.project import Project
+from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.spec import read_build_file
+from builder.workshop import Workshop
+from tests.builder.native import shared
+from tests.builder.test_checks import artifact, pack, shop
+
+__all__ = ["shop"]  # the fixture
+
+# Enough for reading them to take longer than a handler's import to start.
+FILES = 500
+
+
+def test_the_handler_is_imported_when_native_files_have_been_read(shop: Workshop, tmp_path: Path) -> None:
+    seen, runtime = tmp_path / "seen", f"python{sys.version_info.major}.{sys.version_info.minor}"
+    natives = tmp_path / "store" / "natives"
+    handler = (
+        "import pathlib\n"
+        f"found = list(pathlib.Path({str(natives)!r}).glob('*-part.json'))\n"
+        f"pathlib.Path({str(seen)!r}).write_text(str(len(found)))\n"
+        "def handler(event, context): pass\n"
+    )
+    library = shared(tmp_path / "fast.so", "int one(void) { return 1; }").read_bytes()
+    pack(shop.workspace.cached("parts") / "part.zip", {f"python/fast/{n}.so": library for n in range(FILES)})
+    pack(shop.scratch / "dependencies.zip", {"python/one.py": b""})
+    pack(shop.scratch / "function.zip", {"app.py": handler.encode()})
+    artifacts = {
+        "dependencies": artifact("dependencies", contents=("fast 1.0",), parts=("part.zip",)),
+        "function": replace(artifact("function"), contents=("app.py",)),
+    }
+    text = (
+        f"function:\n  runtimes: [{runtime}]\n  handler: app.handler\n  files: [app.py]\n"
+        "layers:\n  dependencies: [requirements.txt]\n"
+    )
+    target = Target(runtime=RUNTIMES[runtime], architecture=architecture_of(os.uname().machine))
+    project = Project(root=tmp_path, spec=read_build_file(text, file="build.yaml"), target=target, commit_time=0)
+    checked = check(Assembly(project=project, plans=(), artifacts=artifacts), shop, function="shop")
+    assert checked.tried
+    assert seen.read_text() == "1"
