@@ -165,8 +165,10 @@ def _processes() -> Iterable[_Process]:
             continue
         with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
             # The name stands in brackets and may have brackets and blanks in it; then state, parent, group.
-            state, parent, group = file.read().rpartition(b")")[2].split()[:3]
-            yield _Process(pid=int(name), parent=int(parent), group=int(group), is_zombie=state == b"Z")
+            fields = file.read().rpartition(b")")[2].split()
+            # Where its first thread has ended, a process looks like a zombie, and the others run on.
+            is_zombie = fields[0] == b"Z" and int(fields[17]) <= 1
+            yield _Process(pid=int(name), parent=int(fields[1]), group=int(fields[2]), is_zombie=is_zombie)
 
 
 def _children(spare: Collection[int]) -> list[int]:
