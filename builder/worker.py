@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, execution
+from builder import __version__, envelope, execution
 from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
@@ -96,7 +96,8 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     tenant = getattr(context, "tenant_id", None)
     if tenant != Domain(name=str(domain["name"])).id:
         raise InvalidEvent("the order is not of the trust domain that this environment was made for")
-    return message
+    secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(str(said["key"]))))
+    return {**message, **secret}
 
 
 def _stranger() -> InvalidEvent:

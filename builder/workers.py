@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from builder import __version__, allowance
+from builder import __version__, allowance, envelope
 from builder.aws import Lent, aws_errors
 from builder.errors import (
     AwsRefused,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from builder.context import Context
 
 T = TypeVar("T")
+P = TypeVar("P", Product, Unchanged)
 
 # A role that is assumed by a role is lent for an hour at the most.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
@@ -70,57 +71,66 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
-        same = _parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"])))
-        return replace(same, commit=order.resolved.commit, ref=order.resolved.ref) if order.resolved else same
-    made = _parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"])))
-    if order.resolved:
-        # Which commit it was made of is told by who ordered it.
-        made = replace(made, commit=order.resolved.commit, ref=order.resolved.ref)
+        return _expected(_parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
+    made = _expected(_parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):
             _take(made, order, context)
     return made
 
 
+def _expected(made: P, order: Order) -> P:
+    """What was made, of the order's commit, whatever commit the worker names.
+
+    Raises:
+        WorkerFailed: nothing has changed, and there is nothing that it could have been compared with.
+    """
+    if isinstance(made, Unchanged) and not order.known:
+        raise WorkerFailed("the worker says that nothing has changed, and knows nothing to compare with")
+    resolved = order.resolved
+    return replace(made, commit=resolved.commit, ref=resolved.ref) if resolved else made
+
+
 def _parsed(parse: Callable[[], T]) -> T:
     try:
         return parse()
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise WorkerFailed(f"the worker's answer has not the form of one: {type(error).__name__}") from error
 
 
 def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping[str, object]:
     """The worker's answer to an order; its errors are raised, its phases and warnings told."""
+    # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
+    # where the worker's own role alone may read.
+    key, secret = envelope.new_key(), {"granted": given.as_json(), "store": lent.as_json()}
     message = {
         "version": __version__,
         "order": order.as_json(),
-        "granted": given.as_json(),
-        "store": lent.as_json(),
+        "closed": envelope.closed(json.dumps(secret), key),
         "remaining_s": context.deadline.check("handing the build to the worker"),
         "nonce": uuid.uuid4().hex,
     }
     sealed = json.dumps(message)
     # Whoever may invoke the worker could send it an order as any tenant. Only the builder can write this.
     proof = f"orders/{message['nonce']}.json"
-    context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest()})
+    context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": key.hex()})
     with _Following(str(message["nonce"]), order, context):
         answer = _invoked(json.dumps({"sealed": sealed}), order, context)
-    phases, warnings = _parsed(lambda: _told(answer))
-    context.progress.phases += phases
-    for warning in warnings:
-        context.progress.warn(warning)
+    _parsed(lambda: _tell(answer, context))
     if isinstance(error := answer.get("error"), dict):
-        raise error_of(error)
+        raise _parsed(lambda: error_of(error))
     return answer
 
 
-def _told(answer: Mapping[str, object]) -> tuple[list[Phase], list[str]]:
-    """The worker's phases and warnings."""
-    phases = [
-        Phase(name=text(row["name"]), seconds=round(float(cast("float", row["seconds"])), 3))
-        for row in cast("list[Mapping[str, object]]", answer["phases"])[:_MOST]
-    ]
-    return phases, [text(warning) for warning in cast("list[object]", answer["warnings"])[:_MOST]]
+def _tell(answer: Mapping[str, object], context: Context) -> None:
+    """Add the worker's phases and warnings to this build's."""
+    for row in cast("list[Mapping[str, object]]", answer.get("phases") or [])[:_MOST]:
+        seconds = row.get("seconds")
+        # No other number is JSON, and no phase is longer.
+        number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _LENT_S else 0.0
+        context.progress.phases.append(Phase(name=text(row.get("name")), seconds=number))
+    for warning in cast("list[object]", answer.get("warnings") or [])[:_MOST]:
+        context.progress.warn(text(warning))
 
 
 def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, object]:
@@ -238,7 +248,7 @@ def _take(made: Product, order: Order, context: Context) -> None:
 def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
     if lock_id is None or context.store.exists(name := f"pinned/{lock_id}.json"):
         return
-    lock = str((context.kept(order.domain).read_json(name) or {}).get("lock", ""))
+    lock = _parsed(lambda: str((context.kept(order.domain).read_json(name) or {}).get("lock", "")))
     if hashlib.sha256(lock.encode()).hexdigest() != lock_id:
         raise ContentMismatch(f"{name}: the worker has not stored the lock that it says that it has made")
     context.store.write_json(name, {"lock": lock})
@@ -265,5 +275,5 @@ class _Following:
             try:
                 now = self._part.read_json(self._name) or {}
                 self._progress.relay(text(now.get("phase", "")), text(now.get("message", "")))
-            except (AwsRefused, ValueError, AttributeError, RecursionError):
+            except (AwsRefused, ValueError, AttributeError, RecursionError):  # it is the worker's
                 continue
