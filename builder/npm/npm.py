@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ _QUIET = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-retry-factor=3",
 )
+# What npm says of a lock has some hundred lines; install scripts may print for as long as they like.
+_LINES = 2_000
 _FETCHED = re.compile(r"npm http (?:fetch|cache) (?:\S+ \d+ )?(?P<url>\S+)")
 # Settings of a project's .npmrc that change what is installed and nothing else. Logins are not among them, nor is
 # anything that names a program.
@@ -101,12 +104,12 @@ class Npm:
     def run(
         self, program: Sequence[str], cwd: Path, what: str, *, environment: Mapping[str, str] | None = None
     ) -> list[str]:
-        """Run Node.js with arguments, or another program; all lines that it prints.
+        """Run Node.js with arguments, or another program; the lines that it prints, of very many the last.
 
         Raises:
             CommandFailed, OutOfTime, OutOfMemory, OutOfSpace: `log_tail` has all that it said, without progress.
         """
-        lines: list[str] = []
+        lines: deque[str] = deque(maxlen=_LINES)
 
         def listen(line: str) -> None:
             if fetched := _FETCHED.match(line):
@@ -127,7 +130,7 @@ class Npm:
         except CommandFailed as error:
             error.log_tail = tuple(lines)
             raise
-        return lines
+        return list(lines)
 
     def ci(self, folder: Path, lock: Lock, *, options: Sequence[str], scripts: bool) -> None:
         """`npm ci` in `folder`, which has what the lock's directory has.
