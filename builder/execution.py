@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from builder import descendants, process
+from builder import descendants, process, segments
 from builder.concealment import conceal
 from builder.workspace import Workspace
 
@@ -37,6 +37,8 @@ def begin() -> None:
     try:
         _take_over()
         process.end_strays()
+        if is_lambdas():
+            segments.remove_all()
     except descendants.StillRunningError:
         give_up()
 
