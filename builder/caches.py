@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from builder import tars
+from builder import process, tars
 from builder.hashing import sha256_of
 from builder.store import Store
 from builder.workspace import Workspace
@@ -57,6 +57,7 @@ class BuildCache:
         archive = partial / "archive"
         try:
             if self.store.fetch(f"caches/{self._id}.tar.zst", archive):
+                process.note_foreign_code()  # it has made what is unpacked, whether it runs once more or not
                 with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
                     (partial / "content").mkdir()
                     tars.unpack(opened, partial / "content")

@@ -103,6 +103,11 @@ def foreign_code_ran() -> bool:
     return _FOREIGN_RAN.is_set()
 
 
+def note_foreign_code() -> None:
+    """Note that something was put here that foreign code has made, and the builder cannot vouch for."""
+    _FOREIGN_RAN.set()
+
+
 def forget_foreign_code() -> None:
     """Note that nothing is left of what foreign code could have written."""
     _FOREIGN_RAN.clear()
@@ -166,7 +171,7 @@ def run(
     if not trusted:
         for watcher in _WATCHERS:
             watcher()
-        _FOREIGN_RAN.set()
+        note_foreign_code()
     child = _started(argv, cwd, environment, what, memory_mb)
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)

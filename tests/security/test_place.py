@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from builder import process
+from builder.caches import BuildCache
 from builder.domains import Domain
+from builder.store import DirectoryStore
 from builder.workspace import Workspace, distrust
 
 OURS, THEIRS = Domain(name="repository ours"), Domain(name="repository theirs")
@@ -70,3 +72,21 @@ def test_what_stands_in_the_place_of_a_directory_is_no_hindrance(
     assert not place.root.is_symlink()
     if way == "a link elsewhere":
         assert (tmp_path / "elsewhere" / "somebodys").read_text() == "own"
+
+
+def test_what_comes_back_of_a_cache_is_foreign_before_anything_has_run(place: Workspace, tmp_path: Path) -> None:
+    """A build may end between the two, and the next is another domain's."""
+
+    def cache(root: Path) -> BuildCache:
+        return BuildCache(root=root, workspace=place, store=DirectoryStore(tmp_path / "store"), name="go")
+
+    first = cache(tmp_path / "first")
+    first.restore()
+    (first.folder / "made").write_text("by foreign code")
+    first.keep("lock")
+    place.enter(THEIRS)
+    second = cache(place.cached("builds"))
+    second.restore()
+    assert (second.folder / "made").exists()
+    place.enter(OURS)
+    assert not second.folder.exists()
