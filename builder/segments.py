@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _TABLES = Path("/proc/sysvipc")
@@ -17,14 +17,13 @@ _IPC_RMID = 0
 
 def remove_all() -> int:
     """Remove all that this user may; return how many there were. Only where nothing but the builder's own uses them."""
-    libc, count = ctypes.CDLL(None), 0
-    for kind, remove in (
-        ("shm", lambda found: libc.shmctl(found, _IPC_RMID, None)),
-        ("msg", lambda found: libc.msgctl(found, _IPC_RMID, None)),
-        ("sem", lambda found: libc.semctl(found, 0, _IPC_RMID, None)),
-    ):
-        count += sum(remove(found) == 0 for found in _ids(kind))
-    return count
+    libc = ctypes.CDLL(None)
+    calls: dict[str, Callable[[int], int]] = {
+        "shm": lambda found: int(libc.shmctl(found, _IPC_RMID, None)),
+        "msg": lambda found: int(libc.msgctl(found, _IPC_RMID, None)),
+        "sem": lambda found: int(libc.semctl(found, 0, _IPC_RMID, None)),
+    }
+    return sum(remove(found) == 0 for kind, remove in calls.items() for found in _ids(kind))
 
 
 def _ids(kind: str) -> Iterator[int]:
