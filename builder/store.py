@@ -24,7 +24,8 @@ Names in the store (all below the prefix):
     sources/NAME/manifest.json  projects as Terraform keeps them there, each file beside it in files/
     vouched/SHA256/….json       which refs had a commit that was deployed from there
     domains/ID/…                the same folders once more, for what the code of one trust domain has made
-    orders/NONCE.json           the hash of an order to the worker, by which the worker knows it as the builder's
+    orders/NONCE.json           the hash of an order to the worker, by which the worker knows it as the builder's; and
+                                the key to what is secret in it
 """
 
 from __future__ import annotations

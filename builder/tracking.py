@@ -8,7 +8,7 @@ from typing import cast
 
 from builder.bounds import bounded, short_line
 from builder.context import Context
-from builder.errors import LambdasmithError
+from builder.errors import InvalidEvent, LambdasmithError
 from builder.pipeline import Built
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
@@ -28,12 +28,13 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
     The lease that `work` takes is given back after the record is written.
 
     Raises:
+        InvalidEvent: the build id is of another function.
         Exception: by a mistake of our own. It is recorded, too.
     """
     builds = Builds(context.store)
     present = builds.look(build_id)
     if present is not None:
-        return _present(present)
+        return _present(present, request)
     claim = builds.claim(build_id, request.function or "")
     mask = context.secrets.mask
     listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))
@@ -45,7 +46,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
                 built = work(request, context, claim)
             reply = built.reply | {"build_id": build_id}
         except AlreadyTaken as taken:
-            return _present(taken.state)
+            return _present(taken.state, request)
         except LambdasmithError as error:
             reply = failure(error, build_id=build_id) | account(context.progress)
         except BaseException:
@@ -71,6 +72,15 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
     return reply
 
 
-def _present(state: Mapping[str, object]) -> Reply:
-    """The answer for a build id that somebody else has: their reply, or how far they are."""
+def _present(state: Mapping[str, object], request: Request) -> Reply:
+    """The answer for a build id that somebody else has: their reply, or how far they are.
+
+    Raises:
+        InvalidEvent: it is of another function, whose reply would be taken for this one's.
+    """
+    if (state["function"] or "") != (request.function or ""):
+        raise InvalidEvent(
+            f"build_id: {state['build_id']!r} is the id of a build of another function",
+            hint="give each build an id of its own, such as a random one",
+        )
     return cast("Reply", state.get("reply") or {"statusCode": 202, "build": known(state)})
