@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 _TASK = Path("/var/task")
 _TEMPORARY = Path("/tmp")  # noqa: S108 - the function's own
 _EXTENSIONS = Path("/opt/extensions")
-_ENDED = 70
 
 
 @functools.cache
@@ -46,8 +45,7 @@ def begin() -> None:
 def give_up() -> NoReturn:
     """End this environment, with what cannot be ended in it; Lambda replaces it by a new one."""
     log.exception("this environment is given up")
-    logging.shutdown()
-    os._exit(_ENDED)
+    process.give_up()
 
 
 @functools.cache
@@ -72,3 +70,7 @@ def workspace(environment: Mapping[str, str]) -> Workspace:
         # filled or locked it, until it is swept.
         return Workspace(_TEMPORARY / "lambdasmith", sealed=True, temporary=_TEMPORARY)
     return Workspace(Path(environment.get("TMPDIR") or tempfile.gettempdir()) / "lambdasmith", sealed=True)
+
+
+if is_lambdas():
+    conceal()  # at once: until then, the environment of this process can be read by others of its user

@@ -16,14 +16,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from builder import descendants
 from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
+from builder.limits import Limits
 
 log = logging.getLogger(__name__)
 
 _TAIL_LINES = 40
+# Exit status of an environment that is given up.
+_ENDED = 70
 # Of each line that a child prints. Far more than is shown: secrets are masked in what is kept, and only then is it cut.
 _MAX_LINE = 16_000
 _READ_BYTES = 64 << 10
@@ -67,6 +70,8 @@ _TURN = threading.Lock()
 _RUNNING: set[int] = set()
 # Set by `adopt`: every process below this one is a child of `run`, or was left behind by one.
 _ALL_MINE = threading.Event()
+# This process's, as they were before it started a child.
+_OWN_LIMITS: list[Limits] = []
 # Set when code may have run here that the builder does not vouch for. It is at first: a process before this one may
 # have been killed by what it had started.
 _FOREIGN_RAN = threading.Event()
@@ -83,6 +88,7 @@ def adopt() -> None:
         OSError: the kernel refuses.
     """
     descendants.adopt()
+    _OWN_LIMITS.append(Limits.present())
     _ALL_MINE.set()
 
 
@@ -96,6 +102,22 @@ def end_strays() -> int:
         return 0
     with _TURN:
         return descendants.end(_RUNNING)
+
+
+def _restore_limits() -> None:
+    """Undo what a child has done to this process's limits; what cannot be undone ends the environment.
+
+    At once, and not when the next invocation begins, which is somebody else's.
+    """
+    if _OWN_LIMITS and not _OWN_LIMITS[0].restore():
+        log.error("what ran here has lowered the builder's own limits: this environment is given up")
+        give_up()
+
+
+def give_up() -> NoReturn:
+    """End this process, and with it the environment: Lambda replaces it by a new one."""
+    logging.shutdown()
+    os._exit(_ENDED)
 
 
 def foreign_code_ran() -> bool:
@@ -189,6 +211,8 @@ def run(
         with _TURN:
             _RUNNING.discard(child.pid)
         end_strays()
+        if not trusted:
+            _restore_limits()
         reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
