@@ -6,9 +6,11 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from builder import descendants, process, segments
@@ -51,9 +53,16 @@ def give_up() -> NoReturn:
 @functools.cache
 def _take_over() -> None:
     conceal()
+    if is_lambdas():
+        # Nobody types control-C here. What foreign code sends must not have us stop in the middle of ending it.
+        signal.signal(signal.SIGINT, _ignored)
     process.adopt()
     if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
         log.warning("ended what an earlier process has left", extra={"fields": {"processes": count}})
+
+
+def _ignored(signum: int, frame: FrameType | None) -> None:
+    """Do nothing; children have the default again, as they would not where it is ignored."""
 
 
 def _is_extension(pid: int) -> bool:

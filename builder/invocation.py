@@ -14,6 +14,9 @@ from typing import Protocol
 from builder.errors import OutOfTime
 from builder.masking import Masker
 
+# What the kernel's clock and ours may differ by.
+_EARLY_S = 0.01
+
 
 class LambdaContext(Protocol):
     """What we use of the object that Lambda hands to a handler."""
@@ -29,14 +32,18 @@ def time_limit(remaining_s: float) -> Iterator[None]:
     """Raise OutOfTime in the block shortly before Lambda would end the invocation without a word."""
     from builder.workspace import Deadline
 
+    deadline = Deadline.after(remaining_s)
+
     def stop(signum: int, frame: FrameType | None) -> None:
+        if deadline.remaining() > _EARLY_S:
+            return  # not the kernel's: code that runs here can send signals, and would have us stop ending it
         raise OutOfTime(
             f"stopped before Lambda's time limit of this invocation ({remaining_s:.0f} s)",
             hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
         )
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, Deadline.after(remaining_s).remaining()))
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, deadline.remaining()))
     try:
         yield
     finally:
