@@ -59,7 +59,7 @@ def test_what_stands_in_the_place_of_a_directory_is_no_hindrance(
     place.cached("wheels")
     with place.scratch():
         pass
-    process._FOREIGN_RAN.set()
+    process.note_foreign_code()
     path = place.root / what
     if path.is_dir():
         path.rename(tmp_path / "tmp" / "moved")
