@@ -135,6 +135,7 @@ class Workspace:
             yield self._scratch
         finally:
             remove(self._scratch)
+            self.sweep()  # millions of files take long to remove: that is time of the build that has made them
 
     @contextlib.contextmanager
     def build_place(self) -> Iterator[Path]:

@@ -90,3 +90,12 @@ def test_what_comes_back_of_a_cache_is_foreign_before_anything_has_run(place: Wo
     assert (second.folder / "made").exists()
     place.enter(OURS)
     assert not second.folder.exists()
+
+
+def test_what_a_build_has_put_beside_is_removed_at_its_own_expense(place: Workspace, tmp_path: Path) -> None:
+    place.enter(THEIRS)
+    beside = tmp_path / "tmp" / "beside"
+    with place.scratch():
+        beside.mkdir()
+        (beside / "one").write_text("of millions")
+    assert not beside.exists()
