@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 # processors, because many tests wait.
 JOBS := 3
 
-.PHONY: help venv demo test lint docs bench lock clean
+.PHONY: help venv demo test soak lint docs bench lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -24,6 +24,9 @@ demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, i
 test: venv ## every test, then what was skipped and why
 	@scripts/system-tools.sh test
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+soak: venv ## 300 builds of ten projects in one environment, half of them hostile, in each mode
+	@SOAK_BUILDS=300 $(PY) -m pytest tests/security/test_soak.py
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@scripts/lint.sh $(VENV)
