@@ -297,6 +297,10 @@ _SETUP = {
     "lambda:GetFunctionConfiguration": "read its own layers",
     "lambda:UpdateFunctionConfiguration": "`setup` attaches the layer it has built",
 }
+_LOOKING_AT_ITS_LAYER = {
+    "lambda:GetLayerVersion": "to read it changes nothing",
+    "lambda:ListLayerVersions": "nor does this: `status` goes through all layers",
+}
 _SETUP_LAYER = {"lambda:PublishLayerVersion": "`setup` publishes the layer it has built"}
 
 
@@ -341,7 +345,7 @@ def _never_its_layer(names: Names, setting_up: bool) -> Grant:
     return Grant(
         sid="NeverChangeItsLayer",
         forbids="all else",
-        why={"lambda:GetLayerVersion": "to read it changes nothing"} | (_SETUP_LAYER if setting_up else {}),
+        why=_LOOKING_AT_ITS_LAYER | (_SETUP_LAYER if setting_up else {}),
         resources=(names.layer_arn, f"{names.layer_arn}:*"),
     )
 

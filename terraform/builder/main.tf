@@ -200,7 +200,7 @@ locals {
         Resource  = [format(local.lambda, "function:*")]
         Condition = { Null = { "aws:ResourceTag/lambdasmith:owner" = "false" } }
       },
-      { Sid = "NeverChangeItsLayer", Effect = "Deny", NotAction = ["lambda:GetLayerVersion"], Resource = [local.layer_arn, "${local.layer_arn}:*"] },
+      { Sid = "NeverChangeItsLayer", Effect = "Deny", NotAction = ["lambda:GetLayerVersion", "lambda:ListLayerVersions"], Resource = [local.layer_arn, "${local.layer_arn}:*"] },
       {
         Sid       = "NeverChangeItsLogs"
         Effect    = "Deny"

@@ -200,6 +200,8 @@ def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:
         assert allowed("lambda:UpdateFunctionConfiguration", itself, setting_up=setting_up) is setting_up
         assert not allowed("lambda:DeleteLayerVersion", f"{own}:1", setting_up=setting_up)
         assert allowed("lambda:GetLayerVersion", f"{own}:1", setting_up=setting_up)
+        # `status` lists the versions of every layer; without its own, nothing is told of the storage that is in use.
+        assert allowed("lambda:ListLayerVersions", own, setting_up=setting_up)
         assert allowed("lambda:UpdateFunctionCode", f"{LAMBDA}:function:other", setting_up=setting_up)
         assert allowed(
             "iam:PassRole", f"{ROLE}/app", setting_up=setting_up, given={"iam:PassedToService": "lambda.amazonaws.com"}

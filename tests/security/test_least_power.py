@@ -38,6 +38,8 @@ def test_status_tells_only_of_the_function_that_is_asked_for(lab: Lab) -> None:
     for name in ("told", "untold"):
         lab.builder.send({"action": "build", "function": name, "archive": sent, "build_id": f"{name}-1"})
     assert {"told", "untold"} <= {row["function"] for row in lab.builder.send({"action": "status"})["builds"]}
+    # By the role's own policy: what forbids to change the builder's layer does not forbid to look at it.
+    assert "problem" not in lab.builder.send({"action": "status"})["storage"]
     one = lab.builder.send({"action": "status", "function": "told"})
     assert {row["function"] for row in one["builds"]} == {"told"}
     with variables(lab, STATUS="function"):
