@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from builder import credentials, fetching
 from builder.errors import LambdasmithError, SecretNotAllowed
 from builder.grants import Granted
-from builder.logins import ProjectRule
+from builder.logins import ProjectRule, repository_name
 from builder.records.builds import Builds
 from builder.references import Reference
 from builder.sources.access import credentials_for
@@ -44,8 +44,12 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
     if refusals:
         problems = [refusal.problem for refusal in refusals]
         lacking = dict.fromkeys(refusal.lacking for refusal in refusals if refusal.lacking)
-        project = function or (resolved.url if resolved else "")
-        add = f"whoever runs setup.py adds to config.ini: [project {project}] allow = {', '.join(lacking)}"
+        # About the repository if there is one: whoever may invoke the builder may name any function.
+        project = repository_name(resolved.url) if resolved else function
+        add = (
+            f"if {project} is to have it, whoever runs setup.py adds [project {project}] with "
+            f"allow = {', '.join(lacking)} to config.ini, and runs setup.py update"
+        )
         advice = dict.fromkeys(refusal.advice for refusal in refusals if refusal.advice)
         raise SecretNotAllowed(
             problems[0] if len(problems) == 1 else f"{spec.file} names {len(problems)} secrets that it may not use",
@@ -70,7 +74,12 @@ def _refusals(
     for where, reference in named:
         fitting = [rule for rule in rules if reference.matches(rule.allow)]
         # The git token opens what no build file has to do with, whatever a pattern says.
-        if not fitting or credentials.is_secret(reference, context.settings.git_secret):
+        if credentials.is_secret(reference, context.settings.git_secret):
+            yield _Refusal(
+                problem=f"{where}: {reference} may not be used by this project",
+                advice="it is the builder's own git token, which no [project …] opens: name a secret of the project's",
+            )
+        elif not fitting:
             yield _Refusal(
                 problem=f"{where}: {reference} may not be used by this project",
                 lacking=f"{reference.service}:{reference.name}",

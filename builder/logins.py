@@ -74,12 +74,17 @@ class ProjectRule:
             return True
         if "/" not in self.pattern:
             return fnmatchcase(function, self.pattern)
-        parts = urlsplit(repository)
-        path = parts.path.strip("/").removesuffix(".git")
+        name = repository_name(repository)
         # What a server might read as another path than the one that is compared here.
-        if not repository or "%" in path or "//" in path or "\\" in path:
+        if not repository or "%" in name or "//" in name or "\\" in name:
             return False
-        return fnmatchcase(f"{parts.netloc.lower()}/{path}", self.pattern)
+        return fnmatchcase(name, self.pattern)
+
+
+def repository_name(url: str) -> str:
+    """A repository as patterns name it: host and path, without `.git`."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.lower()}/{parts.path.strip('/').removesuffix('.git')}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,13 +141,16 @@ def test_a_build_file_gets_what_its_project_is_allowed(localaws: Server, tmp_pat
     assert caught.value.message == (
         "build.yaml:7: layers.data.secrets.0.from: secretsmanager:shop/npm#token may not be used by this project"
     )
-    assert caught.value.hint.endswith("config.ini: [project billing] allow = secretsmanager:shop/npm")
+    # Whoever may invoke the builder may name any function: the line to add is about the repository.
+    assert "[project git.example/team-a/cart] with allow = secretsmanager:shop/npm" in caught.value.hint
     with pytest.raises(SecretNotAllowed) as caught:
         allowance.check(spec, "billing", None, there)
     assert len(caught.value.problems) == 2
+    assert "[project billing] with allow = secretsmanager:shop/npm, ssm:/team-a/x" in caught.value.hint
     own = read_build_file(build_file("secretsmanager:lambdasmith/git#token"), file="build.yaml")
-    with pytest.raises(SecretNotAllowed):
+    with pytest.raises(SecretNotAllowed) as caught:
         allowance.check(own, "shop-cart", repository, there)
+    assert "no [project …] opens" in caught.value.hint
 
 
 BUILT = """\
