@@ -40,7 +40,8 @@
 #   --unpack DIR        build, and put the files of one component (default: function) into DIR, which is empty or not there
 #   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
 #   --history [N]       the function's last N deploys     (default: 20)
-#   --status [BUILD]    follow that build to its end; without one: the last builds, and the storage that is used
+#   --status [BUILD]    follow that build to its end; without one: the last builds (with -f of that function), and
+#                       the storage that is used
 #   --verify [BUILD]    build what is deployed (or what that build deployed) again and compare, byte for byte
 #
 # The same in config.ini, and in the environment (an empty value counts as none; flags win over the environment, the
@@ -1092,6 +1093,10 @@ function overview(    i, p) {
     if (given(p "/ours_bytes")) row("ours", amount(V[p "/ours_bytes"]) ", zipped: " line(p "/functions") " functions, " \
         line(p "/versions") " versions, " line(p "/layers") " layer versions")
     if (given(p "/problem")) row("storage", "not known: " line(p "/problem"))
+    if (!((R "/builds") in LEN)) {
+        print "this builder tells of the builds of one function at a time: deploy.sh --status -f NAME"
+        return
+    }
     if (!LEN[R "/builds"]) { print "no builds are recorded"; return }
     print "the last builds"
     titles("when (UTC)|build|who|function|commit|took|outcome")
@@ -1422,7 +1427,12 @@ asker() {
 
 write_events() {
     local fields=(s:action "s:$ACTION" s:by "s:$(asker)") component components=()
-    [ "$ACTION" = status ] || fields+=(s:function "s:$FUNCTION")
+    # The last builds are those of all functions, unless one is asked for.
+    if [ "$ACTION" != status ]; then
+        fields+=(s:function "s:$FUNCTION")
+    elif [ -z "$BUILD" ] && [ -n "$FLAG_FUNCTION" ]; then
+        fields+=(s:function "s:$FLAG_FUNCTION")
+    fi
     case $ACTION in
         build | plan | package)
             [ -n "$SENDING" ] || fields+=("s:$REPO_KEY" "s:$REPO")

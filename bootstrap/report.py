@@ -160,7 +160,11 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
         ("log", names.log_group if present.log_group else "none"),
     ]
     rows += [("storage", line) for line in _storage_lines(storage)] if isinstance(storage, dict) else []
-    rows += [("build", _build_line(build)) for build in builds] or [("builds", "none yet")]
+    rows += [("build", _build_line(build)) for build in builds]
+    if answer and listed is None:
+        rows.append(("builds", "told of one function at a time: deploy.sh --status -f NAME"))
+    elif answer and not builds:
+        rows.append(("builds", "none yet"))
     lines = [f"{title:<9} {text}" for title, text in rows]
     lines += ["`setup.py update` would:", *(f"  - {step.sentence}" for step in pending)] if pending else []
     facts: Facts = {

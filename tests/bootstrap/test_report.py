@@ -30,6 +30,13 @@ def test_a_builder_that_cannot_tell_says_why_and_one_that_says_nothing_is_fine()
     assert "storage" not in lines()
 
 
+def test_builds_that_are_not_told_are_not_none() -> None:
+    assert "builds    none yet" in lines(builds=[])
+    untold = lines(ready=True)  # with `status = function`
+    assert "none yet" not in untold
+    assert "builds    told of one function at a time: deploy.sh --status -f NAME" in untold
+
+
 def test_a_probe_tells_what_nobody_knew_before() -> None:
     answer = {
         "baseline": {

@@ -264,6 +264,10 @@ def handler(event: dict[str, Any], _context: object) -> Any:
     """The builder's reply for this event."""
     _put(f"events/{time.time_ns():020d}", event)
     if event["action"] == "status":
+        if event.get("function") == "untold":  # as with `status = function`, of a request that names none
+            return {key: value for key, value in RECENT.items() if key not in {"builds", "storage"}}
+        if event.get("function") == "nothing":
+            return {**RECENT, "builds": []}
         if "build_id" not in event:
             return RECENT
         build = _state(event["build_id"])

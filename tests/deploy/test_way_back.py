@@ -92,6 +92,13 @@ def test_status_of_all(mine: Project, builder: Builder) -> None:
     ]
 
 
+def test_status_of_one_function(mine: Project) -> None:
+    assert "b-9" in mine.run("--status", "-f", "orders").stdout
+    assert mine.run("--status", "-f", "nothing").stdout.endswith("no builds are recorded\n")
+    told = "this builder tells of the builds of one function at a time: deploy.sh --status -f NAME"
+    assert mine.run("--status", "-f", "untold").stdout.splitlines() == ["  builder       1.2.3", told]
+
+
 def _start(project: Project, *arguments: str) -> subprocess.Popen[str]:
     """deploy.sh as a child that has told of the phase `build`."""
     child = subprocess.Popen(
