@@ -55,7 +55,7 @@ SETTINGS = (
     Setting(section="aws", key="aws_profile", help="named profile of the AWS CLI"),
     Setting(section="aws", key="aws_region", help="region, where the profile and AWS_REGION do not say it"),
     Setting(section="aws", key="aws_access_key_id", help="access key, instead of a profile"),
-    Setting(section="aws", key="aws_secret_access_key", help="its secret", secret=True),
+    Setting(section="aws", key="aws_secret_access_key", help="secret of that access key", secret=True),
     Setting(section="aws", key="deployment_bucket", help="bucket for builds (default: FUNCTION-ACCOUNT-REGION, made)"),
     Setting(section="github", key="git_username", help="owner of repositories that are named without one"),
     Setting(section="github", key="git_token", help="token for private repositories", secret=True),
