@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from builder import allowance, fetching, reply
@@ -75,7 +75,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
     with progress.phase("publish", "comparing with what is deployed"):
-        return _published(request, made, situation, context, claim)
+        built = _published(request, made, situation, context, claim)
+    return replace(built, reply=built.reply | reply.account(progress))  # with this last phase
 
 
 def _order(request: Request, situation: Situation, context: Context) -> Order:
@@ -126,7 +127,7 @@ def product_of(order: Order, context: Context) -> Product | Unchanged:
 
 
 def _published(request: Request, made: Product, situation: Situation, context: Context, claim: Claim) -> Built:
-    progress, last = context.progress, situation.last
+    last = situation.last
     answer = reply.assembled(made) | {"commit": made.commit, "ref": made.ref}
 
     def planned(state: FunctionState | None) -> deployment.Deployment:
@@ -134,19 +135,19 @@ def _published(request: Request, made: Product, situation: Situation, context: C
         return deployment.of_project(request, made.outline, made.artifacts, context, state, before=before)
 
     if request.action == Action.PACKAGE:
-        return Built(reply=answer | reply.packaged(made, context.store) | reply.account(progress))
+        return Built(reply=answer | reply.packaged(made, context.store))
     if request.action == Action.PLAN:
         wanted = planned(situation.state)
         state = wanted.observed(situation.state, context.clients)
-        return Built(reply=answer | reply.planned(made, wanted, state, last) | reply.account(progress))
+        return Built(reply=answer | reply.planned(made, wanted, state, last))
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
     if not released.published.steps:
-        return Built(reply=answer | reply.account(progress))
+        return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
     return Built(
-        reply=answer | reply.account(progress),
+        reply=answer,
         deployment={
             **released.deployment.as_json(released.published, request, lock=made.lock_id),
             "origin": allowance.origin(situation.resolved, context),

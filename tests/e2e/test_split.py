@@ -48,6 +48,7 @@ def test_a_project_is_deployed_changed_planned_packaged_verified_and_rolled_back
     first = builder.build("parted", alias="live")
     assert first["statusCode"] == 200, first
     assert first["commit"] == commit
+    assert first["phases"][-1]["name"] == "publish"  # the time that it took, too
     assert builder.invoke("parted") == ["one", "xn--bcher-kva"]
 
     planned = builder.send({"action": "plan", "function": "parted", "repo_name": "parted"})
