@@ -141,7 +141,7 @@ def test_the_builder_can_deploy_by_itself_and_leaves_the_function_when_the_stack
     found = stack.attributes("Build")
     assert found["FunctionArn"].endswith(":function:kept")
     assert (found["Version"], found["Alias"], found["CommitId"]) == ("1", "live", first)
-    assert found["Layers.dependencies.Arn"].endswith(":layer:kept-dependencies:1")
+    assert found["Layers.dependencies.Arn"].endswith(":layer:kept--dependencies:1")
     builder.forge.push("kept", {"app.py": "import nothing_there_zq\n"})
     properties["Force"] = True
     with pytest.raises(StackFailed, match="nothing_there_zq"):

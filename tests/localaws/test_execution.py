@@ -407,7 +407,7 @@ def test_process_that_hangs_on_does_not_outlive_its_environment(lab: Lab) -> Non
     mark = f"9{uuid.uuid4().int % 10**8}"
     image = lab.image()
     lab.answer(image, {"do": "detach", "mark": mark})
-    assert _running(mark)
+    _until(lambda: _running(mark))
     lab.fleet.discard(image.arn)
     _until(lambda: not _running(mark))
 
