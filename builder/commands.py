@@ -78,7 +78,7 @@ def run(
                 )
             except (CommandFailed, OutOfTime) as error:
                 error.hint = error.hint or (
-                    "it ran in the builder, with no credentials but those that secrets names; its last lines are above"
+                    "it ran with no credentials but those that secrets names; its last lines are above"
                 )
                 raise
 
