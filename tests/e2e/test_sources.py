@@ -54,7 +54,7 @@ def test_an_archive_in_the_event_is_deployed_like_a_commit_of_the_same_files(bui
 
 def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
     s3 = builder.client("s3")
-    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
         for name, text in {"sub/" + name: text for name, text in project(builder.runtime, 3).items()}.items():
@@ -84,7 +84,7 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
 
 def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(builder: Builder) -> None:
     s3 = builder.client("s3")
-    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     files = project(builder.runtime, 4)
     files["build.yaml"] += "  memory: 512\n  environment: {LEVEL: high}\n"
     files["app.py"] = "import elsewhere\n" + files["app.py"]
@@ -144,7 +144,7 @@ def test_what_is_deployed_already_is_packaged_all_the_same(builder: Builder) -> 
 
 
 def test_a_missing_object_and_a_damaged_archive_are_told_and_nothing_is_done(builder: Builder) -> None:
-    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     for source, code, words in (
         ({"source": {"bucket": bucket, "key": "lambdasmith/uploads/none.zip"}}, "path_not_found", "none.zip"),
         ({"archive": encoded(b"PK\x03\x04 rest")}, "source_error", "archive"),

@@ -26,7 +26,7 @@ SPYING_LAYER = "  spy:\n    preinstall: ['python spy.py seen.json']\n    files: 
 def layer_content(builder: Builder, reply: dict[str, Any], layer: str, name: str) -> bytes:
     """A file of a component that a build has made."""
     sha256 = next(one["sha256"] for one in reply["artifacts"] if one["name"] == layer)
-    bucket = builder.send({"action": "status"})["settings"]["bucket"]
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     key = f"lambdasmith/artifacts/{sha256}.zip"
     content = builder.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
