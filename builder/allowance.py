@@ -125,8 +125,10 @@ def _is_about(rule: ProjectRule, resolved: Resolved) -> bool:
 
 def _for_commit(rule: ProjectRule, resolved: Resolved | None, context: Context) -> bool:
     """`trusted`, asking one after the other: the name it was found by, the server's refs, our own record of deploys."""
-    if resolved is None or trusted(resolved, rule):
-        return trusted(resolved, rule)
+    if trusted(resolved, rule):
+        return True
+    if resolved is None:
+        return False
     now = replace(resolved, tips=fetching.tips(resolved, context))
     return trusted(now, rule) or trusted(replace(resolved, tips=_recorded(resolved, context)), rule)
 

@@ -25,7 +25,7 @@ def opened(text: str, key: bytes) -> str:
     """What was closed.
 
     Raises:
-        ValueError: it was not by this key, or was changed.
+        ValueError: what comes out is no text. A changed letter may go unseen: the order's hash is for that.
     """
     return _mixed(base64.b64decode(text), key).decode()
 
