@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -22,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import whole
 from builder.removal import remove
 from builder.zips import safe_name
 
@@ -68,17 +68,12 @@ def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
     folder = kept / sha256
     if not keeping.intact(folder):
         remove(folder)
-        partial = Path(tempfile.mkdtemp(prefix=f"{sha256}.", dir=kept))
-        try:
+        with whole.folder(folder) as partial:
             others = [other for other in _others(kept) if keeping.intact(other)]
             _make(archive(), partial, others)
-            with contextlib.suppress(OSError):  # another process was quicker
-                partial.rename(folder)
-            # What is linked to has another state than before.
-            for made in (*others, folder):
-                keeping.seal(made)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        # What is linked to has another state than before.
+        for made in (*others, folder):
+            keeping.seal(made)
     os.utime(folder)
     for path in _by_age(kept)[_KEPT:]:
         with contextlib.suppress(FileNotFoundError):
@@ -97,7 +92,7 @@ def _by_age(kept: Path) -> list[Path]:
 
 
 def _others(kept: Path) -> list[Path]:
-    return [path for path in _by_age(kept) if "." not in path.name][:_KEPT]
+    return [path for path in _by_age(kept) if not whole.is_leftover(path)][:_KEPT]
 
 
 def _marks(folder: Path) -> dict[str, _Mark]:

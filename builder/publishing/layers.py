@@ -7,16 +7,36 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.plan import Artifact
     from builder.runtimes import Target
     from builder.store import S3Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownVersion:
+    """A layer version that was made of an artifact, and what it says that it is for."""
+
+    arn: str
+    runtimes: tuple[str, ...]
+    architecture: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return {"arn": self.arn, "runtimes": list(self.runtimes), "architecture": self.architecture}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> KnownVersion:
+        """What `as_json` gave."""
+        return cls(arn=kept.text("arn"), runtimes=kept.texts("runtimes"), architecture=kept.text("architecture"))
 
 
 def known_version(
@@ -33,13 +53,10 @@ def known_version(
     Args:
         attached: ARNs that need not be looked for, because a function has them now.
     """
-    kept = store.read_json(_record(artifact))
-    if kept is None or kept["architecture"] != target.architecture:
+    kept = store.find(_record(artifact), KnownVersion.parse)
+    if kept is None or kept.architecture != target.architecture or not set(runtimes) <= set(kept.runtimes):
         return None
-    if not set(runtimes) <= set(cast("list[str]", kept["runtimes"])):
-        return None
-    arn = str(kept["arn"])
-    return arn if arn in attached or content_sha256(clients, arn) == artifact.sha256 else None
+    return kept.arn if kept.arn in attached or content_sha256(clients, kept.arn) == artifact.sha256 else None
 
 
 def publish_version(
@@ -75,7 +92,8 @@ def publish_version(
             hint="somebody else writes to the builder's store; nothing uses that version: delete it, and deploy with "
             "force",
         )
-    store.write_json(_record(artifact), {"arn": arn, "runtimes": list(runtimes), "architecture": target.architecture})
+    known = KnownVersion(arn=arn, runtimes=tuple(runtimes), architecture=target.architecture)
+    store.write_json(_record(artifact), known.as_json())
     return arn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.caches import BuildCache
-from builder.store import DirectoryStore
+from builder.local_store import DirectoryStore
 from builder.workspace import Workspace
 
 

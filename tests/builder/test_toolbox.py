@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InvalidConfiguration, ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.local_store import DirectoryStore
 from builder.python.indexes import NO_LOGINS
-from builder.store import DirectoryStore
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, parse, text_of
 from builder.toolchains.toolbox import Toolbox
 from builder.workspace import Deadline, Workspace

@@ -21,10 +21,10 @@ from builder.cloudformation.memory import Memory
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import AwsUnavailable, InvalidEvent
 from builder.event import parse_event
+from builder.local_store import DirectoryStore
 from builder.masking import Masker
 from builder.reply import Reply
 from builder.request import Action, ObjectSource, Request
-from builder.store import DirectoryStore
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/2f8a"
 PACKAGED: Reply = {
