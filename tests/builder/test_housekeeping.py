@@ -294,6 +294,9 @@ def test_a_layer_that_another_build_is_about_to_attach_stays(project: Project) -
     project.store.write_json(f"borrowed/{project.layer}/another.json", {"at": time.time() + 2 * HOUR})
     assert project.tidy(1) == [f"removed version {number} of {project.name}" for number in (1, 2)]
     assert project.left() == ([3], [1, 2, 3])
+    key = project.store.key(f"borrowed/{project.layer}/another.json")
+    project.clients.s3.put_object(Bucket=project.store.bucket, Key=key, Body=b"{}")
+    assert project.tidy(1) == [], "a note that cannot be read may be young"
 
 
 def test_only_layers_of_others_are_noted(project: Project) -> None:
