@@ -1,6 +1,6 @@
 """The store: content under keys in our prefix of the user's bucket, or in a directory on a workstation.
 
-Names in the store (all below the prefix):
+JSON is written as `builder.stored` says, with a checksum. Names in the store (all below the prefix):
     artifacts/SHA256.zip        what Lambda gets
     components/KEY.json         key of a component's inputs → its artifact
     layers/SHA256.json          artifact → the layer version that has it
