@@ -9,7 +9,6 @@ can forge dates, so the builder function compares trees with what the kernel sai
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import struct
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from builder import whole
 from builder.removal import remove
+from builder.stored import Fields, UnfitError, body, value_of
 from builder.zips import safe_name
 
 # What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
@@ -98,10 +98,10 @@ def _others(kept: Path) -> list[Path]:
 def _marks(folder: Path) -> dict[str, _Mark]:
     """Path in the tree → mark, of a tree that was made; empty if it was not, or not to its end."""
     try:
-        marks: dict[str, _Mark] = json.loads((folder / _MARKS).read_bytes())
-        return marks
-    except (OSError, ValueError):
+        kept = Fields(value_of((folder / _MARKS).read_bytes())).fields("marks").value
+    except (OSError, UnfitError):
         return {}
+    return {name: mark for name, mark in kept.items() if isinstance(mark, list)}
 
 
 def is_intact(folder: Path) -> bool:
@@ -149,7 +149,7 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
         list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
     for below in folders:
         os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))
-    (folder / _MARKS).write_text(json.dumps(marks))
+    (folder / _MARKS).write_bytes(body({"marks": marks}))
 
 
 def _mark(info: zipfile.ZipInfo) -> _Mark:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from builder import local_cache, reply
+from builder import local_cache, reply, whole
 from builder.assembly import Assembly, assemble
 from builder.checks import check, direct_upload_warnings
 from builder.domains import Domain
@@ -107,7 +107,8 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 }
                 answer |= {"files": _write(made, order.out, store)}
         answer |= reply.account(progress)
-        (order.out / REPLY).write_text(json.dumps(answer, indent=2) + "\n")
+        with whole.file(order.out / REPLY) as partial:
+            partial.write_text(json.dumps(answer, indent=2) + "\n")
         return answer
 
 
