@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import cast
 
 from builder import components, process, shipment
+from builder.keeping import Store
 from builder.plan import (
     DEPENDENCIES,
     UNBUILT,
@@ -18,13 +18,13 @@ from builder.plan import (
     changed_inputs,
     plan_components,
 )
-from builder.product import artifact_of
+from builder.product import artifact_of, lock_hash
 from builder.project import Project
 from builder.python import lock as locking
 from builder.python.inputs import read_inputs
 from builder.python.resolver import Resolver, resolver_version
 from builder.spec import BuildSpec
-from builder.store import Store
+from builder.stored import Fields
 from builder.untouched import Untouched
 from builder.workshop import Workshop
 
@@ -53,7 +53,7 @@ class Assembly:
     @property
     def lock_id(self) -> str | None:
         """The name under which `pinned/` in the store has the lock, None if there is none."""
-        return _lock_id(self.project.lock) if self.project.lock is not None else None
+        return lock_hash(self.project.lock) if self.project.lock is not None else None
 
 
 def assemble(
@@ -132,11 +132,12 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
-    kept = None if anew else shop.store.read_json(name) or shop.kept.read_json(name)
+    kept = None if anew else shop.store.find(name, _kept_lock) or shop.kept.find(name, _kept_lock)
     if kept is not None:
-        for note in cast("list[str]", kept.get("notes", [])):
+        lock, noted = kept
+        for note in noted:
             shop.progress.warn(note)
-        return replace(project, lock=str(kept["lock"]))
+        return replace(project, lock=lock)
     notes: list[str] = []
     text = locking.resolve(
         inputs,
@@ -157,7 +158,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     for note in notes:
         shop.progress.warn(note)
     if keep:
-        shop.store.write_json(f"pinned/{_lock_id(text)}.json", {"lock": text})
+        shop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
         # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
         # same for everybody.
         lasting = shop.kept if process.foreign_code_ran() else shop.store
@@ -165,8 +166,8 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     return replace(project, lock=text)
 
 
-def _lock_id(lock: str) -> str:
-    return hashlib.sha256(lock.encode()).hexdigest()
+def _kept_lock(kept: Fields) -> tuple[str, tuple[str, ...]]:
+    return kept.text("lock"), kept.texts("notes")
 
 
 def _with_commands(spec: BuildSpec) -> list[str]:
@@ -181,10 +182,9 @@ def _known(project: Project, chosen: Sequence[str], shop: Workshop) -> list[tupl
     described = [components.describe(project, name, shop) for name in chosen]
 
     def look_up(component: Component) -> tuple[Component, tuple[str, ...]]:
-        kept = _records(project, component.name, shop).read_json(_component_record(component))
-        artifact = artifact_of(kept) if kept is not None else None
+        artifact = _records(project, component.name, shop).find(_component_record(component), artifact_of)
         # The bucket's owner may remove what he likes, and then this is simply made again.
-        if artifact is None or not shop.store.exists(artifact.name, sha256=artifact.sha256):
+        if artifact is None or artifact is UNBUILT or not shop.store.exists(artifact.name, sha256=artifact.sha256):
             return component, ()
         if differing := shipment.differing(project, component.name, artifact, shop):
             return component, tuple(f"{name} of this machine" for name in differing)
@@ -202,14 +202,17 @@ def _changed(
     for component in known:
         if before.get(component.name, component.key) != component.key:
             records = _records(project, component.name, shop)
-            kept = records.read_json(f"components/{before[component.name]}.json") or {}
-            if "inputs" in kept:
+            then = records.find(f"components/{before[component.name]}.json", _inputs)
+            if then is not None:
                 now = components.inputs(project, component.name, shop)
-                then = cast("Mapping[str, str]", kept["inputs"])
                 # Libraries of the machine are known when the component has been built, not now.
                 then = {name: value for name, value in then.items() if not name.startswith(_LIBRARY)}
                 changed[component.name] = changed_inputs(then, now)
     return changed
+
+
+def _inputs(kept: Fields) -> dict[str, str]:
+    return kept.fields("inputs").all_texts()
 
 
 def _records(project: Project, name: str, shop: Workshop) -> Store:

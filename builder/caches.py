@@ -8,17 +8,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
-from builder import process, tars
+from builder import process, tars, whole
 from builder.hashing import sha256_of
-from builder.store import Store
+from builder.keeping import Store
+from builder.removal import remove
+from builder.stored import SHA256, Fields
 from builder.workspace import Workspace
 
 # More is not worth the time it takes to send and fetch.
@@ -29,6 +30,24 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptCache:
+    """What the store has of a cache: its fingerprint (see `keep`), and the size and sha256 of the archive."""
+
+    fingerprint: str
+    size: int
+    sha256: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Fields) -> KeptCache:
+        """What `as_json` gave."""
+        return cls(fingerprint=kept.text("fingerprint"), size=kept.count("size"), sha256=kept.text("sha256", SHA256))
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildCache:
     """One cache, below the directory `root`; `name` says what it is of: kind of build, versions of tools, target."""
 
@@ -36,6 +55,7 @@ class BuildCache:
     workspace: Workspace
     store: Store
     name: str
+    _lost: list[str] = field(default_factory=list, compare=False)
 
     @property
     def folder(self) -> Path:
@@ -53,22 +73,26 @@ class BuildCache:
             self.workspace.used(folder)
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{self._id}.", dir=folder.parent))
-        archive = partial / "archive"
-        try:
-            if self.store.fetch(f"caches/{self._id}.tar.zst", archive):
-                process.note_foreign_code()  # it has made what is unpacked, whether it runs once more or not
+        kept = self.store.find(f"caches/{self._id}.json", KeptCache.parse)
+        with whole.folder(folder) as partial:
+            if kept is not None and not self._unpack(kept, partial):
+                self._lost.append(kept.sha256)
+                for path in partial.iterdir():
+                    remove(path)
+
+    def _unpack(self, kept: KeptCache, into: Path) -> bool:
+        """Unpack what the store has; False where it is gone or damaged, and what is in `into` then says nothing."""
+        with tempfile.TemporaryDirectory(prefix=".cache.", dir=into.parent) as beside:
+            archive = Path(beside) / "archive"
+            if not self.store.fetch(f"caches/{self._id}.tar.zst", archive, sha256=kept.sha256):
+                return False
+            process.note_foreign_code()  # it has made what is unpacked, whether it runs once more or not
+            try:
                 with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
-                    (partial / "content").mkdir()
-                    tars.unpack(opened, partial / "content")
-        except (tarfile.TarError, EOFError, ValueError, tars.zstandard().ZstdError):  # then it is filled anew
-            shutil.rmtree(partial / "content", ignore_errors=True)
-        try:
-            (partial / "content").mkdir(exist_ok=True)
-            with contextlib.suppress(OSError):  # another process was quicker
-                (partial / "content").rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+                    tars.unpack(opened, into)
+            except (tarfile.TarError, EOFError, ValueError, tars.zstandard().ZstdError):
+                return False
+        return True
 
     def keep(self, fingerprint: str, leave_out: tuple[str, ...] = ()) -> None:
         """Put the directory into the store, unless it was put there with the same `fingerprint`.
@@ -79,8 +103,8 @@ class BuildCache:
             leave_out: names at the top that are not kept.
         """
         record = f"caches/{self._id}.json"
-        kept = self.store.read_json(record)
-        if kept and kept["fingerprint"] == fingerprint:
+        kept = self.store.find(record, KeptCache.parse)
+        if kept and kept.fingerprint == fingerprint and not self._lost:
             return
         files = sorted(
             path for path in self.folder.rglob("*") if path.relative_to(self.folder).parts[0] not in leave_out
@@ -97,8 +121,11 @@ class BuildCache:
             ):
                 for path in files:
                     made.add(path, str(path.relative_to(self.folder)), recursive=False)
-            self.store.put(f"caches/{self._id}.tar.zst", archive, sha256=sha256_of(archive))
-            self.store.write_json(record, {"fingerprint": fingerprint, "size": archive.stat().st_size})
+            sha256 = sha256_of(archive)
+            self.store.put(f"caches/{self._id}.tar.zst", archive, sha256=sha256)
+            new = KeptCache(fingerprint=fingerprint, size=archive.stat().st_size, sha256=sha256)
+            self.store.write_json(record, new.as_json())
+            self._lost.clear()
         finally:
             archive.unlink()
 

@@ -13,23 +13,25 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
 from builder.components import zip_of
 from builder.described import described
-from builder.errors import ArtifactTooLarge, BootstrapMissing
+from builder.errors import ArtifactTooLarge, BootstrapMissing, StoreDamaged
 from builder.libraries import FOLDER
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
 from builder.product import Checked
 from builder.project import Project
 from builder.python.modules import distribution_of
+from builder.python.parts import fetch_part
 from builder.shipment import owner
 from builder.spec_builds import NodeBuild, NpmLayer
+from builder.stored import Fields
 from builder.workshop import Workshop
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
@@ -73,9 +75,8 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
 def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
     record = f"checks/{checking.key()}.json"
-    kept = shop.kept.read_json(record)
-    if kept is not None:
-        return _kept(kept)
+    if kept := shop.kept.find(record, _kept):
+        return kept
     checking.entry()
     # Not beside the trial: what is read here, or fetched, is kept for everybody, and the handler's code could write to
     # it on the way.
@@ -90,14 +91,8 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
     return checked
 
 
-def _kept(kept: Mapping[str, object]) -> Checked:
-    return Checked(
-        tried=bool(kept["tried"]),
-        why=str(kept["why"]),
-        native_files=cast("int", kept["native_files"]),
-        warnings=tuple(cast("list[str]", kept["warnings"])),
-        reused=True,
-    )
+def _kept(kept: Fields) -> Checked:
+    return replace(Checked.parse(kept), warnings=kept.texts("warnings"), reused=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +104,15 @@ class _Importer:
 
 
 class _Heap(NamedTuple):
-    """Files of a component that are described together: one of its parts, or all of it where `part` is empty."""
+    """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
+
+    `places`: what is described is placed; of a component that is described by its parts, only collected libraries are.
+    """
 
     component: str
     owner: str
     part: str
+    places: bool = True
 
 
 class _Checking:
@@ -177,20 +176,24 @@ class _Checking:
         """What the artifacts are made of, with sizes in bytes, unzipped."""
         rows = []
         for name, artifact in self._artifacts.items():
-            if artifact.parts:
-                rows += [
-                    (label, _unzipped(self._part(part)))
-                    for label, part in zip(artifact.contents, artifact.parts, strict=True)
-                ]
-            else:
+            parts = zip(artifact.contents, artifact.parts, strict=True) if artifact.parts else ()
+            try:
+                rows += [(label, _unzipped(self._part(part))) for label, part in parts]
+            except FileNotFoundError:
+                parts = ()
+            if not parts:
                 rows.append((owner(name), artifact.unzipped))
         return rows
 
     def _part(self, name: str) -> Path:
-        workspace = self._shop.workspace
-        path = workspace.cached("parts") / name
-        if not workspace.intact(path) and self._shop.store.fetch(f"parts/{name}", path):
-            workspace.seal(path)
+        """A part of an artifact.
+
+        Raises:
+            FileNotFoundError: it was needed to make the artifact, and is not there any more.
+        """
+        path = self._shop.workspace.cached("parts") / name
+        if not fetch_part(path, self._shop.workspace, self._shop.store):
+            raise FileNotFoundError(path)
         return path
 
     def _zip(self, component: str) -> Path:
@@ -199,7 +202,11 @@ class _Checking:
         with self._fetching:
             if not path.exists():
                 artifact = self._artifacts[component]
-                self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256)
+                if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
+                    raise StoreDamaged(
+                        f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
+                        hint="run the same command again: then it is built again",
+                    )
         return path
 
     def key(self) -> str:
@@ -229,10 +236,15 @@ class _Checking:
             if artifact.parts:
                 work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
             if not artifact.parts or artifact.native_libraries:
-                work.append(_Heap(name, owner(name), ""))
+                work.append(_Heap(name, owner(name), "", places=not artifact.parts))
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            found = pool.map(self._described, work)
-            return [placed for heap, files in zip(work, found, strict=True) for placed in self._placed(heap, files)]
+            found = list(zip(work, pool.map(self._described, work), strict=True))
+        lost = {heap.component for heap, files in found if files is None}
+        found = [(heap, files) for heap, files in found if heap.component not in lost]
+        for name in sorted(lost):  # then it is not known what is of which distribution
+            heap = _Heap(name, owner(name), "")
+            found.append((heap, self._described(heap)))
+        return [placed for heap, files in found for placed in self._placed(heap, files or ())]
 
     def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
         artifact = self._artifacts[heap.component]
@@ -242,16 +254,22 @@ class _Checking:
             if not heap.part and native.path in collected:
                 machine = f"the build machine ({collected[native.path]})"
                 yield Placed(native=native, root=root, owner=machine, collected=True)
-            elif heap.part or not artifact.parts:  # else it is in one of its parts, and placed from there
+            elif heap.places:
                 yield Placed(native=native, root=root, owner=heap.owner)
 
-    def _described(self, heap: _Heap) -> Sequence[elf.Native]:
-        return described(
-            heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
-            lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
-            store=self._shop.store,
-            workspace=self._shop.workspace,
-        )
+    def _described(self, heap: _Heap) -> Sequence[elf.Native] | None:
+        """The native files; None where they are in a part that is not there any more."""
+        try:
+            return described(
+                heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
+                lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
+                store=self._shop.store,
+                workspace=self._shop.workspace,
+            )
+        except FileNotFoundError:
+            if not heap.part:
+                raise
+            return None
 
     def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
         """Refuse files that the target cannot load but must; warnings for the others."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from builder import whole
 from builder.elf import FORMAT, Native, read_natives
-from builder.store import Store
+from builder.keeping import Store
+from builder.stored import Fields, UnfitError, body, value_of
 from builder.workspace import Workspace
 
 
@@ -20,10 +22,22 @@ def described(key: str, archive: Callable[[], Path], *, store: Store, workspace:
     """
     name = f"{FORMAT}-{key}.json"
     path = workspace.cached("natives") / name
-    if not workspace.intact(path) and store.fetch(f"natives/{name}", path):
-        workspace.seal(path)
-    if path.exists():
-        return [Native.from_json(row) for row in json.loads(path.read_text())["natives"]]
-    found = read_natives(archive())
-    store.write_json(f"natives/{name}", {"natives": [native.as_json() for native in found]})
+    if workspace.intact(path):
+        with contextlib.suppress(UnfitError, FileNotFoundError):
+            return _parse(Fields(value_of(path.read_bytes())))
+    found = store.find(f"natives/{name}", _parse)
+    if found is None:
+        found = read_natives(archive())
+        store.write_json(f"natives/{name}", _as_json(found))
+    with whole.file(path) as partial:
+        partial.write_bytes(body(_as_json(found)))
+    workspace.seal(path)
     return found
+
+
+def _as_json(natives: Sequence[Native]) -> dict[str, object]:
+    return {"natives": [native.as_json() for native in natives]}
+
+
+def _parse(kept: Fields) -> tuple[Native, ...]:
+    return tuple(map(Native.parse, kept.rows("natives")))

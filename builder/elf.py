@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
+
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from elftools.elf.dynamic import DynamicTag
@@ -26,7 +28,6 @@ _OTHER = re.compile(
     r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
 )
 _INIT = re.compile(rb"\0PyInit_\w+\0")
-_LISTS = ("needed", "search", "rpath", "runpath")
 _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2
@@ -64,12 +65,22 @@ class Native:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> Native:
+    def parse(cls, kept: Fields) -> Native:
         """What `as_json` gave."""
-        lists = {name: tuple(cast("Sequence[str]", value[name])) for name in _LISTS}
-        versions = cast("Mapping[str, Sequence[str]]", value["versions"])
-        rest = {name: item for name, item in value.items() if name not in (*_LISTS, "versions")}
-        return cls(**lists, **rest, versions={name: tuple(names) for name, names in versions.items()})  # type: ignore[arg-type]  # narrowed by as_json
+        versions = kept.fields("versions")
+        return cls(
+            path=kept.text("path"),
+            machine=kept.text("machine"),
+            soname=kept.text("soname"),
+            needed=kept.texts("needed"),
+            search=kept.texts("search"),
+            rpath=kept.texts("rpath"),
+            runpath=kept.texts("runpath"),
+            interpreter=kept.text("interpreter"),
+            versions={name: versions.texts(name) for name in versions.value},
+            is_module=kept.flag("is_module"),
+            is_program=kept.flag("is_program"),
+        )
 
 
 def read_natives(archive: Path) -> tuple[Native, ...]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from builder import credentials, fetching
 from builder.context import Context
+from builder.keeping import Store
+from builder.local_store import DirectoryStore
 from builder.machine import directories_of
 from builder.order import Order
-from builder.store import DirectoryStore, Store
 from builder.workshop import Workshop
 from builder.workspace import Workspace
 
@@ -31,7 +32,7 @@ def equip(
     if domain.keeps:
         kept, caches = store or context.kept(domain), workspace.cached("builds") / domain.id
     else:
-        kept, caches = DirectoryStore(scratch / "kept"), scratch / "caches"
+        kept, caches = DirectoryStore(scratch / "kept", warn=context.progress.warn), scratch / "caches"
     return Workshop(
         workspace=workspace,
         scratch=scratch,

@@ -6,6 +6,8 @@
     │   ├── SecretNotAllowed    └── UnknownToolchain
     ├── InvalidConfiguration    config.ini, flags, the builder's own settings
     ├── NotSetUp                the builder has no real layer yet
+    │   └── StoreMissing        or no bucket any more
+    ├── StoreDamaged            an object of the store is not what was written there
     ├── OwnTarget               what was asked for would touch the builder itself
     ├── UnknownBuild            a build id nobody recorded
     ├── SourceError             where the project comes from
@@ -100,6 +102,18 @@ class NotSetUp(LambdasmithError):
     """The builder still carries its starter layer."""
 
     code, status, exit_code = "builder_not_set_up", 409, 4
+
+
+class StoreMissing(NotSetUp):
+    """The bucket of the store does not exist."""
+
+    code = "store_missing"
+
+
+class StoreDamaged(LambdasmithError):
+    """An object of the store that nothing else can replace is not what was written there."""
+
+    code, status, exit_code = "store_damaged", 409, 10
 
 
 class OwnTarget(LambdasmithError):

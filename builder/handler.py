@@ -217,13 +217,14 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     settings = Settings.from_environment(os.environ)
     clients = _clients()
     clients.calls.counts.clear()
+    progress = Progress()
     return Context(
         settings=settings,
         clients=clients,
-        store=S3Store(clients, settings.bucket, settings.store_prefix),
+        store=S3Store(clients, settings.bucket, settings.store_prefix, warn=progress.warn),
         workspace=execution.workspace(os.environ),
         deadline=Deadline.after(remaining_s),
-        progress=Progress(),
+        progress=progress,
         environment=around.environment,
         ambient_indexes=around.indexes,
         secrets=masker,
@@ -258,18 +259,24 @@ def _status(request: Request) -> dict[str, object]:
     if request.build_id is not None:
         return {"statusCode": 200, "build": known(builds.state(request.build_id))}
     if request.function is not None:
-        return _ping() | {"builds": builds.of_function(request.function, 10)}
+        return _ping() | {"builds": builds.of_function(request.function, 10)} | _warnings(context)
     if context.settings.status != "all":
         return _ping()
     used = storage(context.clients, context.store, own_layer=context.settings.layer, deadline=context.deadline)
-    return _ping() | {"builds": builds.recent(10), "storage": used}
+    return _ping() | {"builds": builds.recent(10), "storage": used} | _warnings(context)
 
 
 def _history(request: Request) -> dict[str, object]:
     from builder.records.builds import Builds
 
-    builds = Builds(_context(Masker(), 60).store)
-    return {"statusCode": 200, "history": builds.history(request.function or "", request.count)}
+    context = _context(Masker(), 60)
+    found = Builds(context.store).history(request.function or "", request.count)
+    return {"statusCode": 200, "history": found} | _warnings(context)
+
+
+def _warnings(context: Context) -> dict[str, object]:
+    """What there is to say, where a reply has no phases."""
+    return {"warnings": list(context.progress.warnings)} if context.progress.warnings else {}
 
 
 def _probe(masker: Masker, remaining_s: float) -> dict[str, object]:

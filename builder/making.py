@@ -13,13 +13,13 @@ from builder.checks import check
 from builder.context import Context
 from builder.equipping import equip
 from builder.errors import PathNotFound
-from builder.natives import baseline_record
+from builder.local_store import DirectoryStore
+from builder.natives import Recorded, baseline_record
 from builder.order import Order
 from builder.plan import choose_components
 from builder.product import NOT_CHECKED, Product, Unchanged
 from builder.project import Outline, Project, read_project
 from builder.sources.snapshot import Snapshot
-from builder.store import DirectoryStore
 from builder.workshop import Workshop
 from builder.workspace import Workspace
 
@@ -78,9 +78,10 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
 def _fresh_shop(order: Order, project: Project, context: Context, scratch: Path) -> Workshop:
     """A workshop in which nothing is that an earlier build has left, but what the runtime was found to have."""
     (scratch / "made").mkdir()
-    store = DirectoryStore(scratch / "store")
-    if recorded := context.store.read_json(baseline_record(project.target)):  # no part of what was built
-        store.write_json(baseline_record(project.target), recorded)
+    store = DirectoryStore(scratch / "store", warn=context.progress.warn)
+    # No part of what was built.
+    if recorded := context.store.find(baseline_record(project.target), Recorded.parse):
+        store.write_json(baseline_record(project.target), recorded.value)
     return equip(order, context, scratch / "made", workspace=Workspace(scratch / "fresh"), store=store)
 
 

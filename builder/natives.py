@@ -20,6 +20,7 @@ from typing import cast
 from builder.elf import Native
 from builder.errors import NativeMismatch
 from builder.runtimes import Target
+from builder.stored import Fields, UnfitError
 
 _DATA = Path(__file__).with_name("baselines")
 # Where LD_LIBRARY_PATH leads on Lambda, as far as a project can put something there.
@@ -64,16 +65,16 @@ class Baseline:
     recorded: str = ""
 
     @classmethod
-    def of(cls, target: Target, recorded: Mapping[str, object] | None = None) -> Baseline:
+    def of(cls, target: Target, recorded: Recorded | None = None) -> Baseline:
         """What is `recorded` of the target's system and architecture, else the data kept for them.
 
         Of what was recorded, the libraries that belong to the runtime count for the same runtime alone.
         """
-        document = shipped(target.runtime.system, target.architecture) if recorded is None else recorded
+        document = shipped(target.runtime.system, target.architecture) if recorded is None else recorded.value
         rows = cast("Mapping[str, Mapping[str, object]]", document["libraries"])
         libraries = {soname: bool(entry.get("certain", True)) for soname, entry in rows.items()}
-        if recorded is not None and recorded["runtime"] == target.runtime.name:
-            libraries |= dict.fromkeys(cast("Mapping[str, object]", recorded["runtime_libraries"]), True)
+        if recorded is not None and recorded.runtime == target.runtime.name:
+            libraries |= dict.fromkeys(recorded.runtime_libraries, True)
         if target.runtime.python is not None:
             major, minor = target.runtime.python
             libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
@@ -82,7 +83,7 @@ class Baseline:
             name=f"{target.runtime.name} on {target.architecture}",
             libraries=libraries,
             versions={family: _numbers(text) for family, text in versions.items()},
-            recorded="" if recorded is None else _hash(recorded),
+            recorded="" if recorded is None else _hash(recorded.value),
         )
 
     def too_new(self, native: Native, soname: str) -> Iterator[tuple[str, str]]:
@@ -92,6 +93,30 @@ class Baseline:
             ceiling = self.versions.get(match["family"]) if match else None
             if match and ceiling and _numbers(match["number"]) > ceiling:
                 yield name, f"{match['family']}_{'.'.join(map(str, ceiling))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What a builder has found its system and runtime to have; `value` is all of it, in the form of `baselines/`."""
+
+    runtime: str
+    runtime_libraries: tuple[str, ...]
+    value: Mapping[str, object]
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Recorded:
+        """What `probe.survey` gave."""
+        for _, entry in kept.fields("libraries").members():
+            entry.text("path")
+        if any(
+            not re.fullmatch(r"\d+(\.\d+)*", text, re.ASCII) for text in kept.fields("versions").all_texts().values()
+        ):
+            raise UnfitError("versions are not numbers")
+        return cls(
+            runtime=kept.text("runtime"),
+            runtime_libraries=tuple(kept.fields("runtime_libraries").value),
+            value=kept.value,
+        )
 
 
 def shipped(system: str, architecture: str) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from builder.natives import Baseline, baseline_record, newest, shipped
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
-    from builder.store import Store
+    from builder.keeping import Store
 
 # The runtime's own libraries; everything else that the dynamic linker knows is the system's.
 RUNTIME_FOLDERS = (Path("/var/lang/lib"), Path("/var/runtime"), Path("/var/runtime/lib"))

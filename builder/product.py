@@ -5,6 +5,7 @@ It can come from another process, in which foreign code has run: `parse` believe
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +13,11 @@ from typing import Literal, cast
 
 from builder.plan import UNBUILT, Artifact, Component, ComponentPlan, Kind
 from builder.project import Outline
+from builder.stored import SHA256, Fields, UnfitError
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_ID = re.compile(r"([0-9a-f]{40})?")
 _PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _MAX_TEXT = 10_000
-_MAX_COUNT = 1 << 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,16 @@ class Checked:
     def as_json(self) -> dict[str, object]:
         """For the reply and the store."""
         return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Checked:
+        """What `as_json` gave; the warnings are told elsewhere."""
+        return cls(
+            tried=kept.flag("tried"),
+            why=kept.text("why", longest=_MAX_TEXT),
+            native_files=kept.count("native_files"),
+            reused=kept.flag("reused"),
+        )
 
 
 NOT_CHECKED = Checked(tried=False, why="not asked for", native_files=0)
@@ -99,119 +109,97 @@ class Product:
             InvalidBuildFile: the build file in it is not valid.
             KeyError, TypeError, ValueError: it has another form, or names what is no component of that build file.
         """
-        outline = Outline.parse(cast("Mapping[str, object]", value["outline"]))
-        artifacts = {
-            str(name): artifact_of(row)
-            for name, row in cast("Mapping[str, Mapping[str, object]]", value["artifacts"]).items()
-        }
-        plans = tuple(_plan(row, artifacts) for row in cast("list[Mapping[str, object]]", value["plans"]))
+        made = Fields(value)
+        outline = Outline.parse(made.fields("outline").value)
+        artifacts = {name: artifact_of(row) for name, row in made.fields("artifacts").members()}
+        plans = tuple(_plan(row, artifacts) for row in made.rows("plans"))
         named = [plan.component.name for plan in plans]
         if set(named) != set(artifacts) or len(set(named)) != len(named) or not set(named) <= set(outline.names):
             raise ValueError("components and artifacts do not belong together")
-        checked = cast("Mapping[str, object]", value["checked"])
-        lock_id = value["lock_id"]
         return cls(
             outline=outline,
-            commit=_git_id(value["commit"]),
-            ref=text(value["ref"]),
-            tree=_git_id(value["tree"]),
+            commit=made.text("commit", _GIT_ID),
+            ref=made.text("ref", longest=_MAX_TEXT),
+            tree=made.text("tree", _GIT_ID),
             plans=plans,
             artifacts=artifacts,
-            checked=Checked(
-                tried=checked["tried"] is True,
-                why=text(checked["why"]),
-                native_files=_count(checked["native_files"]),
-                reused=checked["reused"] is True,
-            ),
-            lock_id=None if lock_id is None else _sha256(lock_id),
+            checked=Checked.parse(made.fields("checked")),
+            lock_id=made.text_or_none("lock_id", SHA256),
             distributions=tuple(
-                {name: None if row[name] is None else text(row[name]) for name in ("name", "version", "index")}
-                for row in cast("list[Mapping[str, object]]", value["distributions"])
+                {name: row.text_or_none(name, longest=_MAX_TEXT) for name in ("name", "version", "index")}
+                for row in made.rows("distributions")
             ),
         )
 
 
-def _plan(row: Mapping[str, object], artifacts: Mapping[str, Artifact]) -> ComponentPlan:
-    name, kind, action = text(row["name"]), text(row["kind"]), text(row["action"])
+def _plan(row: Fields, artifacts: Mapping[str, Artifact]) -> ComponentPlan:
+    name, kind, action = row.text("name"), row.text("kind"), row.text("action")
     if kind not in ("function", "dependencies", "layer") or action not in ("reuse", "build"):
         raise ValueError(f"component {name} is a {kind} to {action}")
     component = Component(
         name=name,
         kind=cast("Kind", kind),
-        key=_sha256(row["key"]),
+        key=row.text("key", SHA256),
         artifact=artifacts[name] if action == "reuse" else None,
     )
-    changed = tuple(map(text, cast("list[object]", row["changed"])))
-    reuse = cast("Literal['reuse', 'build']", action)
-    return ComponentPlan(component=component, action=reuse, why=text(row["why"]), changed=changed)
+    return ComponentPlan(
+        component=component,
+        action=cast("Literal['reuse', 'build']", action),
+        why=row.text("why", longest=_MAX_TEXT),
+        changed=row.texts("changed", longest=_MAX_TEXT),
+    )
 
 
-def artifact_of(kept: Mapping[str, object]) -> Artifact:
+def artifact_of(kept: Fields) -> Artifact:
     """What `Artifact.as_json` has made.
 
     Raises:
-        KeyError, TypeError, ValueError: it has another form.
+        UnfitError: it has another form.
     """
-    if kept["sha256"] == "":
+    if kept.text("sha256") == "":
         return UNBUILT
+    contents, parts = kept.texts("contents", longest=_MAX_TEXT), kept.texts("parts", _PART)
+    if parts and len(parts) != len(contents):
+        raise UnfitError("parts are not as many as contents")
     return Artifact(
-        sha256=_sha256(kept["sha256"]),
-        size=_count(kept["size"]),
-        unzipped=_count(kept["unzipped"]),
-        files=_count(kept["files"]),
+        sha256=kept.text("sha256", SHA256),
+        size=kept.count("size"),
+        unzipped=kept.count("unzipped"),
+        files=kept.count("files"),
         pruned=tuple(
-            {"rule": text(row["rule"]), "files": _count(row["files"]), "bytes": _count(row["bytes"])}
-            for row in cast("list[Mapping[str, object]]", kept["pruned"])
+            {"rule": row.text("rule", longest=_MAX_TEXT), "files": row.count("files"), "bytes": row.count("bytes")}
+            for row in kept.rows("pruned")
         ),
-        contents=_texts(kept["contents"]),
-        parts=tuple(map(_part, cast("list[object]", kept.get("parts", ())))),
-        notes=_texts(kept.get("notes", ())),
-        native_libraries=tuple(
-            _library(row) for row in cast("list[Mapping[str, object]]", kept.get("native_libraries", ()))
-        ),
-        missing_libraries=_texts(kept.get("missing_libraries", ())),
+        contents=contents,
+        parts=parts,
+        notes=kept.texts("notes", longest=_MAX_TEXT),
+        native_libraries=tuple(map(_library, kept.rows("native_libraries"))),
+        missing_libraries=kept.texts("missing_libraries", longest=_MAX_TEXT),
     )
 
 
-def _library(row: Mapping[str, object]) -> dict[str, object]:
-    named = {name: text(row[name]) for name in ("library", "from", "sha256")}
-    return {**named, "size": _count(row["size"]), "needed_by": list(_texts(row["needed_by"]))}
+def _library(row: Fields) -> dict[str, object]:
+    named = {name: row.text(name, longest=_MAX_TEXT) for name in ("library", "from", "sha256")}
+    return {**named, "size": row.count("size"), "needed_by": list(row.texts("needed_by", longest=_MAX_TEXT))}
 
 
 def text(value: object) -> str:
     """A text of reasonable length.
 
     Raises:
-        ValueError: it is none.
+        UnfitError: it is none.
     """
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise ValueError("a text is missing, or too long")
-    return value
+    return Fields({"it": value}).text("it", longest=_MAX_TEXT)
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(text, cast("list[object]", value)))
+def lock_hash(lock: str) -> str:
+    """The name under which `pinned/` in the store has the lock."""
+    return hashlib.sha256(lock.encode()).hexdigest()
 
 
-def _matching(value: object, pattern: re.Pattern[str]) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError(f"{str(value)[:80]!r} is not {pattern.pattern}")
-    return value
-
-
-def _sha256(value: object) -> str:
-    return _matching(value, _SHA256)
-
-
-def _git_id(value: object) -> str:
-    return _matching(value, _GIT_ID)
-
-
-def _part(value: object) -> str:
-    return _matching(value, _PART)
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
-        raise ValueError(f"{str(value)[:80]!r} is not a number of things")
-    return value
+def pinned_lock(kept: Fields, *, lock_id: str) -> str:
+    """The lock that `pinned/` has by this id, which is its hash."""
+    lock = kept.text("lock")
+    if lock_hash(lock) != lock_id:
+        raise UnfitError("is another lock")
+    return lock

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder import reply
 from builder.errors import FunctionMissing, UnknownBuild
+from builder.keeping import Damaged
 from builder.pipeline import Built
 from builder.publishing import deployment
 from builder.publishing.functions import read_function
 from builder.publishing.release import Released, leased, publisher_of, settled
 from builder.publishing.steps import PointAlias
 from builder.publishing.versions import read_published
-from builder.records.builds import Builds
+from builder.records.builds import RECORD_HINT, Builds
 
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState, Step
     from builder.records.claim import Claim
+    from builder.records.record import DeploymentRecord, Record
     from builder.request import Request
-
-Record = Mapping[str, object]
 
 # How many builds are looked through for the one before the present one.
 _LOOK_BACK = 200
@@ -37,6 +38,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
 
     Raises:
         UnknownBuild: there is no such build, or none to return to.
+        StoreDamaged: a record that decides which one it is cannot be read.
         FunctionMissing: the function does not exist.
         AwsRefused, FunctionBusy: as for any deploy.
     """
@@ -48,15 +50,16 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         # Once more: whoever had the function before may have left a record meanwhile.
         target, alias = _target(Builds(context.store), request)
         request = replace(request, alias=alias)
-    with progress.phase("publish", f"returning to build {target['build_id']}"):
+    with progress.phase("publish", f"returning to build {target.build_id}"):
         state = read_published(context.clients, name, alias)
         if state is None:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        wanted = _with_layers(deployment.of_record(target, request, name, context), state, context)
+        kept = _deployment(target)
+        wanted = _with_layers(deployment.of_record(kept, request, name, context), state, context)
         wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
-        version = _version(target, wanted, context) if alias else None
+        version = _version(kept, wanted, context) if alias else None
         publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
@@ -69,12 +72,11 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
-    kept = cast("Mapping[str, object]", target["deployment"])
-    answer = {"statusCode": 200, "restored": target["build_id"], "commit": target["commit"], "ref": target["ref"]}
+    answer = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
     return Built(
         reply=answer | reply.outcome(released, request) | reply.account(progress),
-        deployment={**kept, "version": published.version, "alias": alias},
-        restored=str(target["build_id"]),
+        deployment={**kept.value, "version": published.version, "alias": alias},
+        restored=target.build_id,
     )
 
 
@@ -83,55 +85,68 @@ def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
     name = request.function or ""
     if request.build is not None:
         record = builds.find(name, request.build)
-        if record["state"] != "succeeded" or not record["deployment"]:
+        if record.deployed is None:
             raise UnknownBuild(
-                f"build {request.build} of {name} has deployed nothing: {record['message'] or record['state']}",
+                f"build {request.build} of {name} has deployed nothing: {record.message or record.state}",
                 hint="the function's history lists its builds",
             )
-        return record, request.alias or cast("str | None", record["alias"])
-    records = [record for record in builds.records(name, _LOOK_BACK) if deployed(record)]
-    alias = request.alias or (cast("str | None", records[0]["alias"]) if records else None)
+        return record, request.alias or record.alias
+    found = builds.records(name, _LOOK_BACK)
+    records = [record for record in found if isinstance(record, Damaged) or record.deployed]
+    alias = _read(records[0]).alias if request.alias is None and records else request.alias
     return _before(records, name, alias), alias
 
 
-def _before(records: Sequence[Record], name: str, alias: str | None) -> Record:
-    """The newest build that had deployed something else than what is there now."""
-    concerned = [record for record in records if alias is None or record["alias"] == alias]
-    if concerned:
-        present = concerned[0]
-        # After a rollback, what is there is as old as the build that was returned to.
-        place = next(
-            (at for at, record in enumerate(concerned) if record["build_id"] == present["restored"]),
-            0,
-        )
-        for record in concerned[place + 1 :]:
-            if record["action"] == "build" and not _same(record, present):
+def _before(records: Sequence[Record | Damaged], name: str, alias: str | None) -> Record:
+    """The newest build that had deployed something else than what is there now.
+
+    Raises:
+        StoreDamaged: on the way there is a record that cannot be read: it may be the one.
+    """
+    concerned = (record for each in records if (record := _read(each)) and alias in (None, record.alias))
+    present = next(concerned, None)
+    if present is not None:
+        newer: list[Record] = []
+        if present.restored is not None:  # then what is there is as old as the build that was returned to
+            for record in concerned:
+                newer.append(record)
+                if record.build_id == present.restored:
+                    newer.clear()
+                    break
+        for record in itertools.chain(newer, concerned):
+            if record.action == "build" and not _same(record, present):
                 return record
     of = f"alias {alias} of {name}" if alias else name
     raise UnknownBuild(f"{of} has no earlier build to return to", hint="the function's history lists its builds")
 
 
-def deployed(record: Record) -> bool:
-    """Whether the build ended well and left something in the account."""
-    return record["state"] == "succeeded" and bool(record["deployment"])
+def _read(record: Record | Damaged) -> Record:
+    if isinstance(record, Damaged):
+        raise record.error(RECORD_HINT)
+    return record
+
+
+def _deployment(record: Record) -> DeploymentRecord:
+    """What the record's build deployed: `_target` has seen that there is something."""
+    if record.deployment is None:
+        raise AssertionError(f"build {record.build_id} has deployed nothing")
+    return record.deployment
 
 
 def _same(one: Record, other: Record) -> bool:
-    kept = [cast("Mapping[str, object]", record["deployment"]) for record in (one, other)]
-    return all(kept[0][key] == kept[1][key] for key in ("code", "settings", "extras", "runtime", "architecture")) and (
-        [row["sha256"] or row["arn"] for row in cast("list[Record]", kept[0]["layers"])]
-        == [row["sha256"] or row["arn"] for row in cast("list[Record]", kept[1]["layers"])]
-    )
+    kept = (_deployment(one), _deployment(other))
+    told = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
+    layers = [[row.sha256 or row.arn for row in each.layers] for each in kept]
+    return told[0] == told[1] and layers[0] == layers[1]
 
 
-def _version(target: Record, wanted: Deployment, context: Context) -> str | None:
+def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> str | None:
     """The version that the build published, if it is still there and holds its code and its layers."""
-    version = cast("str | None", cast("Mapping[str, object]", target["deployment"])["version"])
-    if version is None:
+    if kept.version is None:
         return None
-    frozen = read_function(context.clients, wanted.name, qualifier=version)
+    frozen = read_function(context.clients, wanted.name, qualifier=kept.version)
     same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
-    return version if same and frozen and wanted.has_layers_of(frozen) else None
+    return kept.version if same and frozen and wanted.has_layers_of(frozen) else None
 
 
 def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:

@@ -1,6 +1,6 @@
 """The store: content under keys in our prefix of the user's bucket, or in a directory on a workstation.
 
-Names in the store (all below the prefix):
+JSON is written as `builder.stored` says, with a checksum. Names in the store (all below the prefix):
     artifacts/SHA256.zip        what Lambda gets
     components/KEY.json         key of a component's inputs → its artifact
     layers/SHA256.json          artifact → the layer version that has it
@@ -32,26 +32,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeVar
 
+from builder import whole
 from builder.aws import aws_errors, error_code
-from builder.errors import AwsUnavailable, ContentMismatch
-from builder.hashing import sha256_of
+from builder.errors import AwsRefused, AwsUnavailable, StoreMissing
+from builder.keeping import Damaged, Parse, Store, matching, mismatch
+from builder.stored import JsonObject, UnfitError, body, value_of
 
 if TYPE_CHECKING:
     from builder.aws import Clients
 
-JsonObject = Mapping[str, object]
+T = TypeVar("T")
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 # Answers to a conditional request whose condition does not hold, or that met another one. If-Match on nothing is 404.
 _TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409", *_MISSING}
@@ -62,47 +60,24 @@ _READERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """JSON as it was in the store at one moment.
+    """JSON as it was in the store at one moment; `value` is None where it is not what was written.
 
     `etag` changes with the content. `age_s` is the least that can have passed since it was written, by S3's own clock,
     which counts whole seconds: builders' clocks may differ.
     """
 
-    value: dict[str, object]
+    value: JsonObject | None
     etag: str
     age_s: float
 
 
-class Store(Protocol):
-    """Where parts, artifacts and records are kept. Every method may be called from several threads."""
-
-    def read_json(self, name: str) -> dict[str, object] | None:
-        """The object at `name`, None if there is none."""
-
-    def write_json(self, name: str, value: JsonObject) -> None:
-        """Write `value` over what is there."""
-
-    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
-        """Copy the content at `name` to the file `into`, whole or not at all; False if there is none.
-
-        With `sha256`, content that has another hash is none.
-        """
-
-    def put(self, name: str, path: Path, *, sha256: str) -> None:
-        """Keep a copy of the file, which must have that hash while it is copied.
-
-        Raises:
-            ContentMismatch: it has not; nothing is kept.
-        """
-
-    def exists(self, name: str, *, sha256: str = "") -> bool:
-        """Whether there is content at `name`, and with `sha256`, whether it was put there with that hash."""
-
-
-class S3Store:
+class S3Store(Store):
     """A prefix in a bucket. Downloads of large files come in parallel parts."""
 
-    def __init__(self, clients: Clients, bucket: str, prefix: str) -> None:
+    def __init__(
+        self, clients: Clients, bucket: str, prefix: str, *, warn: Callable[[str], None] = lambda _: None
+    ) -> None:
+        super().__init__(warn)
         self._clients = clients
         self.bucket = bucket
         self._prefix = prefix
@@ -111,7 +86,7 @@ class S3Store:
 
     def below(self, folder: str) -> S3Store:
         """The part of this store that is below `folder/`; what is put there counts as put here."""
-        part = S3Store(self._clients, self.bucket, f"{self._prefix}{folder}/")
+        part = S3Store(self._clients, self.bucket, f"{self._prefix}{folder}/", warn=self._warn)
         part._put = self._put
         return part
 
@@ -124,17 +99,28 @@ class S3Store:
         """The S3 key of a name in the store."""
         return self._prefix + name
 
+    def place(self, name: str) -> str:
+        return f"s3://{self.bucket}/{self.key(name)}"
+
     @contextlib.contextmanager
     def _errors(self, doing: str, name: str) -> Iterator[None]:
-        with aws_errors(f"{doing} s3://{self.bucket}/{self.key(name)}"):
-            yield
+        try:
+            with aws_errors(f"{doing} {self.place(name)}"):
+                yield
+        except AwsRefused as error:
+            if error_code(error) != "NoSuchBucket":
+                raise
+            raise StoreMissing(
+                f"the bucket {self.bucket}, where the builder keeps what it has made, does not exist any more",
+                hint="run `python setup.py init`: it makes the bucket again; functions and layers are as they were",
+            ) from error
 
-    def read_json(self, name: str) -> dict[str, object] | None:
-        found = self.read_version(name)
-        return found.value if found else None
+    def read_bytes(self, name: str) -> bytes | None:
+        found = self._got(name)
+        return found[0] if found else None
 
-    def read_version(self, name: str) -> Version | None:
-        """The object at `name` with what a conditional write needs, None if there is none."""
+    def _got(self, name: str) -> tuple[bytes, str, float] | None:
+        """The content, its ETag and its age."""
         from botocore.exceptions import ClientError
 
         with self._errors("reading", name):
@@ -144,15 +130,26 @@ class S3Store:
                 if error_code(error) in self._absent:
                     return None
                 raise
-            value: dict[str, object] = json.loads(answer["Body"].read())
+            content = answer["Body"].read()
         asked = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         age_s = (asked - answer["LastModified"]).total_seconds() - 1
-        return Version(value=value, etag=answer["ETag"], age_s=max(0.0, age_s))
+        return content, answer["ETag"], max(0.0, age_s)
+
+    def read_version(self, name: str) -> Version | None:
+        """The JSON at `name` with what a conditional write needs, None if there is none."""
+        found = self._got(name)
+        if found is None:
+            return None
+        content, etag, age_s = found
+        try:
+            return Version(value=value_of(content), etag=etag, age_s=age_s)
+        except UnfitError:
+            return Version(value=None, etag=etag, age_s=age_s)
 
     def write_json(self, name: str, value: JsonObject) -> None:
         with self._errors("writing", name):
             self._clients.s3.put_object(
-                Bucket=self.bucket, Key=self.key(name), Body=_body(value), ContentType="application/json"
+                Bucket=self.bucket, Key=self.key(name), Body=body(value), ContentType="application/json"
             )
 
     def write_all(self, values: Mapping[str, JsonObject]) -> None:
@@ -171,7 +168,7 @@ class S3Store:
             the new ETag, None if nothing was written.
         """
         try:
-            return self._put_if(name, _body(value), etag)
+            return self._put_if(name, body(value), etag)
         except AwsUnavailable:
             if (written := self._written(name, value)) is None:
                 raise
@@ -179,7 +176,7 @@ class S3Store:
         except _Refused:
             return self._written(name, value)
 
-    def _put_if(self, name: str, body: bytes, etag: str | None) -> str:
+    def _put_if(self, name: str, content: bytes, etag: str | None) -> str:
         from botocore.exceptions import ClientError
 
         bucket, key, kind = self.bucket, self.key(name), "application/json"
@@ -187,11 +184,11 @@ class S3Store:
             try:
                 if etag is None:
                     answer = self._clients.s3.put_object(
-                        Bucket=bucket, Key=key, Body=body, ContentType=kind, IfNoneMatch="*"
+                        Bucket=bucket, Key=key, Body=content, ContentType=kind, IfNoneMatch="*"
                     )
                 else:
                     answer = self._clients.s3.put_object(
-                        Bucket=bucket, Key=key, Body=body, ContentType=kind, IfMatch=etag
+                        Bucket=bucket, Key=key, Body=content, ContentType=kind, IfMatch=etag
                     )
             except ClientError as error:
                 if error_code(error) in _TAKEN:
@@ -201,7 +198,8 @@ class S3Store:
 
     def _written(self, name: str, value: JsonObject) -> str | None:
         present = self.read_version(name)
-        return present.etag if present and present.value.get("nonce") == value["nonce"] else None
+        written = present.value if present else None
+        return present.etag if present and written and written.get("nonce") == value["nonce"] else None
 
     def delete_if(self, name: str, *, etag: str) -> bool:
         """Remove what is there if it still has `etag`; False if it had not, or nothing was there."""
@@ -219,14 +217,14 @@ class S3Store:
     def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
         from botocore.exceptions import ClientError
 
-        with self._errors("reading", name), _whole(into) as partial:
+        with self._errors("reading", name), whole.file(into) as partial:
             try:
                 self._clients.s3.download_file(self.bucket, self.key(name), str(partial))
             except ClientError as error:
                 if error_code(error) in self._absent:
                     return False
                 raise
-            return _matching(partial, sha256)
+            return matching(partial, sha256)
 
     def put(self, name: str, path: Path, *, sha256: str) -> None:
         from botocore.exceptions import ClientError
@@ -242,7 +240,7 @@ class S3Store:
                 )
             except ClientError as error:
                 if error_code(error) in _OTHER_CONTENT:
-                    raise _mismatch(name, sha256) from error
+                    raise mismatch(name, sha256) from error
                 raise
         self._put[name] += 1
 
@@ -305,12 +303,22 @@ class S3Store:
             )
         return [entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", [])]
 
-    def read_all(self, names: Sequence[str]) -> list[dict[str, object]]:
-        """The JSON objects at `names`, in their order, read at the same time; those that are gone are left out."""
+    def look_at_all(self, names: Sequence[str], parse: Parse[T]) -> list[T | Damaged]:
+        """What `parse` makes of the JSON at `names`, in their order, read at once; what is gone is left out."""
         if not names:
             return []
         with ThreadPoolExecutor(min(len(names), _READERS)) as pool:
-            return [value for value in pool.map(self.read_json, names) if value is not None]
+            return [found for found in pool.map(lambda name: self.look(name, parse), names) if found is not None]
+
+    def find_all(self, names: Sequence[str], parse: Parse[T]) -> list[T]:
+        """The same without what is damaged, of which the log says so."""
+        whole_ones = []
+        for found in self.look_at_all(names, parse):
+            if isinstance(found, Damaged):
+                self._warn(f"{found.place} is damaged ({found.why}), and left out; delete it, nothing else needs it")
+            else:
+                whole_ones.append(found)
+        return whole_ones
 
 
 class DomainStore(S3Store):
@@ -319,57 +327,22 @@ class DomainStore(S3Store):
     What a builder has found of the runtimes is everybody's, and can be read.
     """
 
-    def __init__(self, clients: Clients, bucket: str, prefix: str, folder: str) -> None:
-        super().__init__(clients, bucket, f"{prefix}{folder}/")
+    def __init__(
+        self,
+        clients: Clients,
+        bucket: str,
+        prefix: str,
+        folder: str,
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(clients, bucket, f"{prefix}{folder}/", warn=warn)
         self._root = prefix
         # Whoever may not list a bucket is not told whether an object is missing or forbidden.
         self._absent = _MISSING | {"403", "AccessDenied"}
 
     def key(self, name: str) -> str:
         return f"{self._root}{name}" if name.startswith("baselines/") else super().key(name)
-
-
-class DirectoryStore:
-    """A directory, for builds on a workstation."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def _path(self, name: str) -> Path:
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def read_json(self, name: str) -> dict[str, object] | None:
-        path = self._root / name
-        if not path.exists():
-            return None
-        value: dict[str, object] = json.loads(path.read_text())
-        return value
-
-    def write_json(self, name: str, value: JsonObject) -> None:
-        with _whole(self._path(name)) as partial:
-            partial.write_bytes(_body(value))
-
-    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
-        path = self._root / name
-        if not path.exists():
-            return False
-        with _whole(into) as partial:
-            shutil.copyfile(path, partial)
-            return _matching(partial, sha256)
-
-    def put(self, name: str, path: Path, *, sha256: str) -> None:
-        with _whole(self._path(name)) as partial:
-            try:
-                partial.hardlink_to(path)  # what is put here is complete, and never written to again
-            except OSError:
-                shutil.copyfile(path, partial)
-            if not _matching(partial, sha256):
-                raise _mismatch(name, sha256)
-
-    def exists(self, name: str, *, sha256: str = "") -> bool:
-        return (self._root / name).exists()
 
 
 class _Refused(Exception):
@@ -379,37 +352,3 @@ class _Refused(Exception):
 def _checksum(sha256: str) -> str:
     """A hexadecimal hash as S3 has it."""
     return base64.b64encode(bytes.fromhex(sha256)).decode()
-
-
-def _matching(partial: Path, sha256: str) -> bool:
-    """Whether the file has the hash, or none is asked for; if not it is removed."""
-    if not sha256 or sha256_of(partial) == sha256:
-        return True
-    partial.unlink()
-    return False
-
-
-def _mismatch(name: str, sha256: str) -> ContentMismatch:
-    return ContentMismatch(
-        f"{name}: what was to be stored is not what was built, whose sha256 is {sha256}: it changed on the way",
-        hint="code that the build runs must not write to the builder's own files; nothing was deployed",
-    )
-
-
-def _body(value: JsonObject) -> bytes:
-    return json.dumps(value, sort_keys=True).encode()
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place if it is there when the block ends without an error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    partial = Path(name)
-    partial.unlink()
-    try:
-        yield partial
-        if partial.exists():
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -12,7 +12,7 @@ from builder.errors import InvalidEvent, LambdasmithError
 from builder.pipeline import Built
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
-from builder.records.claim import AlreadyTaken, Claim
+from builder.records.claim import AlreadyTaken, Claim, State
 from builder.reply import Reply, account, failure, known
 from builder.request import Request
 from builder.workspace import full_disk
@@ -72,15 +72,15 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
     return reply
 
 
-def _present(state: Mapping[str, object], request: Request) -> Reply:
+def _present(state: State, request: Request) -> Reply:
     """The answer for a build id that somebody else has: their reply, or how far they are.
 
     Raises:
         InvalidEvent: it is of another function, whose reply would be taken for this one's.
     """
-    if (state["function"] or "") != (request.function or ""):
+    if (state.function or "") != (request.function or ""):
         raise InvalidEvent(
-            f"build_id: {state['build_id']!r} is the id of a build of another function",
+            f"build_id: {state.build_id!r} is the id of a build of another function",
             hint="give each build an id of its own, such as a random one",
         )
-    return cast("Reply", state.get("reply") or {"statusCode": 202, "build": known(state)})
+    return dict(state.reply) if state.reply else {"statusCode": 202, "build": known(state.value)}

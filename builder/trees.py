@@ -9,11 +9,9 @@ can forge dates, so the builder function compares trees with what the kernel sai
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -22,7 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import whole
 from builder.removal import remove
+from builder.stored import Fields, UnfitError, body, value_of
 from builder.zips import safe_name
 
 # What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
@@ -68,17 +68,12 @@ def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
     folder = kept / sha256
     if not keeping.intact(folder):
         remove(folder)
-        partial = Path(tempfile.mkdtemp(prefix=f"{sha256}.", dir=kept))
-        try:
+        with whole.folder(folder) as partial:
             others = [other for other in _others(kept) if keeping.intact(other)]
             _make(archive(), partial, others)
-            with contextlib.suppress(OSError):  # another process was quicker
-                partial.rename(folder)
-            # What is linked to has another state than before.
-            for made in (*others, folder):
-                keeping.seal(made)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        # What is linked to has another state than before.
+        for made in (*others, folder):
+            keeping.seal(made)
     os.utime(folder)
     for path in _by_age(kept)[_KEPT:]:
         with contextlib.suppress(FileNotFoundError):
@@ -97,16 +92,16 @@ def _by_age(kept: Path) -> list[Path]:
 
 
 def _others(kept: Path) -> list[Path]:
-    return [path for path in _by_age(kept) if "." not in path.name][:_KEPT]
+    return [path for path in _by_age(kept) if not whole.is_leftover(path)][:_KEPT]
 
 
 def _marks(folder: Path) -> dict[str, _Mark]:
     """Path in the tree → mark, of a tree that was made; empty if it was not, or not to its end."""
     try:
-        marks: dict[str, _Mark] = json.loads((folder / _MARKS).read_bytes())
-        return marks
-    except (OSError, ValueError):
+        kept = Fields(value_of((folder / _MARKS).read_bytes())).fields("marks").value
+    except (OSError, UnfitError):
         return {}
+    return {name: mark for name, mark in kept.items() if isinstance(mark, list)}
 
 
 def is_intact(folder: Path) -> bool:
@@ -154,7 +149,7 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
         list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
     for below in folders:
         os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))
-    (folder / _MARKS).write_text(json.dumps(marks))
+    (folder / _MARKS).write_bytes(body({"marks": marks}))
 
 
 def _mark(info: zipfile.ZipInfo) -> _Mark:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, fetching, reply, rollback
+from builder import __version__, fetching, reply
 from builder.errors import FunctionMissing, UnknownBuild
+from builder.keeping import Damaged
 from builder.order import Fresh, Order
 from builder.pipeline import product_of
 from builder.plan import FUNCTION
+from builder.product import pinned_lock
 from builder.publishing import layers
 from builder.publishing.functions import read_function
 from builder.publishing.versions import read_alias
-from builder.records.builds import Builds
-from builder.request import GitSource, ManifestSource, ObjectSource, Source
+from builder.records.builds import RECORD_HINT, Builds
+from builder.request import GitSource
 from builder.runtimes import architecture_of
 from builder.situation import domain_for
 
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.product import Product
+    from builder.records.record import DeploymentRecord, Record
     from builder.request import Request
 
-Record = Mapping[str, object]
+_LOOK_BACK = 100
 
 
 def verify(request: Request, context: Context) -> reply.Reply:
@@ -41,25 +44,24 @@ def verify(request: Request, context: Context) -> reply.Reply:
     """
     name, progress = request.function or "", context.progress
     with progress.phase("look", "looking for what was deployed"):
-        record, alias = _deployed(Builds(context.store), request)
-        made_of = cast("Mapping[str, object]", record["deployment"])
+        record, made_of, alias = _deployed(Builds(context.store), request)
         deployed = _deployed_hashes(name, alias, made_of, context)
-    source = cast("Mapping[str, object] | None", made_of.get("source"))
+    source = made_of.source
     if source is None:
         raise UnknownBuild(
-            f"build {record['build_id']} of {name} was made of an archive that came with its event, and is not kept",
+            f"build {record.build_id} of {name} was made of an archive that came with its event, and is not kept",
             hint="deploy from git, or from an archive in S3, to be able to verify",
         )
-    if record["builder"] != __version__:
+    if record.builder != __version__:
         progress.warn(
-            f"build {record['build_id']} was made by builder {record['builder']}, this is {__version__}: "
+            f"build {record.build_id} was made by builder {record.builder}, this is {__version__}: "
             "differences may be the builders'"
         )
     asked = replace(
         request,
-        source=_source(source, str(record["commit"])),
-        path=str(source["path"]),
-        build_file=cast("str | None", source["build_file"]),
+        source=replace(source.source, ref=record.commit) if isinstance(source.source, GitSource) else source.source,
+        path=source.path,
+        build_file=source.build_file,
     )
     rebuilt = _rebuilt_hashes(asked, made_of, context)
     rows: list[dict[str, object]] = [
@@ -67,38 +69,29 @@ def verify(request: Request, context: Context) -> reply.Reply:
         for each, sha256 in deployed.items()
     ]
     same = all(row["same"] for row in rows)
-    verified = {"build": record["build_id"], "same": same, "components": rows}
-    answer: reply.Reply = {"statusCode": 200, "commit": record["commit"], "ref": record["ref"], "verify": verified}
+    verified = {"build": record.build_id, "same": same, "components": rows}
+    answer: reply.Reply = {"statusCode": 200, "commit": record.commit, "ref": record.ref, "verify": verified}
     return answer | reply.account(progress)
 
 
-def _source(kept: Mapping[str, object], commit: str) -> Source:
-    given = cast("Mapping[str, str | None]", kept)
-    if "manifest" in given:
-        return ManifestSource(
-            bucket=given["bucket"] or "", manifest=given["manifest"] or "", version_id=given["version_id"]
-        )
-    if "bucket" in given:
-        return ObjectSource(bucket=given["bucket"] or "", key=given["key"] or "", version_id=given["version_id"])
-    return GitSource(repo=given["repo"], repo_name=given["repo_name"], ref=commit)
-
-
-def _deployed(builds: Builds, request: Request) -> tuple[Record, str | None]:
-    """The record of what is deployed, and the alias that is meant."""
+def _deployed(builds: Builds, request: Request) -> tuple[Record, DeploymentRecord, str | None]:
+    """The record of what is deployed, what that deployed, and the alias that is meant."""
     name = request.function or ""
     if request.build is not None:
         record = builds.find(name, request.build)
-        if not rollback.deployed(record):
+        if record.deployed is None:
             raise UnknownBuild(f"build {request.build} of {name} has deployed nothing")
-        return record, request.alias or cast("str | None", record["alias"])
-    for record in builds.records(name, 100):
-        if rollback.deployed(record) and request.alias in (None, record["alias"]):
-            origin = builds.find(name, str(record["restored"])) if record["restored"] else record
-            return origin, request.alias or cast("str | None", record["alias"])
+        return record, record.deployed, request.alias or record.alias
+    for each in builds.records(name, _LOOK_BACK):
+        if isinstance(each, Damaged):  # it may be the one
+            raise each.error(f"name the build to verify; {RECORD_HINT}")
+        if each.deployed is not None and request.alias in (None, each.alias):
+            origin = builds.find(name, each.restored) if each.restored else each
+            return origin, origin.deployed or each.deployed, request.alias or each.alias
     raise UnknownBuild(f"{name} has no recorded build", hint="deploy it with this builder first")
 
 
-def _deployed_hashes(name: str, alias: str | None, made_of: Record, context: Context) -> dict[str, str]:
+def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, context: Context) -> dict[str, str]:
     """The sha256 of every component as Lambda has it."""
     served = read_alias(context.clients, name, alias) if alias else None
     state = read_function(context.clients, name, qualifier=served.version if served else "$LATEST")
@@ -106,21 +99,24 @@ def _deployed_hashes(name: str, alias: str | None, made_of: Record, context: Con
         raise FunctionMissing(f"function {name} does not exist")
     found = {}
     attached = {arn.split(":")[6]: arn for arn in state.layers}
-    for row in cast("list[Mapping[str, str | None]]", made_of["layers"]):
-        arn = row["arn"] if row["arn"] in state.layers else attached.get(row["layer"] or "")
-        if row["sha256"] is not None:
+    for row in made_of.layers:
+        arn = row.arn if row.arn in state.layers else attached.get(row.layer)
+        if row.sha256 is not None:
             content = layers.read_content(context.clients, arn) if arn else None
-            found[row["component"] or ""] = content.sha256 if content else ""
+            found[row.component] = content.sha256 if content else ""
     return found | {FUNCTION: state.code_hex}
 
 
-def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict[str, str]:
+def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Context) -> dict[str, str]:
     lock = None
-    if made_of["lock"]:
-        kept = context.store.read_json(f"pinned/{made_of['lock']}.json")
-        if kept is None:
+    if made_of.lock:
+        lock = context.store.read(
+            f"pinned/{made_of.lock}.json",
+            functools.partial(pinned_lock, lock_id=made_of.lock),
+            hint="the build cannot be verified without it; deploy with force, and verify that build",
+        )
+        if lock is None:
             raise UnknownBuild("the lock of that build is not kept any more")
-        lock = str(kept["lock"])
     with context.progress.phase("look", "looking for the commit"):
         resolved = fetching.resolve(request, context)
     order = Order(
@@ -130,9 +126,7 @@ def _rebuilt_hashes(request: Request, made_of: Record, context: Context) -> dict
         path=request.path,
         build_file=request.build_file,
         force=True,
-        fresh=Fresh(
-            runtime=str(made_of["runtime"]), architecture=architecture_of(str(made_of["architecture"])), lock=lock
-        ),
+        fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
     )
     made = cast("Product", product_of(order, context))
     return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

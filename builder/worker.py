@@ -21,6 +21,7 @@ from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.masking import Masker
+from builder.stored import SHA256
 from builder.surroundings import secrets_of
 from builder.workspace import distrust, full_disk
 
@@ -83,8 +84,8 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
         raise _stranger() from error
     if not nonce.isalnum() or not isinstance(domain, dict):
         raise _stranger()
-    said = _orders().read_json(f"{nonce}.json") or {}
-    if said.get("sha256") != hashlib.sha256(str(sealed).encode()).hexdigest():
+    said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
+    if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
         raise _stranger()
     if message["version"] != __version__:
         raise InvalidEvent(
@@ -96,7 +97,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     tenant = getattr(context, "tenant_id", None)
     if tenant != Domain(name=str(domain["name"])).id:
         raise InvalidEvent("the order is not of the trust domain that this environment was made for")
-    secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(str(said["key"]))))
+    secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(said[1])))
     return {**message, **secret}
 
 
@@ -151,7 +152,7 @@ def _context(
     return Context(
         settings=replace(settings, worker=""),
         clients=clients,
-        store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder),
+        store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder, warn=progress.warn),
         workspace=execution.workspace(os.environ),
         deadline=Deadline.after(float(remaining) if isinstance(remaining, int | float) else 0.0),
         progress=progress,

@@ -6,6 +6,7 @@ the trust domain, as it was found out here. What comes back is read as what a st
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -32,7 +33,7 @@ from builder.errors import (
 from builder.grants import Granted
 from builder.order import Order
 from builder.plan import UNBUILT, Artifact
-from builder.product import Product, Unchanged, text
+from builder.product import Product, Unchanged, pinned_lock, text
 from builder.progress import Phase
 from builder.project import Outline
 from builder.request import ManifestSource, ObjectSource
@@ -246,10 +247,13 @@ def _take(made: Product, order: Order, context: Context) -> None:
 
 
 def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
-    if lock_id is None or context.store.exists(name := f"pinned/{lock_id}.json"):
+    if lock_id is None:
         return
-    lock = _parsed(lambda: str((context.kept(order.domain).read_json(name) or {}).get("lock", "")))
-    if hashlib.sha256(lock.encode()).hexdigest() != lock_id:
+    name, parse = f"pinned/{lock_id}.json", functools.partial(pinned_lock, lock_id=lock_id)
+    if context.store.find(name, parse) is not None:
+        return
+    lock = context.kept(order.domain).find(name, parse)
+    if lock is None:
         raise ContentMismatch(f"{name}: the worker has not stored the lock that it says that it has made")
     context.store.write_json(name, {"lock": lock})
 
@@ -273,7 +277,8 @@ class _Following:
         while not self._done.wait(pause):
             pause = _LOOKS_S
             try:
-                now = self._part.read_json(self._name) or {}
-                self._progress.relay(text(now.get("phase", "")), text(now.get("message", "")))
-            except (AwsRefused, ValueError, AttributeError, RecursionError):  # it is the worker's
+                now = self._part.look(self._name, lambda kept: (text(kept.text("phase")), text(kept.text("message"))))
+            except AwsRefused:
                 continue
+            if isinstance(now, tuple):  # it is the worker's
+                self._progress.relay(*now)

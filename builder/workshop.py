@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.commands import Secrets
-from builder.natives import Baseline, baseline_record
+from builder.keeping import Store
+from builder.natives import Baseline, Recorded, baseline_record
 from builder.progress import Progress
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.runtimes import Target
 from builder.sources.access import GitCredentials, Network
-from builder.store import Store
 from builder.workspace import Deadline, Workspace
 
 if TYPE_CHECKING:
@@ -87,6 +87,6 @@ class Workshop:
     def baseline(self, target: Target) -> Baseline:
         """What the target's runtime has: as a builder has recorded it there, else what this version knows."""
         if target.label not in self._baselines:
-            recorded = self.store.read_json(baseline_record(target))
+            recorded = self.store.find(baseline_record(target), Recorded.parse)
             self._baselines[target.label] = Baseline.of(target, recorded)
         return self._baselines[target.label]

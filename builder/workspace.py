@@ -77,7 +77,8 @@ def distrust() -> None:
 class Workspace:
     """Directories below one root: `cache` survives a build, everything else does not.
 
-    `scratch` may be given elsewhere: where several builds share a root, each needs its own. `sealed`: what is in the
+    `scratch` may be given elsewhere: where several builds share a root, each needs its own, and none may remove what
+    another one uses: `local_cache` keeps the bounds then. `sealed`: what is in the
     cache counts only as this very process has left it. Not on a workstation: its cache is its owner's. `temporary`: a
     directory in which nobody but the builder and what it runs writes; it is emptied, but for the root.
     """
@@ -90,6 +91,7 @@ class Workspace:
         self._temporary = temporary
         self.cache = root / "cache"
         self._scratch = scratch or root / "scratch"
+        self._is_shared = scratch is not None
 
     def cached(self, kind: str) -> Path:
         """The cache directory of that kind, made if it is not there."""
@@ -129,7 +131,8 @@ class Workspace:
     def scratch(self) -> Iterator[Path]:
         """An empty directory that is gone afterwards, with what an earlier, killed invocation left."""
         remove(self._scratch)
-        self.trim()
+        if not self._is_shared:
+            self.trim()
         self._scratch.mkdir(parents=True)
         try:
             yield self._scratch
@@ -150,6 +153,11 @@ class Workspace:
                 yield folder
             finally:
                 remove(folder)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a file that is intact is what this process has sealed, and needs no other proof."""
+        return self._sealed
 
     def seal(self, path: Path, sha256: str = "") -> None:
         """Remember the content of a file in a cache as it is now; `sha256` where it is known already."""
@@ -209,7 +217,7 @@ class Workspace:
             if disk.used <= disk.total * _CACHE_SHARE:
                 return
             limit_bytes = int(min(disk.total, _LARGEST_DISK) * _CACHE_SHARE)
-        kept = [(path.lstat().st_mtime, _size(path), path) for path in self._cached_things()]
+        kept = [(path.lstat().st_mtime, _size(path), path) for path in self.things()]
         total = sum(size for _, size, _ in kept)
         for _, size, path in sorted(kept):
             if total <= limit_bytes:
@@ -217,9 +225,9 @@ class Workspace:
             remove(path)
             total -= size
 
-    def _cached_things(self) -> Iterator[Path]:
+    def things(self) -> Iterator[Path]:
         """What is kept or removed as one: a wheel, a part, a tool, or the whole cache of another program."""
-        for kind in self.cache.iterdir():
+        for kind in self.cache.iterdir() if self.cache.is_dir() else ():
             if kind.name in _CACHES_OF_OTHERS or not kind.is_dir():
                 yield kind
             else:

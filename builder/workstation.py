@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from builder import reply
+from builder import local_cache, reply, whole
 from builder.assembly import Assembly, assemble
 from builder.checks import check, direct_upload_warnings
 from builder.domains import Domain
-from builder.errors import InvalidConfiguration
+from builder.errors import InvalidConfiguration, StoreDamaged
+from builder.keeping import Store
+from builder.local_store import DirectoryStore
 from builder.machine import directories_of
 from builder.plan import FUNCTION, choose_components
 from builder.product import Product
@@ -23,7 +25,6 @@ from builder.project import Project, read_project
 from builder.python.indexes import Indexes
 from builder.runtimes import Architecture
 from builder.sources.directory import DirectorySnapshot, snapshot
-from builder.store import DirectoryStore, Store
 from builder.surroundings import Surroundings
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
@@ -58,10 +59,13 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
     Raises:
         LambdasmithError: with the phase in which it arose.
     """
-    with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
+    with (
+        local_cache.in_use(order.cache, local_cache.limit_bytes(environment)),
+        tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary,
+    ):
         around = Surroundings.of(environment)
         workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
-        store = DirectoryStore(order.cache / "store")
+        store = DirectoryStore(order.cache / "store", warn=progress.warn)
         with workspace.scratch() as scratch:
             with progress.phase("fetch", f"copying {order.directory}"):
                 source = snapshot(order.directory, scratch / "source", leave_out=(order.out, order.cache))
@@ -103,7 +107,8 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
                 }
                 answer |= {"files": _write(made, order.out, store)}
         answer |= reply.account(progress)
-        (order.out / REPLY).write_text(json.dumps(answer, indent=2) + "\n")
+        with whole.file(order.out / REPLY) as partial:
+            partial.write_text(json.dumps(answer, indent=2) + "\n")
         return answer
 
 
@@ -140,7 +145,11 @@ def _write(made: Assembly, out: Path, store: Store) -> dict[str, str]:
         before = _before(out)
         (out / "layers").mkdir(parents=True, exist_ok=True)
         for name, artifact in made.artifacts.items():
-            store.fetch(artifact.name, out / files[name])
+            if not store.fetch(artifact.name, out / files[name], sha256=artifact.sha256):
+                raise StoreDamaged(
+                    f"{store.place(artifact.name)}, the zip of {name}, is gone or damaged",
+                    hint="run the same command again: then it is built again",
+                )
         for path in before - set(files.values()):
             (out / path).unlink(missing_ok=True)
         if not any((out / "layers").iterdir()):

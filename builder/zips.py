@@ -179,8 +179,12 @@ class Writer:
             self._write(chunk)
             length -= len(chunk)
 
-    def finish(self, comment: bytes = b"") -> ZipSummary:
-        """Append the directory and return what was written."""
+    def finish(self, comment: Callable[[str], bytes] = lambda _: b"") -> ZipSummary:
+        """Append the directory and return what was written.
+
+        Args:
+            comment: gets the sha256, in hex, of all that is before the comment and its length.
+        """
         start, count = self.offset, len(self._central)
         for record in self._central:
             self._write(record)
@@ -189,20 +193,10 @@ class Writer:
             end = self.offset
             self._write(struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start))
             self._write(struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1))
-        self._write(
-            struct.pack(
-                "<4s4H2IH",
-                b"PK\x05\x06",
-                0,
-                0,
-                min(count, 0xFFFF),
-                min(count, 0xFFFF),
-                min(size, _LIMIT_32),
-                min(start, _LIMIT_32),
-                len(comment),
-            )
-            + comment
-        )
+        counts = min(count, 0xFFFF), min(count, 0xFFFF), min(size, _LIMIT_32), min(start, _LIMIT_32)
+        self._write(struct.pack("<4s4H2I", _END, 0, 0, *counts))
+        text = comment(self._hash.hexdigest())
+        self._write(struct.pack("<H", len(text)) + text)
         return ZipSummary(
             sha256=self._hash.hexdigest(),
             size=self.offset,
@@ -223,8 +217,13 @@ def safe_name(name: str) -> str:
     return name
 
 
-def write_zip(out: BinaryIO, entries: Iterable[Entry | Member], *, comment: bytes = b"") -> ZipSummary:
-    """Write `entries` to `out`, sorted by name, and return what was written. `comment` is the zip's, below 64 KiB.
+def write_zip(
+    out: BinaryIO, entries: Iterable[Entry | Member], *, comment: Callable[[str], bytes] = lambda _: b""
+) -> ZipSummary:
+    """Write `entries` to `out`, sorted by name, and return what was written.
+
+    Args:
+        comment: what gives the zip's, below 64 KiB, see `Writer.finish`.
 
     Raises:
         ArtifactConflict: two entries have the same name, or names that differ only in case or Unicode form.
@@ -332,6 +331,17 @@ def read_comment(archive: Path) -> bytes:
     if not mark:
         raise zipfile.BadZipFile(f"{archive.name}: the end of the zip is missing")
     return end[_END_SIZE - len(_END) :]
+
+
+def sha256_before_comment(archive: Path) -> str:
+    """What `Writer.finish` has given the comment, of a zip that is as it was written."""
+    left = archive.stat().st_size - len(read_comment(archive)) - 2
+    digest = hashlib.sha256()
+    with archive.open("rb") as file:
+        while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.hexdigest()
 
 
 def unpack(archive: Path, into: Path) -> None:

@@ -12,6 +12,7 @@ import html
 import json
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+_PATIENCE_S = 30
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -36,8 +38,8 @@ class Index:
     """A running index.
 
     `yanked` names files; `redirects` maps paths to where else they are, `lies` a file to content that is sent in its
-    place; `max_age` is how many seconds its answers may be kept, which it says only if it is set. `logins_seen` are
-    the Authorization headers that came.
+    place; `max_age` is how many seconds its answers may be kept, which it says only if it is set. `together`: a wheel
+    is sent once it was asked for so many times, to all at once. `logins_seen` are the Authorization headers that came.
     """
 
     root: Path
@@ -45,6 +47,7 @@ class Index:
     html_only: bool = False
     login: tuple[str, str] | None = None
     max_age: int | None = None
+    together: int = 0
     yanked: set[str] = field(default_factory=set)
     redirects: dict[str, str] = field(default_factory=dict)
     logins_seen: set[str] = field(default_factory=set)
@@ -124,6 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             self._send(404, b"no such file", "text/plain")
             return
+        until = time.monotonic() + _PATIENCE_S
+        while name.endswith(".whl") and self.index.requests[self.path] < self.index.together:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.02)
         body = _metadata(path) if name.endswith(".metadata") else self.index.lies.get(name) or path.read_bytes()
         self._send(200, body, "application/octet-stream")
 

@@ -10,11 +10,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from builder.keeping import Damaged
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from builder.cloudformation.request import StackRequest
-    from builder.store import JsonObject, Store
+    from builder.keeping import Store
+    from builder.stored import JsonObject
 
 # CloudFormation's, and no part of what is asked for.
 _NOT_ASKED = ("ServiceToken", "ServiceTimeout")
@@ -37,6 +41,30 @@ class Known:
         return {name: value for name, value in event.items() if name != "branch"} | {"ref": commit}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was answered: to which request, for which properties (their hash), when in seconds since 1970."""
+
+    request: str
+    asked: str
+    at: float
+    data: Mapping[str, object]
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return {"request": self.request, "asked": self.asked, "at": self.at, "data": dict(self.data)}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Answer:
+        """What `as_json` gave."""
+        return cls(
+            request=kept.text("request"),
+            asked=kept.text("asked"),
+            at=kept.number("at"),
+            data=kept.fields("data").value,
+        )
+
+
 class Memory:
     """The last two answers for each custom resource, below `stacks/` in the store."""
 
@@ -45,41 +73,53 @@ class Memory:
 
     def recall(self, request: StackRequest, now: float) -> Known | None:
         """The answer that the request goes back to, None if it asks for something new."""
-        kept = self._kept(request)
-        current, previous = kept.get("current"), kept.get("previous")
+        current, previous = self._kept(request)
         if current is None:
             return None
         asked = _hash(request.properties)
-        if current["request"] == request.request_id:
-            return _known(current, repeated=True)
+        if current.request == request.request_id:
+            return Known(data=current.data, is_repeated=True)
         if request.kind != "Update":
             return None
         # What is asked for is what was answered last: the update in between has failed, and is taken back.
-        if current["asked"] == asked:
-            return _known(current)
+        if current.asked == asked:
+            return Known(data=current.data, is_repeated=False)
         # The update was answered, and something else of the stack has failed.
-        undone = current["asked"] == _hash(request.old_properties) and previous and previous["asked"] == asked
-        if undone and now - cast("float", current["at"]) < _ROLLBACK_WITHIN_S:
-            return _known(cast("Mapping[str, object]", previous))
+        undone = current.asked == _hash(request.old_properties) and previous and previous.asked == asked
+        if undone and previous and now - current.at < _ROLLBACK_WITHIN_S:
+            return Known(data=previous.data, is_repeated=False)
         return None
 
     def keep(self, request: StackRequest, data: Mapping[str, object], now: float) -> None:
         """Remember an answer. What is gone back to has no answer before it: the next update is a new one."""
-        kept = self._kept(request)
-        asked, current, previous = _hash(request.properties), kept.get("current"), kept.get("previous")
-        if current and current["request"] == request.request_id:
+        current, previous = self._kept(request)
+        asked = _hash(request.properties)
+        if current and current.request == request.request_id:
             return
-        before = None if asked in [one["asked"] for one in (current, previous) if one] else current
-        answer: JsonObject = {"request": request.request_id, "asked": asked, "at": round(now, 1), "data": dict(data)}
+        before = None if asked in [one.asked for one in (current, previous) if one] else current
+        answer = Answer(request=request.request_id, asked=asked, at=round(now, 1), data=data)
         value: JsonObject = {"stack": request.stack, "resource": request.resource}
-        self._store.write_json(_name(request), {**value, "current": answer, "previous": before})
+        kept = {"current": answer.as_json(), "previous": before.as_json() if before else None}
+        self._store.write_json(_name(request), {**value, **kept})
 
-    def _kept(self, request: StackRequest) -> Mapping[str, Mapping[str, object] | None]:
-        return cast("Mapping[str, Mapping[str, object] | None]", self._store.read_json(_name(request)) or {})
+    def _kept(self, request: StackRequest) -> tuple[Answer | None, Answer | None]:
+        """The last answer and the one before it.
+
+        Raises:
+            StoreDamaged: they cannot be read, and it is an update, which may be one that goes back to them.
+        """
+        found = self._store.look(_name(request), _answers)
+        if isinstance(found, Damaged):
+            if request.kind == "Update":
+                raise found.error("it says what a rollback goes back to; delete it, and update the stack again")
+            self._store.forsake(found)
+            found = None
+        return found or (None, None)
 
 
-def _known(answer: Mapping[str, object], *, repeated: bool = False) -> Known:
-    return Known(data=cast("Mapping[str, object]", answer["data"]), is_repeated=repeated)
+def _answers(kept: Fields) -> tuple[Answer, Answer | None]:
+    previous = kept.fields_or_none("previous")
+    return Answer.parse(kept.fields("current")), Answer.parse(previous) if previous else None
 
 
 def _name(request: StackRequest) -> str:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
+from builder import whole
 from builder.errors import (
     AuthenticationFailed,
     LambdasmithError,
@@ -192,14 +191,8 @@ class GoModules:
             content = self._content(module, wanted)
             place = self._cache / f"{self._key(module, wanted)}-{content.commit.id}.zip"
             with module.repository.lock:
-                descriptor, made = tempfile.mkstemp(prefix=".new-", dir=self._cache)
-                os.close(descriptor)
-                try:
-                    zips.write_zip(Path(made), path, version, content)
-                    Path(made).rename(place)
-                except BaseException:
-                    Path(made).unlink(missing_ok=True)
-                    raise
+                with whole.file(place) as partial:
+                    zips.write_zip(partial, path, version, content)
                 self._workspace.seal(place)
             return place
 

@@ -5,15 +5,15 @@ A cache of an owner, as `builder.caches` says; what install scripts have written
 
 from __future__ import annotations
 
-import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import whole
 from builder.caches import BuildCache
 from builder.npm.modules import Modules, put
+from builder.stored import Fields, UnfitError, body, value_of
 
 _FILES, _RECORD = "files", "record.json"
 
@@ -42,23 +42,22 @@ class Kept:
     def _read(self) -> Modules | None:
         root = self._folder / _FILES
         try:
-            record = json.loads((self._folder / _RECORD).read_text())
-            files = {name: root / name for name in record["files"]}
+            record = Fields(value_of((self._folder / _RECORD).read_bytes()))
+            files = {name: root / name for name in record.texts("files")}
             if not all(path.is_file() for path in files.values()):
                 return None
-            return Modules(files=files, places=set(record["places"]), notes=tuple(record["notes"]))
-        except (OSError, ValueError, KeyError):
+            return Modules(files=files, places=set(record.texts("places")), notes=record.texts("notes"))
+        except (OSError, UnfitError):
             return None
 
     def _write(self, modules: Modules) -> None:
         """Take the files' place; whatever else was kept goes."""
-        new = Path(tempfile.mkdtemp(prefix=".new.", dir=self.cache.folder))
-        for name, path in modules.files.items():
-            put(path, new / _FILES / name)
-        record = {"files": sorted(modules.files), "places": sorted(modules.places), "notes": modules.notes}
-        (new / _RECORD).write_text(json.dumps(record))
-        shutil.rmtree(self._folder, ignore_errors=True)
-        new.rename(self._folder)
+        with whole.folder(self._folder) as new:
+            for name, path in modules.files.items():
+                put(path, new / _FILES / name)
+            record = {"files": sorted(modules.files), "places": sorted(modules.places), "notes": modules.notes}
+            (new / _RECORD).write_bytes(body(record))
+            shutil.rmtree(self._folder, ignore_errors=True)
         for other in self.cache.folder.iterdir():
-            if other != self._folder:
-                shutil.rmtree(other)
+            if other != self._folder and not whole.is_leftover(other):
+                shutil.rmtree(other, ignore_errors=True)

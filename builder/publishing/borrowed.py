@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.errors import AccessDenied, FunctionMissing
+from builder.keeping import Damaged
 from builder.publishing.layer_names import own_prefix
 from builder.publishing.listing import function_versions
 
@@ -51,8 +52,9 @@ def attached(
         found = store.first_names(f"borrowed/{layer}", _MOST)
         if len(found) == _MOST:
             unknown.add(layer)
-        notes = store.read_all(found)
-        if any(now - cast("float", written["at"]) < _YOUNG_S for written in notes):
+        # One that is damaged says nothing of its age: it may be young.
+        notes = store.look_at_all(found, lambda kept: kept.number("at"))
+        if any(isinstance(at, Damaged) or now - at < _YOUNG_S for at in notes):
             unknown.add(layer)
         for name in found:
             borrowers.setdefault(name.rpartition("/")[2].removesuffix(".json"), set()).add(layer)

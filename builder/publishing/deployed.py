@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__
 from builder.publishing.steps import FunctionState
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from builder.request import Request
@@ -85,23 +86,31 @@ def request_key(request: Request, settings: Settings, domain: str) -> str:
 
 
 def read(store: S3Store, function: str) -> Deployed | None:
-    """What is known of the last deploy."""
-    kept = store.read_json(_name(function))
-    if kept is None or kept.get("builder") != __version__:
+    """What is known of the last deploy; what another version of the builder has kept is not."""
+    return store.find(_name(function), _parse)
+
+
+def _parse(kept: Fields) -> Deployed | None:
+    if kept.text("builder") != __version__:
         return None
+    alias = kept.fields_or_none("alias")
+    reply = kept.fields("reply")
+    for rows in ("artifacts", "layers"):
+        reply.rows(rows)
+    reply.fields("checks")
     return Deployed(
-        key=str(kept["key"]),
-        build_id=str(kept["build_id"]),
-        commit=str(kept["commit"]),
-        tree=str(kept["tree"]),
-        revision_id=str(kept["revision_id"]),
-        code_sha256=str(kept["code_sha256"]),
-        alias=cast("Mapping[str, object] | None", kept["alias"]),
-        layers=cast("Mapping[str, str]", kept["layers"]),
-        settings=cast("Mapping[str, str]", kept["settings"]),
-        extras=cast("Mapping[str, object]", kept["extras"]),
-        keys=cast("Mapping[str, str]", kept["keys"]),
-        reply=cast("Mapping[str, object]", kept["reply"]),
+        key=kept.text("key"),
+        build_id=kept.text("build_id"),
+        commit=kept.text("commit"),
+        tree=kept.text("tree"),
+        revision_id=kept.text("revision_id"),
+        code_sha256=kept.text("code_sha256"),
+        alias=alias.value if alias else None,
+        layers=kept.fields("layers").all_texts(),
+        settings=kept.fields("settings").all_texts(),
+        extras=kept.fields("extras").value,
+        keys=kept.fields("keys").all_texts(),
+        reply=reply.value,
     )
 
 

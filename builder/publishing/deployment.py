@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.errors import InvalidEvent
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
@@ -16,13 +16,14 @@ from builder.publishing.publication import plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted
 from builder.reach import Reach
 from builder.request import ArchiveSource
-from builder.runtimes import RUNTIMES, Target
+from builder.runtimes import RUNTIMES, Target, architecture_of
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
     from builder.project import Outline
     from builder.publishing.publish import Published
+    from builder.records.record import DeploymentRecord
     from builder.request import Request
 
 
@@ -191,38 +192,35 @@ def of_project(
     )
 
 
-def of_record(record: Mapping[str, object], request: Request, name: str, context: Context) -> Deployment:
+def of_record(kept: DeploymentRecord, request: Request, name: str, context: Context) -> Deployment:
     """What the record of an earlier build says that it deployed.
 
     Layers come with the version that they had then; whether it still exists is not known here.
     """
-    kept = cast("Mapping[str, object]", record["deployment"])
-    target = Target(runtime=RUNTIMES[str(kept["runtime"])], architecture=kept["architecture"])  # type: ignore[arg-type]
-    rows = cast("list[dict[str, object]]", kept["layers"])
-    code = str(cast("Mapping[str, object]", kept["code"])["sha256"])
+    target = Target(runtime=RUNTIMES[kept.runtime], architecture=architecture_of(kept.architecture))
     return Deployment(
         name=name,
         target=target,
-        code=_kept_artifact(code) if code else None,
+        code=_kept_artifact(kept.code) if kept.code else None,
         layers=tuple(
             LayerChoice(
-                component=str(row["component"]),
-                layer=str(row["layer"]),
-                artifact=_kept_artifact(str(row["sha256"])) if row["sha256"] else None,
-                arn=cast("str | None", row["arn"]),
-                description=str(row["description"]),
-                license=str(row["license"]),
-                runtimes=tuple(cast("list[str]", row["runtimes"])),
+                component=row.component,
+                layer=row.layer,
+                artifact=_kept_artifact(row.sha256) if row.sha256 else None,
+                arn=row.arn,
+                description=row.description,
+                license=row.license,
+                runtimes=row.runtimes,
             )
-            for row in rows
+            for row in kept.layers
         ),
         wanted=Wanted(
             name=name,
             target=target,
-            settings=cast("Mapping[str, object]", kept["settings"]),
-            tags=cast("Mapping[str, str]", kept["tags"]),
-            extras=cast("Mapping[str, object]", kept["extras"]),
-            role=cast("str | None", kept["role"]),
+            settings=kept.settings,
+            tags=kept.tags,
+            extras=kept.extras,
+            role=kept.role,
             publish=request.version,
             alias=request.alias,
         ),

@@ -23,12 +23,12 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing, LambdasmithError
+from builder.keeping import Damaged
 from builder.publishing import borrowed
 from builder.publishing.layer_names import layer_name
 from builder.publishing.listing import (
@@ -38,10 +38,13 @@ from builder.publishing.listing import (
     layer_versions,
     published_versions,
 )
+from builder.records.record import DeploymentRecord
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
+    from builder.records.record import Record
     from builder.store import S3Store
     from builder.workspace import Deadline
 
@@ -54,11 +57,30 @@ _RECORDS, _MOST_RECORDS = 20, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """What one successful build put in place; `ended` is in seconds since 1970."""
+    """What one successful build put in place; `ended` is in seconds since 1970.
+
+    `layers` are ARNs, `named` the layers' names with the components that they are of.
+    """
 
     version: str | None
-    layers: frozenset[str]  # ARNs
+    layers: frozenset[str]
     ended: float
+    named: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, kept: DeploymentRecord, ended: float) -> Deployment:
+        return cls(
+            version=kept.version or None,
+            layers=frozenset(str(row.arn) for row in kept.layers),
+            ended=ended,
+            named=tuple((row.layer, row.component) for row in kept.layers),
+        )
+
+    def own_layers(self, function: str) -> Iterator[str]:
+        """Names of the layers that builds of the function publish; those from elsewhere are someone else's to keep."""
+        for layer, component in self.named:
+            if layer == layer_name(function, component):
+                yield layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +150,7 @@ def tidy(
     *,
     keep: int | None,
     deployment: Mapping[str, object],
-    records: Callable[[int], Sequence[Mapping[str, object]]],
+    records: Callable[[int], Sequence[Record | Damaged]],
     deadline: Deadline,
     progress: Progress,
     clock: Callable[[], float] = time.time,
@@ -141,17 +163,18 @@ def tidy(
     Args:
         keep: of the build file.
         deployment: of this build, as its record will have it.
-        records: the newest records of the function, the last first, by how many are asked for.
+        records: the newest records of the function, the last first, by how many are asked for. With one that cannot be
+            read nothing is removed: it may name anything.
     """
     done: list[str] = []
     try:
         now = clock()
-        present = {"deployment": deployment, "ended": datetime.fromtimestamp(now, UTC).isoformat()}
+        present = Deployment.of(DeploymentRecord.parse(Fields(deployment)), now)
         found, history = _look_back(records, present, keep or 0)
         keep = keep if history.complete or len(history.deployments) >= (keep or 0) else None
         if keep is not None:
             _remove_versions(clients, function, keep, history, deadline, done)
-        names = {name for record in (present, *found) for name in _own_layers(function, record)}
+        names = {name for each in (present, *found) for name in each.own_layers(function)}
         listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
         _remove_layers(clients, store, function, listed, keep, history, deadline, done, now=now)
     except LambdasmithError as error:
@@ -160,48 +183,28 @@ def tidy(
 
 
 def _look_back(
-    records: Callable[[int], Sequence[Mapping[str, object]]], present: Mapping[str, object], keep: int
-) -> tuple[Sequence[Mapping[str, object]], History]:
-    """The newest records, and with `present` the history that they tell, which has `keep` builds if there are as many.
+    records: Callable[[int], Sequence[Record | Damaged]], present: Deployment, keep: int
+) -> tuple[Sequence[Deployment], History]:
+    """What the newest records deployed, and with `present` the history, which has `keep` builds if there are as many.
 
     Builds that failed have records as well, so it is not known beforehand how many records that takes.
     """
     count = max(_RECORDS, keep)
     while True:
         found = records(count)
-        history = _history([present, *found], complete=len(found) < count)
+        deployed = list(_deployments(found))
+        history = History(deployments=(present, *deployed), complete=len(found) < count)
         if history.complete or len(history.deployments) >= keep or count == _MOST_RECORDS:
-            return found, history
+            return deployed, history
         count = min(4 * count, _MOST_RECORDS)
 
 
-def _history(records: Iterable[Mapping[str, object]], *, complete: bool) -> History:
-    deployments = []
+def _deployments(records: Iterable[Record | Damaged]) -> Iterator[Deployment]:
     for record in records:
-        deployment = record.get("deployment")
-        if isinstance(deployment, Mapping):
-            version = deployment.get("version")
-            deployments.append(
-                Deployment(
-                    version=str(version) if version else None,
-                    layers=frozenset(str(layer["arn"]) for layer in _layers(record)),
-                    ended=datetime.fromisoformat(str(record["ended"])).timestamp(),
-                )
-            )
-    return History(deployments=tuple(deployments), complete=complete)
-
-
-def _layers(record: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-    """What a record says of layers; nothing where the build failed."""
-    deployment = cast("Mapping[str, object]", record.get("deployment") or {})
-    return cast("Sequence[Mapping[str, object]]", deployment.get("layers") or ())
-
-
-def _own_layers(function: str, record: Mapping[str, object]) -> Iterator[str]:
-    """Names of the layers that builds of the function publish; those from elsewhere are somebody else's to keep."""
-    for layer in _layers(record):
-        if layer["layer"] == layer_name(function, str(layer["component"])):
-            yield str(layer["layer"])
+        if isinstance(record, Damaged):
+            raise record.error("delete that object, and deploy again")
+        if record.deployment is not None:
+            yield Deployment.of(record.deployment, record.ended)
 
 
 def _remove_versions(

@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import LayerVersionsListItemTypeDef
@@ -73,6 +74,24 @@ def has_content(clients: Clients, arn: str, sha256: str) -> bool:
     return found is not None and found.sha256 == sha256
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownVersion:
+    """A layer version that was made of an artifact, and what it says that it is for."""
+
+    arn: str
+    runtimes: tuple[str, ...]
+    architecture: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return {"arn": self.arn, "runtimes": list(self.runtimes), "architecture": self.architecture}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> KnownVersion:
+        """What `as_json` gave."""
+        return cls(arn=kept.text("arn"), runtimes=kept.texts("runtimes"), architecture=kept.text("architecture"))
+
+
 def known_version(
     clients: Clients,
     store: S3Store,
@@ -96,13 +115,10 @@ def known_version(
         read: `read_content`, or what remembers its answers.
     """
     ask = read or (lambda arn: read_content(clients, arn))
-    kept = store.read_json(_record(artifact))
-    if kept is not None and kept["architecture"] == target.architecture:
-        arn = str(kept["arn"])
-        if set(runtimes) <= set(cast("list[str]", kept["runtimes"])) and (
-            arn in attached or ((found := ask(arn)) is not None and found.sha256 == artifact.sha256)
-        ):
-            return arn
+    kept = store.find(_record(artifact), KnownVersion.parse)
+    if kept is not None and kept.architecture == target.architecture and set(runtimes) <= set(kept.runtimes):
+        if kept.arn in attached or ((found := ask(kept.arn)) and found.sha256 == artifact.sha256):
+            return kept.arn
     names = {arn.rpartition(":")[0] for arn in others if (found := ask(arn)) and found.sha256 == artifact.sha256}
     for layer in (*sorted(names), name):
         for version in _signed_versions(clients, layer, artifact):
@@ -174,7 +190,8 @@ def _signed_versions(clients: Clients, layer: str, artifact: Artifact) -> list[L
 
 
 def _remember(store: S3Store, artifact: Artifact, arn: str, runtimes: Sequence[str], target: Target) -> None:
-    store.write_json(_record(artifact), {"arn": arn, "runtimes": list(runtimes), "architecture": target.architecture})
+    known = KnownVersion(arn=arn, runtimes=tuple(runtimes), architecture=target.architecture)
+    store.write_json(_record(artifact), known.as_json())
 
 
 def _record(artifact: Artifact) -> str:

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from builder.errors import ArtifactConflict
 from builder.hashing import sha256_of
+from builder.keeping import Store
 from builder.libraries import NOTHING, Collected
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.interpreters import Interpreter, compiling_for
-from builder.python.parts import PartReport, part_key, read_report, read_requirements, store_parts
+from builder.python.parts import PartReport, fetch_part, part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
 from builder.python.pylock import LockedWheel
 from builder.python.runtime_packages import SDK, Demand, known_versions, why_shipped
 from builder.python.wheels import download
 from builder.runtimes import Target
 from builder.splice import Part, splice
-from builder.store import Store
 from builder.workspace import Workspace
 from builder.zips import Entry, ZipSummary
 
@@ -125,13 +125,7 @@ def _parts(
     paths = {sha256: folder / f"{key}.zip" for sha256, key in keys.items()}
 
     def fetch(wheel: LockedWheel) -> bool:
-        path = paths[wheel.sha256]
-        if workspace.intact(path):
-            return True
-        found = store.fetch(f"parts/{path.name}", path)
-        if found:
-            workspace.seal(path)
-        return found
+        return fetch_part(paths[wheel.sha256], workspace, store)
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [wheel for wheel, found in zip(wheels, pool.map(fetch, wheels), strict=True) if not found]

@@ -8,7 +8,6 @@ Layout of a wheel and its `.data` directory: https://packaging.python.org/en/lat
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tempfile
@@ -19,8 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from builder import whole
 from builder.errors import ArtifactConflict
+from builder.keeping import Damaged
 from builder.python.bytecode import Compiler, cached_name
 from builder.python.imports import module_of
 from builder.python.interpreters import Interpreter
@@ -28,10 +30,15 @@ from builder.python.modules import strange
 from builder.python.prune import CONSOLE_SCRIPTS, Pruned, PruneOptions, prune
 from builder.python.scripts import SHEBANG, console_scripts
 from builder.python.wheelfile import WheelFile
-from builder.zips import Entry, Member, read_comment, write_zip
+from builder.stored import Fields, UnfitError, body, value_of
+from builder.zips import Entry, Member, read_comment, sha256_before_comment, write_zip
+
+if TYPE_CHECKING:
+    from builder.keeping import Store
+    from builder.workspace import Workspace
 
 # Part of every key: changes when the same wheel would give other bytes.
-FORMAT = 3
+FORMAT = 4
 # Where a Lambda layer's Python code lies, below /opt.
 ROOT = "python/"
 _SCRIPTS = "bin/"  # /opt/bin is on Lambda's PATH
@@ -59,6 +66,23 @@ class PartReport:
     notes: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """For the comment of the part."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Fields) -> PartReport:
+        """What `as_json` gave."""
+        return cls(
+            pruned=tuple(
+                {"rule": row.text("rule"), "files": row.count("files"), "bytes": row.count("bytes")}
+                for row in kept.rows("pruned")
+            ),
+            notes=kept.texts("notes"),
+            modules=kept.texts("modules"),
+            below=kept.texts("below"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +127,40 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
 
 
 def read_report(part: Path) -> PartReport:
-    """The report that a part carries as its zip comment."""
-    report = json.loads(read_comment(part))
-    return PartReport(**{name: tuple(value) for name, value in report.items()})
+    """The report that a part carries as its zip comment.
+
+    Raises:
+        UnfitError, zipfile.BadZipFile: the part is damaged.
+    """
+    return PartReport.parse(Fields(value_of(read_comment(part))))
+
+
+def fetch_part(path: Path, workspace: Workspace, store: Store) -> bool:
+    """Whether the part is at `path`, in a cache, as it was made; the store may have it. One that is damaged goes."""
+    if workspace.intact(path) and (workspace.is_sealed or _problem(path) is None):
+        return True
+    name = f"parts/{path.name}"
+    if not store.fetch(name, path):
+        path.unlink(missing_ok=True)
+        return False
+    if problem := _problem(path):
+        store.forsake(Damaged(place=store.place(name), why=problem))
+        path.unlink(missing_ok=True)
+        return False
+    workspace.seal(path)
+    return True
+
+
+def _problem(part: Path) -> str | None:
+    """What is wrong with a part; it says itself which content it was made with."""
+    try:
+        kept = Fields(value_of(read_comment(part)))
+        PartReport.parse(kept)
+        if kept.text("sha256") == sha256_before_comment(part):
+            return None
+    except (UnfitError, zipfile.BadZipFile, FileNotFoundError):
+        pass
+    return "is cut short or changed: it does not have the hash that it says"
 
 
 def read_requirements(part: Path) -> list[str]:
@@ -222,20 +277,20 @@ def _source(path: str, wheel: str) -> str | None:
 
 
 def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
-    comment = json.dumps(asdict(draft.report)).encode()
-    partial = out.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file, ExitStack() as stack:
-            archives = [(path, stack.enter_context(zipfile.ZipFile(path))) for path in compiled]
-            bytecode = [
-                Member(name=info.filename, archive=path, info=info, label=draft.wheel.name)
-                for path, archive in archives
-                for info in archive.infolist()
-            ]
-            write_zip(file, [*_entries(draft), *bytecode], comment=comment)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        archives = [(path, stack.enter_context(zipfile.ZipFile(path))) for path in compiled]
+        bytecode = [
+            Member(name=info.filename, archive=path, info=info, label=draft.wheel.name)
+            for path, archive in archives
+            for info in archive.infolist()
+        ]
+        write_part(out, [*_entries(draft), *bytecode], draft.report)
+
+
+def write_part(out: Path, entries: Sequence[Entry | Member], report: PartReport) -> None:
+    """Write a part that `fetch_part` takes for one, whole or not at all."""
+    with whole.file(out) as partial, partial.open("wb") as file:
+        write_zip(file, entries, comment=lambda sha256: body({**report.as_json(), "sha256": sha256}))
 
 
 def _entries(draft: _Draft) -> Iterator[Entry | Member]:

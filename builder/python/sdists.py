@@ -29,6 +29,7 @@ from builder.python.wheelfile import WheelFile
 from builder.python.wheels import download, keep_wheel
 from builder.runtimes import Target
 from builder.sources.local import refuse_lfs_pointers
+from builder.stored import SHA256, Fields
 from builder.toolchains import zig
 from builder.zips import Member, write_zip
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _FORMAT = 2
 # Zip knows no earlier time, and what is not a commit has none of its own.
 _EPOCH_1980 = 315_532_800
+# https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention
+_WHEEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+]*(?:-[A-Za-z0-9._!+]+){4,5}\.whl", re.ASCII)
 _NEEDS = {
     "cargo": "Rust",
     "rustc": "Rust",
@@ -88,22 +91,43 @@ def wheel_key(source: LockedSource, target: Target) -> str:
     return hashlib.sha256("\0".join(map(str, (*parts, *own))).encode()).hexdigest()
 
 
+@dataclass(frozen=True, kw_only=True)
+class BuiltWheel:
+    """A wheel that was built of a source, by its hash and name."""
+
+    sha256: str
+    filename: str
+    source: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return {"sha256": self.sha256, "filename": self.filename, "source": self.source}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> BuiltWheel:
+        """What `as_json` gave. The name becomes a part of a path, so it must be that of a wheel and nothing else."""
+        return cls(
+            sha256=kept.text("sha256", SHA256), filename=kept.text("filename", _WHEEL_NAME), source=kept.text("source")
+        )
+
+
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
     key, shop = wheel_key(source, bench.target), bench.shop
     cache = shop.workspace.cached("wheels")
-    kept = shop.kept.read_json(f"built/{key}.json")
+    kept = shop.kept.find(f"built/{key}.json", BuiltWheel.parse)
     if kept is not None:
-        sha256, filename = str(kept["sha256"]), str(kept["filename"])
-        path = cache / sha256 / filename
+        path = cache / kept.sha256 / kept.filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() or shop.kept.fetch(f"built/{key}.whl", path, sha256=sha256):
-            return _wheel(source, sha256, filename)
+        is_here = path.exists() and sha256_of(path) == kept.sha256
+        if is_here or shop.kept.fetch(f"built/{key}.whl", path, sha256=kept.sha256):
+            return _wheel(source, kept.sha256, kept.filename)
     with shop.workspace.build_place() as folder:
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
         shop.kept.put(f"built/{key}.whl", path, sha256=sha256)
-        shop.kept.write_json(f"built/{key}.json", {"sha256": sha256, "filename": path.name, "source": source.name})
+        made = BuiltWheel(sha256=sha256, filename=path.name, source=source.name)
+        shop.kept.write_json(f"built/{key}.json", made.as_json())
         keep_wheel(path, sha256, path.name, cache)
         return _wheel(source, sha256, path.name)
 

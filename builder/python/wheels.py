@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import process
-from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
+from builder import process, whole
+from builder.errors import ResolutionFailed, SourceUnreachable
 from builder.hashing import sha256_of
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 
@@ -57,42 +57,35 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
         os.utime(path.parent)  # in the cache, what was used longest ago goes first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     digest = hashlib.sha256()
-    try:
-        # A redirect to another host goes without the login.
-        login = indexes.login(wheel.url)
-        with session.get(wheel.url, stream=True, timeout=(10, 60), auth=login) as answer, partial.open("wb") as file:
-            if answer.status_code in (401, 403):
-                raise login_refused(wheel.filename, answer.url, answer.status_code, indexes)
-            answer.raise_for_status()
-            for chunk in answer.iter_content(_CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-    except AuthenticationFailed:
-        partial.unlink()
-        raise
-    except requests.RequestException as error:
-        partial.unlink(missing_ok=True)
-        raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
-    if digest.hexdigest() != wheel.sha256:
-        partial.unlink()
-        raise ResolutionFailed(
-            f"{wheel.filename} has sha256 {digest.hexdigest()}, the lock says {wheel.sha256}",
-            hint="the index gave another file than the one that was locked; build with force to lock anew",
-        )
-    partial.replace(path)
+    # A redirect to another host goes without the login.
+    login = indexes.login(wheel.url)
+    with whole.file(path) as partial:
+        try:
+            with session.get(wheel.url, stream=True, timeout=(10, 60), auth=login) as answer, partial.open("wb") as out:
+                if answer.status_code in (401, 403):
+                    raise login_refused(wheel.filename, answer.url, answer.status_code, indexes)
+                answer.raise_for_status()
+                for chunk in answer.iter_content(_CHUNK):
+                    digest.update(chunk)
+                    out.write(chunk)
+        except requests.RequestException as error:
+            raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
+        if digest.hexdigest() != wheel.sha256:
+            raise ResolutionFailed(
+                f"{wheel.filename} has sha256 {digest.hexdigest()}, the lock says {wheel.sha256}",
+                hint="the index gave another file than the one that was locked; build with force to lock anew",
+            )
     return path
 
 
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:
     """Copy a wheel that was not downloaded to where `download` looks for it."""
     kept = cache / sha256 / filename
-    if not kept.exists():
+    if not kept.exists() or sha256_of(kept) != sha256:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial")
-        shutil.copyfile(path, partial)
-        partial.replace(kept)
+        with whole.file(kept) as partial:
+            shutil.copyfile(path, partial)
     return kept
 
 

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__
 from builder.errors import UnknownBuild
-from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, is_lost, state_name, utc
+from builder.keeping import Damaged
+from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, State, is_lost, state_name, utc
+from builder.records.record import Record, read_short, short
+from builder.stored import Fields
 
 if TYPE_CHECKING:
     from builder.request import Request
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
 _FAR_FUTURE_MS = 10**13
 # Of the refs that one commit was deployed from, so many are kept.
 _MOST_REFS = 20
-# Of a record, what the list of builds leaves out.
-_LONG = frozenset({"reply", "deployment"})
+_MOST_LISTED = 1000
+# What to do about a record that is damaged. Nothing else needs it.
+RECORD_HINT = "name another build to return to; to be rid of the damaged record, delete that object"
 
 
 class Builds:
@@ -45,10 +49,13 @@ class Builds:
         self._clock = clock
         self._claims_expire_s = claims_expire_s
 
-    def look(self, build_id: str) -> dict[str, object] | None:
-        """The state that somebody's work on the build id has, `reply` in it if it has ended; None if it is free."""
+    def look(self, build_id: str) -> State | None:
+        """The state that somebody's work on the build id has; None if it is free.
+
+        One that cannot be read counts as free here: whoever claims the id finds out whether somebody works on it.
+        """
         present = self._store.read_version(state_name(build_id))
-        return None if present is None or is_lost(present) else present.value
+        return None if present is None or is_lost(present) else State.of(present)
 
     def claim(self, build_id: str, function: str) -> Claim:
         """A claim to the build id that is not taken yet."""
@@ -88,7 +95,7 @@ class Builds:
             name = f"records/{request.function}/{listed}"
             # Before the state: what has ended has its record.
             vouched = {} if failed else _vouched(cast("Mapping[str, object] | None", (deployment or {}).get("origin")))
-            self._store.write_all({name: record, f"recent/{listed}": _short(record), **vouched})
+            self._store.write_all({name: record, f"recent/{listed}": short(record), **vouched})
         state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}
         claim.finish({**state, "phases": reply.get("phases", []), "record": name})
 
@@ -122,34 +129,46 @@ class Builds:
             "reply": reply,
         }
 
-    def state(self, build_id: str) -> dict[str, object]:
+    def state(self, build_id: str) -> Mapping[str, object]:
         """What is known of a build.
 
         Raises:
             UnknownBuild: nothing.
+            StoreDamaged: it cannot be read any more.
         """
         present = self._store.read_version(state_name(build_id))
         if present is None:
             raise UnknownBuild(f"no build has the id {build_id!r}", hint="ids are printed when a build starts")
+        state = State.of(present)
+        if state is None:
+            raise Damaged(place=self._store.place(state_name(build_id)), why="it is not the state of a build").error(
+                "ask for the function's history, which has the builds that changed something or failed"
+            )
         if is_lost(present):
-            return present.value | {"state": "failed", "message": "the builder was stopped before the build ended"}
-        return present.value
+            return {**state.value, "state": "failed", "message": "the builder was stopped before the build ended"}
+        return state.value
 
     def recent(self, count: int) -> list[dict[str, object]]:
-        """Short accounts of the last builds of all functions, the newest first."""
-        return self._store.read_all(self._store.first_names("recent", count))
+        """Short accounts of the last builds of all functions, the newest first; those that are damaged are left out."""
+        return self._store.find_all(self._store.first_names("recent", count), read_short)
 
     def of_function(self, function: str, count: int) -> list[dict[str, object]]:
         """The same of one function's builds."""
-        return [_short(record) for record in self.records(function, count)]
+        return [record.short() for record in self._whole_ones(function, count)]
 
     def history(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
-        """`records` for people: without the replies and what it takes to deploy them again."""
-        found = self.records(function, count, before=before)
-        return [{key: value for key, value in record.items() if key not in _LONG} for record in found]
+        """What people want to know of the last builds, the newest first; records that are damaged are left out."""
+        return [record.for_people() for record in self._whole_ones(function, count, before=before)]
 
-    def records(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
-        """The last builds of a function that changed something or failed, the newest first.
+    def _whole_ones(self, function: str, count: int, *, before: str | None = None) -> list[Record]:
+        return self._store.find_all(self._names(function, count, before=before), Record.parse)
+
+    def records(self, function: str, count: int) -> list[Record | Damaged]:
+        """The last builds of a function that changed something or failed, the newest first."""
+        return self._store.look_at_all(self._names(function, count), Record.parse)
+
+    def _names(self, function: str, count: int, *, before: str | None = None) -> list[str]:
+        """Names of records.
 
         Args:
             before: a build id; only builds that ended before that one.
@@ -158,29 +177,35 @@ class Builds:
             UnknownBuild: `before` left no record.
         """
         after = self._record_name(function, before) if before else None
-        return self._store.read_all(self._store.first_names(f"records/{function}", count, after=after))
+        return self._store.first_names(f"records/{function}", count, after=after)
 
-    def find(self, function: str, build_id: str) -> dict[str, object]:
+    def find(self, function: str, build_id: str) -> Record:
         """The record of one build of the function.
 
         Raises:
             UnknownBuild: it left none, or was another function's.
+            StoreDamaged: it cannot be read any more.
         """
-        record = self._store.read_json(self._record_name(function, build_id))
+        record = self._store.read(self._record_name(function, build_id), Record.parse, hint=RECORD_HINT)
         if record is None:
             raise _unknown(function, build_id)
         return record
 
     def deployed_from(self, url: str, commit: str) -> tuple[str, ...]:
         """The refs, by full name, that the commit was the tip of when it was deployed: of any function, at any time."""
-        found = self._store.read_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS))
-        return tuple(str(one["ref"]) for one in found if (one["url"], one["commit"]) == (url, commit))
+        found = self._store.find_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS), _vouched_for)
+        return tuple(ref for at, of, ref in found if (at, of) == (url, commit))
 
     def _record_name(self, function: str, build_id: str) -> str:
-        state = self._store.read_json(state_name(build_id))
-        if state is None or state.get("record") is None or state["function"] != function:
+        state = self._store.look(state_name(build_id), State.parse)
+        if isinstance(state, Damaged):  # the record's own name has the id, too
+            names = self._store.first_names(f"records/{function}", _MOST_LISTED)
+            found = next((name for name in names if name.endswith(f"-{build_id}.json")), None)
+        else:
+            found = state.record if state and state.function == function else None
+        if found is None:
             raise _unknown(function, build_id)
-        return str(state["record"])
+        return found
 
 
 def _vouched_folder(url: str, commit: str) -> str:
@@ -199,12 +224,12 @@ def _vouched(origin: Mapping[str, object] | None) -> dict[str, dict[str, object]
     }
 
 
+def _vouched_for(kept: Fields) -> tuple[str, str, str]:
+    return kept.text("url"), kept.text("commit"), kept.text("ref")
+
+
 def _unknown(function: str, build_id: str) -> UnknownBuild:
     return UnknownBuild(
         f"{function} has no build {build_id!r} that changed something",
         hint="the function's history lists the ids of its builds",
     )
-
-
-def _short(record: Mapping[str, object]) -> dict[str, object]:
-    return {key: record[key] for key in ("build_id", "function", "state", "seconds", "ended", "by", "commit", "error")}

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, cast
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError
 from builder.progress import Moment
 from builder.records.ownership import Ownership
+from builder.stored import Fields, UnfitError
 
 if TYPE_CHECKING:
     from builder.store import S3Store, Version
@@ -23,11 +24,50 @@ EXPIRES_S = 60.0
 _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
 
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far a build is, or how it ended: then it has a `reply`, and a `record` if it changed something or failed.
+
+    `value` is all that is written of it, for people.
+    """
+
+    build_id: str
+    function: str | None
+    state: str
+    expires_s: float | None
+    reply: Mapping[str, object] | None
+    record: str | None
+    value: Mapping[str, object]
+
+    @classmethod
+    def parse(cls, kept: Fields) -> State:
+        """What a claim has written."""
+        running = kept.text("state") == "running"
+        reply = None if running else kept.fields("reply")
+        return cls(
+            build_id=kept.text("build_id"),
+            function=kept.text_or_none("function"),
+            state=kept.text("state"),
+            expires_s=kept.number("expires_s") if running else None,
+            reply=reply.value if reply else None,
+            record=None if running else kept.text_or_none("record"),
+            value=kept.value,
+        )
+
+    @classmethod
+    def of(cls, version: Version | None) -> State | None:
+        """What was read; None where it cannot be understood."""
+        try:
+            return cls.parse(Fields(version.value)) if version else None
+        except UnfitError:
+            return None
+
+
 class AlreadyTaken(Exception):
     """Somebody else works, or has worked, on the build id. `state` is what they have written of it."""
 
-    def __init__(self, state: dict[str, object]) -> None:
-        super().__init__(f"build {state.get('build_id')} is somebody else's")
+    def __init__(self, state: State) -> None:
+        super().__init__(f"build {state.build_id} is somebody else's")
         self.state = state
 
 
@@ -93,7 +133,7 @@ class Claim:
             present = self._own.read()
             if present is not None and not is_lost(present) and not self._own.wrote(present):
                 break
-        raise AlreadyTaken(present.value if present else self._running())
+        raise AlreadyTaken(State.of(present) or State.parse(Fields(self._running())))
 
     def _running(self) -> dict[str, object]:
         return {
@@ -123,9 +163,10 @@ def state_name(build_id: str) -> str:
 
 
 def is_lost(version: Version) -> bool:
-    """Whether the state is that of a build whose builder was killed."""
-    state = version.value
-    return state["state"] == "running" and version.age_s > cast("float", state["expires_s"])
+    """Whether the state is that of a build whose builder was killed, or one that nobody can read any more."""
+    state = State.of(version)
+    expires_s = state.expires_s if state else EXPIRES_S
+    return expires_s is not None and version.age_s > expires_s
 
 
 def utc(seconds: float) -> str:

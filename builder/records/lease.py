@@ -5,7 +5,8 @@
         …
 
 Nobody's clock is compared with anybody else's: S3 says how old a lease is, whoever waits sees how long it stood
-unchanged, and the holder counts from the moment at which it asked for the last renewal.
+unchanged, and the holder counts from the moment at which it asked for the last renewal. So a lease that cannot be read
+is over like any other: by S3's date. Its holder, if there is one, finds that out when it renews it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from builder.errors import FunctionBusy, LambdasmithError
 from builder.records.ownership import Ownership
+from builder.stored import Fields, UnfitError
 
 if TYPE_CHECKING:
     from builder.progress import Progress
@@ -73,6 +76,45 @@ def held(
         lease.give_back()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """What a lease says of its holder: for which build, of whom, since when (seconds since 1970), doing what.
+
+    `ttl_s` is how long it lasts without being renewed.
+    """
+
+    function: str
+    owner: str
+    by: str
+    since: float
+    ttl_s: float
+    doing: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Hold:
+        """What `as_json` gave."""
+        return cls(
+            function=kept.text("function"),
+            owner=kept.text("owner"),
+            by=kept.text("by"),
+            since=kept.number("since"),
+            ttl_s=kept.number("ttl_s"),
+            doing=kept.text("doing"),
+        )
+
+    @classmethod
+    def of(cls, version: Version | None) -> Hold | None:
+        """What was read; None where it cannot be understood."""
+        try:
+            return cls.parse(Fields(version.value)) if version else None
+        except UnfitError:
+            return None
+
+
 class Lease:
     """One build's hold on a function. `waited` says that somebody else had it before: what was read may be stale."""
 
@@ -81,14 +123,7 @@ class Lease:
         self._function = function
         self._own = Ownership(store, f"leases/{function}.json")
         self._ttl_s = ttl_s
-        self._value: dict[str, object] = {
-            "function": function,
-            "owner": owner,
-            "by": by,
-            "since": 0.0,
-            "ttl_s": ttl_s,
-            "doing": "starting",
-        }
+        self._hold = Hold(function=function, owner=owner, by=by, since=0.0, ttl_s=ttl_s, doing="starting")
         self._lock = threading.Lock()
 
     def confirm(self, doing: str) -> None:
@@ -103,8 +138,8 @@ class Lease:
             FunctionBusy: somebody else took the lease over.
         """
         with self._lock:
-            self._value["doing"] = doing
-            if self._own.is_ours and (not self._is_old() or self._own.rewrite(self._value)):
+            self._hold = replace(self._hold, doing=doing)
+            if self._own.is_ours and (not self._is_old() or self._own.rewrite(self._hold.as_json())):
                 return
             raise self._taken_over(doing)
 
@@ -114,19 +149,19 @@ class Lease:
         Raises:
             FunctionBusy: it stays somebody else's.
         """
-        self._value["since"] = time.time()
+        self._hold = replace(self._hold, since=time.time())
         give_up_at = time.monotonic() + wait_s
-        pause_s, seen = _FIRST_PAUSE_S, _Seen()
-        if self._own.seize(self._value, None):
+        pause_s, seen = _FIRST_PAUSE_S, _Seen(self._ttl_s)
+        if self._own.seize(self._hold.as_json(), None):
             return
         self.waited = True
         while True:
             present = self._own.read()
             if present is None or seen.is_over(present):
-                if self._own.seize(self._value, present):
+                if self._own.seize(self._hold.as_json(), present):
                     return
-            elif seen.told != present.value["doing"]:
-                seen.told = present.value["doing"]
+            elif seen.told != (doing := _doing(present)):
+                seen.told = doing
                 progress.say(f"waiting for {_holder(present)}")
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
@@ -142,7 +177,7 @@ class Lease:
                 if ended.is_set():
                     return
                 try:
-                    if self._is_old() and not self._own.rewrite(self._value):
+                    if self._is_old() and not self._own.rewrite(self._hold.as_json()):
                         return
                 except LambdasmithError as error:
                     log.warning("lease not renewed", extra={"fields": {"error": error.message}})
@@ -165,7 +200,8 @@ class Lease:
         )
 
     def _busy(self, present: Version | None) -> FunctionBusy:
-        which = f"build {present.value['owner']}" if present else "it"
+        hold = Hold.of(present)
+        which = f"build {hold.owner}" if hold else "it"
         return FunctionBusy(
             f"{self._function} is being changed by {_holder(present)}",
             hint=f"run the same command again when {which} has ended; its status says how far it is",
@@ -173,10 +209,14 @@ class Lease:
 
 
 class _Seen:
-    """What one who waits has seen of somebody else's lease, by a clock of its own."""
+    """What one who waits has seen of somebody else's lease, by a clock of its own.
 
-    def __init__(self) -> None:
-        self.told: object = None
+    A lease that cannot be read lasts `ttl_s`.
+    """
+
+    def __init__(self, ttl_s: float) -> None:
+        self.told: str | None = None
+        self._ttl_s = ttl_s
         self._etag = ""
         self._first_at = 0.0
 
@@ -185,14 +225,19 @@ class _Seen:
         now = time.monotonic()
         if present.etag != self._etag:
             self._etag, self._first_at = present.etag, now
-        ttl_s = cast("float", present.value["ttl_s"])
-        return max(present.age_s, now - self._first_at) > ttl_s
+        hold = Hold.of(present)
+        return max(present.age_s, now - self._first_at) > (hold.ttl_s if hold else self._ttl_s)
 
 
 def _holder(present: Version | None) -> str:
-    if present is None:
-        return "another build"
-    value = present.value
-    since = time.strftime("%H:%M:%S UTC", time.gmtime(cast("float", value["since"])))
-    by = f" of {value['by']}" if value["by"] else ""
-    return f"build {value['owner']}{by}, there since {since}: {value['doing']}"
+    hold = Hold.of(present)
+    if hold is None:
+        return "another build" if present is None else "a build whose lease is damaged"
+    since = time.strftime("%H:%M:%S UTC", time.gmtime(hold.since))
+    by = f" of {hold.by}" if hold.by else ""
+    return f"build {hold.owner}{by}, there since {since}: {hold.doing}"
+
+
+def _doing(present: Version) -> str:
+    hold = Hold.of(present)
+    return hold.doing if hold else ""

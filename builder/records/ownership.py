@@ -42,7 +42,7 @@ class Ownership:
 
     def wrote(self, version: Version) -> bool:
         """Whether we wrote it."""
-        return str(version.value.get("nonce", "")).startswith(self._token)
+        return version.value is not None and str(version.value.get("nonce", "")).startswith(self._token)
 
     def seize(self, value: Mapping[str, object], over: Version | None) -> bool:
         """Write `value` over what was read, or where nothing is; False if that has changed meanwhile."""

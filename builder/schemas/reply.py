@@ -360,6 +360,29 @@ class Difference(TypedDict):
     versions: dict[str, VersionDifference]
 
 
+class CacheKind(TypedDict):
+    """What one kind of thing takes in the cache of a workstation."""
+
+    kind: str
+    files: int
+    bytes: int
+
+
+class CacheState(TypedDict):
+    """The cache of a workstation."""
+
+    place: str
+    """Its directory."""
+    cleared: bool
+    """Whether all that is told here was removed."""
+    bytes: int
+    """What it took."""
+    limit: int
+    """In bytes; above it, what was used longest ago goes."""
+    kinds: list[CacheKind]
+    """The largest first."""
+
+
 class OwnLayer(TypedDict):
     """The builder's own layer."""
 
@@ -443,6 +466,8 @@ class Reply(TypedDict, total=False):
     """`verify`: whether what is deployed is what its source makes."""
     history: list[HistoryRow]
     """`history`: builds of the function, the newest first; those that changed nothing are not in it."""
+    cache: CacheState
+    """`python -m builder cache`: what the cache on this machine takes."""
     build: BuildState
     """`status` of a `build_id`, and with 202: how far it is."""
     ready: bool

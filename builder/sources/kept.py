@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder import seals
+from builder import seals, whole
 from builder.sources.access import GitCredentials
 
 # Each fetch adds a pack. When there are more, the next fetch begins anew.
@@ -67,18 +67,15 @@ class Kept:
         self.forget()
         if count > _MAX_PACKS or sum(path.stat().st_size for path in files.values()) > self._limit_bytes:
             return
-        entry = Path(tempfile.mkdtemp(prefix=".new-", dir=self._cache))
-        try:
-            (entry / "lfs").mkdir()
-            for name, path in files.items():
-                os.link(path, entry / name)
-            (entry / _COMMIT).write_text(commit)
-            entry.rename(self._place)
+        with contextlib.suppress(OSError):  # another disk, or another build was quicker: there is no cache then
+            with whole.folder(self._place) as entry:
+                (entry / "lfs").mkdir()
+                for name, path in files.items():
+                    os.link(path, entry / name)
+                (entry / _COMMIT).write_text(commit)
             # So that they outlive a build of another project. What is in them has its own hashes, compared when read.
             for name in (*files, _COMMIT):
                 seals.seal(self._place / name)
-        except OSError:  # another disk, or another build was quicker: there is no cache then
-            shutil.rmtree(entry, ignore_errors=True)
 
     def forget(self) -> None:
         """Remove what is kept of the repository, whoever fetched it: one entry each is enough."""

@@ -15,18 +15,19 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
-from builder import tars
+from builder import tars, whole
 from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
 from builder.hashing import sha256_of
+from builder.keeping import Store
 from builder.python.indexes import Indexes
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec_base import nearest
-from builder.store import Store
+from builder.stored import SHA256
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
 from builder.workspace import Deadline, Workspace
 from builder.zips import safe_name
@@ -115,22 +116,16 @@ class Toolbox:
 
     def _install(self, tool: WheelTool | ArchiveTool, home: Path) -> None:
         """Unpack beside `home` and take its place: it is there whole or not at all."""
-        partial = Path(tempfile.mkdtemp(prefix=f".{home.name}.", dir=home.parent))
-        try:
-            with self._archive(tool) as archive:
-                self.say(f"unpacking {tool.identity}")
-                if isinstance(tool, WheelTool):
-                    unpack_zip(archive, partial, useless=tool.useless)
-                    for place, target in tool.links:
-                        (partial / place).unlink(missing_ok=True)
-                        (partial / place).symlink_to(target)
-                        (partial / place).chmod(0o755)
-                else:
-                    unpack_any(archive, partial, strip=tool.strip, label=tool.identity)
-            with suppress(OSError):  # another process was quicker
-                partial.rename(home)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with whole.folder(home) as partial, self._archive(tool) as archive:
+            self.say(f"unpacking {tool.identity}")
+            if isinstance(tool, WheelTool):
+                unpack_zip(archive, partial, useless=tool.useless)
+                for place, target in tool.links:
+                    (partial / place).unlink(missing_ok=True)
+                    (partial / place).symlink_to(target)
+                    (partial / place).chmod(0o755)
+            else:
+                unpack_any(archive, partial, strip=tool.strip, label=tool.identity)
 
     @contextmanager
     def _archive(self, tool: WheelTool | ArchiveTool) -> Iterator[Path]:
@@ -144,8 +139,8 @@ class Toolbox:
     def _wheel(self, tool: WheelTool, folder: Path) -> Path:
         record = f"toolchains/{tool.distribution}-{tool.version}-{os.uname().machine}.json"
         path = folder / "toolchain.whl"
-        kept = self.store.read_json(record)
-        if kept and kept["sha256"] in tool.hashes and self._from_store(str(kept["sha256"]), path):
+        sha256 = self.store.find(record, lambda kept: kept.text("sha256", SHA256))
+        if sha256 in tool.hashes and self._from_store(sha256, path):
             return path
         found = self._from_index(tool, folder)
         sha256 = sha256_of(found)

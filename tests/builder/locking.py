@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.local_store import DirectoryStore
 from builder.progress import Progress
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, read_inputs
@@ -18,7 +19,6 @@ from builder.python.resolver import Resolver
 from builder.python.sdists import Bench, wheels_of
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.access import GitCredentials
-from builder.store import DirectoryStore
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 from tests.index import Index

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from builder.aws import connect
+from builder.keeping import Store
+from builder.records.record import Record
 from builder.store import S3Store
+from builder.stored import Fields
 from localaws.testing import Server
+
+
+def read_json(store: Store, name: str) -> Mapping[str, Any] | None:
+    """The JSON at `name`, None if there is none."""
+    return store.read(name, lambda kept: kept.value, hint="")
 
 
 def new_bucket(aws: Server) -> str:
@@ -86,3 +95,22 @@ def bad_line(aws: Server) -> Iterator[Line]:
         yield line
         server.shutdown()
         thread.join()
+
+
+# What a record says of a layer besides its component, name and ARN.
+LAYER: Mapping[str, object] = {"sha256": "1" * 64, "description": "", "license": "", "runtimes": []}
+
+
+def deployment_of(**more: object) -> dict[str, Any]:
+    """What a record says that a build has deployed, with some of it as given."""
+    empty: dict[str, object] = {"settings": {}, "tags": {}, "extras": {}}
+    nothing = dict.fromkeys(("role", "version", "alias", "lock", "source"))
+    what = {"architecture": "x86_64", "runtime": "python3.13", "code": {"sha256": "0" * 64}, "layers": []}
+    return {**what, **empty, **nothing, **more}
+
+
+def record_of(**more: object) -> Record:
+    """The record of a build, with some of it as given."""
+    nothing = dict.fromkeys(("commit", "ref", "alias", "message", "restored", "deployment"))
+    what = {"build_id": "b", "action": "build", "state": "succeeded", "ended": "2026-11-21T10:16:36Z", "builder": "1"}
+    return Record.parse(Fields({**what, **nothing, **more}))

@@ -19,7 +19,7 @@ from builder.records.claim import AlreadyTaken, Claim
 from builder.request import Request
 from builder.store import S3Store
 from localaws.testing import Server
-from tests.builder.storing import bad_line, new_bucket, store_in
+from tests.builder.storing import bad_line, deployment_of, new_bucket, store_in
 
 CHANGED: dict[str, Any] = {
     "statusCode": 200,
@@ -83,8 +83,9 @@ def test_a_slow_build_that_changes_nothing_answers_again_and_leaves_no_record(bu
     claim = builds.claim("b1", "thumbs")
     claim.note(moment("fetching"))
     builds.end(claim, request(), UNCHANGED, seconds=1)
-    assert builds.look("b1") == builds.state("b1")
-    assert builds.state("b1")["reply"] == UNCHANGED
+    state = builds.look("b1")
+    assert state is not None
+    assert (state.value, state.reply) == (builds.state("b1"), UNCHANGED)
     assert written(store) == ["builds/b1.json"]
     with pytest.raises(UnknownBuild, match="thumbs has no build 'b1' that changed something"):
         builds.find("thumbs", "b1")
@@ -99,7 +100,9 @@ def test_the_state_of_a_running_build_is_what_it_noted_last(builds: Builds) -> N
     claim.note(moment("fetching more"))
     state = builds.look("b1")
     assert state is not None
-    shown = {key: state[key] for key in ("build_id", "function", "state", "phase", "message", "seconds", "phases")}
+    shown = {
+        key: state.value[key] for key in ("build_id", "function", "state", "phase", "message", "seconds", "phases")
+    }
     assert shown == {
         "build_id": "b1",
         "function": "thumbs",
@@ -127,7 +130,7 @@ def test_a_build_id_that_somebody_has_cannot_be_taken(builds: Builds, store: S3S
     builds.end(first, request(), CHANGED, seconds=1)
     with pytest.raises(AlreadyTaken) as caught:
         second.take()
-    assert caught.value.state["reply"] == CHANGED
+    assert caught.value.state.reply == CHANGED
 
 
 def test_a_claim_is_kept_alive_and_one_that_is_not_is_lost(store: S3Store) -> None:
@@ -187,10 +190,13 @@ def test_claims_survive_lost_answers(localaws: Server, builds: Builds, store: S3
 
 def test_a_record_says_who_what_and_how_to_deploy_it_again(builds: Builds, store: S3Store) -> None:
     event = request(ref="main", path="functions/thumbs", alias="live")
-    deployment = {"code": {"sha256": "abc"}, "layers": [], "version": "7", "alias": "live"}
+    deployment = deployment_of(version="7", alias="live")
     builds.end(builds.claim("b1", "thumbs"), event, CHANGED, seconds=1.23456, deployment=deployment)
-    record = builds.find("thumbs", "b1")
-    assert builds.records("thumbs", 5) == [record]
+    found = builds.find("thumbs", "b1")
+    assert builds.records("thumbs", 5) == [found]
+    assert found.deployed is not None
+    assert (found.deployed.version, found.deployed.alias, found.deployed.value) == ("7", "live", deployment)
+    record = dict(found.value)
     times = [str(record.pop(key)) for key in ("started", "ended")]
     assert all(len(text) == 20 and text.endswith("Z") for text in times)
     assert record.pop("builder")
@@ -223,7 +229,7 @@ def test_a_rollback_names_what_it_returned_to(builds: Builds) -> None:
     rollback = parse_event({"action": "rollback", "function": "thumbs", "alias": "live"})
     builds.end(builds.claim("b2", "thumbs"), rollback, CHANGED, seconds=1, restored="b0")
     record = builds.find("thumbs", "b2")
-    assert (record["action"], record["restored"], record["repo"]) == ("rollback", "b0", None)
+    assert (record.action, record.restored, record.value["repo"]) == ("rollback", "b0", None)
 
 
 def test_a_failure_is_recorded_with_its_reason(builds: Builds) -> None:
@@ -232,7 +238,9 @@ def test_a_failure_is_recorded_with_its_reason(builds: Builds) -> None:
     assert (record["state"], record["error"], record["message"]) == ("failed", "ref_not_found", "no branch x")
     [short] = builds.recent(5)
     assert (short["build_id"], short["state"], short["error"]) == ("b1", "failed", "ref_not_found")
-    assert builds.look("b1") == builds.state("b1")
+    state = builds.look("b1")
+    assert state is not None
+    assert state.value == builds.state("b1")
 
 
 def test_history_is_newest_first_by_function_and_goes_on_before_a_build(store: S3Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.caches import BuildCache
-from builder.store import DirectoryStore
+from builder.local_store import DirectoryStore
 from builder.workspace import Workspace
 
 
@@ -54,7 +54,14 @@ def test_a_damaged_one_is_an_empty_one(tmp_path: Path) -> None:
     (first.folder / "a").write_text("a" * 9000)
     first.keep("lock 1")
     [kept] = (tmp_path / "store" / "repo" / "caches").glob("*.zst")
-    kept.write_bytes(kept.read_bytes()[:-40])
-    assert not list(cache(tmp_path, "two").folder.iterdir())
-    kept.write_bytes(b"nothing of the kind")
-    assert not list(cache(tmp_path, "three").folder.iterdir())
+    [record] = (tmp_path / "store" / "repo" / "caches").glob("*.json")
+    for number, (path, damage) in enumerate(
+        ((kept, kept.read_bytes()[:-40]), (kept, b"nothing of the kind"), (record, b"{}"), (record, b""))
+    ):
+        path.write_bytes(damage)
+        again = cache(tmp_path, f"{number}-empty")
+        assert not list(again.folder.iterdir())
+        # It is sent again, though nothing that counts has changed.
+        (again.folder / "a").write_text("a" * 9000)
+        again.keep("lock 1")
+        assert (cache(tmp_path, f"{number}-healed").folder / "a").exists()

@@ -13,14 +13,16 @@ import pytest
 from builder.assembly import Assembly
 from builder.checks import check, direct_upload_warnings
 from builder.errors import ArtifactTooLarge, BootstrapMissing, NativeMismatch
+from builder.local_store import DirectoryStore
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
 from builder.project import Project
+from builder.python.parts import PartReport, write_part
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec import read_build_file
-from builder.store import DirectoryStore
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
+from builder.zips import Entry
 from tests.builder.native import module, shared
 
 BUILD = (
@@ -66,11 +68,15 @@ def pack(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
+def pack_part(path: Path, files: Mapping[str, bytes]) -> None:
+    write_part(path, [Entry(name=name, source=files[name], executable=True) for name in files], PartReport())
+
+
 def standard(shop: Workshop, extension: bytes = b"text") -> dict[str, Artifact]:
     """A function, a layer and dependencies of two parts; the second has `extension` as a file."""
     parts = shop.workspace.cached("parts")
-    pack(parts / "one.zip", {"python/one.py": b"1" * 3000})
-    pack(parts / "two.zip", {"python/two/fast.so": extension, "python/two/more": b"2" * 9000})
+    pack_part(parts / "one.zip", {"python/one.py": b"1" * 3000})
+    pack_part(parts / "two.zip", {"python/two/fast.so": extension, "python/two/more": b"2" * 9000})
     for name in ("function", "data"):
         pack(shop.scratch / f"{name}.zip", {"bootstrap": b"#!/bin/sh"})
     dependencies = artifact("dependencies", contents=("one 1.0", "two 2.0"), parts=("one.zip", "two.zip"))
@@ -150,6 +156,21 @@ def test_natives_of_a_part_are_read_once(shop: Workshop, tmp_path: Path) -> None
     again = {**artifacts, "dependencies": replace(artifacts["dependencies"], sha256="f" * 64)}
     checked = check(made(tmp_path, again), shop, function="shop")
     assert (checked.reused, checked.native_files) == (False, 1)
+
+
+def test_where_a_part_is_damaged_the_artifact_itself_is_read(shop: Workshop, tmp_path: Path) -> None:
+    native = module(tmp_path / "fast.so").read_bytes()
+    artifacts = standard(shop, native)
+    pack(shop.scratch / "dependencies.zip", {"python/two/fast.so": native})
+    part = shop.workspace.cached("parts") / "two.zip"
+    content = bytearray(part.read_bytes())
+    content[60] ^= 1
+    part.write_bytes(content)
+    assert check(made(tmp_path, artifacts), shop, function="shop").native_files == 1
+    assert not part.exists()
+    artifacts["dependencies"] = replace(artifacts["dependencies"], unzipped=262_200_000)
+    with pytest.raises(ArtifactTooLarge, match=r"262\.2 MB  layer dependencies"):
+        check(made(tmp_path, artifacts), shop, function="shop")
 
 
 def test_zips_too_large_for_a_direct_upload_are_told() -> None:

@@ -14,6 +14,7 @@ from builder.elf import Native, read_natives
 from builder.errors import NativeMismatch
 from builder.natives import Baseline, Finding, Placed, judge, refuse
 from builder.runtimes import RUNTIMES, Target
+from builder.stored import Fields
 from tests.builder.native import module, shared
 
 AL2023 = Target(runtime=RUNTIMES["python3.13"], architecture="x86_64")
@@ -65,7 +66,7 @@ def test_a_compiled_file_is_described(tmp_path: Path) -> None:
     assert any(name.startswith("libc.") for name in extension.needed)
     assert extension.search == ("python/thing.libs", "/usr/odd")
     assert extension.machine in ("x86_64", "aarch64")
-    assert [Native.from_json(json.loads(json.dumps(item.as_json()))) for item in (library, extension)] == [
+    assert [Native.parse(Fields(json.loads(json.dumps(item.as_json())))) for item in (library, extension)] == [
         library,
         extension,
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InvalidBuildFile
+from builder.local_store import DirectoryStore
 from builder.plan import Artifact
 from builder.python import layer
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
@@ -19,7 +20,6 @@ from builder.python.prune import PruneOptions
 from builder.python.pylock import LockedWheel
 from builder.runtimes import RUNTIMES, Target
 from builder.spec import read_build_file
-from builder.store import DirectoryStore
 from builder.workspace import Workspace
 from tests.wheelhouse import make_wheel
 

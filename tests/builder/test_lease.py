@@ -23,7 +23,7 @@ from builder.records.lease import Lease, held
 from builder.store import S3Store
 from builder.workspace import Deadline
 from localaws.testing import Server
-from tests.builder.storing import bad_line, new_bucket, store_in
+from tests.builder.storing import bad_line, new_bucket, read_json, store_in
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "leases/thumbs.json"
@@ -38,7 +38,7 @@ def bucket(localaws: Server) -> str:
 def store(localaws: Server, bucket: str) -> Iterator[S3Store]:
     store = store_in(localaws, bucket)
     yield store
-    assert store.read_json(NAME) is None, "a lease is left behind"
+    assert read_json(store, NAME) is None, "a lease is left behind"
 
 
 def hold(
@@ -70,13 +70,13 @@ def test_the_holder_is_told_and_the_lease_given_back_however_the_block_ends(stor
     with hold(store, "b1") as lease:
         assert not lease.waited
         lease.confirm("updating the code of thumbs")
-        value = store.read_json(NAME)
+        value = read_json(store, NAME)
         assert value is not None
         assert (value["owner"], value["by"], value["function"]) == ("b1", "zoe", "thumbs")
-    assert store.read_json(NAME) is None
+    assert read_json(store, NAME) is None
     with pytest.raises(ZeroDivisionError), hold(store, "b1"):
         raise ZeroDivisionError
-    assert store.read_json(NAME) is None
+    assert read_json(store, NAME) is None
 
 
 def test_the_second_waits_and_says_for_whom(store: S3Store) -> None:
@@ -126,7 +126,7 @@ def test_confirming_is_free_shortly_after_a_renewal_and_a_renewal_otherwise(stor
         assert store.read_version(NAME) == before
         lease._own._asked_at -= 11
         lease.confirm("writing more")
-        after = store.read_json(NAME)
+        after = read_json(store, NAME)
         assert after is not None
         assert after["doing"] == "writing more"
 
@@ -141,7 +141,7 @@ def test_a_lease_that_somebody_else_has_is_noticed_before_the_next_write(store: 
             lease.confirm("updating x")
         lease.give_back()
         other.confirm("still there")
-        assert store.read_json(NAME)
+        assert read_json(store, NAME)
 
 
 def test_a_lease_that_is_gone_is_lost(store: S3Store) -> None:
@@ -255,7 +255,7 @@ def test_twenty_contenders_never_hold_it_together_and_all_get_it(store: S3Store)
         with hold(store, f"b{number}", ttl_s=5, deadline_s=50) as lease:
             started = time.monotonic()
             lease.confirm("counting")
-            counter = store.read_json("counter.json")
+            counter = read_json(store, "counter.json")
             time.sleep(random.uniform(0, 0.02))
             assert counter is not None
             store.write_json("counter.json", {"value": int(str(counter["value"])) + 1})
@@ -267,7 +267,7 @@ def test_twenty_contenders_never_hold_it_together_and_all_get_it(store: S3Store)
     intervals.sort()
     assert len(intervals) == 20
     assert all(one[1] <= other[0] for one, other in pairwise(intervals))
-    assert store.read_json("counter.json") == {"value": 20}
+    assert read_json(store, "counter.json") == {"value": 20}
 
 
 def test_of_many_who_find_it_expired_one_takes_it(store: S3Store) -> None:
@@ -281,7 +281,7 @@ def test_of_many_who_find_it_expired_one_takes_it(store: S3Store) -> None:
 
         def seize(lease: Lease) -> bool:
             begin.wait(timeout=60)  # noqa: B023
-            return lease._own.seize(lease._value, present)  # noqa: B023
+            return lease._own.seize(lease._hold.as_json(), present)  # noqa: B023
 
         with ThreadPoolExecutor(len(leases)) as pool:
             won = list(pool.map(seize, leases))

@@ -19,15 +19,16 @@ from builder.assembly import Assembly, assemble, keep
 from builder.elf import read_native
 from builder.errors import NativeMismatch
 from builder.libraries import Collected, Search, collect, differing, read_needing
+from builder.local_store import DirectoryStore
 from builder.machine import Machine
 from builder.natives import Baseline
 from builder.progress import Progress
 from builder.project import read_project
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.store import DirectoryStore
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
 from tests.builder.native import module, shared
+from tests.builder.storing import read_json
 
 TARGET = Target(runtime=RUNTIMES["provided.al2023"], architecture=architecture_of(platform.machine()))
 BASELINE = Baseline.of(TARGET)
@@ -349,9 +350,9 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
         record["inputs"]
         for plan in changed.plans
         if plan.component.name == "function"
-        and (record := shop.store.read_json(f"components/{plan.component.key}.json"))
+        and (record := read_json(shop.store, f"components/{plan.component.key}.json"))
     ]
-    assert "library libused.so.1" in kept  # type: ignore[operator]  # JSON
+    assert "library libused.so.1" in kept
 
 
 def test_a_changed_machine_is_told(tmp_path: Path) -> None:

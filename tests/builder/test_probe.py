@@ -11,13 +11,15 @@ import pytest
 
 from builder.checks import check
 from builder.errors import NativeMismatch
+from builder.local_store import DirectoryStore
 from builder.machine import Machine
-from builder.natives import Baseline, baseline_record
+from builder.natives import Baseline, Recorded, baseline_record
 from builder.probe import difference, probe, survey
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.store import DirectoryStore
+from builder.stored import Fields
 from builder.workshop import Workshop
 from tests.builder.native import module, shared
+from tests.builder.storing import read_json
 from tests.builder.test_checks import made, shop, standard  # noqa: F401  # a fixture
 
 PROVIDED = Target(runtime=RUNTIMES["provided.al2023"], architecture=architecture_of(platform.machine()))
@@ -77,7 +79,8 @@ def test_a_runtimes_own_libraries_count_for_that_runtime_alone(tmp_path: Path) -
         "libraries": {"libc.so.6": {"path": "/lib64/libc.so.6"}},
         "runtime_libraries": {"libssl.so.3": {"path": "/var/lang/lib/libssl.so.3"}},
     }
-    with_own, without = Baseline.of(PYTHON, recorded), Baseline.of(PROVIDED, recorded)
+    kept = Recorded.parse(Fields(recorded))
+    with_own, without = Baseline.of(PYTHON, kept), Baseline.of(PROVIDED, kept)
     assert (
         with_own.libraries["libc.so.6"] is with_own.libraries["libssl.so.3"] is without.libraries["libc.so.6"] is True
     )
@@ -104,5 +107,5 @@ def test_a_machine_that_is_no_amazon_linux_is_told_of_and_not_recorded(tmp_path:
     reply = probe(PYTHON, store, by="1")
     expected = baseline_record(PYTHON) if here == PYTHON.runtime.system else None
     assert reply["recorded"] == expected
-    assert (store.read_json(baseline_record(PYTHON)) is None) is (expected is None)
+    assert (read_json(store, baseline_record(PYTHON)) is None) is (expected is None)
     assert json.dumps(reply)

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InvalidConfiguration, ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.local_store import DirectoryStore
 from builder.python.indexes import NO_LOGINS
-from builder.store import DirectoryStore
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, parse, text_of
 from builder.toolchains.toolbox import Toolbox
 from builder.workspace import Deadline, Workspace
@@ -102,6 +102,21 @@ def test_an_archive_of_any_kind_is_unpacked_and_kept(tmp_path: Path, site: tuple
     assert toolbox(tmp_path, tool).get("tcc") == found, "it is there already"
     elsewhere = toolbox(tmp_path, tool, place="two").get("tcc")
     assert (elsewhere.bins[0] / "tcc").read_bytes() == SCRIPT, "the store has it"
+
+
+def test_one_that_the_store_has_damaged_is_fetched_again(tmp_path: Path, site: tuple[str, Path]) -> None:
+    url, root = site
+    content = tar("gz")
+    (root / "tcc").write_bytes(content)
+    tool = ArchiveTool(name="tcc", url=f"{url}/tcc", sha256=hashlib.sha256(content).hexdigest(), strip=1, path=("bin",))
+    toolbox(tmp_path, tool).get("tcc")
+    kept = tmp_path / "store" / "toolchains" / tool.sha256
+    for number, damage in enumerate((content[:-9], b"{}", b"")):
+        kept.unlink()
+        kept.write_bytes(damage)
+        found = toolbox(tmp_path, tool, place=f"place-{number}").get("tcc")
+        assert (found.bins[0] / "tcc").read_bytes() == SCRIPT
+        assert kept.read_bytes() == content
 
 
 def test_what_is_not_what_was_named_is_refused_and_leaves_nothing(tmp_path: Path, site: tuple[str, Path]) -> None:

@@ -21,10 +21,10 @@ from builder.cloudformation.memory import Memory
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import AwsUnavailable, InvalidEvent
 from builder.event import parse_event
+from builder.local_store import DirectoryStore
 from builder.masking import Masker
 from builder.reply import Reply
 from builder.request import Action, ObjectSource, Request
-from builder.store import DirectoryStore
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/2f8a"
 PACKAGED: Reply = {
@@ -329,3 +329,23 @@ def test_going_back_gives_what_was_given_before_for_an_hour(world: World) -> Non
     assert update("u8", deploys | {"Ref": "next"}, deploys, "eighth") == (1, "eighth")
     update("u9", deploys, deploys | {"Ref": "next"}, "seventh")
     assert world.sent[-1]["ref"] == "seventh"
+
+
+def test_a_damaged_memory_stops_an_update_and_nothing_else(world: World) -> None:
+    world.answer()
+    (kept,) = (world.folder / "stacks").iterdir()
+    for damage in (b"{}", kept.read_bytes()[:-9], b""):
+        kept.write_bytes(damage)
+        sent = len(world.sent)
+        world.answer("Update", RequestId="r-2", OldResourceProperties={}, PhysicalResourceId="web")
+        told = world.receiver.answers[-1]
+        assert told["Status"] == "FAILED"
+        assert f"{kept} is damaged" in told["Reason"]
+        assert "delete it, and update the stack again" in told["Reason"]
+        assert len(world.sent) == sent, "it may be a rollback: nothing is built for it"
+        world.answer("Delete", RequestId="r-3", PhysicalResourceId="web")
+        assert world.receiver.answers[-1]["Status"] == "SUCCESS"
+    world.answer(RequestId="r-4")
+    assert world.receiver.answers[-1]["Status"] == "SUCCESS"
+    world.answer("Update", RequestId="r-5", OldResourceProperties={}, PhysicalResourceId="web")
+    assert world.receiver.answers[-1]["Status"] == "SUCCESS"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from builder import __version__
+from builder.stored import body
 from localaws.testing import Server, running, zip_of
 from tests.e2e.conftest import Builder, Forge, make_builder
 
@@ -183,7 +184,7 @@ def test_an_order_that_was_given_is_not_taken_for_another_domain(builder: Builde
     bucket = builder.client("lambda").get_function(FunctionName=WORKER)["Configuration"]["Environment"]["Variables"][
         "LAMBDASMITH_BUCKET"
     ]
-    proof = json.dumps({"sha256": hashlib.sha256(sealed.encode()).hexdigest()})
+    proof = body({"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": "0" * 64})
     name = f"lambdasmith/orders/{json.loads(sealed)['nonce']}.json"
     builder.client("s3").put_object(Bucket=bucket, Key=name, Body=proof)
     answer = builder.invoke(WORKER, {"sealed": sealed}, TenantId=hashlib.sha256(b"other").hexdigest()[:40])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import LambdasmithError
+from builder.local_store import DirectoryStore
 from builder.python.indexes import NO_LOGINS
-from builder.store import DirectoryStore
 from builder.toolchains.toolbox import Toolbox
 from builder.workspace import Deadline, Workspace
 

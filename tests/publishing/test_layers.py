@@ -58,9 +58,10 @@ def test_a_borrowed_layer_goes_whatever_the_store_has_lost(
     f, _ = pair
     if lost == "upgraded":
         store = builder.store()
-        kept = store.read_json(f"deployed/{f}.json")
+        kept = store.read_version(f"deployed/{f}.json")
         assert kept is not None
-        store.write_json(f"deployed/{f}.json", {**kept, "builder": "0.0.1"})
+        assert kept.value is not None
+        store.write_json(f"deployed/{f}.json", {**kept.value, "builder": "0.0.1"})
     else:
         builder.forget(*{"deployed": ["deployed/"], "layers": ["layers/"], "bucket": []}[lost])
     check(lab, f, builder.deploy(f, layers=marks("new")), "new")

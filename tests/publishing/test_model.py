@@ -156,8 +156,8 @@ class Deploys(RuleBasedStateMachine):
         match trouble:
             case "upgraded":
                 store, name = builder.store(), f"deployed/{model.name}.json"
-                if (kept := store.read_json(name)) is not None:
-                    store.write_json(name, {**kept, "builder": "0.0.1"})
+                if (kept := store.read_version(name)) and kept.value:
+                    store.write_json(name, {**kept.value, "builder": "0.0.1"})
             case "attached":
                 if not model.latest.agent:
                     with contextlib.suppress(lab.client.exceptions.InvalidParameterValueException):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from builder.stored import body, value_of
 from localaws.testing import zip_of
 from tests.security.conftest import Lab
 
@@ -99,9 +100,9 @@ def test_a_record_that_names_the_builders_role_is_not_rolled_back_to(lab: Lab) -
         assert lab.builder.send({"action": "build", "function": name, "archive": sent})["statusCode"] == 200
     bucket, prefix = f"lambdasmith-{ACCOUNT}-us-east-1", f"lambdasmith/records/{name}/"
     oldest = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"][-1]["Key"]
-    record = json.loads(s3.get_object(Bucket=bucket, Key=oldest)["Body"].read())
+    record: dict[str, Any] = value_of(s3.get_object(Bucket=bucket, Key=oldest)["Body"].read())
     record["deployment"]["settings"]["Role"] = f"{ROLE}/lambdasmith-us-east-1"
-    s3.put_object(Bucket=bucket, Key=oldest, Body=json.dumps(record))
+    s3.put_object(Bucket=bucket, Key=oldest, Body=body(record))
     before = lab.builder.state(name)
     reply = lab.builder.send({"action": "rollback", "function": name})
     assert (reply["statusCode"], reply["error"]["code"]) == (403, "own_target"), reply

@@ -12,7 +12,7 @@ import pytest
 from builder import process
 from builder.caches import BuildCache
 from builder.domains import Domain
-from builder.store import DirectoryStore
+from builder.local_store import DirectoryStore
 from builder.workspace import Workspace, distrust
 
 OURS, THEIRS = Domain(name="repository ours"), Domain(name="repository theirs")

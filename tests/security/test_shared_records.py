@@ -14,7 +14,7 @@ from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec import read_build_file
 from builder.workshop import Workshop
 from tests.builder.native import shared
-from tests.builder.test_checks import artifact, pack, shop
+from tests.builder.test_checks import artifact, pack, pack_part, shop
 
 __all__ = ["shop"]  # the fixture
 
@@ -32,7 +32,7 @@ def test_the_handler_is_imported_when_native_files_have_been_read(shop: Workshop
         "def handler(event, context): pass\n"
     )
     library = shared(tmp_path / "fast.so", "int one(void) { return 1; }").read_bytes()
-    pack(shop.workspace.cached("parts") / "part.zip", {f"python/fast/{n}.so": library for n in range(FILES)})
+    pack_part(shop.workspace.cached("parts") / "part.zip", {f"python/fast/{n}.so": library for n in range(FILES)})
     pack(shop.scratch / "dependencies.zip", {"python/one.py": b""})
     pack(shop.scratch / "function.zip", {"app.py": handler.encode()})
     artifacts = {

@@ -1,0 +1,153 @@
+"""JSON as it is kept: written with a checksum of itself, read back as typed values or not at all.
+
+A value has `as_json` and, beside it, `parse`, which takes `Fields`:
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Version:
+        return cls(arn=kept.text("arn"), runtimes=kept.texts("runtimes"))
+
+Whatever is not as it was written (cut short, bits flipped, `{}`, a form of another version) raises `UnfitError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+JsonObject = Mapping[str, object]
+# The member that stands for all others, and comes first.
+CHECKSUM = "checksum"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEAD = re.compile(rb'\{"checksum": "(?P<checksum>[0-9a-f]{32})"(?:, )?')
+_MAX_COUNT = 1 << 48
+
+
+class UnfitError(ValueError):
+    """What was read is not what is written there; the message says how."""
+
+
+def body(value: JsonObject) -> bytes:
+    """The object as it is written."""
+    rest = json.dumps(value, sort_keys=True).encode()[1:]
+    return b'{"checksum": "%b"%b%b' % (_checksum(rest), b", " if value else b"", rest)
+
+
+def value_of(content: bytes) -> dict[str, object]:
+    """The object that `body` has written.
+
+    Raises:
+        UnfitError: it has not.
+    """
+    head = _HEAD.match(content)
+    if head is None:
+        raise UnfitError("does not begin with a checksum" if content else "is empty")
+    if head["checksum"] != _checksum(content[head.end() :]):
+        raise UnfitError("is cut short or changed: it does not have the checksum that it says")
+    try:
+        value: dict[str, object] = json.loads(content)
+    except (ValueError, RecursionError) as error:  # anyone can compute a checksum
+        raise UnfitError("is not JSON") from error
+    value.pop(CHECKSUM, None)
+    return value
+
+
+def _checksum(rest: bytes) -> bytes:
+    return hashlib.sha256(rest).hexdigest()[:32].encode()
+
+
+class Fields:
+    """The members of a JSON object, read with their types. What is missing or of another type raises `UnfitError`.
+
+    `place` says where the object is, for messages.
+    """
+
+    def __init__(self, value: object, place: str = "") -> None:
+        self._place = place
+        if not isinstance(value, Mapping):
+            raise UnfitError(f"{place or 'it'} is not an object")
+        self.value: JsonObject = value
+
+    def __contains__(self, name: str) -> bool:
+        return self.value.get(name) is not None
+
+    def _get(self, name: str) -> object:
+        if name not in self.value:
+            raise UnfitError(f"{self._at(name)} is missing")
+        return self.value[name]
+
+    def _at(self, name: str) -> str:
+        return f"{self._place}.{name}" if self._place else name
+
+    def _unfit(self, name: str, what: str) -> UnfitError:
+        return UnfitError(f"{self._at(name)} is not {what}")
+
+    def text(self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None) -> str:
+        """A text, all of which the pattern matches, of at most so many characters."""
+        value = self._get(name)
+        if not isinstance(value, str) or (longest is not None and len(value) > longest):
+            raise self._unfit(name, "a text" if longest is None else f"a text of at most {longest:,} characters")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise UnfitError(f"{self._at(name)} is {value[:80]!r}, not {pattern.pattern}")
+        return value
+
+    def text_or_none(
+        self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None
+    ) -> str | None:
+        """A text, or null."""
+        return None if self._get(name) is None else self.text(name, pattern, longest=longest)
+
+    def count(self, name: str) -> int:
+        """A whole number from 0 on."""
+        value = self._get(name)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
+            raise self._unfit(name, "a number of things")
+        return value
+
+    def number(self, name: str) -> float:
+        """A number."""
+        value = self._get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._unfit(name, "a number")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """True or false."""
+        value = self._get(name)
+        if not isinstance(value, bool):
+            raise self._unfit(name, "true or false")
+        return value
+
+    def texts(
+        self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None
+    ) -> tuple[str, ...]:
+        """A list of texts."""
+        return tuple(row.text(key, pattern, longest=longest) for row, key in self._rows(name))
+
+    def fields(self, name: str) -> Fields:
+        """An object."""
+        return Fields(self._get(name), self._at(name))
+
+    def fields_or_none(self, name: str) -> Fields | None:
+        """An object, or null."""
+        return None if self._get(name) is None else self.fields(name)
+
+    def rows(self, name: str) -> list[Fields]:
+        """A list of objects."""
+        return [row.fields(key) for row, key in self._rows(name)]
+
+    def _rows(self, name: str) -> Iterator[tuple[Fields, str]]:
+        value = self._get(name)
+        if not isinstance(value, list | tuple):
+            raise self._unfit(name, "a list")
+        listed = Fields({f"{name}[{number}]": item for number, item in enumerate(value)}, self._place)
+        return ((listed, key) for key in listed.value)
+
+    def members(self) -> Iterator[tuple[str, Fields]]:
+        """The members, each of which is an object."""
+        return ((name, self.fields(name)) for name in self.value)
+
+    def all_texts(self) -> dict[str, str]:
+        """The members, each of which is a text."""
+        return {name: self.text(name) for name in self.value}
