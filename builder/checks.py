@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from builder.assembly import Assembly, keep
 from builder.components import zip_of
 from builder.described import described
 from builder.errors import ArtifactTooLarge, BootstrapMissing
+from builder.jsontext import read_json
 from builder.libraries import FOLDER
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
@@ -333,7 +333,7 @@ def _manifest(project: Project) -> Mapping[str, object]:
     base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
     for folder in (base, project.root):
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((folder / "package.json").read_text())
+            found = read_json((folder / "package.json").read_text())
             return found if isinstance(found, dict) else {}
     return {}
 

@@ -166,7 +166,7 @@ def _imported(
     found = reported(command, trial, task, opt, place, report, timeout_s)
     if isinstance(found, Outcome):
         return found
-    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+    return judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
 
 
 def reported(
@@ -193,10 +193,10 @@ def reported(
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
-    return _read_report(report, what, done.tail)
+    return read_report(report, what, done.tail)
 
 
-def _read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
+def read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
     """What a child wrote to `report`, which code of the project could have written as well."""
     found: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -267,7 +267,7 @@ class Places:
 HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
 
 
-def _judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
+def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
     module, _, attribute = trial.handler.rpartition(".")
     match report["outcome"]:
         case "imported":

@@ -20,6 +20,7 @@ from builder import __version__, envelope, execution
 from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
+from builder.jsontext import read_json
 from builder.masking import Masker
 from builder.surroundings import secrets_of
 from builder.workspace import distrust, full_disk
@@ -77,7 +78,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
-        message: Mapping[str, object] = json.loads(str(sealed))
+        message = cast("Mapping[str, object]", read_json(str(sealed)))
         nonce, domain = str(message["nonce"]), cast("Mapping[str, object]", message["order"])["domain"]
     except (ValueError, KeyError, TypeError) as error:
         raise _stranger() from error

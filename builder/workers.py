@@ -67,12 +67,12 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
     answer = _sent(order, given, lent, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
-        outline = _parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
+        outline = parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
-        return _expected(_parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
-    made = _expected(_parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
+        return _expected(parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
+    made = _expected(parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):
             _take(made, order, context)
@@ -91,7 +91,12 @@ def _expected(made: P, order: Order) -> P:
     return replace(made, commit=resolved.commit, ref=resolved.ref) if resolved else made
 
 
-def _parsed(parse: Callable[[], T]) -> T:
+def parsed(parse: Callable[[], T]) -> T:
+    """What `parse` makes of something that the worker has said.
+
+    Raises:
+        WorkerFailed: it is not what it should be.
+    """
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -116,10 +121,16 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping
     context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": key.hex()})
     with _Following(str(message["nonce"]), order, context):
         answer = _invoked(json.dumps({"sealed": sealed}), order, context)
-    _parsed(lambda: _tell(answer, context))
-    if isinstance(error := answer.get("error"), dict):
-        raise _parsed(lambda: error_of(error))
+    parsed(lambda: _tell(answer, context))
+    if error := parsed(lambda: error_in(answer)):
+        raise error
     return answer
+
+
+def error_in(answer: Mapping[str, object]) -> LambdasmithError | None:
+    """The error that a worker's answer is, if it is one."""
+    error = answer.get("error")
+    return error_of(error) if isinstance(error, dict) else None
 
 
 def _tell(answer: Mapping[str, object], context: Context) -> None:
@@ -143,7 +154,7 @@ def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, objec
             content = answer["Payload"].read()
     except FunctionMissing as error:
         raise WorkerFailed(f"the worker {worker} does not exist", hint="run `python setup.py update`") from error
-    value = _parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
+    value = parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
     if "FunctionError" in answer:
         raise _crashed(worker, value)
     return value
@@ -248,7 +259,7 @@ def _take(made: Product, order: Order, context: Context) -> None:
 def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
     if lock_id is None or context.store.exists(name := f"pinned/{lock_id}.json"):
         return
-    lock = _parsed(lambda: str((context.kept(order.domain).read_json(name) or {}).get("lock", "")))
+    lock = parsed(lambda: str((context.kept(order.domain).read_json(name) or {}).get("lock", "")))
     if hashlib.sha256(lock.encode()).hexdigest() != lock_id:
         raise ContentMismatch(f"{name}: the worker has not stored the lock that it says that it has made")
     context.store.write_json(name, {"lock": lock})

@@ -13,7 +13,6 @@ import os
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -119,22 +118,19 @@ def read_requirements(part: Path) -> list[str]:
 
 def _draft(wheel: WheelFile, options: PruneOptions) -> _Draft:
     """Decide what stays, and read that once to see that it is what the wheel says."""
-    try:
-        recorded = wheel.recorded()
-        removed = prune(wheel.infos, options, wheel.read)
-        pruned = Pruned()
-        for path, rule in removed.items():
-            pruned.count(rule, wheel.infos[path].file_size)
-        kept = tuple(path for path in sorted(wheel.infos) if path not in removed and _place(path, wheel.name))
-        for path in kept:
-            wheel.verify(path, recorded.get(path))
-        scripts = _generated(wheel, kept)
-        if CONSOLE_SCRIPTS not in options.disable:
-            for content in scripts.values():
-                pruned.count(CONSOLE_SCRIPTS, len(content))
-            scripts = {}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ArtifactConflict(f"{wheel.name} is not a readable wheel: {error}") from error
+    recorded = wheel.recorded()
+    removed = prune(wheel.infos, options, wheel.read)
+    pruned = Pruned()
+    for path, rule in removed.items():
+        pruned.count(rule, wheel.infos[path].file_size)
+    kept = tuple(path for path in sorted(wheel.infos) if path not in removed and _place(path, wheel.name))
+    for path in kept:
+        wheel.verify(path, recorded.get(path))
+    scripts = _generated(wheel, kept)
+    if CONSOLE_SCRIPTS not in options.disable:
+        for content in scripts.values():
+            pruned.count(CONSOLE_SCRIPTS, len(content))
+        scripts = {}
     modules, below = _modules(wheel, kept)
     report = PartReport(
         pruned=tuple(pruned.rows()),
