@@ -84,7 +84,7 @@ def installation_token(login: GitLogin, pem: str) -> str:
 def _jwt(login: GitLogin, pem: str) -> str:
     """https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app"""
     try:
-        key = _read_key(pem)
+        key = read_key(pem)
     except (ValueError, IndexError, binascii.Error) as error:
         raise InvalidConfiguration(
             f"{login.private_key} is not the private key of a GitHub App",
@@ -104,7 +104,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _read_key(pem: str) -> _Key:
+def read_key(pem: str) -> _Key:
     """PKCS #1 (what GitHub hands out) or PKCS #8: https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2
 
     Raises:

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from builder.errors import ArtifactConflict
@@ -38,8 +38,8 @@ _WORTH_COMPRESSING = 64
 _SCRIPT_MAX = 1 << 20
 _DECLARATION_MAX = 2_000
 _SHOWN = 5
-# The report is the comment of a zip, which has 64 KiB.
-_MAX_MODULES = 300
+# The report is the comment of a zip, whose length has two bytes.
+_MAX_MODULES, _MAX_COMMENT = 300, 0xFFFF
 _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
 _METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
 # Declares a namespace package for Pythons before 3.3; those of today find one without it.
@@ -218,7 +218,7 @@ def _source(path: str, wheel: str) -> str | None:
 
 
 def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
-    comment = json.dumps(asdict(draft.report)).encode()
+    comment = _comment(draft.report)
     partial = out.with_suffix(".partial")
     try:
         with partial.open("wb") as file, ExitStack() as stack:
@@ -232,6 +232,15 @@ def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _comment(report: PartReport) -> bytes:
+    """The report as the comment of a zip; of one with thousands of notes or long names as much as that may have."""
+    while len(comment := json.dumps(asdict(report)).encode()) > _MAX_COMMENT:
+        longest = max(("notes", "modules", "below"), key=lambda name: len(json.dumps(getattr(report, name))))
+        kept = getattr(report, longest)
+        report = replace(report, **{longest: kept[: len(kept) // 2]})
+    return comment
 
 
 def _entries(draft: _Draft) -> Iterator[Entry | Member]:

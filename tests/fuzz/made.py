@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 import json
@@ -18,10 +19,11 @@ import yaml
 from builder.domains import Domain
 from builder.order import Fresh, Order
 from builder.request import ArchiveSource, ManifestSource, ObjectSource
-from builder.sources import git
 from builder.sources.access import Network
+from builder.sources.git import resolve
 from builder.sources.snapshot import Resolved
 from tests.fuzz import samples
+from tests.git.forge import git
 from tests.wheelhouse import make_wheel
 
 
@@ -158,6 +160,43 @@ def orders() -> tuple[bytes, ...]:
     return tuple(json.dumps(order.as_json()).encode() for order in found)
 
 
+def work_tree(root: Path) -> None:
+    """A repository with a commit."""
+    root.mkdir()
+    (root / "a.py").write_text("")
+    (root / ".gitignore").write_text("*.pyc\n")
+    git(root, "init", "-q", "-b", "main")
+    blob = git(root, "hash-object", "-w", "a.py")
+    # Without what a disk says of a file: the index is the same each time.
+    for name in ("a.py", "b/c.py"):
+        git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
+    git(root, "commit", "-q", "-m", "one")
+    git(root, "remote", "add", "origin", "https://git.example/o/n")
+
+
+@functools.cache
+def git_file(name: str) -> bytes:
+    """A file of git's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        work_tree(Path(folder) / "work")
+        return (Path(folder) / "work/.git" / name).read_bytes()
+
+
+def private_key() -> bytes:
+    """The form of a key of RSA, with numbers that fit together and protect nothing."""
+    numbers = (0, (1 << 2047) + 1, 1, 1, 3, 5, 1, 1, 1)
+    content = b"".join(_der(0x02, number.to_bytes(number.bit_length() // 8 + 1)) for number in numbers)
+    body = base64.encodebytes(_der(0x30, content)).decode()
+    kind = "RSA PRIVATE KEY"
+    return f"-----BEGIN {kind}-----\n{body}-----END {kind}-----\n".encode()
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([0x82]) + size.to_bytes(2)
+    return bytes([tag]) + length + content
+
+
 class _Handler(BaseHTTPRequestHandler):
     body = b""
 
@@ -183,7 +222,7 @@ def _server() -> str:
 def listed(data: bytes, place: Path) -> object:
     """Ask for a branch where the server answers `data` to everything."""
     _Handler.body = data
-    return git.resolve(_server(), "main", network=Network(remaining=_short))
+    return resolve(_server(), "main", network=Network(remaining=_short))
 
 
 def _short() -> float:

@@ -407,6 +407,55 @@ MANIFEST = f"""\
 """.encode()
 IGNORE = b"*.md\n!README.md\n/build/\n**/x/[a-c]?\n# c\n"
 ENTRY_POINTS = b"[console_scripts]\nrun = pkg.mod:main [extra]\nother=pkg:a.b\n\n[gui_scripts]\ng = pkg:g\n"
+METADATA = b"""\
+Metadata-Version: 2.4
+Name: pkg
+Version: 1.0
+Requires-Dist: idna>=2 ; python_version > "3.8"
+Requires-Dist: web[x] @ https://files.example/web.whl ; extra == "web"
+Provides-Extra: web
+Description-Content-Type: text/markdown
+
+Requires-Dist: not this
+"""
+MODULE = b"""\
+import os, json as j
+from . import b
+from .c import d
+from pkg.data import *
+__all__ = ["x"]
+def __getattr__(name): return importlib.import_module("pkg.lazy." + name)
+lazy = {"y": "pkg.y", "z": ".z"}
+path = os.path.join(os.path.dirname(__file__), "data.json")
+f"{x!r:>{w}}"; 1_000; 0x1f; 1e5; b"\\x00"; lambda *a, **k: (yield)
+"""
+NPM_WORDS = (
+    b"""\
+npm error code EINTEGRITY
+npm error sha512-abc= integrity checksum failed when using sha512: wanted sha512-abc= but got sha512-def=. (5 bytes)
+npm error A complete log of this run can be found in: /tmp/x
+""",
+    b"""\
+npm error code 1
+npm error path /tmp/x/node_modules/left
+npm error command failed
+npm error command sh -c node install.js
+npm error code ENOENT spawn git
+""",
+    b"""\
+npm error code EUSAGE
+npm error `npm ci` can only install packages when your package.json and package-lock.json are in sync.
+npm error Missing: left@1.0.0 from lock file
+npm error Clean install a project
+""",
+    b"""\
+npm error code ERESOLVE
+npm error ERESOLVE unable to resolve dependency tree
+npm error Could not resolve dependency: left
+npm warn Unknown env config "x"
+npm error code E404 https://registry.npmjs.org/left - Not found
+""",
+)
 COMMIT = (
     b"tree 0123456789abcdef0123456789abcdef01234567\nparent 0123456789abcdef0123456789abcdef01234567\n"
     b"author A <a@b> 1700000000 +0100\ncommitter A <a@b> 1700000000 -0230\ngpgsig x\n y\n\nmessage\n"

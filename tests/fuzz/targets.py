@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -10,33 +11,35 @@ from pathlib import Path
 from typing import cast
 
 from bootstrap.config import read_config
-from builder import elf, envelope, event, spec, trial
+from builder import elf, envelope, event, github_app, spec, trial
 from builder.cloudformation.request import StackRequest, event_of
-from builder.errors import LambdasmithError
+from builder.errors import CommandFailed, LambdasmithError
 from builder.golang import paths as gopaths
 from builder.golang import proxy as goproxy
 from builder.jsontext import read_json
 from builder.logins import Logins
-from builder.npm import advice, bundle, lockfile
+from builder.npm import advice, bundle, lockfile, refusals
 from builder.npm import trial as npm_trial
 from builder.npm.registry import Registries, with_files
 from builder.order import Order
 from builder.product import Product
 from builder.project import read_project
 from builder.python import inputs, lock, offered, origins, pages, pylock, scripts
+from builder.python.bytecode import compiled
 from builder.python.parts import read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions
 from builder.python.wheelfile import WheelFile
 from builder.runtimes import RUNTIMES, Target
 from builder.sources import lfs, manifest
 from builder.sources.errand import read_commit
-from builder.sources.gitlib import Attributes, ignored_by
+from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
 from builder.spec_tree import check_against_tree
 from builder.toolchains import catalogue, toolbox
 from builder.workers import error_in, parsed
 from tests.fuzz import made, samples
 from tests.fuzz.mutation import Structure, as_json, as_toml
+from tests.wheelhouse import make_wheel
 
 Read = Callable[[bytes, Path], object]
 TARGET = Target(runtime=RUNTIMES["python3.13"], architecture="x86_64")
@@ -118,6 +121,19 @@ def _wheel(data: bytes, place: Path) -> object:
     return read_report(part), read_requirements(part), elf.read_natives(part)
 
 
+def _wheel_file(name: str) -> Read:
+    """A file of a wheel, which says in its RECORD that this is just what it has."""
+
+    def read(data: bytes, place: Path) -> object:
+        files: dict[str, str | bytes] = {"pkg/__init__.py": b"import os\n", name: data}
+        path = make_wheel(place, "pkg", files=files)
+        part = place / "part.zip"
+        store_parts([(path, part)], PruneOptions(disable=("console-scripts",)), bytecode=None)
+        return read_report(part), read_requirements(part), compiled(data, "python/pkg/a.py") is None
+
+    return read
+
+
 def _listing(content_type: str) -> Read:
     def read(data: bytes, place: Path) -> object:
         found = offered.parsed(data, content_type, "https://index.example/simple/requests/")
@@ -143,6 +159,14 @@ def _npm(name: str) -> Read:
         return found.needs_packages(), found.by_integrity("sha1-x"), [found.name_of(one) for one in places], told
 
     return read
+
+
+def _npm_words(data: bytes, place: Path) -> object:
+    (place / "package.json").write_bytes(samples.PACKAGE_JSON)
+    (place / "package-lock.json").write_bytes(samples.PACKAGE_LOCK)
+    (place / "lib").mkdir(exist_ok=True)
+    error = CommandFailed("npm ci fails", log_tail=_text(data).splitlines())
+    return str(refusals.explained(error, "layers.dependencies", lockfile.read_lock(place, place, place)))
 
 
 def _npmrc(data: bytes, place: Path) -> object:
@@ -241,6 +265,25 @@ def _submodules(data: bytes, place: Path) -> object:
     return submodules_of(links, data, parent="https://git.example/o/n")
 
 
+def _work_tree(name: str) -> Read:
+    """A file of git's own in a checked-out repository."""
+
+    def read(data: bytes, place: Path) -> object:
+        root = place / "work"
+        if not root.exists():
+            made.work_tree(root)
+        kept = (root / ".git" / name).read_bytes()
+        if name == "index" and len(data) % 3:  # with the right checksum, so that what comes before it is read
+            data = data[:-20] + hashlib.sha1(data[:-20], usedforsecurity=False).digest()
+        (root / ".git" / name).write_bytes(data)
+        try:
+            return read_work_tree(root)
+        finally:
+            (root / ".git" / name).write_bytes(kept)
+
+    return read
+
+
 def _elf(data: bytes, place: Path) -> object:
     path = place / "lib.so"
     path.write_bytes(data)
@@ -280,6 +323,17 @@ PARSERS: Mapping[str, Parser] = {
     "uv.lock": Parser(read=_inputs("uv.lock"), samples=(samples.UV,), structure=TOML, cost=3),
     "pylock.toml": Parser(read=_pylock, samples=(samples.PYLOCK,), structure=TOML, cost=10),
     "wheel": Parser(read=_wheel, samples=made.wheels(), cost=30),
+    "wheel's METADATA": Parser(
+        read=_wheel_file("pkg-1.0.dist-info/METADATA"), samples=(samples.METADATA,), cost=20, writes=False
+    ),
+    "wheel's commands": Parser(
+        read=_wheel_file("pkg-1.0.dist-info/entry_points.txt"), samples=(samples.ENTRY_POINTS,), cost=20
+    ),
+    "wheel's script": Parser(
+        read=_wheel_file("pkg-1.0.data/scripts/run"), samples=(b"#!python -x\nprint()\n",), cost=20
+    ),
+    "wheel's module": Parser(read=_wheel_file("pkg/a.py"), samples=(samples.MODULE,), cost=20),
+    "wheel's tests": Parser(read=_wheel_file("pkg/tests/test_a.py"), samples=(samples.MODULE,), cost=20),
     "index page, JSON": Parser(
         read=_listing("application/vnd.pypi.simple.v1+json"),
         samples=(samples.INDEX_JSON,),
@@ -314,6 +368,7 @@ PARSERS: Mapping[str, Parser] = {
     "package.json": Parser(
         read=_npm("package.json"), samples=(samples.PACKAGE_JSON,), structure=JSON, errors=(lockfile.Unusable,), cost=3
     ),
+    "npm's words": Parser(read=_npm_words, samples=samples.NPM_WORDS, cost=3, writes=False),
     ".npmrc": Parser(read=_npmrc, samples=(samples.NPMRC,)),
     "npm registry's answer": Parser(read=_npm_page, samples=(samples.NPM_PAGE,), structure=JSON, errors=(ValueError,)),
     "esbuild's metafile": Parser(read=_metafile, samples=(samples.METAFILE,), structure=JSON, cost=3),
@@ -369,6 +424,15 @@ PARSERS: Mapping[str, Parser] = {
     ),
     "git commit": Parser(read=lambda data, place: read_commit(data), samples=(samples.COMMIT,)),
     "git server's refs": Parser(read=made.listed, samples=(samples.REFS,), cost=60),
+    "git's index": Parser(read=_work_tree("index"), samples=(made.git_file("index"),), cost=30, writes=False),
+    "git's config": Parser(read=_work_tree("config"), samples=(made.git_file("config"),), cost=30, writes=False),
+    "git's HEAD": Parser(read=_work_tree("HEAD"), samples=(made.git_file("HEAD"),), cost=30, writes=False),
+    "GitHub App's key": Parser(
+        read=lambda data, place: github_app.read_key(_text(data)).modulus,
+        samples=(made.private_key(),),
+        errors=(ValueError, IndexError),
+        cost=20,
+    ),
     "sources' manifest": Parser(
         read=lambda data, place: manifest.parse(data, label="manifest"), samples=(samples.MANIFEST,), structure=JSON
     ),

@@ -164,6 +164,8 @@ def stack(**more: object) -> str:
             "LambdasmithAttempt: is the builder's own and has two numbers",
             id="attempt",
         ),
+        pytest.param("git's index", "DIRC", "the git repository around it cannot be read", id="git index"),
+        pytest.param("git's config", "[a$b]\n", "the git repository around it cannot be read", id="git config"),
         pytest.param(
             "build.json",
             json.dumps({**json.loads(samples.BUILD_JSON), "optional_libraries": ["\ud800"]}),

@@ -22,7 +22,7 @@ import pytest
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import PARSERS, Parser
 
-RUNS = int(os.environ.get("FUZZ_RUNS", "500"))
+RUNS = int(os.environ.get("FUZZ_RUNS", "300"))
 SEED = os.environ.get("FUZZ_SEED", "0")
 FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 # Of these a parser's time is told: whatever is read is short.
