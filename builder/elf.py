@@ -31,7 +31,7 @@ _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2
 # What pyelftools raises besides its own errors of a file whose numbers lead nowhere.
-_UNREADABLE = (KeyError, ValueError, AttributeError)
+_UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)

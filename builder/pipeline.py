@@ -104,6 +104,7 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
         foreign=tuple(foreign),
         known=situation.known_trees(request),
         keys=last.keys if last else {},
+        variables=situation.variables,
     )
 
 

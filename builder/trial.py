@@ -64,11 +64,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`."""
+    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`.
+
+    `unset` are the variables that it looked for in vain, if that is why it stopped; `log_tail` ends the traceback then.
+    """
 
     imported: bool
     why: str = ""
     stopped: bool = False
+    unset: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
 
 
 # With the trial, the directories of the function and of its layers, one for what is in between, seconds, what to advise
@@ -286,9 +291,15 @@ def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: C
             f"function.handler: importing {module}: not enough memory",
             hint="raise memory in the builder's configuration, or set try: none in the build file",
         )
-    if why := _not_of_the_build(chain, [str(name) for name in _list(report["unset"])], places):
-        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
     lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
+    if why := _not_of_the_build(chain, places):
+        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
+    if unset := _looked_for_in_vain(chain, report["unset"]):
+        what = f"it needs {', '.join(unset)} in the environment, which the build file does not set"
+        tail = tuple(_without_ourselves(lines))
+        return Outcome(
+            imported=False, stopped=True, why=f"importing {module} stopped: {what}", unset=unset, log_tail=tail
+        )
     name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
     hint = HINT if name is None else advise(name)
     raise ImportFailed(
@@ -318,7 +329,13 @@ def _without_ourselves(lines: Sequence[str]) -> list[str]:
     return kept[-_TAIL:]
 
 
-def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: Places) -> str:
+def _looked_for_in_vain(chain: Sequence[Mapping[str, object]], unset: object) -> tuple[str, ...]:
+    """The variables whose lack stopped the import; none where it stopped for something that is the build's own."""
+    is_the_builds = any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1])
+    return () if is_the_builds else tuple(str(name) for name in _list(unset))
+
+
+def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> str:
     """What the trial lacks and the function will have; empty if the failure is the build's own."""
     for link in chain:
         kinds = {str(kind) for kind in _list(link["kinds"])}
@@ -338,6 +355,4 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str
             return f"it uses {filename}"
         if kinds & _NETWORK or any(kind.startswith(_OUTSIDE) for kind in kinds):
             return f"it needs the network or credentials ({message})"
-    if unset and not any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1]):
-        return f"it needs {', '.join(unset)} in the environment, which the build file does not set"
     return ""

@@ -114,6 +114,7 @@ def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -
 
     require_ready()
     order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
+    order = replace(order, variables={str(name): str(value) for name, value in _mapping(message["variables"]).items()})
     for value in granted.values():
         masker.add(value, key="password")
     context = _context(message, order, granted, masker, progress)

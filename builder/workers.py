@@ -108,6 +108,7 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping
     # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
     # where the worker's own role alone may read.
     key, secret = envelope.new_key(), {"granted": given.as_json(), "store": lent.as_json()}
+    secret["variables"] = dict(order.variables)
     message = {
         "version": __version__,
         "order": order.as_json(),

@@ -5,14 +5,15 @@ Options: https://esbuild.github.io/api/
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from builder.errors import CommandFailed, CompilationFailed, NoWheelForTarget
+from builder.jsontext import read_json
 from builder.kinds.kind import Place
 from builder.npm.lockfile import Lock, packages_in
 from builder.npm.npm import CPUS, Npm
@@ -177,11 +178,11 @@ def read_metafile(path: Path, what: str) -> Metafile:
         CompilationFailed: it is not that.
     """
     try:
-        meta = json.loads(path.read_text())
+        meta = cast("dict[str, dict[str, dict[str, Any]]]", read_json(path.read_text()))
         made = [one for one in dict(meta["outputs"]).values() if one.get("entryPoint")]
         exports: list[object] = next((one["exports"] for one in made if isinstance(one.get("exports"), list)), [])
         return Metafile(inputs=tuple(dict(meta["inputs"])), exports=tuple(map(str, exports)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CompilationFailed(
             f"{what}: its metafile is not what esbuild writes ({type(error).__name__})",
             hint="remove node_modules, run `npm install` and commit the lock: is that esbuild?",

@@ -404,6 +404,7 @@ PARSERS: Mapping[str, Parser] = {
             b'{"error": {"code": "import_failed", "message": "m", "hint": "h", "log_tail": ["l"], "phase": "p"}}',
         ),
         structure=JSON,
+        writes=False,
     ),
     "builder's order": Parser(
         read=lambda data, place: Order.parse(cast("Mapping[str, object]", read_json(data))),
