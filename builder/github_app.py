@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
+from builder.jsontext import read_json
 
 if TYPE_CHECKING:
     from builder.logins import GitLogin
@@ -67,8 +68,9 @@ def installation_token(login: GitLogin, pem: str) -> str:
             timeout=(10, 20),
             allow_redirects=False,
         )
-        token = answer.json().get("token") if answer.status_code == 201 else None
-    except (requests.RequestException, ValueError, AttributeError) as error:
+        said = read_json(answer.content) if answer.status_code == 201 else {}
+        token = said.get("token") if isinstance(said, dict) else None
+    except (requests.RequestException, ValueError) as error:
         raise SourceUnreachable(f"{what}: GitHub cannot be asked: {type(error).__name__}") from error
     if answer.status_code >= 500 or answer.status_code == 429:
         raise SourceUnreachable(f"{what}: GitHub answers {answer.status_code}", hint="try again later")

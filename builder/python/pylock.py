@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from builder.errors import NoWheelForTarget, ResolutionFailed
 from builder.runtimes import Target
+from builder.sources.paths import is_entry_name, path_problem, shown
 
 if TYPE_CHECKING:
     from packaging.pylock import (
@@ -150,7 +151,7 @@ def select(lock: str, target: Target) -> Selection:
     wheels: list[LockedWheel] = []
     sources: list[LockedSource] = []
     for package, choice in chosen(parsed(lock), target):
-        locked = _locked(package, choice, target)
+        locked = _checked(_locked(package, choice, target))
         if isinstance(locked, LockedWheel):
             wheels.append(locked)
         else:
@@ -211,6 +212,23 @@ def _meaningless(lock: Pylock, target: Target) -> str:
     return ""
 
 
+def _checked(locked: LockedWheel | LockedSource) -> LockedWheel | LockedSource:
+    """What of a lock becomes part of paths, if it may: a name in a URL can have slashes behind its escapes."""
+    is_wheel = isinstance(locked, LockedWheel)
+    hashed, subdirectory = (locked.sha256, "") if is_wheel else (locked.identity, locked.subdirectory)
+    problem = path_problem(subdirectory)
+    if is_wheel or locked.kind == "sdist":
+        if not re.fullmatch("[0-9a-f]{64}", hashed):
+            problem = f"{hashed[:80]!r} is not a sha256"
+        elif not is_entry_name(locked.filename):
+            problem = f"{shown(locked.filename)!r} is not the name of a file"
+    elif locked.kind == "vcs" and not re.fullmatch("[0-9a-f]{40}", hashed):
+        problem = f"{hashed[:80]!r} is not the id of a commit"
+    if problem:
+        raise ResolutionFailed(f"the lock: package {locked.name}: {problem}", hint=_ANEW)
+    return locked
+
+
 def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | LockedSource:
     from packaging import pylock
 
@@ -245,9 +263,9 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
     if not sha256:
         raise ResolutionFailed(f"the package index gives no sha256 for {filename}")
     if filename.endswith(".whl"):
-        wheel_version = filename.split("-")[1]
         if isinstance(choice, pylock.PackageArchive):
             check_tags(filename, target)
+        wheel_version = filename.split("-")[1]
         return LockedWheel(
             name=name, version=version or wheel_version, filename=filename, url=url, sha256=sha256, path=path
         )

@@ -54,7 +54,7 @@ def is_entry_name(name: str) -> bool:
     """Whether a file or directory of a project may be called that."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or name.lower() == ".git":
         return False
-    return len(name.encode()) <= _MAX_NAME_BYTES
+    return name_problem(name) is None
 
 
 def climbs(path: str, target: str) -> bool:

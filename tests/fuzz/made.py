@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from builder import tars
 from builder.domains import Domain
 from builder.order import Fresh, Order
 from builder.request import ArchiveSource, ManifestSource, ObjectSource
@@ -90,8 +91,8 @@ def _names(folder: str) -> list[str]:
 @functools.cache
 def toolchains() -> tuple[bytes, ...]:
     """An archive in each form."""
-    plain, packed, zipped = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    for out, mode in ((plain, "w"), (packed, "w:gz")):
+    plain, *packed, zipped = (io.BytesIO() for _ in range(5))
+    for out, mode in zip((plain, *packed), ("w", "w:gz", "w:xz", "w:bz2"), strict=True):
         with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]  # one of two literals
             for name, kind, target in (
                 ("tool/bin/run", tarfile.REGTYPE, ""),
@@ -106,7 +107,8 @@ def toolchains() -> tuple[bytes, ...]:
     with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("tool/bin/run", "hello" * 10)
         archive.writestr("tool/lib/a", "b")
-    return plain.getvalue(), packed.getvalue(), zipped.getvalue()
+    zst = tars.zstandard().compress(plain.getvalue())
+    return plain.getvalue(), zst, zipped.getvalue(), *(out.getvalue() for out in packed)
 
 
 def product() -> bytes:

@@ -122,6 +122,37 @@ def stack(**more: object) -> str:
             id="no name, PEP",
         ),
         pytest.param(
+            "pylock.toml",
+            PYLOCK + f'archive = {{url = "https://h/..%2f..%2fa-1.tar.gz", hashes = {{sha256 = "{HEX}"}}}}\n',
+            "package a: '../../a-1.tar.gz' is not the name of a file",
+            id="a URL whose file has a path for a name",
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK + 'archive = {url = "https://h/a-1-py3-none-any.whl", hashes = {sha256 = "../../x"}}\n',
+            "package a: '../../x' is not a sha256",
+            id="a path for a hash",
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK + f'archive = {{url = "https://h/a.whl", hashes = {{sha256 = "{HEX}"}}}}\n',
+            "a.whl is not the name of a wheel",
+            id="a wheel without a version",
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK + 'vcs = {type = "git", url = "https://h/o/a", commit-id = "main"}\n',
+            "package a: 'main' is not the id of a commit",
+            id="a branch for a commit",
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK
+            + f'archive = {{url = "https://h/a-1.tar.gz", subdirectory = "../..", hashes = {{sha256 = "{HEX}"}}}}\n',
+            "package a: '../..' leaves the project with ..",
+            id="a directory outside of the archive",
+        ),
+        pytest.param(
             "package-lock.json",
             npm(resolved="file:a\0b"),
             "package-lock.json: node_modules/a: resolved: the path 'a\\x00b' has a null byte in it",
