@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 # processors, because many tests wait.
 JOBS := 3
 
-.PHONY: help venv demo test soak lint docs bench lock clean
+.PHONY: help venv demo test soak fuzz lint docs bench lock clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -27,6 +27,9 @@ test: venv ## every test, then what was skipped and why
 
 soak: venv ## 300 builds of ten projects in one environment, half of them hostile, in each mode
 	@SOAK_BUILDS=300 $(PY) -m pytest tests/security/test_soak.py
+
+fuzz: venv ## damaged input for every parser of it, FUZZ_RUNS each (50,000: some 10 minutes of one processor)
+	@FUZZ_RUNS=$${FUZZ_RUNS:-50000} $(PY) -m pytest tests/fuzz
 
 lint: venv ## ruff, mypy --strict, shellcheck
 	@scripts/lint.sh $(VENV)

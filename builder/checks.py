@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +20,10 @@ from builder import elf, natives, trial
 from builder.assembly import Assembly, keep
 from builder.components import zip_of
 from builder.described import described
-from builder.errors import ArtifactTooLarge, BootstrapMissing, StoreDamaged
+from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, LambdasmithError, StoreDamaged
+from builder.jsontext import read_json
 from builder.libraries import FOLDER
+from builder.masking import Masker
 from builder.natives import Finding, Placed
 from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
 from builder.product import Checked
@@ -37,13 +38,21 @@ from builder.workshop import Workshop
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20
 # Changes when the same artifacts would be judged otherwise.
-_FORMAT = 1
+_FORMAT = 2
 _PARALLEL = 4
 _LARGEST = 10
 _SHOWN = 8
 
 
-def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[str] = (), dry: bool = False) -> Checked:
+def check(
+    made: Assembly,
+    shop: Workshop,
+    *,
+    function: str,
+    foreign: Sequence[str] = (),
+    variables: Mapping[str, str] | None = {},
+    dry: bool = False,
+) -> Checked:
     """Check the artifacts of a build, and keep those that are new in the store; warnings go to the progress.
 
     They are kept whatever the outcome: the next attempt builds only what then differs.
@@ -52,13 +61,15 @@ def check(made: Assembly, shop: Workshop, *, function: str, foreign: Sequence[st
         function: its name, for the handler's environment.
         foreign: layers of others that are attached to the function besides those of the build file; what is in them
             is not known here.
+        variables: those that the function has now, which stay where the build file has no `environment`; None for one
+            that is new, which has no others than the build file says.
         dry: compare sizes only.
 
     Raises:
         ArtifactTooLarge, NativeMismatch, ImportFailed, BootstrapMissing: Lambda would refuse it, or the function would
             not start.
     """
-    checking = _Checking(made, shop, function, foreign)
+    checking = _Checking(made, shop, function, foreign, variables)
     if dry:
         checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
@@ -118,7 +129,14 @@ class _Heap(NamedTuple):
 class _Checking:
     """The checks of one build."""
 
-    def __init__(self, made: Assembly, shop: Workshop, function: str, foreign: Sequence[str]) -> None:
+    def __init__(
+        self,
+        made: Assembly,
+        shop: Workshop,
+        function: str,
+        foreign: Sequence[str],
+        variables: Mapping[str, str] | None,
+    ) -> None:
         self._project: Project = made.project
         self._artifacts = {
             name: made.artifacts[name]
@@ -128,6 +146,7 @@ class _Checking:
         self._shop = shop
         self._function = function
         self._foreign = sorted({*foreign, *made.project.foreign})
+        self._is_new, self._present = variables is None, variables or {}
         self._fetching = threading.Lock()
 
     @property
@@ -226,6 +245,9 @@ class _Checking:
             spec.trial,
             sorted(spec.optional_libraries),
             (function.handler, sorted((function.environment or {}).items())) if function else None,
+            # Not with their values, which may be secrets.
+            sorted(self._present) if function and function.environment is None else None,
+            self._is_new,
         )
         return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
@@ -311,20 +333,34 @@ class _Checking:
             },
             target=target,
             function=self._function,
-            variables=spec.function.environment or {},
+            variables=self._present if spec.function.environment is None else spec.function.environment,
             memory_mb=self._shop.memory_mb,
         )
         shop = self._shop
         shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
         left = shop.deadline.check("importing the handler")
-        return trial.run(
-            what,
-            scratch=shop.scratch,
-            keeping=shop.workspace.trees(),
-            timeout_s=left,
-            advise=importer.advise,
-            by=importer.by,
-        )
+        masker = Masker()
+        for name, value in self._present.items():
+            masker.add(value, key=name)
+        try:
+            outcome = trial.run(
+                what,
+                scratch=shop.scratch,
+                keeping=shop.workspace.trees(),
+                timeout_s=left,
+                advise=importer.advise,
+                by=importer.by,
+            )
+            if outcome.unset and self._is_new:
+                raise ImportFailed(
+                    f"function.handler: {outcome.why}, and a new function has no other variables",
+                    hint="name them in function.environment; if the function is to get them later, set try: none",
+                    log_tail=outcome.log_tail,
+                )
+        except LambdasmithError as error:
+            error.message, error.log_tail = masker.mask(error.message), tuple(map(masker.mask, error.log_tail))
+            raise
+        return replace(outcome, why=masker.mask(outcome.why))
 
     def _importer(self) -> _Importer | None:
         """What imports the handler here; None if the builder is not what the function runs on."""
@@ -351,7 +387,7 @@ def _manifest(project: Project) -> Mapping[str, object]:
     base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
     for folder in (base, project.root):
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((folder / "package.json").read_text())
+            found = read_json((folder / "package.json").read_text())
             return found if isinstance(found, dict) else {}
     return {}
 

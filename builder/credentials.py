@@ -6,11 +6,10 @@ ends, and is read once in it: a renewed secret works for the next build.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urljoin, urlsplit
 
 from builder.aws import aws_errors, error_code
@@ -21,6 +20,7 @@ from builder.errors import (
     LambdasmithError,
     SecretMissing,
 )
+from builder.jsontext import read_json
 from builder.logins import GitLogin, IndexLogin, is_reference
 from builder.python.indexes import Indexes
 from builder.references import Reference
@@ -46,7 +46,7 @@ def read(reference: Reference, context: Context) -> str:
         context.secrets.add(whole, key=reference.name)
         return whole
     try:
-        value = json.loads(whole)[reference.key]
+        value = cast("dict[str, object]", read_json(whole))[reference.key]
     except (ValueError, KeyError, TypeError, IndexError):
         value = None
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
@@ -124,7 +124,7 @@ def _own_git(context: Context) -> GitCredentials | None:
         return None
     text = _whole(Reference(service="secretsmanager", name=settings.git_secret), context)
     try:
-        secret = json.loads(text)
+        secret = cast("dict[str, object]", read_json(text))
         token = str(secret["token"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidConfiguration(

@@ -20,6 +20,7 @@ Location = tuple[str | int, ...]
 """Keys and positions from the root: ("layers", "data", "files", 0)."""
 
 _MAX_CHARACTERS, _MAX_DEPTH, _MAX_VALUES = 256_000, 30, 20_000
+_HALF = re.compile(r"[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(f"{_TAG}{name}" for name in ("str", "null", "bool", "int", "float", "timestamp", "value"))
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
@@ -81,6 +82,13 @@ class _Building:
         if len(at) > _MAX_DEPTH:
             raise _TooMuch(line, f"is nested deeper than {_MAX_DEPTH} levels")
 
+    def written(self, text: str, at: Location, line: int) -> None:
+        """Note where an escape has made a text that cannot be written again."""
+        if _HALF.search(text):
+            label = ".".join(str(part) for part in at)
+            what = f"{label}: {text[:80]!r}" if label else f"{text[:80]!r}"
+            self.problems.append((line, f"{what} has half of a surrogate pair in it, which is no character"))
+
     def duplicate(self, at: Location, line: int) -> None:
         label = ".".join(str(part) for part in at)
         self.problems.append((line, f"{label}: is given twice (first on line {self.lines[at]})"))
@@ -122,6 +130,7 @@ def _yaml_value(node: yaml.Node, at: Location, building: _Building) -> object:
     if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
         return [_yaml_value(item, (*at, position), building) for position, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
+        building.written(node.value, at, line)
         building.typed.setdefault(at, node.value)
         return _yaml_scalar(node)
     label = ".".join(str(part) for part in at)
@@ -141,6 +150,7 @@ def _yaml_mapping(node: yaml.MappingNode, at: Location, building: _Building) -> 
         elif key.value in result:
             building.duplicate((*at, key.value), line)
         else:
+            building.written(key.value, at, line)
             building.lines.setdefault((*at, key.value), line)
             result[key.value] = _yaml_value(value, (*at, key.value), building)
     for other in merged:
@@ -209,7 +219,8 @@ class _Tokens:
 
 
 def _json_value(tokens: _Tokens, at: Location, building: _Building) -> object:
-    building.visit(at, tokens.line)
+    line = tokens.line
+    building.visit(at, line)
     first = tokens.next()
     if first == "[":
         items: list[object] = []
@@ -222,6 +233,8 @@ def _json_value(tokens: _Tokens, at: Location, building: _Building) -> object:
     if first == "{":
         return _json_object(tokens, at, building)
     value: object = json.loads(first)
+    if isinstance(value, str):
+        building.written(value, at, line)
     building.typed.setdefault(at, value if isinstance(value, str) else first)
     return value
 
@@ -234,6 +247,7 @@ def _json_object(tokens: _Tokens, at: Location, building: _Building) -> dict[str
         if key in result:
             building.duplicate((*at, key), line)
         else:
+            building.written(key, at, line)
             building.lines.setdefault((*at, key), line)
         result.setdefault(key, _json_value(tokens, (*at, key), building))
         if tokens.current == ",":

@@ -31,6 +31,8 @@ _INIT = re.compile(rb"\0PyInit_\w+\0")
 _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2
+# What pyelftools raises besides its own errors of a file whose numbers lead nowhere.
+_UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,22 +129,26 @@ def read_soname(path: Path) -> tuple[str, str] | None:
             if segment is None:
                 return None
             return _machine(elf), next((_text(tag) for tag in segment.iter_tags("DT_SONAME")), "")
-        except (ELFError, UnicodeDecodeError, KeyError, ValueError, AttributeError):
+        except (ELFError, *_UNREADABLE):
             return None
 
 
 def defined_versions(path: Path) -> tuple[str, ...]:
-    """The symbol versions that a library defines, `GLIBC_2.2.5`, …, in its own order."""
+    """The symbol versions that a library defines, `GLIBC_2.2.5`, …, in its own order; none where it cannot be read."""
+    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
     from elftools.elf.gnuversions import GNUVerDefSection
 
     with path.open("rb") as file:
-        return tuple(
-            str(next(names).name)
-            for section in ELFFile(file).iter_sections()
-            if isinstance(section, GNUVerDefSection)
-            for _, names in section.iter_versions()
-        )
+        try:
+            return tuple(
+                str(next(names).name)
+                for section in ELFFile(file).iter_sections()
+                if isinstance(section, GNUVerDefSection)
+                for _, names in section.iter_versions()
+            )
+        except (ELFError, *_UNREADABLE):
+            return ()
 
 
 def _read(archive: Path, names: Sequence[str]) -> Iterator[Native]:
@@ -165,7 +171,7 @@ def _described(path: str, file: IO[bytes]) -> Native | None:
 
     try:
         return _describe(path, file)
-    except (ELFError, UnicodeDecodeError, KeyError, ValueError, AttributeError):
+    except (ELFError, *_UNREADABLE):
         return None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
+from builder.jsontext import read_json
 
 if TYPE_CHECKING:
     from builder.logins import GitLogin
@@ -67,8 +68,9 @@ def installation_token(login: GitLogin, pem: str) -> str:
             timeout=(10, 20),
             allow_redirects=False,
         )
-        token = answer.json().get("token") if answer.status_code == 201 else None
-    except (requests.RequestException, ValueError, AttributeError) as error:
+        said = read_json(answer.content) if answer.status_code == 201 else {}
+        token = said.get("token") if isinstance(said, dict) else None
+    except (requests.RequestException, ValueError) as error:
         raise SourceUnreachable(f"{what}: GitHub cannot be asked: {type(error).__name__}") from error
     if answer.status_code >= 500 or answer.status_code == 429:
         raise SourceUnreachable(f"{what}: GitHub answers {answer.status_code}", hint="try again later")
@@ -84,7 +86,7 @@ def installation_token(login: GitLogin, pem: str) -> str:
 def _jwt(login: GitLogin, pem: str) -> str:
     """https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app"""
     try:
-        key = _read_key(pem)
+        key = read_key(pem)
     except (ValueError, IndexError, binascii.Error) as error:
         raise InvalidConfiguration(
             f"{login.private_key} is not the private key of a GitHub App",
@@ -104,7 +106,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _read_key(pem: str) -> _Key:
+def read_key(pem: str) -> _Key:
     """PKCS #1 (what GitHub hands out) or PKCS #8: https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2
 
     Raises:

@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
+from builder.jsontext import read_json
 from builder.sources.urls import origin
 
 
@@ -103,7 +104,7 @@ class Logins:
             InvalidConfiguration: somebody else has written it.
         """
         try:
-            value: Mapping[str, Sequence[Mapping[str, Any]]] = json.loads(text or "{}")
+            value = cast("Mapping[str, Sequence[Mapping[str, Any]]]", read_json(text or "{}"))
             return cls(
                 git=tuple(GitLogin(**one) for one in value.get("git", ())),
                 indexes=tuple(IndexLogin(**one) for one in value.get("indexes", ())),

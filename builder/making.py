@@ -61,7 +61,14 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
         checked = NOT_CHECKED
         if not order.fresh:
             with progress.phase("check", "checking the artifacts"):
-                checked = check(made, shop, function=order.function, foreign=order.foreign, dry=order.dry)
+                checked = check(
+                    made,
+                    shop,
+                    function=order.function,
+                    foreign=order.foreign,
+                    variables=order.variables if order.exists else None,
+                    dry=order.dry,
+                )
         return Product(
             outline=project.outline,
             commit=snapshot.commit,

@@ -15,6 +15,8 @@ from functools import cache
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
+from builder.jsontext import read_json
+
 _MASK = b"***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
 _SHORTEST = 6
@@ -381,7 +383,7 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 def _parts(secret: str) -> Iterator[tuple[str, bool]]:
     """Yield what is secret by itself in a secret of several lines, words or JSON values; and whether a key says so."""
     try:
-        value: object = json.loads(secret)
+        value = read_json(secret)
     except ValueError:
         value = None
     if isinstance(value, dict | list):

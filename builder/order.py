@@ -42,6 +42,8 @@ class Order:
         known: ids of trees with which nothing is left to do.
         keys: keys of the components of the last deploy.
         fresh: set where what was deployed is verified.
+        variables: of the function as it is now, for the trial of its handler. They may be secrets, so `as_json` leaves
+            them out: they travel with what is granted.
     """
 
     source: Source
@@ -60,6 +62,7 @@ class Order:
     known: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     fresh: Fresh | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def resolved(self) -> Resolved | None:

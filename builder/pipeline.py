@@ -109,6 +109,7 @@ def _order(request: Request, situation: Situation, context: Context, origins: Or
         foreign=tuple(foreign),
         known=situation.known_trees(request),
         keys=last.keys if last else {},
+        variables=situation.variables,
     )
 
 

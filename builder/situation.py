@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,6 +36,12 @@ class Situation:
     state: FunctionState | None
     last: Deployed | None
     stands: bool
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Those that the function has now, for the trial of its handler; none for what somebody proposes, which would
+        read them."""
+        return self.state.variables if self.state and self.domain.vouched else {}
 
     def answered(self, request: Request) -> Deployed | None:
         """The last deploy, if a request for this commit has nothing left to do."""

@@ -374,7 +374,8 @@ class CheckingSpec(Spec):
     """Keys beside `function` and `layers` that say what is checked before publishing."""
 
     trial: Literal["import", "none"] = Field(default="import", alias="try")
-    """Whether the handler is imported before anything is published."""
+    """Whether the handler is imported before anything is published. With `import`, a new function whose import needs a
+    variable that `environment` does not name is refused."""
     optional_libraries: Texts = ()
     """Native libraries that may be missing, because what needs them is never used; for example `libtbb.so.12`."""
 

@@ -64,11 +64,16 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`."""
+    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`.
+
+    `unset` are the variables that it looked for in vain, if that is why it stopped; `log_tail` ends the traceback then.
+    """
 
     imported: bool
     why: str = ""
     stopped: bool = False
+    unset: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
 
 
 # With the trial, the directories of the function and of its layers, one for what is in between, seconds, what to advise
@@ -166,7 +171,7 @@ def _imported(
     found = reported(command, trial, task, opt, place, report, timeout_s)
     if isinstance(found, Outcome):
         return found
-    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+    return judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
 
 
 def reported(
@@ -193,10 +198,10 @@ def reported(
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
-    return _read_report(report, what, done.tail)
+    return read_report(report, what, done.tail)
 
 
-def _read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
+def read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
     """What a child wrote to `report`, which code of the project could have written as well."""
     found: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -267,7 +272,7 @@ class Places:
 HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
 
 
-def _judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
+def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
     module, _, attribute = trial.handler.rpartition(".")
     match report["outcome"]:
         case "imported":
@@ -286,9 +291,15 @@ def _judged(report: Mapping[str, object], trial: Trial, places: Places, advise: 
             f"function.handler: importing {module}: not enough memory",
             hint="raise memory in the builder's configuration, or set try: none in the build file",
         )
-    if why := _not_of_the_build(chain, [str(name) for name in _list(report["unset"])], places):
-        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
     lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
+    if why := _not_of_the_build(chain, places):
+        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
+    if unset := _looked_for_in_vain(chain, report["unset"]):
+        what = f"it needs {', '.join(unset)} in the environment, which the build file does not set"
+        tail = tuple(_without_ourselves(lines))
+        return Outcome(
+            imported=False, stopped=True, why=f"importing {module} stopped: {what}", unset=unset, log_tail=tail
+        )
     name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
     hint = HINT if name is None else advise(name)
     raise ImportFailed(
@@ -318,7 +329,13 @@ def _without_ourselves(lines: Sequence[str]) -> list[str]:
     return kept[-_TAIL:]
 
 
-def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str], places: Places) -> str:
+def _looked_for_in_vain(chain: Sequence[Mapping[str, object]], unset: object) -> tuple[str, ...]:
+    """The variables whose lack stopped the import; none where it stopped for something that is the build's own."""
+    is_the_builds = any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1])
+    return () if is_the_builds else tuple(str(name) for name in _list(unset))
+
+
+def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> str:
     """What the trial lacks and the function will have; empty if the failure is the build's own."""
     for link in chain:
         kinds = {str(kind) for kind in _list(link["kinds"])}
@@ -338,6 +355,4 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], unset: Sequence[str
             return f"it uses {filename}"
         if kinds & _NETWORK or any(kind.startswith(_OUTSIDE) for kind in kinds):
             return f"it needs the network or credentials ({message})"
-    if unset and not any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1]):
-        return f"it needs {', '.join(unset)} in the environment, which the build file does not set"
     return ""

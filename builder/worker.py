@@ -20,6 +20,7 @@ from builder import __version__, envelope, execution
 from builder.descendants import StillRunningError
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
+from builder.jsontext import read_json
 from builder.masking import Masker
 from builder.stored import SHA256
 from builder.surroundings import secrets_of
@@ -78,7 +79,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
-        message: Mapping[str, object] = json.loads(str(sealed))
+        message = cast("Mapping[str, object]", read_json(str(sealed)))
         nonce, domain = str(message["nonce"]), cast("Mapping[str, object]", message["order"])["domain"]
     except (ValueError, KeyError, TypeError) as error:
         raise _stranger() from error
@@ -114,6 +115,7 @@ def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -
 
     require_ready()
     order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
+    order = replace(order, variables={str(name): str(value) for name, value in _mapping(message["variables"]).items()})
     for value in granted.values():
         masker.add(value, key="password")
     context = _context(message, order, granted, masker, progress)

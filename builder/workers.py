@@ -68,12 +68,12 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
     answer = _sent(order, given, lent, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
-        outline = _parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
+        outline = parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
         row = cast("Mapping[str, object]", answer["unchanged"])
-        return _expected(_parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
-    made = _expected(_parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
+        return _expected(parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
+    made = _expected(parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):
             _take(made, order, context)
@@ -92,7 +92,12 @@ def _expected(made: P, order: Order) -> P:
     return replace(made, commit=resolved.commit, ref=resolved.ref) if resolved else made
 
 
-def _parsed(parse: Callable[[], T]) -> T:
+def parsed(parse: Callable[[], T]) -> T:
+    """What `parse` makes of something that the worker has said.
+
+    Raises:
+        WorkerFailed: it is not what it should be.
+    """
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -104,6 +109,7 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping
     # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
     # where the worker's own role alone may read.
     key, secret = envelope.new_key(), {"granted": given.as_json(), "store": lent.as_json()}
+    secret["variables"] = dict(order.variables)
     message = {
         "version": __version__,
         "order": order.as_json(),
@@ -117,10 +123,16 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping
     context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": key.hex()})
     with _Following(str(message["nonce"]), order, context):
         answer = _invoked(json.dumps({"sealed": sealed}), order, context)
-    _parsed(lambda: _tell(answer, context))
-    if isinstance(error := answer.get("error"), dict):
-        raise _parsed(lambda: error_of(error))
+    parsed(lambda: _tell(answer, context))
+    if error := parsed(lambda: error_in(answer)):
+        raise error
     return answer
+
+
+def error_in(answer: Mapping[str, object]) -> LambdasmithError | None:
+    """The error that a worker's answer is, if it is one."""
+    error = answer.get("error")
+    return error_of(error) if isinstance(error, dict) else None
 
 
 def _tell(answer: Mapping[str, object], context: Context) -> None:
@@ -144,7 +156,7 @@ def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, objec
             content = answer["Payload"].read()
     except FunctionMissing as error:
         raise WorkerFailed(f"the worker {worker} does not exist", hint="run `python setup.py update`") from error
-    value = _parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
+    value = parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
     if "FunctionError" in answer:
         raise _crashed(worker, value)
     return value

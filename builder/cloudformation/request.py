@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from urllib.parse import urlsplit
 
 from builder.errors import InvalidEvent
 from builder.event_fields import bare, shown
+from builder.jsontext import read_json
+from builder.sources.urls import is_http
 
 Kind = Literal["Create", "Update", "Delete"]
 _KINDS: tuple[Kind, ...] = ("Create", "Update", "Delete")
@@ -20,6 +21,8 @@ _NOT_OURS = ("ServiceToken", "ServiceTimeout", "Trigger")
 # What goes with the event to the next attempt.
 ATTEMPT = "LambdasmithAttempt"
 _LONGEST_S = 3600
+# Of an attempt: more than any time in seconds.
+_MAX_NUMBER = 1 << 40
 # S3's own hosts, in all spellings and partitions.
 _S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.(?:com(?:\.cn)?|eu)")
 
@@ -59,16 +62,18 @@ class StackRequest:
         if event["RequestType"] not in _KINDS:
             problems.append(f"RequestType: {shown(event['RequestType'])} is none of {', '.join(_KINDS)}")
         url = str(event["ResponseURL"])
-        if not problems and not _is_s3(url, endpoints):
-            problems.append(f"ResponseURL: {shown(urlsplit(url).netloc)} is not a host of S3")
+        if not problems and not (is_http(url) and _is_s3(url, endpoints)):
+            # Not all of the URL: it lets whoever has it answer.
+            host = shown(urlsplit(url).netloc) if is_http(url) else "what it names"
+            problems.append(f"ResponseURL: {host} is not a host of S3")
+        properties, old = (_mapping(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties"))
+        attempt, until = _attempt(event, now + _patience_s(properties), problems)
         if problems:
             raise InvalidEvent(
                 f"this is no request of CloudFormation's: {'; '.join(problems)}",
                 hint='for an invoke of your own, send for example {"action": "ping"}',
                 problems=problems,
             )
-        properties, old = (_mapping(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties"))
-        attempt = _mapping(event.get(ATTEMPT))
         return cls(
             kind=cast("Kind", event["RequestType"]),
             url=url,
@@ -78,8 +83,8 @@ class StackRequest:
             physical_id=str(event["PhysicalResourceId"]) if event.get("PhysicalResourceId") else None,
             properties=properties,
             old_properties=old,
-            attempt=int(cast("int", attempt.get("number", 1))),
-            until=float(cast("float", attempt.get("until", now + _patience_s(properties)))),
+            attempt=attempt,
+            until=until,
         )
 
     @property
@@ -138,10 +143,21 @@ def _is_s3(url: str, endpoints: tuple[str, ...]) -> bool:
     return parts.scheme == "https" and parts.netloc == parts.hostname and bool(_S3_HOST.fullmatch(parts.netloc))
 
 
+def _attempt(event: Mapping[str, object], until: float, problems: list[str]) -> tuple[int, float]:
+    """The number of the attempt, and until when CloudFormation waits: `until` for the first one."""
+    said = _mapping(event.get(ATTEMPT))
+    number, end = said.get("number", 1), said.get("until", until)
+    for value in (number, end):
+        if not isinstance(value, int | float) or not 0 <= value < _MAX_NUMBER:
+            problems.append(f"{ATTEMPT}: is the builder's own and has two numbers; leave it out")
+            return 1, until
+    return int(cast("float", number)), float(cast("float", end))
+
+
 def _patience_s(properties: Mapping[str, object]) -> float:
     """How long CloudFormation waits: `ServiceTimeout` of the template, an hour without it."""
     given = str(properties.get("ServiceTimeout", ""))
-    return min(int(given), _LONGEST_S) if given.isdecimal() else _LONGEST_S
+    return min(int(given), _LONGEST_S) if re.fullmatch("[0-9]{1,9}", given) else _LONGEST_S
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -171,7 +187,7 @@ def _number(value: object) -> object:
 def _json(text: str) -> object:
     """The JSON value that a text is, or the text: in a structure of the template, numbers would become texts."""
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
 

@@ -34,6 +34,7 @@ from builder.golang.paths import (
     Version,
     candidates,
     homes,
+    major_of,
     newest,
     pseudo_version,
     split_major,
@@ -302,7 +303,7 @@ class GoModules:
         for directory in places:
             path = f"{directory}/go.mod" if directory else "go.mod"
             go_mod = repository.read(commit, path, zips.MAX_FILE_BYTES)
-            if go_mod is not None and _major_of(go_mod) == module.major:
+            if go_mod is not None and major_of(go_mod) == module.major:
                 return zips.Content(repository=repository, commit=commit, directory=directory, go_mod=go_mod)
             if go_mod is None and not directory and not module.major:
                 return zips.Content(repository=repository, commit=commit, directory="", go_mod=b"")
@@ -393,12 +394,6 @@ def _canonical(text: str) -> Version:
     if version is None:
         raise RefNotFound(f"{text} is no version", hint="versions are written v1.2.3")
     return version
-
-
-def _major_of(go_mod: bytes) -> str:
-    """The end of the path that a go.mod gives its module, as `split_major` has it; "none" where it has no path."""
-    match = re.search(rb'^[ \t]*module[ \t]+(?:\(\s*)?["`]?([^\s"`]+)', go_mod, re.MULTILINE)
-    return split_major(match[1].decode("utf-8", "replace"))[1] if match else "none"
 
 
 def _utc(time: int) -> datetime:

@@ -17,10 +17,11 @@ _HOST = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._~-]+(?<!\.)")
 _MAJOR = re.compile(r"(?P<prefix>.+?)(?P<major>/v([2-9]|[1-9][0-9]+))?")
 _VERSION = re.compile(
-    r"v(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
-    r"(?:-(?P<pre>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?P<incompatible>\+incompatible)?"
+    r"(?=.{1,256}$)v(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
+    r"(?:-(?P<pre>[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?P<incompatible>\+incompatible)?",
+    re.ASCII,
 )
-_PSEUDO = re.compile(r"(?:(?:.*\.)?0\.)?(?P<time>\d{14})-(?P<commit>[0-9a-f]{12})")
+_PSEUDO = re.compile(r"(?:(?:.*\.)?0\.)?(?P<time>\d{14})-(?P<commit>[0-9a-f]{12})", re.ASCII)
 # Forges whose repositories are of many strangers: that there is a login says nothing about who owns a module there.
 PUBLIC_FORGES = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
 # Where a repository is two names, and no more.
@@ -48,6 +49,12 @@ def split_major(path: str) -> tuple[str, str]:
     """A module's path without the end that says its major version, and that end: `/v2`, or "" for 0 and 1."""
     match = _MAJOR.fullmatch(path)
     return (match["prefix"], match["major"] or "") if match else (path, "")
+
+
+def major_of(go_mod: bytes) -> str:
+    """The end of the path that a go.mod gives its module, as `split_major` has it; "none" where it has no path."""
+    match = re.search(rb'^[ \t]*module[ \t]+(?:\(\s*)?["`]?([^\s"`]+)', go_mod, re.MULTILINE)
+    return split_major(match[1].decode("utf-8", "replace"))[1] if match else "none"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,11 +252,23 @@ class _Discovery:
     def __call__(self, path: str) -> Candidate | None:
         try:
             with self._upstream.ask(f"https://{quote(path)}?go-get=1", {"Accept": "text/html"}) as answer:
-                page = _Imports()
-                page.feed(answer.read(_MAX_PAGE).decode("utf-8", "replace"))
+                return found_in(imports_in(answer.read(_MAX_PAGE)), path)
         except (OSError, HTTPException, ValueError):
             return None
-        return found_in(page.tags, path)
+
+
+def imports_in(page: bytes) -> list[str]:
+    """The contents of a page's go-import tags.
+
+    Raises:
+        ValueError: it is no HTML.
+    """
+    reader = _Imports()
+    try:
+        reader.feed(page.decode("utf-8", "replace"))
+    except AssertionError as error:  # html.parser, of a declaration that it does not know
+        raise ValueError(f"no HTML: {error}") from error
+    return reader.tags
 
 
 def found_in(tags: Sequence[str], path: str) -> Candidate | None:

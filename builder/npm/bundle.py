@@ -5,14 +5,15 @@ Options: https://esbuild.github.io/api/
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from builder.errors import CommandFailed, CompilationFailed, NoWheelForTarget
+from builder.jsontext import read_json
 from builder.kinds.kind import Place
 from builder.npm.lockfile import Lock, packages_in
 from builder.npm.npm import CPUS, Npm
@@ -114,14 +115,14 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         )
     except CommandFailed as error:
         raise _failed(error, what) from error
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = read_metafile(folder / "meta.json", what)
     _check_exports(meta, attribute, str(recipe.bundle), place)
     root = folder / "bundle"
     made = sorted(path for path in root.rglob("*") if path.is_file())
     return Bundle(
         files=tuple((path.relative_to(root).as_posix(), path) for path in made),
         notes=tuple(f"esbuild: {where}{text}" for _, where, text in list(_messages(lines))[:_NOTES]),
-        places=frozenset(_places(meta, lock, base, folder)),
+        places=frozenset(places_in(meta, lock, base, folder)),
     )
 
 
@@ -162,22 +163,45 @@ def _failed(error: CommandFailed, what: str) -> CompilationFailed:
     return CompilationFailed(f"{what} fails: {first}", hint=hint, log_tail=error.log_tail[:40], problems=errors)
 
 
-def _check_exports(meta: dict[str, dict[str, dict[str, object]]], attribute: str, entry: str, place: Place) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Metafile:
+    """What esbuild says of a bundle: its inputs by path, and the names that what was asked for exports, if it knows."""
+
+    inputs: tuple[str, ...]
+    exports: tuple[str, ...]
+
+
+def read_metafile(path: Path, what: str) -> Metafile:
+    """What esbuild, which is the project's own, wrote to `path`.
+
+    Raises:
+        CompilationFailed: it is not that.
+    """
+    try:
+        meta = cast("dict[str, dict[str, dict[str, Any]]]", read_json(path.read_text()))
+        made = [one for one in dict(meta["outputs"]).values() if one.get("entryPoint")]
+        exports: list[object] = next((one["exports"] for one in made if isinstance(one.get("exports"), list)), [])
+        return Metafile(inputs=tuple(dict(meta["inputs"])), exports=tuple(map(str, exports)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CompilationFailed(
+            f"{what}: its metafile is not what esbuild writes ({type(error).__name__})",
+            hint="remove node_modules, run `npm install` and commit the lock: is that esbuild?",
+        ) from error
+
+
+def _check_exports(meta: Metafile, attribute: str, entry: str, place: Place) -> None:
     """Of a CommonJS bundle esbuild does not say what it exports."""
-    for made in meta["outputs"].values():
-        exports = made.get("exports")
-        names = [str(name) for name in exports] if isinstance(exports, list) else []
-        if made.get("entryPoint") and names and attribute not in names:
-            raise CompilationFailed(
-                f"function.handler: {place.handler!r} needs {attribute}; {entry} exports {', '.join(names)}",
-                hint="export a function of that name, or name another in function.handler",
-            )
+    if meta.exports and attribute not in meta.exports:
+        raise CompilationFailed(
+            f"function.handler: {place.handler!r} needs {attribute}; {entry} exports {', '.join(meta.exports)}",
+            hint="export a function of that name, or name another in function.handler",
+        )
 
 
-def _places(meta: dict[str, dict[str, object]], lock: Lock, base: Path, folder: Path) -> Iterator[str]:
+def places_in(meta: Metafile, lock: Lock, base: Path, folder: Path) -> Iterator[str]:
     """The packages that are in the bundle; esbuild names its inputs relative to `base`."""
     tops = [path for path in (base, *base.parents) if path.is_relative_to(folder)]
-    for name in meta["inputs"]:
+    for name in meta.inputs:
         if "node_modules/" not in name:
             continue
         inside = Path(os.path.normpath(base / name))

@@ -5,11 +5,13 @@ https://docs.npmjs.com/cli/v11/configuring-npm/package-lock-json
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+
+from builder.jsontext import read_json
+from builder.sources.paths import name_problem, shown
 
 # In npm's order: the first that is there counts.
 NAMES = ("npm-shrinkwrap.json", "package-lock.json")
@@ -54,12 +56,19 @@ class Lock:
         return read_manifest(self.home)
 
     def local(self) -> list[Path]:
-        """Directories and archives of this disk that the lock names: they need not exist, nor be below `top`."""
+        """Directories and archives of this disk that the lock names: they need not exist, nor be below `top`.
+
+        Raises:
+            Unusable: a name that no file can have.
+        """
         found = {self.home} - {self.top}
-        for entry in self.packages.values():
+        for place, entry in self.packages.items():
             resolved = str(entry.get("resolved", ""))
             if entry.get("link") or resolved.startswith("file:"):
-                found.add((self.top / resolved.removeprefix("file:")).resolve())
+                path = resolved.removeprefix("file:")
+                if problem := name_problem(path):
+                    raise Unusable(f"{self.file.name}: {shown(place)}: resolved: the path {shown(path)} {problem}")
+                found.add((self.top / path).resolve())
         return sorted(found)
 
     def has(self, name: str) -> bool:
@@ -86,7 +95,7 @@ class Lock:
         left = [place for name in names if (place := self.resolved(name, self.workspace))]
         while left:
             place = left.pop()
-            if place in found:
+            if place in found or place not in self.packages:
                 continue
             found.add(place)
             entry = self.packages[place]
@@ -96,7 +105,7 @@ class Lock:
                 needed = entry.get(kind)
                 names_needed = needed if isinstance(needed, dict) else ()
                 left += [target for each in names_needed if (target := self.resolved(str(each), place))]
-        return found & self.packages.keys()
+        return found
 
     def name_of(self, place: str) -> str:
         """The name of the package at `place`."""
@@ -144,7 +153,7 @@ def read_manifest(folder: Path) -> Json:
         Unusable: it cannot be read.
     """
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8-sig"))
+        content = read_json((folder / MANIFEST).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise Unusable(f"{MANIFEST} cannot be read: {error}") from error
     if not isinstance(content, dict):
@@ -164,17 +173,19 @@ def _shown(path: Path, root: Path) -> str:
 
 
 def _packages(file: Path, root: Path) -> Mapping[str, Json]:
-    shown = _shown(file, root)
+    shown_file = _shown(file, root)
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = read_json(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         merge = " (it has marks of a git merge)" if "<<<<<<<" in file.read_text(errors="replace") else ""
-        raise Unusable(f"{shown} cannot be read: {error}{merge}; run `npm install` and commit it") from error
+        raise Unusable(f"{shown_file} cannot be read: {error}{merge}; run `npm install` and commit it") from error
     packages = content.get("packages") if isinstance(content, dict) else None
+    if odd := next((place for place in (packages if isinstance(packages, dict) else ()) if name_problem(place)), None):
+        raise Unusable(f"{shown_file}: packages: the path {shown(odd)} {name_problem(odd)}; run `npm install` anew")
     if not isinstance(packages, dict) or not all(isinstance(entry, dict) for entry in packages.values()):
         version = content.get("lockfileVersion") if isinstance(content, dict) else None
         raise Unusable(
-            f"{shown} has lockfileVersion {version}, of npm 6 or older; run `npm install` with npm 7 or newer"
+            f"{shown_file} has lockfileVersion {version}, of npm 6 or older; run `npm install` with npm 7 or newer"
         )
     return cast("Mapping[str, Json]", packages)
 

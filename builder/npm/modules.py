@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import ArtifactConflict, UnsafeSource
+from builder.jsontext import read_json
 from builder.npm.lockfile import MANIFEST, Lock
 from builder.npm.prune import RULES
 from builder.python.prune import Pruned, PruneOptions, prune
@@ -90,7 +90,7 @@ class _Walk:
 
 def _manifest(folder: Path) -> dict[str, object]:
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8-sig"))
+        content = read_json((folder / MANIFEST).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -142,7 +142,7 @@ class Npm:
         self.work.shop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
         has_settings = settings_file.is_file()
-        npmrc = settings_file.read_text() if has_settings else ""
+        npmrc = settings_file.read_text(errors="replace") if has_settings else ""
         with registry.opened(
             registries(self.work, npmrc), self.work.shop.indexes, self.work.shop.environment
         ) as gateway:

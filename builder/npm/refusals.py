@@ -112,7 +112,8 @@ def _line(words: str) -> str:
 
 
 def _last(words: Sequence[str]) -> str:
-    return next((line for line in reversed(words) if re.search(r"error|fail", line, re.IGNORECASE)), words[-1])
+    telling = next((line for line in reversed(words) if re.search(r"error|fail", line, re.IGNORECASE)), "")
+    return telling or (words[-1] if words else "npm does not say why")
 
 
 def _first(words: Sequence[str], error: CommandFailed) -> str:

@@ -13,13 +13,13 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
-from typing import Any
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
+from builder.jsontext import read_json
 from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
 from builder.python.indexes import Indexes, login_refused
 
@@ -169,12 +169,24 @@ class NpmRegistry:
 
     def _description(self, answer: HTTPResponse) -> bytes:
         """A package's description, or that of one version, with our URLs for its files."""
-        page: dict[str, Any] = json.loads(answer.read(_MAX_PAGE))
-        versions = page.get("versions")
-        for version in versions.values() if isinstance(versions, dict) else [page]:
-            if tarball := version.get("dist", {}).get("tarball"):
-                version["dist"]["tarball"] = self._here(urljoin(answer.url, tarball))
-        return json.dumps(page).encode()
+        return with_files(answer.read(_MAX_PAGE), answer.url, self._here)
+
+
+def with_files(body: bytes, base: str, here: Callable[[str], str]) -> bytes:
+    """A package's description from the URL `base` with the addresses of its files as `here` gives them.
+
+    Raises:
+        ValueError: it is no such description.
+    """
+    page = read_json(body)
+    if not isinstance(page, dict):
+        raise ValueError("it is no object")  # noqa: TRY004  # of the text, not of our call
+    versions = page.get("versions")
+    for version in versions.values() if isinstance(versions, dict) else [page]:
+        dist = version.get("dist") if isinstance(version, dict) else None
+        if isinstance(dist, dict) and isinstance(tarball := dist.get("tarball"), str):
+            dist["tarball"] = here(urljoin(base, tarball))
+    return json.dumps(page).encode()
 
 
 def _package(url: str) -> str:

@@ -53,10 +53,12 @@ def imported(
     found = reported([str(node), str(_CHILD), str(order)], trial, task, opt, place, report, timeout_s)
     if isinstance(found, Outcome):
         return found
-    return _judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+    return judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
 
 
-def _judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
+def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
+    """What came of an import; of a report that code of the project has written itself, anything may be missing."""
+    found = {"names": [], "kind": "Error", "message": "", "code": None, "stack": "", **found}
     module, _, attribute = trial.handler.rpartition(".")
     if found["outcome"] == "imported":
         return Outcome(imported=True)
@@ -70,11 +72,11 @@ def _judged(found: Mapping[str, object], trial: Trial, places: Places, advise: C
             hint="handler is FILE.FUNCTION",
         )
     said = places.as_on_lambda(f"{found['kind']}: {found['message']}").partition("\n")[0]
-    missing = _MISSING.search(str(found["message"])) if found["code"] in _NOT_FOUND else None
+    missing = _MISSING.search(str(found["message"])) if str(found["code"]) in _NOT_FOUND else None
     if missing and missing["name"].startswith(_OF_THE_RUNTIME):
         [package] = packages_in([missing["name"]])
         return Outcome(imported=False, stopped=True, why=f"{package} is the runtime's own, and is not here")
-    if not missing and (found["kind"] not in _CERTAIN or "at JSON.parse" in str(found["stack"])):
+    if not missing and (str(found["kind"]) not in _CERTAIN or "at JSON.parse" in str(found["stack"])):
         return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {said}")
     lines = [places.as_on_lambda(line) for line in str(found["stack"]).splitlines() if "node:internal" not in line]
     name = places.as_on_lambda(missing["name"]) if missing else ""

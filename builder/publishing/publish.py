@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
+from builder.jsontext import read_json
 from builder.publishing import borrowed, layers
 from builder.publishing.extras import apply_extra
 from builder.publishing.functions import wait_until_settled
@@ -396,7 +396,7 @@ def _listed(arns: Sequence[str]) -> str:
 
 def _json_or_text(text: str) -> object:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError:
         return text
 

@@ -52,6 +52,13 @@ class FunctionState:
     alias: AliasState | None = None
 
     @property
+    def variables(self) -> Mapping[str, str]:
+        """Those of its environment, as far as the builder may read them."""
+        environment = self.settings.get("Environment")
+        given = environment.get("Variables") if isinstance(environment, Mapping) else None
+        return {str(name): str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
+
+    @property
     def code_hex(self) -> str:
         """`code_sha256`, which is base64, as the store names artifacts."""
         return base64.b64decode(self.code_sha256).hex()

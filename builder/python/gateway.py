@@ -9,33 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import html
-import html.parser
-import json
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
-from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, trust
 from builder.python.indexes import Indexes
+from builder.python.pages import links
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _MAX_PAGE = 64 << 20
 _VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _FILE = re.compile(r"f/(?P<number>\d+)/[^/]+?(?P<metadata>\.metadata)?")
 _PAGE = re.compile(r"i/(?P<number>\d+)/(?P<rest>(?:[A-Za-z0-9._-]+/?)?)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Link:
-    """A file of a page: its absolute URL, and the attributes that an HTML page gives it."""
-
-    url: str
-    text: str
-    attributes: Mapping[str, str]
 
 
 class Gateway:
@@ -125,11 +114,9 @@ class Gateway:
 
     def _page(self, answer: HTTPResponse) -> bytes:
         """An index's page with our addresses, as HTML, whatever it came as."""
-        body = answer.read(_MAX_PAGE)
         is_json = "json" in answer.headers.get("Content-Type", "")
-        found = _json_links(body, answer.url) if is_json else _html_links(body, answer.url)
         lines = []
-        for link in found:
+        for link in links(answer.read(_MAX_PAGE), answer.url, is_json=is_json):
             url, fragment = urldefrag(link.url)
             here = self._here(url) + (f"#{fragment}" if fragment else "")
             more = "".join(f' {name}="{html.escape(value)}"' for name, value in link.attributes.items())
@@ -158,42 +145,3 @@ def opened(indexes: Indexes, scratch: Path, environment: Mapping[str, str]) -> I
         yield gateway
     finally:
         gateway.close()
-
-
-def _json_links(body: bytes, base: str) -> Iterator[_Link]:
-    """https://packaging.python.org/en/latest/specifications/simple-repository-api/#json-serialization"""
-    for file in json.loads(body)["files"]:
-        hashes, metadata = file.get("hashes") or {}, file.get("core-metadata", file.get("dist-info-metadata"))
-        attributes = {}
-        if file.get("requires-python"):
-            attributes["data-requires-python"] = str(file["requires-python"])
-        if yanked := file.get("yanked"):
-            attributes["data-yanked"] = yanked if isinstance(yanked, str) else ""
-        if metadata:
-            digest = metadata.get("sha256") if isinstance(metadata, dict) else None
-            attributes["data-core-metadata"] = f"sha256={digest}" if digest else "true"
-        fragment = f"#sha256={hashes['sha256']}" if "sha256" in hashes else ""
-        yield _Link(url=urljoin(base, str(file["url"])) + fragment, text=str(file["filename"]), attributes=attributes)
-
-
-def _html_links(body: bytes, base: str) -> Iterator[_Link]:
-    page = _Page(base)
-    page.feed(body.decode("utf-8", "replace"))
-    yield from page.links
-
-
-class _Page(html.parser.HTMLParser):
-    def __init__(self, base: str) -> None:
-        super().__init__()
-        self._base = base
-        self.links: list[_Link] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "base" and "href" in given:
-            self._base = urljoin(self._base, given["href"])
-        elif tag == "a" and "href" in given:
-            url = urljoin(self._base, given.pop("href"))
-            kept = {name: value for name, value in given.items() if name.startswith("data-")}
-            text = unquote(urlsplit(url).path.rpartition("/")[2])
-            self.links.append(_Link(url=url, text=text, attributes=kept))

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from builder.errors import InvalidBuildFile, PathNotFound
+from builder.errors import InvalidBuildFile, PathNotFound, UnsafeSource
 from builder.hashing import sha256_of
 from builder.python.requirements import Include, Line, Option, Requirement, normalised_name, parse
+from builder.sources.paths import name_problem, shown
 
 LockKind = Literal["uv", "pylock"]
 
@@ -171,6 +172,7 @@ class _Reader:
 
     def _file(self, path: str, origin: str) -> bytes:
         """The content of a file, noted for the key."""
+        _check_name(path, origin)
         place = (self.root / path).resolve()
         if not place.is_relative_to(self.boundary):
             raise InvalidBuildFile(f"{origin}: {path} lies outside the project")
@@ -216,6 +218,7 @@ class _Reader:
 
     def _links(self, path: str, folder: PurePosixPath, origin: str) -> str:
         """Note a directory of distributions; its path relative to the project."""
+        _check_name(path, origin)
         near, top = (self.root / folder / path).resolve(), (self.root / path).resolve()
         place = near if near.exists() else top
         if not place.is_relative_to(self.boundary):
@@ -230,6 +233,7 @@ class _Reader:
 
     def _local(self, path: str, folder: PurePosixPath, origin: str) -> str:
         """Note a local directory or file; its path relative to the project."""
+        _check_name(path, origin)
         near, top = (self.root / folder / path).resolve(), (self.root / path).resolve()
         place = near if near.exists() else top  # pip takes such paths from where it runs, usually the project
         if not place.is_relative_to(self.boundary):
@@ -275,6 +279,12 @@ class _Reader:
         self.options = now
 
 
+def _check_name(path: str, origin: str) -> None:
+    """Raise InvalidBuildFile for a path that can be none: looking for it would fail in ways of its own."""
+    if problem := name_problem(path):
+        raise InvalidBuildFile(f"{origin}: the path {shown(path)} {problem}")
+
+
 def _names(known: tuple[str, ...], typed: str) -> tuple[str, ...]:
     """A list of --no-binary or --only-binary with the names of one more; `:none:` empties it."""
     names = list(known)
@@ -287,14 +297,20 @@ def _names(known: tuple[str, ...], typed: str) -> tuple[str, ...]:
 
 
 def tree_hash(place: Path) -> str:
-    """The sha256 of a file's content, or of a directory's names, contents, executable bits and links."""
+    """The sha256 of a file's content, or of a directory's names, contents, executable bits and links.
+
+    Raises:
+        UnsafeSource: a file of the directory has a name that is not UTF-8.
+    """
     if place.is_file():
         return sha256_of(place)
     digest = hashlib.sha256(b"tree")
     for path in tree_files(place):
         name = path.relative_to(place).as_posix()
+        if name_problem(name):
+            raise UnsafeSource(f"{place.name}/{shown(name)}: the name is not UTF-8", hint="rename the file")
         if path.is_symlink():
-            digest.update(f"\0link\0{name}\0{path.readlink()}".encode())
+            digest.update(f"\0link\0{name}\0".encode() + os.fsencode(path.readlink()))
         else:
             digest.update(f"\0file\0{name}\0{path.stat().st_mode & 0o100}\0{sha256_of(path)}".encode())
     return digest.hexdigest()

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from builder.errors import ResolutionFailed
 from builder.python import origins
-from builder.python.inputs import Inputs
-from builder.python.pylock import TOOL, Table, chosen, dumped, parsed
+from builder.python.inputs import Inputs, LockFile
+from builder.python.pylock import TOOL, Table, check, chosen, dumped, parsed
 from builder.python.requirements import normalised_name
 from builder.python.resolver import Resolver, indexes
 from builder.python.uv import Compilation, exported
@@ -70,15 +70,21 @@ def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
         document = Compilation(inputs, target, by).document()
         return _finished(document, inputs, target, root=by.root, folder=by.scratch)
     if lock.kind == "uv":
-        document = exported(lock, by)
-        folder = by.scratch  # uv writes paths relative to its output
-        group = None
-        extras: tuple[str, ...] = ()
-    else:
-        document = parsed(inputs.contents[lock.path].decode("utf-8", "replace"), lock.path)
-        folder = (by.root / lock.path).parent
-        group, extras = lock.group, lock.extras
-    return _finished(document, inputs, target, root=by.root, folder=folder, extras=extras, group=group)
+        # uv writes paths relative to its output
+        return _finished(exported(lock, by), inputs, target, root=by.root, folder=by.scratch)
+    return adopted(inputs, lock, target, by.root)
+
+
+def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Table:
+    """A pylock.toml of the project's in our form.
+
+    Raises:
+        ResolutionFailed, NoWheelForTarget: it is none, or has nothing for `target`.
+    """
+    document = parsed(inputs.contents[lock.path].decode("utf-8", "replace"), lock.path)
+    check(document, lock.path)
+    folder = (root / lock.path).parent
+    return _finished(document, inputs, target, root=root, folder=folder, extras=lock.extras, group=lock.group)
 
 
 def _finished(
@@ -102,8 +108,10 @@ def _finished(
         _hold_hashes(package, allowed, inputs)
         _refuse_credentials(package, inputs)
     document = {**document, "packages": packages}
+    what = inputs.lock.path if inputs.lock else ", ".join(inputs.names)
     wanted = {
-        (str(package.name), package.version) for package, _ in chosen(document, target, extras=extras, group=group)
+        (str(package.name), package.version)
+        for package, _ in chosen(document, target, extras=extras, group=group, what=what)
     }
     kept = []
     for package in packages:

@@ -6,13 +6,13 @@ https://packaging.python.org/en/latest/specifications/simple-repository-api/
 
 from __future__ import annotations
 
-import html.parser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import urldefrag
 
 from builder.python.indexes import NO_LOGINS, Indexes
+from builder.python.pages import links
 from builder.python.pylock import tags
 from builder.runtimes import Target
 
@@ -112,7 +112,7 @@ def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Off
     for index in urls:
         try:
             if found := listing(name, index, indexes):
-                return _offer({filename: file.yanked for filename, file in found.files.items()})
+                return offer_of(found.files)
         except (requests.RequestException, ValueError, KeyError):
             continue
     return None
@@ -169,50 +169,30 @@ def _files(answer: requests.Response) -> dict[str, Listed]:
         body += chunk
         if len(body) > _MAX_BYTES:
             return {}
-    if "json" in answer.headers.get("Content-Type", ""):
-        import json
-
-        return {
-            entry["filename"]: Listed(
-                url=urljoin(answer.url, entry["url"]),
-                sha256=(entry.get("hashes") or {}).get("sha256", ""),
-                yanked=bool(entry.get("yanked")),
-            )
-            for entry in json.loads(body)["files"]
-        }
-    page = _Page(answer.url)
-    page.feed(body.decode("utf-8", "replace"))
-    return page.files
+    return parsed(body, answer.headers.get("Content-Type", ""), answer.url)
 
 
-class _Page(html.parser.HTMLParser):
-    """An index page: its links are the files."""
+def parsed(body: bytes, content_type: str, url: str) -> dict[str, Listed]:
+    """The files that the page at `url` lists, by name.
 
-    def __init__(self, base: str) -> None:
-        super().__init__()
-        self._base = base
-        self.files: dict[str, Listed] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        href = found.get("href")
-        if tag == "base" and href:
-            self._base = urljoin(self._base, href)
-        elif tag == "a" and href:
-            url, fragment = urldefrag(urljoin(self._base, href))
-            sha256 = fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
-            name = unquote(urlsplit(url).path.rpartition("/")[2])
-            self.files[name] = Listed(url=url, sha256=sha256, yanked="data-yanked" in found)
+    Raises:
+        ValueError: it is no page of an index.
+    """
+    return {
+        link.text: Listed(url=urldefrag(link.url)[0], sha256=link.sha256, yanked="data-yanked" in link.attributes)
+        for link in links(body, url, is_json="json" in content_type)
+    }
 
 
-def _offer(files: Mapping[str, bool]) -> Offer:
+def offer_of(files: Mapping[str, Listed]) -> Offer:
+    """What the files are, by version; what is no wheel and no source distribution by its name is passed over."""
     from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
     from packaging.version import InvalidVersion
 
     wheels: dict[str, list[str]] = {}
     sdists: dict[str, list[str]] = {}
     yanked = set()
-    for filename, is_yanked in files.items():
+    for filename, file in files.items():
         try:
             if filename.endswith(".whl"):
                 version = str(parse_wheel_filename(filename)[1])
@@ -222,7 +202,7 @@ def _offer(files: Mapping[str, bool]) -> Offer:
                 sdists.setdefault(version, []).append(filename)
         except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
             continue  # eggs, installers and names from before there were rules
-        if is_yanked:
+        if file.yanked:
             yanked.add(version)
     return Offer(
         wheels={version: tuple(sorted(names)) for version, names in wheels.items()},

@@ -12,11 +12,10 @@ import os
 import re
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +45,8 @@ _WORTH_COMPRESSING = 64
 _SCRIPT_MAX = 1 << 20
 _DECLARATION_MAX = 2_000
 _SHOWN = 5
-# The report is the comment of a zip, which has 64 KiB.
-_MAX_MODULES = 300
+# The report is the comment of a zip, whose length has two bytes.
+_MAX_MODULES, _MAX_COMMENT = 300, 0xFFFF
 _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
 _METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
 # Declares a namespace package for Pythons before 3.3; those of today find one without it.
@@ -174,22 +173,19 @@ def read_requirements(part: Path) -> list[str]:
 
 def _draft(wheel: WheelFile, options: PruneOptions) -> _Draft:
     """Decide what stays, and read that once to see that it is what the wheel says."""
-    try:
-        recorded = wheel.recorded()
-        removed = prune(wheel.infos, options, wheel.read)
-        pruned = Pruned()
-        for path, rule in removed.items():
-            pruned.count(rule, wheel.infos[path].file_size)
-        kept = tuple(path for path in sorted(wheel.infos) if path not in removed and _place(path, wheel.name))
-        for path in kept:
-            wheel.verify(path, recorded.get(path))
-        scripts = _generated(wheel, kept)
-        if CONSOLE_SCRIPTS not in options.disable:
-            for content in scripts.values():
-                pruned.count(CONSOLE_SCRIPTS, len(content))
-            scripts = {}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ArtifactConflict(f"{wheel.name} is not a readable wheel: {error}") from error
+    recorded = wheel.recorded()
+    removed = prune(wheel.infos, options, wheel.read)
+    pruned = Pruned()
+    for path, rule in removed.items():
+        pruned.count(rule, wheel.infos[path].file_size)
+    kept = tuple(path for path in sorted(wheel.infos) if path not in removed and _place(path, wheel.name))
+    for path in kept:
+        wheel.verify(path, recorded.get(path))
+    scripts = _generated(wheel, kept)
+    if CONSOLE_SCRIPTS not in options.disable:
+        for content in scripts.values():
+            pruned.count(CONSOLE_SCRIPTS, len(content))
+        scripts = {}
     modules, below = _modules(wheel, kept)
     report = PartReport(
         pruned=tuple(pruned.rows()),
@@ -290,7 +286,16 @@ def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
 def write_part(out: Path, entries: Sequence[Entry | Member], report: PartReport) -> None:
     """Write a part that `fetch_part` takes for one, whole or not at all."""
     with whole.file(out) as partial, partial.open("wb") as file:
-        write_zip(file, entries, comment=lambda sha256: body({**report.as_json(), "sha256": sha256}))
+        write_zip(file, entries, comment=lambda sha256: _comment(report, sha256))
+
+
+def _comment(report: PartReport, sha256: str) -> bytes:
+    """The report and the entries' hash as the comment of a zip; of a long report, as much as a comment may have."""
+    while len(comment := body({**report.as_json(), "sha256": sha256})) > _MAX_COMMENT:
+        longest = max(("notes", "modules", "below"), key=lambda name: sum(map(len, getattr(report, name))))
+        kept = getattr(report, longest)
+        report = replace(report, **{longest: kept[: len(kept) // 2]})
+    return comment
 
 
 def _entries(draft: _Draft) -> Iterator[Entry | Member]:

@@ -18,9 +18,18 @@ from urllib.parse import unquote, urlsplit
 
 from builder.errors import NoWheelForTarget, ResolutionFailed
 from builder.runtimes import Target
+from builder.sources.paths import is_entry_name, path_problem, shown
 
 if TYPE_CHECKING:
-    from packaging.pylock import Package, PackageArchive, PackageDirectory, PackageSdist, PackageVcs, PackageWheel
+    from packaging.pylock import (
+        Package,
+        PackageArchive,
+        PackageDirectory,
+        PackageSdist,
+        PackageVcs,
+        PackageWheel,
+        Pylock,
+    )
     from packaging.tags import Tag
 
     Choice = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
@@ -29,6 +38,7 @@ Table = dict[str, object]
 SourceKind = Literal["sdist", "vcs", "directory"]
 # Where we note, below [packages.tool], the content of a local directory: PEP 751 has no hash for one.
 TOOL = "lambdasmith"
+_ANEW = "make the lock anew with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +93,23 @@ def parsed(text: str, what: str = "the lock") -> Table:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # Also a number of more digits than Python converts, a date that is none, or brackets without end.
+    except (ValueError, RecursionError) as error:
         raise ResolutionFailed(f"{what} is not valid TOML: {error}") from error
+
+
+def check(document: Table, what: str) -> None:
+    """Return if a document that somebody else wrote is a lock in form: every value of the kind that PEP 751 names.
+
+    Raises:
+        ResolutionFailed: with the place where it is not.
+    """
+    from packaging.pylock import Pylock, PylockValidationError
+
+    try:
+        Pylock.from_dict(document)
+    except PylockValidationError as error:
+        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_ANEW) from error
 
 
 def dumped(document: Mapping[str, object]) -> str:
@@ -126,7 +151,7 @@ def select(lock: str, target: Target) -> Selection:
     wheels: list[LockedWheel] = []
     sources: list[LockedSource] = []
     for package, choice in chosen(parsed(lock), target):
-        locked = _locked(package, choice, target)
+        locked = _checked(_locked(package, choice, target))
         if isinstance(locked, LockedWheel):
             wheels.append(locked)
         else:
@@ -138,9 +163,14 @@ def select(lock: str, target: Target) -> Selection:
 
 
 def chosen(
-    document: Mapping[str, object], target: Target, *, extras: Sequence[str] = (), group: str | None = None
+    document: Mapping[str, object],
+    target: Target,
+    *,
+    extras: Sequence[str] = (),
+    group: str | None = None,
+    what: str = "the lock",
 ) -> Iterator[tuple[Package, Choice]]:
-    """The packages of a lock that `target` needs, each with its best file.
+    """The packages of a lock, which messages call `what`, that `target` needs, each with its best file.
 
     Raises:
         NoWheelForTarget, ResolutionFailed: as `select`.
@@ -148,7 +178,11 @@ def chosen(
     from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
 
     try:
-        yield from Pylock.from_dict(document).select(
+        lock = Pylock.from_dict(document)
+    except PylockValidationError as error:
+        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_ANEW) from error
+    try:
+        yield from lock.select(
             environment=_environment(target),  # type: ignore[arg-type]  # a TypedDict of just these keys
             tags=tags(target),
             extras=extras,
@@ -156,10 +190,45 @@ def chosen(
         )
     except PylockSelectError as error:
         raise NoWheelForTarget(
-            f"the lock does not fit {target.label}: {error}", hint="lock for this runtime and architecture too"
+            f"{what} does not fit {target.label}: {error}", hint="lock for this runtime and architecture too"
         ) from error
-    except PylockValidationError as error:
-        raise ResolutionFailed(f"the lock is not a valid PEP 751 file: {error}") from error
+    except ValueError as error:  # a marker that is one, and means nothing
+        raise ResolutionFailed(f"{what}: {_meaningless(lock, target) or error}", hint=_ANEW) from error
+
+
+def _meaningless(lock: Pylock, target: Target) -> str:
+    """The package whose marker cannot be evaluated, with the marker; "" if there is none."""
+    around: Mapping[str, str | frozenset[str]] = {
+        **_environment(target),
+        "extras": frozenset[str](),
+        "dependency_groups": frozenset[str](),
+    }
+    for package in lock.packages:
+        try:
+            if package.marker is not None:
+                package.marker.evaluate(around, context="lock_file")
+        except ValueError:
+            return f"package {package.name}: marker {package.marker} compares what cannot be compared"
+    return ""
+
+
+def _checked(locked: LockedWheel | LockedSource) -> LockedWheel | LockedSource:
+    """What of a lock becomes part of paths, if it may: a name in a URL can have slashes behind its escapes."""
+    if isinstance(locked, LockedWheel):
+        kind, hashed, subdirectory = "wheel", locked.sha256, ""
+    else:
+        kind, hashed, subdirectory = locked.kind, locked.identity, locked.subdirectory
+    problem = path_problem(subdirectory)
+    if kind in ("wheel", "sdist"):
+        if not re.fullmatch("[0-9a-f]{64}", hashed):
+            problem = f"{hashed[:80]!r} is not a sha256"
+        elif not is_entry_name(locked.filename):
+            problem = f"{shown(locked.filename)!r} is not the name of a file"
+    elif kind == "vcs" and not re.fullmatch("[0-9a-f]{40}", hashed):
+        problem = f"{hashed[:80]!r} is not the id of a commit"
+    if problem:
+        raise ResolutionFailed(f"the lock: package {locked.name}: {problem}", hint=_ANEW)
+    return locked
 
 
 def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | LockedSource:
@@ -196,9 +265,9 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
     if not sha256:
         raise ResolutionFailed(f"the package index gives no sha256 for {filename}")
     if filename.endswith(".whl"):
-        wheel_version = filename.split("-")[1]
         if isinstance(choice, pylock.PackageArchive):
             check_tags(filename, target)
+        wheel_version = filename.split("-")[1]
         return LockedWheel(
             name=name, version=version or wheel_version, filename=filename, url=url, sha256=sha256, path=path
         )

@@ -7,15 +7,12 @@ Formats: https://packaging.python.org/en/latest/specifications/pyproject-toml/ a
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import cast
 
 from builder.errors import InvalidBuildFile
 from builder.python.requirements import Line, Requirement, normalised_name, parse_line
-
-Table = Mapping[str, object]
+from builder.python.tables import Table
 
 
 def requirements(text: str, file: str, *, extras: tuple[str, ...], group: str | None) -> Iterator[Line]:
@@ -24,36 +21,11 @@ def requirements(text: str, file: str, *, extras: tuple[str, ...], group: str | 
     Raises:
         InvalidBuildFile: not TOML, no such extra or group, or dependencies that only a build could tell.
     """
-    document = load(text, file)
+    document = Table.of_toml(text, file)
     sources = _sources(document)
     lines = _group(document, group, file) if group else _project(document, extras, file)
     for line in lines:
         yield _placed(line, sources)
-
-
-def load(text: str, file: str) -> Table:
-    """The document of a TOML file.
-
-    Raises:
-        InvalidBuildFile: it is not TOML.
-    """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidBuildFile(f"{file} is not valid TOML: {error}") from error
-
-
-def _table(document: Table, *path: str) -> Table:
-    for key in path:
-        value = document.get(key)
-        document = cast("Table", value) if isinstance(value, dict) else {}
-    return document
-
-
-def _texts(value: object, where: str) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidBuildFile(f"{where} must be a list of requirements")
-    return value
 
 
 def _parsed(texts: list[str], where: str) -> Iterator[Line]:
@@ -65,19 +37,20 @@ def _parsed(texts: list[str], where: str) -> Iterator[Line]:
 
 
 def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Line]:
-    project = _table(document, "project")
-    if not project and "dependencies" in _table(document, "tool", "poetry"):
+    project = document.table("project")
+    if not project.values and "dependencies" in document.table("tool").table("poetry"):
         raise InvalidBuildFile(
             f"{file} has its dependencies under [tool.poetry]", hint="name poetry.lock in layers.dependencies instead"
         )
-    if "dependencies" in cast("list[str]", project.get("dynamic", [])):
+    if "dependencies" in project.texts("dynamic"):
         raise InvalidBuildFile(
             f"{file}: project.dependencies is dynamic: only a build could tell them",
             hint="name the file that has them, or a requirements.txt with the line `-e .`",
         )
-    yield from _parsed(_texts(project.get("dependencies", []), f"{file}: project.dependencies"), file)
-    optional = _table(project, "optional-dependencies")
-    known = {normalised_name(name): value for name, value in optional.items()}
+    yield from _parsed(project.texts("dependencies"), file)
+    own_name = normalised_name(project.text("name", ""))
+    optional = project.table("optional-dependencies")
+    known = {normalised_name(name): name for name in optional.values}
     pending, done = [normalised_name(extra) for extra in extras], set[str]()
     while pending:
         extra = pending.pop(0)
@@ -85,11 +58,11 @@ def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Li
             continue
         done.add(extra)
         if extra not in known:
-            has = ", ".join(sorted(optional)) or "none"
+            has = ", ".join(sorted(optional.values)) or "none"
             raise InvalidBuildFile(f"{file} has no extra {extra!r}", hint=f"its extras: {has}")
         where = f"{file}: project.optional-dependencies.{extra}"
-        for line in _parsed(_texts(known[extra], where), where):
-            own = isinstance(line, Requirement) and line.name == normalised_name(str(project.get("name", "")))
+        for line in _parsed(optional.texts(known[extra]), where):
+            own = isinstance(line, Requirement) and line.name == own_name
             if own and isinstance(line, Requirement):  # `app[web]` in an extra of app itself
                 pending += [normalised_name(name.strip()) for name in line.extras.strip("[]").split(",")]
             else:
@@ -97,7 +70,7 @@ def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Li
 
 
 def _group(document: Table, group: str, file: str, trail: tuple[str, ...] = ()) -> Iterator[Line]:
-    groups = {normalised_name(name): value for name, value in _table(document, "dependency-groups").items()}
+    groups = {normalised_name(name): value for name, value in document.table("dependency-groups").values.items()}
     name = normalised_name(group)
     where = f"{file}: dependency-groups.{group}"
     if name in trail:
@@ -114,29 +87,30 @@ def _group(document: Table, group: str, file: str, trail: tuple[str, ...] = ()) 
             raise InvalidBuildFile(f"{where}: {str(entry)[:80]!r} is neither a requirement nor include-group")
 
 
-def _sources(document: Table) -> Mapping[str, Table]:
-    sources = _table(document, "tool", "uv", "sources")
-    return {normalised_name(name): cast("Table", value) for name, value in sources.items()}
+def _sources(document: Table) -> Mapping[str, object]:
+    sources = document.table("tool").table("uv").table("sources")
+    return {normalised_name(name): value for name, value in sources.values.items()}
 
 
-def _placed(line: Line, sources: Mapping[str, Table]) -> Line:
+def _placed(line: Line, sources: Mapping[str, object]) -> Line:
     """The requirement with the place that tool.uv.sources gives it."""
     if not isinstance(line, Requirement) or line.name not in sources:
         return line
-    source = sources[line.name]
-    kinds = {"git", "path", "url"} & set(source) if isinstance(source, dict) else set[str]()
-    if len(kinds) != 1 or "marker" in source:
+    value = sources[line.name]
+    kinds = {"git", "path", "url"} & set(value) if isinstance(value, dict) else set[str]()
+    if not isinstance(value, dict) or len(kinds) != 1 or "marker" in value:
         raise InvalidBuildFile(
             f"{line.origin}: tool.uv.sources of {line.name} is of a kind that only uv resolves",
             hint="run `uv lock`, commit uv.lock and name it in layers.dependencies",
         )
+    source = Table(values=value, where=f"{line.origin}: tool.uv.sources.{line.name}")
     kind = kinds.pop()
-    place = str(source[kind])
+    place = source.text(kind)
     if kind == "git":
-        ref = next((str(source[key]) for key in ("rev", "tag", "branch") if key in source), "")
+        ref = next((source.text(key) for key in ("rev", "tag", "branch") if key in source), "")
         place = f"git+{re.sub(r'^git[+]', '', place)}" + (f"@{ref}" if ref else "")
     if "subdirectory" in source:
-        place += f"#subdirectory={source['subdirectory']}"
+        place += f"#subdirectory={source.text('subdirectory')}"
     marker = f" ; {line.marker}" if line.marker else ""
     target = f"./{place}" if kind == "path" and not place.startswith((".", "/")) else place
     parsed = parse_line(f"{line.name}{line.extras} @ {target}{marker}", line.origin)

@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from builder.errors import InvalidBuildFile
-from builder.sources.urls import url_problem, without_secrets
+from builder.sources.urls import is_http, url_problem, without_secrets
 
 Kind = Literal["index", "url", "git", "path"]
 
@@ -29,6 +29,8 @@ _CREDENTIALS = re.compile(r"://[^/\s]*@|://[^\s#]*\?")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+# Ends a line, or a path, for some of those who read the line after us, or cannot be written to a file.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 _SPECIFIER = re.compile(r"(?:(?:===|[<>=!~]=|[<>])\s*[^\s,;@<>=!~]+\s*(?:,\s*|$))+")
 
@@ -122,6 +124,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def parse_line(line: str, origin: str) -> Line | None:
     """One logical line without its comment; None where it means nothing here."""
+    if (odd := _UNPRINTABLE.search(line)) is not None:
+        raise _problem(origin, f"{line[:80]!r} contains the character {odd[0]!r}", "write it anew, in plain text")
     # `git@` of the ssh spelling is no secret, and is told what to write instead.
     if _CREDENTIALS.search(line.replace("ssh://git@", "ssh://")):
         raise _problem(
@@ -181,8 +185,7 @@ def _unquoted(value: str) -> str:
 
 def _index(value: str, origin: str) -> str:
     url = _unquoted(value)
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    if not is_http(url):
         raise _problem(origin, f"{without_secrets(url)!r} is not the URL of a package index")
     return url
 
@@ -282,6 +285,8 @@ def _at_place(place: str, origin: str, *, name: str, extras: str, marker: str, h
         url, ref = _git(url, origin)
     elif url.startswith(("https://", "http://")):
         kind = "url"
+        if not is_http(url):
+            raise _problem(origin, f"{without_secrets(url)!r} is not a URL")
     elif "://" in url and not url.startswith("file:"):
         raise _problem(origin, f"{url.partition('://')[0]}:// cannot be fetched", "use https:// or git+https://")
     else:
@@ -305,7 +310,7 @@ def _git(url: str, origin: str) -> tuple[str, str]:
     head, slash, last = bare.rpartition("/")
     last, _, ref = last.partition("@")
     if "@" in head.partition("://")[2].partition("/")[2]:  # a ref with a slash: everything behind the path's first @
-        start = bare.index("@", bare.index("://") + 3 + len(urlsplit(bare).netloc))
+        start = bare.index("@", bare.index("/", bare.index("://") + 3))
         address, ref = bare[:start], bare[start + 1 :]
     else:
         address = head + slash + last

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import io
+import lzma
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -50,6 +53,10 @@ class WheelFile:
         self.name = path.name
         try:
             self._archive = zipfile.ZipFile(path)
+        except OSError as error:  # also a place before the file's beginning that its directory names
+            if error.errno not in (None, errno.EINVAL):
+                raise
+            raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
         try:
@@ -72,11 +79,20 @@ class WheelFile:
 
     def read(self, path: str) -> bytes:
         """The content of a file, which should be a small one."""
-        return self._archive.read(self.infos[path])
+        with self._readable():
+            return self._archive.read(self.infos[path])
 
     def opener(self, path: str) -> Callable[[], IO[bytes]]:
         """What opens a file as a stream."""
         return lambda: self._archive.open(self.infos[path])
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Name the wheel in what its damage makes of reading from it."""
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, ValueError) as error:
+            raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
 
     def recorded(self) -> dict[str, str]:
         """RECORD's hash of each path that has a usable one, as ALGORITHM=BASE64; "" for the files that need none.
@@ -105,13 +121,13 @@ class WheelFile:
         """Read a file once: size and CRC must be those of the directory, and the hash RECORD's (`expected`).
 
         Raises:
-            ArtifactConflict: the hash is another.
-            zipfile.BadZipFile, zlib.error: the file is damaged, or is not as long as it says.
+            ArtifactConflict: the hash is another, or the file is damaged, or is not as long as it says.
         """
         algorithm, _, wanted = (expected or "").partition("=")
         digest = hashlib.new(algorithm or "sha256")
-        for chunk in self._chunks(self.infos[path]):
-            digest.update(chunk)
+        with self._readable():
+            for chunk in self._chunks(self.infos[path]):
+                digest.update(chunk)
         if wanted and base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode() != wanted.rstrip("="):
             raise ArtifactConflict(f"{self.name}: {path} does not match the wheel's own RECORD")
 
@@ -150,6 +166,8 @@ class WheelFile:
         if len(listed) > _MAX_FILES:
             raise UnsafeSource(f"{self.name}: more than {_MAX_FILES:,} files")
         for info in listed:
+            if not info.filename:
+                raise UnsafeSource(f"{self.name}: a file has no name")
             if info.is_dir():
                 continue
             name = safe_name(info.filename)

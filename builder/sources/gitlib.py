@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -297,37 +299,55 @@ def read_work_tree(directory: Path) -> WorkTree | None:
     if not any((folder / ".git").exists() for folder in (place, *place.parents)):
         return None
     from dulwich.errors import NotGitRepository
-    from dulwich.index import ConflictedIndexEntry
-    from dulwich.porcelain import get_untracked_paths
     from dulwich.repo import Repo
 
     try:
-        repo = Repo.discover(place)
+        with contextlib.closing(Repo.discover(place)) as repo:
+            return _work_tree(repo, place)
     except NotGitRepository:
         return None
-    with contextlib.closing(repo):
-        try:
-            base = Path(repo.path).resolve()
-            if repo.bare or not place.is_relative_to(base):
-                return None
-            index = repo.open_index()
-            below = place.relative_to(base)
-            tracked = [
-                Path(os.fsdecode(path)).relative_to(below)
-                for path, entry in index.items()
-                if Path(os.fsdecode(path)).is_relative_to(below)
-                and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
-            ]
-            if not tracked and below.parts and _is_ignored(repo, below):
-                return None
-            others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
-            # Python leaves its caches wherever it runs; nobody means to build from them.
-            wanted = {path for path in others if "__pycache__" not in path.split("/")}
-            paths = {path.as_posix() for path in tracked} | wanted
-            commit, commit_time = _head(repo)
-        except (OSError, ValueError, KeyError) as error:
-            raise SourceError(f"{directory}: the git repository around it cannot be read: {error}") from error
+    except _damaged_repository() as error:
+        raise SourceError(
+            f"{directory}: the git repository around it cannot be read: {error}",
+            hint="`git status` and `git fsck` say what is wrong with it",
+        ) from error
+
+
+def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
+    from dulwich.index import ConflictedIndexEntry
+    from dulwich.porcelain import get_untracked_paths
+
+    base = Path(repo.path).resolve()
+    if repo.bare or not place.is_relative_to(base):
+        return None
+    index = repo.open_index()
+    below = place.relative_to(base)
+    tracked = [
+        Path(os.fsdecode(path)).relative_to(below)
+        for path, entry in index.items()
+        if Path(os.fsdecode(path)).is_relative_to(below)
+        and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
+    ]
+    if not tracked and below.parts and _is_ignored(repo, below):
+        return None
+    others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
+    # Python leaves its caches wherever it runs; nobody means to build from them.
+    wanted = {path for path in others if "__pycache__" not in path.split("/")}
+    paths = {path.as_posix() for path in tracked} | wanted
+    commit, commit_time = _head(repo)
     return WorkTree(commit=commit, commit_time=commit_time, paths=tuple(sorted(paths)))
+
+
+def _damaged_repository() -> tuple[type[Exception], ...]:
+    """What dulwich raises of files that git has not written so, or has written for newer ones than itself."""
+    from dulwich import errors, index, refs, repo
+
+    return (
+        *(errors.ChecksumMismatch, errors.FileFormatException, errors.RefFormatError, errors.WrongObjectException),
+        *(errors.ObjectMissing, index.UnsupportedIndexFormat, index.InvalidPathError, refs.SymrefLoop),
+        *(repo.UnsupportedVersion, repo.UnsupportedExtension, repo.InvalidWorktreeConfiguration),
+        *(OSError, ValueError, LookupError, AssertionError, OverflowError, struct.error, zlib.error),
+    )
 
 
 def _is_ignored(repo: Repo, path: Path) -> bool:

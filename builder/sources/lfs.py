@@ -17,20 +17,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 from builder.errors import OutOfTime, SourceUnreachable, UnsafeSource
 from builder.hashing import sha256_of
+from builder.jsontext import read_json
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.answers import unreachable
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
-from builder.sources.urls import host_of, url_problem
+from builder.sources.urls import host_of, is_http, url_problem
 
 _TYPE = "application/vnd.git-lfs+json"
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
 _MAX_ANSWER_BYTES = 16 << 20
 _LARGEST = 1 << 50
+# A header field that http.client sends: a name, and a value of one line.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
 
 Lend = Callable[[str, Path], bool]
 """Puts the file with a sha256, from an earlier fetch, at a path; False if there is none."""
@@ -53,7 +55,7 @@ class Filled:
     size_bytes: int = 0
 
 
-class _CannotHave(Exception):
+class CannotHave(Exception):
     """Why a file, or all of them, cannot be had; asking again would not help."""
 
 
@@ -152,7 +154,7 @@ def _obtain(
                         got[pointer] = outcome
                     else:
                         lacking[pointer] = outcome
-    except _CannotHave as error:
+    except CannotHave as error:
         lacking |= {pointer: str(error) for pointer in missing if pointer not in got and pointer not in lacking}
     finally:
         server.close()
@@ -205,7 +207,7 @@ class _Server:
             return f"{self._url.removesuffix('.git')}.git/info/lfs"
         if url_problem(lfs_url) or host_of(lfs_url) not in self._hosts:
             host = host_of(lfs_url) if not url_problem(lfs_url) else "one that cannot be asked"
-            raise _CannotHave(f".lfsconfig names a server that is not an allowed host ({host}): see git_hosts")
+            raise CannotHave(f".lfsconfig names a server that is not an allowed host ({host}): see git_hosts")
         return lfs_url.rstrip("/")
 
     def locate(
@@ -214,7 +216,7 @@ class _Server:
         """Where the files are, and why some cannot be had.
 
         Raises:
-            _CannotHave: none can.
+            CannotHave: none can.
         """
         asked: dict[str, object] = {
             "operation": "download",
@@ -224,21 +226,9 @@ class _Server:
         }
         if self._ref.startswith("refs/"):
             asked["ref"] = {"name": self._ref}
-        answer = self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode())
-        rows = answer.get("objects")
-        if answer.get("transfer", "basic") != "basic" or not isinstance(rows, list):
-            raise _CannotHave("the LFS server's answer is not that of the batch API with basic transfers")
-        found = {str(row.get("oid")): row for row in rows if isinstance(row, dict)}
-        actions, refused = [], {}
-        for pointer in pointers:
-            action = _action(found.get(pointer.oid, {}))
-            if isinstance(action, _Action):
-                actions.append((pointer, action))
-            else:
-                refused[pointer] = action
-        return actions, refused
+        return located(self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode()), pointers)
 
-    def _ask(self, url: str, body: bytes) -> dict[str, Any]:
+    def _ask(self, url: str, body: bytes) -> bytes:
         import urllib3
 
         headers = {"Accept": _TYPE, "Content-Type": _TYPE}
@@ -247,21 +237,14 @@ class _Server:
         for last in (False, True):
             try:
                 response = self._asking.request("POST", url, body=body, headers=headers, preload_content=False)
-                text = response.read(_MAX_ANSWER_BYTES)
-                break
+                return response.read(_MAX_ANSWER_BYTES)
             except UnsafeSource as error:
-                raise _CannotHave(error.message) from None
+                raise CannotHave(error.message) from None
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 if last:
                     said = str(error).replace(theirs.token, "***") if theirs else str(error)
                     raise unreachable(url, said) from None
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise _CannotHave("the LFS server's answer is not that of the batch API")
-        return cast("dict[str, Any]", answer)
+        raise AssertionError
 
     def try_download(self, pointer: Pointer, action: _Action, scratch: Path) -> Path | str:
         """The file, in `scratch`, or why it cannot be had."""
@@ -271,7 +254,7 @@ class _Server:
         for last in (False, True):
             try:
                 self._download(pointer, action, place)
-            except _CannotHave as error:
+            except CannotHave as error:
                 return str(error)
             except UnsafeSource as error:
                 return error.message
@@ -304,7 +287,7 @@ class _Server:
         finally:
             response.close()
         if size != pointer.size or actual.hexdigest() != pointer.oid:
-            raise _CannotHave("what the LFS server sent is not the file that was committed")
+            raise CannotHave("what the LFS server sent is not the file that was committed")
 
 
 def _chunks(response: Any) -> Iterator[bytes]:
@@ -318,8 +301,33 @@ def _check(url: str, status: int, headers: Mapping[str, str]) -> None:
     if status == 429 or status >= 500:
         raise SourceUnreachable(f"the LFS server {host} answers {status}", hint="try again later")
     if status in (401, 403):
-        raise _CannotHave(f"the LFS server {host} refuses the builder's git token ({status})")
-    raise _CannotHave(f"the LFS server {host} answers {status}")
+        raise CannotHave(f"the LFS server {host} refuses the builder's git token ({status})")
+    raise CannotHave(f"the LFS server {host} answers {status}")
+
+
+def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointer, _Action]], dict[Pointer, str]]:
+    """Where a server's answer says that the files are, and why some cannot be had.
+
+    Raises:
+        CannotHave: it says nothing that we understand.
+    """
+    try:
+        answer = read_json(text)
+    except ValueError:
+        answer = None
+    said = answer if isinstance(answer, dict) else {}
+    rows = said.get("objects")
+    if not isinstance(rows, list) or said.get("transfer", "basic") != "basic":
+        raise CannotHave("the LFS server's answer is not that of the batch API with basic transfers")
+    found = {str(row.get("oid")): row for row in rows if isinstance(row, dict)}
+    actions, refused = [], {}
+    for pointer in pointers:
+        action = _action(found.get(pointer.oid, {}))
+        if isinstance(action, _Action):
+            actions.append((pointer, action))
+        else:
+            refused[pointer] = action
+    return actions, refused
 
 
 def _action(row: Mapping[str, Any]) -> _Action | str:
@@ -331,7 +339,9 @@ def _action(row: Mapping[str, Any]) -> _Action | str:
         code = error.get("code") if isinstance(error, dict) else ""
         return f"the LFS server does not have it ({code} {str(said)[:200]!r})"
     action = (row.get("actions") or {}).get("download") if isinstance(row.get("actions"), dict) else None
-    if not isinstance(action, dict) or not urlsplit(str(action.get("href", ""))).hostname:
+    headers = (action.get("header") or {}) if isinstance(action, dict) else None
+    if not isinstance(action, dict) or not is_http(str(action.get("href", ""))) or not isinstance(headers, dict):
         return "the LFS server does not say where it is"
-    headers = action.get("header") or {}
+    if not all(_HEADER.fullmatch(f"{name}: {value}") for name, value in headers.items()):
+        return "the LFS server wants header fields that no request can have"
     return _Action(href=str(action["href"]), headers={str(name): str(value) for name, value in headers.items()})

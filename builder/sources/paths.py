@@ -12,6 +12,7 @@ _MAX_PATH = 1024
 PATH_PATTERN = r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!(?:.*/)?\.[gG][iI][tT](?:/|$))[^\x00-\x1f\x7f\\]{0,1024}"
 _MAX_FOLLOWED = 40  # symbolic links on one path: Linux's own limit
 _MAX_NAME_BYTES = 255  # what every file system takes
+_MAX_DISK_PATH = 4096
 
 
 def path_problem(path: str) -> str | None:
@@ -27,6 +28,20 @@ def path_problem(path: str) -> str | None:
         return f"{path!r} leaves the project with .."
     if any(segment.lower() == ".git" for segment in segments):
         return f"{path!r} is inside .git"
+    problem = name_problem(path)
+    return f"{shown(path)} {problem}" if problem else None
+
+
+def name_problem(path: str) -> str | None:
+    """Why no file system can have anything called `path`, whatever it leads to; None if one can."""
+    if "\0" in path:
+        return "has a null byte in it"
+    try:
+        encoded = path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "has a character in it that is no character (half of a surrogate pair)"
+    if len(encoded) > _MAX_DISK_PATH or any(len(name) > _MAX_NAME_BYTES for name in encoded.split(b"/")):
+        return f"is longer than a name ({_MAX_NAME_BYTES} bytes) or a path ({_MAX_DISK_PATH:,}) can be"
     return None
 
 
@@ -39,7 +54,7 @@ def is_entry_name(name: str) -> bool:
     """Whether a file or directory of a project may be called that."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or name.lower() == ".git":
         return False
-    return len(name.encode()) <= _MAX_NAME_BYTES
+    return name_problem(name) is None
 
 
 def climbs(path: str, target: str) -> bool:

@@ -28,6 +28,15 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 443)
 
 
+def is_http(url: str) -> bool:
+    """Whether `url` is one of a server that can be asked by http or https: `https://[x` is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def host_of(url: str) -> str:
     """The host of a URL as people write it: lower case, with the port where that is not the scheme's own."""
     scheme, host, port = origin(url)

@@ -12,13 +12,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
+from builder.jsontext import read_json
+from builder.sources.urls import is_http, is_loopback
 
 LOCK = Path(__file__).with_name("wheels.lock")
 NAME = re.compile(r"[a-z][a-z0-9+._-]{0,39}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN = re.compile(r"[\x21-\x7e]+")
 _BLOCK = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)[^\n]*\n(?:[ \t]+[^\n]*\n?)*", re.MULTILINE)
 
 
@@ -87,14 +91,13 @@ class ArchiveTool:
         problems = [f"{key}: unknown key" for key in given if key not in ("url", "sha256", "strip", "path")]
         if not NAME.fullmatch(name):
             problems.append(f"{name!r} is not a name (a letter, then up to 39 of a-z 0-9 + . _ -)")
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.netloc or "@" in parts.netloc:
+        if not is_http(url) or "@" in urlsplit(url).netloc or not _PLAIN.fullmatch(url):
             problems.append("url: must be an https URL without a login")
-        elif parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        elif urlsplit(url).scheme == "http" and not is_loopback(urlsplit(url).hostname or ""):
             problems.append("url: must be https")
         if not _SHA256.fullmatch(sha256):
             problems.append("sha256: must be the 64 hexadecimal digits of the archive's sha256")
-        if not str(strip).isdigit() or int(str(strip)) > 10:
+        if not re.fullmatch("[0-9]|10", str(strip)):
             problems.append(f"strip: must be a number from 0 to 10, not {strip}")
         if any(place.startswith("/") or ".." in place.split("/") for place in places):
             problems.append("path: must name directories inside the archive")
@@ -153,9 +156,9 @@ def parse(text: str) -> tuple[ArchiveTool, ...]:
         InvalidConfiguration: somebody else has written it.
     """
     try:
-        rows = json.loads(text or "[]")
+        rows = cast("list[dict[str, object]]", read_json(text or "[]"))
         return tuple(
-            ArchiveTool.checked(row["name"], {key: value for key, value in row.items() if key != "name"})
+            ArchiveTool.checked(str(row["name"]), {key: value for key, value in row.items() if key != "name"})
             for row in rows
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -4,6 +4,7 @@ in the store for environments to come.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -13,6 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,6 +38,8 @@ _CHUNK = 1 << 20
 # Inflating runs beside writing; Lambda gives two processors at our memory.
 _PARALLEL = 2
 _BOX = "tools"
+# Errors of a disk that say nothing of what is written to it; all others are of names and places in an archive.
+_OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +232,7 @@ def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) 
     unwanted = re.compile(useless) if useless else None
     with zipfile.ZipFile(archive) as opened:
         infos = [info for info in opened.infolist() if not (unwanted and unwanted.match(info.filename))]
-    files = [info for info in infos if not info.is_dir()]
+    files = [info for info in infos if not info.filename.endswith("/")]
     targets = {info.filename: into / safe_name("/".join(info.filename.split("/")[strip:])) for info in files}
     for folder in {target.parent for target in targets.values()}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -258,9 +262,11 @@ def unpack_any(archive: Path, into: Path, *, strip: int, label: str) -> None:
             return
         with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r|*") as opened:
             tars.unpack(opened, into, strip=strip)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except OSError as error:
+        if error.errno in _OF_THE_MACHINE:
             raise
+        raise ResolutionFailed(f"toolchain {label}: the archive cannot be unpacked: {error}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, ValueError, RuntimeError) as error:
         raise ResolutionFailed(f"toolchain {label}: the archive cannot be unpacked: {error}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from builder.assembly import Assembly
 from builder.checks import check, direct_upload_warnings
-from builder.errors import ArtifactTooLarge, BootstrapMissing, NativeMismatch
+from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, NativeMismatch
 from builder.local_store import DirectoryStore
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
@@ -177,3 +178,62 @@ def test_zips_too_large_for_a_direct_upload_are_told() -> None:
     sizes = {"function": artifact("f", size=52_428_800), "data": artifact("d", size=52_428_801)}
     (warning,) = direct_upload_warnings(sizes)
     assert warning.startswith("layer data: 52.4 MB zipped")
+
+
+OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
+IMPORTS = b"""
+import os
+TABLE = os.environ["TABLE"]
+assert TABLE != "wrong-table-name", TABLE
+def handler(event, context): pass
+"""
+
+
+def with_a_variable(shop: Workshop, root: Path, code: bytes = IMPORTS, environment: str = "") -> Assembly:
+    """A finished function whose module wants the variable TABLE."""
+    pack(shop.scratch / "function.zip", {"app.py": code})
+    build = f"function: {{runtimes: [{OWN}], handler: app.handler, files: [app.py]{environment}}}\n"
+    target = Target(runtime=RUNTIMES[OWN], architecture=architecture_of(os.uname().machine))
+    project = Project(root=root, spec=read_build_file(build, file="build.yaml"), target=target, commit_time=0)
+    return Assembly(project=project, plans=(), artifacts={"function": artifact(code.hex()[-20:])})
+
+
+def test_a_new_function_must_have_the_variables_that_its_import_needs(shop: Workshop, tmp_path: Path) -> None:
+    assembly = with_a_variable(shop, tmp_path)
+    with pytest.raises(ImportFailed) as caught:
+        check(assembly, shop, function="f", variables=None)
+    assert "it needs TABLE in the environment, which the build file does not set" in caught.value.message
+    assert "function.environment" in caught.value.hint
+    assert "try: none" in caught.value.hint
+    assert caught.value.log_tail[-1] == "KeyError: 'TABLE'"
+
+    # Where nobody says that it is new, as on a workstation, it may have more.
+    checked = check(assembly, shop, function="f")
+    assert "it needs TABLE" in checked.warnings[0]
+    # What was found for one that exists does not count for one that is new.
+    with pytest.raises(ImportFailed):
+        check(assembly, shop, function="f", variables=None)
+
+    named = with_a_variable(shop, tmp_path, environment=", environment: {TABLE: orders}")
+    assert check(named, shop, function="f", variables=None).tried
+
+
+def test_the_variables_of_a_function_are_there_when_its_handler_is_tried(shop: Workshop, tmp_path: Path) -> None:
+    assembly = with_a_variable(shop, tmp_path)
+    assert check(assembly, shop, function="f", variables={"TABLE": "hidden-table-name", "MORE": "x"}).tried
+    assert check(assembly, shop, function="f", variables={"TABLE": "another", "MORE": "x"}).reused
+    assert check(assembly, shop, function="f", variables={"TABLE": "another"}).reused is False
+    kept = "".join(path.read_text() for path in (tmp_path / "store/checks").iterdir())
+    assert "hidden-table-name" not in kept
+
+    # The build file's are all there are, if it names any.
+    named = with_a_variable(shop, tmp_path, environment=", environment: {OTHER: x}")
+    assert "it needs TABLE" in check(named, shop, function="f", variables={"TABLE": "x"}).warnings[0]
+
+
+def test_no_variable_of_a_function_is_told(shop: Workshop, tmp_path: Path) -> None:
+    assembly = with_a_variable(shop, tmp_path)
+    with pytest.raises(ImportFailed) as caught:
+        check(assembly, shop, function="f", variables={"TABLE": "wrong-table-name"})
+    assert "AssertionError" in caught.value.message
+    assert "wrong-table-name" not in "\n".join([caught.value.message, *caught.value.log_tail])

@@ -157,6 +157,15 @@ def test_a_pth_file_is_named_since_lambda_does_not_read_it(tmp_path: Path) -> No
     assert note.startswith("hook 1.0: Python does not read hook.pth in a Lambda layer")
 
 
+def test_of_thousands_of_notes_a_part_keeps_what_fits(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {f"m{number}.pth": "import x\n" for number in range(1_500)}
+    wheel = make_wheel(tmp_path, "pkg", files={**files, **{f"{'x' * 200}{number}.py": "" for number in range(400)}})
+    store_parts([(wheel, tmp_path / "part.zip")], PruneOptions(), bytecode=None)
+    report = read_report(tmp_path / "part.zip")
+    assert 50 < len(report.notes) < 1_500
+    assert len(report.modules) > 50
+
+
 def test_stored_entries_and_odd_methods_are_compressed_for_lambda(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "big", files={"big.py": ""})
     with zipfile.ZipFile(wheel, "a") as archive:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,8 +14,10 @@ from builder.domains import Domain
 from builder.errors import AccessDenied
 from builder.fetching import source_of
 from builder.order import Order, Source
+from builder.publishing.steps import FunctionState
 from builder.request import Action, ManifestSource, ObjectSource, Request
 from builder.settings import Settings
+from builder.situation import Situation
 from builder.store import S3Store
 from builder.workers import _policy, _sources
 
@@ -66,3 +70,23 @@ def test_what_the_builder_keeps_is_no_source(key: str) -> None:
         request = Request(action=Action.BUILD, function="web", source=source)
         with pytest.raises(AccessDenied, match="own store"):
             source_of(request, None, context)
+
+
+def test_a_proposal_is_tried_without_the_functions_variables_and_no_order_tells_them() -> None:
+    state = FunctionState(
+        arn="arn",
+        code_sha256="",
+        architecture="arm64",
+        layers=(),
+        settings={"Environment": {"Variables": {"TABLE": "orders"}}},
+        revision_id="",
+        busy=False,
+    )
+    domain = Domain(name="git.example/o/n")
+    own = Situation(key="", domain=domain, resolved=None, state=state, last=None, stands=False)
+    assert own.variables == {"TABLE": "orders"}
+    assert replace(own, domain=replace(domain, vouched=False)).variables == {}
+    assert replace(own, state=None).variables == {}
+    assert replace(own, state=replace(state, settings={"Environment": {"Error": {}}})).variables == {}
+    order = Order(source=archive("b", "k"), domain=domain, function="f", variables=own.variables)
+    assert "orders" not in json.dumps(order.as_json()) + repr(order)

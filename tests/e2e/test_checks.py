@@ -57,3 +57,32 @@ def test_a_build_that_changes_nothing_pays_for_no_check(builder: Builder) -> Non
     again = builder.build("unchanged")
     assert again["checks"]["reused"]
     assert again["changed"] == []
+
+
+def test_a_new_function_has_all_variables_that_its_import_needs_and_an_old_one_those_that_it_has(
+    builder: Builder,
+) -> None:
+    code = "import os\nTABLE = os.environ['TABLE_NAME']\n" + CODE
+    files = project(builder.runtime, **{"app.py": code})
+    builder.forge.push("tables", files)
+    refused = builder.build("tables")
+    assert refused["error"]["code"] == "import_failed", refused
+    assert "it needs TABLE_NAME in the environment" in refused["error"]["message"]
+    assert builder.state("tables") is None
+
+    builder.forge.push("tables", {"build.yaml": f"{files['build.yaml']}try: none\n"})
+    created = builder.build("tables")
+    assert created["statusCode"] == 200, created
+    variables = {"Variables": {"TABLE_NAME": "orders-of-today"}}
+    builder.client("lambda").update_function_configuration(FunctionName="tables", Environment=variables)
+    builder.forge.push("tables", {"build.yaml": files["build.yaml"]})
+    tried = builder.build("tables")
+    assert tried["statusCode"] == 200, tried
+    assert tried["checks"]["tried"], tried["checks"]
+
+    builder.forge.push(
+        "tables", {"app.py": "import os\nassert not os.environ['TABLE_NAME'], os.environ['TABLE_NAME']\n"}
+    )
+    broken = builder.build("tables")
+    assert broken["error"]["code"] == "import_failed", broken
+    assert "orders-of-today" not in str(broken)

@@ -83,6 +83,20 @@ def test_what_goes_wrong_in_the_worker_is_told_by_the_builder(builder: Builder) 
     assert builder.state("broken") is None
 
 
+def test_the_worker_tries_a_handler_with_the_variables_that_the_function_has(builder: Builder) -> None:
+    files = project(builder, "one", **{"app.py": "import os\nassert os.environ['TABLE_NAME'] == 'orders-of-today'\n"})
+    files["app.py"] = f"{files['app.py']}def handler(event, context):\n    return 1\n"
+    builder.forge.push("tables", files | {"build.yaml": f"{files['build.yaml']}try: none\n"})
+    created = builder.build("tables")
+    assert created["statusCode"] == 200, created
+    variables = {"Variables": {"TABLE_NAME": "orders-of-today"}}
+    builder.client("lambda").update_function_configuration(FunctionName="tables", Environment=variables)
+    builder.forge.push("tables", files)
+    tried = builder.build("tables")
+    assert tried["statusCode"] == 200, tried
+    assert tried["checks"]["tried"], tried["checks"]
+
+
 # Everything that the worker does on the way, tried with nothing but the worker's role.
 TRIES = """
 import json, os
