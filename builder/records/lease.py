@@ -85,10 +85,11 @@ class Lease:
             "function": function,
             "owner": owner,
             "by": by,
-            "since": 0.0,
+            "held_s": 0.0,
             "ttl_s": ttl_s,
             "doing": "starting",
         }
+        self._seized_at = 0.0
         self._lock = threading.Lock()
 
     def confirm(self, doing: str) -> None:
@@ -104,7 +105,7 @@ class Lease:
         """
         with self._lock:
             self._value["doing"] = doing
-            if self._own.is_ours and (not self._is_old() or self._own.rewrite(self._value)):
+            if self._own.is_ours and (not self._is_old() or self._renew()):
                 return
             raise self._taken_over(doing)
 
@@ -114,20 +115,19 @@ class Lease:
         Raises:
             FunctionBusy: it stays somebody else's.
         """
-        self._value["since"] = time.time()
         give_up_at = time.monotonic() + wait_s
         pause_s, seen = _FIRST_PAUSE_S, _Seen()
-        if self._own.seize(self._value, None):
+        if self._seize(None):
             return
         self.waited = True
         while True:
             present = self._own.read()
             if present is None or seen.is_over(present):
-                if self._own.seize(self._value, present):
+                if self._seize(present):
                     return
-            elif seen.told != present.value["doing"]:
-                seen.told = present.value["doing"]
-                progress.say(f"waiting for {_holder(present)}")
+            else:
+                # Each time, since the seconds in it are others.
+                progress.say(f"waiting for {_holder(present, seen.age_s(present))}", urgent=True)
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
                 raise self._busy(present)
@@ -142,7 +142,7 @@ class Lease:
                 if ended.is_set():
                     return
                 try:
-                    if self._is_old() and not self._own.rewrite(self._value):
+                    if self._is_old() and not self._renew():
                         return
                 except LambdasmithError as error:
                     log.warning("lease not renewed", extra={"fields": {"error": error.message}})
@@ -153,6 +153,14 @@ class Lease:
             self._own.remove()
         except LambdasmithError as error:
             log.warning("lease not given back", extra={"fields": {"error": error.message}})
+
+    def _seize(self, over: Version | None) -> bool:
+        self._seized_at = time.monotonic()
+        return self._own.seize(self._value, over)
+
+    def _renew(self) -> bool:
+        self._value["held_s"] = round(time.monotonic() - self._seized_at, 1)
+        return self._own.rewrite(self._value)
 
     def _is_old(self) -> bool:
         return self._own.age_s() >= self._ttl_s / 3
@@ -176,23 +184,26 @@ class _Seen:
     """What one who waits has seen of somebody else's lease, by a clock of its own."""
 
     def __init__(self) -> None:
-        self.told: object = None
         self._etag = ""
         self._first_at = 0.0
 
     def is_over(self, present: Version) -> bool:
-        """Whether its time is over: by S3's clock, or because it stood unchanged for so long."""
+        """Whether its time is over."""
+        return self.age_s(present) > cast("float", present.value["ttl_s"])
+
+    def age_s(self, present: Version) -> float:
+        """How old it is at least: by S3's clock, or because it stood unchanged for so long."""
         now = time.monotonic()
         if present.etag != self._etag:
             self._etag, self._first_at = present.etag, now
-        ttl_s = cast("float", present.value["ttl_s"])
-        return max(present.age_s, now - self._first_at) > ttl_s
+        return max(present.age_s, now - self._first_at)
 
 
-def _holder(present: Version | None) -> str:
+def _holder(present: Version | None, age_s: float = 0.0) -> str:
+    """Who has it, and for how long: by the holder's own clock until it wrote that, and `age_s` since then."""
     if present is None:
         return "another build"
     value = present.value
-    since = time.strftime("%H:%M:%S UTC", time.gmtime(cast("float", value["since"])))
     by = f" of {value['by']}" if value["by"] else ""
-    return f"build {value['owner']}{by}, there since {since}: {value['doing']}"
+    held_s = cast("float", value["held_s"]) + max(age_s, present.age_s)
+    return f"build {value['owner']}{by}, which has had {value['function']} for {held_s:.0f} s: {value['doing']}"
