@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import __version__
+from builder import __version__, authorities
 from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.runtimes import MACHINES, RUNTIMES
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from builder.reply import account, failure
     from builder.terminal import Terminal
 
+    authorities.settle(os.environ)
     terminal = Terminal(sys.stderr, os.environ)
     progress = Progress(terminal)
     try:

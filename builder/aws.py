@@ -331,6 +331,7 @@ def aws_errors(doing: str) -> Iterator[None]:
         NoCredentialsError,
         ParamValidationError,
     )
+    from botocore.exceptions import ConnectionError as NoConnection
 
     try:
         yield
@@ -347,7 +348,12 @@ def aws_errors(doing: str) -> Iterator[None]:
         ) from error
     except ParamValidationError:
         raise  # a request that botocore's model refuses was built wrongly by us
-    except HTTPClientError as error:
+    except (NoConnection, HTTPClientError) as error:
+        from builder.untrusted import explained
+
+        endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+        if untrusted := explained(error, endpoint):
+            raise untrusted from error
         unavailable = AwsUnavailable(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
         raise unavailable from error
     except BotoCoreError as error:

@@ -15,6 +15,7 @@ from builder import process
 from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
 from builder.hashing import sha256_of
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
+from builder.untrusted import explained
 
 if TYPE_CHECKING:
     import requests
@@ -40,7 +41,7 @@ def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_L
     from urllib3.util.retry import Retry
 
     session = requests.Session()
-    retries = Retry(total=_ATTEMPTS, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
+    retries = Retry(total=_ATTEMPTS, other=0, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
     session.mount("https://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     session.mount("http://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -74,6 +75,8 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
         raise
     except requests.RequestException as error:
         partial.unlink(missing_ok=True)
+        if refused := explained(error, wheel.url):
+            raise refused from error
         raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
     if digest.hexdigest() != wheel.sha256:
         partial.unlink()
