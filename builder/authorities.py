@@ -144,6 +144,8 @@ def _of_pip(environment: Mapping[str, str]) -> Iterator[str]:
     """`cert` in pip's files: https://pip.pypa.io/en/stable/topics/configuration/#location."""
     import configparser
 
+    if environment.get("PIP_CONFIG_FILE") == os.devnull:  # by which pip reads none
+        return
     home = environment.get("HOME", "")
     own = environment.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     places = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", f"{sys.prefix}/pip.conf"]

@@ -6,6 +6,7 @@ import configparser
 import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 import ssl
@@ -97,6 +98,8 @@ def _npm(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _pip(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """`cert` of pip's files, the last that has it: https://pip.pypa.io/en/stable/topics/configuration/#location."""
+    if environ.get("PIP_CONFIG_FILE") == os.devnull:  # by which pip reads none
+        return
     home = environ.get("HOME", "")
     own = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     places = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", f"{home}/.pip/pip.conf", f"{own}/pip/pip.conf"]
