@@ -21,7 +21,10 @@ _REFUSED = re.compile(
     r"|SSL validation failed"
 )
 _TIME = re.compile(r"expired|not yet valid|NotValidYet|CERT_NOT_YET|Expired", re.IGNORECASE)
-_NAME = re.compile(r"mismatch|doesn't match|NotValidForName|not valid for|IP SANs|is valid for|ALTNAME", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:hostname|address) mismatch|doesn't match|NotValidForName|not valid for|IP SANs|is valid for|ALTNAME",
+    re.IGNORECASE,
+)
 _ISSUER = re.compile(
     r"self.signed|local issuer|first certificate|UnknownIssuer|unknown authority|UNABLE_TO", re.IGNORECASE
 )
@@ -57,7 +60,7 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
         reason = _REASON.search(text)
         return UntrustedCertificate(
             f"{host}: the certificate is not accepted{f': {reason[1].strip()}' if reason else ''}",
-            hint="have it renewed by whoever runs the server",
+            hint="have it, or that of its authority, renewed by whoever runs the server",
         )
     issuer = _issuer(address.hostname or "", address.port or 443)
     who = f"{issuer}, an authority" if issuer else "an authority"

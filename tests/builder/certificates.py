@@ -14,6 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 NAME, ORGANISATION = "A Root of Our Own", "Example Corp"
 
 
+_NO_USE = dict.fromkeys(
+    (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+        *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    ),
+    False,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Certified:
     """`authority` is the PEM file of the authority's certificate, `server` that of a server's with its key."""
@@ -37,6 +46,8 @@ def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Certif
     def signed(
         name: x509.Name, public: ec.EllipticCurvePublicKey, extension: x509.ExtensionType, *, is_root: bool
     ) -> bytes:
+        # Python 3.13 wants all of these.
+        uses = {"key_cert_sign": is_root, "crl_sign": is_root, "digital_signature": not is_root}
         made = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -46,6 +57,7 @@ def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Certif
             .not_valid_before(now - datetime.timedelta(days=10))
             .not_valid_after(now + datetime.timedelta(days=9 if is_root else days))
             .add_extension(extension, critical=is_root)
+            .add_extension(x509.KeyUsage(**{**_NO_USE, **uses}), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), critical=False)
             .sign(root, hashes.SHA256())
