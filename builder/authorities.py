@@ -42,7 +42,8 @@ _IF_SET = ("AWS_CA_BUNDLE", "npm_config_cafile", "NPM_CONFIG_CAFILE")
 _NODE, _NODE_OPTIONS = "NODE_EXTRA_CA_CERTS", "--use-openssl-ca"
 VARIABLES = (*_ALWAYS, *_IF_SET, _NODE, "SSL_CERT_DIR")
 CA_BUNDLE = "LAMBDASMITH_CA_BUNDLE"
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+# Compiled where it is needed: this module is imported by every cold start.
+_BLOCK = r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----"
 _IN_MEMORY = "/proc/self/fd/"
 _MOST_FILES = 1000
 
@@ -163,7 +164,7 @@ def _blocks(source: Path | str | None) -> list[str]:
     if source is None:
         return []
     texts = [source] if isinstance(source, str) else _texts(source)
-    return [block.replace("\r", "") for text in texts for block in _BLOCK.findall(text)]
+    return [block.replace("\r", "") for text in texts for block in re.findall(_BLOCK, text)]
 
 
 def _texts(path: Path) -> list[str]:

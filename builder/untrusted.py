@@ -30,6 +30,8 @@ _ISSUER = re.compile(
 )
 _REASON = re.compile(r"(?:verify failed|peer certificate|x509): ([^()\n]+)")
 _URL = re.compile(r"https://[^\s'\"`,;()<>]+")
+# As urllib3 names a server, which pip passes on.
+_POOL = re.compile(r"host='([^']+)', port=(\d+)")
 _TIMEOUT_S = 5.0
 # What a name's parts are called: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
 _COMMON_NAME, _ORGANISATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
@@ -45,8 +47,7 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
     text = str(said)
     if not _REFUSED.search(text):
         return None
-    found = _URL.search(text)
-    address = urlsplit(url or (found[0] if found else ""))
+    address = urlsplit(url or _address_in(text))
     host = address.netloc.rpartition("@")[2] or "a server"
     if _TIME.search(text):
         return UntrustedCertificate(
@@ -69,6 +70,13 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
         hint="if that is your organisation's, name a PEM file with its certificate: for the builder as ca_bundle in "
         "config.ini, then run `python setup.py update`; on a workstation in SSL_CERT_FILE, or add it to the system's",
     )
+
+
+def _address_in(text: str) -> str:
+    if found := _URL.search(text):
+        return found[0]
+    found = _POOL.search(text)
+    return f"https://{found[1]}:{found[2]}" if found else ""
 
 
 def _issuer(host: str, port: int) -> str:

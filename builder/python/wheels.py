@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import AuthenticationFailed, ResolutionFailed, SourceUnreachable
+from builder.errors import AuthenticationFailed, CommandFailed, ResolutionFailed, SourceUnreachable
 from builder.hashing import sha256_of
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 from builder.untrusted import explained
@@ -105,16 +105,20 @@ def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str],
     `into` must be an empty directory. Hashes are enforced by pip.
 
     Raises:
+        UntrustedCertificate: the index's.
         CommandFailed: pip's own words are in `log_tail`.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--dest", str(into)]
-    process.run(
-        [*command, "--requirement", str(lock)],
-        cwd=into,
-        environment=environment,
-        timeout_s=timeout_s,
-        what="downloading the builder's own layer",
-        trusted=True,
-    )
+    try:
+        process.run(
+            [*command, "--requirement", str(lock)],
+            cwd=into,
+            environment=environment,
+            timeout_s=timeout_s,
+            what="downloading the builder's own layer",
+            trusted=True,
+        )
+    except CommandFailed as error:
+        raise explained("\n".join(error.log_tail)) or error from None
     return sorted(into.glob("*.whl"))

@@ -272,3 +272,25 @@ def test_other_faults_of_certificates_are_told_apart(ours: Certified, tmp_path: 
                 error = explained(found[tool][1], front.url)
                 assert error is not None, found[tool][1]
                 assert expected in error.message
+
+
+@pytest.mark.parametrize(
+    "said", ["connection refused", "certificate of /etc", "HTTP 502"], ids=["refused", "file", "502"]
+)
+def test_other_troubles_are_not_taken_for_that(said: str) -> None:
+    assert explained(said, "https://127.0.0.1:9/") is None
+
+
+def test_the_server_is_found_in_what_tools_say() -> None:
+    verify = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1006)"
+    for said, host in (
+        (
+            f"HTTPSConnectionPool(host='index.example', port=8443): Max retries exceeded ({verify})",
+            "index.example:8443",
+        ),
+        ('Get "https://me:secret@go.example/x": tls: x509: certificate has expired or is not yet valid', "go.example"),
+        (verify, "a server"),
+    ):
+        error = explained(said)
+        assert error is not None
+        assert error.message.startswith(f"{host}: the certificate has expired")
