@@ -64,7 +64,11 @@ SETTINGS = (
         section="github", key="git_base", help="URL before plain repository names (default: https://github.com/USER)"
     ),
     Setting(section="github", key="git_hosts", help="more hosts that submodules and redirects may lead to, by commas"),
-    Setting(section="github", key="ca_bundle", help="PEM file of certificates that git servers may have, under 3 KB"),
+    Setting(
+        section="github",
+        key="ca_bundle",
+        help="PEM file of certificates of your own authorities, for all servers, under 3 KB",
+    ),
     Setting(section="builder", key="function_name", help="name of the builder function (default: lambdasmith)"),
     Setting(section="builder", key="runtime", help="Python runtime of the builder (default: python3.13)"),
     Setting(section="builder", key="architecture", help="x86_64 (default) or arm64"),

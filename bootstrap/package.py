@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder import __version__
+from builder.errors import CommandFailed
 from builder.process import run
+from builder.untrusted import explained
 from builder.zips import Entry, write_zip
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -130,6 +132,7 @@ def starter_layer(
         environment: the operator's: his proxy, his certificates and his package index are used.
 
     Raises:
+        UntrustedCertificate: the index's.
         CommandFailed: the download failed; `log_tail` has uv's words.
     """
     requirements, target = work / "starter.txt", work / "python"
@@ -137,13 +140,16 @@ def starter_layer(
     command = [_uv(), "pip", "install", "--python", sys.executable, "--target", str(target), "--no-deps"]
     command += ["--python-version", runtime.removeprefix("python"), "--python-platform", "x86_64-manylinux2014"]
     command += ["--only-binary", ":all:", "--require-hashes", "--requirement", str(requirements)]
-    run(
-        command,
-        cwd=work,
-        environment=_uv_environment(environment, index_url),
-        timeout_s=_DOWNLOAD_TIMEOUT_S,
-        what="downloading boto3 and pip for the starter layer",
-    )
+    try:
+        run(
+            command,
+            cwd=work,
+            environment=_uv_environment(environment, index_url),
+            timeout_s=_DOWNLOAD_TIMEOUT_S,
+            what="downloading boto3 and pip for the starter layer",
+        )
+    except CommandFailed as error:
+        raise explained("\n".join(error.log_tail)) or error from None
     with out.open("wb") as file:
         write_zip(file, _starter_entries(target))
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from builder import __version__
+from builder import __version__, authorities
 from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.runtimes import MACHINES, RUNTIMES
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from builder.reply import account, failure
     from builder.terminal import Terminal
 
+    authorities.settle(os.environ)
     terminal = Terminal(sys.stderr, os.environ)
     progress = Progress(terminal)
     try:

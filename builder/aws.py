@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+from builder.calls import Calls
 from builder.errors import (
     AccessDenied,
     AwsRefused,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from botocore.credentials import ReadOnlyCredentials
     from botocore.exceptions import ClientError
     from botocore.model import OperationModel
+    from botocore.retries.quota import RetryQuota
     from types_boto3_iam import IAMClient
     from types_boto3_lambda import LambdaClient
     from types_boto3_logs import CloudWatchLogsClient
@@ -75,44 +74,6 @@ _TRANSIENT = {
 }
 
 
-# Of Lambda's 15 control-plane requests a second, shared by the whole account, what one builder takes at most.
-# GetFunction (100 a second) and invocations have rates of their own.
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html#api-requests
-_LAMBDA_RATE = 12
-_OWN_RATE = {"GetFunction", "Invoke"}
-
-
-class Calls:
-    """What was asked of AWS, every attempt: {(service, operation): count}. Holds Lambda's control plane to its rate."""
-
-    def __init__(
-        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self._clock, self._sleep = clock, sleep
-        self._lock = threading.Lock()
-        self._recent: deque[float] = deque(maxlen=_LAMBDA_RATE)
-
-    def by_service(self) -> dict[str, int]:
-        """How many attempts each service has seen."""
-        found: Counter[str] = Counter()
-        for (service, _), count in sorted(self.counts.items()):
-            found[service] += count
-        return dict(found)
-
-    def note(self, service: str, operation: str) -> None:
-        """Count one attempt; wait first where Lambda would throttle it."""
-        with self._lock:
-            self.counts[service, operation] += 1
-            if service != "lambda" or operation in _OWN_RATE:
-                return
-            now = self._clock()
-            pause = self._recent[0] + 1 - now if len(self._recent) == _LAMBDA_RATE else 0
-            if pause > 0:
-                self._sleep(pause)
-            self._recent.append(now + max(pause, 0))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Lent:
     """Credentials of a session of a role, to be handed on."""
@@ -137,7 +98,31 @@ class Clients:
         self._session = session
         self._config = config
         self.calls = Calls()
+        self._quotas: list[RetryQuota] = []
         session.events.register("request-created", self._note)
+
+    def begin_build(self) -> None:
+        """Count calls anew, and let each client retry as often as a new one may.
+
+        Clients outlive builds, and botocore takes all retries of a client from one quota, which successful calls fill
+        again only little by little: after a storm of throttling, a few throttles would end the next build. To fill it
+        takes a microsecond; to make the clients of Lambda and S3 anew takes 10 ms, and their connections with them.
+        """
+        self.calls.counts.clear()
+        for quota in self._quotas:
+            quota.release(quota.INITIAL_CAPACITY)
+
+    def _client(self, service: str, config: Config | None = None) -> Any:
+        """A client whose quota for retries is known, which botocore keeps to itself."""
+        from botocore.retries.standard import register_retry_handler
+
+        merged = self._config.merge(config) if config else self._config
+        client: Any = self._session.client(service, config=merged)  # type: ignore[call-overload]  # a name of many
+        name = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
+        handler: Any = register_retry_handler(client, client.meta.config.retries["total_max_attempts"])
+        self._quotas.append(handler._retry_quota._quota)
+        return client
 
     def _note(self, request: AWSRequest, operation_name: str, event_name: str, **_: object) -> None:
         # https://docs.aws.amazon.com/boto3/latest/guide/events.html: request-created.SERVICE.OPERATION, per attempt
@@ -182,7 +167,7 @@ class Clients:
         from botocore.config import Config
 
         yielding = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
-        return self._session.client("lambda", config=self._config.merge(yielding))
+        return cast("LambdaClient", self._client("lambda", yielding))
 
     @cached_property
     def lambda_patient(self) -> LambdaClient:
@@ -190,32 +175,33 @@ class Clients:
         from botocore.config import Config
 
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
-        return self._session.client("lambda", config=self._config.merge(patient))
+        return cast("LambdaClient", self._client("lambda", patient))
 
     @cached_property
     def s3(self) -> S3Client:
-        return self._session.client("s3", config=self._config)
+        return cast("S3Client", self._client("s3"))
 
     @cached_property
     def iam(self) -> IAMClient:
-        return self._session.client("iam", config=self._config)
+        return cast("IAMClient", self._client("iam"))
 
     @cached_property
     def sts(self) -> STSClient:
-        return self._session.client("sts", config=self._config)
+        return cast("STSClient", self._client("sts"))
 
     @cached_property
     def secretsmanager(self) -> SecretsManagerClient:
-        return self._session.client("secretsmanager", config=self._config)
+        return cast("SecretsManagerClient", self._client("secretsmanager"))
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
-        return self._session.client("logs", config=self._config)
+        return cast("CloudWatchLogsClient", self._client("logs"))
 
     def codeartifact_token(self, account: str, domain: str) -> str:
         """A password for the domain's repositories, good as long as the role's own credentials."""
-        client: Any = self._session.client("codeartifact", config=self._config)
-        answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
+        answer = self._client("codeartifact").get_authorization_token(
+            domain=domain, domainOwner=account, durationSeconds=0
+        )
         return str(answer["authorizationToken"])
 
     def lend(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> Lent:
@@ -231,7 +217,7 @@ class Clients:
 
     @cached_property
     def ssm(self) -> SSMClient:
-        return self._session.client("ssm", config=self._config)
+        return cast("SSMClient", self._client("ssm"))
 
 
 def connect(
@@ -345,6 +331,7 @@ def aws_errors(doing: str) -> Iterator[None]:
         NoCredentialsError,
         ParamValidationError,
     )
+    from botocore.exceptions import ConnectionError as NoConnection
 
     try:
         yield
@@ -361,7 +348,12 @@ def aws_errors(doing: str) -> Iterator[None]:
         ) from error
     except ParamValidationError:
         raise  # a request that botocore's model refuses was built wrongly by us
-    except HTTPClientError as error:
+    except (NoConnection, HTTPClientError) as error:
+        from builder.untrusted import explained
+
+        endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
+        if untrusted := explained(error, endpoint):
+            raise untrusted from error
         unavailable = AwsUnavailable(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
         raise unavailable from error
     except BotoCoreError as error:

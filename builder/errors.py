@@ -13,6 +13,7 @@
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
     │   ├── PathNotFound        ├── UnsafeSource          └── SourceUnreachable
+    │   └── UntrustedCertificate (a SourceUnreachable)
     ├── ResolutionFailed        dependencies cannot be locked
     │   ├── RequirementNotFound ├── NoWheelForTarget      └── WrongIndex
     ├── BuildFailed             what the project asked to run, or the artifact made of it
@@ -168,6 +169,12 @@ class SourceUnreachable(SourceError):
     """The server did not answer, or broke off."""
 
     code, status, retryable = "source_unreachable", 502, True
+
+
+class UntrustedCertificate(SourceUnreachable):
+    """A server's certificate is of an authority that nobody here knows, or is not the server's, or not valid now."""
+
+    code, status, retryable = "untrusted_certificate", 502, False
 
 
 class ResolutionFailed(LambdasmithError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from builder import descendants, process, segments
+from builder import authorities, descendants, process, segments
 from builder.concealment import conceal
 from builder.workspace import Workspace
 
@@ -54,6 +54,7 @@ def give_up() -> NoReturn:
 def _take_over() -> None:
     conceal()
     if is_lambdas():
+        authorities.settle(os.environ, on_lambda=True)
         # Nobody types control-C here. What foreign code sends must not have us stop in the middle of ending it.
         signal.signal(signal.SIGINT, _ignored)
     process.adopt()

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from builder.der import sequence
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
 from builder.jsontext import read_json
+from builder.untrusted import explained
 
 if TYPE_CHECKING:
     from builder.logins import GitLogin
@@ -71,6 +73,8 @@ def installation_token(login: GitLogin, pem: str) -> str:
         said = read_json(answer.content) if answer.status_code == 201 else {}
         token = said.get("token") if isinstance(said, dict) else None
     except (requests.RequestException, ValueError) as error:
+        if refused := explained(error, api):
+            raise refused from error
         raise SourceUnreachable(f"{what}: GitHub cannot be asked: {type(error).__name__}") from error
     if answer.status_code >= 500 or answer.status_code == 429:
         raise SourceUnreachable(f"{what}: GitHub answers {answer.status_code}", hint="try again later")
@@ -115,33 +119,11 @@ def read_key(pem: str) -> _Key:
     match = _PEM.search(pem)
     if match is None:
         raise ValueError("no private key in PEM")
-    fields = _sequence(base64.b64decode("".join(match["body"].split()), validate=True))
+    fields = sequence(base64.b64decode("".join(match["body"].split()), validate=True))
     if not match["kind"]:  # version, algorithm, and the key as a string of bytes
-        fields = _sequence(fields[2])
-    _, modulus, public, private = (int.from_bytes(field, "big") for field in fields[:4])
+        fields = sequence(fields[2][1])
+    _, modulus, public, private = (int.from_bytes(field, "big") for _, field in fields[:4])
     key = _Key(modulus=modulus, public=public, private=private)
     if modulus.bit_length() < 2048 or pow(pow(2, private, modulus), public, modulus) != 2:
         raise ValueError("not an RSA key of 2,048 bits or more")
     return key
-
-
-def _sequence(der: bytes) -> list[bytes]:
-    """The contents of the elements of a DER sequence."""
-    (content, rest), found = _element(der), []
-    if der[0] != 0x30 or rest:
-        raise ValueError("no sequence")
-    while content:
-        element, content = _element(content)
-        found.append(element)
-    return found
-
-
-def _element(der: bytes) -> tuple[bytes, bytes]:
-    """The content of the first element, and what follows it."""
-    size, start = der[1], 2
-    if size & 0x80:
-        start += size & 0x7F
-        size = int.from_bytes(der[2:start], "big")
-    if start + size > len(der):
-        raise ValueError("cut off")
-    return der[start : start + size], der[start + size :]

@@ -216,7 +216,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     around = Surroundings.of(os.environ)
     settings = Settings.from_environment(os.environ)
     clients = _clients()
-    clients.calls.counts.clear()
+    clients.begin_build()
     progress = Progress()
     return Context(
         settings=settings,

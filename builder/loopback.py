@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +17,10 @@ from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any, cast
+
+from builder import authorities
+from builder.errors import UntrustedCertificate
+from builder.untrusted import explained
 
 _TIMEOUT_S = 60.0
 _CHUNK = 1 << 18
@@ -150,9 +153,9 @@ class Upstream:
     """The real servers. `authorization` gives the header that belongs to a URL, None where none does."""
 
     authorization: Callable[[str], str | None] = field(repr=False)
-    ca_file: str | None = None
     timeout_s: float = _TIMEOUT_S
     refused: list[Refused] = field(default_factory=list)
+    untrusted: list[UntrustedCertificate] = field(default_factory=list)
 
     def ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> HTTPResponse:
         """The server's answer, also where it is an error.
@@ -162,14 +165,18 @@ class Upstream:
         """
         request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310  # http or https
         self.authorize(request)
-        context = ssl.create_default_context(cafile=self.ca_file)
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects(self))
+        handler = urllib.request.HTTPSHandler(context=authorities.context())
+        opener = urllib.request.build_opener(handler, _Redirects(self))
         try:
             return cast("HTTPResponse", opener.open(request, timeout=self.timeout_s))
         except urllib.error.HTTPError as error:
             if error.code in (401, 403):
                 self.refused.append(Refused(url=url, status=error.code))
             return cast("HTTPResponse", error)
+        except urllib.error.URLError as error:
+            if refused := explained(error, url):
+                self.untrusted.append(refused)
+            raise
 
     def authorize(self, request: urllib.request.Request) -> None:
         """Add the login of the host that is asked, in a header that no redirect takes along."""
@@ -190,11 +197,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if follow is not None:
             self._upstream.authorize(follow)
         return follow
-
-
-def trust(environment: Mapping[str, str]) -> str | None:
-    """The bundle of certificates that children with this environment use."""
-    return environment.get("SSL_CERT_FILE") or environment.get("REQUESTS_CA_BUNDLE") or None
 
 
 def reaching_loopback(environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
-from builder import descendants
+from builder import authorities, descendants
 from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 from builder.limits import Limits
 
@@ -30,17 +30,13 @@ _ENDED = 70
 # Of each line that a child prints. Far more than is shown: secrets are masked in what is kept, and only then is it cut.
 _MAX_LINE = 16_000
 _READ_BYTES = 64 << 10
-# What a child may inherit: how to reach the network through this machine's proxy and trust store. No credentials, no
-# PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed and leaves them out).
+# What a child may inherit: how to reach the network through this machine's proxy; `authorities` adds whose certificates
+# it believes. No credentials, no PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed
+# and leaves them out).
 _INHERITED = (
     "PATH",
     "LANG",
     "TZ",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "PIP_CERT",
     "PIP_INDEX_URL",
     "UV_DEFAULT_INDEX",
     "UV_INDEX_URL",
@@ -48,7 +44,6 @@ _INHERITED = (
     "GOSUMDB",
     "GONOSUMDB",
     "npm_config_registry",
-    "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -160,6 +155,7 @@ def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, s
     if toolchains.is_dir():
         environment["RUSTUP_HOME"] = str(toolchains)
     # Unbuffered, so that Python's last words come after its last output and not before.
+    environment |= authorities.for_child(inherited, home)
     return environment | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
 
 

@@ -65,11 +65,12 @@ class Progress:
             self.phases.append(Phase(name=name, seconds=seconds))
             log.info("phase", extra={"fields": {"phase": name, "seconds": seconds}})
 
-    def say(self, message: str) -> None:
-        """Tell what is being done within the present phase."""
-        self.listener(
-            Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
-        )
+    def say(self, message: str, *, urgent: bool = False) -> None:
+        """Tell what is being done within the present phase; `urgent` is what people should know at once."""
+        moment = Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
+        if urgent and isinstance(self.listener, BackgroundListener):
+            self.listener.hurry()
+        self.listener(moment)
 
     def relay(self, phase: str, message: str) -> None:
         """Tell what is being done elsewhere."""
@@ -86,7 +87,7 @@ class Progress:
 class BackgroundListener:
     """Hands the latest moment to a slow `write` in a thread of its own, so that nobody waits for it.
 
-    The first write comes after `delay_s`: a build that is quicker needs none.
+    The first write comes after `delay_s`: a build that is quicker needs none. `hurry` ends that delay.
     """
 
     def __init__(self, write: Callable[[Moment], object], *, delay_s: float = 1.5) -> None:
@@ -94,7 +95,7 @@ class BackgroundListener:
         self._delay_s = delay_s
         self._latest: Moment | None = None
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._hurried = False
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
@@ -102,6 +103,11 @@ class BackgroundListener:
         with self._changed:
             self._latest = moment
             self._changed.notify()
+
+    def hurry(self) -> None:
+        """Write what comes next at once."""
+        with self._changed:
+            self._hurried = True
 
     def close(self) -> None:
         """Stop, without writing what was not written yet."""
@@ -113,11 +119,11 @@ class BackgroundListener:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=self._delay_s)
+                self._changed.wait_for(lambda: self._closed or self._hurried, timeout=self._delay_s)
                 self._changed.wait_for(lambda: self._closed or self._latest is not None)
                 if self._closed:
                     return
-                moment, self._latest = self._latest, None
+                moment, self._latest, self._hurried = self._latest, None, False
             if moment is not None:
                 try:
                     self._write(moment)

@@ -14,9 +14,10 @@ import re
 import secrets
 import socket
 import socketserver
-import ssl
 import threading
 from urllib.parse import SplitResult, unquote, urlsplit
+
+from builder import authorities
 
 _CONNECT_S = 30.0
 _MAX_HEAD = 1 << 16
@@ -32,13 +33,9 @@ _UNREACHABLE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: cl
 
 
 @functools.cache
-def relay(proxy: str, ca_file: str | None = None) -> str:
-    """Return the URL on loopback of a relay to the http(s) proxy at the URL `proxy`; it runs as long as this process.
-
-    Args:
-        ca_file: a bundle of certificates, for a proxy that is reached by https.
-    """
-    server = _Server(urlsplit(proxy), ca_file)
+def relay(proxy: str) -> str:
+    """Return the URL on loopback of a relay to the http(s) proxy at `proxy`; it runs as long as this process."""
+    server = _Server(urlsplit(proxy))
     threading.Thread(target=server.serve_forever, args=(0.5,), name="relay", daemon=True).start()
     return f"http://relay:{server.word}@127.0.0.1:{server.server_address[1]}"
 
@@ -47,9 +44,9 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, proxy: SplitResult, ca_file: str | None) -> None:
+    def __init__(self, proxy: SplitResult) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        self._proxy, self._ca_file = proxy, ca_file
+        self._proxy = proxy
         self.word = secrets.token_urlsafe(18)
         self.login = _field(unquote(proxy.username or ""), unquote(proxy.password or ""))
         self.expected = _field("relay", self.word).partition(b" ")[2]
@@ -59,7 +56,7 @@ class _Server(socketserver.ThreadingTCPServer):
         host, is_tls = self._proxy.hostname or "", self._proxy.scheme == "https"
         made = socket.create_connection((host, self._proxy.port or (443 if is_tls else 80)), timeout=_CONNECT_S)
         if is_tls:
-            made = ssl.create_default_context(cafile=self._ca_file).wrap_socket(made, server_hostname=host)
+            made = authorities.context().wrap_socket(made, server_hostname=host)
         made.settimeout(None)
         return made
 

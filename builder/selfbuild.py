@@ -204,7 +204,7 @@ def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
         environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if (Path(entry) / "pip").is_dir())
         folder = scratch / "wheels"
         folder.mkdir()
-        with gateway.opened(indexes, scratch, environment) as here:
+        with gateway.opened(indexes, scratch) as here:
             wheels = download_with_pip(LOCK, folder, environment=here.environment(environment), timeout_s=left)
     return layer_of_wheels(wheels, out, options=_options(), scratch=scratch, extra={f"python/{_MARKER}": marker})
 

@@ -27,7 +27,7 @@ class Settings:
         git_secret: name or ARN of the Secrets Manager secret {"username", "token", "email"}.
         git_base: URL that plain repository names are appended to.
         git_hosts: hosts that submodules and redirects may lead to, besides those that there are credentials for.
-        ca_bundle: path, or PEM text, of certificates that git servers may have besides those that everybody trusts.
+        ca_bundle: path, or PEM text, of certificates that servers may have besides those that the system trusts.
         git_username: owner of plain repository names where `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
         go_proxy: Go module proxies, as GOPROXY has them; empty for Go's default.

@@ -42,7 +42,7 @@ class Surroundings:
             if not found:
                 continue
             if name in PROXIES:
-                cleaned[name] = _relayed(name, value, environment)
+                cleaned[name] = _relayed(name, value)
                 continue
             cleaned[name] = re.sub(_LOGIN, r"\g<scheme>\g<rest>", value)
             for match in found:
@@ -79,12 +79,11 @@ def _user_and_password(login: str) -> tuple[str, str]:
     return unquote(user), unquote(password)
 
 
-def _relayed(name: str, value: str, environment: Mapping[str, str]) -> str:
-    from builder.loopback import trust
+def _relayed(name: str, value: str) -> str:
     from builder.relay import relay
 
     proxy = _proxy(value)
     # Other protocols than HTTP, as SOCKS, have no relay here.
     if proxy.startswith(("http://", "https://")):
-        return relay(proxy, trust(environment))
+        return relay(proxy)
     return re.sub(_LOGIN, r"\g<scheme>\g<rest>", proxy)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import ssl
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from localaws.interpreters import Interpreter
+from localaws.network import certificates
 from localaws.nodes import Node
 from localaws.trees import atomic_directory
 
@@ -52,10 +52,6 @@ _CERTIFICATE_PLACES = (
     *("etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/ca-bundle.crt", "etc/pki/tls/certs/ca-bundle.crt"),
     *("etc/ssl/cert.pem", "etc/pki/tls/cert.pem", "usr/lib/ssl/cert.pem"),
 )
-_HOST_BUNDLES = (
-    *("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"),
-    "/etc/ssl/cert.pem",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +90,7 @@ class Roots:
 
     def _make(self, system: str, language: Language | None) -> Root:
         tools = {name: Path(found) for name in _TOOLS.split() if (found := shutil.which(name, path=self._path))}
-        bundle = _certificates()
+        bundle = certificates(os.environ)
         libraries = _library_folders()
         interpreter = language if isinstance(language, Interpreter) else None
         packages = _packages(interpreter) if interpreter else {}
@@ -155,11 +151,6 @@ def certificate_binds(variables: Mapping[str, str]) -> tuple[Bind, ...]:
 def _identity(path: Path) -> tuple[str, int, int]:
     status = path.stat()
     return str(path), status.st_size, status.st_mtime_ns
-
-
-def _certificates() -> Path | None:
-    places = [ssl.get_default_verify_paths().cafile, *_HOST_BUNDLES]
-    return next((Path(place) for place in places if place and Path(place).is_file()), None)
 
 
 def _library_folders() -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from localaws.images import RuntimeUnavailable
 from localaws.interpreters import Interpreter
+from localaws.network import installers
 from localaws.trees import atomic_directory
 
 __all__ = ["RuntimeDirs"]
@@ -159,6 +161,7 @@ def _run(command: Sequence[str], what: str, cwd: Path | None = None) -> None:
             text=True,
             timeout=_TIMEOUT_S,
             cwd=cwd,
+            env=installers(os.environ),
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

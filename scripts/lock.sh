@@ -13,6 +13,9 @@
 # Hand further arguments to uv, as in: scripts/lock.sh .venv --upgrade
 set -euo pipefail
 
+# uv brings a list of certificate authorities; this machine's count instead.
+export UV_SYSTEM_CERTS=true
+
 venv=${1:?usage: scripts/lock.sh VENV [uv argument...]}
 shift
 

@@ -54,6 +54,20 @@ use_pips_index() {
     [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 }
 
+# pip and uv bring lists of certificate authorities. Those of this machine count instead, or those that somebody has
+# named for either of them.
+use_certificates() {
+    local file pips
+    pips=${PIP_CERT:-$("$python" -m pip config get global.cert 2>/dev/null || true)}
+    for file in "${SSL_CERT_FILE:-}" "$pips" "${REQUESTS_CA_BUNDLE:-}" "${CURL_CA_BUNDLE:-}" \
+        /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem; do
+        [ -f "$file" ] || continue
+        export SSL_CERT_FILE="${SSL_CERT_FILE:-$file}" PIP_CERT="${pips:-$file}"
+        return
+    done
+    export UV_SYSTEM_CERTS=true   # macOS, for one, has them in no file
+}
+
 install_lock() {
     # uv, at the version and hash of the lock, installs the rest some ten times faster than pip does.
     local first
@@ -87,6 +101,7 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash" ]; then
 fi
 rm -f "$stamp"
 say "installing $lock"
+use_certificates
 install_lock
 printf '%s\n' "$hash" >"$stamp.new"
 mv "$stamp.new" "$stamp"

@@ -24,10 +24,11 @@ from urllib.parse import quote, unquote, urlsplit
 from builder.errors import LambdasmithError, SourceUnreachable
 from builder.golang.modules import NOT_THERE, GoModules
 from builder.golang.paths import Candidate, is_module_path, split_major, unescaped
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.urls import https_spelling, url_problem
+from builder.untrusted import explained
 from builder.workspace import Workspace
 
 _ASKED = re.compile(
@@ -63,12 +64,12 @@ class _Question:
 class GoProxy:
     """The running proxy. `refusals` says in our words why `go` could not have what it asked for."""
 
-    def __init__(self, modules: GoModules, proxies: str, indexes: Indexes, ca_file: str | None) -> None:
+    def __init__(self, modules: GoModules, proxies: str, indexes: Indexes) -> None:
         self._modules, self._indexes = modules, indexes
         # With `off` go would say nothing but that, whatever was said before it.
         parts = re.split(r"([,|])", re.sub(r"(^|[,|])off\b.*", "", proxies))
         self._proxies, self._separators = [part.rstrip("/") for part in parts[::2] if part], ["", *parts[1::2]]
-        self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
+        self._upstream = Upstream(authorization=indexes.authorization)
         self._refused: dict[tuple[str, str], LambdasmithError] = {}
         self._lock = threading.Lock()
         self._loopback = Loopback(self._answer)
@@ -189,7 +190,7 @@ class GoProxy:
                     return
                 status = answer.status
         except (OSError, HTTPException) as error:
-            failure = SourceUnreachable(
+            failure = explained(error, url) or SourceUnreachable(
                 f"{what}: {urlsplit(proxy).netloc} cannot be reached: {error}", hint="try again; check go_proxy"
             )
             self._refuse_as(call, asked, failure)
@@ -213,7 +214,6 @@ def opened(
     network: Network,
     workspace: Workspace,
     scratch: Path,
-    environment: Mapping[str, str],
     repository: str = "",
     proxies: str,
     indexes: Indexes = NO_LOGINS,
@@ -223,14 +223,12 @@ def opened(
     Args:
         credentials: those of git servers, asked for once. network: what these may reach, and for how long.
         workspace: whose cache keeps modules. scratch: an existing directory for what is fetched meanwhile.
-        environment: of children; says where the bundle of certificates is.
         repository: the project's own URL: modules beside it are as private as it is.
         proxies: as GOPROXY has them. indexes: those of them that want a login.
     """
-    ca_file = trust(environment)
     modules = GoModules(credentials, network, repository, workspace, scratch)
-    modules.discover = _Discovery(modules, ca_file)
-    proxy = GoProxy(modules, proxies, indexes, ca_file)
+    modules.discover = _Discovery(modules)
+    proxy = GoProxy(modules, proxies, indexes)
     try:
         yield proxy
     finally:
@@ -240,14 +238,14 @@ def opened(
 class _Discovery:
     """Asks the host that a module's path begins with where its repository is: https://go.dev/ref/mod#vcs-find."""
 
-    def __init__(self, modules: GoModules, ca_file: str | None) -> None:
+    def __init__(self, modules: GoModules) -> None:
         def authorization(url: str) -> str | None:
             theirs = credentials_for(url, modules.credentials)
             if theirs is None or theirs.base is None:
                 return None
             return f"Basic {base64.b64encode(f'{theirs.username}:{theirs.token}'.encode()).decode()}"
 
-        self._upstream = Upstream(authorization=authorization, ca_file=ca_file, timeout_s=_DISCOVERY_S)
+        self._upstream = Upstream(authorization=authorization, timeout_s=_DISCOVERY_S)
 
     def __call__(self, path: str) -> Candidate | None:
         try:

@@ -21,6 +21,7 @@ from builder.sources.local import select_files
 from builder.spec_builds import GoBuild
 from builder.toolchains import zig
 from builder.toolchains.catalogue import WHEELS
+from builder.untrusted import explained
 
 _ARCHITECTURES: Mapping[Architecture, str] = {"x86_64": "amd64", "arm64": "arm64"}
 _RUNTIME = "provided.al2023"
@@ -190,7 +191,6 @@ class _Building:
             network=shop.network,
             workspace=shop.workspace,
             scratch=work.scratch,
-            environment=environment,
             repository=shop.repository,
             proxies=shop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
             indexes=shop.indexes,
@@ -225,7 +225,8 @@ class _Building:
             # What a compiler says of a file is no matter of modules, whatever was asked for on the way.
             if proxy.refusals and not any(_IN_A_FILE.match(line) for line in error.log_tail):
                 raise proxy.refusals[0] from error
-            raise self._failed(error, what, proxy) from error
+            said = "\n".join(map(proxy.real, error.log_tail))
+            raise explained(said) or self._failed(error, what, proxy) from error
         with out.open("rb") as file:
             if file.read(len(_ELF)) != _ELF:
                 raise CompilationFailed(f"{self._place.label}: {package} is not a command: it is not `package main`")

@@ -86,10 +86,11 @@ class Npm:
         """What Node.js gets, and scripts of packages where they may run."""
         shop = self.work.shop
         path = os.pathsep.join(filter(None, [str(self.node.parent), shop.environment.get("PATH", "")]))
-        heap = {} if shop.memory_mb is None else {"NODE_OPTIONS": f"--max-old-space-size={int(shop.memory_mb * _HEAP)}"}
+        heap = "" if shop.memory_mb is None else f"--max-old-space-size={int(shop.memory_mb * _HEAP)}"
+        options = " ".join(filter(None, (shop.environment.get("NODE_OPTIONS"), heap)))
         return {
             **shop.environment,
-            **heap,
+            **({"NODE_OPTIONS": options} if options else {}),
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),
             "PATH": path,
@@ -143,9 +144,7 @@ class Npm:
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
         has_settings = settings_file.is_file()
         npmrc = settings_file.read_text(errors="replace") if has_settings else ""
-        with registry.opened(
-            registries(self.work, npmrc), self.work.shop.indexes, self.work.shop.environment
-        ) as gateway:
+        with registry.opened(registries(self.work, npmrc), self.work.shop.indexes) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
             settings_file.touch(mode=0o600)
             settings_file.write_text(gateway.npmrc(npmrc))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from builder import untrusted
 from builder.errors import (
     AuthenticationFailed,
     CommandFailed,
@@ -24,7 +25,7 @@ _WANTED = re.compile(r"wanted (\S+)")
 _SCRIPT = re.compile(r"npm (?:error|ERR!) path (?:.*/)?node_modules/(\S+)")
 _NETWORK = re.compile(
     r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ERR_SOCKET_TIMEOUT|EIDLETIMEOUT"
-    r"|CERT|SELF_SIGNED|UNABLE_TO|E50\d|E429"
+    r"|E50\d|E429"
 )
 # npm ends with a page on how it is called, and where its log is.
 _NOT_WORTH = re.compile(
@@ -40,6 +41,9 @@ def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
     found = _CODE.search(text)
     code = found[1] if found else ""
     url = next(iter(_URL.findall(text)), "")
+    if refused := untrusted.explained(text, url):
+        refused.log_tail = tuple(words[-40:])
+        return refused
     kind, message, hint = _reading(code, "\n".join(words), url, lock)
     if kind is CommandFailed and (script := _SCRIPT.search(text)):
         message = f"the install script of {script[1].rstrip('/')} fails: {_last(words)}"

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
 from builder.jsontext import read_json
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback
 from builder.python.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
@@ -66,9 +66,9 @@ class Registries:
 class NpmRegistry:
     """The running registry, if one of those that are configured wants a login; else it only says where these are."""
 
-    def __init__(self, registries: Registries, indexes: Indexes, ca_file: str | None = None) -> None:
+    def __init__(self, registries: Registries, indexes: Indexes) -> None:
         self._registries, self._indexes = registries, indexes
-        self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
+        self._upstream = Upstream(authorization=indexes.authorization)
         self._loopback = Loopback(self._answer)
         self._files: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -121,7 +121,9 @@ class NpmRegistry:
 
     @property
     def refusals(self) -> list[LambdasmithError]:
-        """Where a login was not taken."""
+        """Where a login was not taken, or a certificate not believed."""
+        if self._upstream.untrusted:
+            return list(self._upstream.untrusted)
         refused = {(each.url, each.status) for each in self._upstream.refused}
         return [login_refused(_package(url), url, status, self._indexes) for url, status in sorted(refused)]
 
@@ -195,9 +197,9 @@ def _package(url: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(registries: Registries, indexes: Indexes, environment: Mapping[str, str]) -> Iterator[NpmRegistry]:
-    """A registry for the time of the block; `environment`, of children, says where the bundle of certificates is."""
-    registry = NpmRegistry(registries, indexes, trust(environment))
+def opened(registries: Registries, indexes: Indexes) -> Iterator[NpmRegistry]:
+    """A registry for the time of the block."""
+    registry = NpmRegistry(registries, indexes)
     try:
         yield registry
     finally:

@@ -16,7 +16,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
-from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, trust
+from builder.errors import UntrustedCertificate
+from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback
 from builder.python.indexes import Indexes
 from builder.python.pages import links
 
@@ -30,10 +31,10 @@ _PAGE = re.compile(r"i/(?P<number>\d+)/(?P<rest>(?:[A-Za-z0-9._-]+/?)?)")
 class Gateway:
     """What is handed out at the moment. The server starts with the first address that is asked for."""
 
-    def __init__(self, indexes: Indexes, scratch: Path, ca_file: str | None = None) -> None:
+    def __init__(self, indexes: Indexes, scratch: Path) -> None:
         self.indexes = indexes
         self._scratch = scratch
-        self._upstream = Upstream(authorization=indexes.authorization, ca_file=ca_file)
+        self._upstream = Upstream(authorization=indexes.authorization)
         self._loopback = Loopback(self._answer)
         self._pages: list[str] = []
         self._files: list[str] = []
@@ -43,6 +44,11 @@ class Gateway:
     def refused(self) -> Sequence[Refused]:
         """Where a login was not taken."""
         return self._upstream.refused
+
+    @property
+    def untrusted(self) -> Sequence[UntrustedCertificate]:
+        """Whose certificate was not believed."""
+        return self._upstream.untrusted
 
     def address(self, url: str) -> str:
         """Where to ask for the index, or page of links, at `url`: here if it has a login, else there."""
@@ -133,14 +139,13 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def opened(indexes: Indexes, scratch: Path, environment: Mapping[str, str]) -> Iterator[Gateway]:
+def opened(indexes: Indexes, scratch: Path) -> Iterator[Gateway]:
     """A gateway for the time of the block.
 
     Args:
         scratch: an existing directory for what tools keep meanwhile.
-        environment: of children; says where the bundle of certificates is.
     """
-    gateway = Gateway(indexes, scratch, trust(environment))
+    gateway = Gateway(indexes, scratch)
     try:
         yield gateway
     finally:

@@ -20,6 +20,7 @@ from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
 from builder.python.pylock import Table
 from builder.python.requirements import normalised_name
+from builder.untrusted import explained
 
 _PARALLEL = 8
 _SHOWN = 12
@@ -158,6 +159,8 @@ def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes
     try:
         return ask(name, place, indexes)
     except (requests.RequestException, ValueError, KeyError) as error:
+        if refused := explained(error, place):
+            raise refused from error
         raise SourceUnreachable(
             f"{named(place)} does not say whether it has {name}: {type(error).__name__}",
             hint="of several indexes each is asked, so that nothing comes from another one than you think",

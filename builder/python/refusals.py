@@ -21,6 +21,7 @@ from builder.python.requirements import Requirement, normalised_name
 from builder.python.resolver import Resolver, indexes, is_own
 from builder.runtimes import Target
 from builder.sources.urls import without_secrets
+from builder.untrusted import explained
 
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway
@@ -52,7 +53,9 @@ def is_of_the_network(error: CommandFailed) -> bool:
 
 
 def of_login(indexes: Gateway, inputs: Inputs) -> None:
-    """Raise AuthenticationFailed if an index has refused the login that is configured for it."""
+    """Raise an error if an index has refused the login that is configured for it, or is not the one it seems."""
+    for untrusted in indexes.untrusted:
+        raise untrusted
     for refusal in indexes.refused:
         raise login_refused(", ".join(inputs.names), refusal.url, refusal.status, indexes.indexes)
 
@@ -69,6 +72,9 @@ class Failure:
     def explained(self) -> ResolutionFailed | SourceError:
         """The error to raise instead of uv's own."""
         text = " ".join(self.error.log_tail)
+        if refused := explained(text):
+            refused.log_tail = self._tail()
+            return refused
         absent = any(word in text for word in _ABSENT)
         if any(word in text for word in _NO_LOGIN):
             return AuthenticationFailed(

@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError
+from builder.errors import (
+    BuildFailed,
+    CommandFailed,
+    LambdasmithError,
+    NoWheelForTarget,
+    ResolutionFailed,
+    SourceError,
+)
 from builder.hashing import sha256_of
 from builder.python import gateway
 from builder.python.inputs import tree_files, tree_hash
@@ -31,6 +38,7 @@ from builder.runtimes import Target
 from builder.sources.local import refuse_lfs_pointers
 from builder.stored import SHA256, Fields
 from builder.toolchains import zig
+from builder.untrusted import explained
 from builder.zips import Member, write_zip
 
 if TYPE_CHECKING:
@@ -197,8 +205,11 @@ class _Build:
         except CommandFailed as error:
             raise self._failed(error) from error
 
-    def _failed(self, error: CommandFailed) -> BuildFailed:
+    def _failed(self, error: CommandFailed) -> LambdasmithError:
         text = " ".join(error.log_tail)
+        if refused := explained(text):
+            refused.log_tail = error.log_tail
+            return refused
         needs = next((what for tool, what in _NEEDS.items() if re.search(rf"\b{tool}\b", text)), None)
         hint = f"its build needs {needs}, which the builder does not have; " if needs else ""
         return CommandFailed(
@@ -211,7 +222,7 @@ class _Build:
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
-        with gateway.opened(self.bench.shop.indexes, self.folder, self.bench.shop.environment) as indexes:
+        with gateway.opened(self.bench.shop.indexes, self.folder) as indexes:
             # What a build requires is looked for where names are pinned first, then in the default index.
             pinned = [indexes.address(index.url) for index in self.bench.shop.indexes.logins if index.only]
             first = {"UV_INDEX": " ".join(pinned)} if pinned else {}

@@ -89,7 +89,7 @@ class Compilation:
         Wheels alone are the rule, so that no stranger's code runs. What has none is built: uv then asks its build
         backend for metadata, in a child without credentials.
         """
-        with gateway.opened(self.by.indexes, self.by.scratch, self.by.environment) as indexes:
+        with gateway.opened(self.by.indexes, self.by.scratch) as indexes:
             return self._document(indexes)
 
     def _document(self, indexes: Gateway) -> Table:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process, whole
-from builder.errors import ResolutionFailed, SourceUnreachable
+from builder.errors import CommandFailed, ResolutionFailed, SourceUnreachable
 from builder.hashing import sha256_of
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
+from builder.untrusted import explained
 
 if TYPE_CHECKING:
     import requests
@@ -40,7 +41,7 @@ def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_L
     from urllib3.util.retry import Retry
 
     session = requests.Session()
-    retries = Retry(total=_ATTEMPTS, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
+    retries = Retry(total=_ATTEMPTS, other=0, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
     session.mount("https://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     session.mount("http://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -70,6 +71,8 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
                     digest.update(chunk)
                     out.write(chunk)
         except requests.RequestException as error:
+            if refused := explained(error, wheel.url):
+                raise refused from error
             raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
         if digest.hexdigest() != wheel.sha256:
             raise ResolutionFailed(
@@ -95,16 +98,20 @@ def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str],
     `into` must be an empty directory. Hashes are enforced by pip.
 
     Raises:
+        UntrustedCertificate: the index's.
         CommandFailed: pip's own words are in `log_tail`.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--dest", str(into)]
-    process.run(
-        [*command, "--requirement", str(lock)],
-        cwd=into,
-        environment=environment,
-        timeout_s=timeout_s,
-        what="downloading the builder's own layer",
-        trusted=True,
-    )
+    try:
+        process.run(
+            [*command, "--requirement", str(lock)],
+            cwd=into,
+            environment=environment,
+            timeout_s=timeout_s,
+            what="downloading the builder's own layer",
+            trusted=True,
+        )
+    except CommandFailed as error:
+        raise explained("\n".join(error.log_tail)) or error from None
     return sorted(into.glob("*.whl"))

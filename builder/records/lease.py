@@ -78,7 +78,7 @@ def held(
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """What a lease says of its holder: for which build, of whom, since when (seconds since 1970), doing what.
+    """What a lease says of its holder: for which build, of whom, for how many seconds (as it was written), doing what.
 
     `ttl_s` is how long it lasts without being renewed.
     """
@@ -86,7 +86,7 @@ class Hold:
     function: str
     owner: str
     by: str
-    since: float
+    held_s: float
     ttl_s: float
     doing: str
 
@@ -101,7 +101,7 @@ class Hold:
             function=kept.text("function"),
             owner=kept.text("owner"),
             by=kept.text("by"),
-            since=kept.number("since"),
+            held_s=kept.number("held_s"),
             ttl_s=kept.number("ttl_s"),
             doing=kept.text("doing"),
         )
@@ -123,7 +123,8 @@ class Lease:
         self._function = function
         self._own = Ownership(store, f"leases/{function}.json")
         self._ttl_s = ttl_s
-        self._hold = Hold(function=function, owner=owner, by=by, since=0.0, ttl_s=ttl_s, doing="starting")
+        self._hold = Hold(function=function, owner=owner, by=by, held_s=0.0, ttl_s=ttl_s, doing="starting")
+        self._seized_at = 0.0
         self._lock = threading.Lock()
 
     def confirm(self, doing: str) -> None:
@@ -139,7 +140,7 @@ class Lease:
         """
         with self._lock:
             self._hold = replace(self._hold, doing=doing)
-            if self._own.is_ours and (not self._is_old() or self._own.rewrite(self._hold.as_json())):
+            if self._own.is_ours and (not self._is_old() or self._renew()):
                 return
             raise self._taken_over(doing)
 
@@ -149,20 +150,19 @@ class Lease:
         Raises:
             FunctionBusy: it stays somebody else's.
         """
-        self._hold = replace(self._hold, since=time.time())
         give_up_at = time.monotonic() + wait_s
         pause_s, seen = _FIRST_PAUSE_S, _Seen(self._ttl_s)
-        if self._own.seize(self._hold.as_json(), None):
+        if self._seize(None):
             return
         self.waited = True
         while True:
             present = self._own.read()
             if present is None or seen.is_over(present):
-                if self._own.seize(self._hold.as_json(), present):
+                if self._seize(present):
                     return
-            elif seen.told != (doing := _doing(present)):
-                seen.told = doing
-                progress.say(f"waiting for {_holder(present)}")
+            else:
+                # Each time, since the seconds in it are others.
+                progress.say(f"waiting for {_holder(present, seen.age_s(present))}", urgent=True)
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
                 raise self._busy(present)
@@ -177,7 +177,7 @@ class Lease:
                 if ended.is_set():
                     return
                 try:
-                    if self._is_old() and not self._own.rewrite(self._hold.as_json()):
+                    if self._is_old() and not self._renew():
                         return
                 except LambdasmithError as error:
                     log.warning("lease not renewed", extra={"fields": {"error": error.message}})
@@ -188,6 +188,14 @@ class Lease:
             self._own.remove()
         except LambdasmithError as error:
             log.warning("lease not given back", extra={"fields": {"error": error.message}})
+
+    def _seize(self, over: Version | None) -> bool:
+        self._seized_at = time.monotonic()
+        return self._own.seize(self._hold.as_json(), over)
+
+    def _renew(self) -> bool:
+        self._hold = replace(self._hold, held_s=round(time.monotonic() - self._seized_at, 1))
+        return self._own.rewrite(self._hold.as_json())
 
     def _is_old(self) -> bool:
         return self._own.age_s() >= self._ttl_s / 3
@@ -215,29 +223,28 @@ class _Seen:
     """
 
     def __init__(self, ttl_s: float) -> None:
-        self.told: str | None = None
         self._ttl_s = ttl_s
         self._etag = ""
         self._first_at = 0.0
 
     def is_over(self, present: Version) -> bool:
-        """Whether its time is over: by S3's clock, or because it stood unchanged for so long."""
+        """Whether its time is over."""
+        hold = Hold.of(present)
+        return self.age_s(present) > (hold.ttl_s if hold else self._ttl_s)
+
+    def age_s(self, present: Version) -> float:
+        """How old it is at least: by S3's clock, or because it stood unchanged for so long."""
         now = time.monotonic()
         if present.etag != self._etag:
             self._etag, self._first_at = present.etag, now
-        hold = Hold.of(present)
-        return max(present.age_s, now - self._first_at) > (hold.ttl_s if hold else self._ttl_s)
+        return max(present.age_s, now - self._first_at)
 
 
-def _holder(present: Version | None) -> str:
+def _holder(present: Version | None, age_s: float = 0.0) -> str:
+    """Who has it, and for how long: by the holder's own clock until it wrote that, and `age_s` since then."""
     hold = Hold.of(present)
-    if hold is None:
+    if present is None or hold is None:
         return "another build" if present is None else "a build whose lease is damaged"
-    since = time.strftime("%H:%M:%S UTC", time.gmtime(hold.since))
     by = f" of {hold.by}" if hold.by else ""
-    return f"build {hold.owner}{by}, there since {since}: {hold.doing}"
-
-
-def _doing(present: Version) -> str:
-    hold = Hold.of(present)
-    return hold.doing if hold else ""
+    held_s = hold.held_s + max(age_s, present.age_s)
+    return f"build {hold.owner}{by}, which has had {hold.function} for {held_s:.0f} s: {hold.doing}"

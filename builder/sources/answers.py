@@ -7,6 +7,7 @@ from typing import Literal
 
 from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
 from builder.sources.urls import origin, without_secrets
+from builder.untrusted import explained
 
 Access = Literal["sent", "withheld", "none"]
 """Of the token: `withheld` means that the builder has one, but it belongs to another origin."""
@@ -48,9 +49,9 @@ def check_answer(url: str, answered: str, status: int, headers: Mapping[str, str
 
 def unreachable(url: str, text: str) -> SourceUnreachable:
     """The error for a server that cannot be reached; `text` is what the connection says, without secrets."""
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        hint = "the server's certificate is not signed by a known authority (LAMBDASMITH_CA_BUNDLE adds one)"
-    elif "NameResolutionError" in text or "resolve" in text:
+    if refused := explained(text, url if "://" in url else f"https://{url}"):
+        return refused
+    if "NameResolutionError" in text or "resolve" in text:
         hint = "check the host's name"
     else:
         hint = "try again; a function in a VPC needs a way to the internet (a NAT gateway)"

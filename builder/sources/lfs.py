@@ -26,6 +26,7 @@ from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.answers import unreachable
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 from builder.sources.urls import host_of, is_http, url_problem
+from builder.untrusted import explained
 
 _TYPE = "application/vnd.git-lfs+json"
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
@@ -260,6 +261,8 @@ class _Server:
                 return error.message
             except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
                 # Without the address, which often is a key to the file.
+                if refused := explained(error, action.href):
+                    raise refused from None
                 if last:
                     what = type(error).__name__
                     raise unreachable(host_of(action.href), f"an LFS file could not be downloaded ({what})") from None

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
-from builder.errors import InvalidConfiguration, OutOfTime, UnsafeSource
+from builder import authorities
+from builder.errors import OutOfTime, UnsafeSource
 from builder.sources.access import Network
 from builder.sources.urls import host_of, is_loopback, without_secrets
 
@@ -141,7 +140,7 @@ def guarded_pool(
         "headers": {"User-Agent": "git/lambdasmith"},
     }
     if parts.scheme == "https":
-        settings["ssl_context"] = _trust(network.ca_bundle)
+        settings["ssl_context"] = authorities.context(network.ca_bundle)
     proxy = None
     if not is_loopback(host) and not urllib.request.proxy_bypass(host):
         proxy = urllib.request.getproxies().get(parts.scheme)
@@ -161,29 +160,3 @@ def guarded_pool(
     pool.check_response = check_response
     pool.responses = []
     return pool
-
-
-def _trust(ca_bundle: str) -> ssl.SSLContext:
-    """The system's authorities (SSL_CERT_FILE is honoured by the interpreter) and those of the bundle."""
-    context = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if not paths.cafile and not paths.capath:
-        try:
-            import certifi
-        except ImportError:
-            pass
-        else:
-            context.load_verify_locations(cafile=certifi.where())
-    if ca_bundle:
-        try:
-            if "-----BEGIN" in ca_bundle:
-                context.load_verify_locations(cadata=ca_bundle)
-            else:
-                context.load_verify_locations(cafile=str(Path(ca_bundle)))
-        except (OSError, ssl.SSLError) as error:
-            shown = "its text" if "-----BEGIN" in ca_bundle else repr(ca_bundle)
-            raise InvalidConfiguration(
-                f"LAMBDASMITH_CA_BUNDLE: {shown} cannot be read as certificates: {error}",
-                hint="give the path of a PEM file, or its text",
-            ) from error
-    return context

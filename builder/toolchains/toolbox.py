@@ -31,6 +31,7 @@ from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec_base import nearest
 from builder.stored import SHA256
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
+from builder.untrusted import explained
 from builder.workspace import Deadline, Workspace
 from builder.zips import safe_name
 
@@ -211,6 +212,8 @@ def _fetch(tool: ArchiveTool, path: Path, timeout_s: float) -> None:
                 digest.update(chunk)
                 file.write(chunk)
     except requests.RequestException as error:
+        if refused := explained(error, tool.url):
+            raise refused from error
         status = f" ({error.response.status_code})" if error.response is not None else ""
         raise SourceUnreachable(
             f"toolchain {tool.name}: {tool.url} cannot be downloaded: {type(error).__name__}{status}"

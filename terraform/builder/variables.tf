@@ -256,7 +256,7 @@ variable "npm_registry" {
 }
 
 variable "ca_bundle" {
-  description = "Certificates that git servers may have besides those that everybody trusts: PEM text of up to 3 KB, or /opt/FILE of a layer."
+  description = "Certificates that servers (git, indexes, …) may have besides those that everybody trusts: PEM text of up to 3 KB, or /opt/FILE of a layer."
   type        = string
   default     = null
 

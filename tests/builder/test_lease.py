@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AwsUnavailable, FunctionBusy
-from builder.progress import Moment, Progress
+from builder.progress import BackgroundListener, Moment, Progress
 from builder.records.lease import Lease, held
 from builder.store import S3Store
 from builder.workspace import Deadline
@@ -91,13 +91,27 @@ def test_the_second_waits_and_says_for_whom(store: S3Store) -> None:
     with ThreadPoolExecutor() as pool:
         with hold(store, "b1"):
             waiting = pool.submit(second)
-            time.sleep(0.5)
+            time.sleep(2.2)
             order.append("first")
         waiting.result()
     assert order == ["first", "second"]
-    assert len(said) == 1
-    assert said[0].startswith("waiting for build b1 of zoe, there since ")
-    assert said[0].endswith(": starting")
+    assert said[0] == "waiting for build b1 of zoe, which has had thumbs for 0 s: starting"
+    assert f"{said[0].replace(' 0 s ', ' 2 s ')}" in said[1:], "and again, as the time goes by"
+
+
+def test_who_waited_has_it_since_it_got_it_and_a_renewal_does_not_begin_anew(store: S3Store) -> None:
+    with ThreadPoolExecutor() as pool:
+
+        def second() -> list[float]:
+            with hold(store, "b2", ttl_s=1.5) as lease:
+                lease.confirm("updating")
+                time.sleep(2)
+                return [(store.read_json(NAME) or {})["held_s"]]  # type: ignore[list-item]
+
+        with hold(store, "b1"):
+            waiting = pool.submit(second)
+            time.sleep(1)
+        assert 0.9 < waiting.result()[0] < 2.3, "not the second before it"
 
 
 def test_who_waits_gives_up_in_time_and_says_what_to_do(store: S3Store) -> None:
@@ -107,7 +121,7 @@ def test_who_waits_gives_up_in_time_and_says_what_to_do(store: S3Store) -> None:
             with pytest.raises(FunctionBusy) as caught, hold(store, "b2", wait_s=wait_s, deadline_s=deadline_s):
                 pass
             assert time.monotonic() - started < 3
-            assert "thumbs is being changed by build b1 of zoe, there since" in caught.value.message
+            assert "thumbs is being changed by build b1 of zoe, which has had thumbs for " in caught.value.message
             assert "when build b1 has ended" in caught.value.hint
 
 
@@ -287,3 +301,21 @@ def test_of_many_who_find_it_expired_one_takes_it(store: S3Store) -> None:
             won = list(pool.map(seize, leases))
         assert won.count(True) == 1
         leases[won.index(True)].give_back()
+
+
+def test_what_is_waited_for_is_written_down_at_once() -> None:
+    """Other sentences of a build can wait for a while: most builds end before that."""
+    written: list[str] = []
+    listener = BackgroundListener(lambda moment: written.append(moment.message), delay_s=30)
+    progress = Progress(listener)
+    try:
+        progress.say("looking")
+        time.sleep(0.2)
+        assert not written
+        progress.say("waiting for somebody", urgent=True)
+        until = time.monotonic() + 5
+        while not written and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        listener.close()
+    assert written == ["waiting for somebody"]

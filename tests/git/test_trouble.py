@@ -222,7 +222,7 @@ def test_a_certificate_of_ones_own_needs_a_bundle(host: Host, tmp_path: Path) ->
         url = f"{front.url}/project.git"
         with pytest.raises(SourceUnreachable) as caught:
             resolve(url, None, credentials=[MINE])
-        assert "LAMBDASMITH_CA_BUNDLE" in caught.value.hint
+        assert "ca_bundle" in caught.value.hint
         assert not front.asked, "the token was not sent"
         (tmp_path / "ca.pem").write_text(text)
         for bundle in (str(tmp_path / "ca.pem"), text):

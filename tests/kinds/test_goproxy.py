@@ -153,7 +153,6 @@ class Lab:
             network=Network(),
             workspace=self.workspace,
             scratch=scratch,
-            environment={},
             **self.options,
         ) as proxy:
             yield proxy

@@ -129,7 +129,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
         "HOME": str(tmp_path),
         "npm_config_cache": str(tmp_path / "cache"),
     }
-    with npm_registry.opened(registries, indexes, {}) as gateway:
+    with npm_registry.opened(registries, indexes) as gateway:
         environment = gateway.environment(here)
         (project / ".npmrc").write_text(gateway.npmrc(npmrc))
         code, text = run(npm, project, "install", "--package-lock-only", environment=environment)
@@ -140,7 +140,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     assert resolved - {None} == files
     # As it is in many repositories: locked at npm's own registry.
     lock = lock.replace(f"{registry.url}/npm/plain", "https://registry.npmjs.org/plain")
-    with npm_registry.opened(registries, indexes, {}) as gateway:
+    with npm_registry.opened(registries, indexes) as gateway:
         (project / "package-lock.json").write_text(gateway.lock(lock))
         environment = gateway.environment(here)
         (project / ".npmrc").write_text(gateway.npmrc(npmrc))
@@ -155,7 +155,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
     assert {login for _, login in registry.asked} == {f"Bearer {TOKEN}"}
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
-    with npm_registry.opened(registries, replace(indexes, read=lambda _: ("", "old")), {}) as gateway:
+    with npm_registry.opened(registries, replace(indexes, read=lambda _: ("", "old"))) as gateway:
         environment = gateway.environment(here)
         (project / ".npmrc").write_text(gateway.npmrc(npmrc))
         code, text = run(npm, project, "view", "@my_corp/mine", "--prefer-online", environment=environment)
@@ -168,9 +168,7 @@ def test_what_npm_installs_from_private_registries(tmp_path: Path, registry: Reg
 def test_registries_without_a_login_are_asked_directly() -> None:
     registries = Registries.parse("https://npm.example.com/all/, @corp=https://corp.example.com")
     assert registries.of("@corp") == "https://corp.example.com"
-    with npm_registry.opened(
-        registries.with_npmrc("registry = https://other.example.com/\n"), Indexes(), {}
-    ) as gateway:
+    with npm_registry.opened(registries.with_npmrc("registry = https://other.example.com/\n"), Indexes()) as gateway:
         assert gateway.environment({"A": "b"}) == {
             "A": "b",
             "npm_config_registry": "https://other.example.com/",
@@ -180,5 +178,5 @@ def test_registries_without_a_login_are_asked_directly() -> None:
         assert gateway.npmrc(npmrc) == "save=false\n@corp:registry=https://corp.example.com/\n"
         url = "https://registry.npmjs.org/a/-/a-1.tgz"
         assert gateway.lock(f'"resolved": "{url}"') == '"resolved": "https://other.example.com/a/-/a-1.tgz"'
-    with npm_registry.opened(Registries(), Indexes(), {}) as gateway:
+    with npm_registry.opened(Registries(), Indexes()) as gateway:
         assert gateway.lock(url) == url

@@ -288,6 +288,8 @@ def test_a_node_of_a_distribution_is_not_taken(tmp_path: Path) -> None:
 def test_network_settings_come_from_variables_and_the_files_of_tools(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (tmp_path / ".config/pip").mkdir(parents=True)
+    (tmp_path / ".config/pip/pip.conf").write_text("[global]\ncert = /etc/pips.pem\nindex-url = https://x:secret@x\n")
     goenv = tmp_path / "goenv"
     goenv.write_text(
         "GOPROXY=https://mirror.example/go,direct\nGOPRIVATE=corp.example\nGOSUMDB=https://me:x@sum.example\n"
@@ -309,6 +311,7 @@ def test_network_settings_come_from_variables_and_the_files_of_tools(
     with caplog.at_level(logging.WARNING):
         found = network.settings(environ)
     expected = {name: environ[name] for name in ("NODE_EXTRA_CA_CERTS", "CARGO_REGISTRIES_MINE_INDEX", "GONOPROXY")}
+    expected["PIP_CERT"] = "/etc/pips.pem"
     if shutil.which("go"):
         expected |= {"GOPROXY": "https://mirror.example/go,direct", "GOPRIVATE": "corp.example"}
         found.pop("GONOSUMDB", None)  # what GOPRIVATE says of it
@@ -317,4 +320,5 @@ def test_network_settings_come_from_variables_and_the_files_of_tools(
         assert "npm_config_https_proxy is not handed to functions: it contains a login" in caplog.text
     assert found == expected
     assert "secret" not in caplog.text
-    assert network.settings({"PATH": "/nonexistent", "GOPROXY": "off", "AWS_REGION": "x"}) == {"GOPROXY": "off"}
+    none = {"PATH": "/nonexistent", "PIP_CONFIG_FILE": os.devnull, "AWS_REGION": "x"}
+    assert network.settings({**none, "GOPROXY": "off"}) == {"GOPROXY": "off"}

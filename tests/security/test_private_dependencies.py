@@ -164,7 +164,7 @@ def test_of_two_indexes_on_one_host_each_gets_its_own_login(lab: Lab) -> None:
 
 
 def test_the_gateway_gives_nothing_but_pages_and_what_they_name(index: Index, tmp_path: Path) -> None:
-    with gateway.opened(logins(index), tmp_path, {}) as here:
+    with gateway.opened(logins(index), tmp_path) as here:
         base = urlsplit(here.address(index.simple))
         assert here.address("https://other.example/simple") == "https://other.example/simple"
 
