@@ -215,20 +215,22 @@ def _meaningless(lock: Pylock, target: Target) -> str:
 def _checked(locked: LockedWheel | LockedSource) -> LockedWheel | LockedSource:
     """What of a lock becomes part of paths, if it may: a name in a URL can have slashes behind its escapes."""
     if isinstance(locked, LockedWheel):
-        kind, hashed, subdirectory = "wheel", locked.sha256, ""
+        problem = _file_problem(locked.filename, locked.sha256)
+    elif locked.kind == "sdist":
+        problem = _file_problem(locked.filename, locked.identity) or path_problem(locked.subdirectory)
+    elif locked.kind == "vcs" and not re.fullmatch("[0-9a-f]{40}", locked.identity):
+        problem = f"{locked.identity[:80]!r} is not the id of a commit"
     else:
-        kind, hashed, subdirectory = locked.kind, locked.identity, locked.subdirectory
-    problem = path_problem(subdirectory)
-    if kind in ("wheel", "sdist"):
-        if not re.fullmatch("[0-9a-f]{64}", hashed):
-            problem = f"{hashed[:80]!r} is not a sha256"
-        elif not is_entry_name(locked.filename):
-            problem = f"{shown(locked.filename)!r} is not the name of a file"
-    elif kind == "vcs" and not re.fullmatch("[0-9a-f]{40}", hashed):
-        problem = f"{hashed[:80]!r} is not the id of a commit"
+        problem = path_problem(locked.subdirectory)
     if problem:
         raise ResolutionFailed(f"the lock: package {locked.name}: {problem}", hint=_ANEW)
     return locked
+
+
+def _file_problem(filename: str, sha256: str) -> str | None:
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        return f"{sha256[:80]!r} is not a sha256"
+    return None if is_entry_name(filename) else f"{shown(filename)!r} is not the name of a file"
 
 
 def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | LockedSource:
