@@ -21,7 +21,8 @@
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
 #   -s [DIR]          send the files that are here instead of building what git's server has (also: --send): changes that
-#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax.
+#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax,
+#                     and without .env, keys, .venv and the like (docs/reference.md), unless committed or named in `files`.
 #                     With DIR, written with a slash or a dot, all is as if this file were in that directory
 #   -w WEIGHT         part of the alias's traffic that the new version gets: 0.1 is a tenth   (default: all)
 #   -B BUILDER        name of the builder function        (default: lambdasmith)
@@ -1206,6 +1207,7 @@ describe() {
     fact builder "$where"
     case $ACTION in
         build | plan | package)
+            [ -z "$SENDING" ] || describe_unsent
             describe_local_changes
             [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
                 say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
@@ -1250,6 +1252,13 @@ describe_local_changes() {
     [ "$answer" = 0 ] || say "  note: $answer commit(s) here are not pushed and will not be part of it"
 }
 
+describe_unsent() {
+    local told
+    told=$(awk '{ count++; if (count <= 5) told = told (told == "" ? "" : ", ") $0 } END {
+        if (count) print told (count > 5 ? " and " count - 5 " more" : "") }' "$TMP/unsent")
+    [ -z "$told" ] || say "  note: not sent, as such files usually hold secrets: $told; what belongs to the function, commit or name in files"
+}
+
 confirm() {
     local answer=''
     printf '%s? [y/N] ' "$ASKS" >&2
@@ -1262,9 +1271,104 @@ confirm() {
 
 # ---------------------------------------------------------------------------------------------- sending
 
-# Makes $TMP/sent.tar.gz; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
+# What is not sent unless git has it or the build file names it: builder/sources/default_excludes.json, which a test compares.
+NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa
+id_ed25519 .aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token
+*.tfstate *.tfstate.* *.tfvars *.tfvars.json'
+NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
+.nox .terraform .terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode
+deploy.sh deploy.log'
+NEVER_UNLESS_NODEJS='node_modules .npmrc'
+
+# Prints `RULE<tab>PATH` for every path in the build file that one of RULES would leave out. The builder reads it by the same
+# words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
+# shellcheck disable=SC2016  # awk's dollars
+NAMED_FILES='
+function plain(path,    parts, count, i, result) {
+    count = split(path, parts, "/"); result = ""
+    for (i = 1; i <= count; i++) if (parts[i] != "" && parts[i] != ".") result = result (result == "" ? "" : "/") parts[i]
+    return result
+}
+function value(text,    words, count, i) {
+    if (KEY !~ /^(files|inputs|preinstall|command|dependencies|source_dir)$/) return
+    count = split(text, words, /[ \t]+/)
+    words[++count] = text
+    for (i = 1; i <= count; i++) {
+        VALUES[plain(words[i])]
+        if (KEY == "source_dir") FOLDERS[plain(ENVIRON["DIRECTORY"] "/" words[i])]
+    }
+}
+BEGIN {
+    COUNT = split(ENVIRON["RULES"], RULE, /[ \n]+/)
+    for (i = 1; i <= COUNT; i++) {
+        pattern = RULE[i]; gsub(/[.]/, "[.]", pattern); gsub(/[*]/, ".*", pattern); EXPRESSION[i] = "^" pattern "$"
+    }
+    FOLDERS[plain(ENVIRON["DIRECTORY"])]
+}
+{
+    rest = $0; sub(/\r$/, "", rest); sub(/(^|[ \t])#.*/, "", rest)
+    while (rest != "") {
+        if (match(rest, /^"[A-Za-z0-9_-]+"[ \t]*:/) || match(rest, /^\047[A-Za-z0-9_-]+\047[ \t]*:/) || \
+            (match(rest, /^[A-Za-z0-9_-]+[ \t]*:/) && substr(rest, RLENGTH + 1) ~ /^([ \t]|$)/)) {
+            KEY = substr(rest, 1, RLENGTH); gsub(/["\047 \t:]/, "", KEY)
+        }
+        else if (match(rest, /^"[^"]*"/) || match(rest, /^\047[^\047]*\047/)) value(substr(rest, 2, RLENGTH - 2))
+        else if (match(rest, /^[^] \t,[{}"\047]+/)) value(substr(rest, 1, RLENGTH))
+        else RLENGTH = 1
+        rest = substr(rest, RLENGTH + 1)
+    }
+}
+END {
+    for (entry in VALUES) {
+        count = split(entry, parts, "/"); path = ""
+        for (i = 1; i <= count; i++) {
+            path = path (path == "" ? "" : "/") parts[i]
+            for (j = 1; j <= COUNT; j++) if (parts[i] ~ EXPRESSION[j]) {
+                for (folder in FOLDERS) print RULE[j] "\t" literal(folder) (folder == "" ? "" : "/") path
+            }
+        }
+    }
+}
+function literal(text,    result, i, one) {   # gsub with backslashes is another thing in every awk
+    result = ""
+    for (i = 1; i <= length(text); i++) {
+        one = substr(text, i, 1)
+        result = result (index("*?[\\", one) ? "\\" : "") one
+    }
+    return result
+}
+'
+
+# Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
+settle_excludes() {
+    local file text=''
+    for file in build.yaml build.yml build.json; do
+        ! [ -f "$PROJECT/$file" ] || text=$text$(cat "$PROJECT/$file")$NL
+    done
+    RULES="$NEVER_SECRETS $NEVER_CLUTTER"
+    case $text in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
+    NAMED=$(printf '%s' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES") || return 1
+}
+
+# Prints RULES one a line, in the syntax of a .gitignore; behind them what the build file wants nevertheless.
+ignored() { # RULES [NAMED]
+    printf '%s\n' "$1" | tr ' ' '\n'
+    [ -z "${2:-}" ] || printf '%s\n' "$2" | awk '{ sub(/^[^\t]*\t/, "!/"); print }'
+}
+
+# Prints those of RULES of which the build file names nothing.
+unnamed() { # RULES
+    local rule
+    printf '%s\n' "$1" | tr ' ' '\n' | while IFS= read -r rule; do
+        case "$NL$NAMED" in *"$NL$rule	"*) ;; *) printf '%s\n' "$rule" ;; esac
+    done
+}
+
+# Makes $TMP/sent.tar.gz, and $TMP/unsent with what probably holds secrets; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
 pack() {
     SENT_TREE=''
+    settle_excludes || die 2 "the build file in $PROJECT cannot be read"
+    : >"$TMP/unsent"
     if command -v git >/dev/null; then
         pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
     else
@@ -1279,7 +1383,12 @@ last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n 3 | printable; }
 product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
 
 pack_plainly() {
-    local unwanted=(--exclude .git --exclude __pycache__) file
+    local unwanted=() clutter=(-name .git) secrets=(-name .env.) file
+    while IFS= read -r file; do
+        unwanted+=(--exclude "$file")
+        case " ${NEVER_SECRETS//$NL/ } " in *" $file "*) secrets+=(-o -name "$file") ;; *) clutter+=(-o -name "$file") ;; esac
+    done <<<"$(unnamed "$RULES")"
+    (cd "$PROJECT" && find . \( "${clutter[@]}" \) -prune -o \( "${secrets[@]}" \) -print) | sed 's|^[.]/||' >"$TMP/unsent"
     for file in "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$PROJECT" "$file") && unwanted+=(--exclude "./$file")
     done
@@ -1289,12 +1398,13 @@ pack_plainly() {
 # The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
 # these files would have it, so equal content is equal to the builder, however it came.
 pack_by_git() { # TOP
-    local top=$1 index=$TMP/index file commit format
+    local top=$1 index=$TMP/index file commit='' format
     SCRATCH=$TMP/git
     format=$(ask_git rev-parse --show-object-format) || format=''
     case $format in sha256) format=--object-format=sha256 ;; *) format='' ;; esac
     plain_git init -q --bare --template= ${format:+"$format"} "$SCRATCH" || return 1
     mkdir -p "$SCRATCH/info" "$SCRATCH/objects/info" || return 1
+    ignored "$RULES" "$NAMED" >"$TMP/ignored" || return 1
     # The first of all attributes: what was taken in goes out, all of it and byte for byte.
     printf '* -export-ignore -export-subst -text -ident -filter -working-tree-encoding\n' >"$SCRATCH/info/attributes"
     take "$top" "$index" || return 1
@@ -1309,18 +1419,19 @@ pack_by_git() { # TOP
         apart "$top" "$index" --literal-pathspecs ls-files -z -- "$file" | apart "$top" "$index" update-index -z --force-remove --stdin || return 1
     fi
     SENT_TREE=$(apart "$top" "$index" write-tree) || return 1
-    commit=$(
+    # An archive of a commit tells the builder that git has its files; without a repository the builder looks itself.
+    [ -z "$GIT_TOP" ] || commit=$(
         export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_AUTHOR_DATE='315532800 +0000'
         export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x GIT_COMMITTER_DATE='315532800 +0000'
         apart "$top" "$index" commit-tree -m x "$SENT_TREE"
     ) || return 1
-    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "$commit" || return 1
+    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "${commit:-$SENT_TREE}" || return 1
     [ ${#SENT_TREE} -eq 40 ] || SENT_TREE=''   # SHA-256 ids are not what the builder compares with
 }
 
 # Fills INDEX with what is in the work tree TOP, submodules included, as git has it or would take it.
 take() { # TOP INDEX
-    local top=$1 index=$2 file tree options=(-A)
+    local top=$1 index=$2 file tree options=(-A) ignored=$TMP/index.ignored
     if is_repository "$top"; then
         file=$(repository_file "$top" objects) || return 1
         printf '%s\n' "$file" >>"$SCRATCH/objects/info/alternates"
@@ -1331,10 +1442,21 @@ take() { # TOP INDEX
         apart "$top" "$index" ls-files -z -- ':(attr:filter=lfs)' | apart "$top" "$index" update-index -z --force-remove --stdin
         # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
         [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
+        # Besides what the user ignores everywhere; what a .gitignore wants nevertheless stays wanted.
+        file=$(plain_git -C "$top" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
+        {
+            ! [ -f "$file" ] || cat "$file"
+            printf '\n'
+            # Paths in the build file are none of a submodule's.
+            if [ "$top" = "$GIT_TOP" ]; then cat "$TMP/ignored"; else ignored "$RULES"; fi
+        } >"$ignored"
+        apart "$top" "$index" -c core.excludesFile="$ignored" add "${options[@]}" -- . || return 1
     else
-        options+=(-f)
+        apart "$top" "$index" ls-files -z --others --exclude-from="$TMP/ignored" |
+            tr '\000\n' '\n\001' | sed 's|/$||' | tr '\n\001' '\000\n' |
+            apart "$top" "$index" update-index -z --add --stdin || return 1
     fi
-    apart "$top" "$index" add "${options[@]}" -- . ':(exclude,glob)**/__pycache__/**' || return 1
+    note_unsent "$top" "$index" || return 1
     apart "$top" "$index" ls-files -s | LC_ALL=C awk -F '\t' '/^160000 / { print $2 }' >"$index.submodules"
     while IFS= read -r file <&3; do
         apart "$top" "$index" update-index --force-remove -- "$file" || return 1
@@ -1347,6 +1469,21 @@ take() { # TOP INDEX
         apart "$top" "$index" read-tree --prefix="$file/" "$tree" || return 1
         rm -f "$index.s"
     done 3<"$index.submodules"
+}
+
+# Of what is not in INDEX, and neither clutter nor ignored by anybody else: it was taken for a secret.
+note_unsent() { # TOP INDEX
+    local options=() below=${1#"${GIT_TOP:-$PROJECT}"}
+    ! is_repository "$1" || options=(--exclude-standard)
+    ignored "$NEVER_CLUTTER $NEVER_UNLESS_NODEJS" >"$TMP/clutter"
+    options+=(--exclude-from="$TMP/clutter")
+    {
+        apart "$1" "$2" ls-files --others --ignored --exclude-per-directory=.lambdaignore && printf '/\n' &&
+            apart "$1" "$2" ls-files --others "${options[@]}"
+    } | BELOW=${below#/} awk '
+        $0 == "/" { all = 1; next }
+        !all { unwanted[$0]; next }
+        !($0 in unwanted) { print (ENVIRON["BELOW"] == "" ? "" : ENVIRON["BELOW"] "/") $0 }' >>"$TMP/unsent"
 }
 
 is_repository() { [ -n "$GIT_TOP" ] || [ "$1" != "$PROJECT" ]; }

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from builder import __version__
 from builder.process import run
+from builder.sources.excludes import Excludes
 from builder.zips import Entry, write_zip
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -64,9 +65,11 @@ def code_sha256(content: bytes) -> str:
 
 
 def _function_entries() -> Iterator[Entry]:
+    excludes = Excludes("")  # a checkout is where people work
     for path in sorted(_BUILDER.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
-            yield Entry(name=path.relative_to(_ROOT).as_posix(), source=path)
+        name = path.relative_to(_ROOT).as_posix()
+        if path.is_file() and not path.name.startswith(".") and not excludes.group_of(name):
+            yield Entry(name=name, source=path)
 
 
 def write_package(
