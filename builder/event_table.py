@@ -213,7 +213,8 @@ FIELDS: tuple[EventField, ...] = (
         _ALL,
         {"enum": ["reply", "raise"]},
         "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the hint and the "
-        "end of the log; without it, or with `reply`, they are replies",
+        'end of the log; without it, or with `reply`, they are replies, but to `{"name", "architecture", '
+        '"archive"}`, which raises without asking',
     ),
     _row(
         "reply",

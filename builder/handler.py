@@ -1,6 +1,7 @@
 """The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors.
 
 With `on_error: raise` in the event, both are Lambda errors: tools such as Terraform and Step Functions know no others.
+The event of the Go builder's clients, `{name, architecture, archive}`, asks for that by its shape.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
+# Where artifacts expire, one that a build uses again begins anew once a day: lifecycle rules count in days.
+_DAY_S = 24 * 3600.0
 # What a custom resource's answer may take, or handing over.
 _ANSWERING_S = 5.0
 
@@ -220,7 +223,9 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     return Context(
         settings=settings,
         clients=clients,
-        store=S3Store(clients, settings.bucket, settings.store_prefix),
+        store=S3Store(
+            clients, settings.bucket, settings.store_prefix, renew_s=_DAY_S if settings.expire_days else None
+        ),
         workspace=execution.workspace(os.environ),
         deadline=Deadline.after(remaining_s),
         progress=Progress(),

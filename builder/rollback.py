@@ -57,6 +57,8 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         wanted = _with_layers(deployment.of_record(target, request, name, context.settings.reach), state, context)
         wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
         version = _version(target, wanted, context) if alias else None
+        if version is None:
+            _refuse_without_code(target, wanted, state, context)
         publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
@@ -132,6 +134,17 @@ def _version(target: Record, wanted: Deployment, context: Context) -> str | None
     frozen = read_function(context.clients, wanted.name, qualifier=version)
     same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
     return version if same else None
+
+
+def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionState, context: Context) -> None:
+    """Raise if the code has to be deployed and is not in the store any more, before anything is changed."""
+    code = wanted.code
+    if code is None or state.code_sha256 == code.code_sha256 or context.store.exists(code.name, sha256=code.sha256):
+        return
+    raise UnknownBuild(
+        f"the code of build {target['build_id']} is no longer in the bucket",
+        hint=f"build its commit again: {str(target['commit'])[:12]}; how long code is kept is expire_days in config.ini",
+    )
 
 
 def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:

@@ -42,6 +42,7 @@ class Settings:
         memory_mb: of the builder; None where Lambda does not say.
         reach: what the builder may be told to touch.
         status: `function` where builds are only told of a function that is asked for.
+        expire_days: days after its last use until S3 removes an artifact; 0 is never.
     """
 
     bucket: str
@@ -65,6 +66,7 @@ class Settings:
     memory_mb: int | None = None
     reach: Reach = field(default_factory=Reach)
     status: str = "all"
+    expire_days: int = 0
 
     @property
     def commands_mb(self) -> int | None:
@@ -105,6 +107,7 @@ class Settings:
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
             reach=reach_of(environment),
             status=environment.get(PREFIX + "STATUS", "all"),
+            expire_days=_days(environment, PREFIX + "EXPIRE_DAYS"),
         )
 
 
@@ -136,3 +139,10 @@ def _seconds(environment: Mapping[str, str], name: str, otherwise: float) -> flo
     if not 1 <= seconds <= 900:
         raise InvalidConfiguration(f"{name}: {given!r} is not a number of seconds from 1 to 900")
     return seconds
+
+
+def _days(environment: Mapping[str, str], name: str) -> int:
+    given = environment.get(name, "") or "0"
+    if not given.isdecimal():
+        raise InvalidConfiguration(f"{name}: {given!r} is not a number of days")
+    return int(given)

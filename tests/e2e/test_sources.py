@@ -168,3 +168,8 @@ def test_the_older_shape_of_archive_builds_packages(builder: Builder) -> None:
     reply = builder.send({"name": "parcel5", "architecture": "amd64", "archive": encoded(zipped(files))})
     assert reply["statusCode"] == 200, reply
     assert {"bucket", "key", "version_id", "code_sha256", "source_code_hash"} <= set(reply)
+    event = {"name": "parcel5", "architecture": "amd64", "archive": encoded(b"PK\x03\x04 rest")}
+    refused = builder.client("lambda").invoke(FunctionName="lambdasmith", Payload=json.dumps(event))
+    assert refused["FunctionError"] == "Unhandled"  # Terraform's "Creation complete" would be a lie
+    assert json.loads(refused["Payload"].read())["errorType"] == "source_error"
+    assert builder.send({**event, "on_error": "reply"})["error"]["code"] == "source_error"
