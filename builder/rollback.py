@@ -143,7 +143,7 @@ def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionStat
         return
     raise UnknownBuild(
         f"the code of build {target['build_id']} is no longer in the bucket",
-        hint=f"build its commit again: {str(target['commit'])[:12]}; how long code is kept is expire_days in config.ini",
+        hint=f"build commit {str(target['commit'])[:12]} again; expire_days in config.ini says how long code is kept",
     )
 
 
