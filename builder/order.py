@@ -12,6 +12,7 @@ from typing import cast
 
 from builder.domains import Domain
 from builder.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.roles import Roles
 from builder.runtimes import Architecture, architecture_of
 from builder.sources.snapshot import Resolved
 
@@ -42,6 +43,7 @@ class Order:
         known: ids of trees with which nothing is left to do.
         keys: keys of the components of the last deploy.
         fresh: set where what was deployed is verified.
+        roles: what decides on the role of the function; None where none is created or changed.
     """
 
     source: Source
@@ -60,6 +62,7 @@ class Order:
     known: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     fresh: Fresh | None = None
+    roles: Roles | None = None
 
     @property
     def resolved(self) -> Resolved | None:
@@ -90,6 +93,7 @@ class Order:
             "foreign": list(self.foreign),
             "known": list(self.known),
             "keys": dict(self.keys),
+            "roles": self.roles and self.roles.as_json(),
             "fresh": fresh and {"runtime": fresh.runtime, "architecture": fresh.architecture, "lock": fresh.lock},
         }
 
@@ -103,6 +107,7 @@ class Order:
         given = cast("Mapping[str, str | None]", value)
         domain = cast("Mapping[str, object]", value["domain"])
         fresh = cast("Mapping[str, str | None] | None", value["fresh"])
+        roles = cast("Mapping[str, object] | None", value["roles"])
         return cls(
             source=_source(cast("Mapping[str, str]", value["source"])),
             domain=Domain(name=str(domain["name"]), keeps=domain["keeps"] is True, vouched=domain["vouched"] is True),
@@ -119,6 +124,7 @@ class Order:
             foreign=_texts(value["foreign"]),
             known=_texts(value["known"]),
             keys={str(name): str(key) for name, key in cast("Mapping[str, object]", value["keys"]).items()},
+            roles=Roles.parse(roles) if roles else None,
             fresh=Fresh(
                 runtime=str(fresh["runtime"]),
                 architecture=architecture_of(str(fresh["architecture"])),

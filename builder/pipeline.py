@@ -16,6 +16,7 @@ from builder.publishing import deployment
 from builder.publishing.release import Overtaken, release, remember
 from builder.publishing.steps import FunctionState
 from builder.request import Action, Request
+from builder.roles import Roles
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
 
@@ -104,7 +105,13 @@ def _order(request: Request, situation: Situation, context: Context) -> Order:
         foreign=tuple(foreign),
         known=situation.known_trees(request),
         keys=last.keys if last else {},
+        roles=None if packages else _roles(state, context),
     )
+
+
+def _roles(state: FunctionState | None, context: Context) -> Roles:
+    present = None if state is None else str(state.settings.get("Role", ""))
+    return Roles(default=context.settings.role, present=present, allowed=context.settings.reach.roles)
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged:
