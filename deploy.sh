@@ -29,7 +29,7 @@
 #   -t                show how long each phase took
 #   -v                publish a version
 #   -y                do not ask
-#   -n                only show what would be built and published; changes nothing
+#   -n                only show what would be built and published, or what --rollback would change; changes nothing
 #   -h                this help
 #   --upgrade         resolve the dependencies anew instead of using those that were locked
 #   --force           build anew even what was built before
@@ -438,6 +438,7 @@ refuse_idle_flags() { # FLAGS that were given
     local flag idle='-b -g -i -n -s -v -w --upgrade --force'
     case $ACTION in
         history | status) idle="-a $idle" ;;
+        rollback) idle=${idle/ -n/} ;;
         package | unpack) idle='-a -i -n -v -w' ;;
     esac
     for flag in $idle; do
@@ -461,7 +462,7 @@ settle() {
     pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
     case $ACTION$VALUE in
         buildtrue) ACTION=plan ;;
-        rollbacktrue) problem "$ORIGIN: plan is set, and there is no plan of a rollback" 'a rollback shows what it would do before it asks' ;;
+        rollbacktrue) ACTION=preview ;;   # of a rollback
     esac
     BUILD='' COUNT='' COMPONENTS=() WEIGHT='' PAYLOAD=''
     case $ACTION in
@@ -477,7 +478,7 @@ settle() {
             if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
             settle_out
             ;;
-        *) settle_word ;;
+        *) settle_word "${ACTION/preview/rollback}" ;;
     esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
@@ -493,7 +494,7 @@ settle() {
         build) ASKS=Deploy ;;
         rollback) ASKS='Roll back' ;;
     esac
-    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows the plan of a deploy'
+    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows what would be done'
 }
 
 whole_number() {
@@ -501,9 +502,9 @@ whole_number() {
 }
 
 # Sets BUILD or COUNT to the one word that an action may be about.
-settle_word() {
+settle_word() { # ACTION as it was typed
     local word=${WORDS[0]:-}
-    [ ${#WORDS[@]} -le 1 ] || problem "--$ACTION: ${WORDS[*]}: one of them at a time"
+    [ ${#WORDS[@]} -le 1 ] || problem "--$1: ${WORDS[*]}: one of them at a time"
     if [ "$ACTION" = history ]; then
         COUNT=$word
         case $word in
@@ -513,7 +514,7 @@ settle_word() {
     else
         BUILD=$word
         case $word in
-            *[!A-Za-z0-9._-]*) problem "--$ACTION: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
+            *[!A-Za-z0-9._-]*) problem "--$1: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
         esac
     fi
 }
@@ -917,8 +918,7 @@ function some(path, most,    i, text) {
 }
 # Layers say where they went, artifacts what was done for them; both may name the same component.
 function outcome(    i, p, part, layer, to, files, bytes) {
-    if (ENVIRON["KIND"] == "rollback" || given(R "/restored"))
-        print "rolled back " its_name() (given(R "/restored") ? " to build " line(R "/restored") : "") commit()
+    if (ENVIRON["KIND"] == "rollback" || given(R "/restored")) returned()
     else print "deployed " its_name() commit()
     widen("/layers"); widen("/artifacts")
     for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
@@ -949,6 +949,36 @@ function outcome(    i, p, part, layer, to, files, bytes) {
     if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
     else if ((R "/changed") in T) print "  nothing had to be changed"
     tried()
+}
+# From what to what a rollback has gone, or would go.
+function returned(    w, to) {
+    w = R "/rollback"
+    to = (given(w "/then/build_id") ? there(w "/then") : given(R "/restored") ? "build " line(R "/restored") : "an earlier build")
+    if ((R "/changed") in T && !LEN[R "/changed"]) print its_name() " has been at " to " before"
+    else print "rolled back " its_name() (given(w "/now/build_id") ? " from " there(w "/now") : "") " to " to
+    if (LEN[w "/differences"]) row("differs", some(w "/differences", 12))
+}
+function there(p) {
+    return "build " line(p "/build_id") (given(p "/commit") ? " (commit " substr(line(p "/commit"), 1, 12) ", " ago(p) ")" : " (" ago(p) ")")
+}
+function ago(p,    seconds) {
+    seconds = V[p "/age_seconds"] + 0
+    if (seconds < 120) return sprintf("%d s ago", seconds)
+    if (seconds < 7200) return sprintf("%d min ago", seconds / 60)
+    if (seconds < 172800) return sprintf("%d h ago", seconds / 3600)
+    return sprintf("%d days ago", seconds / 86400)
+}
+function preview(    w) {
+    w = R "/rollback"
+    row("now", given(w "/now/build_id") ? state_of(w "/now") (V[w "/now/changed_since"] == "true" ? ", changed since by hand" : "") : "no build is recorded")
+    row("then", state_of(w "/then"))
+    row("differs", LEN[w "/differences"] ? some(w "/differences", 12) : V[w "/now/changed_since"] == "true" ? "what was changed by hand" : "nothing")
+    if (given(w "/alias")) row("alias", line(w "/alias"))
+    if (LEN[w "/steps"]) { print "  would do"; list("/rollback/steps", "    ") }
+    else print "  nothing would be changed"
+}
+function state_of(p) {
+    return there(p) (given(p "/version") ? ", version " line(p "/version") : "") (given(p "/by") ? ", by " line(p "/by") : "")
 }
 # What the new version answered to the payload of -i.
 function tried(    p, text, bytes) {
@@ -1145,6 +1175,7 @@ END {
     if (ENVIRON["KIND"] == "names") { names(); exit }
     if (ENVIRON["KIND"] == "failure") failure()
     else if (ENVIRON["KIND"] == "package") packaged()
+    else if (ENVIRON["KIND"] == "preview") preview()
     else if (ENVIRON["KIND"] == "history") history()
     else if (ENVIRON["KIND"] == "verify") verdict()
     else if (ENVIRON["KIND"] == "status" && R == "") overview()
@@ -1200,7 +1231,7 @@ describe() {
     [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback) describe_build 'back to' 'the build before the present one' ;;
+        rollback | preview) describe_build 'back to' 'the build before the present one' ;;
         verify) describe_build verify 'what is deployed' ;;
         *) describe_source ;;
     esac
@@ -1257,6 +1288,38 @@ describe_unsent() {
     told=$(awk '{ count++; if (count <= 5) told = told (told == "" ? "" : ", ") $0 } END {
         if (count) print told (count > 5 ? " and " count - 5 " more" : "") }' "$TMP/unsent")
     [ -z "$told" ] || say "  note: not sent, as such files usually hold secrets: $told; what belongs to the function, commit or name in files"
+}
+
+# Shows what a rollback would do, and settles on the build that it has shown, whatever is deployed meanwhile.
+preview() {
+    local fields=(s:action s:rollback s:preview j:true s:function "s:$FUNCTION" s:by "s:$(asker)")
+    [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS")
+    [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD")
+    json '{' "${fields[@]}" >"$TMP/preview"
+    invoke call "$TMP/preview" 60 3
+    wait $! || aws_failed "$TMP/call.err"
+    case $(cat "$TMP/call.meta") in *None*) ;; *) builder_broke ;; esac
+    case $(json_lines "$TMP/call.reply" /statusCode) in
+        2??) ;;
+        *)
+            record "reply: $(cat "$TMP/call.reply")"
+            say "$(report "$TMP/call.reply" '' failure)"
+            exit 1
+            ;;
+    esac
+    if [ "$ACTION" = preview ]; then
+        local shown
+        shown=$(report "$TMP/call.reply" '' preview)
+        printf '%s\n' "$shown"
+        record "$shown"
+        exit 0
+    fi
+    say "$(report "$TMP/call.reply" '' preview)"
+    {
+        read -r BUILD && read -r ALIAS
+    } <<<"$(json_lines "$TMP/call.reply" /rollback/then/build_id /rollback/alias)"
+    [ "$ALIAS" != null ] || ALIAS=''
+    [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" 'is it older than this file? python setup.py update'
 }
 
 confirm() {
@@ -1925,6 +1988,7 @@ main() {
     [ -z "$SENDING" ] || pack 4>&2
     [ -z "$ASKS" ] || identify
     case $ACTION in history | status) ;; *) describe ;; esac
+    if [ "$ACTION" = preview ] || [ "$ASKS" = 'Roll back' ]; then preview; fi
     [ -z "$ASKS" ] || confirm
     [ -z "$SENDING" ] || deliver
     write_events

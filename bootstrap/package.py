@@ -48,7 +48,7 @@ class Package:
 def package() -> Package:
     """The function's zip and what decides whether the layers in the account are current."""
     buffer = io.BytesIO()
-    write_zip(buffer, _function_entries())
+    write_zip(buffer, function_entries(_BUILDER))
     code = buffer.getvalue()
     starter = "\0".join((_STARTER_FORMAT, *_SERVICES, starter_requirements()))
     return Package(
@@ -64,10 +64,11 @@ def code_sha256(content: bytes) -> str:
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
-def _function_entries() -> Iterator[Entry]:
+def function_entries(builder: Path) -> Iterator[Entry]:
+    """The entries of the function's zip, from the directory of the builder's source."""
     excludes = Excludes("")  # a checkout is where people work
-    for path in sorted(_BUILDER.rglob("*")):
-        name = path.relative_to(_ROOT).as_posix()
+    for path in sorted(builder.rglob("*")):
+        name = path.relative_to(builder.parent).as_posix()
         if path.is_file() and not path.name.startswith(".") and not excludes.group_of(name):
             yield Entry(name=name, source=path)
 

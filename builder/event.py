@@ -146,6 +146,7 @@ class _Reader(Fields):
             alias=alias,
             weight=weight,
             payload=self._payload() if "invoke" in wanted else None,
+            preview=self.flag("preview") if "preview" in wanted else False,
             build=self.matching("build", _BUILD_ID, _BUILD_IDS) if "build" in wanted else None,
             count=self.integer("count", 1, MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
             by=self.printable("by", MAX_BY),

@@ -163,6 +163,12 @@ FIELDS: tuple[EventField, ...] = (
         "id of the build to return to, or to verify; without it the one before, or the one deployed",
     ),
     _row(
+        "preview",
+        (Action.ROLLBACK,),
+        _FLAG,
+        "say what there is now, what there would be, and what differs; nothing is done",
+    ),
+    _row(
         "count",
         (Action.HISTORY,),
         {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": Request.count},

@@ -298,12 +298,14 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
     from builder.pipeline import build
     from builder.records.builds import Builds
     from builder.request import Action
-    from builder.rollback import roll_back
+    from builder.rollback import preview, roll_back
     from builder.tracking import tracked
 
     context = _context(masker, remaining_s)
     build_id = request.build_id or request_id
     if request.action == Action.PLAN:
         return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
+    if request.preview:
+        return preview(request, context)
     work = roll_back if request.action == Action.ROLLBACK else build
     return tracked(work, request, context, build_id)

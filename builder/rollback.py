@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import reply
+from builder import reply, way_back
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.pipeline import Built
 from builder.publishing import deployment, layers
@@ -27,6 +27,8 @@ Record = Mapping[str, object]
 
 # How many builds are looked through for the one before the present one.
 _LOOK_BACK = 200
+# And how many for what is there now: the newest that went well says it.
+_PRESENT = 50
 
 
 def roll_back(request: Request, context: Context, claim: Claim) -> Built:
@@ -54,30 +56,76 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        wanted = _with_layers(deployment.of_record(target, request, name, context.settings.reach), state, context)
-        wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
-        version = _version(target, wanted, context) if alias else None
-        if version is None:
-            _refuse_without_code(target, wanted, state, context)
+        told = _told(target, alias, state, context)  # as it is before anything changes
+        wanted, version = _wanted(target, request, state, context)
         publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
-            if alias is None or version is None:
-                return wanted.steps(state, made)
-            served = state.alias if state else None
-            done = served is not None and served.serves(version, None)
-            return () if done else (PointAlias(name=name, alias=alias, version=version),)
+            return _steps(wanted, version, state, made)
 
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
     kept = cast("Mapping[str, object]", target["deployment"])
     answer = {"statusCode": 200, "restored": target["build_id"], "commit": target["commit"], "ref": target["ref"]}
+    outcome = reply.outcome(released, request)
+    if version is not None and wanted.code is not None and outcome["function"]:
+        # $LATEST keeps its code: what the alias serves now is the version's.
+        cast("dict[str, object]", outcome["function"])["code_sha256"] = wanted.code.code_sha256
     return Built(
-        reply=answer | reply.outcome(released, request) | reply.account(progress),
+        reply=answer | {"rollback": told} | outcome | reply.account(progress),
         deployment={**kept, "version": published.version, "alias": alias},
         restored=str(target["build_id"]),
     )
+
+
+def preview(request: Request, context: Context) -> reply.Reply:
+    """What there is now, what `roll_back` would return to, and what it would do for that. Nothing is written.
+
+    Raises:
+        UnknownBuild, FunctionMissing, AwsRefused: as `roll_back`.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for the build to return to"):
+        target, alias = _target(Builds(context.store), request)
+        request = replace(request, alias=alias)
+        state = read_published(context.clients, name, alias)
+        if state is None:
+            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        wanted, version = _wanted(target, request, state, context)
+        steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
+        told = _told(target, alias, state, context) | {"steps": [step.sentence for step in steps]}
+    answer = {"statusCode": 200, "commit": target["commit"], "ref": target["ref"], "rollback": told}
+    return answer | reply.account(progress)
+
+
+def _told(target: Record, alias: str | None, state: FunctionState, context: Context) -> dict[str, object]:
+    name = str(target["function"])
+    records = [record for record in Builds(context.store).records(name, _PRESENT) if deployed(record)]
+    return way_back.told(records, target, alias, state)
+
+
+def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
+    """What the function is to be; and the version that has it, if all that is left to do is to move the alias."""
+    name = request.function or ""
+    wanted = deployment.of_record(target, request, name, context.settings.reach)
+    wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
+    version = _version(target, wanted, context) if request.alias else None
+    if version is not None:
+        return wanted, version
+    _refuse_without_code(target, wanted, state, context)
+    return _with_layers(wanted, state, context), None
+
+
+def _steps(
+    wanted: Deployment, version: str | None, state: FunctionState | None, made: Mapping[str, str]
+) -> Sequence[Step]:
+    alias = wanted.wanted.alias if wanted.wanted else None
+    if alias is None or version is None:
+        return wanted.steps(state, made)
+    served = state.alias if state else None
+    done = served is not None and served.serves(version, None)
+    return () if done else (PointAlias(name=wanted.name, alias=alias, version=version),)
 
 
 def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:

@@ -90,11 +90,16 @@ def _everything(directory: Path, excludes: Excludes) -> Iterator[tuple[str, str 
     """(path, group of excludes) of every file and link; a directory that is left out is one path."""
     for folder, names, files in os.walk(directory):
         below = Path(folder).relative_to(directory)
-        deeper = []
-        for name in (*names, *files):
+
+        def decided(name: str, below: Path = below) -> tuple[str, str | None]:
             path = (below / name).as_posix()
-            group = excludes.group_of(path)
-            if group or name in files or Path(folder, name).is_symlink():
+            return path, excludes.group_of(path) if excludes.named(name) else None
+
+        yield from map(decided, files)
+        deeper = []
+        for name in names:
+            path, group = decided(name)
+            if group or Path(folder, name).is_symlink():
                 yield path, group
             else:
                 deeper.append(name)

@@ -58,26 +58,30 @@ class Excludes:
         groups = dict(default_excludes())
         if "nodejs" in build_file:
             del groups["unless_nodejs"]
-        self._names: dict[str, str | None] = {}
-        self._groups = {
-            group: re.compile("|".join(as_regex(pattern, hidden=True) for pattern in patterns))
-            for group, patterns in groups.items()
-        }
+        self._plain = {name: group for group, names in groups.items() for name in names if "*" not in name}
+        patterns = [(name, group) for group, names in groups.items() for name in names if "*" in name]
+        # Asked for every name in a tree of perhaps 50,000 files: most are none of these, and that is quickly said.
+        self._ends = tuple(name[1:] for name, _ in patterns if name.rfind("*") == 0)
+        rest = "|".join(as_regex(name, hidden=True) for name, _ in patterns if name.rfind("*") > 0)
+        self._rest = re.compile(rest or r"(?!)")
+        self._patterns = [(re.compile(as_regex(name, hidden=True)), group) for name, group in patterns]
         self._kept = re.compile("|".join(self._named(build_file, directory)) or r"(?!)")
 
     def group_of(self, path: str) -> str | None:
         """The group by which the posix path of a file or directory is left out; None where it is not."""
         parts = path.split("/")
         for end, part in enumerate(parts, 1):
-            if (group := self._group(part)) and not self._kept.fullmatch("/".join(parts[:end])):
+            if (group := self.named(part)) and not self._kept.fullmatch("/".join(parts[:end])):
                 return group
         return None
 
-    def _group(self, name: str) -> str | None:
-        if name not in self._names:
-            fitting = (group for group, names in self._groups.items() if names.fullmatch(name))
-            self._names[name] = next(fitting, None)
-        return self._names[name]
+    def named(self, name: str) -> str | None:
+        """The group that has a name as such, wherever the file is, and whatever the build file says."""
+        if group := self._plain.get(name):
+            return group
+        if not name.endswith(self._ends) and not self._rest.fullmatch(name):
+            return None
+        return next((group for pattern, group in self._patterns if pattern.fullmatch(name)), None)
 
     def _named(self, build_file: str, directory: str) -> Iterator[str]:
         """Regular expressions for paths that the build file names and the list would leave out."""
@@ -86,7 +90,7 @@ class Excludes:
         for entry in {_plain(value) for _, value in said}:
             parts = entry.split("/")
             for end, part in enumerate(parts, 1):
-                if self._group(part):
+                if self.named(part):
                     path = as_regex("/".join(parts[:end]))
                     yield from (re.escape(f"{folder}/" if folder else "") + path for folder in folders)
 
@@ -123,13 +127,14 @@ def leave_out(root: Path, excludes: Excludes) -> dict[str, list[str]]:
     """Remove from the directory `root` what the list names; the removed paths by group, sorted."""
     gone: dict[str, list[str]] = {}
     for folder, directories, files in os.walk(root):
-        below = Path(folder).relative_to(root).as_posix()
+        below, skipped = Path(folder).relative_to(root).as_posix(), set[str]()
         for name in (*directories, *files):
-            path = _plain(f"{below}/{name}")
-            if group := excludes.group_of(path):
+            # The directories above have been asked about already.
+            if excludes.named(name) and (group := excludes.group_of(path := _plain(f"{below}/{name}"))):
                 gone.setdefault(group, []).append(path)
-        removed = {path for paths in gone.values() for path in paths}
-        directories[:] = [name for name in directories if _plain(f"{below}/{name}") not in removed]
+                if name in directories:
+                    skipped.add(name)
+        directories[:] = [name for name in directories if name not in skipped]
     for path in (path for paths in gone.values() for path in paths):
         target = root / path
         if target.is_dir() and not target.is_symlink():
