@@ -21,14 +21,15 @@
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
 #   -s [DIR]          send the files that are here instead of building what git's server has (also: --send): changes that
-#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax.
+#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax,
+#                     and without .env, keys, .venv and the like (docs/reference.md), unless committed or named in `files`.
 #                     With DIR, written with a slash or a dot, all is as if this file were in that directory
 #   -w WEIGHT         part of the alias's traffic that the new version gets: 0.1 is a tenth   (default: all)
 #   -B BUILDER        name of the builder function        (default: lambdasmith)
 #   -t                show how long each phase took
 #   -v                publish a version
 #   -y                do not ask
-#   -n                only show what would be built and published; changes nothing
+#   -n                only show what would be built and published, or what --rollback would change; changes nothing
 #   -h                this help
 #   --upgrade         resolve the dependencies anew instead of using those that were locked
 #   --force           build anew even what was built before
@@ -437,6 +438,7 @@ refuse_idle_flags() { # FLAGS that were given
     local flag idle='-b -g -i -n -s -v -w --upgrade --force'
     case $ACTION in
         history | status) idle="-a $idle" ;;
+        rollback) idle=${idle/ -n/} ;;
         package | unpack) idle='-a -i -n -v -w' ;;
     esac
     for flag in $idle; do
@@ -460,7 +462,7 @@ settle() {
     pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
     case $ACTION$VALUE in
         buildtrue) ACTION=plan ;;
-        rollbacktrue) problem "$ORIGIN: plan is set, and there is no plan of a rollback" 'a rollback shows what it would do before it asks' ;;
+        rollbacktrue) ACTION=preview ;;   # of a rollback
     esac
     BUILD='' COUNT='' COMPONENTS=() WEIGHT='' PAYLOAD=''
     case $ACTION in
@@ -476,7 +478,7 @@ settle() {
             if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
             settle_out
             ;;
-        *) settle_word ;;
+        *) settle_word "${ACTION/preview/rollback}" ;;
     esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
@@ -492,7 +494,7 @@ settle() {
         build) ASKS=Deploy ;;
         rollback) ASKS='Roll back' ;;
     esac
-    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows the plan of a deploy'
+    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows what would be done'
 }
 
 whole_number() {
@@ -500,9 +502,9 @@ whole_number() {
 }
 
 # Sets BUILD or COUNT to the one word that an action may be about.
-settle_word() {
+settle_word() { # ACTION as it was typed
     local word=${WORDS[0]:-}
-    [ ${#WORDS[@]} -le 1 ] || problem "--$ACTION: ${WORDS[*]}: one of them at a time"
+    [ ${#WORDS[@]} -le 1 ] || problem "--$1: ${WORDS[*]}: one of them at a time"
     if [ "$ACTION" = history ]; then
         COUNT=$word
         case $word in
@@ -512,7 +514,7 @@ settle_word() {
     else
         BUILD=$word
         case $word in
-            *[!A-Za-z0-9._-]*) problem "--$ACTION: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
+            *[!A-Za-z0-9._-]*) problem "--$1: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
         esac
     fi
 }
@@ -916,8 +918,7 @@ function some(path, most,    i, text) {
 }
 # Layers say where they went, artifacts what was done for them; both may name the same component.
 function outcome(    i, p, part, layer, to, files, bytes) {
-    if (ENVIRON["KIND"] == "rollback" || given(R "/restored"))
-        print "rolled back " its_name() (given(R "/restored") ? " to build " line(R "/restored") : "") commit()
+    if (ENVIRON["KIND"] == "rollback" || given(R "/restored")) returned()
     else print "deployed " its_name() commit()
     widen("/layers"); widen("/artifacts")
     for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
@@ -948,6 +949,36 @@ function outcome(    i, p, part, layer, to, files, bytes) {
     if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
     else if ((R "/changed") in T) print "  nothing had to be changed"
     tried()
+}
+# From what to what a rollback has gone, or would go.
+function returned(    w, to) {
+    w = R "/rollback"
+    to = (given(w "/then/build_id") ? there(w "/then") : given(R "/restored") ? "build " line(R "/restored") : "an earlier build")
+    if ((R "/changed") in T && !LEN[R "/changed"]) print its_name() " has been at " to " before"
+    else print "rolled back " its_name() (given(w "/now/build_id") ? " from " there(w "/now") : "") " to " to
+    if (LEN[w "/differences"]) row("differs", some(w "/differences", 12))
+}
+function there(p) {
+    return "build " line(p "/build_id") (given(p "/commit") ? " (commit " substr(line(p "/commit"), 1, 12) ", " ago(p) ")" : " (" ago(p) ")")
+}
+function ago(p,    seconds) {
+    seconds = V[p "/age_seconds"] + 0
+    if (seconds < 120) return sprintf("%d s ago", seconds)
+    if (seconds < 7200) return sprintf("%d min ago", seconds / 60)
+    if (seconds < 172800) return sprintf("%d h ago", seconds / 3600)
+    return sprintf("%d days ago", seconds / 86400)
+}
+function preview(    w) {
+    w = R "/rollback"
+    row("now", given(w "/now/build_id") ? state_of(w "/now") (V[w "/now/changed_since"] == "true" ? ", changed since by hand" : "") : "no build is recorded")
+    row("then", state_of(w "/then"))
+    row("differs", LEN[w "/differences"] ? some(w "/differences", 12) : V[w "/now/changed_since"] == "true" ? "what was changed by hand" : "nothing")
+    if (given(w "/alias")) row("alias", line(w "/alias"))
+    if (LEN[w "/steps"]) { print "  would do"; list("/rollback/steps", "    ") }
+    else print "  nothing would be changed"
+}
+function state_of(p) {
+    return there(p) (given(p "/version") ? ", version " line(p "/version") : "") (given(p "/by") ? ", by " line(p "/by") : "")
 }
 # What the new version answered to the payload of -i.
 function tried(    p, text, bytes) {
@@ -1144,6 +1175,7 @@ END {
     if (ENVIRON["KIND"] == "names") { names(); exit }
     if (ENVIRON["KIND"] == "failure") failure()
     else if (ENVIRON["KIND"] == "package") packaged()
+    else if (ENVIRON["KIND"] == "preview") preview()
     else if (ENVIRON["KIND"] == "history") history()
     else if (ENVIRON["KIND"] == "verify") verdict()
     else if (ENVIRON["KIND"] == "status" && R == "") overview()
@@ -1199,13 +1231,14 @@ describe() {
     [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback) describe_build 'back to' 'the build before the present one' ;;
+        rollback | preview) describe_build 'back to' 'the build before the present one' ;;
         verify) describe_build verify 'what is deployed' ;;
         *) describe_source ;;
     esac
     fact builder "$where"
     case $ACTION in
         build | plan | package)
+            [ -z "$SENDING" ] || describe_unsent
             describe_local_changes
             [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
                 say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
@@ -1250,6 +1283,45 @@ describe_local_changes() {
     [ "$answer" = 0 ] || say "  note: $answer commit(s) here are not pushed and will not be part of it"
 }
 
+describe_unsent() {
+    local told
+    told=$(awk '{ count++; if (count <= 5) told = told (told == "" ? "" : ", ") $0 } END {
+        if (count) print told (count > 5 ? " and " count - 5 " more" : "") }' "$TMP/unsent")
+    [ -z "$told" ] || say "  note: not sent, as such files usually hold secrets: $told; what belongs to the function, commit or name in files"
+}
+
+# Shows what a rollback would do, and settles on the build that it has shown, whatever is deployed meanwhile.
+preview() {
+    local fields=(s:action s:rollback s:preview j:true s:function "s:$FUNCTION" s:by "s:$(asker)")
+    [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS")
+    [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD")
+    json '{' "${fields[@]}" >"$TMP/preview"
+    invoke call "$TMP/preview" 60 3
+    wait $! || aws_failed "$TMP/call.err"
+    case $(cat "$TMP/call.meta") in *None*) ;; *) builder_broke ;; esac
+    case $(json_lines "$TMP/call.reply" /statusCode) in
+        2??) ;;
+        *)
+            record "reply: $(cat "$TMP/call.reply")"
+            say "$(report "$TMP/call.reply" '' failure)"
+            exit 1
+            ;;
+    esac
+    if [ "$ACTION" = preview ]; then
+        local shown
+        shown=$(report "$TMP/call.reply" '' preview)
+        printf '%s\n' "$shown"
+        record "$shown"
+        exit 0
+    fi
+    say "$(report "$TMP/call.reply" '' preview)"
+    {
+        read -r BUILD && read -r ALIAS
+    } <<<"$(json_lines "$TMP/call.reply" /rollback/then/build_id /rollback/alias)"
+    [ "$ALIAS" != null ] || ALIAS=''
+    [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" 'is it older than this file? python setup.py update'
+}
+
 confirm() {
     local answer=''
     printf '%s? [y/N] ' "$ASKS" >&2
@@ -1262,9 +1334,104 @@ confirm() {
 
 # ---------------------------------------------------------------------------------------------- sending
 
-# Makes $TMP/sent.tar.gz; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
+# What is not sent unless git has it or the build file names it: builder/sources/default_excludes.json, which a test compares.
+NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa
+id_ed25519 .aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token
+*.tfstate *.tfstate.* *.tfvars *.tfvars.json'
+NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
+.nox .terraform .terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode
+deploy.sh deploy.log'
+NEVER_UNLESS_NODEJS='node_modules .npmrc'
+
+# Prints `RULE<tab>PATH` for every path in the build file that one of RULES would leave out. The builder reads it by the same
+# words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
+# shellcheck disable=SC2016  # awk's dollars
+NAMED_FILES='
+function plain(path,    parts, count, i, result) {
+    count = split(path, parts, "/"); result = ""
+    for (i = 1; i <= count; i++) if (parts[i] != "" && parts[i] != ".") result = result (result == "" ? "" : "/") parts[i]
+    return result
+}
+function value(text,    words, count, i) {
+    if (KEY !~ /^(files|inputs|preinstall|command|dependencies|source_dir)$/) return
+    count = split(text, words, /[ \t]+/)
+    words[++count] = text
+    for (i = 1; i <= count; i++) {
+        VALUES[plain(words[i])]
+        if (KEY == "source_dir") FOLDERS[plain(ENVIRON["DIRECTORY"] "/" words[i])]
+    }
+}
+BEGIN {
+    COUNT = split(ENVIRON["RULES"], RULE, /[ \n]+/)
+    for (i = 1; i <= COUNT; i++) {
+        pattern = RULE[i]; gsub(/[.]/, "[.]", pattern); gsub(/[*]/, ".*", pattern); EXPRESSION[i] = "^" pattern "$"
+    }
+    FOLDERS[plain(ENVIRON["DIRECTORY"])]
+}
+{
+    rest = $0; sub(/\r$/, "", rest); sub(/(^|[ \t])#.*/, "", rest)
+    while (rest != "") {
+        if (match(rest, /^"[A-Za-z0-9_-]+"[ \t]*:/) || match(rest, /^\047[A-Za-z0-9_-]+\047[ \t]*:/) || \
+            (match(rest, /^[A-Za-z0-9_-]+[ \t]*:/) && substr(rest, RLENGTH + 1) ~ /^([ \t]|$)/)) {
+            KEY = substr(rest, 1, RLENGTH); gsub(/["\047 \t:]/, "", KEY)
+        }
+        else if (match(rest, /^"[^"]*"/) || match(rest, /^\047[^\047]*\047/)) value(substr(rest, 2, RLENGTH - 2))
+        else if (match(rest, /^[^] \t,[{}"\047]+/)) value(substr(rest, 1, RLENGTH))
+        else RLENGTH = 1
+        rest = substr(rest, RLENGTH + 1)
+    }
+}
+END {
+    for (entry in VALUES) {
+        count = split(entry, parts, "/"); path = ""
+        for (i = 1; i <= count; i++) {
+            path = path (path == "" ? "" : "/") parts[i]
+            for (j = 1; j <= COUNT; j++) if (parts[i] ~ EXPRESSION[j]) {
+                for (folder in FOLDERS) print RULE[j] "\t" literal(folder) (folder == "" ? "" : "/") path
+            }
+        }
+    }
+}
+function literal(text,    result, i, one) {   # gsub with backslashes is another thing in every awk
+    result = ""
+    for (i = 1; i <= length(text); i++) {
+        one = substr(text, i, 1)
+        result = result (index("*?[\\", one) ? "\\" : "") one
+    }
+    return result
+}
+'
+
+# Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
+settle_excludes() {
+    local file text=''
+    for file in build.yaml build.yml build.json; do
+        ! [ -f "$PROJECT/$file" ] || text=$text$(cat "$PROJECT/$file")$NL
+    done
+    RULES="$NEVER_SECRETS $NEVER_CLUTTER"
+    case $text in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
+    NAMED=$(printf '%s' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES") || return 1
+}
+
+# Prints RULES one a line, in the syntax of a .gitignore; behind them what the build file wants nevertheless.
+ignored() { # RULES [NAMED]
+    printf '%s\n' "$1" | tr ' ' '\n'
+    [ -z "${2:-}" ] || printf '%s\n' "$2" | awk '{ sub(/^[^\t]*\t/, "!/"); print }'
+}
+
+# Prints those of RULES of which the build file names nothing.
+unnamed() { # RULES
+    local rule
+    printf '%s\n' "$1" | tr ' ' '\n' | while IFS= read -r rule; do
+        case "$NL$NAMED" in *"$NL$rule	"*) ;; *) printf '%s\n' "$rule" ;; esac
+    done
+}
+
+# Makes $TMP/sent.tar.gz, and $TMP/unsent with what probably holds secrets; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
 pack() {
     SENT_TREE=''
+    settle_excludes || die 2 "the build file in $PROJECT cannot be read"
+    : >"$TMP/unsent"
     if command -v git >/dev/null; then
         pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
     else
@@ -1279,7 +1446,12 @@ last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n 3 | printable; }
 product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
 
 pack_plainly() {
-    local unwanted=(--exclude .git --exclude __pycache__) file
+    local unwanted=() clutter=(-name .git) secrets=(-name .env.) file
+    while IFS= read -r file; do
+        unwanted+=(--exclude "$file")
+        case " ${NEVER_SECRETS//$NL/ } " in *" $file "*) secrets+=(-o -name "$file") ;; *) clutter+=(-o -name "$file") ;; esac
+    done <<<"$(unnamed "$RULES")"
+    (cd "$PROJECT" && find . \( "${clutter[@]}" \) -prune -o \( "${secrets[@]}" \) -print) | sed 's|^[.]/||' >"$TMP/unsent"
     for file in "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$PROJECT" "$file") && unwanted+=(--exclude "./$file")
     done
@@ -1289,12 +1461,13 @@ pack_plainly() {
 # The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
 # these files would have it, so equal content is equal to the builder, however it came.
 pack_by_git() { # TOP
-    local top=$1 index=$TMP/index file commit format
+    local top=$1 index=$TMP/index file commit='' format
     SCRATCH=$TMP/git
     format=$(ask_git rev-parse --show-object-format) || format=''
     case $format in sha256) format=--object-format=sha256 ;; *) format='' ;; esac
     plain_git init -q --bare --template= ${format:+"$format"} "$SCRATCH" || return 1
     mkdir -p "$SCRATCH/info" "$SCRATCH/objects/info" || return 1
+    ignored "$RULES" "$NAMED" >"$TMP/ignored" || return 1
     # The first of all attributes: what was taken in goes out, all of it and byte for byte.
     printf '* -export-ignore -export-subst -text -ident -filter -working-tree-encoding\n' >"$SCRATCH/info/attributes"
     take "$top" "$index" || return 1
@@ -1309,18 +1482,19 @@ pack_by_git() { # TOP
         apart "$top" "$index" --literal-pathspecs ls-files -z -- "$file" | apart "$top" "$index" update-index -z --force-remove --stdin || return 1
     fi
     SENT_TREE=$(apart "$top" "$index" write-tree) || return 1
-    commit=$(
+    # An archive of a commit tells the builder that git has its files; without a repository the builder looks itself.
+    [ -z "$GIT_TOP" ] || commit=$(
         export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x GIT_AUTHOR_DATE='315532800 +0000'
         export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x GIT_COMMITTER_DATE='315532800 +0000'
         apart "$top" "$index" commit-tree -m x "$SENT_TREE"
     ) || return 1
-    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "$commit" || return 1
+    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "${commit:-$SENT_TREE}" || return 1
     [ ${#SENT_TREE} -eq 40 ] || SENT_TREE=''   # SHA-256 ids are not what the builder compares with
 }
 
 # Fills INDEX with what is in the work tree TOP, submodules included, as git has it or would take it.
 take() { # TOP INDEX
-    local top=$1 index=$2 file tree options=(-A)
+    local top=$1 index=$2 file tree options=(-A) ignored=$TMP/index.ignored
     if is_repository "$top"; then
         file=$(repository_file "$top" objects) || return 1
         printf '%s\n' "$file" >>"$SCRATCH/objects/info/alternates"
@@ -1331,10 +1505,21 @@ take() { # TOP INDEX
         apart "$top" "$index" ls-files -z -- ':(attr:filter=lfs)' | apart "$top" "$index" update-index -z --force-remove --stdin
         # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
         [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
+        # Besides what the user ignores everywhere; what a .gitignore wants nevertheless stays wanted.
+        file=$(plain_git -C "$top" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
+        {
+            ! [ -f "$file" ] || cat "$file"
+            printf '\n'
+            # Paths in the build file are none of a submodule's.
+            if [ "$top" = "$GIT_TOP" ]; then cat "$TMP/ignored"; else ignored "$RULES"; fi
+        } >"$ignored"
+        apart "$top" "$index" -c core.excludesFile="$ignored" add "${options[@]}" -- . || return 1
     else
-        options+=(-f)
+        apart "$top" "$index" ls-files -z --others --exclude-from="$TMP/ignored" |
+            tr '\000\n' '\n\001' | sed 's|/$||' | tr '\n\001' '\000\n' |
+            apart "$top" "$index" update-index -z --add --stdin || return 1
     fi
-    apart "$top" "$index" add "${options[@]}" -- . ':(exclude,glob)**/__pycache__/**' || return 1
+    note_unsent "$top" "$index" || return 1
     apart "$top" "$index" ls-files -s | LC_ALL=C awk -F '\t' '/^160000 / { print $2 }' >"$index.submodules"
     while IFS= read -r file <&3; do
         apart "$top" "$index" update-index --force-remove -- "$file" || return 1
@@ -1347,6 +1532,21 @@ take() { # TOP INDEX
         apart "$top" "$index" read-tree --prefix="$file/" "$tree" || return 1
         rm -f "$index.s"
     done 3<"$index.submodules"
+}
+
+# Of what is not in INDEX, and neither clutter nor ignored by anybody else: it was taken for a secret.
+note_unsent() { # TOP INDEX
+    local options=() below=${1#"${GIT_TOP:-$PROJECT}"}
+    ! is_repository "$1" || options=(--exclude-standard)
+    ignored "$NEVER_CLUTTER $NEVER_UNLESS_NODEJS" >"$TMP/clutter"
+    options+=(--exclude-from="$TMP/clutter")
+    {
+        apart "$1" "$2" ls-files --others --ignored --exclude-per-directory=.lambdaignore && printf '/\n' &&
+            apart "$1" "$2" ls-files --others "${options[@]}"
+    } | BELOW=${below#/} awk '
+        $0 == "/" { all = 1; next }
+        !all { unwanted[$0]; next }
+        !($0 in unwanted) { print (ENVIRON["BELOW"] == "" ? "" : ENVIRON["BELOW"] "/") $0 }' >>"$TMP/unsent"
 }
 
 is_repository() { [ -n "$GIT_TOP" ] || [ "$1" != "$PROJECT" ]; }
@@ -1788,6 +1988,7 @@ main() {
     [ -z "$SENDING" ] || pack 4>&2
     [ -z "$ASKS" ] || identify
     case $ACTION in history | status) ;; *) describe ;; esac
+    if [ "$ACTION" = preview ] || [ "$ASKS" = 'Roll back' ]; then preview; fi
     [ -z "$ASKS" ] || confirm
     [ -z "$SENDING" ] || deliver
     write_events

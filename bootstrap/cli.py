@@ -19,7 +19,7 @@ from bootstrap.config import SETTINGS, Config, read_config
 from bootstrap.invoke import call
 from bootstrap.names import Names, names_for
 from bootstrap.package import package, write_package
-from bootstrap.plan import Wanted, converge, functions_of, remove, wanted
+from bootstrap.plan import Wanted, converge, expire_days_of, functions_of, remove, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
 from bootstrap.state import Present, read_present, whereabouts
@@ -187,7 +187,7 @@ def _converge(session: _Session) -> Report:
             f"region {session.names.place.region}",
             hint="run: python setup.py init",
         )
-    session = _with_functions(session, present)
+    session = _with_what_it_has(_with_functions(session, present), present)
     want = wanted(session.config, session.names, built)
     if _may_ask_for_token(session, present):
         token = getpass.getpass("git token for private repositories (empty for none): ").strip()
@@ -222,6 +222,10 @@ def _with_functions(session: _Session, present: Present) -> _Session:
         sys.stderr.write("functions that the builder may deploy, as names or patterns (shop-*, billing): ")
         sys.stderr.flush()
         session.options.functions = sys.stdin.readline().strip()
+        if session.config.expire_days is None and present.function is None:
+            sys.stderr.write("days after its last use until a built zip is removed (empty: never): ")
+            sys.stderr.flush()
+            session.options.expire_days = sys.stdin.readline().strip()
         session = replace(session, config=_config(session.options, session.environment))
     if not session.config.functions:
         raise InvalidConfiguration(
@@ -230,6 +234,19 @@ def _with_functions(session: _Session, present: Present) -> _Session:
             "`functions = *` is every function of the account and region",
         )
     return session
+
+
+def _with_what_it_has(session: _Session, present: Present) -> _Session:
+    """With what was answered once, and the configuration does not say."""
+    config = session.config
+    return replace(
+        session,
+        config=replace(
+            config,
+            functions=config.functions or functions_of(present),
+            expire_days=expire_days_of(present) if config.expire_days is None else config.expire_days,
+        ),
+    )
 
 
 def _may_ask_for_token(session: _Session, present: Present) -> bool:
@@ -308,8 +325,7 @@ def _status(session: _Session) -> Report:
     answer: Mapping[str, object] = {}
     if present.ping and present.ping.ready:
         answer = call(session.clients, session.names.function, {"action": "status"})
-    functions = session.config.functions or functions_of(present)
-    want = wanted(replace(session.config, functions=functions), session.names, package())
+    want = wanted(_with_what_it_has(session, present).config, session.names, package())
     return report.status(session.names, present, answer, converge(want, present))
 
 

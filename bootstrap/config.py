@@ -98,6 +98,11 @@ SETTINGS = (
         key="archive_caches",
         help="names or patterns of functions for which what an archive's code has made is kept",
     ),
+    Setting(
+        section="builder",
+        key="expire_days",
+        help="days after its last use until a built zip is removed from the bucket, or never (default)",
+    ),
     Setting(section="builder", key="index_url", help="package index for builds, without credentials"),
     Setting(section="builder", key="go_proxy", help="Go module proxies for builds, as GOPROXY; without credentials"),
     Setting(section="builder", key="npm_registry", help="npm registry for builds, and @SCOPE=URL; without credentials"),
@@ -134,6 +139,7 @@ class Config:
     tag: tuple[str, str] | None = None
     code_signing: tuple[str, ...] = ()
     status: Literal["all", "function"] = "all"
+    expire_days: int | None = None  # 0: never; None: as it is
     archive_caches: tuple[str, ...] = ()
     index_url: str | None = None
     go_proxy: str | None = None
@@ -320,6 +326,7 @@ class _Reader:
         return self.take(key, default, parse)
 
 
+_MOST_DAYS = 3650
 _ROLE = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=,.@/-]+"
 _POLICY = r"(arn:[a-z-]+:iam::(\d{12}|aws):policy/)?[\w+=,.@/-]+"
 _SIGNING = r"arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:code-signing-config:[a-z0-9*?-]+"
@@ -372,6 +379,7 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         tag=read.take("tag", None, _tag),
         code_signing=read.names("code_signing", (), _SIGNING, "not the ARN of a code signing configuration"),
         status=read.take("status", Config.status, _status),
+        expire_days=read.take("expire_days", None, _days),
         archive_caches=read.names("archive_caches", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
         index_url=read.take("index_url", None, _url),
         go_proxy=read.take("go_proxy", None, _go_proxy),
@@ -414,6 +422,14 @@ def _status(value: str) -> Literal["all", "function"]:
     if value not in ("all", "function"):
         raise ValueError("must be all or function")
     return "function" if value == "function" else "all"
+
+
+def _days(value: str) -> int:
+    if value == "never":
+        return 0
+    if not re.fullmatch(r"\d{1,9}", value) or not 1 <= int(value) <= _MOST_DAYS:
+        raise ValueError(f"must be a whole number of days from 1 to {_MOST_DAYS:,}, or never")
+    return int(value)
 
 
 def _go_proxy(value: str) -> str:

@@ -2,14 +2,20 @@
 
 Only that expires by age to which nothing else in the store refers, and which the next build that wants it makes again,
 or the client sends again (S3 counts from the last write, not from the last use). All else stays however old it is:
-artifacts, because a rollback, or another function of the same content, may want them; the parts that artifacts are made
-of, and what leads to them; locks, because `verify` compares with them; accounts of builds. Of all that only artifacts
-and parts take room, and those that nobody reads move to cheaper storage by themselves, where they are as quick to read
-(but for objects below 128 kB, which S3 leaves where they are).
+artifacts, because a rollback, or another function of the same content, may want them (but see below); the parts that
+artifacts are made of, and what leads to them; locks, because `verify` compares with them; accounts of builds. Of all
+that only artifacts and parts take room, and those that nobody reads move to cheaper storage by themselves, where they
+are as quick to read (but for objects below 128 kB, which S3 leaves where they are).
 
 With `isolation = split` that holds of what was deployed, too, because the builder copies it to the folders above. What
 is kept for a trust domain's next build, locks included, goes half a year after it was written: domains come and go, and
 each has everything for itself.
+
+With `expire_days` in config.ini artifacts go so many days after the last build that used them. They are named by their
+content, so several functions may have one in common: the builder writes one anew that a build uses again, at most once
+a day, and S3 counts from there. Whoever has an artifact's key and version from a reply has it for as long. What is
+deployed needs none, since Lambda has a copy, and a build that misses one makes it again; but a rollback to a build
+whose version or layers are gone from Lambda reaches back no further.
 
 The bucket of `init` keeps old versions of objects, and nothing here has a use for them: they go. Those of artifacts
 stay: a function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
@@ -83,14 +89,25 @@ FOLDERS: Mapping[str, Folder] = {
 }
 
 
-def rules(names: Names) -> tuple[Rule, ...]:
-    """The rules of this builder; no other prefix of the bucket is touched by them."""
-    return tuple(_rules(names))
+def rules(names: Names, *, expire_days: int = 0) -> tuple[Rule, ...]:
+    """The rules of this builder; no other prefix of the bucket is touched by them.
+
+    Args:
+        expire_days: of artifacts, after their last use; 0 is never.
+    """
+    folders = dict(FOLDERS)
+    if expire_days:
+        # A day more, since builds renew what they use once a day.
+        rest = folders["artifacts"].rest
+        folders["artifacts"] = Folder(
+            expire=expire_days + 1, forget=expire_days + 1, rest=rest if rest and rest <= expire_days else None
+        )
+    return tuple(_rules(names, folders))
 
 
-def _rules(names: Names) -> Iterator[Rule]:
+def _rules(names: Names, folders: Mapping[str, Folder]) -> Iterator[Rule]:
     yield _rule(names, "unfinished", names.prefix) | {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
-    for name, folder in FOLDERS.items():
+    for name, folder in folders.items():
         rule = _rule(names, name, f"{names.prefix}{name}/")
         if folder.expire:
             rule["Expiration"] = {"Days": folder.expire}  # this also takes away markers of what was removed

@@ -17,6 +17,7 @@ from pathlib import Path
 from builder import __version__
 from builder.errors import CommandFailed
 from builder.process import run
+from builder.sources.excludes import Excludes
 from builder.untrusted import explained
 from builder.zips import Entry, write_zip
 
@@ -49,7 +50,7 @@ class Package:
 def package() -> Package:
     """The function's zip and what decides whether the layers in the account are current."""
     buffer = io.BytesIO()
-    write_zip(buffer, _function_entries())
+    write_zip(buffer, function_entries(_BUILDER))
     code = buffer.getvalue()
     starter = "\0".join((_STARTER_FORMAT, *_SERVICES, starter_requirements()))
     return Package(
@@ -65,10 +66,13 @@ def code_sha256(content: bytes) -> str:
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
-def _function_entries() -> Iterator[Entry]:
-    for path in sorted(_BUILDER.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
-            yield Entry(name=path.relative_to(_ROOT).as_posix(), source=path)
+def function_entries(builder: Path) -> Iterator[Entry]:
+    """The entries of the function's zip, from the directory of the builder's source."""
+    excludes = Excludes("")  # a checkout is where people work
+    for path in sorted(builder.rglob("*")):
+        name = path.relative_to(builder.parent).as_posix()
+        if path.is_file() and not path.name.startswith(".") and not excludes.group_of(name):
+            yield Entry(name=name, source=path)
 
 
 def write_package(

@@ -79,6 +79,7 @@ class Wanted:
     package: Package
     starter: str  # description of the starter layer's version
     worker: FunctionSettings | None = None  # with `isolation = split`
+    expire_days: int = 0  # of artifacts
 
 
 def wanted(config: Config, names: Names, package: Package) -> Wanted:
@@ -131,6 +132,7 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         package=package,
         starter=f"{STARTER} {package.starter_key[:32]}",
         worker=worker if scope.split else None,
+        expire_days=config.expire_days or 0,
     )
 
 
@@ -150,6 +152,13 @@ def functions_of(present: Present) -> tuple[str, ...]:
     """The functions that the builder may deploy now."""
     there = present.function.settings.environment if present.function and present.function.made_here else {}
     return tuple(filter(None, there.get(f"{_ENVIRONMENT_PREFIX}FUNCTIONS", "").split(",")))
+
+
+def expire_days_of(present: Present) -> int:
+    """Days until artifacts expire now; 0 is never."""
+    there = present.function.settings.environment if present.function and present.function.made_here else {}
+    days = there.get(f"{_ENVIRONMENT_PREFIX}EXPIRE_DAYS", "")
+    return int(days) if days.isdecimal() else 0
 
 
 def _environment(config: Config, names: Names) -> dict[str, str]:
@@ -174,6 +183,7 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
         "CODE_SIGNING": ",".join(config.code_signing),
         "TAG": "=".join(config.tag or ()),
         "STATUS": config.status if config.status != "all" else "",
+        "EXPIRE_DAYS": str(config.expire_days or ""),
     }
     if config.isolation == "split":
         values |= {"WORKER": names.worker, "WORKER_ROLE": names.role_arn_of(names.store_role)}
@@ -278,9 +288,11 @@ def _surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[St
     elif bucket.made_here and not (bucket.versioned and bucket.private and bucket.encrypted):
         text = f"make bucket {names.bucket} versioned, encrypted and not public"
         steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=False))
-    kept = rules(names)
+    kept = rules(names, expire_days=want.expire_days)
     if bucket is None or not same(bucket.rules, kept):
         text = f"let S3 remove below s3://{names.bucket}/{names.prefix} what can be made again, and old versions"
+        if want.expire_days:
+            text += f", and built zips {want.expire_days} days after their last use"
         steps.append(PutLifecycle(sentence=text, bucket=names.bucket, rules=kept))
     if want.secret and (secret is None or secret.deleted or not secret.current):
         verb = "put the git token into" if secret is None or secret.deleted else "update the git token in"

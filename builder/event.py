@@ -69,8 +69,18 @@ def parse_event(event: Mapping[str, object]) -> Request:
 
 
 def raises(event: object) -> bool:
-    """Whether whoever sent `event`, valid or not, wants failures as Lambda errors instead of replies."""
-    return isinstance(event, Mapping) and event.get("on_error") == "raise"
+    """Whether whoever sent `event`, valid or not, wants failures as Lambda errors instead of replies.
+
+    The third shape is Terraform's: its client takes any reply for success, and looks for `bucket` in it.
+    """
+    if not isinstance(event, Mapping):
+        return False
+    wanted = event.get("on_error")
+    return wanted == "raise" or (wanted is None and _is_third_shape(event))
+
+
+def _is_third_shape(event: Mapping[str, object]) -> bool:
+    return "action" not in event and {"name", "archive"} <= set(event) and "function" not in event
 
 
 def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[str, object]:
@@ -107,7 +117,7 @@ class _Reader(Fields):
         super().__init__(event)
         # The third shape is a request to package under another name; what is wrong with it is said in its own words.
         self._name = "function"
-        if "action" not in self.event and {"name", "archive"} <= set(self.event) and "function" not in self.event:
+        if _is_third_shape(self.event):
             self._name = "name"
             self.event["function"] = self.event.pop("name")
             self.event["action"] = Action.PACKAGE.value
@@ -136,6 +146,7 @@ class _Reader(Fields):
             alias=alias,
             weight=weight,
             payload=self._payload() if "invoke" in wanted else None,
+            preview=self.flag("preview") if "preview" in wanted else False,
             build=self.matching("build", _BUILD_ID, _BUILD_IDS) if "build" in wanted else None,
             count=self.integer("count", 1, MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
             by=self.printable("by", MAX_BY),

@@ -163,6 +163,12 @@ FIELDS: tuple[EventField, ...] = (
         "id of the build to return to, or to verify; without it the one before, or the one deployed",
     ),
     _row(
+        "preview",
+        (Action.ROLLBACK,),
+        _FLAG,
+        "say what there is now, what there would be, and what differs; nothing is done",
+    ),
+    _row(
         "count",
         (Action.HISTORY,),
         {"type": "integer", "minimum": 1, "maximum": MAX_COUNT, "default": Request.count},
@@ -213,7 +219,8 @@ FIELDS: tuple[EventField, ...] = (
         _ALL,
         {"enum": ["reply", "raise"]},
         "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the hint and the "
-        "end of the log; without it, or with `reply`, they are replies",
+        'end of the log; without it, or with `reply`, they are replies, but to `{"name", "architecture", '
+        '"archive"}`, which raises without asking',
     ),
     _row(
         "reply",

@@ -88,7 +88,7 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
     """
     resolved = order.source
     if not isinstance(resolved, git.Resolved):
-        return _unpacked(resolved, order.path, context, scratch)
+        return _unpacked(resolved, order, context, scratch)
     context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
     snapshot = git.fetch(
         resolved,
@@ -106,21 +106,23 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
 
 
 def _unpacked(
-    source: ArchiveSource | ObjectSource | ManifestSource, path: str, context: Context, scratch: Path
+    source: ArchiveSource | ObjectSource | ManifestSource, order: Order, context: Context, scratch: Path
 ) -> git.Snapshot:
-    from builder.sources.archive import snapshot_of
+    from builder.sources.archive import is_of_git, snapshot_of
     from builder.sources.archived import Limits
 
-    file = scratch / "archive"
+    file, path = scratch / "archive", order.path
     limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
     if isinstance(source, ManifestSource):
         from builder.sources.manifest import snapshot_of_manifest
 
         manifest = _manifest(source, context)
         into = scratch / "source"
-        return snapshot_of_manifest(
+        snapshot = snapshot_of_manifest(
             manifest, _files_beside(source, context), into, path=path, limits=limits, label=source.place
         )
+        _leave_out(snapshot, order, context)
+        return snapshot
     if isinstance(source, ArchiveSource):
         label = "archive"
         file.write_bytes(source.content)
@@ -137,11 +139,22 @@ def _unpacked(
             raise PathNotFound(f"{label} does not exist", hint="check bucket, key and version_id of source") from error
     try:
         snapshot = snapshot_of(file, scratch / "source", path=path, limits=limits, label=label)
+        if not is_of_git(file):
+            _leave_out(snapshot, order, context)
     finally:
         file.unlink(missing_ok=True)
     if isinstance(source, ObjectSource):
         _compare_with_name(source, snapshot, context)
     return snapshot
+
+
+def _leave_out(snapshot: git.Snapshot, order: Order, context: Context) -> None:
+    """Remove what nobody has committed and the list of default excludes names."""
+    from builder.sources.excludes import SECRETS, Excludes, leave_out, left_out_warning, text_of_build_file
+
+    text = text_of_build_file(snapshot.root / order.path, order.build_file)
+    gone = leave_out(snapshot.root, Excludes(text, order.path))
+    context.progress.warn(left_out_warning(gone.get(SECRETS, ())))
 
 
 def _manifest(source: ManifestSource, context: Context) -> Manifest:

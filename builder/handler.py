@@ -1,6 +1,7 @@
 """The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors.
 
 With `on_error: raise` in the event, both are Lambda errors: tools such as Terraform and Step Functions know no others.
+The event of the Go builder's clients, `{name, architecture, archive}`, asks for that by its shape.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
+# Where artifacts expire, one that a build uses again begins anew once a day: lifecycle rules count in days.
+_DAY_S = 24 * 3600.0
 # What a custom resource's answer may take, or handing over.
 _ANSWERING_S = 5.0
 
@@ -221,7 +224,13 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     return Context(
         settings=settings,
         clients=clients,
-        store=S3Store(clients, settings.bucket, settings.store_prefix, warn=progress.warn),
+        store=S3Store(
+            clients,
+            settings.bucket,
+            settings.store_prefix,
+            warn=progress.warn,
+            renew_s=_DAY_S if settings.expire_days else None,
+        ),
         workspace=execution.workspace(os.environ),
         deadline=Deadline.after(remaining_s),
         progress=progress,
@@ -300,12 +309,14 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
     from builder.pipeline import build
     from builder.records.builds import Builds
     from builder.request import Action
-    from builder.rollback import roll_back
+    from builder.rollback import preview, roll_back
     from builder.tracking import tracked
 
     context = _context(masker, remaining_s)
     build_id = request.build_id or request_id
     if request.action == Action.PLAN:
         return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
+    if request.preview:
+        return preview(request, context)
     work = roll_back if request.action == Action.ROLLBACK else build
     return tracked(work, request, context, build_id)

@@ -44,6 +44,8 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
             project = _project(order, snapshot, context)
             chosen = choose_components(project.names, order.components, function_exists=order.exists)
             allow(project)
+            if order.roles is not None:  # creating the function comes last, and would fail then
+                order.roles.check(project.spec, order.function)
         if order.fresh:
             shop, lock = _fresh_shop(order, project, context, scratch), order.fresh.lock
         else:

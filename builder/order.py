@@ -12,6 +12,7 @@ from typing import cast
 
 from builder.domains import Domain
 from builder.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.roles import Roles
 from builder.runtimes import Architecture, architecture_of
 from builder.sources.snapshot import Resolved
 
@@ -44,6 +45,7 @@ class Order:
         fresh: set where what was deployed is verified.
         variables: of the function as it is now, for the trial of its handler. They may be secrets, so `as_json` leaves
             them out: they travel with what is granted.
+        roles: what decides on the role of the function; None where none is created or changed.
     """
 
     source: Source
@@ -63,6 +65,7 @@ class Order:
     keys: Mapping[str, str] = field(default_factory=dict)
     fresh: Fresh | None = None
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    roles: Roles | None = None
 
     @property
     def resolved(self) -> Resolved | None:
@@ -93,6 +96,7 @@ class Order:
             "foreign": list(self.foreign),
             "known": list(self.known),
             "keys": dict(self.keys),
+            "roles": self.roles and self.roles.as_json(),
             "fresh": fresh and {"runtime": fresh.runtime, "architecture": fresh.architecture, "lock": fresh.lock},
         }
 
@@ -106,6 +110,7 @@ class Order:
         given = cast("Mapping[str, str | None]", value)
         domain = cast("Mapping[str, object]", value["domain"])
         fresh = cast("Mapping[str, str | None] | None", value["fresh"])
+        roles = cast("Mapping[str, object] | None", value["roles"])
         return cls(
             source=_source(cast("Mapping[str, str]", value["source"])),
             domain=Domain(name=str(domain["name"]), keeps=domain["keeps"] is True, vouched=domain["vouched"] is True),
@@ -122,6 +127,7 @@ class Order:
             foreign=_texts(value["foreign"]),
             known=_texts(value["known"]),
             keys={str(name): str(key) for name, key in cast("Mapping[str, object]", value["keys"]).items()},
+            roles=Roles.parse(roles) if roles else None,
             fresh=Fresh(
                 runtime=str(fresh["runtime"]),
                 architecture=architecture_of(str(fresh["architecture"])),

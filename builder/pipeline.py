@@ -17,6 +17,7 @@ from builder.publishing.origins import Origins
 from builder.publishing.release import Overtaken, release, remember
 from builder.publishing.steps import FunctionState
 from builder.request import Action, Request
+from builder.roles import Roles
 from builder.runtimes import architecture_of
 from builder.situation import Situation, look
 
@@ -110,7 +111,13 @@ def _order(request: Request, situation: Situation, context: Context, origins: Or
         known=situation.known_trees(request),
         keys=last.keys if last else {},
         variables=situation.variables,
+        roles=None if packages else _roles(state, context),
     )
+
+
+def _roles(state: FunctionState | None, context: Context) -> Roles:
+    present = None if state is None else str(state.settings.get("Role", ""))
+    return Roles(default=context.settings.role, present=present, allowed=context.settings.reach.roles)
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from builder.errors import AccessDenied, OwnTarget
 from builder.publishing.layer_names import layer_name
 from builder.request import Action, Request
+from builder.roles import check_allowed
 
 if TYPE_CHECKING:
     from builder.publishing.steps import Step
@@ -161,11 +162,7 @@ class Reach:
 
     def _check_role(self, role: str, function: str) -> None:
         _refuse([f"function {function}: role {role}"] if self._is_role(role) else [])
-        if self.roles is not None and not _covered(role, self.roles):
-            raise AccessDenied(
-                f"function {function}: role {role} is none of those that this builder may give to functions",
-                hint="name it in `roles`, [builder] of the builder's config.ini, and run `python setup.py update`",
-            )
+        check_allowed(role, self.roles, "", function)
 
     def _check_arns(self, layers: Iterable[str]) -> None:
         _refuse([f"layer {layer}" for layer in layers if self._is_layer(layer)])

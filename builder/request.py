@@ -92,7 +92,8 @@ class Request:
     of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
     invoke the new version with. `architecture` is the one to package for, None for what the build file says; `attached`
     are layers from elsewhere, by any names, that whoever deploys it attaches besides its own. `by` says who asks, in
-    words. `build` is the id of an earlier build, `build_id` that of this one. `rights` also tries whether the builder
+    words. `build` is the id of an earlier build, `build_id` that of this one. `preview` only tells what a
+    rollback would do. `rights` also tries whether the builder
     may change itself, `publish_only` attaches its layer to nothing. `deleted`: what once asked for this is taken away,
     and nothing else of the request counts.
     """
@@ -107,6 +108,7 @@ class Request:
     alias: str | None = None
     weight: float | None = None
     payload: str | None = None
+    preview: bool = False
     build: str | None = None
     count: int = 20
     by: str | None = None

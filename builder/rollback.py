@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from builder import reply
+from builder import reply, way_back
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.keeping import Damaged
 from builder.pipeline import Built
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # How many builds are looked through for the one before the present one.
 _LOOK_BACK = 200
+# And how many for what is there now: the newest that went well says it.
+_PRESENT = 50
 
 
 def roll_back(request: Request, context: Context, claim: Claim) -> Built:
@@ -56,28 +58,75 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        kept = _deployment(target)
-        wanted = _with_layers(deployment.of_record(kept, request, name, context), state, context)
-        wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
-        version = _version(kept, wanted, context) if alias else None
+        told = _told(target, name, alias, state, context)  # as it is before anything changes
+        wanted, version = _wanted(target, request, state, context)
         publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
-            if alias is None or version is None:
-                return wanted.steps(state, made)
-            served = state.alias if state else None
-            done = served is not None and served.serves(version, None)
-            return () if done else (PointAlias(name=name, alias=alias, version=version),)
+            return _steps(wanted, version, state, made)
 
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
     answer = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
+    outcome = reply.outcome(released, request)
+    if version is not None and wanted.code is not None and outcome["function"]:
+        # $LATEST keeps its code: what the alias serves now is the version's.
+        cast("dict[str, object]", outcome["function"])["code_sha256"] = wanted.code.code_sha256
     return Built(
-        reply=answer | reply.outcome(released, request) | reply.account(progress),
-        deployment={**kept.value, "version": published.version, "alias": alias},
+        reply=answer | {"rollback": told} | outcome | reply.account(progress),
+        deployment={**_deployment(target).value, "version": published.version, "alias": alias},
         restored=target.build_id,
     )
+
+
+def preview(request: Request, context: Context) -> reply.Reply:
+    """What there is now, what `roll_back` would return to, and what it would do for that. Nothing is written.
+
+    Raises:
+        UnknownBuild, FunctionMissing, AwsRefused: as `roll_back`.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for the build to return to"):
+        target, alias = _target(Builds(context.store), request)
+        request = replace(request, alias=alias)
+        state = read_published(context.clients, name, alias)
+        if state is None:
+            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        wanted, version = _wanted(target, request, state, context)
+        steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
+        told = _told(target, name, alias, state, context) | {"steps": [step.sentence for step in steps]}
+    answer = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
+    return answer | reply.account(progress)
+
+
+def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> dict[str, object]:
+    found = Builds(context.store).records(name, _PRESENT)
+    records = [record for record in found if not isinstance(record, Damaged) and record.deployed]
+    return way_back.told(records, target, alias, state)
+
+
+def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
+    """What the function is to be; and the version that has it, if all that is left to do is to move the alias."""
+    name, kept = request.function or "", _deployment(target)
+    wanted = deployment.of_record(kept, request, name, context)
+    wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
+    version = _version(kept, wanted, context) if request.alias else None
+    if version is not None:
+        return wanted, version
+    _refuse_without_code(target, wanted, state, context)
+    return _with_layers(wanted, state, context), None
+
+
+def _steps(
+    wanted: Deployment, version: str | None, state: FunctionState | None, made: Mapping[str, str]
+) -> Sequence[Step]:
+    alias = wanted.wanted.alias if wanted.wanted else None
+    if alias is None or version is None:
+        return wanted.steps(state, made)
+    served = state.alias if state else None
+    done = served is not None and served.serves(version, None)
+    return () if done else (PointAlias(name=wanted.name, alias=alias, version=version),)
 
 
 def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
@@ -147,6 +196,17 @@ def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> st
     frozen = read_function(context.clients, wanted.name, qualifier=kept.version)
     same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
     return kept.version if same and frozen and wanted.has_layers_of(frozen) else None
+
+
+def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionState, context: Context) -> None:
+    """Raise if the code has to be deployed and is not in the store any more, before anything is changed."""
+    code = wanted.code
+    if code is None or state.code_sha256 == code.code_sha256 or context.store.exists(code.name, sha256=code.sha256):
+        return
+    raise UnknownBuild(
+        f"the code of build {target.build_id} is no longer in the bucket",
+        hint=f"build commit {str(target.commit)[:12]} again; expire_days in config.ini says how long code is kept",
+    )
 
 
 def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:

@@ -42,6 +42,7 @@ class Settings:
         memory_mb: of the builder; None where Lambda does not say.
         reach: what the builder may be told to touch.
         status: `function` where builds are only told of a function that is asked for.
+        expire_days: days after its last use until S3 removes an artifact; 0 is never.
     """
 
     bucket: str
@@ -65,6 +66,7 @@ class Settings:
     memory_mb: int | None = None
     reach: Reach = field(default_factory=Reach)
     status: str = "all"
+    expire_days: int = 0
 
     @property
     def commands_mb(self) -> int | None:
@@ -105,6 +107,7 @@ class Settings:
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
             reach=reach_of(environment),
             status=environment.get(PREFIX + "STATUS", "all"),
+            expire_days=_days(environment, PREFIX + "EXPIRE_DAYS"),
         )
 
 
@@ -121,7 +124,7 @@ def reach_of(environment: Mapping[str, str]) -> Reach:
         layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
         own_roles=listed(environment.get(PREFIX + "OWN_ROLES", "")),
         functions=None if functions is None else listed(functions),
-        roles=None if roles is None else listed(roles),
+        roles=None if roles is None and functions is None else listed(roles or ""),
         code_signing=listed(environment.get(PREFIX + "CODE_SIGNING", "")) if functions is not None else None,
         tag=(name, value) if name else None,
     )
@@ -136,3 +139,10 @@ def _seconds(environment: Mapping[str, str], name: str, otherwise: float) -> flo
     if not 1 <= seconds <= 900:
         raise InvalidConfiguration(f"{name}: {given!r} is not a number of seconds from 1 to 900")
     return seconds
+
+
+def _days(environment: Mapping[str, str], name: str) -> int:
+    given = environment.get(name, "") or "0"
+    if not given.isdecimal():
+        raise InvalidConfiguration(f"{name}: {given!r} is not a number of days")
+    return int(given)

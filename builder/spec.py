@@ -24,6 +24,7 @@ from builder.document import Document, Location, read_document
 from builder.errors import InvalidBuildFile
 from builder.publishing.lambda_names import Finding, configuration_findings, cors_findings
 from builder.runtimes import RUNTIMES
+from builder.sources.excludes import BUILD_FILES
 from builder.spec_base import SecretSpec, Spec, as_tuple, nearest
 from builder.spec_builds import chosen
 from builder.spec_values import (
@@ -54,7 +55,7 @@ __all__ = [
 
 M = TypeVar("M", bound=Spec)
 
-NAMES = ("build.yaml", "build.yml", "build.json")
+NAMES = BUILD_FILES
 
 _CHECKING = ("optional_libraries", "try")
 MAX_LAYERS = 5

@@ -56,6 +56,7 @@ _TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationA
 # What S3 answers where the content has not the hash that it came with.
 _OTHER_CONTENT = {"BadDigest", "XAmzContentChecksumMismatch"}
 _READERS = 16
+ARTIFACTS = "artifacts/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +76,33 @@ class S3Store(Store):
     """A prefix in a bucket. Downloads of large files come in parallel parts."""
 
     def __init__(
-        self, clients: Clients, bucket: str, prefix: str, *, warn: Callable[[str], None] = lambda _: None
+        self,
+        clients: Clients,
+        bucket: str,
+        prefix: str,
+        *,
+        warn: Callable[[str], None] = lambda _: None,
+        renew_s: float | None = None,
     ) -> None:
+        """Take what is there.
+
+        Args:
+            warn: told of objects that cannot be read, and count as absent.
+            renew_s: an artifact that is asked for and older than that is written anew, so that S3, which removes
+                artifacts by their age, counts from their last use. None where nothing removes them.
+        """
         super().__init__(warn)
         self._clients = clients
         self.bucket = bucket
         self._prefix = prefix
+        self._renew_s = renew_s
         self._put: Counter[str] = Counter()
         self._absent = _MISSING
 
     def below(self, folder: str) -> S3Store:
         """The part of this store that is below `folder/`; what is put there counts as put here."""
-        part = S3Store(self._clients, self.bucket, f"{self._prefix}{folder}/", warn=self._warn)
+        place = f"{self._prefix}{folder}/"
+        part = S3Store(self._clients, self.bucket, place, warn=self._warn, renew_s=self._renew_s)
         part._put = self._put
         return part
 
@@ -281,7 +297,33 @@ class S3Store(Store):
                 if error_code(error) in self._absent:
                     return False
                 raise
-        return not sha256 or found.get("ChecksumSHA256") == _checksum(sha256)
+            if sha256 and found.get("ChecksumSHA256") != _checksum(sha256):
+                return False
+            if self._renew_s is not None and name.startswith(ARTIFACTS):
+                asked = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
+                if (asked - found["LastModified"]).total_seconds() >= self._renew_s:
+                    return self._renew(name, found["ETag"])
+        return True
+
+    def _renew(self, name: str, etag: str) -> bool:
+        """Copy an object onto itself, which makes it young; False if it is gone meanwhile, or another one."""
+        from botocore.exceptions import ClientError
+
+        key = self.key(name)
+        try:
+            self._clients.s3.copy_object(
+                Bucket=self.bucket,
+                Key=key,
+                CopySource=f"{self.bucket}/{key}",
+                CopySourceIfMatch=etag,
+                MetadataDirective="REPLACE",  # without a change S3 refuses to copy onto itself
+                ChecksumAlgorithm="SHA256",
+            )
+        except ClientError as error:
+            if error_code(error) in _TAKEN:
+                return False
+            raise
+        return True
 
     def version_id(self, name: str) -> str | None:
         """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""

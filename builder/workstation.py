@@ -25,6 +25,7 @@ from builder.project import Project, read_project
 from builder.python.indexes import Indexes
 from builder.runtimes import Architecture
 from builder.sources.directory import DirectorySnapshot, snapshot
+from builder.sources.excludes import left_out_warning
 from builder.surroundings import Surroundings
 from builder.workshop import Workshop
 from builder.workspace import Deadline, Workspace
@@ -68,7 +69,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
         store = DirectoryStore(order.cache / "store", warn=progress.warn)
         with workspace.scratch() as scratch:
             with progress.phase("fetch", f"copying {order.directory}"):
-                source = snapshot(order.directory, scratch / "source", leave_out=(order.out, order.cache))
+                source = _source(order, scratch / "source", progress)
             with progress.phase("read", "reading the build file"):
                 project = _project(source, order, progress)
                 chosen = choose_components(project.names, order.components, function_exists=True)
@@ -119,8 +120,14 @@ def look(order: Order, progress: Progress) -> Project:
         LambdasmithError: what is wrong with the directory or its build file.
     """
     with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
-        source = snapshot(order.directory, Path(temporary) / "source", leave_out=(order.out, order.cache))
+        source = _source(order, Path(temporary) / "source", progress)
         return _project(source, order, progress)
+
+
+def _source(order: Order, into: Path, progress: Progress) -> DirectorySnapshot:
+    source = snapshot(order.directory, into, build_file=order.build_file, leave_out=(order.out, order.cache))
+    progress.warn(left_out_warning(source.secrets))
+    return source
 
 
 def _project(source: DirectorySnapshot, order: Order, progress: Progress) -> Project:

@@ -280,7 +280,11 @@ def test_what_terraform_adds_is_understood() -> None:
 
 def test_failures_are_raised_for_whoever_asks_also_with_an_event_that_is_wrong() -> None:
     assert raises({"on_error": "raise", "action": 1})
+    third: dict[str, object] = {"name": "parcel", "architecture": "arm64", "archive": "%"}
+    for event in (third, {**third, "on_error": None}, {**third, "architecture": "m68k", "tf": {"action": "create"}}):
+        assert raises(event)
     others: list[object] = [{}, {"on_error": "reply"}, None, [], {"on_error": ["raise"]}]
+    others += [{**third, "on_error": "reply"}, {**third, "action": "package"}, {"archive": "", "function": "x"}]
     assert not any(raises(event) for event in others)
 
 

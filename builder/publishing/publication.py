@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
-from builder.errors import InvalidBuildFile, InvalidEvent, RoleMissing
+from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.plan import MAX_LAYERS, Artifact
 from builder.publishing import configuration
 from builder.publishing.steps import (
@@ -31,6 +31,7 @@ from builder.publishing.steps import (
     UpdateConfiguration,
     Wanted,
 )
+from builder.roles import role_missing
 
 _ENVIRONMENT = "Environment"
 
@@ -111,10 +112,7 @@ def explained(before: FunctionState | None, after: FunctionState | None, step: S
 
 def _creation(wanted: Wanted, code: Artifact | None, attached: tuple[str, ...]) -> CreateFunction:
     if not wanted.role:
-        raise RoleMissing(
-            f"function {wanted.name} does not exist, and no role is named to create it with",
-            hint="set role: in the build file's function, or role in the [builder] section of config.ini",
-        )
+        raise role_missing(wanted.name)
     if code is None:
         raise InvalidEvent(f"function {wanted.name} does not exist and its code was not built")
     return CreateFunction(wanted=wanted, role=wanted.role, code=code, layers=attached)

@@ -29,6 +29,7 @@ from builder.publishing.steps import (
     UpdateConfiguration,
 )
 from builder.publishing.versions import read_alias, read_published
+from builder.roles import not_allowed
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -410,6 +411,8 @@ def _told(text: str) -> str:
 
 def _role_error(error: AwsRefused, function: str, role: str) -> AwsRefused:
     """AWS refuses a role that is missing or not assumable with one general code; say which role it was."""
+    if role and "iam:PassRole" in error.message:
+        return not_allowed(role, (), "", function)
     if role and error_code(error) == "InvalidParameterValueException" and "role" in error.message.lower():
         return RoleMissing(
             f"function {function}: Lambda cannot use role {role}: {error.message}",

@@ -282,6 +282,35 @@ class HistoryRow(TypedDict):
     """The build that a rollback has returned to."""
 
 
+class BuildThere(TypedDict):
+    """A build whose result a function, or its alias, has."""
+
+    build_id: str
+    commit: str | None
+    ref: str | None
+    by: str | None
+    version: str | None
+    ended: str
+    age_seconds: float
+    """Since it ended."""
+    changed_since: NotRequired[bool]
+    """What is there now is not what this build left: somebody changed it by hand."""
+
+
+class WayBack(TypedDict):
+    """What a rollback does, or would do."""
+
+    now: BuildThere | None
+    """What was there before; null where no build is recorded."""
+    then: BuildThere
+    """What is returned to."""
+    alias: str | None
+    differences: list[str]
+    """Between the two: `code`, `layer NAME`, names of settings."""
+    steps: NotRequired[list[str]]
+    """With `preview`: what would be done in the account, in words."""
+
+
 class RecentRow(TypedDict):
     """A build of any function."""
 
@@ -462,6 +491,8 @@ class Reply(TypedDict, total=False):
     """In bytes."""
     restored: str
     """`rollback`: id of the build that was returned to."""
+    rollback: WayBack
+    """`rollback`: from what to what."""
     verify: Verified
     """`verify`: whether what is deployed is what its source makes."""
     history: list[HistoryRow]

@@ -6,8 +6,10 @@ writes. Neither `zipfile` nor `tarfile` takes part: what they let pass differs f
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +25,9 @@ from builder.sources.zipped import END, zip_entries
 # 1980-01-01, the date in every zip made here. What an archive says of dates depends on who made it and when, so equal
 # content would not give equal artifacts.
 FIXED_TIME = 315532800
+_ZIP_END_BYTES = 22 + 64
+_COMMIT_OF_ZIP = re.compile(rb"PK\x05\x06.{16}(?:\x28\x00[0-9a-f]{40}|\x40\x00[0-9a-f]{64})\Z", re.DOTALL)
+_COMMIT_OF_TAR = re.compile(rb"\d+ comment=(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 _WANTED = "send a zip, tar, tar.gz or tar.zst"
 _OTHERS = {
     b"BZh": "bzip2",
@@ -58,6 +63,26 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: s
     limits = limits or Limits()
     with archive.open("rb") as file:
         return _write(_entries(file, archive.stat().st_size, limits), into, limits, label or archive.name)
+
+
+def is_of_git(archive: Path) -> bool:
+    """Whether `git archive` made the existing `archive`: what is in it was committed.
+
+    It leaves the commit's id: in a tar as the comment of a header for all entries, in a zip as its comment. Forges
+    offer such archives for download.
+    """
+    with archive.open("rb") as file:
+        head = file.read(4)
+        if head == b"PK\x03\x04":
+            file.seek(max(0, archive.stat().st_size - _ZIP_END_BYTES))
+            return bool(_COMMIT_OF_ZIP.search(file.read()))
+        file.seek(0)
+        content = gunzipped(file) if head.startswith(b"\x1f\x8b") else plain(file)
+        try:
+            start = b"".join(islice(content, 2))[:1024]
+        except Unreadable:
+            return False
+    return start[156:157] == b"g" and bool(_COMMIT_OF_TAR.match(start[512:]))
 
 
 def _write(entries: Iterator[Archived], into: Path, limits: Limits, label: str) -> Extracted:

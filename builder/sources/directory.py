@@ -10,29 +10,37 @@ from pathlib import Path
 
 from builder.errors import PathNotFound
 from builder.sources.archive import FIXED_TIME
+from builder.sources.excludes import SECRETS, Excludes, text_of_build_file
 from builder.sources.gitlib import ignored_by, read_work_tree
 
-_NEVER = frozenset({".git", "__pycache__"})
 IGNORE_FILE = ".lambdaignore"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectorySnapshot:
-    """The files of a directory, below `root`. `commit` is the one checked out there, empty outside of git."""
+    """The files of a directory, below `root`. `commit` is the one checked out there, empty outside of git.
+
+    `secrets` are the paths of what was left out because such files usually hold secrets.
+    """
 
     root: Path
     commit: str
     commit_time: int
+    secrets: tuple[str, ...] = ()
 
 
-def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> DirectorySnapshot:
+def snapshot(
+    directory: Path, into: Path, *, build_file: str | None = None, leave_out: Sequence[Path] = ()
+) -> DirectorySnapshot:
     """Copy `directory` to `into`, which is made.
 
     In a git work tree that is what git has or would take, changes that are not committed included, ignored files not;
-    elsewhere it is everything. What a `.lambdaignore` names, in gitignore's syntax and from its own directory on, is
-    left out of either. Modes and times are those of a checkout by the builder function.
+    elsewhere it is everything. Of what git does not have, the list of default excludes (`excludes.py`) is left out.
+    What a `.lambdaignore` names, in gitignore's syntax and from its own directory on, is left out of either. Modes and
+    times are those of a checkout by the builder function.
 
     Args:
+        build_file: its name, if it is no usual one.
         leave_out: directories that belong to the build and not to the project, such as its output.
 
     Raises:
@@ -43,8 +51,13 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
         raise PathNotFound(f"{directory} is not a directory", hint="name the directory that has the build file")
     tree = read_work_tree(directory)
     commit_time = tree.commit_time if tree and tree.commit else FIXED_TIME
-    paths = tree.paths if tree else tuple(_everything(directory))
-    ignored = _ignored(directory, paths)
+    excludes = Excludes(text_of_build_file(directory, build_file))
+    groups = {path: excludes.group_of(path) for path in tree.others} if tree else dict(_everything(directory, excludes))
+    taken = [path for path, group in groups.items() if not group]
+    paths = tuple(sorted(tree.tracked.union(taken) if tree else taken))
+    secrets = tuple(sorted(path for path, group in groups.items() if group == SECRETS))
+    ignored = _ignored(directory, (*paths, *secrets))
+    secrets = tuple(path for path in secrets if path not in ignored)
     paths = tuple(path for path in paths if path not in ignored)
     inside = directory.resolve()
     skipped = [place for path in leave_out if (place := path.resolve()).is_relative_to(inside)]
@@ -61,7 +74,7 @@ def snapshot(directory: Path, into: Path, *, leave_out: Sequence[Path] = ()) -> 
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
             os.utime(target, (commit_time, commit_time))
-    return DirectorySnapshot(root=into, commit=tree.commit if tree else "", commit_time=commit_time)
+    return DirectorySnapshot(root=into, commit=tree.commit if tree else "", commit_time=commit_time, secrets=secrets)
 
 
 def _ignored(directory: Path, paths: Sequence[str]) -> frozenset[str]:
@@ -73,8 +86,21 @@ def _ignored(directory: Path, paths: Sequence[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _everything(directory: Path) -> Iterator[str]:
+def _everything(directory: Path, excludes: Excludes) -> Iterator[tuple[str, str | None]]:
+    """(path, group of excludes) of every file and link; a directory that is left out is one path."""
     for folder, names, files in os.walk(directory):
-        links = [name for name in names if Path(folder, name).is_symlink()]
-        names[:] = [name for name in names if name not in _NEVER and name not in links]
-        yield from (os.path.relpath(Path(folder, name), directory) for name in (*files, *links) if name not in _NEVER)
+        below = Path(folder).relative_to(directory)
+
+        def decided(name: str, below: Path = below) -> tuple[str, str | None]:
+            path = (below / name).as_posix()
+            return path, excludes.group_of(path) if excludes.named(name) else None
+
+        yield from map(decided, files)
+        deeper = []
+        for name in names:
+            path, group = decided(name)
+            if group or Path(folder, name).is_symlink():
+                yield path, group
+            else:
+                deeper.append(name)
+        names[:] = deeper

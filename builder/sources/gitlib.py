@@ -280,13 +280,14 @@ class Attributes:
 class WorkTree:
     """A directory of a checked-out repository: its commit, and the files that git has or would take there.
 
-    `paths` are relative to the directory, sorted; ignored files and submodules are not among them. `commit` is empty
-    before the first one.
+    Paths are relative to the directory; ignored files and submodules are not among them. `tracked` are those that git
+    has, `others` those that it would take. `commit` is empty before the first one.
     """
 
     commit: str
     commit_time: int
-    paths: tuple[str, ...]
+    tracked: frozenset[str]
+    others: frozenset[str]
 
 
 def read_work_tree(directory: Path) -> WorkTree | None:
@@ -331,11 +332,9 @@ def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
     if not tracked and below.parts and _is_ignored(repo, below):
         return None
     others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
-    # Python leaves its caches wherever it runs; nobody means to build from them.
-    wanted = {path for path in others if "__pycache__" not in path.split("/")}
-    paths = {path.as_posix() for path in tracked} | wanted
+    known = frozenset(path.as_posix() for path in tracked)
     commit, commit_time = _head(repo)
-    return WorkTree(commit=commit, commit_time=commit_time, paths=tuple(sorted(paths)))
+    return WorkTree(commit=commit, commit_time=commit_time, tracked=known, others=frozenset(others) - known)
 
 
 def _damaged_repository() -> tuple[type[Exception], ...]:

@@ -106,7 +106,7 @@ def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
     if ".." in parts or entry.startswith("/") or "\0" in entry:
         raise UnsafeSource(f"{entry!r} leaves the project")
     if any(_MAGIC.search(part) for part in parts):
-        pattern = re.compile(_regex("/".join(parts)) + r"(?:/.*)?", re.DOTALL)
+        pattern = re.compile(as_regex("/".join(parts)) + r"(?:/.*)?", re.DOTALL)
         start = 0
         while not _MAGIC.search(parts[start]):
             start += 1
@@ -209,11 +209,11 @@ def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
 def _exclusion(pattern: str) -> re.Pattern[str]:
     bare = pattern.strip("/").removeprefix("./")
     anywhere = "" if "/" in bare else r"(?:.*/)?"
-    return re.compile(rf"{anywhere}{_regex(bare, hidden=True)}(?:/.*)?\Z", re.DOTALL)
+    return re.compile(rf"{anywhere}{as_regex(bare, hidden=True)}(?:/.*)?\Z", re.DOTALL)
 
 
-def _regex(pattern: str, *, hidden: bool = False) -> str:
-    """A pattern as a regular expression. `hidden`: `*` and `?` may stand for a leading dot."""
+def as_regex(pattern: str, *, hidden: bool = False) -> str:
+    """A pattern as a regular expression for the whole path. `hidden`: `*` and `?` may stand for a leading dot."""
     visible = "" if hidden else r"(?!\.)"
     result, at = "", 0
     while at < len(pattern):

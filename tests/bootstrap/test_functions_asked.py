@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bootstrap.plan import functions_of
+from dataclasses import replace
+
+from bootstrap.plan import expire_days_of, functions_of
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import answered, leftovers
@@ -32,14 +34,20 @@ def test_without_a_terminal_silence_is_an_error_that_says_what_to_write(
 def test_at_a_terminal_the_names_are_asked_for(localaws: Server, make_operator: MakeOperator) -> None:
     operator = silent(localaws, make_operator, "asked")
     question = "functions that the builder may deploy"
-    status, seen = answered(operator, "init", (question, "shop-*, billing"), ("go on? [y/N]", "n"))
+    days = "until a built zip is removed (empty: never)"
+    status, seen = answered(operator, "init", (question, "shop-*, billing"), (days, "40"), ("go on? [y/N]", "n"))
     assert status == 1
+    assert "and built zips 40 days after their last use" in seen
     assert "every function" not in seen
-    status, seen = answered(operator, "init", (question, "*"), ("go on? [y/N]", "n"))
+    status, seen = answered(operator, "init", (question, "*"), (days, ""), ("go on? [y/N]", "n"))
     assert status == 1
     assert "the builder may deploy every function of this account and region" in seen
-    for answer, problem in (("", "functions: missing"), ("shop web!", "not a function's name or pattern")):
-        status, seen = answered(operator, "init", (question, answer))
+    for names, number, problem in (
+        ("", "", "functions: missing"),
+        ("shop web!", "", "not a function's name or pattern"),
+        ("*", "soon", "must be a whole number of days from 1 to 3,650, or never"),
+    ):
+        status, seen = answered(operator, "init", (question, names), (days, number))
         assert status == 2
         assert problem in seen
     assert leftovers(localaws, "asked") == []
@@ -48,3 +56,9 @@ def test_at_a_terminal_the_names_are_asked_for(localaws: Server, make_operator: 
 def test_what_was_said_once_stays_said() -> None:
     assert functions_of(installed()) == ("shop-*",)
     assert functions_of(NOTHING) == ()
+    there = installed()
+    assert there.function
+    assert (expire_days_of(there), expire_days_of(NOTHING)) == (0, 0)
+    settings = there.function.settings
+    settings = replace(settings, environment={**settings.environment, "LAMBDASMITH_EXPIRE_DAYS": "40"})
+    assert expire_days_of(replace(there, function=replace(there.function, settings=settings))) == 40

@@ -31,6 +31,17 @@ def test_nothing_that_anything_refers_to_expires() -> None:
     assert "NoncurrentVersionExpiration" not in artifacts
 
 
+def test_artifacts_expire_only_if_the_operator_says_so() -> None:
+    """S3 moves no object on the day on which it removes it, so those that go soon stay where they are."""
+    for days, rest in ((10, None), (29, None), (30, 30), (400, 30)):
+        before, after = ({rule["ID"]: rule for rule in rules(names(), expire_days=each)} for each in (0, days))
+        assert {name for name in after if after[name] != before[name]} == {"lambdasmith smith artifacts"}
+        rule = after["lambdasmith smith artifacts"]
+        assert rule["Expiration"] == {"Days": days + 1}
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": days + 1}
+        assert [each["Days"] for each in rule.get("Transitions", [])] == ([rest] if rest else [])
+
+
 def test_uploads_that_were_given_up_are_cleared_away_below_the_prefix_only() -> None:
     assert [rule["Filter"]["Prefix"] for rule in rules(names()) if "AbortIncompleteMultipartUpload" in rule] == [
         "smith/"

@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from bootstrap.changes import Step
-from bootstrap.package import code_sha256, package, starter_requirements, write_package
+from bootstrap.package import code_sha256, function_entries, package, starter_requirements, write_package
 from bootstrap.patience import patiently
 from bootstrap.walk import walk
 from builder.errors import AwsRefused, FunctionBusy, NotSetUp, error_of
@@ -136,6 +136,14 @@ def test_the_functions_zip_is_the_builder_and_the_same_every_time() -> None:
     assert "builder/handler.py" in names
     assert "builder/requirements.lock" in names
     assert all(name.startswith("builder/") and "__pycache__" not in name for name in names)
+
+
+def test_what_people_leave_lying_about_is_not_packaged(tmp_path: Path) -> None:
+    for name in ("handler.py", ".env", "rooms/id_rsa", "rooms/.venv/x.py", "rooms/a.json", "__pycache__/handler.pyc"):
+        (tmp_path / "builder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "builder" / name).touch()
+    names = {entry.name for entry in function_entries(tmp_path / "builder")}
+    assert names == {"builder/handler.py", "builder/rooms/a.json"}
 
 
 def test_the_layer_key_is_the_hash_of_the_lock() -> None:

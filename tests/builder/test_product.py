@@ -17,6 +17,7 @@ from builder.plan import UNBUILT, Artifact, Component, ComponentPlan
 from builder.product import Checked, Product
 from builder.project import Outline
 from builder.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.roles import Roles
 from builder.runtimes import RUNTIMES, Target
 from builder.sources.snapshot import Resolved
 from builder.spec import read_build_file
@@ -87,6 +88,7 @@ def test_an_order_travels(source: Any) -> None:
         foreign=("arn:x",),
         keys={"function": "k"},
         fresh=Fresh(runtime="python3.13", architecture="x86_64", lock=None),
+        roles=Roles(default="r", present=None, allowed=("r", "s*")),
     )
     assert Order.parse(json.loads(json.dumps(order.as_json()))) == order
 

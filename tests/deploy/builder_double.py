@@ -244,6 +244,30 @@ def _packaged(event: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
+WAY_BACK = {
+    "now": {
+        "build_id": "b-3",
+        "commit": "1111111111112222",
+        "ref": "main",
+        "by": "ann@example.com",
+        "version": "3",
+        "ended": "2026-11-21T10:15:59Z",
+        "age_seconds": 3 * 3600 + 5,
+    },
+    "then": {
+        "build_id": "b-1",
+        "commit": "4f3e2d1c0b1a2f",
+        "ref": "main",
+        "by": None,
+        "version": "1",
+        "ended": "2026-11-19T23:59:59Z",
+        "age_seconds": 86400 * 3,
+    },
+    "alias": "live",
+    "differences": ["code", "layer dependencies", "MemorySize"],
+}
+
+
 def _other(event: dict[str, Any]) -> dict[str, Any]:
     """The reply to what is no build."""
     match event["action"]:
@@ -254,6 +278,23 @@ def _other(event: dict[str, Any]) -> dict[str, Any]:
                 "statusCode": 200,
                 "history": [] if event["function"] == "nothing" else HISTORY[: event.get("count", 20)],
             }
+        case "rollback" if event.get("preview"):
+            if event.get("build") == "gone":
+                return {"statusCode": 404, "error": {"code": "unknown_build", "message": "there is no build gone"}}
+            same = event.get("build") == "b-3"
+            steps = [] if same else ["point alias live of orders at version 1"]
+            way = {**WAY_BACK, "steps": steps, "alias": event.get("alias")}
+            return {
+                "statusCode": 200,
+                "commit": "4f3e2d1c0b1a2f",
+                "rollback": {**way, "then": way["now"]} if same else way,
+            }
+        case "rollback" if event.get("build") == "b-1":
+            way = {key: value for key, value in WAY_BACK.items() if key != "steps"}
+            return {**SUCCESS, "build_id": event["build_id"], "restored": "b-1", "rollback": way, "artifacts": []}
+        case "rollback" if event.get("build") == "b-3":
+            way = {**WAY_BACK, "then": WAY_BACK["now"], "differences": []}
+            return {"statusCode": 200, "build_id": event["build_id"], "restored": "b-3", "rollback": way, "changed": []}
         case "rollback":
             return {**SUCCESS, "build_id": event["build_id"], "restored": event.get("build", "b-1"), "artifacts": []}
     same = [{**component, "same": True} for component in VERIFIED["verify"]["components"]]

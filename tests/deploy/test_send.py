@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from builder.sources.directory import snapshot
+from builder.sources.excludes import Excludes, default_excludes
 from tests.test_directory import FILES, IGNORED, write
+from tests.test_excludes import UNWANTED
 
 from .conftest import BUCKET, SCRIPT, Builder, Project
 
@@ -176,24 +178,92 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
     assert "path" not in event
 
 
-def test_without_git_all_but_the_obvious_is_sent(connected: Project, builder: Builder, tmp_path: Path) -> None:
+BUILD_FILES = {
+    "nothing named": "function:\n  runtimes: [python3.13]\n  files: [app.py]  # not .env\n",
+    "flow": "function:\n  description: not .envrc\n  files: [./.env, 'certs/*.pem', \"deep/er\"]\n",
+    "block": "function:\n  source_dir: 'pkg'\n  files:\n    - .env.production\n    - .env.*\n",
+    "json": '{"function":{"runtimes":["nodejs22.x"],"files":["deep/er/id_rsa",\n".venv/bin/"]}}',
+    "commands": "layers:\n  x:\n    preinstall:\n    - cat .env > x && ./deploy.sh\n    files: [x]\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "build_file"),
+    [
+        ("work tree", "nothing named"),
+        ("work tree", "flow"),
+        ("directory", "block"),
+        ("directory", "json"),
+        ("no git", "flow"),
+        ("no git", "commands"),
+    ],
+)
+def test_secrets_and_clutter_are_sent_where_the_build_file_names_them(
+    connected: Project, builder: Builder, tmp_path: Path, way: str, build_file: str
+) -> None:
+    """What git has is sent as well. Without a repository more may be sent than is named: the builder looks again."""
+    text = BUILD_FILES[build_file]
+    unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": ""}
+    del unwanted["deploy.sh"]  # is there, and shall work
+    write(connected.directory, {**FILES, **unwanted, "build.yaml": text})
+    excludes = Excludes(text)
+    wanted = {*FILES, *(path for path in (*unwanted, "deploy.sh") if not excludes.group_of(path))}
+    if way == "work tree":
+        connected.repository(origin=None)
+        connected.git("add", "committed.key", "deploy.sh")
+        write(connected.directory, {".gitignore": ".env.x\n", ".lambdaignore": "terraform.tfstate\n"})
+        wanted = (wanted | {"committed.key", "deploy.sh", ".gitignore", ".lambdaignore"}) - {".env.x"}
+    tools = without_git(connected, tmp_path) if way == "no git" else connected.env["PATH"]
+    done = connected.run("-y", "-s", PATH=tools)
+    assert done.returncode == 0, done.stderr
+    _, files = _sent(builder)
+    left = {path for path in files if not excludes.group_of(path) or path in ("committed.key", "deploy.sh")}
+    assert left == wanted
+    if way != "no git":
+        assert set(files) == wanted
+    told = re.search(
+        r"note: not sent, as such files usually hold secrets: (.*?)(?: and (\d+) more)?; what", done.stderr
+    )
+    assert told
+    shown, secret = told[1].split(", "), {path for path in unwanted if excludes.group_of(path) == "secrets"}
+    # Of what is ignored nothing is said.
+    unsent = secret - set(files) - ({".env.x", "terraform.tfstate"} if way == "work tree" else set())
+    assert len(shown) + int(told[2] or 0) == len(unsent)
+    assert all(any(path == one or path.startswith(f"{one}/") for path in unsent) for one in shown)
+
+
+def test_the_script_has_the_builders_list() -> None:
+    script = SCRIPT.read_text(encoding="utf-8")
+    for group, patterns in default_excludes().items():
+        said = re.search(rf"^NEVER_{group.upper()}='([^']*)'$", script, re.MULTILINE)
+        assert said, group
+        assert tuple(said[1].split()) == patterns
+
+
+def without_git(project: Project, tmp_path: Path) -> str:
+    """A PATH with all that there is on the project's, but git."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    for folder in reversed(connected.env["PATH"].split(":")):
+    for folder in reversed(project.env["PATH"].split(":")):
         for tool in Path(folder).iterdir():
             (tools / tool.name).unlink(missing_ok=True)
             (tools / tool.name).symlink_to(tool)
     (tools / "git").unlink()
+    return str(tools)
+
+
+def test_without_git_all_but_the_obvious_is_sent(connected: Project, builder: Builder, tmp_path: Path) -> None:
+    tools = without_git(connected, tmp_path)
     write(
         connected.directory, {"pkg/a.py": "1", ".git/HEAD": "", "pkg/__pycache__/a.pyc": "", "config.ini": "[deploy]"}
     )
-    done = connected.run("-y", "-s", PATH=str(tools))
+    done = connected.run("-y", "-s", PATH=tools)
     assert done.returncode == 0, done.stderr
     event, files = _sent(builder)
     assert "path" not in event
-    assert set(files) == {"build.yaml", "deploy.sh", "pkg/a.py"}
+    assert set(files) == {"build.yaml", "pkg/a.py"}
     (connected.directory / ".lambdaignore").touch()
-    done = connected.run("-y", "-s", PATH=str(tools))
+    done = connected.run("-y", "-s", PATH=tools)
     assert done.returncode == 2
     assert "only git can read .lambdaignore" in done.stderr
 

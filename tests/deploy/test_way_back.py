@@ -37,7 +37,7 @@ def test_rollback(mine: Project, builder: Builder) -> None:
     event = _sent(builder)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", str(event.pop("build_id")))
     assert event == {"action": "rollback", "function": "orders", "alias": "live"}
-    assert done.stdout.startswith("rolled back orders to build b-1 from commit 4f3e2d1c0b1a\n")
+    assert done.stdout.startswith("rolled back orders to build b-1\n")
     assert "update the code of orders" in done.stdout
     assert re.search(r"alias +live\n +back to +the build before the present one\n", done.stderr)
 
@@ -52,10 +52,43 @@ def test_rollback(mine: Project, builder: Builder) -> None:
     }
     assert "to build 20261121-b.7_x" in done.stdout
 
+
+def test_a_rollback_shows_the_way_before_it_asks_and_goes_where_it_has_said(mine: Project, builder: Builder) -> None:
+    """Whatever is deployed while the question stands."""
+    now, then = "build b-3 (commit 111111111111, 3 h ago)", "build b-1 (commit 4f3e2d1c0b1a, 3 days ago)"
     code, seen = on_a_terminal(mine, ["--rollback"], answers=[("Roll back? [y/N]", "n\n")])
     assert code == 5
-    assert "lambdasmith in us-east-1, account 123456789012" in seen
-    assert builder.events() == []
+    before, question, _ = seen.partition("Roll back? [y/N]")
+    assert question
+    assert "lambdasmith in us-east-1, account 123456789012" in before
+    assert re.search(rf"  now +{re.escape(now)}, version 3, by ann@example.com\s", before)
+    assert re.search(rf"  then +{re.escape(then)}, version 1\s", before)
+    assert re.search(r"  differs +code, layer dependencies, MemorySize\s", before)
+    assert "    point alias live of orders at version 1" in before
+    asked = {"action": "rollback", "function": "orders", "alias": "live", "preview": True}
+    assert _sent(builder) == asked
+
+    code, seen = on_a_terminal(mine, ["--rollback"], answers=[("Roll back? [y/N]", "y\n")])
+    assert code == 0
+    assert f"rolled back orders from {now} to {then}" in seen
+    first, second = builder.events()
+    builder.forget()
+    assert first.items() >= asked.items()
+    assert second.items() >= {"action": "rollback", "alias": "live", "build": "b-1"}.items()
+    assert "preview" not in second
+
+    done = mine.run("--rollback", "-n")
+    assert done.returncode == 0, done.stderr
+    assert now in done.stdout
+    assert _sent(builder) == asked
+    done = mine.run("--rollback", "b-3", "-n")
+    assert "nothing would be changed" in done.stdout
+    done = mine.run("--rollback", "gone", "-n")
+    assert done.returncode == 1
+    assert "there is no build gone" in done.stderr
+    builder.forget()
+    done = mine.run("--rollback", "b-3", "-y")
+    assert done.stdout.startswith(f"orders has been at {now} before\n  nothing had to be changed\n")
 
 
 def test_history(mine: Project, builder: Builder) -> None:

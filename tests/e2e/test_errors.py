@@ -175,7 +175,10 @@ def test_time_running_out_is_said_before_lambda_kills_it(deployed: Builder) -> N
 def test_a_role_that_the_builder_may_not_give(deployed: Builder) -> None:
     role = "arn:aws:iam::123456789012:role/somebodys"
     push(deployed, {"build.yaml": build_file(deployed.runtime, function=f"  role: {role}\n")})
-    refused(deployed.build("sturdy", function="unborn"), "access_denied", "unborn", "role/somebodys")
+    reply = deployed.build("sturdy", function="unborn")
+    error = refused(reply, "access_denied", "unborn", "role/somebodys", "build.yaml:")
+    assert "\n  [builder]\n  roles = " in error["hint"]
+    assert [phase["name"] for phase in reply["phases"]] == ["look", "fetch", "read"], "before anything was built"
     assert deployed.state("unborn") is None
 
 

@@ -61,7 +61,7 @@ def test_go_from_an_archive_for_both_architectures(builder: Builder, tmp_path: P
     assert (native.path, native.machine, native.needed) == ("bootstrap", "aarch64", ())
     # Broken, and unchanged: the compiler's words, and the function as it was.
     broken = files | {"main.go": files["main.go"].replace("lambda.Start(greet)", "lambda.Start(great)")}
-    failed = builder.send({**event, "archive": encoded(zipped(broken))})
+    failed = builder.send({**event, "archive": encoded(zipped(broken)), "on_error": "reply"})
     assert (failed["statusCode"], failed["error"]["code"]) == (400, "compilation_failed")
     assert "main.go:25:15: undefined: great" in failed["error"]["message"]
 

@@ -56,8 +56,10 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
     s3 = builder.client("s3")
     bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     out = io.BytesIO()
+    files = {**project(builder.runtime, 3), ".env": "TOKEN=x", "certs/a.pem": "", "data/.env": "kept", ".venv/x": ""}
+    files["build.yaml"] = files["build.yaml"].replace("[app.py]", "[., data/.env]")
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, text in {"sub/" + name: text for name, text in project(builder.runtime, 3).items()}.items():
+        for name, text in {"sub/" + name: text for name, text in files.items()}.items():
             info = tarfile.TarInfo(name)
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
@@ -71,6 +73,8 @@ def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:
     content = s3.get_object(Bucket=reply["bucket"], Key=reply["key"])["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.read("app.py").decode() == CODE % 3
+        assert set(archive.namelist()) == {"app.py", "build.yaml", "data/.env"}
+    assert any("usually hold secrets: sub/.env, sub/certs/a.pem;" in warning for warning in reply["warnings"])
     made = builder.client("lambda").create_function(
         FunctionName="parcel",
         Role=builder.role,
@@ -86,8 +90,10 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     s3 = builder.client("s3")
     bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     files = project(builder.runtime, 4)
+    files["build.yaml"] = files["build.yaml"].replace("[app.py]", "[.]")
     files["build.yaml"] += "  memory: 512\n  environment: {LEVEL: high}\n"
     files["app.py"] = "import elsewhere\n" + files["app.py"]
+    files |= {".env": "TOKEN=x"}
     place = "lambdasmith/sources/single"
 
     def put(name: str, text: str) -> str:
@@ -125,6 +131,7 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     (row,) = reply["packages"]
     with zipfile.ZipFile(io.BytesIO(s3.get_object(Bucket=bucket, Key=row["key"])["Body"].read())) as archive:
         assert archive.getinfo("app.py").external_attr >> 16 & 0o777 == 0o755
+        assert ".env" not in archive.namelist()
 
     put("files/app.py", "changed = True")
     changed = builder.send({**event, "on_error": "reply"})
@@ -161,3 +168,8 @@ def test_the_older_shape_of_archive_builds_packages(builder: Builder) -> None:
     reply = builder.send({"name": "parcel5", "architecture": "amd64", "archive": encoded(zipped(files))})
     assert reply["statusCode"] == 200, reply
     assert {"bucket", "key", "version_id", "code_sha256", "source_code_hash"} <= set(reply)
+    event = {"name": "parcel5", "architecture": "amd64", "archive": encoded(b"PK\x03\x04 rest")}
+    refused = builder.client("lambda").invoke(FunctionName="lambdasmith", Payload=json.dumps(event))
+    assert refused["FunctionError"] == "Unhandled"  # Terraform's "Creation complete" would be a lie
+    assert json.loads(refused["Payload"].read())["errorType"] == "source_error"
+    assert builder.send({**event, "on_error": "reply"})["error"]["code"] == "source_error"

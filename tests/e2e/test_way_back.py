@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -50,14 +51,25 @@ def test_rollback_by_alias_moves_nothing_but_the_alias(builder: Builder) -> None
     builds = deployed(builder, "back", 3, alias="live")
     assert answer(builder, "back", "live") == 3
     before = builder.client("lambda").get_function(FunctionName="back")["Configuration"]["LastModified"]
+    shown = builder.send({"action": "rollback", "function": "back", "alias": "live", "preview": True})
+    assert shown["statusCode"] == 200, shown
+    way = shown["rollback"]
+    assert [way[when]["build_id"] for when in ("now", "then")] == [builds[2]["build_id"], builds[1]["build_id"]]
+    assert [way[when]["version"] for when in ("now", "then")] == ["3", "2"]
+    assert way["differences"] == ["code"]
+    assert way["steps"] == ["point alias live of back at version 2"]
+    assert answer(builder, "back", "live") == 3, "a preview does nothing"
     reply = builder.send({"action": "rollback", "function": "back", "alias": "live", "by": "ann"})
     assert reply["statusCode"] == 200, reply
     assert reply["restored"] == builds[1]["build_id"]
     assert reply["changed"] == ["point alias live of back at version 2"]
+    assert reply["rollback"].items() >= {key: way[key] for key in ("alias", "differences")}.items()
+    assert reply["function"]["code_sha256"] == builds[1]["function"]["code_sha256"], "what serves, not what $LATEST has"
     assert answer(builder, "back", "live") == 2
     assert answer(builder, "back") == 3
     assert builder.client("lambda").get_function(FunctionName="back")["Configuration"]["LastModified"] == before
     again = builder.send({"action": "rollback", "function": "back"})
+    assert again["rollback"]["now"]["build_id"] == builds[1]["build_id"]
     assert again["restored"] == builds[0]["build_id"], "a second one goes one further back, by the alias that there is"
     assert answer(builder, "back", "live") == 1
     none_left = builder.send({"action": "rollback", "function": "back", "alias": "live"})
@@ -98,6 +110,7 @@ def test_rollback_without_alias_deploys_the_earlier_artifacts_and_settings(build
     assert builder.build("plain")["statusCode"] == 200
     reply = builder.send({"action": "rollback", "function": "plain"})
     assert reply["statusCode"] == 200, reply
+    assert reply["rollback"]["differences"] == ["code", "layer dependencies", "Environment", "Timeout"]
     assert reply["restored"] == first["build_id"]
     assert answer(builder, "plain") == 1
     configuration = builder.client("lambda").get_function(FunctionName="plain")["Configuration"]
@@ -122,9 +135,21 @@ def test_rollback_publishes_a_layer_again_that_was_removed(builder: Builder) -> 
 
 
 def test_rollback_says_what_it_cannot_do(builder: Builder) -> None:
-    deployed(builder, "stuck", 1)
+    replies = deployed(builder, "stuck", 2)
+    first = replies[0]["build_id"]
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
+    place = builder.client("lambda").get_function(FunctionName="stuck")["Configuration"]["CodeSha256"]
+    code = base64.b64decode(replies[0]["function"]["code_sha256"]).hex()
+    builder.client("s3").delete_object(Bucket=bucket, Key=f"lambdasmith/artifacts/{code}.zip")
+    for preview in (True, False):
+        reply = builder.send({"action": "rollback", "function": "stuck", "build": first, "preview": preview})
+        assert (reply["statusCode"], reply["error"]["code"]) == (404, "unknown_build"), reply
+        assert f"the code of build {first} is no longer in the bucket" in reply["error"]["message"]
+    now = builder.client("lambda").get_function(FunctionName="stuck")["Configuration"]["CodeSha256"]
+    assert now == place, "before anything is changed"
+    deployed(builder, "stuck-once", 1)
     for event, said in (
-        ({"function": "stuck"}, "stuck has no earlier build"),
+        ({"function": "stuck-once"}, "stuck-once has no earlier build"),
         ({"function": "stuck", "build": "nosuch"}, "'nosuch'"),
         ({"function": "never-built"}, "never-built has no earlier build"),
     ):

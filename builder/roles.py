@@ -1,0 +1,101 @@
+"""Which role a function gets, as far as that is known before anything is built: whether there is one, and whether the
+builder may give it. IAM holds the builder to the same (bootstrap/policy.py), but only says so at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import AccessDenied, RoleMissing
+
+if TYPE_CHECKING:
+    from builder.spec_values import BuildSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """What decides on the role of one function.
+
+    Args:
+        default: ARN of the role of functions whose build file names none; empty where there is none.
+        present: ARN of the function's role now; None where the function does not exist.
+        allowed: patterns of the ARNs that the builder may give; None where only IAM knows.
+    """
+
+    default: str
+    present: str | None
+    allowed: tuple[str, ...] | None
+
+    def check(self, spec: BuildSpec, function: str) -> None:
+        """Return if the function can be created, or changed, with the role that it is to have.
+
+        Raises:
+            RoleMissing: it does not exist, and there is none.
+            AccessDenied: the builder may not give it.
+        """
+        if spec.function is None:
+            return
+        named = spec.function.role or ""
+        role = named or ("" if self.present is not None else self.default)
+        if not role and self.present is None:
+            raise role_missing(function)
+        if role and role != self.present:
+            check_allowed(role, self.allowed, f"{spec.at('function.role')}: " if named else "", function)
+
+    def as_json(self) -> dict[str, object]:
+        """For another process."""
+        return {
+            "default": self.default,
+            "present": self.present,
+            "allowed": None if self.allowed is None else list(self.allowed),
+        }
+
+    @classmethod
+    def parse(cls, value: Mapping[str, object]) -> Roles:
+        """What `as_json` has made.
+
+        Raises:
+            KeyError, TypeError: somebody else has made it.
+        """
+        present, allowed = value["present"], cast("list[object] | None", value["allowed"])
+        return cls(
+            default=str(value["default"]),
+            present=None if present is None else str(present),
+            allowed=None if allowed is None else tuple(map(str, allowed)),
+        )
+
+
+def check_allowed(role: str, allowed: Iterable[str] | None, where: str, function: str) -> None:
+    """Return if the builder may give `role` to the function; `where` says who names it.
+
+    Raises:
+        AccessDenied: it may not.
+    """
+    if allowed is not None and not any(fnmatchcase(role, pattern) for pattern in allowed):
+        raise not_allowed(role, allowed, where, function)
+
+
+def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) -> AccessDenied:
+    """The error for a role that the builder may not give."""
+    return AccessDenied(
+        f"{where}function {function}: role {role} is none of those that this builder may give to functions",
+        hint=_two_lines("roles", ", ".join(dict.fromkeys((*allowed, role)))),
+    )
+
+
+def role_missing(function: str) -> RoleMissing:
+    """The error for a function that is to be created, and nothing says with which role."""
+    return RoleMissing(
+        f"function {function} does not exist yet, and nothing says with which role to create it",
+        hint=_two_lines("role", "ROLE") + "\nwith ROLE the name or ARN of a role that lambda.amazonaws.com may assume",
+    )
+
+
+def _two_lines(key: str, value: str) -> str:
+    return (
+        "these two lines in the builder's config.ini, then `python setup.py update` "
+        f"(with Terraform: `{key}` of its module builder):\n  [builder]\n  {key} = {value}"
+    )

@@ -1,0 +1,69 @@
+"""From what to what a rollback goes, for people: the build that is there, the one that is returned to, what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builder.publishing.steps import FunctionState
+    from builder.records.record import DeploymentRecord, Record
+
+
+def told(
+    records: Sequence[Record], target: Record, alias: str | None, state: FunctionState, *, now: float | None = None
+) -> dict[str, object]:
+    """What a rollback to `target` means.
+
+    Args:
+        records: builds that have deployed the function, the newest first.
+        state: the function as it is before the rollback.
+        now: seconds since 1970.
+    """
+    now = time.time() if now is None else now
+    present = _present(records, alias)
+    rows: dict[str, object] = {"now": None, "then": _row(target, now), "alias": alias, "differences": []}
+    if present is not None:
+        changed = _changed_since(present, alias, state)
+        rows["now"] = _row(present, now) | ({"changed_since": True} if changed else {})
+        if present.deployment and target.deployment:
+            rows["differences"] = list(_differences(present.deployment, target.deployment))
+    return rows
+
+
+def _present(records: Sequence[Record], alias: str | None) -> Record | None:
+    """The build whose result is there: after a rollback, the one that was returned to."""
+    concerned = [record for record in records if alias is None or record.alias == alias]
+    if not concerned:
+        return None
+    newest = concerned[0]
+    return next((record for record in records if record.build_id == newest.restored), newest)
+
+
+def _changed_since(present: Record, alias: str | None, state: FunctionState) -> bool:
+    kept = present.deployment
+    if alias is not None:
+        return state.alias is None or kept is None or state.alias.version != kept.version
+    return kept is None or state.code_hex != kept.code
+
+
+def _row(record: Record, now: float) -> dict[str, object]:
+    row = {key: record.value[key] for key in ("build_id", "commit", "ref", "by", "ended")}
+    version = record.deployment.version if record.deployment else None
+    return row | {"version": version, "age_seconds": round(max(0.0, now - record.ended))}
+
+
+def _differences(now: DeploymentRecord, then: DeploymentRecord) -> Iterator[str]:
+    """What is not the same, by name: values may be secret."""
+    if now.code != then.code:
+        yield "code"
+    layers = [{row.component: row.sha256 or row.arn for row in kept.layers} for kept in (now, then)]
+    for name in dict.fromkeys((*layers[0], *layers[1])):
+        if layers[0].get(name) != layers[1].get(name):
+            gone = "" if name in layers[1] and name in layers[0] else " (new)" if name in layers[1] else " (gone)"
+            yield f"layer {name}{gone}"
+    for one, other in ((now.settings, then.settings), (now.extras, then.extras)):
+        yield from sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+    if now.architecture != then.architecture:
+        yield "architecture"

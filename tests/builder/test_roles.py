@@ -1,0 +1,61 @@
+"""Whether a function gets the role that it is to have is said before anything is built, with what to write."""
+
+from __future__ import annotations
+
+import pytest
+
+from builder.errors import AccessDenied, RoleMissing
+from builder.roles import Roles
+from builder.settings import reach_of
+from builder.spec import read_build_file
+
+ARN = "arn:aws:iam::123456789012:role/"
+APP, TEAM = f"{ARN}app", f"{ARN}team-a"
+PATTERNS = (f"{ARN}app", f"{ARN}team-*")
+
+
+def check(
+    role: str = "", *, default: str = "", present: str | None = None, allowed: tuple[str, ...] | None = PATTERNS
+) -> None:
+    text = "function:\n  runtimes: [python3.13]\n  handler: app.handler\n" + (f"  role: {role}\n" if role else "")
+    Roles(default=default, present=present, allowed=allowed).check(read_build_file(text, file="build.yaml"), "shop")
+
+
+def test_what_can_be_given_is_given() -> None:
+    check(TEAM)
+    check(default=APP)
+    check(present=f"{ARN}by-hand")  # no role is named: it stays as it is
+    check(f"{ARN}by-hand", present=f"{ARN}by-hand")
+    check(f"{ARN}other", allowed=None)
+    Roles(default="", present=None, allowed=()).check(
+        read_build_file("layers: {a: {runtimes: [python3.13], files: [x]}}", file="build.yaml"), "shop"
+    )
+
+
+def test_a_new_function_needs_one() -> None:
+    with pytest.raises(RoleMissing) as caught:
+        check()
+    assert caught.value.message == "function shop does not exist yet, and nothing says with which role to create it"
+    assert caught.value.hint.splitlines()[1:3] == ["  [builder]", "  role = ROLE"]
+    assert "python setup.py update" in caught.value.hint
+
+
+@pytest.mark.parametrize("present", [None, APP])
+def test_the_builder_gives_only_what_its_configuration_names(present: str | None) -> None:
+    role = f"{ARN}other"
+    with pytest.raises(AccessDenied) as caught:
+        check(role, present=present)
+    why = "is none of those that this builder may give to functions"
+    assert caught.value.message == f"build.yaml:4: function.role: function shop: role {role} {why}"
+    assert caught.value.hint.splitlines()[1:] == ["  [builder]", f"  roles = {APP}, {ARN}team-*, {role}"]
+    assert "python setup.py update" in caught.value.hint
+
+
+def test_a_builder_that_was_told_no_role_may_give_none() -> None:
+    """`setup.py` gives it no right to pass any: Lambda would say so after the build."""
+    told = {"LAMBDASMITH_FUNCTIONS": "*"}
+    assert reach_of(told).roles == ()
+    assert reach_of(told | {"LAMBDASMITH_ROLES": APP}).roles == (APP,)
+    assert reach_of({}).roles is None
+    with pytest.raises(AccessDenied, match="none of those"):
+        check(APP, allowed=())
