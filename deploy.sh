@@ -8,6 +8,7 @@
 #
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
 # where there is a repository.
+# What is not pushed or not committed is no part of it, unless -s sends it; that is said before and after.
 # Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
 #
 #   -a ALIAS          let this alias point to the new version
@@ -1206,7 +1207,7 @@ describe() {
     fact builder "$where"
     case $ACTION in
         build | plan | package)
-            describe_local_changes
+            describe_only_here
             [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
                 say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
             ;;
@@ -1240,14 +1241,124 @@ fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
 
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
-# The builder builds what git's server has: say so when that is not what is on this disk.
-describe_local_changes() {
-    [ -n "$HERE" ] && [ -n "$GIT_TOP" ] && [ "$REF" = "$GIT_REF" ] || return 0
-    local answer
-    answer=$(ask_git status --porcelain --untracked-files=no -- .) || answer=''
-    [ -z "$answer" ] || say "  note: uncommitted changes here will not be part of it"
-    answer=$(ask_git rev-list --count '@{upstream}..HEAD') || answer=0
-    [ "$answer" = 0 ] || say "  note: $answer commit(s) here are not pushed and will not be part of it"
+# The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
+# server: ONLY_HERE is empty where nothing is, else `directory` or `git`.
+find_only_here() {
+    ONLY_HERE='' HEAD_ID='' SERVER='' NEVER_PUSHED='' AHEAD=0 BEHIND=0 EDITED=0 EDITED_NAMES=''
+    [ -z "$SENDING" ] && [ -n "$HERE" ] || return 0
+    if [ -z "$GIT_TOP" ]; then
+        [ -n "$GIT_TROUBLE" ] || ONLY_HERE=directory
+        return 0
+    fi
+    [ "$REF" = "$GIT_REF" ] || return 0   # another branch was asked for: nobody expects what is here
+    find_edited
+    find_unpushed
+    [ -z "$NEVER_PUSHED" ] && [ "$AHEAD" = 0 ] && [ "$EDITED" = 0 ] || ONLY_HERE=git
+}
+
+# Sets EDITED to how many files are not committed, and EDITED_NAMES to the first of them.
+find_edited() {
+    local file line only=(.)
+    # This script, its log and its settings are nobody's code.
+    for file in "$SCRIPT" "$LOG" "$CONFIG_FILE" "$(product)"; do
+        file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
+    done
+    while IFS= read -r line; do
+        [ -n "$line" ] || continue
+        EDITED=$((EDITED + 1))
+        [ $EDITED -gt 3 ] || EDITED_NAMES=${EDITED_NAMES:+$EDITED_NAMES, }${line:3}
+    done <<<"$(plain_git -C "$PROJECT" -c core.quotePath=false status --porcelain --untracked-files=normal -- "${only[@]}" 2>/dev/null)"
+    [ $EDITED -le 3 ] || EDITED_NAMES="$EDITED_NAMES and $((EDITED - 3)) more"
+}
+
+# Sets SERVER to git's copy of the server's branch and AHEAD and BEHIND to how many commits are only here or only there;
+# where there is no such copy, NEVER_PUSHED to what the server may lack.
+find_unpushed() {
+    local upstream ref
+    if ! HEAD_ID=$(ask_git rev-parse --verify 'HEAD^{commit}'); then
+        HEAD_ID='' NEVER_PUSHED="the branch $GIT_REF, which has no commit yet"
+        return
+    fi
+    if [ "$GIT_REF" = "$HEAD_ID" ]; then   # no branch is checked out
+        NEVER_PUSHED="commit ${HEAD_ID:0:12}"
+        while IFS= read -r ref; do
+            case $ref in '' | refs/heads/* | refs/stash) ;; *) NEVER_PUSHED='' ;; esac
+        done <<<"$(ask_git for-each-ref --contains "$HEAD_ID" --format='%(refname)')"
+        return
+    fi
+    SERVER=origin/$GIT_REF
+    if ! ask_git rev-parse --verify "refs/remotes/$SERVER^{commit}" >/dev/null; then
+        SERVER=''
+        # The remote may have another name.
+        upstream=$(ask_git rev-parse --verify --symbolic-full-name '@{upstream}') || upstream=''
+        upstream=${upstream#refs/remotes/}
+        [ "${upstream#*/}" != "$GIT_REF" ] || SERVER=$upstream
+    fi
+    if [ -z "$SERVER" ]; then
+        NEVER_PUSHED="the branch $GIT_REF"
+    elif upstream=$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD"); then
+        read -r BEHIND AHEAD <<<"$upstream"
+    fi
+}
+
+counted() { # NUMBER SINGULAR PLURAL
+    if [ "$1" = 1 ]; then printf '1 %s' "$2"; else printf '%s %s' "$1" "$3"; fi
+}
+
+# Before it is built: what the builder takes, what it does not, and what to do about it.
+describe_only_here() {
+    find_only_here
+    case $ONLY_HERE in
+        '')
+            [ "$BEHIND" = 0 ] || say "  note: $(counted "$BEHIND" commit commits) of $SERVER that you do not have here will be part of it (git pull)"
+            return
+            ;;
+        directory)
+            say "  WARNING: what is built is $REPO as git's server has it, NOT the files in $PROJECT," \
+                'which is not in a git repository'
+            say '           to send the files that are here: -s'
+            return
+            ;;
+    esac
+    if [ -n "$NEVER_PUSHED" ]; then
+        say "  WARNING: git's server does not have $NEVER_PUSHED, as far as git here knows: it was never pushed"
+    else
+        say "  WARNING: what is built is $SERVER as git's server has it, NOT what is here"
+    fi
+    [ "$AHEAD" = 0 ] || say "           not pushed: $(counted "$AHEAD" commit commits), the last: $(ask_git log -1 --format=%s)"
+    [ "$EDITED" = 0 ] || say "           not committed: $(counted "$EDITED" file files): $EDITED_NAMES"
+    [ "$BEHIND" = 0 ] || say "           built, but not here: $(counted "$BEHIND" commit commits) (git pull)"
+    say "           $(way_out)"
+}
+
+way_out() {
+    local first='git push'
+    [ -z "$NEVER_PUSHED" ] || first="git push -u origin $GIT_REF"
+    [ "$GIT_REF" != "$HEAD_ID" ] || first='git push origin HEAD:BRANCH'
+    [ "$EDITED" = 0 ] || first="git commit, then $first"
+    printf '%s' "$first; or send the files that are here, as they are: -s"
+}
+
+# After it: the same in short, by the commit that was really built, which tells better than what git knew before.
+tell_only_here() { # COMMIT, or nothing where none was built
+    local commit=$1 parts='' what ahead
+    case $ACTION in build) what='NOT deployed' ;; plan) what='NOT planned' ;; package) what='NOT packaged' ;; esac
+    case ${ONLY_HERE:-} in
+        '') return 0 ;;
+        directory)
+            say "WARNING: $what: the files in $PROJECT; to send them: -s"
+            return
+            ;;
+    esac
+    if [ -n "$commit" ] && [ -n "$HEAD_ID" ] && ahead=$(ask_git rev-list --count "$commit..HEAD"); then
+        NEVER_PUSHED='' AHEAD=$ahead
+    fi
+    [ -z "$NEVER_PUSHED" ] || parts="$NEVER_PUSHED, which was never pushed"
+    [ "$AHEAD" = 0 ] || parts="${parts:+$parts; }$(counted "$AHEAD" 'commit that is' 'commits that are') not pushed"
+    [ "$EDITED" = 0 ] || parts="${parts:+$parts; }$(counted "$EDITED" 'file that is' 'files that are') not committed"
+    [ -n "$parts" ] || return 0
+    say "WARNING: $what: $parts"
+    say "         $(way_out)"
 }
 
 confirm() {
@@ -1664,6 +1775,7 @@ finish() {
         2??) ;;
         *)
             say "$(report "$REPLY_FILE" "$REPLY_ROOT" failure)"
+            tell_only_here ''
             exit 1
             ;;
     esac
@@ -1672,6 +1784,7 @@ finish() {
     status=$(report "$REPLY_FILE" "$REPLY_ROOT" "$ACTION") || [ "$ACTION" != verify ] || DIFFERENT=true
     printf '%s\n' "$status"
     record "$status"
+    tell_only_here "$(json_lines "$REPLY_FILE" "$REPLY_ROOT/commit")"
     [ -z "$DIFFERENT" ] || exit 1
 }
 
