@@ -89,7 +89,12 @@ record() {
     [ -n "$LOG" ] || return 0
     local now line
     make_plain "$1"
-    now=$(date '+%Y-%m-%dT%H:%M:%S%z')
+    if [ -n "$TMP" ]; then   # not by $(...): see follow
+        date '+%Y-%m-%dT%H:%M:%S%z' >"$TMP/now"
+        IFS= read -r now <"$TMP/now"
+    else
+        now=$(date '+%Y-%m-%dT%H:%M:%S%z')
+    fi
     while IFS= read -r line; do
         printf '%s %s\n' "$now" "$line"
     done <<<"$PLAIN" >&9
@@ -148,9 +153,9 @@ DRAWN=''
 draw() { # one line that is drawn over, on a terminal only
     if [ "$1" = "$DRAWN" ] || ! live; then return 0; fi
     DRAWN=$1
-    local width
-    width=$(tput cols 2>/dev/null) || width=80
-    [ "$width" -gt 20 ] || width=80
+    local width=''
+    ! tput cols >"$TMP/width" 2>/dev/null || read -r width <"$TMP/width"   # not by $(...): see follow
+    [ "${width:-0}" -gt 20 ] || width=80
     width=$((width - 1))   # a full line would wrap
     make_plain "$1"
     printf '\r\033[K%s' "${PLAIN:0:$width}" >&2
@@ -836,9 +841,11 @@ is_json() { # FILE
     }' <"$1"
 }
 
-# Prints the values at the given paths, one a line; fails when FILE is not JSON.
-json_lines() { # FILE PATH...
-    local file=$1
+# Prints the values at the given paths, one a line; fails when FILE is not JSON. Ctrl-C must not make it fail, so it is
+# ignored in here (by a subshell).
+json_lines() ( # FILE PATH...
+    trap '' INT
+    file=$1
     shift
     PATHS="$*" LC_ALL=C awk -- "$JSON_READER"'
     END {
@@ -846,7 +853,7 @@ json_lines() { # FILE PATH...
         count = split(ENVIRON["PATHS"], wanted, " ")
         for (i = 1; i <= count; i++) print line(wanted[i])
     }' "$file" | printable
-}
+)
 
 # shellcheck disable=SC2016  # awk's dollars
 REPORT='
@@ -1591,15 +1598,37 @@ invoke() { # NAME EVENT_FILE READ_TIMEOUT ATTEMPTS
 
 running() { kill -0 "$1" 2>/dev/null; }
 
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
+nap() {
+    sleep 0.1 2>/dev/null
+    case $? in
+        0) ;;
+        130) INTERRUPTED=true ;;   # Ctrl-C ends it, too
+        *) sleep 1 ;;              # a sleep that knows whole seconds only
+    esac
+}
 
 stop() { # PID, a child of ours
     { kill "$1" && wait "$1"; } 2>/dev/null
     return 0
 }
 
+# The exit code of a child of ours that has ended: a Ctrl-C ends bash's `wait` with one of its own.
+reap() { # PID
+    local code again
+    wait "$1"
+    code=$?
+    if [ $code -gt 128 ]; then
+        wait "$1" 2>/dev/null
+        again=$?
+        [ $again = 127 ] || code=$again   # 127: it is not known any more, the first answer was its own
+    fi
+    return $code
+}
+
 # Waits for the end of the build; sets REPLY_FILE and REPLY_ROOT. The invocation itself brings the reply in the usual
 # case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets lost.
+# A Ctrl-C that comes while bash waits for a `$(...)` whose command ends by itself is lost (seen with bash 5.2, where it
+# should have run the trap): nothing that is repeated in here uses one.
 follow() {
     local started=$SECONDS ticks=0 next_poll=10 grace=20
     SHOWN='' PHASE='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST=''
@@ -1609,11 +1638,11 @@ follow() {
     CALL=$!
     while :; do
         if [ -n "$CALL" ] && ! running "$CALL"; then
-            wait "$CALL"
+            reap "$CALL"
             judge_call $?
             CALL=''
         elif [ -n "$POLL" ] && ! running "$POLL"; then
-            if ! wait "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
+            if ! reap "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
             POLL='' next_poll=$((ticks + 10))
         fi
         if [ -n "$REPLY_FILE" ]; then
@@ -1642,11 +1671,9 @@ follow() {
 judge_call() { # EXIT_CODE
     local text status
     if [ "$1" = 0 ]; then
-        case $(cat "$TMP/call.meta") in
-            *None*) ;;
-            *) builder_broke ;;
-        esac
-        status=$(json_lines "$TMP/call.reply" /statusCode)
+        went_well call || builder_broke
+        json_lines "$TMP/call.reply" /statusCode >"$TMP/told"
+        read -r status <"$TMP/told"
         case $status in
             202) ;;   # the same build id is being built already
             '' | *[!0-9]*) die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
@@ -1680,14 +1707,22 @@ judge_call() { # EXIT_CODE
     record "the AWS CLI said: $text"
 }
 
+# Whether the invocation ended without an error of the function.
+went_well() { # NAME
+    local meta
+    IFS= read -r -d '' meta <"$TMP/$1.meta"
+    case $meta in *None*) return 0 ;; *) return 1 ;; esac
+}
+
 read_status() {
-    local status='' state='' phase='' message='' error=''
-    case $(cat "$TMP/poll.meta") in *None*) ;; *) return 1 ;; esac
+    local status='' state='' phase='' message='' error='' reply=''
+    went_well poll || return 1
+    json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code /build/reply/statusCode >"$TMP/told"
     {
-        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error
-    } <<<"$(json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code && echo .)"
+        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error && read -r reply
+    } <"$TMP/told"
     case $status.$error in
-        200.*) FAILED_POLLS=0 UNKNOWN=0 ;;
+        200.) FAILED_POLLS=0 UNKNOWN=0 ;;
         *.unknown_build)
             UNKNOWN=$((UNKNOWN + 1))
             return 0
@@ -1701,7 +1736,7 @@ read_status() {
     fi
     if [ "$state" = succeeded ] || [ "$state" = failed ]; then
         # A build whose builder was killed has ended without a reply.
-        [ -n "$(json_lines "$TMP/poll.reply" /build/reply/statusCode)" ] || die 4 "${message:-the builder stopped before the build ended}" \
+        [ -n "$reply" ] || die 4 "${message:-the builder stopped before the build ended}" \
             "its log group has more: /aws/lambda/$BUILDER"
         mv "$TMP/poll.reply" "$TMP/end.reply"
         REPLY_FILE=$TMP/end.reply REPLY_ROOT=/build/reply
