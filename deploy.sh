@@ -8,6 +8,7 @@
 #
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
 # where there is a repository.
+# What is not pushed or not committed is no part of it, unless -s sends it; that is said before and after.
 # Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
 #
 #   -a ALIAS          let this alias point to the new version
@@ -89,7 +90,12 @@ record() {
     [ -n "$LOG" ] || return 0
     local now line
     make_plain "$1"
-    now=$(date '+%Y-%m-%dT%H:%M:%S%z')
+    if [ -n "$TMP" ]; then   # not by $(...): see follow
+        date '+%Y-%m-%dT%H:%M:%S%z' >"$TMP/now"
+        IFS= read -r now <"$TMP/now"
+    else
+        now=$(date '+%Y-%m-%dT%H:%M:%S%z')
+    fi
     while IFS= read -r line; do
         printf '%s %s\n' "$now" "$line"
     done <<<"$PLAIN" >&9
@@ -148,9 +154,9 @@ DRAWN=''
 draw() { # one line that is drawn over, on a terminal only
     if [ "$1" = "$DRAWN" ] || ! live; then return 0; fi
     DRAWN=$1
-    local width
-    width=$(tput cols 2>/dev/null) || width=80
-    [ "$width" -gt 20 ] || width=80
+    local width=''
+    ! tput cols >"$TMP/width" 2>/dev/null || read -r width <"$TMP/width"   # not by $(...): see follow
+    [ "${width:-0}" -gt 20 ] || width=80
     width=$((width - 1))   # a full line would wrap
     make_plain "$1"
     printf '\r\033[K%s' "${PLAIN:0:$width}" >&2
@@ -837,9 +843,11 @@ is_json() { # FILE
     }' <"$1"
 }
 
-# Prints the values at the given paths, one a line; fails when FILE is not JSON.
-json_lines() { # FILE PATH...
-    local file=$1
+# Prints the values at the given paths, one a line; fails when FILE is not JSON. Ctrl-C must not make it fail, so it is
+# ignored in here (by a subshell).
+json_lines() ( # FILE PATH...
+    trap '' INT
+    file=$1
     shift
     PATHS="$*" LC_ALL=C awk -- "$JSON_READER"'
     END {
@@ -847,7 +855,7 @@ json_lines() { # FILE PATH...
         count = split(ENVIRON["PATHS"], wanted, " ")
         for (i = 1; i <= count; i++) print line(wanted[i])
     }' "$file" | printable
-}
+)
 
 # shellcheck disable=SC2016  # awk's dollars
 REPORT='
@@ -1239,7 +1247,7 @@ describe() {
     case $ACTION in
         build | plan | package)
             [ -z "$SENDING" ] || describe_unsent
-            describe_local_changes
+            describe_only_here
             [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
                 say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
             ;;
@@ -1273,14 +1281,124 @@ fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
 
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
-# The builder builds what git's server has: say so when that is not what is on this disk.
-describe_local_changes() {
-    [ -n "$HERE" ] && [ -n "$GIT_TOP" ] && [ "$REF" = "$GIT_REF" ] || return 0
-    local answer
-    answer=$(ask_git status --porcelain --untracked-files=no -- .) || answer=''
-    [ -z "$answer" ] || say "  note: uncommitted changes here will not be part of it"
-    answer=$(ask_git rev-list --count '@{upstream}..HEAD') || answer=0
-    [ "$answer" = 0 ] || say "  note: $answer commit(s) here are not pushed and will not be part of it"
+# The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
+# server: ONLY_HERE is empty where nothing is, else `directory` or `git`.
+find_only_here() {
+    ONLY_HERE='' HEAD_ID='' SERVER='' NEVER_PUSHED='' AHEAD=0 BEHIND=0 EDITED=0 EDITED_NAMES=''
+    [ -z "$SENDING" ] && [ -n "$HERE" ] || return 0
+    if [ -z "$GIT_TOP" ]; then
+        [ -n "$GIT_TROUBLE" ] || ONLY_HERE=directory
+        return 0
+    fi
+    [ "$REF" = "$GIT_REF" ] || return 0   # another branch was asked for: nobody expects what is here
+    find_edited
+    find_unpushed
+    [ -z "$NEVER_PUSHED" ] && [ "$AHEAD" = 0 ] && [ "$EDITED" = 0 ] || ONLY_HERE=git
+}
+
+# Sets EDITED to how many files are not committed, and EDITED_NAMES to the first of them.
+find_edited() {
+    local file line only=(.)
+    # This script, its log and its settings are nobody's code.
+    for file in "$SCRIPT" "$LOG" "$CONFIG_FILE" "$(product)"; do
+        file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
+    done
+    while IFS= read -r line; do
+        [ -n "$line" ] || continue
+        EDITED=$((EDITED + 1))
+        [ $EDITED -gt 3 ] || EDITED_NAMES=${EDITED_NAMES:+$EDITED_NAMES, }${line:3}
+    done <<<"$(plain_git -C "$PROJECT" -c core.quotePath=false status --porcelain --untracked-files=normal -- "${only[@]}" 2>/dev/null)"
+    [ $EDITED -le 3 ] || EDITED_NAMES="$EDITED_NAMES and $((EDITED - 3)) more"
+}
+
+# Sets SERVER to git's copy of the server's branch and AHEAD and BEHIND to how many commits are only here or only there;
+# where there is no such copy, NEVER_PUSHED to what the server may lack.
+find_unpushed() {
+    local upstream ref
+    if ! HEAD_ID=$(ask_git rev-parse --verify 'HEAD^{commit}'); then
+        HEAD_ID='' NEVER_PUSHED="the branch $GIT_REF, which has no commit yet"
+        return
+    fi
+    if [ "$GIT_REF" = "$HEAD_ID" ]; then   # no branch is checked out
+        NEVER_PUSHED="commit ${HEAD_ID:0:12}"
+        while IFS= read -r ref; do
+            case $ref in '' | refs/heads/* | refs/stash) ;; *) NEVER_PUSHED='' ;; esac
+        done <<<"$(ask_git for-each-ref --contains "$HEAD_ID" --format='%(refname)')"
+        return
+    fi
+    SERVER=origin/$GIT_REF
+    if ! ask_git rev-parse --verify "refs/remotes/$SERVER^{commit}" >/dev/null; then
+        SERVER=''
+        # The remote may have another name.
+        upstream=$(ask_git rev-parse --verify --symbolic-full-name '@{upstream}') || upstream=''
+        upstream=${upstream#refs/remotes/}
+        [ "${upstream#*/}" != "$GIT_REF" ] || SERVER=$upstream
+    fi
+    if [ -z "$SERVER" ]; then
+        NEVER_PUSHED="the branch $GIT_REF"
+    elif upstream=$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD"); then
+        read -r BEHIND AHEAD <<<"$upstream"
+    fi
+}
+
+counted() { # NUMBER SINGULAR PLURAL
+    if [ "$1" = 1 ]; then printf '1 %s' "$2"; else printf '%s %s' "$1" "$3"; fi
+}
+
+# Before it is built: what the builder takes, what it does not, and what to do about it.
+describe_only_here() {
+    find_only_here
+    case $ONLY_HERE in
+        '')
+            [ "$BEHIND" = 0 ] || say "  note: $(counted "$BEHIND" commit commits) of $SERVER that you do not have here will be part of it (git pull)"
+            return
+            ;;
+        directory)
+            say "  WARNING: what is built is $REPO as git's server has it, NOT the files in $PROJECT," \
+                'which is not in a git repository'
+            say '           to send the files that are here: -s'
+            return
+            ;;
+    esac
+    if [ -n "$NEVER_PUSHED" ]; then
+        say "  WARNING: git's server does not have $NEVER_PUSHED, as far as git here knows: it was never pushed"
+    else
+        say "  WARNING: what is built is $SERVER as git's server has it, NOT what is here"
+    fi
+    [ "$AHEAD" = 0 ] || say "           not pushed: $(counted "$AHEAD" commit commits), the last: $(ask_git log -1 --format=%s)"
+    [ "$EDITED" = 0 ] || say "           not committed: $(counted "$EDITED" file files): $EDITED_NAMES"
+    [ "$BEHIND" = 0 ] || say "           built, but not here: $(counted "$BEHIND" commit commits) (git pull)"
+    say "           $(way_out)"
+}
+
+way_out() {
+    local first='git push'
+    [ -z "$NEVER_PUSHED" ] || first="git push -u origin $GIT_REF"
+    [ "$GIT_REF" != "$HEAD_ID" ] || first='git push origin HEAD:BRANCH'
+    [ "$EDITED" = 0 ] || first="git commit, then $first"
+    printf '%s' "$first; or send the files that are here, as they are: -s"
+}
+
+# After it: the same in short, by the commit that was really built, which tells better than what git knew before.
+tell_only_here() { # COMMIT, or nothing where none was built
+    local commit=$1 parts='' what ahead
+    case $ACTION in build) what='NOT deployed' ;; plan) what='NOT planned' ;; package) what='NOT packaged' ;; esac
+    case ${ONLY_HERE:-} in
+        '') return 0 ;;
+        directory)
+            say "WARNING: $what: the files in $PROJECT; to send them: -s"
+            return
+            ;;
+    esac
+    if [ -n "$commit" ] && [ -n "$HEAD_ID" ] && ahead=$(ask_git rev-list --count "$commit..HEAD"); then
+        NEVER_PUSHED='' AHEAD=$ahead
+    fi
+    [ -z "$NEVER_PUSHED" ] || parts="$NEVER_PUSHED, which was never pushed"
+    [ "$AHEAD" = 0 ] || parts="${parts:+$parts; }$(counted "$AHEAD" 'commit that is' 'commits that are') not pushed"
+    [ "$EDITED" = 0 ] || parts="${parts:+$parts; }$(counted "$EDITED" 'file that is' 'files that are') not committed"
+    [ -n "$parts" ] || return 0
+    say "WARNING: $what: $parts"
+    say "         $(way_out)"
 }
 
 describe_unsent() {
@@ -1680,15 +1798,37 @@ invoke() { # NAME EVENT_FILE READ_TIMEOUT ATTEMPTS
 
 running() { kill -0 "$1" 2>/dev/null; }
 
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
+nap() {
+    sleep 0.1 2>/dev/null
+    case $? in
+        0) ;;
+        130) INTERRUPTED=true ;;   # Ctrl-C ends it, too
+        *) sleep 1 ;;              # a sleep that knows whole seconds only
+    esac
+}
 
 stop() { # PID, a child of ours
     { kill "$1" && wait "$1"; } 2>/dev/null
     return 0
 }
 
+# The exit code of a child of ours that has ended: a Ctrl-C ends bash's `wait` with one of its own.
+reap() { # PID
+    local code again
+    wait "$1"
+    code=$?
+    if [ $code -gt 128 ]; then
+        wait "$1" 2>/dev/null
+        again=$?
+        [ $again = 127 ] || code=$again   # 127: it is not known any more, the first answer was its own
+    fi
+    return $code
+}
+
 # Waits for the end of the build; sets REPLY_FILE and REPLY_ROOT. The invocation itself brings the reply in the usual
 # case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets lost.
+# A Ctrl-C that comes while bash waits for a `$(...)` whose command ends by itself is lost (seen with bash 5.2, where it
+# should have run the trap): nothing that is repeated in here uses one.
 follow() {
     local started=$SECONDS ticks=0 next_poll=10 grace=20
     SHOWN='' PHASE='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST=''
@@ -1698,11 +1838,11 @@ follow() {
     CALL=$!
     while :; do
         if [ -n "$CALL" ] && ! running "$CALL"; then
-            wait "$CALL"
+            reap "$CALL"
             judge_call $?
             CALL=''
         elif [ -n "$POLL" ] && ! running "$POLL"; then
-            if ! wait "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
+            if ! reap "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
             POLL='' next_poll=$((ticks + 10))
         fi
         if [ -n "$REPLY_FILE" ]; then
@@ -1731,11 +1871,9 @@ follow() {
 judge_call() { # EXIT_CODE
     local text status
     if [ "$1" = 0 ]; then
-        case $(cat "$TMP/call.meta") in
-            *None*) ;;
-            *) builder_broke ;;
-        esac
-        status=$(json_lines "$TMP/call.reply" /statusCode)
+        went_well call || builder_broke
+        json_lines "$TMP/call.reply" /statusCode >"$TMP/told"
+        read -r status <"$TMP/told"
         case $status in
             202) ;;   # the same build id is being built already
             '' | *[!0-9]*) die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
@@ -1769,14 +1907,22 @@ judge_call() { # EXIT_CODE
     record "the AWS CLI said: $text"
 }
 
+# Whether the invocation ended without an error of the function.
+went_well() { # NAME
+    local meta
+    IFS= read -r -d '' meta <"$TMP/$1.meta"
+    case $meta in *None*) return 0 ;; *) return 1 ;; esac
+}
+
 read_status() {
-    local status='' state='' phase='' message='' error=''
-    case $(cat "$TMP/poll.meta") in *None*) ;; *) return 1 ;; esac
+    local status='' state='' phase='' message='' error='' reply=''
+    went_well poll || return 1
+    json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code /build/reply/statusCode >"$TMP/told"
     {
-        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error
-    } <<<"$(json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code && echo .)"
+        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error && read -r reply
+    } <"$TMP/told"
     case $status.$error in
-        200.*) FAILED_POLLS=0 UNKNOWN=0 ;;
+        200.) FAILED_POLLS=0 UNKNOWN=0 ;;
         *.unknown_build)
             UNKNOWN=$((UNKNOWN + 1))
             return 0
@@ -1790,7 +1936,7 @@ read_status() {
     fi
     if [ "$state" = succeeded ] || [ "$state" = failed ]; then
         # A build whose builder was killed has ended without a reply.
-        [ -n "$(json_lines "$TMP/poll.reply" /build/reply/statusCode)" ] || die 4 "${message:-the builder stopped before the build ended}" \
+        [ -n "$reply" ] || die 4 "${message:-the builder stopped before the build ended}" \
             "its log group has more: /aws/lambda/$BUILDER"
         mv "$TMP/poll.reply" "$TMP/end.reply"
         REPLY_FILE=$TMP/end.reply REPLY_ROOT=/build/reply
@@ -1864,6 +2010,7 @@ finish() {
         2??) ;;
         *)
             say "$(report "$REPLY_FILE" "$REPLY_ROOT" failure)"
+            tell_only_here ''
             exit 1
             ;;
     esac
@@ -1872,6 +2019,7 @@ finish() {
     status=$(report "$REPLY_FILE" "$REPLY_ROOT" "$ACTION") || [ "$ACTION" != verify ] || DIFFERENT=true
     printf '%s\n' "$status"
     record "$status"
+    tell_only_here "$(json_lines "$REPLY_FILE" "$REPLY_ROOT/commit")"
     [ -z "$DIFFERENT" ] || exit 1
 }
 

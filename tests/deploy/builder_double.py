@@ -211,7 +211,7 @@ def _until_released(build_id: str, reply: dict[str, Any]) -> dict[str, Any]:
     """A build that lasts for as long as the test wants it to."""
     build = {"build_id": build_id, "state": "running", "phase": "build", "message": "compiling", "seconds": 1.0}
     _put(f"builds/{build_id}", build)
-    for _ in range(400):
+    for _ in range(1200):
         if S3.list_objects_v2(Bucket=BUCKET, Prefix=f"released/{build_id}").get("Contents"):
             break
         time.sleep(0.1)
@@ -338,8 +338,6 @@ def handler(event: dict[str, Any], _context: object) -> Any:
             return "hello"
         case "slow":
             return _slowly(event["build_id"], 6, SUCCESS)
-        case "slower":
-            return _slowly(event["build_id"], 30, SUCCESS)
         case "long":
             return _until_released(event["build_id"], SUCCESS)
         case "killed":

@@ -69,7 +69,7 @@ def _builder(localaws: Server) -> Builder:
             Handler="builder_double.handler",
             Role=role,
             Code={"ZipFile": archive.getvalue()},
-            Timeout=60,
+            Timeout=180,
             Environment={"Variables": {"BUCKET": BUCKET}},
         )
         functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
@@ -123,7 +123,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -178,7 +178,7 @@ def on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    seen, position, deadline = "", 0, time.monotonic() + 45
+    seen, position, deadline = "", 0, time.monotonic() + 120
     while time.monotonic() < deadline:
         if select.select([ours], [], [], 0.2)[0]:
             try:
