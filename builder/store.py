@@ -288,7 +288,8 @@ class S3Store:
     def version_id(self, name: str) -> str | None:
         """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""
         with self._errors("looking for", name):
-            return self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
+            found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
+        return None if found == "null" else found  # S3's word for what was written while versions were suspended
 
     def first_names(self, folder: str, count: int, *, after: str | None = None) -> list[str]:
         """The first names below `folder/`, at most 1,000, in order; only those behind the name `after`."""
