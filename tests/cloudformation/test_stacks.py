@@ -70,6 +70,8 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     parameters = {"BuilderArn": arn(builder), "RepoName": "greeter", "Ref": "main"}
     stack.deploy(template, parameters)
     assert builder.invoke("shop-greeter") == [1, "xn--4ca.example"]
+    live = stack.outputs["FunctionArn"]
+    assert builder.invoke(live)[0] == 1
     assert stack.outputs["Commit"] == first
     assert stack.physical_id("Build") == "shop-greeter"
     state = builder.state("shop-greeter")
@@ -89,10 +91,16 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
     assert [event.resource for event in stack.events if event.status == "UPDATE_COMPLETE"].count("Build") == 2
     assert builder.invoke("shop-greeter")[0] == 1
+    assert builder.invoke(live)[0] == 1
     # Tried once more, it is a new update, and gets what the branch has now.
     del broken["Resources"]["Other"]
     stack.deploy(broken, parameters)
     assert builder.invoke("shop-greeter")[0] == 2
+    assert builder.invoke(live)[0] == 2
+    # A commit that changes nothing of what is built makes no version.
+    same = builder.forge.push("greeter", {"README.md": "new"})
+    stack.deploy(broken, parameters | {"Ref": same})
+    number = stack.attributes("Version")["Version"]
 
     bad = builder.forge.push("greeter", {"requirements.txt": "idna==3.10\nno-such-thing-zq==1\n"})
     with pytest.raises(StackFailed) as failed:
@@ -104,6 +112,8 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     good = builder.forge.push("greeter", project(builder.runtime, 4))
     stack.deploy(broken, parameters | {"Ref": good})
     assert builder.invoke("shop-greeter")[0] == 4
+    assert builder.invoke(live)[0] == 4
+    assert int(stack.attributes("Version")["Version"]) == int(number) + 1
 
 
 def test_a_stack_that_cannot_be_made_says_why_and_leaves_nothing(
