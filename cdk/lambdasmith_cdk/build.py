@@ -71,8 +71,11 @@ class Build(Construct):
         return int(Token.as_number(self.resource.get_att(attribute)))
 
     def code(self, key: str = "Key") -> lambda_.Code:
-        """An artifact. Its key is the hash of its content, so it takes no version of an S3 object to name it."""
-        return lambda_.Code.from_bucket_v2(self._artifacts, self.text(key))
+        """An artifact. Its key is the hash of its content, so it takes no version of an S3 object to name it.
+
+        `Code.from_bucket` would warn that such code is never updated.
+        """
+        return lambda_.S3Code(self._artifacts, self.text(key))
 
     def layer(self, layer: str | lambda_.ILayerVersion, runtime: lambda_.Runtime) -> lambda_.ILayerVersion:
         """A layer of the build file, by its name, or one from elsewhere, by its ARN or as another construct."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from aws_cdk import Duration, Fn, Token
+from aws_cdk import Annotations, Duration, Fn, Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from lambdasmith_cdk.build import Build
 from lambdasmith_cdk.project import BuildFile, read_build_file
-from lambdasmith_cdk.sources import left_out
+from lambdasmith_cdk.sources import LeftOut, left_out
 
 _BUILD_TIMEOUT_MINUTES = 30
 # What the build file says of the function, unless it is given: parameter → attribute of the custom resource, unit.
@@ -53,7 +53,7 @@ class LambdasmithFunction(lambda_.Function):
         trigger: any text; builds anew when it changes.
         builder_role: role of the builder, which is granted to read `project`; by default the one that `setup.py init`
             makes for a builder of that name.
-        exclude: patterns in gitignore's syntax; `!name` sends what else would stay here.
+        exclude: patterns in gitignore's syntax.
         build_timeout: until CloudFormation gives up, an hour at most; by default 30 minutes.
         function_name: also what the builder knows the function by, for example to let it have secrets.
         runtime, handler, architecture, memory_size, timeout: instead of what the build file says.
@@ -92,6 +92,7 @@ class LambdasmithFunction(lambda_.Function):
             if known is None:
                 raise ValueError(f"{place}: layers: name those of the build file, or give layers=[] if it has none")
             layers = known.layers
+        staying = _left_out(root, path, known)
         asked = {"Function": function_name, "Path": path, "BuildFile": build_file, "Trigger": trigger}
         asked |= {"Repo": repo, "RepoName": repo_name, "Ref": ref}
         build = Build(
@@ -100,7 +101,7 @@ class LambdasmithFunction(lambda_.Function):
             builder=builder,
             builder_role=builder_role,
             project=root,
-            exclude=[*_left_out(root, path, known), *exclude],
+            exclude=[*staying.patterns, *exclude],
             properties=asked | {"Architecture": architecture.name if architecture else None},
             timeout=build_timeout or Duration.minutes(_BUILD_TIMEOUT_MINUTES),
         )
@@ -110,6 +111,8 @@ class LambdasmithFunction(lambda_.Function):
         settings["current_version_options"] = _version_options(build, attached, given)
         super().__init__(scope, construct_id, **settings, code=build.code(), layers=attached)
         self.layers, self.resource = attached, build.resource
+        if staying.secrets:
+            _warn_of(self, staying.secrets)
 
     @property
     def function(self) -> lambda_.Function:
@@ -135,11 +138,20 @@ def _build_file(place: str, root: Path | None, path: str | None, name: str | Non
     return read_build_file(folder, name)
 
 
-def _left_out(root: Path | None, path: str | None, known: BuildFile | None) -> Sequence[str]:
+def _left_out(root: Path | None, path: str | None, known: BuildFile | None) -> LeftOut:
     if root is None or known is None:
-        return ()
-    files = [str(PurePosixPath(path or "", one)) for one in known.files]
-    return left_out(root, files=files, build_text=known.text)
+        return LeftOut(patterns=(), secrets=())
+    named = [str(PurePosixPath(path or "", one)) for one in known.named]
+    return left_out(root, named=named, build_text=known.text)
+
+
+def _warn_of(construct: Construct, secrets: Sequence[str]) -> None:
+    more = f" and {len(secrets) - 5} more" if len(secrets) > 5 else ""
+    Annotations.of(construct).add_warning_v2(
+        "lambdasmith:secrets-left-out",
+        f"left out, because such files usually hold secrets: {', '.join(secrets[:5])}{more}; "
+        "name in `files` of the build file what belongs to the function",
+    )
 
 
 def _settings(build: Build, known: BuildFile | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import cast
 import yaml
 
 _NAMES = ("build.yaml", "build.yml", "build.json")
+# Keys whose values name files, as the builder sees it: docs/reference.md#what-is-left-out-by-default.
+_NAMING = frozenset({"files", "inputs", "preinstall", "command", "dependencies", "source_dir"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +19,13 @@ class BuildFile:
     """What a template has to name of a build file; the builder checks the file.
 
     `layers` are the layers in the order of the file: the names of those that are built, the ARNs of the others.
-    `runtime` is the function's, None where the file does not say it plainly. `files` are the files that are listed,
-    relative to the build file. `text` is the file as it is.
+    `runtime` is the function's, None where the file does not say it plainly. `named` are paths that the file names,
+    relative to it, some of which may not exist. `text` is the file as it is.
     """
 
     layers: tuple[str, ...]
     runtime: str | None
-    files: tuple[str, ...]
+    named: tuple[str, ...]
     text: str
 
 
@@ -47,7 +49,7 @@ def read_build_file(folder: Path, name: str | None) -> BuildFile:
     return BuildFile(
         layers=tuple(_layers(layers)),
         runtime=first if isinstance(first, str) else None,
-        files=tuple(path for component in (function, *layers.values()) for path in _files(_mapping(component))),
+        named=tuple(_named(build)),
         text=text,
     )
 
@@ -60,11 +62,22 @@ def _layers(layers: Mapping[str, object]) -> Iterator[str]:
             yield str(name)
 
 
-def _files(component: Mapping[str, object]) -> Iterator[str]:
-    listed, base = component.get("files"), component.get("source_dir")
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, str):
-            yield str(PurePosixPath(base if isinstance(base, str) else "", one))
+def _named(build: Mapping[str, object]) -> Iterator[str]:
+    said = list(_said(build, ""))
+    folders = dict.fromkeys(("", *(value for key, value in said if key == "source_dir")))
+    yield from dict.fromkeys(str(PurePosixPath(folder, value)) for folder in folders for _, value in said)
+
+
+def _said(value: object, key: str) -> Iterator[tuple[str, str]]:
+    """(key, value) for all that the keys say that name files; of commands, every word."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _said(one, str(name))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _said(one, key)
+    elif isinstance(value, str) and key in _NAMING:
+        yield from ((key, text) for text in {value: None, **dict.fromkeys(value.split())})
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -15,43 +15,49 @@ _DEFAULTS = Path(__file__).with_name("default_excludes.json")
 _SPECIAL = frozenset("\\*?[]!# ")
 
 
-def left_out(root: Path, *, files: Iterable[str], build_text: str) -> list[str]:
-    """Patterns in gitignore's syntax, of which later ones win.
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What stays: `patterns` in gitignore's syntax, of which later ones win; `secrets`, the files of these in git."""
 
-    By default that are logins, keys, and what tools keep for themselves, unless git has the file or the build file
-    lists it. Besides, what git ignores, and what a .lambdaignore names.
+    patterns: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+
+def left_out(root: Path, *, named: Iterable[str], build_text: str) -> LeftOut:
+    """What is left out by default (logins, keys, what tools keep for themselves), what git ignores, and .lambdaignore.
 
     Args:
         root: the directory.
-        files: what the build file lists, relative to the directory.
+        named: paths that the build file names, relative to the directory: these are wanted, whatever the defaults say.
         build_text: text of the build file.
     """
-    defaults = _defaults(build_text)
-    tree = _work_tree(root)
+    groups = json.loads(_DEFAULTS.read_text(encoding="utf-8"))
+    if "nodejs" in build_text:
+        del groups["unless_nodejs"]
+    defaults = [pattern for patterns in groups.values() for pattern in patterns]
+    tree, wanted = _work_tree(root), list(_taken_back(named, defaults))
     patterns = list(defaults)
     if tree is None:
         patterns += _ignored_by(root, ".gitignore", defaults)
     else:
         patterns += [_literal(path) for path in tree.ignored]
-        patterns += _taken_back(map(_literal, tree.tracked), defaults)
     patterns += _ignored_by(root, ".lambdaignore", defaults)
-    patterns += _taken_back((f"/{path.removeprefix('./')}" for path in files), defaults)
-    return list(dict.fromkeys(patterns))
+    tracked = tree.tracked if tree else ()
+    secrets = [path for path in tracked if not _is_covered(_taken_back([path], groups["secrets"]), wanted)]
+    return LeftOut(patterns=tuple(dict.fromkeys((*patterns, *wanted))), secrets=tuple(secrets))
 
 
-def _defaults(build_text: str) -> tuple[str, ...]:
-    groups = json.loads(_DEFAULTS.read_text(encoding="utf-8"))
-    spared = {"unless_nodejs"} if "nodejs" in build_text else set()
-    return tuple(pattern for name, patterns in groups.items() if name not in spared for pattern in patterns)
+def _is_covered(patterns: Iterable[str], wanted: Sequence[str]) -> bool:
+    return all(any(fnmatchcase(pattern, one) for one in wanted) for pattern in patterns)
 
 
 def _taken_back(paths: Iterable[str], defaults: Sequence[str]) -> Iterator[str]:
     """Patterns that undo the defaults for `paths`: for directories on the way to them, too."""
     for path in paths:
-        parts = path.split("/")
+        parts = path.removeprefix("./").split("/")
         for number, part in enumerate(parts):
             if any(fnmatchcase(part, default) for default in defaults):
-                yield f"!{'/'.join(parts[: number + 1])}"
+                yield f"!/{'/'.join(parts[: number + 1])}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,9 @@ def synthesize(out: Path, builder: str, repo_name: str, project: Path) -> None:
         environment={"WHO": "cdk"},
     )
     cdk.CfnOutput(stack, "OtherName", value=other.function_name)
-    app.synth()
+    messages = [message.entry.data for message in app.synth().get_stack_by_name(stack.stack_name).messages]
+    if messages:
+        raise AssertionError(f"synthesizing warns of {messages}")
 
 
 def shapes(out: Path, builder: str, repo_name: str) -> None:

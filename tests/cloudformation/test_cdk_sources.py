@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -74,29 +73,35 @@ def judge(tmp_path: Path) -> Path:
     return folder
 
 
-def sent(project: Path, judge: Path, **more: object) -> set[str]:
-    given: Mapping[str, object] = {"files": (), "build_text": "", **more}
-    patterns = module("sources").left_out(project, **given)
-    (judge / ".git/info/exclude").write_text("\n".join(patterns))
+def sent(project: Path, judge: Path, build: str = "") -> set[str]:
+    (project / "build.yaml").write_text(f"function: {{runtimes: [python3.13]}}\n{build}")
+    known = module("project").read_build_file(project, None)
+    staying = module("sources").left_out(project, named=known.named, build_text=known.text)
+    (judge / ".git/info/exclude").write_text("\n".join(staying.patterns))
     return set(git(judge, "ls-files", "-z", "--others", "--exclude-standard").split("\0")) - {""}
 
 
 def test_what_is_ignored_or_may_be_secret_stays(project: Path, judge: Path) -> None:
     assert sent(project, judge) == SENT
-    listed = {"files": ["certs/ca.pem", "./svc/.aws"], "build_text": "runtimes: [nodejs22.x]"}
+    build = """
+layers:
+  certificates: {files: ["ca.pem"], source_dir: certs, description: nodejs}
+  other: {preinstall: ["cp ./svc/.aws/config x"], files: [app.py, "svc/**", odd]}
+"""
     more = {"certs/ca.pem", "svc/.aws/config", "node_modules/x.js", ".npmrc"}
-    assert sent(project, judge, **listed) == SENT | more, "what the build file lists is meant"
+    assert sent(project, judge, build) == SENT | more, "what the build file names is meant, what is below a name is not"
 
 
-def test_what_git_has_is_sent_and_what_it_ignores_is_not(project: Path, judge: Path) -> None:
+def test_what_git_ignores_stays_and_what_else_it_has_is_as_the_builder_takes_it(project: Path, judge: Path) -> None:
     outer = project.parent
     git(outer, "init", "-q")
     (outer / ".gitignore").write_text("/project/app.py\nvenv\n")
     (outer / ".git/info/exclude").write_text("/project/*/a\n")
     assert sent(project, judge) == SENT - {"app.py", "odd/a/y"}
-    git(outer, "add", "-f", "project/certs/ca.pem", "project/svc/.aws/config", "project/svc/build/out.bin")
-    more = {"certs/ca.pem", "svc/.aws/config", "svc/build/out.bin"}
-    assert sent(project, judge) == (SENT | more) - {"app.py", "odd/a/y"}
+    git(outer, "add", "-f", "project/certs/ca.pem", "project/certs/new.pem", "project/svc/build/out.bin")
+    assert sent(project, judge) == (SENT | {"svc/build/out.bin"}) - {"app.py", "odd/a/y"}
+    staying = module("sources").left_out(project, named=["certs/n*.pem", "x.key"], build_text="")
+    assert staying.secrets == ("certs/ca.pem",), "somebody may count on it"
     # A directory that the repository does not want to know is one without git.
     git(outer, "rm", "-r", "-q", "--cached", "project")
     (outer / ".gitignore").write_text("project\n")
@@ -121,4 +126,4 @@ def test_layers_are_those_that_are_built(tmp_path: Path, layers: str, found: tup
     build = module("project").read_build_file(tmp_path, None)
     assert build.layers == (("b", "dependencies", "arn:aws:lambda:eu-west-1:1:layer:l:1") if found is None else found)
     assert build.runtime == "python3.13"
-    assert "app.py" in build.files
+    assert "app.py" in build.named
