@@ -328,7 +328,8 @@ class S3Store(Store):
     def version_id(self, name: str) -> str | None:
         """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""
         with self._errors("looking for", name):
-            return self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
+            found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
+        return None if found == "null" else found  # S3's word for what was written while versions were suspended
 
     def read_range(self, name: str, wanted: str) -> tuple[bytes, str]:
         """A part of the content at `name`, as a Range header has it, and which one it is, as Content-Range has it."""

@@ -1,4 +1,4 @@
-"""The resources that stacks can have here: custom ones, Lambda functions, layers, roles."""
+"""The resources that stacks can have here: custom ones, Lambda functions, versions, aliases and layers, roles."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ class Place:
 class Kind(Protocol):
     """One type of resource. An update that answers another physical id has made a new one in the old one's place."""
 
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        """Whether the change is made by creating another resource; if that fails, the old one is as it was."""
+        ...
+
     def create(self, place: Place, properties: Json) -> Made: ...
 
     def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made: ...
@@ -64,6 +68,9 @@ class Kind(Protocol):
 
 class Custom:
     """`Custom::…`: whoever is behind the service token is asked, and answers by a PUT to a presigned URL."""
+
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return False
 
     def create(self, place: Place, properties: Json) -> Made:
         return self._ask(place, "Create", properties)
@@ -146,6 +153,9 @@ def _texts(value: Any) -> Any:
 class LambdaFunction:
     """`AWS::Lambda::Function`."""
 
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return _differ(properties, old, "FunctionName", "TenancyConfig")
+
     def create(self, place: Place, properties: Json) -> Made:
         name = properties.get("FunctionName") or place.name()
         given = _numbers({key: value for key, value in properties.items() if key != "Tags"})
@@ -156,8 +166,6 @@ class LambdaFunction:
         return Made(physical_id=name, attributes={"Arn": made["FunctionArn"]})
 
     def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
-        if any(properties.get(member) != old.get(member) for member in ("FunctionName", "TenancyConfig")):
-            return self.create(place, properties)
         client = place.aws.client("lambda")
         waiter = client.get_waiter("function_updated_v2")
         if properties["Code"] != old["Code"] or properties.get("Architectures") != old.get("Architectures"):
@@ -186,16 +194,85 @@ def _numbers(properties: Json) -> Json:
     }
 
 
+class LambdaVersion:
+    """`AWS::Lambda::Version`: another one whenever a property changes, if Lambda finds the function changed, too."""
+
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return True
+
+    def create(self, place: Place, properties: Json) -> Made:
+        _refuse(properties, "ProvisionedConcurrencyConfig", "RuntimePolicy", "FunctionScalingConfig")
+        client, name = place.aws.client("lambda"), properties["FunctionName"]
+        pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+        present = {version["Version"] for page in pages for version in page["Versions"]}
+        made = client.publish_version(**properties)
+        number = made["Version"]
+        if number in present:
+            raise ResourceFailed(
+                f"A version for this Lambda function exists ( {number} ). Modify the function to create a new version."
+            )
+        client.get_waiter("published_version_active").wait(FunctionName=name, Qualifier=number)
+        arn = made["FunctionArn"]
+        return Made(physical_id=arn, attributes={"Version": number, "FunctionArn": arn})
+
+    def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
+        return self.create(place, properties)
+
+    def delete(self, place: Place, physical_id: str, properties: Json) -> None:
+        place.aws.client("lambda").delete_function(FunctionName=physical_id)
+
+
+class LambdaAlias:
+    """`AWS::Lambda::Alias`."""
+
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return _differ(properties, old, "FunctionName", "Name")
+
+    def create(self, place: Place, properties: Json) -> Made:
+        return self._made(place.aws.client("lambda").create_alias(**self._given(properties)))
+
+    def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
+        given = {"Description": "", "RoutingConfig": {}, **self._given(properties)}
+        return self._made(place.aws.client("lambda").update_alias(**given))
+
+    def delete(self, place: Place, physical_id: str, properties: Json) -> None:
+        place.aws.client("lambda").delete_alias(FunctionName=properties["FunctionName"], Name=properties["Name"])
+
+    @staticmethod
+    def _given(properties: Json) -> Json:
+        _refuse(properties, "ProvisionedConcurrencyConfig")
+        rows = properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+        weights = {row["FunctionVersion"]: float(row["FunctionWeight"]) for row in rows}
+        return {**properties, **({"RoutingConfig": {"AdditionalVersionWeights": weights}} if rows else {})}
+
+    @staticmethod
+    def _made(alias: Json) -> Made:
+        return Made(physical_id=alias["AliasArn"], attributes={"AliasArn": alias["AliasArn"]})
+
+
+def _differ(properties: Json, old: Json, *members: str) -> bool:
+    return any(properties.get(member) != old.get(member) for member in members)
+
+
+def _refuse(properties: Json, *members: str) -> None:
+    given = [member for member in members if member in properties]
+    if given:
+        raise ResourceFailed(f"{', '.join(given)}: not supported here")
+
+
 class LayerVersion:
     """`AWS::Lambda::LayerVersion`: every change makes a new version."""
 
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return True
+
     def create(self, place: Place, properties: Json) -> Made:
-        given = {"LayerName": place.name(140), **properties}
+        given = {"LayerName": f"{place.stack}-{place.logical_id}"[:140], **properties}
         arn = place.aws.client("lambda").publish_layer_version(**given)["LayerVersionArn"]
         return Made(physical_id=arn, attributes={"LayerVersionArn": arn})
 
     def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
-        return self.create(place, {"LayerName": physical_id.split(":")[6], **properties})
+        return self.create(place, properties)
 
     def delete(self, place: Place, physical_id: str, properties: Json) -> None:
         name, _, number = physical_id.rpartition(":")
@@ -204,6 +281,9 @@ class LayerVersion:
 
 class Role:
     """`AWS::IAM::Role`."""
+
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return False
 
     def create(self, place: Place, properties: Json) -> Made:
         iam = place.aws.client("iam")
@@ -232,6 +312,9 @@ class Role:
 class RolePolicy:
     """`AWS::IAM::Policy`, for roles."""
 
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return False
+
     def create(self, place: Place, properties: Json) -> Made:
         document = json.dumps(properties["PolicyDocument"])
         for role in properties["Roles"]:
@@ -251,6 +334,8 @@ class RolePolicy:
 KINDS: Mapping[str, Kind] = {
     "AWS::CloudFormation::CustomResource": Custom(),
     "AWS::Lambda::Function": LambdaFunction(),
+    "AWS::Lambda::Version": LambdaVersion(),
+    "AWS::Lambda::Alias": LambdaAlias(),
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::IAM::Role": Role(),
     "AWS::IAM::Policy": RolePolicy(),

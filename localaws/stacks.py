@@ -138,18 +138,19 @@ class Stack:
         policies = ("DeletionPolicy", "UpdateReplacePolicy")
         retained = frozenset(policy for policy in policies if resource.get(policy) == "Retain")
         verb = "CREATE" if present is None else "UPDATE"
+        is_made = present is None or kind.is_replaced(properties, present.properties)
         try:
-            if present is None:
+            if present is None or is_made:
                 made = kind.create(place, properties)
             else:
                 made = kind.update(place, present.made.physical_id, properties, present.properties)
         except Exception as error:
             failed = error if isinstance(error, ResourceFailed) else ResourceFailed(str(error))
             self.events.append(Event(resource=name, status=f"{verb}_FAILED", reason=failed.reason))
-            if present is not None:
+            if present is not None and not is_made:
                 # Asked to become something else; how far that went nobody knows, so the way back asks again.
                 self._present[name] = replace(present, properties=properties)
-            elif failed.physical_id:
+            elif present is None and failed.physical_id:
                 self._present[name] = _Present(
                     type=type_name, properties=properties, made=Made(physical_id=failed.physical_id)
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 from builder.errors import ArtifactTooLarge
@@ -52,15 +53,49 @@ def attributes(reply: Reply) -> dict[str, object]:
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def reason(error: Mapping[str, object], log_place: str) -> str:
-    """An error for whoever reads the stack's events: what is wrong, what to do, what a tool said, where the log is."""
-    lines = [str(error["message"]), str(error.get("hint") or "")]
-    lines += cast("Sequence[str]", error.get("log_tail") or ())
-    return "\n".join([line for line in lines if line] + [f"({log_place})"])
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """Why something failed, for whoever reads the stack's events; empty where nothing did.
+
+    `message` says what is wrong, `hint` what to do, `tail` is what a tool said last, `place` where the log is.
+    """
+
+    message: str = ""
+    hint: str = ""
+    tail: str = ""
+    place: str = ""
+
+    @classmethod
+    def of(cls, error: Mapping[str, object], log_place: str) -> Reason:
+        """From the error of a reply."""
+        passing = "this may pass: deploy the stack once more" if error.get("retryable") else ""
+        return cls(
+            message=str(error["message"]),
+            hint=str(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),
+            tail="\n".join(cast("Sequence[str]", error.get("log_tail") or ())),
+            place=log_place,
+        )
+
+    def text(self) -> str:
+        """All of it."""
+        hint = f"hint: {self.hint}" if self.hint else ""
+        place = f"({self.place})" if self.place else ""
+        return "\n".join(line for line in (self.message, hint, self.tail, place) if line)
+
+    def within(self, room: int) -> str:
+        """As much as has room in JSON: what a tool said is cut first, then the message; the hint stays if it can."""
+        kept = self
+        for name in ("tail", "message", "hint"):
+            over = _size(kept.text()) - room
+            if over <= 0:
+                break
+            part = str(getattr(kept, name))
+            kept = replace(kept, **{name: _shortened(part, _size(part) - over)})
+        return kept.text() if _size(kept.text()) <= room else _shortened(kept.text(), room)
 
 
-def fitted(answer: Mapping[str, object], why: str) -> bytes:
-    """The answer as JSON, with as much of `why` as there is room for: its beginning, and its end.
+def fitted(answer: Mapping[str, object], why: Reason) -> bytes:
+    """The answer as JSON, with as much of the reason as there is room for.
 
     Raises:
         ArtifactTooLarge: the answer alone is too long.
@@ -71,13 +106,23 @@ def fitted(answer: Mapping[str, object], why: str) -> bytes:
             f"the attributes are {-room:,} bytes more than the {MAX_BYTES:,} that CloudFormation takes",
             hint="name some of the layers in Components, and give each custom resource its own",
         )
-    cut, length = why, min(len(why), room)
-    while len(_json(cut)) - 2 > room:
+    told = why.within(room)
+    return _json({**answer, "Reason": told} if told else answer)
+
+
+def _shortened(text: str, room: int) -> str:
+    """The beginning and the end of a text, of which the one says what is wrong and the other is the newest."""
+    cut, length = text, min(len(text), max(room, 0))
+    while cut and _size(cut) > room:
         length -= max(1, length // 50)
-        kept = max(0, length - len(_CUT))
-        # The beginning says what is wrong, the end is the newest that a tool said.
-        cut = why[: kept * 2 // 3] + _CUT + why[len(why) - kept // 3 :]
-    return _json({**answer, "Reason": cut} if cut else answer)
+        kept = length - len(_CUT)
+        cut = text[: kept * 2 // 3] + _CUT + text[len(text) - kept // 3 :] if kept > 0 else ""
+    return cut
+
+
+def _size(text: str) -> int:
+    """How many bytes a text takes within JSON."""
+    return len(_json(text)) - 2
 
 
 def _json(value: object) -> bytes:

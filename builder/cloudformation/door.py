@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from builder.cloudformation.answer import attributes, fitted, reason
+from builder.cloudformation.answer import Reason, attributes, fitted
 from builder.cloudformation.request import ATTEMPT, StackRequest, event_of, stack_name
 from builder.errors import AwsUnavailable, LambdasmithError
 
@@ -52,7 +52,7 @@ class Outcome:
 
     status: Literal["SUCCESS", "FAILED"]
     name: str
-    reason: str = ""
+    reason: Reason = field(default_factory=Reason)
     data: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -69,8 +69,12 @@ def answer(event: Mapping[str, object], door: Door) -> Reply:
     try:
         outcome = _outcome(event, request, door)
     except Exception as error:
-        told = f"the builder failed by a mistake of its own ({type(error).__name__}); its log has the traceback"
-        _send(request, Outcome(status="FAILED", name=_kept_name(request), reason=f"{told}: {door.log_place}"))
+        why = Reason(
+            message=f"the builder failed by a mistake of its own ({type(error).__name__})",
+            hint="its log has the traceback: please report it",
+            place=door.log_place,
+        )
+        _send(request, Outcome(status="FAILED", name=_kept_name(request), reason=why))
         raise
     if outcome is None:
         return {"statusCode": 202, "custom_resource": None, "build_id": request.build_id}
@@ -100,8 +104,10 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
         outcome = Outcome(status="SUCCESS", name=request.name, data=data)
         _body(request, outcome)
     except LambdasmithError as error:
-        told = door.masker.mask_json({"message": error.message, "hint": error.hint})
-        return Outcome(status="FAILED", name=_kept_name(request), reason=reason(told, door.log_place))
+        told = door.masker.mask_json(
+            {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+        )
+        return Outcome(status="FAILED", name=_kept_name(request), reason=Reason.of(told, door.log_place))
     try:
         memory.keep(request, data, door.clock())
     except LambdasmithError as error:
@@ -126,7 +132,7 @@ def _failed(event: Mapping[str, object], request: StackRequest, reply: Reply, do
         error["message"] = f"{tried}, and the last one got no further" if stuck else tried
         if stuck:
             error["hint"] = "raise the builder's memory (it brings processor time) and timeout in config.ini"
-    return Outcome(status="FAILED", name=_kept_name(request), reason=reason(error, door.log_place))
+    return Outcome(status="FAILED", name=_kept_name(request), reason=Reason.of(error, door.log_place))
 
 
 def _kept_name(request: StackRequest) -> str:
@@ -177,7 +183,7 @@ def _send(request: StackRequest, outcome: Outcome) -> None:
                 "stack": stack_name(request.stack),
                 "resource": request.resource,
                 "status": outcome.status,
-                "reason": outcome.reason,
+                "reason": outcome.reason.text(),
                 "attempt": request.attempt,
                 "sent": not problem,
             }

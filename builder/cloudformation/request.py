@@ -129,7 +129,9 @@ def event_of(request: StackRequest) -> dict[str, object]:
         problems.append("BuildId: the id of CloudFormation's request is the build's; leave it out")
     if problems:
         message = "the properties are not valid: " + "; ".join(problems)
-        raise InvalidEvent(message, hint="mend the template", problems=problems)
+        raise InvalidEvent(
+            message, hint="fix the properties in the template; docs/cloudformation.md lists them", problems=problems
+        )
     sent["build_id"] = request.build_id
     sent.setdefault("by", f"CloudFormation, {stack_name(request.stack)}"[:128])
     return sent

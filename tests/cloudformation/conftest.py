@@ -28,7 +28,11 @@ def account() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def builder(account: Server, forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Builder:
-    return make_builder(account, forge, tmp_path_factory.mktemp("operator"))
+    """It keeps what it builds in a bucket that somebody made, without versions."""
+    account.client("s3").create_bucket(Bucket="a-plain-bucket")
+    return make_builder(
+        account, forge, tmp_path_factory.mktemp("operator"), "[aws]\ndeployment_bucket = a-plain-bucket\n"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.cloudformation.answer import MAX_BYTES, fitted
+from builder.cloudformation.answer import MAX_BYTES, Reason, fitted
 from builder.cloudformation.door import Door, answer
 from builder.cloudformation.memory import Memory
 from builder.cloudformation.request import StackRequest, event_of
@@ -250,13 +250,41 @@ def test_properties_are_read_as_cloudformation_writes_them() -> None:
     assert len(wrong.value.problems) == 3
 
 
-@given(st.text(max_size=5000), st.integers(0, 3000))
-def test_every_reason_fits(why: str, used: int) -> None:
+@given(st.text(max_size=6000), st.text(max_size=400), st.text(max_size=6000), st.integers(0, 3000))
+def test_every_reason_fits_and_says_what_to_do(message: str, hint: str, tail: str, used: int) -> None:
+    why = Reason(message=message, hint=hint, tail=tail, place="log group /aws/lambda/smith, request 1")
     body = fitted({"Status": "FAILED", "Data": {"x": "y" * used}}, why)
     assert len(body) <= MAX_BYTES
-    told = json.loads(body).get("Reason", "")
-    assert told == why or len(body) > MAX_BYTES - 200
-    assert told[:20] == why[:20]
+    told = json.loads(body)["Reason"]
+    assert told == why.text() or len(body) > MAX_BYTES - 250, "no more is cut than has to be"
+    room = MAX_BYTES - used
+    if room > 6 * (len(hint) + 40) + 300:  # as JSON may write it
+        assert f"hint: {hint}" in told or not hint
+        assert told.endswith("(log group /aws/lambda/smith, request 1)")
+        assert told[:20] == why.text()[:20]
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        ({"hint": "write a number"}, "write a number"),
+        ({"retryable": True}, "this may pass: deploy the stack once more"),
+        ({"hint": ""}, "docs/reference.md#errors says what build_failed means"),
+    ],
+)
+def test_every_reason_has_a_hint(world: World, error: Mapping[str, object], hint: str) -> None:
+    world.reply = lambda sent: {"statusCode": 400, "error": {"code": "build_failed", "message": "no", **error}}
+    world.answer()
+    assert world.receiver.answers[0]["Reason"] == f"no\nhint: {hint}\n(log group /aws/lambda/smith, request 1)"
+
+
+def test_what_a_tool_said_is_cut_before_the_message() -> None:
+    why = Reason(message="m" * 2000, hint="do this", tail="start" + "t" * 3000 + "end", place="log")
+    told = json.loads(fitted({}, why))["Reason"]
+    assert told.startswith("m" * 2000 + "\nhint: do this\nstart")
+    assert told.endswith("tend\n(log)")
+    told = json.loads(fitted({}, replace(why, message="m" * 9000 + "!")))["Reason"]
+    assert "m!\nhint: do this\n(log)" in told
 
 
 def test_what_does_not_fit_fails_readably(world: World) -> None:

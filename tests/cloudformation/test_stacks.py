@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     parameters = {"BuilderArn": arn(builder), "RepoName": "greeter", "Ref": "main"}
     stack.deploy(template, parameters)
     assert builder.invoke("shop-greeter") == [1, "xn--4ca.example"]
+    live = stack.outputs["FunctionArn"]
+    assert builder.invoke(live)[0] == 1
     assert stack.outputs["Commit"] == first
     assert stack.physical_id("Build") == "shop-greeter"
     state = builder.state("shop-greeter")
@@ -88,10 +91,16 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     assert stack.status == "UPDATE_ROLLBACK_COMPLETE"
     assert [event.resource for event in stack.events if event.status == "UPDATE_COMPLETE"].count("Build") == 2
     assert builder.invoke("shop-greeter")[0] == 1
+    assert builder.invoke(live)[0] == 1
     # Tried once more, it is a new update, and gets what the branch has now.
     del broken["Resources"]["Other"]
     stack.deploy(broken, parameters)
     assert builder.invoke("shop-greeter")[0] == 2
+    assert builder.invoke(live)[0] == 2
+    # A commit that changes nothing of what is built makes no version.
+    same = builder.forge.push("greeter", {"README.md": "new"})
+    stack.deploy(broken, parameters | {"Ref": same})
+    number = stack.attributes("Version")["Version"]
 
     bad = builder.forge.push("greeter", {"requirements.txt": "idna==3.10\nno-such-thing-zq==1\n"})
     with pytest.raises(StackFailed) as failed:
@@ -103,6 +112,8 @@ def test_a_stack_gets_what_was_built_and_keeps_it_when_the_next_build_fails(
     good = builder.forge.push("greeter", project(builder.runtime, 4))
     stack.deploy(broken, parameters | {"Ref": good})
     assert builder.invoke("shop-greeter")[0] == 4
+    assert builder.invoke(live)[0] == 4
+    assert int(stack.attributes("Version")["Version"]) == int(number) + 1
 
 
 def test_a_stack_that_cannot_be_made_says_why_and_leaves_nothing(
@@ -151,72 +162,126 @@ def test_the_builder_can_deploy_by_itself_and_leaves_the_function_when_the_stack
     assert builder.invoke("kept", Qualifier="live")[0] == 1
 
 
-def publish_assets(builder: Builder, assembly: Path) -> None:
-    """Upload what the stack needs, as `cdk deploy` would."""
-    s3 = builder.client("s3")
+def publish_assets(builder: Builder, assembly: Path) -> set[str]:
+    """Upload what the stack needs, as `cdk deploy` would; the paths of all files in it."""
+    s3, sent = builder.client("s3"), set()
     assets = json.loads((assembly / "cdkshop.assets.json").read_text())["files"]
     for asset in assets.values():
         source = assembly / asset["source"]["path"]
         if asset["source"]["packaging"] != "zip":
             continue
         files = {path.relative_to(source).as_posix(): path.read_bytes() for path in source.rglob("*") if path.is_file()}
+        sent |= set(files)
         for target in asset["destinations"].values():
             bucket = target["bucketName"].replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", REGION)
             s3.create_bucket(Bucket=bucket)
             s3.put_object(Bucket=bucket, Key=target["objectKey"], Body=zip_of(files))
+    return sent
 
 
-def test_a_cdk_app_gets_its_project_built_without_bundling(
-    builder: Builder, stack: Stack, toolbox: Toolbox, tmp_path: Path
-) -> None:
+@dataclass(frozen=True)
+class Shop:
+    """The CDK app's stack for each state of its project."""
+
+    templates: list[dict[str, Any]]
+    assemblies: list[Path]
+
+    def deploy(self, builder: Builder, stack: Stack, state: int) -> None:
+        publish_assets(builder, self.assemblies[state])
+        stack.deploy(self.templates[state])
+
+    def served(self, builder: Builder, stack: Stack) -> tuple[object, str]:
+        """What the alias answers, and the version that it is."""
+        alias = stack.outputs["LiveArn"]
+        found = builder.client("lambda").get_function_configuration(FunctionName=alias)
+        return builder.invoke(alias), found["Version"]
+
+
+# States of the project: as it is, and again; other code; other requirements; what is in no artifact; what fails.
+FIRST, SAME, CODE_CHANGED, LAYER_CHANGED, README_CHANGED, BROKEN = range(6)
+
+
+@pytest.fixture(scope="module")
+def shop(builder: Builder, toolbox: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     # A private dependency: the builder has the login, by a secret's name, and the app knows nothing of it.
     library = {"pyproject.toml": "[project]\nname = 'marks'\nversion = '1'\n", "marks.py": "MARK = 'private'\n"}
     private = f"marks @ git+{builder.forge.url}/marks.git@{builder.forge.push('marks', library)}\n"
-    code = "from marks import MARK\n" + CODE.replace("[{n}", "[{n}, MARK")
-    files = project(builder.runtime, 1) | {"app.py": code.format(n=1), "requirements.txt": f"idna==3.10\n{private}"}
-    changed = files | {"app.py": code.format(n=2)}
-    broken = files | {"requirements.txt": "no-such-thing-zq==1"}
-    projects = []
-    for number, content in enumerate((files, files, changed, broken)):
-        folder = tmp_path / f"{number}" / "project"
-        folder.mkdir(parents=True)
-        for name, text in (content | {".gitignore": "*.log\n", f"{number}.log": "never sent"}).items():
-            (folder / name).write_text(text or "")
-        projects.append(folder)
-    other = "import os\ndef other(event, context):\n    return os.environ['WHO']\n"
-    build = f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
-    builder.forge.push("other", {"app.py": other + "handler = other\n", "build.yaml": build})
-    out = tmp_path / "out"
-    toolbox.run("python", Path(__file__).with_name("cdk_app.py"), out, arn(builder), "other", *projects)
-    first, same, second, third = (json.loads((out / f"{n}/cdkshop.template.json").read_text()) for n in range(4))
-    assert first == same
-    toolbox.run("cfn-lint", "--ignore-checks", "W3005", "--", EXAMPLE, out / "0/cdkshop.template.json")
+    code = "from importlib.metadata import version\nfrom marks import MARK\n" + CODE.replace(
+        "[{n}", "[{n}, MARK, version('idna')"
+    )
+    plain = f"function:\n  runtimes: [{builder.runtime}]\n  handler: app.handler\n  files: [app.py]\n"
+    files = {
+        "build.yaml": "layers: {not-for-svc: {files: [shared]}}\n",
+        "shared/python/shared_mark.py": "MARK = 'shared'\n",
+        "svc/build.yaml": BUILD.format(runtime=builder.runtime),
+        "svc/app.py": code.format(n=1),
+        "svc/requirements.txt": f"idna==3.10\n{private}",
+        "svc/.gitignore": "*.log\n",
+        "plain/build.yaml": plain + "layers: {dependencies: []}\n",
+        "plain/app.py": "def handler(event, context): return 'plain'\n",
+    }
+    changed = files | {"svc/app.py": code.format(n=2)}
+    upgraded = changed | {"svc/requirements.txt": f"idna==3.11\n{private}"}
+    states = [files, files, changed, upgraded, upgraded | {"README.md": "new"}]
+    states.append(upgraded | {"svc/requirements.txt": "no-such-thing-zq==1"})
+    folder = tmp_path_factory.mktemp("shop")
+    for number, state in enumerate(states):
+        for name, text in (state | {f"svc/{number}.log": "never sent", "svc/.env": "PASSWORD=1"}).items():
+            place = folder / f"{number}" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+    other = "import os, shared_mark\ndef other(event, context):\n    return [os.environ['WHO'], shared_mark.MARK]\n"
+    builder.forge.push("other", {"app.py": other + "handler = other\n", "build.yaml": plain + "try: none\n"})
+    app, out = Path(__file__).with_name("cdk_app.py"), folder / "out"
+    toolbox.run("python", app, out, arn(builder), "other", *(folder / f"{number}" for number in range(len(states))))
+    templates = [out / "0/cdkshop.template.json", out / "shapes/cdkshapes.template.json"]
+    toolbox.run("cfn-lint", "--ignore-checks", "W3005", "--", EXAMPLE, *templates)
+    assemblies = [out / f"{number}" for number in range(len(states))]
+    found = [json.loads((assembly / "cdkshop.template.json").read_text()) for assembly in assemblies]
+    return Shop(templates=found, assemblies=assemblies)
 
-    publish_assets(builder, out / "0")
-    stack.deploy(first)
+
+def test_a_cdk_app_gets_its_project_built_without_bundling(builder: Builder, stack: Stack, shop: Shop) -> None:
+    assert shop.templates[FIRST] == shop.templates[SAME]
+    assert TOKEN not in json.dumps(shop.templates[FIRST])
+    sent = publish_assets(builder, shop.assemblies[FIRST])
+    assert not [name for name in sent if name.endswith((".log", ".env"))], "what git ignores, and what may be secret"
+
+    shop.deploy(builder, stack, FIRST)
     name = stack.outputs["Name"]
-    assert builder.invoke(name) == [1, "private", "xn--4ca.example"]
-    assert TOKEN not in (out / "0/cdkshop.template.json").read_text()
-    assert builder.invoke(stack.outputs["OtherName"]) == "cdk"
+    assert builder.invoke(name) == [1, "private", "3.10", "xn--4ca.example"]
+    assert builder.invoke(stack.outputs["PlainName"]) == "plain"
+    assert builder.invoke(stack.outputs["OtherName"]) == ["cdk", "shared"]
+    assert shop.served(builder, stack) == ([1, "private", "3.10", "xn--4ca.example"], "1")
     state = builder.state(name)
     assert state is not None
     assert (state["configuration"]["Timeout"], state["configuration"]["MemorySize"]) == (20, 256)
     layers = [layer["Arn"] for layer in state["configuration"]["Layers"]]
 
-    publish_assets(builder, out / "2")
-    stack.deploy(second)
-    assert builder.invoke(name)[0] == 2
+    # Another stack of the same app comes and goes, and with it what let the builder read its project.
+    other = Stack(builder.aws, "bazaar")
+    shop.deploy(builder, other, FIRST)
+    assert shop.served(builder, other)[1] == "1"
+    other.delete()
+    shop.deploy(builder, stack, CODE_CHANGED)
+    assert shop.served(builder, stack) == ([2, "private", "3.10", "xn--4ca.example"], "2")
     state = builder.state(name)
     assert state is not None
     assert [layer["Arn"] for layer in state["configuration"]["Layers"]] == layers
+    shop.deploy(builder, stack, LAYER_CHANGED)
+    assert shop.served(builder, stack) == ([2, "private", "3.11", "xn--4ca.example"], "3")
+    # Lambda makes no version of what it has already, and CloudFormation fails where it was to be one.
+    shop.deploy(builder, stack, README_CHANGED)
+    assert shop.served(builder, stack)[1] == "3"
+
     events = len(stack.events)
-    publish_assets(builder, out / "3")
+    publish_assets(builder, shop.assemblies[BROKEN])
     with pytest.raises(StackFailed, match="no-such-thing-zq"):
-        stack.deploy(third)
+        stack.deploy(shop.templates[BROKEN])
     assert {event.resource for event in stack.events[events:]} == {
-        next(n for n in third["Resources"] if n.startswith("GreeterBuild"))
+        next(n for n in shop.templates[BROKEN]["Resources"] if n.startswith("GreeterBuild"))
     }
-    assert builder.invoke(name)[0] == 2
+    assert shop.served(builder, stack)[1] == "3"
 
 
 class Gate(ThreadingHTTPServer):
