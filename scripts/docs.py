@@ -17,6 +17,7 @@ from builder.event_table import ACTION, FIELDS
 from builder.publishing.lambda_names import FRIENDLY
 from builder.request import Action
 from builder.schemas import NAMES, schema, schema_text
+from builder.sources.excludes import default_excludes
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -52,6 +53,7 @@ def marked(page: str) -> str:
         "reply": list(_reply(schema("reply"))),
         "parts-of-the-reply": list(_parts(schema("reply")["definitions"])),  # type: ignore[arg-type]
         "errors": list(_errors()),
+        "default-excludes": list(_default_excludes()),
         "attacks": list(_attacks()),
     }
     return _MARKED.sub(lambda match: match[1] + "\n".join(tables[match["name"]]) + "\n" + match[3], page)
@@ -102,6 +104,17 @@ def _errors() -> Iterator[str]:
                 continue
             told, retry = (value.__doc__ or "").splitlines()[0], "yes" if value.retryable else "no"
             yield _row(f"`{value.code}`", str(value.status), str(value.exit_code), retry, told)
+
+
+def _default_excludes() -> Iterator[str]:
+    yield from _table("left out", "")
+    told = {
+        "secrets": "logins, keys, state and settings",
+        "clutter": "what version control, tools and editors keep for themselves",
+        "unless_nodejs": "unless the build file has the word `nodejs`",
+    }
+    for group, patterns in default_excludes().items():
+        yield _row(" ".join(f"`{pattern}`" for pattern in patterns), told[group])
 
 
 # --- the build file ---------------------------------------------------------------------------------------------------
