@@ -76,7 +76,10 @@ def _source(kept: Mapping[str, object], commit: str) -> Source:
     given = cast("Mapping[str, str | None]", kept)
     if "manifest" in given:
         return ManifestSource(
-            bucket=given["bucket"] or "", manifest=given["manifest"] or "", version_id=given["version_id"]
+            bucket=given["bucket"] or "",
+            manifest=given["manifest"] or "",
+            version_id=given["version_id"],
+            sha256=given["sha256"],
         )
     if "bucket" in given:
         return ObjectSource(bucket=given["bucket"] or "", key=given["key"] or "", version_id=given["version_id"])
