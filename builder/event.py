@@ -256,7 +256,9 @@ class _Reader(Fields):
         bucket, version_id = found["bucket"], found.get("version_id")
         if "key" in found:
             return ObjectSource(bucket=bucket, key=found["key"], version_id=version_id)
-        return ManifestSource(bucket=bucket, manifest=found["manifest"], version_id=version_id, sha256=found.get("sha256"))
+        return ManifestSource(
+            bucket=bucket, manifest=found["manifest"], version_id=version_id, sha256=found.get("sha256")
+        )
 
     def _tf(self) -> None:
         """What aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion means something here."""

@@ -126,8 +126,8 @@ FIELDS: tuple[EventField, ...] = (
         "source",
         BUILDING,
         {"anyOf": [_in_s3("key"), _in_s3("manifest", sha256=_MANIFEST_SHA256)]},
-        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or a manifest of files there, '
-        '`{"bucket", "manifest", "version_id", "sha256"}`, see below; the builder\'s role must be let read it',
+        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or a manifest of files '
+        'there, `{"bucket", "manifest", "version_id", "sha256"}`, see below; the builder\'s role must be let read it',
     ),
     _row(
         "ref",
