@@ -30,6 +30,7 @@ from builder.event_table import (
     BUILD_ID,
     BUILDING,
     FIELDS,
+    MANIFEST_SHA256,
     MAX_BY,
     MAX_COMPONENTS,
     MAX_COUNT,
@@ -50,6 +51,7 @@ _FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
 _FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
 _BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
+_SHA256 = re.compile(MANIFEST_SHA256)
 _BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re.compile(BUILD_FILE)
 
 
@@ -256,12 +258,18 @@ class _Reader(Fields):
             self.problems.append("source: key: given together with manifest; give one of them")
         if "bucket" in found and not _BUCKET.fullmatch(found["bucket"]):
             self.problems.append(f"source: bucket: {shown(found['bucket'])} is not the name of a bucket")
+        if "sha256" in found and not _SHA256.fullmatch(found["sha256"]):
+            self.problems.append(f"source: sha256: {shown(found['sha256'])} is not 64 hexadecimal digits in lower case")
+        if "sha256" in found and "key" in found:
+            self.problems.append("source: sha256: is that of a manifest, and key names an archive")
         if "bucket" not in found or not {"key", "manifest"} & set(found):
             return None
         bucket, version_id = found["bucket"], found.get("version_id")
         if "key" in found:
             return ObjectSource(bucket=bucket, key=found["key"], version_id=version_id)
-        return ManifestSource(bucket=bucket, manifest=found["manifest"], version_id=version_id)
+        return ManifestSource(
+            bucket=bucket, manifest=found["manifest"], version_id=version_id, sha256=found.get("sha256")
+        )
 
     def _tf(self) -> None:
         """What aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion means something here."""

@@ -26,7 +26,8 @@ REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~
 MAX_REF, MAX_COMPONENTS, MAX_BY, MAX_COUNT = 255, 50, 128, 100
 MAX_PAYLOAD_BYTES = 256 << 10
 REPLY_MEMBER, MAX_MEMBERS = r"[A-Za-z_]{1,40}", 50
-SOURCE_MEMBERS = ("bucket", "key", "manifest", "version_id")
+SOURCE_MEMBERS = ("bucket", "key", "manifest", "version_id", "sha256")
+MANIFEST_SHA256 = "[0-9a-f]{64}"
 ARCHITECTURES: Mapping[str, Literal["x86_64", "arm64"]] = {
     "x86_64": "x86_64",
     "amd64": "x86_64",
@@ -64,6 +65,7 @@ def _row(name: str, actions: tuple[Action, ...], schema: Schema, told: str) -> E
 # Older clients send them as text.
 _FLAG: Schema = {"enum": [True, False, "true", "false"]}
 _NAMES: Schema = {"type": "array", "items": _text(NAME), "maxItems": MAX_COMPONENTS}
+_MANIFEST_SHA256: Schema = {"type": ["string", "null"], "pattern": f"^{MANIFEST_SHA256}$"}
 # Only digits is what Lambda calls versions.
 _ALIAS = _text(f"(?![0-9]+$){ALIAS}")
 _WEIGHTED: Schema = {
@@ -77,7 +79,7 @@ _WEIGHTED: Schema = {
 }
 
 
-def _in_s3(what: str) -> Schema:
+def _in_s3(what: str, **more: Schema) -> Schema:
     """An object in S3 that is named by `what`."""
     return {
         "type": "object",
@@ -85,6 +87,7 @@ def _in_s3(what: str) -> Schema:
             "bucket": _text(BUCKET),
             what: {"type": "string", "minLength": 1},
             "version_id": {"type": ["string", "null"], "minLength": 1},
+            **more,
         },
         "required": ["bucket", what],
         "additionalProperties": False,
@@ -122,9 +125,9 @@ FIELDS: tuple[EventField, ...] = (
     _row(
         "source",
         BUILDING,
-        {"anyOf": [_in_s3("key"), _in_s3("manifest")]},
-        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or single files there, '
-        '`{"bucket", "manifest", "version_id"}`, see below; the builder\'s role must be let read it',
+        {"anyOf": [_in_s3("key"), _in_s3("manifest", sha256=_MANIFEST_SHA256)]},
+        'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or a manifest of files '
+        'there, `{"bucket", "manifest", "version_id", "sha256"}`, see below; the builder\'s role must be let read it',
     ),
     _row(
         "ref",

@@ -164,13 +164,13 @@ def _manifest(source: ManifestSource, context: Context) -> Manifest:
     content = _object(context, source.bucket, source.manifest, source.version_id)
     if content.size > manifest.MAX_BYTES:
         raise SourceError(f"{source.place}: is larger than the {manifest.MAX_BYTES / 1e6:.1f} MB of a manifest")
-    return manifest.parse(b"".join(content.chunks()), label=source.place)
+    return manifest.parse(b"".join(content.chunks()), label=source.place, sha256=source.sha256)
 
 
 def _files_beside(source: ManifestSource, context: Context) -> Callable[[str], Content]:
     folder = source.manifest.rpartition("/")[0]
     beside = f"{folder}/files/" if folder else "files/"
-    return lambda name: _object(context, source.bucket, beside + name)
+    return lambda sha256: _object(context, source.bucket, beside + sha256)
 
 
 def _object(context: Context, bucket: str, key: str, version_id: str | None = None) -> Content:

@@ -151,7 +151,12 @@ def _source_json(source: Source) -> dict[str, object]:
         case ObjectSource():
             return {"bucket": source.bucket, "key": source.key, "version_id": source.version_id}
         case ManifestSource():
-            return {"bucket": source.bucket, "manifest": source.manifest, "version_id": source.version_id}
+            return {
+                "bucket": source.bucket,
+                "manifest": source.manifest,
+                "version_id": source.version_id,
+                "sha256": source.sha256,
+            }
 
 
 def _source(given: Mapping[str, str]) -> Source:
@@ -160,5 +165,10 @@ def _source(given: Mapping[str, str]) -> Source:
     if "archive" in given:
         return ArchiveSource(content=base64.b64decode(given["archive"], validate=True))
     if "manifest" in given:
-        return ManifestSource(bucket=given["bucket"], manifest=given["manifest"], version_id=given["version_id"])
+        return ManifestSource(
+            bucket=given["bucket"],
+            manifest=given["manifest"],
+            version_id=given["version_id"],
+            sha256=given["sha256"],
+        )
     return ObjectSource(bucket=given["bucket"], key=given["key"], version_id=given["version_id"])

@@ -67,11 +67,15 @@ class ObjectSource:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestSource:
-    """Single files in S3, named by a manifest; see `sources.manifest`. `version_id` is the manifest's."""
+    """Files in S3 that a manifest holds or names; see `sources.manifest`.
+
+    `version_id` is the manifest's, `sha256` that of its JSON text; None for whatever is there.
+    """
 
     bucket: str
     manifest: str
     version_id: str | None = None
+    sha256: str | None = None
 
     @property
     def place(self) -> str:

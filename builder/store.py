@@ -21,7 +21,8 @@ JSON is written as `builder.stored` says, with a checksum. Names in the store (a
     uploads/TREE.tar.gz         projects too large for an event, as deploy.sh sent them, by git's id of their content
     toolchains/SHA256           compilers and build tools as they were fetched; NAME-VERSION-MACHINE.json says which
     caches/ID.tar.zst, ID.json  what compilers keep of a project; and what it was when it was kept
-    sources/NAME/manifest.json  projects as Terraform keeps them there, each file beside it in files/
+    sources/NAME/OWNER/manifest.json.gz  a project as Terraform keeps it there: small files in it, others beside it in
+                                files/SHA256; OWNER is one module in one state
     vouched/SHA256/….json       which refs had a commit that was deployed from there
     domains/ID/…                the same folders once more, for what the code of one trust domain has made
     orders/NONCE.json           the hash of an order to the worker, by which the worker knows it as the builder's; and

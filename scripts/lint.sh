@@ -37,7 +37,8 @@ fi
 validate() { # EXAMPLE, with the modules that it calls; what terraform leaves behind it leaves in a copy
     local work
     work=$(mktemp -d) || return
-    mkdir "$work/examples" && cp -R terraform "$work" && cp -R examples/terraform "$work/examples" && (
+    mkdir "$work/examples" && cp -R terraform "$work" && cp -R examples/terraform "$work/examples" &&
+        mkdir -p "$work/builder/sources" && cp builder/sources/default_excludes.json "$work/builder/sources" && (
         cd "$work/$1" &&
             terraform init -backend=false -input=false >/dev/null 2>"$work/init" || exit 3
         terraform validate >"$work/said" 2>&1 || { cat "$work/said" >&2; exit 1; }

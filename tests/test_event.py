@@ -240,6 +240,15 @@ def test_a_manifest_in_s3_is_a_source() -> None:
     assert parse_event(event).source == ManifestSource(bucket="bkt", manifest="a/manifest.json")
     both = {**event, "source": {"bucket": "bkt", "manifest": "a", "key": "b"}}
     assert only_problem(both) == "source: key: given together with manifest; give one of them"
+    hashed = {"bucket": "bkt", "manifest": "a", "sha256": "0f" * 32}
+    assert parse_event({**event, "source": hashed}).source == ManifestSource(**hashed)
+    assert only_problem({**event, "source": {**hashed, "sha256": "0F" * 32}}).endswith(
+        "64 hexadecimal digits in lower case"
+    )
+    archive = {"bucket": "bkt", "key": "a", "sha256": "0f" * 32}
+    assert (
+        only_problem({**event, "source": archive}) == "source: sha256: is that of a manifest, and key names an archive"
+    )
     assert only_problem({**event, "source": {"bucket": "bkt"}}).startswith("source: key: missing")
 
 

@@ -58,7 +58,10 @@ class SourceRecord:
         source: GitSource | ObjectSource | ManifestSource
         if "manifest" in kept:
             source = ManifestSource(
-                bucket=kept.text("bucket"), manifest=kept.text("manifest"), version_id=kept.text_or_none("version_id")
+                bucket=kept.text("bucket"),
+                manifest=kept.text("manifest"),
+                version_id=kept.text_or_none("version_id"),
+                sha256=kept.text_or_none("sha256", SHA256),
             )
         elif "bucket" in kept:
             source = ObjectSource(

@@ -1,16 +1,21 @@
-"""A project whose files lie one by one in S3, and the manifest that says which they are: how Terraform sends one.
+"""A project as a manifest in S3 that holds its files or names them by their hashes: how Terraform sends one.
 
-    {"files": {"app.py": "<sha256 in hex>", "bin/run": "…"}, "executable": ["bin/run"]}
+    {"files": {"app.py": {"text": "…"}, "icon.png": {"base64": "…"}, "model.bin": "<sha256 in hex>"},
+     "executable": ["bin/run"]}
 
-The file `app.py` is at `files/app.py` beside the manifest. Its content must have the sha256 that the manifest says, so
-that what is built is what was planned. Names and sizes go by the rules of archives.
+A file that is named by its sha256 is the object `files/SHA256` beside the manifest. Content that does not have that
+hash is refused, and so is a manifest that does not have the hash that the event names, so that what is built is what
+was planned, whoever else writes there. A manifest may be compressed with gzip; its hash is that of the JSON text. Names
+and sizes go by the rules of archives.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
-import json
 import re
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import SourceError, UnsafeSource
+from builder.jsontext import read_json
 from builder.sources.archive import snapshot_of_entries
 from builder.sources.archived import Archived, Limits, Unreadable
 from builder.sources.git import Snapshot
 from builder.sources.paths import normalised, path_problem, shown
 
-MAX_BYTES = 8 << 20
+MAX_BYTES = 64 << 20
 _READERS = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_GZIP = b"\x1f\x8b"
 _HINT = "run terraform apply again; if another tool has written the manifest, compare it with docs/reference.md"
 
 
@@ -39,27 +46,33 @@ class Content:
 
 
 Read = Callable[[str], Content]
-"""A file by its name in the manifest. May be called from several threads; raises LambdasmithError."""
+"""A file by its sha256 in hex. May be called from several threads; raises LambdasmithError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """`files` maps posix paths to sha256 in hex; `executable` are some of them."""
+    """`files` maps posix paths to their content, or to its sha256 in hex; `executable` are some of them."""
 
-    files: Mapping[str, str]
+    files: Mapping[str, bytes | str]
     executable: frozenset[str] = frozenset()
 
 
-def parse(text: bytes, *, label: str) -> Manifest:
-    """The manifest that `text` is; `label` is what messages call it.
+def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
+    """The manifest that `content` is, which must have `sha256` if that is given; `label` is what messages call it.
 
     Raises:
-        SourceError: it is none.
+        SourceError: it is none, or another one.
         UnsafeSource: a file's name leaves the project.
     """
+    text = _inflated(content, label) if content.startswith(_GZIP) else content
+    if sha256 is not None and (found := hashlib.sha256(text).hexdigest()) != sha256:
+        raise SourceError(
+            f"{label}: is not the manifest that was sent: its sha256 is {found}, not {sha256}",
+            hint="something else has written there; delete that object, and run terraform apply again",
+        )
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value: Any = read_json(text)
+    except ValueError as error:
         raise SourceError(f"{label}: is not JSON", hint=_HINT) from error
     problems = list(_problems(value))
     if problems:
@@ -68,7 +81,21 @@ def parse(text: bytes, *, label: str) -> Manifest:
     unsafe = [f"{shown(name)} {problem}" for name in value["files"] if (problem := _name_problem(name))]
     if unsafe:
         raise UnsafeSource(f"{label}: " + "; ".join(unsafe[:20]), problems=unsafe[:20])
-    return Manifest(files=value["files"], executable=frozenset(value.get("executable", ())))
+    files = {name: given if isinstance(given, str) else _held(given) or b"" for name, given in value["files"].items()}
+    return Manifest(files=files, executable=frozenset(value.get("executable", ())))
+
+
+def _inflated(content: bytes, label: str) -> bytes:
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        text = reader.decompress(content, MAX_BYTES + 1)
+    except zlib.error as error:
+        raise SourceError(f"{label}: is damaged: {error}", hint=_HINT) from error
+    if len(text) > MAX_BYTES:
+        raise SourceError(f"{label}: is larger than the {MAX_BYTES / 1e6:.1f} MB of a manifest")
+    if not reader.eof:
+        raise SourceError(f"{label}: is cut off", hint=_HINT)
+    return text
 
 
 def _name_problem(name: str) -> str | None:
@@ -78,14 +105,17 @@ def _name_problem(name: str) -> str | None:
 
 def _problems(value: Any) -> Iterator[str]:
     if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
-        yield 'must be a JSON object with "files", an object of names and sha256'
+        yield 'must be a JSON object with "files", an object of names and contents'
         return
     for key in value:
         if key not in ("files", "executable"):
             yield f"{shown(key)}: unknown key; known are files, executable"
-    for name, sha256 in value["files"].items():
-        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            yield f"files: {shown(name)}: is not followed by a sha256 of 64 hexadecimal digits"
+    for name, given in value["files"].items():
+        if isinstance(given, str):
+            if not _SHA256.fullmatch(given):
+                yield f"files: {shown(name)}: is not followed by a sha256 of 64 hexadecimal digits"
+        elif _held(given) is None:
+            yield f'files: {shown(name)}: must have its sha256, {{"text": …}} or {{"base64": …}}'
     executable = value.get("executable", [])
     if not isinstance(executable, list) or not all(isinstance(name, str) for name in executable):
         yield "executable: must be a list of names"
@@ -93,6 +123,19 @@ def _problems(value: Any) -> Iterator[str]:
     for name in executable:
         if name not in value["files"]:
             yield f"executable: {shown(name)} is none of the files"
+
+
+def _held(given: Any) -> bytes | None:
+    """The content that the manifest itself holds; None where `given` is none."""
+    try:
+        match given:
+            case {"text": str(text), **rest} if not rest:
+                return text.encode()
+            case {"base64": str(text), **rest} if not rest:
+                return base64.b64decode(text, validate=True)
+    except (UnicodeEncodeError, binascii.Error, ValueError):
+        pass
+    return None
 
 
 def snapshot_of_manifest(
@@ -115,7 +158,7 @@ def _entries(manifest: Manifest, read: Read) -> Iterator[Archived]:
         try:
             while True:
                 while len(ahead) < _READERS and (name := next(names, None)) is not None:
-                    ahead.append((name, pool.submit(read, name)))
+                    ahead.append((name, _coming(manifest.files[name], read, pool)))
                 if not ahead:
                     return
                 name, coming = ahead.popleft()
@@ -131,13 +174,24 @@ def _entries(manifest: Manifest, read: Read) -> Iterator[Archived]:
                 each.cancel()
 
 
-def _verified(name: str, content: Content, sha256: str) -> Iterator[bytes]:
+def _coming(given: bytes | str, read: Read, pool: ThreadPoolExecutor) -> Future[Content]:
+    if isinstance(given, str):
+        return pool.submit(read, given)
+    here: Future[Content] = Future()
+    here.set_result(Content(size=len(given), chunks=lambda: iter((given,))))
+    return here
+
+
+def _verified(name: str, content: Content, given: bytes | str) -> Iterator[bytes]:
+    if isinstance(given, bytes):
+        yield given
+        return
     digest = hashlib.sha256()
     for chunk in content.chunks():
         digest.update(chunk)
         yield chunk
-    if digest.hexdigest() != sha256:
+    if digest.hexdigest() != given:
         raise Unreadable(
             f"{shown(name)} is not the file that the manifest names: its sha256 is {digest.hexdigest()}",
-            hint="something else was written there meanwhile; run terraform apply again",
+            hint="something else was written there meanwhile; delete that object, and run terraform apply again",
         )

@@ -1,18 +1,18 @@
 module "project" {
   source = "../project"
 
-  builder          = var.builder
-  name             = var.name
-  source_dir       = var.source_dir
-  repo             = var.repo
-  ref              = var.ref
-  path             = var.path
-  build_file       = var.build_file
-  exclude          = var.exclude
-  exclude_defaults = var.exclude_defaults
-  executable       = var.executable
-  layers           = var.layers
-  layer_inputs     = var.layer_inputs
+  builder      = var.builder
+  name         = var.name
+  source_dir   = var.source_dir
+  repo         = var.repo
+  ref          = var.ref
+  path         = var.path
+  build_file   = var.build_file
+  exclude      = var.exclude
+  ignore_files = var.ignore_files
+  executable   = var.executable
+  layers       = var.layers
+  layer_inputs = var.layer_inputs
 }
 
 # Built by themselves, so that a change of the code does not publish them again.
@@ -38,7 +38,6 @@ locals {
 
 resource "aws_lambda_invocation" "package" {
   function_name = var.builder.function_name
-  # The same for every state of the files: what makes it run again is in `triggers`.
   input = jsonencode({ for key, value in merge(module.project.request, {
     action       = "package"
     function     = var.name
@@ -81,21 +80,30 @@ locals {
     role              = local.is_seen ? try(local.function.role, null) : local.built.role
     log_retention     = local.is_seen ? try(local.function.log_retention, null) : local.built.log_retention
   }
+  # `url: true` is one with the defaults.
+  said_url = !can(local.function.url) || try(local.function.url == null, false) ? null : {
+    auth        = try(local.function.url.auth, "iam")
+    cors        = try(local.function.url.cors, null)
+    invoke_mode = try(local.function.url.invoke_mode, null)
+  }
   said_environment   = tomap({ for key, value in coalesce(local.is_seen ? try(local.function.environment, null) : local.built.environment, {}) : key => tostring(value) })
   said_tags          = tomap({ for key, value in coalesce(local.is_seen ? try(local.function.tags, null) : local.built.tags, {}) : key => tostring(value) })
   said_configuration = local.is_seen ? try(local.function.configuration, {}) : local.built.configuration
   differing = [
-    for key, value in merge(local.said, { environment = local.said_environment, tags = local.said_tags }) : key
+    for key, value in merge(local.said, { environment = local.said_environment, tags = local.said_tags, url = local.said_url }) : key
     if jsonencode(value) != jsonencode(try(local.built[key], null)) && !(try(length(value) == 0, false) && local.built[key] == null)
   ]
 
   # Lambda's own names that the resource below knows.
-  settable = ["VpcConfig", "TracingConfig", "ReservedConcurrentExecutions", "DeadLetterConfig", "KMSKeyArn"]
-  unknown  = [for key, _ in local.built.configuration : key if !contains(local.settable, key)]
+  settable = [
+    "VpcConfig", "TracingConfig", "ReservedConcurrentExecutions", "DeadLetterConfig", "KMSKeyArn", "LoggingConfig", "SnapStart",
+    "FileSystemConfigs", "CodeSigningConfigArn",
+  ]
+  unknown = [for key, _ in coalesce(local.said_configuration, {}) : key if !contains(local.settable, key)]
 
   runtime           = var.runtime != null ? var.runtime : local.said.runtime
   handler           = var.handler != null ? var.handler : local.said.handler
-  role              = var.role != null ? var.role : local.said.role
+  role              = local.makes_role ? one(aws_iam_role.this[*].arn) : var.role != null ? var.role : local.said.role
   memory            = var.memory != null ? var.memory : local.said.memory
   timeout           = var.timeout != null ? var.timeout : local.said.timeout
   ephemeral_storage = var.ephemeral_storage != null ? var.ephemeral_storage : local.said.ephemeral_storage
@@ -109,6 +117,24 @@ locals {
   concurrency     = var.reserved_concurrency != null ? var.reserved_concurrency : try(local.said_configuration.ReservedConcurrentExecutions, null)
   dead_letter_arn = var.dead_letter_arn != null ? var.dead_letter_arn : try(local.said_configuration.DeadLetterConfig.TargetArn, null)
   kms_key_arn     = var.kms_key_arn != null ? var.kms_key_arn : try(local.said_configuration.KMSKeyArn, null)
+  signing_arn     = var.code_signing_config_arn != null ? var.code_signing_config_arn : try(local.said_configuration.CodeSigningConfigArn, null)
+  snap_start      = var.snap_start != null ? var.snap_start : try(local.said_configuration.SnapStart.ApplyOn == "PublishedVersions", null)
+  file_systems = var.file_systems != null ? var.file_systems : [
+    for row in try(local.said_configuration.FileSystemConfigs, []) : { arn = row.Arn, path = row.LocalMountPath }
+  ]
+  said_logging = !can(local.said_configuration.LoggingConfig) ? null : {
+    format            = try(local.said_configuration.LoggingConfig.LogFormat, "Text")
+    application_level = try(local.said_configuration.LoggingConfig.ApplicationLogLevel, null)
+    system_level      = try(local.said_configuration.LoggingConfig.SystemLogLevel, null)
+    group             = try(local.said_configuration.LoggingConfig.LogGroup, null)
+  }
+  logging = var.logging_config != null ? var.logging_config : local.said_logging
+
+  # What a plan has to know, since it decides which resources there are and how they are called.
+  seen_group = local.is_seen ? try(local.function.configuration.LoggingConfig.LogGroup, null) : null
+  own_group  = var.logging_config != null ? var.logging_config.group : local.seen_group
+  log_group  = local.own_group != null ? local.own_group : "/aws/lambda/${var.name}"
+  url        = jsondecode(var.url != null ? jsonencode(var.url) : jsonencode(local.is_seen ? local.said_url : null))
 
   # Terraform sorts the keys of a mapping: the order of several layers is known from the builder alone.
   is_single = local.is_seen && length(try(keys(module.project.spec.layers), [])) <= 1
@@ -120,9 +146,54 @@ locals {
 resource "aws_cloudwatch_log_group" "this" {
   count = local.log_retention != null ? 1 : 0
 
-  name              = "/aws/lambda/${var.name}"
+  name              = local.log_group
   retention_in_days = local.log_retention
   tags              = local.tags
+}
+
+# --- the role, if this module is to make it ------------------------------------------------------------------------
+data "aws_partition" "current" {
+  count = local.makes_role ? 1 : 0
+}
+
+locals {
+  makes_role = var.policies != null || var.managed_policies != null
+  managed    = "arn:${try(data.aws_partition.current[0].partition, "aws")}:iam::aws:policy/service-role/"
+  usual      = "${local.managed}${var.vpc != null ? "AWSLambdaVPCAccessExecutionRole" : "AWSLambdaBasicExecutionRole"}"
+}
+
+resource "aws_iam_role" "this" {
+  count = local.makes_role ? 1 : 0
+
+  name                 = var.role_name != null ? var.role_name : var.name
+  permissions_boundary = var.permissions_boundary
+  tags                 = var.tags
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "lambda.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "this" {
+  for_each = local.makes_role ? merge({ usual = local.usual }, var.managed_policies) : {}
+
+  role       = aws_iam_role.this[0].name
+  policy_arn = each.value
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = var.policies != null ? var.policies : {}
+
+  name   = each.key
+  role   = aws_iam_role.this[0].name
+  policy = each.value
+}
+
+# --- the function --------------------------------------------------------------------------------------------------
+locals {
+  # The provider sends the code when this is another text; triggers do so for code that was changed by hand.
+  code_mark = length(var.triggers) == 0 ? local.code.source_code_hash : "${local.code.source_code_hash} ${sha256(jsonencode(var.triggers))}"
 }
 
 resource "aws_lambda_function" "this" {
@@ -136,11 +207,12 @@ resource "aws_lambda_function" "this" {
   timeout                        = local.timeout
   s3_bucket                      = var.builder.bucket
   s3_key                         = local.code.key
-  source_code_hash               = local.code.source_code_hash
+  source_code_hash               = local.code_mark
   layers                         = concat(local.own_arns, values(var.extra_layers))
   publish                        = var.alias != null
   reserved_concurrent_executions = local.concurrency
   kms_key_arn                    = local.kms_key_arn
+  code_signing_config_arn        = local.signing_arn
   tags                           = local.tags
 
   dynamic "environment" {
@@ -175,9 +247,44 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  depends_on = [aws_cloudwatch_log_group.this]
+  dynamic "logging_config" {
+    for_each = local.logging != null ? [local.logging] : []
+    content {
+      log_format = logging_config.value.format
+      # Lambda's own defaults; the provider finds a difference for ever where they are not named.
+      application_log_level = logging_config.value.format == "JSON" ? coalesce(logging_config.value.application_level, "INFO") : null
+      system_log_level      = logging_config.value.format == "JSON" ? coalesce(logging_config.value.system_level, "INFO") : null
+      log_group             = logging_config.value.group
+    }
+  }
+  dynamic "snap_start" {
+    for_each = local.snap_start == true ? ["PublishedVersions"] : []
+    content {
+      apply_on = snap_start.value
+    }
+  }
+  dynamic "file_system_config" {
+    for_each = local.file_systems
+    content {
+      arn              = file_system_config.value.arn
+      local_mount_path = file_system_config.value.path
+    }
+  }
+  timeouts {
+    create = var.timeouts.create
+    update = var.timeouts.update
+    delete = var.timeouts.delete
+  }
+
+  # Its first call may come as soon as it is there.
+  depends_on = [aws_cloudwatch_log_group.this, aws_iam_role_policy_attachment.this, aws_iam_role_policy.this]
 
   lifecycle {
+    # The provider does not send code again that something else has changed, and would publish it with the next change.
+    postcondition {
+      condition     = self.code_sha256 == local.code.source_code_hash
+      error_message = "The code of ${var.name} is not what was built: Lambda has ${self.code_sha256}, and ${local.code.source_code_hash} was packaged. Something else has changed it, or an update has failed. To have the code sent again, change anything in triggers: triggers = { repaired = \"1\" }."
+    }
     # The provider wants to know them when it plans.
     precondition {
       condition     = local.is_seen ? local.runtime != null && local.handler != null : var.runtime != null && var.handler != null
@@ -185,7 +292,11 @@ resource "aws_lambda_function" "this" {
     }
     precondition {
       condition     = local.role != null
-      error_message = "Neither the variable role nor the build file's function.role says which role ${var.name} has."
+      error_message = "Neither the variable role nor the build file's function.role says which role ${var.name} has; with policies or managed_policies this module makes one."
+    }
+    precondition {
+      condition     = !(local.makes_role && var.role != null)
+      error_message = "Give ${var.name} either role, or policies and managed_policies for a role that this module makes."
     }
     precondition {
       condition     = alltrue([for name, hash in local.layers : try(module.layers.hashes[name] == hash, false)])
@@ -204,8 +315,24 @@ resource "aws_lambda_function" "this" {
       error_message = "${var.name} was built for ${local.built.runtime}, the first of the build file's runtimes, and cannot be given ${coalesce(local.runtime, "none")}."
     }
     precondition {
-      condition     = length(local.unknown) == 0 && local.built.url == null
-      error_message = "The build file of ${var.name} sets what this module does not: ${join(", ", concat(local.unknown, local.built.url != null ? ["url"] : []))}. Leave it out there, and make the resource of it yourself."
+      condition     = length(local.unknown) == 0
+      error_message = "The build file of ${var.name} sets what this module does not: ${join(", ", local.unknown)}. Leave it out there, and make the resource of it yourself."
+    }
+    precondition {
+      condition     = try(local.url.auth, "iam") == "iam"
+      error_message = "The URL of ${var.name} is to be open to all (auth: none), for which the provider lacks one of two permissions. Leave url out, and make the URL and its permissions yourself, or put an API Gateway or CloudFront in front."
+    }
+    precondition {
+      condition     = local.url != null || local.is_seen || local.built.url == null
+      error_message = "The build file of ${var.name} has url, which Terraform does not see: give it here as well: url = {}."
+    }
+    precondition {
+      condition     = local.snap_start != true || var.alias != null
+      error_message = "SnapStart is for published versions: give ${var.name} an alias."
+    }
+    precondition {
+      condition     = var.canary == null || var.alias != null
+      error_message = "canary divides what comes to an alias: give ${var.name} one."
     }
     precondition {
       condition     = local.built.log_retention == null || local.log_retention != null
@@ -219,5 +346,33 @@ resource "aws_lambda_alias" "this" {
 
   name             = var.alias
   function_name    = aws_lambda_function.this.function_name
-  function_version = aws_lambda_function.this.version
+  function_version = var.canary != null ? var.canary.stable : aws_lambda_function.this.version
+
+  dynamic "routing_config" {
+    for_each = [for canary in var.canary[*] : canary.weight if canary.stable != aws_lambda_function.this.version]
+    content {
+      additional_version_weights = { (aws_lambda_function.this.version) = routing_config.value }
+    }
+  }
+}
+
+resource "aws_lambda_function_url" "this" {
+  count = local.url != null ? 1 : 0
+
+  function_name      = aws_lambda_function.this.function_name
+  qualifier          = one(aws_lambda_alias.this[*].name)
+  authorization_type = "AWS_IAM"
+  invoke_mode        = upper(coalesce(local.url.invoke_mode, "buffered"))
+
+  dynamic "cors" {
+    for_each = local.url.cors != null ? [local.url.cors] : []
+    content {
+      allow_credentials = try(cors.value.AllowCredentials, null)
+      allow_headers     = try(cors.value.AllowHeaders, null)
+      allow_methods     = try(cors.value.AllowMethods, null)
+      allow_origins     = try(cors.value.AllowOrigins, null)
+      expose_headers    = try(cors.value.ExposeHeaders, null)
+      max_age           = try(cors.value.MaxAge, null)
+    }
+  }
 }

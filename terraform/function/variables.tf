@@ -31,11 +31,6 @@ variable "source_dir" {
   description = "Directory of the project on this machine; its files are sent to the builder's bucket. Null: the project comes from git."
   type        = string
   default     = null
-
-  validation {
-    condition     = var.source_dir == null || can(fileset(var.source_dir, "*"))
-    error_message = "source_dir must be an existing directory."
-  }
 }
 
 variable "repo" {
@@ -84,7 +79,7 @@ variable "build_file" {
 }
 
 variable "exclude" {
-  description = "Patterns of files below source_dir that are not sent, besides exclude_defaults; ** stands for any directories."
+  description = "Patterns of files and directories below source_dir that are not sent, besides what no project wants (.env, .git …); ** stands for any directories."
   type        = list(string)
   default     = []
   nullable    = false
@@ -95,20 +90,11 @@ variable "exclude" {
   }
 }
 
-variable "exclude_defaults" {
-  description = "Patterns of files that are never wanted in a project: Terraform knows neither .gitignore nor .lambdaignore."
+variable "ignore_files" {
+  description = "Files at the top of source_dir whose lines, in gitignore's syntax, say what is not sent either."
   type        = list(string)
+  default     = [".gitignore", ".lambdaignore"]
   nullable    = false
-  default = [
-    "**/.git/**", "**/.terraform/**", "**/.terraform.lock.hcl", "**/*.tfstate", "**/*.tfstate.*", "**/*.tfvars",
-    "**/__pycache__/**", "**/*.pyc", "**/.venv/**", "**/venv/**", "**/node_modules/**", "**/.env", "**/.DS_Store",
-    "**/.mypy_cache/**", "**/.pytest_cache/**", "**/.ruff_cache/**", "**/.idea/**", "**/.vscode/**",
-  ]
-
-  validation {
-    condition     = alltrue([for pattern in var.exclude_defaults : pattern != "" && !startswith(pattern, "/")])
-    error_message = "Patterns are relative to source_dir and not empty."
-  }
 }
 
 variable "executable" {
@@ -145,7 +131,7 @@ variable "layer_inputs" {
 }
 
 variable "role" {
-  description = "ARN of the function's role. Null: what the build file says."
+  description = "ARN of the function's role. Null: what the build file says, or the one that policies and managed_policies make."
   type        = string
   default     = null
 
@@ -338,6 +324,128 @@ variable "kms_key_arn" {
   }
 }
 
+variable "timeouts" {
+  description = "How long Terraform waits for Lambda, as in { create = \"15m\" }: a function in a VPC may take long."
+  type = object({
+    create = optional(string)
+    update = optional(string)
+    delete = optional(string)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "policies" {
+  description = "Policies as JSON, by name, of a role that this module makes for the function; {} for one that may only write logs."
+  type        = map(string)
+  default     = null
+}
+
+variable "managed_policies" {
+  description = "ARNs of managed policies, by any names, of such a role. It has AWSLambdaBasicExecutionRole anyway, with the variable vpc AWSLambdaVPCAccessExecutionRole."
+  type        = map(string)
+  default     = null
+}
+
+variable "role_name" {
+  description = "Name of such a role. Null: the function's, which a function of the same name in another region would want as well."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.role_name == null || can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.role_name))
+    error_message = "A role's name is 1 to 64 of A-Z a-z 0-9 + = , . @ _ -."
+  }
+}
+
+variable "permissions_boundary" {
+  description = "ARN of such a role's permissions boundary."
+  type        = string
+  default     = null
+}
+
+variable "url" {
+  description = "An HTTPS address of the function, or of its alias, for those whom IAM lets; cors has Lambda's own names. Null: what the build file says, where Terraform sees it (source_dir)."
+  type = object({
+    invoke_mode = optional(string, "buffered")
+    cors = optional(object({
+      AllowCredentials = optional(bool)
+      AllowHeaders     = optional(list(string))
+      AllowMethods     = optional(list(string))
+      AllowOrigins     = optional(list(string))
+      ExposeHeaders    = optional(list(string))
+      MaxAge           = optional(number)
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = contains(["buffered", "response_stream"], try(var.url.invoke_mode, "buffered"))
+    error_message = "invoke_mode is buffered or response_stream."
+  }
+}
+
+variable "logging_config" {
+  description = "Format (Text or JSON) and levels of the log, and another log group than /aws/lambda/NAME. Null: what the build file says under configuration.LoggingConfig."
+  type = object({
+    format            = optional(string, "JSON")
+    application_level = optional(string)
+    system_level      = optional(string)
+    group             = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = contains(["Text", "JSON"], try(var.logging_config.format, "JSON"))
+    error_message = "The format is Text or JSON."
+  }
+}
+
+variable "snap_start" {
+  description = "Whether published versions start from a snapshot. Null: what the build file says under configuration.SnapStart."
+  type        = bool
+  default     = null
+}
+
+variable "file_systems" {
+  description = "EFS access points and where they are mounted, below /mnt; with vpc. Null: what the build file says under configuration.FileSystemConfigs."
+  type = list(object({
+    arn  = string
+    path = string
+  }))
+  default = null
+
+  validation {
+    condition     = alltrue([for system in coalesce(var.file_systems, []) : can(regex("^/mnt/[A-Za-z0-9_.-]+$", system.path))])
+    error_message = "A file system is mounted at /mnt/NAME."
+  }
+}
+
+variable "code_signing_config_arn" {
+  description = "ARN of a code signing configuration. Null: what the build file says under configuration.CodeSigningConfigArn."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.code_signing_config_arn == null || can(regex("^arn:[a-z-]+:lambda:[^:]+:[0-9]{12}:code-signing-config:", var.code_signing_config_arn))
+    error_message = "code_signing_config_arn must be the ARN of a code signing configuration."
+  }
+}
+
+variable "canary" {
+  description = "The alias stays with the version `stable`, and the newest one gets `weight` of what comes, between 0 and 1. Null: the newest gets all."
+  type = object({
+    stable = string
+    weight = number
+  })
+  default = null
+
+  validation {
+    condition     = var.canary == null || (can(regex("^[0-9]+$", try(var.canary.stable, ""))) && try(var.canary.weight > 0 && var.canary.weight < 1, false))
+    error_message = "stable is the number of a version, and weight is between 0 and 1."
+  }
+}
+
 variable "keep_versions" {
   description = "Leave superseded layer versions in the account, also after destroy."
   type        = bool
@@ -346,7 +454,7 @@ variable "keep_versions" {
 }
 
 variable "triggers" {
-  description = "Whatever changes here builds anew, for example a date to take up newer versions of what is not pinned."
+  description = "Whatever changes here builds anew, for example a date to take up newer versions of what is not pinned, and sends the code again, which repairs code that was changed by hand."
   type        = map(string)
   default     = {}
   nullable    = false

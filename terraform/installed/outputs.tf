@@ -5,25 +5,25 @@ output "function_name" {
 
 output "bucket" {
   description = "The bucket in which builds are kept."
-  value       = local.ping.settings.bucket
+  value       = local.asks ? local.ping.settings.bucket : var.bucket
 }
 
 output "prefix" {
   description = "The builder's part of the bucket."
-  value       = local.ping.settings.prefix
+  value       = local.asks ? local.ping.settings.prefix : var.prefix != null ? var.prefix : "${var.name}/"
 }
 
 output "architecture" {
   description = "The builder's architecture, which functions get that name none."
-  value       = local.ping.architecture
+  value       = local.asks ? local.ping.architecture : var.architecture
 }
 
 output "version" {
-  description = "Version of Lambdasmith. Layers are built anew when it changes."
-  value       = local.ping.version
+  description = "Version of Lambdasmith, or revision. Layers are built anew when it changes."
+  value       = local.asks ? local.ping.version : var.revision
 }
 
 output "fingerprint" {
   description = "Changes whenever the builder does. Functions are packaged anew then, and updated where that made a difference."
-  value       = sha256(jsonencode([data.aws_lambda_function.builder.code_sha256, local.ping.layer_key, local.ping.runtime, local.ping.architecture]))
+  value       = local.asks ? sha256(jsonencode([local.code, local.ping.layer_key, local.ping.runtime, local.ping.architecture])) : var.revision
 }

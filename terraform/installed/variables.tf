@@ -9,3 +9,39 @@ variable "name" {
     error_message = "The name must be 1 to 64 of A-Z a-z 0-9 - _."
   }
 }
+
+variable "bucket" {
+  description = "The bucket in which the builder keeps builds, as `setup.py status` names it. With it, the builder is neither asked by a plan nor by destroy; null: it is asked for all that follows."
+  type        = string
+  default     = null
+}
+
+variable "prefix" {
+  description = "The builder's part of the bucket, with bucket. Null: NAME/."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = can(regex("^$|/$", coalesce(var.prefix, "/")))
+    error_message = "The builder's prefix must end with a slash."
+  }
+}
+
+variable "architecture" {
+  description = "The builder's architecture, with bucket."
+  type        = string
+  default     = "x86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.architecture)
+    error_message = "The architecture must be x86_64 or arm64."
+  }
+}
+
+variable "revision" {
+  description = "Whatever you change when the builder has been updated, with bucket: another text has functions and layers packaged anew."
+  type        = string
+  default     = ""
+  nullable    = false
+}

@@ -2,18 +2,18 @@ module "project" {
   source = "../project"
   count  = var.project == null ? 1 : 0
 
-  builder          = var.builder
-  name             = var.name
-  source_dir       = var.source_dir
-  repo             = var.repo
-  ref              = var.ref
-  path             = var.path
-  build_file       = var.build_file
-  exclude          = var.exclude
-  exclude_defaults = var.exclude_defaults
-  executable       = var.executable
-  layers           = var.layers
-  layer_inputs     = var.layer_inputs
+  builder      = var.builder
+  name         = var.name
+  source_dir   = var.source_dir
+  repo         = var.repo
+  ref          = var.ref
+  path         = var.path
+  build_file   = var.build_file
+  exclude      = var.exclude
+  ignore_files = var.ignore_files
+  executable   = var.executable
+  layers       = var.layers
+  layer_inputs = var.layer_inputs
 }
 
 locals {
@@ -26,7 +26,6 @@ resource "aws_lambda_invocation" "layers" {
   count = length(local.project.layers) > 0 ? 1 : 0
 
   function_name = var.builder.function_name
-  # The same for every state of the files: what makes it run again is in `triggers`.
   input = jsonencode({ for key, value in merge(local.project.request, {
     action       = "package"
     function     = var.name
@@ -36,11 +35,17 @@ resource "aws_lambda_invocation" "layers" {
     reply        = ["packages", "warnings"]
     by           = "terraform"
   }) : key => value if value != null })
-  triggers = merge(var.triggers, { project = local.project.layer_hash, builder = var.builder.version })
+  triggers = merge(var.triggers, {
+    project = local.project.layer_hash
+    builder = var.builder.version
+    asked   = jsonencode([var.name, local.project.layers, local.architecture])
+  })
 
   lifecycle {
     # What there was stays until the new is there: also in the state, when a build fails.
     create_before_destroy = true
+    # It names the project as it was sent last, which any file changes; when it runs again is for `triggers` to say.
+    ignore_changes = [input]
 
     postcondition {
       condition     = jsondecode(self.result).statusCode == 200

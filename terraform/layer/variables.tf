@@ -44,11 +44,6 @@ variable "source_dir" {
   description = "Directory of the project on this machine; its files are sent to the builder's bucket. Null: the project comes from git."
   type        = string
   default     = null
-
-  validation {
-    condition     = var.source_dir == null || can(fileset(var.source_dir, "*"))
-    error_message = "source_dir must be an existing directory."
-  }
 }
 
 variable "repo" {
@@ -97,7 +92,7 @@ variable "build_file" {
 }
 
 variable "exclude" {
-  description = "Patterns of files below source_dir that are not sent, besides exclude_defaults; ** stands for any directories."
+  description = "Patterns of files and directories below source_dir that are not sent, besides what no project wants (.env, .git …); ** stands for any directories."
   type        = list(string)
   default     = []
   nullable    = false
@@ -108,20 +103,11 @@ variable "exclude" {
   }
 }
 
-variable "exclude_defaults" {
-  description = "Patterns of files that are never wanted in a project: Terraform knows neither .gitignore nor .lambdaignore."
+variable "ignore_files" {
+  description = "Files at the top of source_dir whose lines, in gitignore's syntax, say what is not sent either."
   type        = list(string)
+  default     = [".gitignore", ".lambdaignore"]
   nullable    = false
-  default = [
-    "**/.git/**", "**/.terraform/**", "**/.terraform.lock.hcl", "**/*.tfstate", "**/*.tfstate.*", "**/*.tfvars",
-    "**/__pycache__/**", "**/*.pyc", "**/.venv/**", "**/venv/**", "**/node_modules/**", "**/.env", "**/.DS_Store",
-    "**/.mypy_cache/**", "**/.pytest_cache/**", "**/.ruff_cache/**", "**/.idea/**", "**/.vscode/**",
-  ]
-
-  validation {
-    condition     = alltrue([for pattern in var.exclude_defaults : pattern != "" && !startswith(pattern, "/")])
-    error_message = "Patterns are relative to source_dir and not empty."
-  }
 }
 
 variable "executable" {

@@ -1,7 +1,7 @@
 output "request" {
   description = "The fields of an event for the builder that say which project is meant."
   value = {
-    source     = local.is_local ? { bucket = var.builder.bucket, manifest = "${local.store}/manifest.json" } : null
+    source     = local.is_local ? { bucket = var.builder.bucket, manifest = aws_s3_object.manifest[0].key, sha256 = local.manifest_sha256 } : null
     repo       = var.repo
     ref        = var.ref
     path       = var.path == "" ? null : var.path
@@ -26,7 +26,7 @@ output "is_local" {
 
 output "hash" {
   description = "Changes with any file that is sent, or with repo, ref and path."
-  value       = sha256(jsonencode([local.is_local ? local.manifest : null, var.repo, var.ref, var.path, var.build_file]))
+  value       = sha256(jsonencode([local.is_local ? local.manifest_sha256 : null, var.repo, var.ref, var.path, var.build_file]))
 }
 
 output "layer_hash" {

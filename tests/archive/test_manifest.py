@@ -1,8 +1,10 @@
-"""Projects whose files lie one by one beside a manifest: the same tree as from an archive, or a reason."""
+"""Projects as a manifest that holds files or names them: the same tree as from an archive, or a reason."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import hashlib
 import json
 import tempfile
@@ -34,13 +36,27 @@ def manifest(files: Mapping[str, bytes], **more: object) -> dict[str, Any]:
     return {"files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}, **more}
 
 
+def held(files: Mapping[str, bytes], **more: object) -> dict[str, Any]:
+    """The manifest that has all content in itself."""
+    return {"files": {name: as_json(content) for name, content in files.items()}, **more}
+
+
+def as_json(content: bytes) -> dict[str, str]:
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
 def unpacked(said: object, files: Mapping[str, bytes], into: Path, limits: Limits | None = None) -> Snapshot:
     """The snapshot; files are read in chunks, as S3 gives large ones."""
 
-    def read(name: str) -> Content:
-        if name not in files:
-            raise PathNotFound(f"{name} does not exist")
-        content = files[name]
+    beside = {hashlib.sha256(content).hexdigest(): content for content in files.values()}
+
+    def read(sha256: str) -> Content:
+        if sha256 not in beside:
+            raise PathNotFound(f"{sha256} does not exist")
+        content = beside[sha256]
         size = 1 << 20
         return Content(
             size=len(content),
@@ -51,8 +67,20 @@ def unpacked(said: object, files: Mapping[str, bytes], into: Path, limits: Limit
     return snapshot_of_manifest(parse(text, label="m"), read, into, limits=limits, label="m")
 
 
-def test_the_tree_is_that_of_an_archive_with_the_same_files(tmp_path: Path) -> None:
-    made = unpacked(manifest(FILES, executable=["bin/run"]), FILES, tmp_path / "one")
+MIXED = {"files": {**manifest(FILES)["files"], **held({"app.py": FILES["app.py"]})["files"]}, "executable": ["bin/run"]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(manifest(FILES, executable=["bin/run"]), id="named"),
+        pytest.param(held(FILES, executable=["bin/run"]), id="held"),
+        pytest.param(MIXED, id="mixed"),
+        pytest.param(gzip.compress(json.dumps(MIXED).encode()), id="compressed"),
+    ],
+)
+def test_the_tree_is_that_of_an_archive_with_the_same_files(said: object, tmp_path: Path) -> None:
+    made = unpacked(said, FILES, tmp_path / "one")
     archive = tmp_path / "a.zip"
     archive.write_bytes(
         making.with_zipfile(
@@ -74,9 +102,16 @@ def test_the_tree_is_that_of_an_archive_with_the_same_files(tmp_path: Path) -> N
         pytest.param(manifest({"a": b""}, executable=["b"]), SourceError, "none of the files", id="executable"),
         pytest.param(manifest({"../a": b""}), UnsafeSource, "../a", id="climbs"),
         pytest.param(manifest({"/a": b""}), UnsafeSource, "/a", id="absolute"),
-        pytest.param(manifest({"a": b"other"}), SourceError, "is not the file that the manifest names", id="changed"),
+        pytest.param({"files": {"a": {}}}, SourceError, 'a: must have its sha256, {"text": …}', id="nothing"),
+        pytest.param({"files": {"a": {"text": "", "base64": ""}}}, SourceError, "a: must have", id="both"),
+        pytest.param({"files": {"a": {"base64": "ü"}}}, SourceError, "a: must have", id="no base64"),
+        pytest.param({"files": {"a": {"text": "\ud800"}}}, SourceError, "a: must have", id="lone surrogate"),
+        pytest.param(held({"../a": b""}), UnsafeSource, "../a", id="held and climbs"),
+        pytest.param(b"\x1f\x8b rest", SourceError, "m: is damaged", id="damaged"),
+        pytest.param(gzip.compress(b"{}")[:-4], SourceError, "m: is cut off", id="cut off"),
+        pytest.param(gzip.compress(bytes(65 << 20)), SourceError, "m: is larger than the 67.1 MB", id="bomb"),
         pytest.param(manifest({"a": b"1", "A": b""}), UnsafeSource, "differ only in case", id="case"),
-        pytest.param(manifest({"missing": b""}), PathNotFound, "missing does not exist", id="missing"),
+        pytest.param(manifest({"missing": b"none"}), PathNotFound, "does not exist", id="missing"),
         pytest.param(manifest({"a": b"1", "a/b": b""}), UnsafeSource, "lies below", id="below a file"),
     ],
 )
@@ -88,10 +123,28 @@ def test_what_is_wrong_is_told_and_nothing_is_left(said: object, kind: type, wor
     assert not (tmp_path / "into").exists()
 
 
+def test_other_content_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    other = Content(size=5, chunks=lambda: iter([b"other"]))
+    said = json.dumps(manifest(FILES)).encode()
+    with pytest.raises(SourceError, match=r"app\.py is not the file that the manifest names"):
+        snapshot_of_manifest(parse(said, label="m"), lambda _: other, tmp_path / "into", label="m")
+    assert not (tmp_path / "into").exists()
+
+
+def test_a_manifest_with_another_hash_than_was_sent_is_refused() -> None:
+    text = json.dumps(held(FILES)).encode()
+    sha256 = hashlib.sha256(text).hexdigest()
+    assert parse(gzip.compress(text), label="m", sha256=sha256) == parse(text, label="m")
+    with pytest.raises(SourceError, match="m: is not the manifest that was sent: its sha256 is"):
+        parse(json.dumps(held({})).encode(), label="m", sha256=sha256)
+
+
 def test_limits_hold(tmp_path: Path) -> None:
     for limits in (Limits(max_bytes=1000), Limits(max_file_bytes=1000), Limits(max_entries=2)):
         with pytest.raises(OutOfSpace):
             unpacked(manifest(FILES), FILES, tmp_path / "into", limits)
+        with pytest.raises(OutOfSpace):
+            unpacked(held(FILES), FILES, tmp_path / "into", limits)
 
 
 NAMES = st.text(st.sampled_from("ab/.\u00e9A\\ \n"), max_size=8) | st.just(".git/config")
@@ -103,13 +156,13 @@ def test_any_names_are_files_below_or_an_explained_refusal(files: dict[str, byte
     with tempfile.TemporaryDirectory() as around:
         into = Path(around) / "into"
         with contextlib.suppress(LambdasmithError):
-            unpacked(manifest(files, executable=executable), files, into)
+            unpacked(data.draw(st.sampled_from([manifest, held]))(files, executable=executable), files, into)
             found = {path.relative_to(into).as_posix(): path.read_bytes() for path in into.rglob("*") if path.is_file()}
             assert sorted(found.values()) == sorted(files.values())
         assert [path.name for path in Path(around).iterdir()] in ([], ["into"])
 
 
-KEYS = st.sampled_from(["files", "executable", "a"])
+KEYS = st.sampled_from(["files", "executable", "a", "text", "base64"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.text(max_size=5),
     lambda inner: st.dictionaries(KEYS, inner, max_size=3) | st.lists(inner, max_size=3),

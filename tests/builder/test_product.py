@@ -74,7 +74,7 @@ def test_a_product_travels() -> None:
         Resolved(url="https://git.example.com/a", ref="refs/heads/main", commit="1" * 40),
         ArchiveSource(content=b"\0zip"),
         ObjectSource(bucket="b", key="k", version_id=None),
-        ManifestSource(bucket="b", manifest="m", version_id="v"),
+        ManifestSource(bucket="b", manifest="m", version_id="v", sha256="0f" * 32),
     ],
     ids=lambda source: type(source).__name__,
 )

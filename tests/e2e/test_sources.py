@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -96,16 +97,16 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     files |= {".env": "TOKEN=x"}
     place = "lambdasmith/sources/single"
 
-    def put(name: str, text: str) -> str:
-        s3.put_object(Bucket=bucket, Key=f"{place}/{name}", Body=text.encode())
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    manifest = {"files": {name: put(f"files/{name}", text) for name, text in files.items()}, "executable": ["app.py"]}
-    put("manifest.json", json.dumps(manifest))
+    app = hashlib.sha256(files["app.py"].encode()).hexdigest()
+    held = {name: {"text": text} for name, text in files.items()}
+    text = json.dumps({"files": {**held, "app.py": app}, "executable": ["app.py"]}).encode()
+    sha256 = hashlib.sha256(text).hexdigest()
+    s3.put_object(Bucket=bucket, Key=f"{place}/files/{app}", Body=files["app.py"].encode())
+    s3.put_object(Bucket=bucket, Key=f"{place}/{sha256}.json.gz", Body=gzip.compress(text))
     event = {
         "action": "package",
         "function": "handed-over",
-        "source": {"bucket": bucket, "manifest": f"{place}/manifest.json"},
+        "source": {"bucket": bucket, "manifest": f"{place}/{sha256}.json.gz", "sha256": sha256},
         "reply": ["packages", "function"],
         "on_error": "raise",
         "tf": {"action": "create", "prev_input": None},
@@ -133,7 +134,7 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
         assert archive.getinfo("app.py").external_attr >> 16 & 0o777 == 0o755
         assert ".env" not in archive.namelist()
 
-    put("files/app.py", "changed = True")
+    s3.put_object(Bucket=bucket, Key=f"{place}/files/{app}", Body=b"changed = True")
     changed = builder.send({**event, "on_error": "reply"})
     assert changed["error"]["code"] == "source_error"
     assert "app.py is not the file that the manifest names" in changed["error"]["message"]

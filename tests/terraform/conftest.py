@@ -20,6 +20,8 @@ from localaws.testing import Server, running
 from tests.e2e.conftest import newest_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
+# Outside of terraform/, and read by its modules.
+LIST = Path("builder/sources/default_excludes.json")
 _MISSING = "terraform and its AWS provider: no package registry has them"
 # What is different from real AWS: nothing but that there is no account behind it.
 _OVERRIDE = """
@@ -179,7 +181,7 @@ class Bench:
     def example(self, name: str) -> Terraform:
         folder = self.folder / "examples" / "terraform" / name
         (folder / "zz_override.tf").write_text(_OVERRIDE)
-        for file in folder.rglob("build.yaml"):
+        for file in (*folder.rglob("build.yaml"), *folder.rglob("*.tftest.hcl")):
             file.write_text(file.read_text().replace("python3.13", self.runtime))
         return self._initialised(folder)
 
@@ -198,6 +200,8 @@ def bench(
     folder, runtime = tmp_path_factory.mktemp("project"), newest_runtime()
     for name in ("terraform", "examples/terraform", "examples/go"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    (folder / LIST).parent.mkdir(parents=True)
+    shutil.copy(ROOT / LIST, folder / LIST)
     package = folder / "package"
     command = [sys.executable, str(ROOT / "setup.py"), "package", str(package), "--runtime", runtime]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import zipfile
@@ -53,7 +54,6 @@ def test_a_function_is_updated_where_it_changed_and_a_failed_build_is_tried_agai
 
     replace(source / "app.py", '"!"', '"?"')
     assert greeter.planned() == {
-        f'{PROJECT}.aws_s3_object.file["app.py"]': "update",
         f"{PROJECT}.aws_s3_object.manifest[0]": "update",
         "module.greeter.aws_lambda_invocation.package": "replace",
         "module.greeter.aws_lambda_function.this": "update",
@@ -151,6 +151,112 @@ def test_functions_share_a_layer_and_come_from_git(
         "functions": ["greeter", "lambdasmith", "lambdasmith-setup"],
         "layers": ["greeter-dependencies", "lambdasmith-layer"],
     }
+
+
+OPTIONS = """
+variable "triggers" {
+  type    = map(string)
+  default = {}
+}
+variable "canary" {
+  type    = object({ stable = string, weight = number })
+  default = null
+}
+locals {
+  policy = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "s3:GetObject", Resource = "*" }] }
+}
+module "builder" {
+  source   = "../../terraform/installed"
+  name     = "%(name)s"
+  bucket   = "%(bucket)s"
+  prefix   = "lambdasmith/"
+  revision = "1"
+}
+module "optioned" {
+  source     = "../../terraform/function"
+  builder    = module.builder
+  name       = "optioned"
+  source_dir = "src"
+  policies   = { read = jsonencode(local.policy) }
+  alias      = "live"
+  triggers   = var.triggers
+  canary     = var.canary
+  timeouts   = { update = "15m" }
+}
+output "told" { value = module.optioned }
+"""
+OPTIONED = """
+function:
+  runtimes: [%s]
+  handler: app.handler
+  log_retention: 7
+  url: {cors: {AllowOrigins: ["https://example.com"]}}
+  configuration:
+    LoggingConfig: {LogFormat: JSON, ApplicationLogLevel: WARN, LogGroup: /own/optioned}
+layers: {dependencies: [requirements.txt]}
+"""
+
+
+def test_options_are_set_code_changed_by_hand_is_refused_and_destroy_needs_no_builder(
+    greeter: Terraform, bench: Bench, terraform_account: Server
+) -> None:
+    aws = terraform_account.client("lambda")
+    bucket = invoke(terraform_account, "lambdasmith", {"action": "ping"})["settings"]["bucket"]
+    made = bench.configuration("options", OPTIONS % {"name": "lambdasmith", "bucket": bucket})
+    source = made.folder / "src"
+    source.mkdir()
+    (source / "build.yaml").write_text(OPTIONED % bench.runtime)
+    (source / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    (source / "requirements.txt").write_text("lambdasmith-has-no-such-package\n")
+    said = made.failure()
+    assert "does not exist in the package index" in said
+    assert "Invalid index" not in said
+
+    (source / "requirements.txt").write_text("idna\n")
+    made.apply()
+    assert made.is_unchanged()
+    told = json.loads(made.succeed("output", "-json", "told"))
+    assert told["log_group_name"] == "/own/optioned"
+    assert told["role_arn"].endswith(":role/optioned")
+    assert told["qualified_arn"].endswith(":function:optioned:1")
+    configuration = aws.get_function_configuration(FunctionName="optioned")
+    assert configuration["LoggingConfig"] | {"ApplicationLogLevel": "WARN"} == configuration["LoggingConfig"]
+    assert configuration["LoggingConfig"]["LogGroup"] == "/own/optioned"
+    url = aws.get_function_url_config(FunctionName="optioned", Qualifier="live")
+    assert (url["AuthType"], url["Cors"]["AllowOrigins"]) == ("AWS_IAM", ["https://example.com"])
+
+    hand = io.BytesIO()
+    with zipfile.ZipFile(hand, "w") as archive:
+        archive.writestr("app.py", "def handler(event, context):\n    return 'by hand'\n")
+    aws.update_function_code(FunctionName="optioned", ZipFile=hand.getvalue())
+    aws.get_waiter("function_updated_v2").wait(FunctionName="optioned")
+    assert "The code of optioned is not what was built" in made.failure()
+    made.variables["triggers"] = '{"repaired": "1"}'
+    made.apply()
+    assert aws.get_function_configuration(FunctionName="optioned")["CodeSha256"] == told["code_sha256"]
+
+    # A plan is made by one job, and applied by another that has the same checkout at the same path below it.
+    replace(source / "app.py", "return 1", "return 2")
+    made.variables["canary"] = '{"stable": "1", "weight": 0.25}'
+    made.succeed("plan", "-input=false", "-out=plan.bin")
+    shutil.copytree(made.folder, made.folder.with_name("options-applied"))
+    shutil.move(source, made.folder / "gone")
+    applying = Terraform(made.folder.with_name("options-applied"), made.environment, made.variables)
+    applying.succeed("apply", "-input=false", "plan.bin")
+    newest = json.loads(applying.succeed("output", "-json", "told"))["version"]
+    alias = aws.get_alias(FunctionName="optioned", Name="live")
+    assert (alias["FunctionVersion"], alias["RoutingConfig"]["AdditionalVersionWeights"]) == ("1", {newest: 0.25})
+
+    file = applying.folder / "main.tf"
+    file.write_text(file.read_text().replace('"lambdasmith"', '"no-such-builder"'))
+    shutil.rmtree(applying.folder / "src")
+    applying.destroy()
+    assert "optioned" not in left(terraform_account)["functions"]
+
+
+def test_the_example_s_own_test_passes_without_an_account(greeter: Terraform, bench: Bench) -> None:
+    said = greeter.succeed("test", "-no-color")
+    assert "1 passed, 0 failed" in said
 
 
 def test_go_is_compiled_by_the_builder(greeter: Terraform, bench: Bench, terraform_account: Server) -> None:

@@ -7,3 +7,8 @@ output "version" {
   description = "The version that serves."
   value       = module.greeter.version
 }
+
+output "layers" {
+  description = "The layer versions that are attached."
+  value = module.greeter.layers
+}
