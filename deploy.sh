@@ -55,6 +55,9 @@
 #             aws_access_key_id aws_secret_access_key        LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID, and so on
 #   [builder] function_name                                  LAMBDASMITH_BUILDER_FUNCTION_NAME
 #
+# The original implementation's keys are read as well: function_name, git_repo, git_branch, log_file and
+# prompt_before_deploy in [deploy], in [aws] or before any section.
+#
 # When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end. A
 # command that is repeated with LAMBDASMITH_BUILD_ID=BUILD gets the answer of that build: no id is ever built twice.
 #
@@ -283,7 +286,7 @@ INI_READER='
 END { if (SECRET) print found }
 '
 
-DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes plan'
+DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes prompt_before_deploy plan'
 
 read_config() {
     CONFIG=''
@@ -453,7 +456,7 @@ refuse_idle_flags() { # FLAGS that were given
 }
 
 settle() {
-    pick "$FLAG_FUNCTION" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name
+    pick "$FLAG_FUNCTION" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name .function_name
     FUNCTION=${VALUE:-${PROJECT##*/}}
     pick "$FLAG_ALIAS" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
     ALIAS=$VALUE
@@ -465,6 +468,10 @@ settle() {
     TIMES=$VALUE
     pick_switch "$FLAG_YES" LAMBDASMITH_DEPLOY_YES deploy.yes
     YES=$VALUE
+    if [ -z "$ORIGIN" ]; then   # nothing says yes or no
+        pick_switch '' LAMBDASMITH_DEPLOY_PROMPT_BEFORE_DEPLOY deploy.prompt_before_deploy aws.prompt_before_deploy .prompt_before_deploy
+        [ -n "$VALUE" ] || [ -z "$ORIGIN" ] || YES=true
+    fi
     pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
     case $ACTION$VALUE in
         buildtrue) ACTION=plan ;;
@@ -587,7 +594,7 @@ settle_components() {
 # Sets REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
 settle_source() {
     REF='' REF_WHY='the default branch' SUBDIRECTORY='' HERE=''
-    pick "$FLAG_REPO" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo
+    pick "$FLAG_REPO" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo aws.git_repo .git_repo
     REPO=$VALUE
     case $REPO in
         '')
@@ -613,7 +620,7 @@ settle_source() {
     case $(base_name "$REPO") in
         "$(base_name "${GIT_ORIGIN:-${GIT_TOP:-$PROJECT}}")" | "$(base_name "${GIT_TOP:-$PROJECT}")") HERE=true ;;
     esac
-    pick "$FLAG_REF" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch
+    pick "$FLAG_REF" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch aws.git_branch .git_branch
     if [ -n "$VALUE" ]; then
         REF=$VALUE REF_WHY=$VALUE
     elif [ -n "$HERE" ] && [ -n "$GIT_REF" ]; then
@@ -642,7 +649,7 @@ settle_aws() {
     pick "$FLAG_PROFILE" LAMBDASMITH_AWS_AWS_PROFILE ''
     PROFILE=$VALUE
     if [ -z "$PROFILE" ] && [ -z "${AWS_PROFILE:-}${AWS_DEFAULT_PROFILE:-}${AWS_ACCESS_KEY_ID:-}" ]; then
-        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || pick '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile
+        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || pick '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
         PROFILE=$VALUE
         [ -n "$PROFILE" ] || use_key_pair
     fi
@@ -651,7 +658,7 @@ settle_aws() {
     pick "$FLAG_REGION" LAMBDASMITH_AWS_AWS_REGION ''
     REGION=${VALUE:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}
     if [ -z "$REGION" ]; then
-        pick '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region
+        pick '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region .aws_region
         REGION=$VALUE
     fi
     [ -z "$REGION" ] || AWS_OPTIONS+=(--region "$REGION")
@@ -673,7 +680,7 @@ use_key_pair() {
 }
 
 open_log() {
-    pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file
+    pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
     resolve_path
     local file=${VALUE:-$PROJECT/deploy.log}
     local why=''

@@ -39,6 +39,8 @@ _COMMANDS = {
     "package": "write what Terraform needs to set the builder up into the directory OUT; no AWS is needed",
     "secret": "set NAME (the value is asked for, or comes on stdin), list, or remove NAME",
 }
+# As the original implementation's setup.py knows them. Its --function is too near to --functions to be one.
+_OLDER_FLAGS = {"deployment_bucket": ("--bucket",), "aws_region": ("--region",)}
 _INTERRUPTED, _DECLINED = 130, 1
 
 
@@ -68,6 +70,10 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     options = parser.parse_args(arguments)
     if bool(options.words) != (options.command in ("secret", "package")):
         parser.error("write: setup.py secret set NAME, secret list, or secret remove NAME; or setup.py package OUT")
+    if options.init:
+        if options.command not in ("init", parser.get_default("command")):
+            parser.error(f"--init together with {options.command}: one of them at a time")
+        options.command = "init"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
@@ -111,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="update", metavar="COMMAND")
     parser.add_argument("words", nargs="*", metavar="…", help="of secret: set NAME, list, remove NAME; of package: OUT")
+    # As the original implementation's setup.py was called.
+    parser.add_argument("--init", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-c", "--config", metavar="FILE", help="instead of config.ini beside setup.py")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument("-n", "--plan", action="store_true", help="show what would happen, and stop")
@@ -121,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
             if setting.section == section:
                 shown = "FILE" if setting.secret else setting.key.upper()
                 text = f"a file that holds the {setting.help}" if setting.secret else setting.help
-                group.add_argument(setting.flag, dest=setting.key, metavar=shown, help=text.replace("%", "%%"))
+                also = _OLDER_FLAGS.get(setting.key, ())
+                group.add_argument(setting.flag, *also, dest=setting.key, metavar=shown, help=text.replace("%", "%%"))
     return parser
 
 

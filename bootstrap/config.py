@@ -25,6 +25,8 @@ BUILDER_RUNTIMES = tuple(
 )
 # Read by deploy.sh, which checks it by itself.
 _SECTION_OF_THE_CLIENT = "deploy"
+# Keys of [aws] in the original implementation's config.ini that are about projects: deploy.sh reads them.
+_KEYS_OF_THE_CLIENT = ("git_repo", "git_branch", "log_file", "prompt_before_deploy")
 # Whether projects' code runs in the builder itself, or in a function of its own.
 Isolation = Literal["shared", "split"]
 # Lambda allows 64 characters, and the worker is called like the builder with `-worker` behind.
@@ -224,6 +226,8 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
         keys = {setting.key for setting in SETTINGS if setting.section == section}
         if key is None:  # the line is not shown: it may hold a token
             problems.append(f"{name}:{line.number}: not a `key = value` line")
+        elif section == "aws" and key in _KEYS_OF_THE_CLIENT:
+            continue
         elif key not in keys:
             problems.append(f"{name}: [{section}] {key}: unknown key{_nearest(key, keys) or _elsewhere(key)}")
         elif (section, key) in seen:
@@ -390,11 +394,11 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
 def _one_identity(
     given: Mapping[str, Given], problems: list[str], profile: str | None, key: str | None, secret: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    """Of a profile and an access key, the one that was given at the stronger place."""
+    """Of a profile and an access key, the one that was given at the stronger place; in one file the profile."""
     by_profile, by_key = given["aws_profile"], given["aws_access_key_id"]
-    if by_profile.rank == by_key.rank:
+    if by_profile.rank == by_key.rank and by_profile.rank > 0:  # of config.ini, deploy.sh takes the profile, too
         problems.append(f"{by_profile.origin} and {by_key.origin} exclude each other")
-    return (profile, None, None) if by_profile.rank > by_key.rank else (None, key, secret)
+    return (profile, None, None) if by_profile.rank >= by_key.rank else (None, key, secret)
 
 
 def _url(value: str) -> str:

@@ -46,6 +46,8 @@ from builder.request import Action, ArchiveSource, GitSource, ManifestSource, Ob
 from builder.sources.paths import normalised, path_problem
 from builder.sources.urls import url_problem
 
+# What is not about one function, or not known to be.
+_UNNAMED = (None, Action.STATUS, Action.SETUP)
 _FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 
 _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
@@ -139,7 +141,7 @@ class _Reader(Fields):
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
             action=action or Action.PING,
-            function=self._function(required=action not in (None, Action.STATUS)) if "function" in wanted else None,
+            function=self._function(required=action not in _UNNAMED) if "function" in wanted else None,
             source=self._source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,

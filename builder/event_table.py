@@ -104,6 +104,7 @@ ACTION = EventField(
 FIELDS: tuple[EventField, ...] = (
     _row("function", (*BUILDING, Action.HISTORY, *_BACK), _text(NAME), "name of the Lambda function"),
     _row("function", (Action.STATUS,), _text(NAME), "tell the builds of this function alone"),
+    _row("function", (Action.SETUP,), _text(NAME), "the builder's own name, which can be left out"),
     _row(
         "repo",
         BUILDING,

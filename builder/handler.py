@@ -33,6 +33,8 @@ log = logging.getLogger("builder")
 _DAY_S = 24 * 3600.0
 # What a custom resource's answer may take, or handing over.
 _ANSWERING_S = 5.0
+# Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
+_TOLD = 1200
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
@@ -89,6 +91,8 @@ def _reply(
             "fields": {
                 "status": reply["statusCode"],
                 "code": error_reply.get("code"),
+                # Whoever sees the log alone (LogResult, the console) is told as much as whoever gets the reply.
+                **{key: str(error_reply[key])[:_TOLD] for key in ("message", "hint") if error_reply.get(key)},
                 "build_id": reply.get("build_id"),
                 "commit": reply.get("commit"),
                 "seconds": round(time.monotonic() - started, 3),

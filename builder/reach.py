@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from builder.errors import AccessDenied, OwnTarget
+from builder.errors import AccessDenied, InvalidEvent, OwnTarget
 from builder.publishing.layer_names import layer_name
 from builder.request import Action, Request
 from builder.roles import check_allowed
@@ -56,6 +56,8 @@ class Reach:
         if not isinstance(event, Mapping):
             return
         named = [(field, event.get(field)) for field in ("function", "name")]
+        if event.get("action") == Action.SETUP and event.get("function") == self.function:
+            named = []  # that action is about the builder itself
         problems = [f"{field}: {str(value)[:170]!r}" for field, value in named if self._is_function(value)]
         attached = event.get("attached")
         layers = attached if isinstance(attached, list) else []
@@ -66,10 +68,14 @@ class Reach:
         """Return if the request is about what the configuration covers, and publishes none of the builder's layers.
 
         Raises:
+            InvalidEvent: `setup` of another function.
             OwnTarget: a component would be published as the builder's own layer.
             AccessDenied: the function is none of those that the builder may deploy.
         """
         name = request.function or ""
+        if request.action is Action.SETUP and name not in ("", self.function):
+            problem = f"function: setup is about the builder itself, {self.function}, not {name}"
+            raise InvalidEvent(problem, hint="leave function out", problems=[problem])
         self._check_layers(name, request.components)
         if request.action in _DEPLOYING and self.functions is not None and not _covered(name, self.functions):
             covered = ", ".join(self.functions) or "none"

@@ -28,6 +28,7 @@ from builder.sources.excludes import BUILD_FILES
 from builder.spec_base import SecretSpec, Spec, as_tuple, nearest
 from builder.spec_builds import chosen
 from builder.spec_values import (
+    DEFAULT_HANDLER,
     RANGES,
     BuildSpec,
     CheckingSpec,
@@ -151,6 +152,8 @@ class _Reader:
             # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x it is enough that it is retired.
             if ("handler" not in value and first.startswith("provided")) or first == "go1.x":
                 value = {**value, "handler": "bootstrap" if first != "go1.x" else "main.handler"}
+            elif "handler" not in value and first.startswith("python") and value.get("build") in (None, "none"):
+                value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists, the tree tells
             value = self._with_build(at, value)
         return self._model(FunctionSpec, at, value)
 

@@ -11,7 +11,7 @@ from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
-from builder.spec_values import BuildSpec, FunctionSpec, invalid, makes_all
+from builder.spec_values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
 
 __all__ = ["check_against_tree"]
 
@@ -67,6 +67,9 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
     elif makes_all(function.build):
         return  # what is built is seen only then
     elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
+        unsaid = "function.handler" not in spec.lines
+        if unsaid and not (root / function.source_dir / "lambda_function.py").exists():
+            problem = f"missing; name FILE.FUNCTION (without it {DEFAULT_HANDLER}, and there is no lambda_function.py)"
         yield f"{spec.at('function.handler')}: {problem}"
 
 

@@ -150,6 +150,10 @@ def makes_all(build: Build | None) -> bool:
     return isinstance(build, GoBuild | CommandBuild) or (isinstance(build, NodeBuild) and build.bundle is not None)
 
 
+# What a Python function without `handler` means, as the Lambda console names it.
+DEFAULT_HANDLER = "lambda_function.lambda_handler"
+
+
 class UrlSpec(Spec):
     """An HTTPS address of the function's own; a mere `true` is one with the defaults. It is never removed."""
 
@@ -167,7 +171,8 @@ class FunctionSpec(Spec):
     runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
     """Lambda's name of the runtime; of several the first is the function's, and all go on its layers as compatible."""
     handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
-    """`FILE.FUNCTION`, for example `lambda_function.lambda_handler`; a custom runtime (`provided…`) needs none."""
+    """`FILE.FUNCTION`; a custom runtime (`provided…`) needs none, and Python none where `lambda_function.py` is: its
+    `lambda_handler`."""
     files: Paths = ()
     """Files, directories with all below them, and patterns such as `pkg/**`, relative to `source_dir`. Without it
     everything there, or nothing where `build` makes the whole zip."""

@@ -92,6 +92,11 @@ def test_the_older_shape_names_components_in_the_action() -> None:
     )
 
 
+def test_setup_may_name_the_builder() -> None:
+    """As the original implementation is told to; whose name it is, `builder.reach` knows."""
+    assert parse_event({"function": "me", "action": "setup"}) == Request(action=Action.SETUP, function="me")
+
+
 @pytest.mark.parametrize("action", ["ping", "setup", "status"])
 def test_actions_without_a_project(action: str) -> None:
     request = parse_event({"action": action, "build_id": "b1", "by": "me"})

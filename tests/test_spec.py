@@ -213,7 +213,8 @@ MISTAKES = [
         "5: function.native_libraries: must be 'auto' or 'none', not yes",
         id="native-libraries",
     ),
-    pytest.param("function:\n  runtimes: [python3.13]\n", "1: function.handler: missing", id="missing"),
+    pytest.param("function:\n  runtimes: [nodejs24.x]\n", "1: function.handler: missing", id="missing"),
+    pytest.param("function:\n  runtimes: [python3.13]\n  build: {command: [make], output: out}\n", "1: function.handler: missing", id="missing-made"),
     pytest.param(SMALL + "  timeout: 901\n", "5: function.timeout: must be from 1 to 900, not 901", id="timeout"),
     pytest.param(SMALL + "  memory: 64\n", "5: function.memory: must be from 128 to 10240, not 64", id="memory"),
     pytest.param(SMALL + "  memory: 1 GB\n", "must be a whole number, not '1 GB'", id="memory-unit"),
@@ -436,6 +437,25 @@ def tree_problems(text: str, root: Path, *files: str) -> list[str]:
 def test_a_tree_that_fits(tmp_path: Path, handler: str, listed: str, files: list[str]) -> None:
     text = f"function: {{runtimes: python3.13, handler: {handler}, files: [{listed}]}}"
     assert tree_problems(text, tmp_path, *files) == []
+
+
+def test_python_without_a_handler_means_the_usual_file(tmp_path: Path) -> None:
+    """As the build files of the original implementation, which name none."""
+    text = "---\nfunction:\n  runtimes:\n    - python3.13\n  files:\n    - app.py\n"
+    assert tree_problems(text, tmp_path, "app.py") == [
+        "1: function.handler: missing; name FILE.FUNCTION "
+        "(without it lambda_function.lambda_handler, and there is no lambda_function.py)"
+    ]
+    (tmp_path / "lambda_function.py").write_text("", encoding="utf-8")
+    assert tree_problems(text, tmp_path) == [
+        "1: function.handler: 'lambda_function.lambda_handler' is in lambda_function.py, which is not among "
+        "the files; add it to function.files"
+    ]
+    text = text.replace("app.py", "lambda_function.py")
+    assert tree_problems(text, tmp_path) == []
+    function = read_build_file(text, file="build.yaml").function
+    assert function is not None
+    assert function.handler == "lambda_function.lambda_handler"
 
 
 def test_handlers_of_other_runtimes(tmp_path: Path) -> None:

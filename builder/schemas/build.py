@@ -106,14 +106,19 @@ def _layers(dependencies: Schema) -> Schema:
 
 def _finish_function(function: Schema) -> None:
     """What `builder.spec` says of functions besides their model."""
-    function["required"].remove("handler")  # custom runtimes need none, the others do
-    first = _text("(?:python|nodejs).*")
-    of_runtime = {"runtimes": {"anyOf": [first, {"type": "array", "items": [first]}]}}
+    function["required"].remove("handler")  # custom runtimes need none, Python has a default, Node.js needs one
+    ours, pythons = (_first_runtime(pattern) for pattern in ("(?:python|nodejs).*", "python.*"))
     handler = _text(r"(?:[^\s./]+[./])*[^\s./]+\.[^\s.]+")
     handler["patternErrorMessage"] = "must be FILE.FUNCTION, for example lambda_function.lambda_handler"
-    function["if"] = {"required": ["runtimes"], "properties": of_runtime}
-    function["then"] = {"required": ["handler"], "properties": {"handler": handler}}
+    function["if"] = {"required": ["runtimes"], "properties": {"runtimes": ours}}
+    has_default = {"properties": {"runtimes": pythons, "build": {"enum": [None, "none"]}}}
+    function["then"] = {"properties": {"handler": handler}, "anyOf": [{"required": ["handler"]}, has_default]}
     function["properties"]["configuration"] |= configuration_schema()
+
+
+def _first_runtime(pattern: str) -> Schema:
+    first = _text(pattern)
+    return {"anyOf": [first, {"type": "array", "items": [first]}]}
 
 
 def _finish_layer(layer: Schema) -> None:

@@ -159,12 +159,28 @@ def test_a_secret_flag_names_a_file(tmp_path: Path) -> None:
     }
 
 
-def test_profile_and_key_exclude_each_other_in_one_place_and_the_stronger_place_wins(tmp_path: Path) -> None:
+def test_the_stronger_of_profile_and_key_wins_and_in_one_file_the_profile(tmp_path: Path) -> None:
     key = "aws_access_key_id = AK\naws_secret_access_key = SK\n"
-    [problem] = problems(tmp_path, f"[aws]\naws_profile = p\n{key}")
+    both = {"LAMBDASMITH_AWS_AWS_PROFILE": "p", "LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID": "AK"}
+    [problem] = problems(tmp_path, f"[aws]\n{key}", environment=both)
     assert "exclude each other" in problem
+    config = read(tmp_path, f"[aws]\naws_profile = p\n{key}")
+    assert (config.aws_profile, config.aws_access_key_id, config.aws_secret_access_key) == ("p", None, None)
     config = read(tmp_path, f"[aws]\n{key}", flags={"aws_profile": "p"})
     assert (config.aws_profile, config.aws_access_key_id, config.aws_secret_access_key) == ("p", None, None)
+
+
+def test_a_config_of_the_original_implementation_is_read(tmp_path: Path) -> None:
+    """What is about projects there is deploy.sh's; only a function's name is one too many."""
+    text = (
+        "[aws]\naws_profile = p\naws_region = us-east-1\naws_access_key_id = AK\naws_secret_access_key = SK\n"
+        "deployment_bucket = b-1\ngit_repo = thumbs\ngit_branch = main\nlog_file = deploy.log\n"
+        "prompt_before_deploy = false\n[github]\ngit_email = me@example.com\ngit_token = 123\ngit_username = me\n"
+    )
+    config = read(tmp_path, text)
+    assert (config.aws_profile, config.deployment_bucket, config.git_username) == ("p", "b-1", "me")
+    [problem] = problems(tmp_path, text + "[aws]\nfunction_name = thumbs\n")
+    assert "function_name: unknown key; it belongs into [builder]" in problem
 
 
 def test_the_example_has_every_key_and_only_defaults(tmp_path: Path) -> None:

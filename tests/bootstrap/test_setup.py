@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from bootstrap.package import package
 from localaws.testing import Server
-from tests.bootstrap.conftest import MakeOperator, Operator
+from tests.bootstrap.conftest import SETUP, MakeOperator, Operator
 
 FUNCTION = "smith"
 SCOPE = "shop-*"
@@ -53,6 +54,10 @@ def test_init_makes_everything_and_the_builder_is_ready(operator: Operator, firs
 def test_a_second_init_changes_nothing_and_asks_nothing(operator: Operator, first: dict[str, Any]) -> None:
     again = operator.facts("init")
     assert (again["changed"], again["steps"]) == (False, [])
+    # As the original implementation's was called.
+    assert operator.facts("--init", "--region", "us-east-1", "--bucket", first["bucket"]) == again
+    assert "--init together with status" in operator.run("status", "--init").stderr
+    assert os.access(SETUP, os.X_OK)
     assert "nothing to do" in operator.run("update").stdout
 
 

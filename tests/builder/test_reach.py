@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.errors import AccessDenied, OwnTarget
+from builder.errors import AccessDenied, InvalidEvent, OwnTarget
 from builder.event import parse_event
 from builder.plan import Artifact
 from builder.publishing.steps import (
@@ -53,7 +53,13 @@ NAMES = st.sampled_from([f"smith{end}" for end in OWN_ENDS]).flatmap(cased)
 QUALIFIERS = st.sampled_from(["", ":3", ":live", ":$LATEST"])
 
 
-@given(NAMES, st.sampled_from(FORMS), QUALIFIERS, st.sampled_from(["function", "name"]), st.text(max_size=12))
+@given(
+    NAMES,
+    st.sampled_from(FORMS),
+    QUALIFIERS,
+    st.sampled_from(["function", "name"]),
+    st.text(max_size=12).filter(lambda action: action != "setup"),
+)
 def test_the_builder_is_refused_in_every_form_case_field_and_action(
     name: str, form: Callable[[str], str], qualifier: str, field: str, action: str
 ) -> None:
@@ -160,3 +166,16 @@ def test_where_nothing_is_known_of_the_configuration_iam_decides() -> None:
     reach.check_event({"action": "build", "function": "smith"})
     reach.check_request(parse_event({"action": "build", "function": "x", "repo": "a/b"}))
     reach.check_steps([creation()])
+
+
+def test_setup_may_name_the_builder_and_nobody_else() -> None:
+    for name in ("smith", None):
+        event = {"action": "setup", "function": name}
+        REACH.check_event(event)
+        REACH.check_request(parse_event(event))
+    with pytest.raises(OwnTarget):
+        REACH.check_event({"action": "setup", "function": "smith-worker"})
+    with pytest.raises(InvalidEvent, match="setup is about the builder itself, smith, not thumbs"):
+        REACH.check_request(parse_event({"action": "setup", "function": "thumbs"}))
+    with pytest.raises(OwnTarget):
+        REACH.check_event({"action": "build setup", "function": "smith"})

@@ -333,3 +333,34 @@ def test_nothing_that_a_terminal_obeys_is_said_or_logged(project: Project, what:
     code = 'exec 9>"$2"; LOG=$2; { say "$1"; record "$1"; } 2>&1; printf "%s\\n" "$1" | printable'
     assert project.function(code, text, str(log), **with_awk(project, awk)) == f"{told}\n{told}\n"
     assert [line.partition(" ")[2] for line in log.read_text(encoding="utf-8").splitlines()] == [told, told]
+
+
+# What main() settles before it reaches out, without a log.
+SETTLED = """
+find_project "$1/deploy.sh"
+shift
+parse_flags "$@"
+read_config
+pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+LOG_FILE=$VALUE
+LOG=''
+read_git
+settle
+printf '%s\\n' "$FUNCTION" "$REPO" "$REF" "$LOG_FILE" "$PROFILE" "$REGION" "yes=$YES"
+"""
+
+
+@pytest.mark.parametrize("section", ["[aws]\n", ""], ids=["aws", "no-section"])
+def test_a_config_of_the_original_implementation_is_read(project: Project, section: str) -> None:
+    """It found its keys wherever they stood, and in either case of letters."""
+    project.config(
+        f"{section}AWS_PROFILE = p\naws_region = us-east-1\nfunction_name = thumbs\ngit_repo = pictures\n"
+        "git_branch = release\nlog_file = thumbs.log\nPROMPT_BEFORE_DEPLOY = False\n"
+        "[builder]\nfunction_name = lambda-lambda-lambda\n"
+    )
+    told = project.function(SETTLED, str(project.directory)).split("\n")[:-1]
+    assert told == ["thumbs", "pictures", "release", "thumbs.log", "p", "us-east-1", "yes=true"]
+    text = (project.directory / "config.ini").read_text(encoding="utf-8")
+    project.config(f"[deploy]\nyes = no\nfunction = other\n{text}" if section else text.replace("False", "true"))
+    told = project.function(SETTLED, str(project.directory), "-n").split("\n")[:-1]
+    assert told[0::6] == (["other", "yes="] if section else ["thumbs", "yes="])

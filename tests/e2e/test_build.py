@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import urllib.request
@@ -109,6 +110,25 @@ def test_the_older_event_shape(builder: Builder) -> None:
     assert reply["statusCode"] == 200, reply
     assert reply["function"]["alias"] == "prod"
     assert builder.invoke("older", Qualifier="prod")["n"] == 1
+
+
+def test_clients_of_the_original_implementation(builder: Builder) -> None:
+    """Its build files name no handler; its client shows the end of the log alone; its `setup` names the builder."""
+    text = str(project(builder.runtime)["build.yaml"]).replace("  handler: app.handler\n", "")
+    files = {"build.yaml": "---\n" + text.replace("app.py", "lambda_function.py")}
+    files["lambda_function.py"] = CODE.replace("def handler", "def lambda_handler")
+    builder.forge.push("ancestral", project(builder.runtime, **files))
+    event = {"action": "build", "function": "ancestral", "repo_name": "ancestral", "branch": "main"}
+    assert builder.send(event)["statusCode"] == 200
+    assert builder.invoke("ancestral")["n"] == 1
+    answer = builder.client("lambda").invoke(
+        FunctionName=builder.name, Payload=json.dumps({**event, "branch": "no-such"}), LogType="Tail"
+    )
+    error = json.loads(answer["Payload"].read())["error"]
+    log = base64.b64decode(answer["LogResult"]).decode()
+    assert error["message"] in log
+    assert error["hint"] in log
+    assert builder.send({"function": builder.name, "action": "setup"})["statusCode"] == 200
 
 
 def test_configuration_is_set_where_named_and_left_where_not(builder: Builder) -> None:
