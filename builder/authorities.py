@@ -21,7 +21,6 @@ from builder.errors import InvalidConfiguration
 
 if TYPE_CHECKING:
     import ssl
-    import tempfile
 
 log = logging.getLogger(__name__)
 
@@ -186,13 +185,12 @@ def _kept(text: str, *, in_memory: bool) -> str:
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
         return f"{_IN_MEMORY}{file}"
+    import atexit
+    import shutil
     import tempfile
 
-    folder = tempfile.TemporaryDirectory(prefix="lambdasmith-certificates-")
-    _FOLDERS.append(folder)  # which goes when this process ends
-    path = Path(folder.name) / "certificates.pem"
+    folder = tempfile.mkdtemp(prefix="lambdasmith-certificates-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "certificates.pem"
     path.write_text(text)
     return str(path)
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
