@@ -12,7 +12,8 @@ from builder.errors import FunctionBusy
 from builder.order import Order
 from builder.product import Product, Unchanged
 from builder.project import Outline
-from builder.publishing import deployment
+from builder.publishing import deployment, overlaps
+from builder.publishing.origins import Origins
 from builder.publishing.release import Overtaken, release, remember
 from builder.publishing.steps import FunctionState
 from builder.request import Action, Request
@@ -66,7 +67,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
-    order = _order(request, situation, context)
+    origins = origins_of(situation, request, context)
+    order = _order(request, situation, context, origins)
     made = product_of(order, context)
     if isinstance(made, Unchanged):
         known = cast("Deployed", situation.last)
@@ -75,19 +77,22 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
     with progress.phase("publish", "comparing with what is deployed"):
-        built = _published(request, made, situation, context, claim)
+        built = _published(request, made, situation, context, claim, origins)
     return replace(built, reply=built.reply | reply.account(progress))  # with this last phase
 
 
-def _order(request: Request, situation: Situation, context: Context) -> Order:
+def origins_of(situation: Situation, request: Request, context: Context) -> Origins:
+    """Whose the layers are that the function has attached."""
+    known = situation.last.layers.values() if situation.last else ()
+    return Origins(context.clients, context.store, request.function or "", known=[*known], warn=context.progress.warn)
+
+
+def _order(request: Request, situation: Situation, context: Context, origins: Origins) -> Order:
     state, last = situation.state, situation.last
     packages = request.action == Action.PACKAGE
-    # What the function of that name has now says nothing of what somebody else deploys.
-    foreign = (
-        request.attached
-        if packages
-        else deployment.foreign_layers(request.function or "", state, last.layers if last else {})
-    )
+    # What the function of that name has now says nothing of what someone else deploys.
+    present = state.layers if state else ()
+    foreign = request.attached if packages else [arn for arn in present if not origins.is_ours(arn)]
     return Order(
         source=fetching.source_of(request, situation.resolved, context),
         domain=situation.domain,
@@ -126,26 +131,32 @@ def product_of(order: Order, context: Context) -> Product | Unchanged:
     return make(order, context, allow=allow)
 
 
-def _published(request: Request, made: Product, situation: Situation, context: Context, claim: Claim) -> Built:
+def _published(
+    request: Request, made: Product, situation: Situation, context: Context, claim: Claim, origins: Origins
+) -> Built:
     last = situation.last
     answer = reply.assembled(made) | {"commit": made.commit, "ref": made.ref}
 
-    def planned(state: FunctionState | None) -> deployment.Deployment:
+    def planned(state: FunctionState | None, last: Deployed | None) -> deployment.Deployment:
         before = last.layers if last else {}
-        return deployment.of_project(request, made.outline, made.artifacts, context, state, before=before)
+        return deployment.of_project(request, made.outline, made.artifacts, context, state, origins, before=before)
 
     if request.action == Action.PACKAGE:
         return Built(reply=answer | reply.packaged(made, context.store))
     if request.action == Action.PLAN:
-        wanted = planned(situation.state)
+        wanted = planned(situation.state, last)
+        overlaps.warn(wanted, situation.state, context)
         state = wanted.observed(situation.state, context.clients)
         return Built(reply=answer | reply.planned(made, wanted, state, last))
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
-    if not released.published.steps:
+    changed = bool(released.published.steps)
+    if not changed and last is not None and last.key == situation.key:
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
+    if not changed:
+        return Built(reply=answer)
     return Built(
         reply=answer,
         deployment={

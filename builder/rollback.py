@@ -11,7 +11,7 @@ from builder import reply
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.keeping import Damaged
 from builder.pipeline import Built
-from builder.publishing import deployment, layers
+from builder.publishing import deployment
 from builder.publishing.functions import read_function
 from builder.publishing.release import Released, leased, publisher_of, settled
 from builder.publishing.steps import PointAlias
@@ -57,7 +57,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         if state.busy:
             state = settled(name, state, context)
         kept = _deployment(target)
-        wanted = _with_layers(deployment.of_record(kept, request, name, context.settings.reach), state, context)
+        wanted = _with_layers(deployment.of_record(kept, request, name, context), state, context)
         wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
         version = _version(kept, wanted, context) if alias else None
         publisher = publisher_of(wanted, context, hold.confirm)
@@ -141,12 +141,12 @@ def _same(one: Record, other: Record) -> bool:
 
 
 def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> str | None:
-    """The version that the build published, if it is still there and holds its code."""
+    """The version that the build published, if it is still there and holds its code and its layers."""
     if kept.version is None:
         return None
     frozen = read_function(context.clients, wanted.name, qualifier=kept.version)
     same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
-    return kept.version if same else None
+    return kept.version if same and frozen and wanted.has_layers_of(frozen) else None
 
 
 def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:
@@ -154,7 +154,7 @@ def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> 
     choices = []
     for choice in wanted.layers:
         arn = choice.arn
-        if arn is not None and arn not in state.layers and not layers.content_sha256(context.clients, arn):
+        if arn is not None and arn not in state.layers and wanted.origins.is_gone(arn):
             arn = None
             if choice.artifact is None or not context.store.exists(choice.artifact.name, sha256=choice.artifact.sha256):
                 raise UnknownBuild(

@@ -136,7 +136,9 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, o
     with progress.phase("publish", "publishing the layer"):
         target = own_target()
         runtimes = (target.runtime.name,)
-        arn = layers.known_version(context.clients, context.store, artifact, target=target, runtimes=runtimes)
+        arn = layers.known_version(
+            context.clients, context.store, artifact, name=name, target=target, runtimes=runtimes
+        )
         if arn is not None and arn.split(":")[6] != name:
             arn = None  # a version of someone else's layer may be removed by its owner
         reused = arn is not None

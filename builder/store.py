@@ -288,6 +288,12 @@ class S3Store(Store):
         with self._errors("looking for", name):
             return self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
 
+    def read_range(self, name: str, wanted: str) -> tuple[bytes, str]:
+        """A part of the content at `name`, as a Range header has it, and which one it is, as Content-Range has it."""
+        with self._errors("reading", name):
+            answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
+            return answer["Body"].read(), answer.get("ContentRange", "")
+
     def first_names(self, folder: str, count: int, *, after: str | None = None) -> list[str]:
         """The first names below `folder/`, at most 1,000, in order; only those behind the name `after`."""
         prefix = self.key(folder) + "/"

@@ -102,7 +102,8 @@ def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, co
     for row in made_of.layers:
         arn = row.arn if row.arn in state.layers else attached.get(row.layer)
         if row.sha256 is not None:
-            found[row.component] = layers.content_sha256(context.clients, arn) if arn else ""
+            content = layers.read_content(context.clients, arn) if arn else None
+            found[row.component] = content.sha256 if content else ""
     return found | {FUNCTION: state.code_hex}
 
 

@@ -1,8 +1,8 @@
-"""Which functions have layers of other functions attached: those are asked before a version of such a layer goes.
+"""Which functions have layers attached that are not their own: a version of a layer goes only if no borrower has it.
 
-`borrowed/LAYER/FUNCTION.json` in the store, written before a function gets a version of a layer that is not its own: a
-layer whose content the account has is used, whosever it is. So nothing has to look through all functions of the
-account, whose variables it would see.
+`borrowed/LAYER/FUNCTION.json` in the store, written before a build attaches such a version, and never removed: a layer
+whose content the account has is used, whosever it is, and a build file may name layers from elsewhere. So nothing has
+to look through all functions of the account, whose variables it would see.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
     others = [name for name in sorted(names) if not name.startswith(own_prefix(function))]
     if others:
         store.write_all({f"borrowed/{name}/{function}.json": {"at": time.time()} for name in others})
+
+
+def is_noted(store: S3Store, function: str, arn: str) -> bool:
+    """Whether a build of the function has attached a version of that layer, or was about to."""
+    return store.exists(f"borrowed/{arn.split(':')[6]}/{function}.json")
 
 
 def attached(

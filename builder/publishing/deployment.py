@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from builder.errors import InvalidEvent
 from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
-from builder.publishing.layer_names import layer_name, own_prefix
+from builder.publishing.layer_names import layer_name
+from builder.publishing.origins import Origins
 from builder.publishing.publication import plan_publication
-from builder.publishing.steps import FunctionState, LayerChoice, Step, Wanted
+from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted
 from builder.reach import Reach
 from builder.request import ArchiveSource
 from builder.runtimes import RUNTIMES, Target, architecture_of
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
 class Deployment:
     """Code, layers and configuration that belong together.
 
-    `code` is None where it was not part of the build, `wanted` where the project has no function. `own_layers` are the
-    names of all layers that builds of this function have attached: those that it does not have any more are detached.
-    `reach` is the builder's.
+    `code` is None where it was not part of the build, `wanted` where the project has no function. `origins` tells whose
+    the attached layers are. `reach` is the builder's.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Deployment:
     code: Artifact | None
     layers: tuple[LayerChoice, ...]
     wanted: Wanted | None
-    own_layers: frozenset[str] = field(default=frozenset())
+    origins: Origins
     reach: Reach = field(default_factory=Reach)
 
     def steps(self, state: FunctionState | None, made: Mapping[str, str]) -> tuple[Step, ...]:
@@ -49,11 +50,73 @@ class Deployment:
             RoleMissing, InvalidBuildFile, InvalidEvent, OwnTarget, AccessDenied: it cannot be done.
         """
         choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
-        steps = plan_publication(self.wanted, self.code, choices, state, own_layers=self.own_layers)
+        foreign = self._foreign(choices, state)
+        steps = plan_publication(self.wanted, self.code, choices, state, foreign=foreign)
+        if state is not None and any(isinstance(step, UpdateConfiguration) and step.layers for step in steps):
+            gone = self.origins.gone(state.layers)
+            if gone:
+                choices, foreign = self._attachable(choices, foreign, gone)
+                steps = plan_publication(self.wanted, self.code, choices, state, foreign=foreign, gone=gone)
         if self.wanted is not None:
             self.reach.check_tags(self.name, self.wanted.tags, state.tags if state else None)
         self.reach.check_steps(steps)
         return steps
+
+    def kept_layers(self, state: FunctionState | None) -> list[str]:
+        """ARNs of attached layers that someone else has attached, and that stay."""
+        return self._foreign(self.layers, state)
+
+    def has_layers_of(self, state: FunctionState) -> bool:
+        """Whether the function has just these layers, besides those that someone else has attached."""
+        wanted = [choice.arn for choice in self.layers]
+        return wanted == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
+
+    def _foreign(self, choices: Sequence[LayerChoice], state: FunctionState | None) -> list[str]:
+        """The attached layers that stay though the build file does not name them.
+
+        Raises:
+            InvalidEvent: a component was left out of the build, and which of the attached layers it is is not known.
+        """
+        if state is None:
+            return []
+        account = ":".join(state.arn.split(":")[:5])
+        taken = {
+            choice.arn.rpartition(":")[0] if choice.arn else f"{account}:layer:{choice.layer}" for choice in choices
+        }
+        rest = [arn for arn in state.layers if arn.rpartition(":")[0] not in taken]
+        foreign = [arn for arn in rest if not self.origins.is_ours(arn)]
+        names = {arn.split(":")[6] for arn in state.layers}
+        lost = [one for one in choices if not (one.arn or one.artifact) and one.layer not in names]
+        if lost and len(foreign) < len(rest):
+            strays = ", ".join(arn for arn in rest if arn not in foreign)
+            raise InvalidEvent(
+                f"components: {lost[0].component} is not built, and {self.name} has layers of which nothing says "
+                f"whether they are it: {strays}",
+                hint="deploy once without `components`: everything is built then, and nothing has to be guessed",
+            )
+        return foreign
+
+    def _attachable(
+        self, choices: Sequence[LayerChoice], foreign: Sequence[str], gone: Collection[str]
+    ) -> tuple[list[LayerChoice], list[str]]:
+        """Without the versions `gone`, which were deleted while they were attached.
+
+        Raises:
+            InvalidEvent: a component was left out of the build, and its layer version is gone.
+        """
+        found = []
+        for choice in choices:
+            if choice.arn in gone and choice.artifact is None:
+                raise InvalidEvent(
+                    f"layer {choice.component}: version {choice.arn} was deleted, and Lambda will not attach it again",
+                    hint="name a version that is there"
+                    if choice.layer != layer_name(self.name, choice.component)
+                    else "deploy without `components`, so that it is built again",
+                )
+            found.append(replace(choice, arn=None) if choice.arn in gone else choice)
+        for arn in (arn for arn in foreign if arn in gone):
+            self.origins.warn(f"layer {arn} was deleted while it was attached to {self.name}: it is detached now")
+        return found, [arn for arn in foreign if arn not in gone]
 
     def observed(self, state: FunctionState | None, clients: Clients) -> FunctionState | None:
         """`state` with those settings that have calls of their own, as far as any are wanted."""
@@ -107,29 +170,29 @@ def of_project(
     artifacts: Mapping[str, Artifact],
     context: Context,
     state: FunctionState | None,
+    origins: Origins,
     *,
     before: Mapping[str, str],
 ) -> Deployment:
     """What a built project is to be. Every layer comes with the version in the account that has its artifact, if any.
 
     Args:
+        origins: whose the attached layers are.
         before: ARNs of the layers that the last deploy of the function attached, by component.
     """
     name = request.function or ""
-    present = state.layers if state else ()
-    own = {arn.split(":")[6] for arn in present if _is_own(name, arn, before)}
     return Deployment(
         name=name,
         target=project.target,
         code=artifacts.get(FUNCTION),
-        layers=tuple(_choices(project, name, artifacts, context, present, before)),
+        layers=_distinct(_choices(project, name, artifacts, context, state, before, origins)),
         wanted=_wanted(request, project, context, state),
-        own_layers=frozenset(own),
+        origins=origins,
         reach=context.settings.reach,
     )
 
 
-def of_record(kept: DeploymentRecord, request: Request, name: str, reach: Reach) -> Deployment:
+def of_record(kept: DeploymentRecord, request: Request, name: str, context: Context) -> Deployment:
     """What the record of an earlier build says that it deployed.
 
     Layers come with the version that they had then; whether it still exists is not known here.
@@ -161,18 +224,9 @@ def of_record(kept: DeploymentRecord, request: Request, name: str, reach: Reach)
             publish=request.version,
             alias=request.alias,
         ),
-        reach=reach,
+        origins=Origins(context.clients, context.store, name, warn=context.progress.warn),
+        reach=context.settings.reach,
     )
-
-
-def foreign_layers(function: str, state: FunctionState | None, before: Mapping[str, str]) -> list[str]:
-    """ARNs of attached layers that no build of this function has attached."""
-    return [arn for arn in (state.layers if state else ()) if not _is_own(function, arn, before)]
-
-
-def _is_own(function: str, arn: str, before: Mapping[str, str]) -> bool:
-    """Whether the layer is one of this function: by name, or as another function's with the same content."""
-    return arn in before.values() or arn.split(":")[6].startswith(own_prefix(function))
 
 
 def _kept_artifact(sha256: str) -> Artifact:
@@ -185,9 +239,11 @@ def _choices(
     function: str,
     artifacts: Mapping[str, Artifact],
     context: Context,
-    attached: Collection[str],
+    state: FunctionState | None,
     before: Mapping[str, str],
+    origins: Origins,
 ) -> list[LayerChoice]:
+    attached = state.layers if state else ()
     spec = project.spec
     default = spec.function.runtimes if spec.function else (project.target.runtime.name,)
     choices = []
@@ -206,9 +262,12 @@ def _choices(
                 context.clients,
                 context.store,
                 artifact,
+                name=layer_name(function, entry),
                 target=project.target,
                 runtimes=runtimes,
                 attached=attached,
+                others=[arn for arn in attached if arn not in origins.known],
+                read=origins.readable,
             )
         choices.append(
             LayerChoice(
@@ -222,6 +281,17 @@ def _choices(
             )
         )
     return choices
+
+
+def _distinct(choices: Sequence[LayerChoice]) -> tuple[LayerChoice, ...]:
+    """With at most one version of each layer, as Lambda wants it: another content gets a version of its own layer."""
+    named = {choice.arn.rpartition(":")[0]: choice.arn for choice in choices if choice.arn and choice.artifact is None}
+    found = []
+    for choice in choices:
+        if choice.arn and named.setdefault(choice.arn.rpartition(":")[0], choice.arn) != choice.arn:
+            choice = replace(choice, arn=None)
+        found.append(choice)
+    return tuple(found)
 
 
 def _wanted(request: Request, project: Outline, context: Context, state: FunctionState | None) -> Wanted | None:

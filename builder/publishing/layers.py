@@ -1,12 +1,14 @@
-"""Layer versions: made of an artifact in the store once, and found again by its content, whatever layer has it.
+"""Layer versions: made of an artifact in the store once, and found again by their content, whichever layer has it.
 
-`layers/SHA256.json` in the store says which version has an artifact: {"arn", "runtimes", "architecture"}.
+Each version that a builder publishes is signed: its description, which nobody can change afterwards, ends with
+`[lambdasmith HASH]`, the beginning of its content's sha256. `layers/SHA256.json` in the store says which version has an
+artifact: {"arn", "runtimes", "architecture"}. It saves calls; without it the account is asked.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,61 @@ from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
 from builder.stored import Fields
 
 if TYPE_CHECKING:
+    from types_boto3_lambda.type_defs import LayerVersionsListItemTypeDef
+
     from builder.aws import Clients
     from builder.plan import Artifact
     from builder.runtimes import Target
     from builder.store import S3Store
+
+# https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
+_MAX_DESCRIPTION = 256
+# Newest versions of a layer among which content is looked for: what one call lists.
+_LISTED = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerContent:
+    """What Lambda says of a layer version. `sha256` is its zip's, `location` a URL to that for some minutes."""
+
+    sha256: str
+    description: str
+    location: str
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether a builder published it: someone may copy a description, but not to other content."""
+        return self.description.endswith(_signature(self.sha256))
+
+
+def read_content(clients: Clients, arn: str) -> LayerContent | None:
+    """What Lambda says of the layer version, None if there is no such version any more.
+
+    Raises:
+        AccessDenied: the builder may not see it.
+        AwsRefused: AWS will not tell.
+    """
+    try:
+        with aws_errors(f"reading layer {arn}"):
+            answer = clients.lambda_.get_layer_version_by_arn(Arn=arn)
+    except FunctionMissing:
+        return None
+    except AwsRefused as error:
+        if error_code(error) in ("InvalidParameterValueException", "404"):
+            return None
+        raise
+    content = answer["Content"]
+    return LayerContent(
+        sha256=base64.b64decode(content["CodeSha256"]).hex(),
+        description=answer.get("Description", ""),
+        location=content.get("Location", ""),
+    )
+
+
+def has_content(clients: Clients, arn: str, sha256: str) -> bool:
+    """Whether the layer version is there and has just that content."""
+    found = read_content(clients, arn)
+    return found is not None and found.sha256 == sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +97,38 @@ def known_version(
     store: S3Store,
     artifact: Artifact,
     *,
+    name: str,
     target: Target,
     runtimes: Sequence[str],
     attached: Collection[str] = (),
+    others: Iterable[str] = (),
+    read: Callable[[str], LayerContent | None] | None = None,
 ) -> str | None:
     """The ARN of a layer version that has just this content and says that it is for `target` and all of `runtimes`.
 
+    The store says where it is. Where it does not, because it was lost or is another builder's, the account is asked:
+    first for the layer versions `others`, then for those of the layer `name`.
+
     Args:
         attached: ARNs that need not be looked for, because a function has them now.
+        others: ARNs of layer versions that may have it.
+        read: `read_content`, or what remembers its answers.
     """
+    ask = read or (lambda arn: read_content(clients, arn))
     kept = store.find(_record(artifact), KnownVersion.parse)
-    if kept is None or kept.architecture != target.architecture or not set(runtimes) <= set(kept.runtimes):
-        return None
-    return kept.arn if kept.arn in attached or content_sha256(clients, kept.arn) == artifact.sha256 else None
+    if kept is not None and kept.architecture == target.architecture and set(runtimes) <= set(kept.runtimes):
+        arn = kept.arn
+        if arn in attached or ((found := ask(arn)) is not None and found.sha256 == artifact.sha256):
+            return arn
+    names = {arn.rpartition(":")[0] for arn in others if (found := ask(arn)) and found.sha256 == artifact.sha256}
+    for layer in (*sorted(names), name):
+        for version in _signed_versions(clients, layer, artifact):
+            arn, fits = version.get("LayerVersionArn", ""), set(runtimes) <= {*version.get("CompatibleRuntimes", ())}
+            built_for = version.get("CompatibleArchitectures", ())
+            if fits and target.architecture in built_for and (found := ask(arn)) and found.sha256 == artifact.sha256:
+                _remember(store, artifact, arn, version.get("CompatibleRuntimes", ()), target)
+                return arn
+    return None
 
 
 def publish_version(
@@ -75,7 +147,7 @@ def publish_version(
     Raises:
         AwsRefused: with AWS's words.
     """
-    optional = {"Description": description, "LicenseInfo": license_info}
+    optional = {"Description": signed(description, artifact.sha256), "LicenseInfo": license_info}
     with aws_errors(f"publishing layer {name}"):
         answer = clients.lambda_.publish_layer_version(
             LayerName=name,
@@ -92,24 +164,36 @@ def publish_version(
             hint="somebody else writes to the builder's store; nothing uses that version: delete it, and deploy with "
             "force",
         )
+    _remember(store, artifact, arn, runtimes, target)
+    return arn
+
+
+def signed(description: str, sha256: str) -> str:
+    """The description of a layer version that a builder publishes; too long a text is cut, the signature never."""
+    signature, room = _signature(sha256), _MAX_DESCRIPTION - len(_signature(sha256)) - 1
+    text = description if len(description) <= room else f"{description[: room - 1]}…"
+    return f"{text} {signature}" if text else signature
+
+
+def _signature(sha256: str) -> str:
+    return f"[lambdasmith {sha256[:16]}]"
+
+
+def _signed_versions(clients: Clients, layer: str, artifact: Artifact) -> list[LayerVersionsListItemTypeDef]:
+    """The newest versions of the layer that say that they have the artifact; none where there is no such layer."""
+    try:
+        with aws_errors(f"listing versions of layer {layer}"):
+            page = clients.lambda_.list_layer_versions(LayerName=layer, MaxItems=_LISTED)
+    except FunctionMissing:
+        return []
+    signature = _signature(artifact.sha256)
+    return [version for version in page["LayerVersions"] if version.get("Description", "").endswith(signature)]
+
+
+def _remember(store: S3Store, artifact: Artifact, arn: str, runtimes: Sequence[str], target: Target) -> None:
     known = KnownVersion(arn=arn, runtimes=tuple(runtimes), architecture=target.architecture)
     store.write_json(_record(artifact), known.as_json())
-    return arn
 
 
 def _record(artifact: Artifact) -> str:
     return f"layers/{artifact.sha256}.json"
-
-
-def content_sha256(clients: Clients, arn: str) -> str:
-    """The hash of a layer version's zip, in hexadecimal; empty if there is no such version any more."""
-    try:
-        with aws_errors(f"reading layer {arn}"):
-            content = clients.lambda_.get_layer_version_by_arn(Arn=arn)["Content"]
-    except FunctionMissing:
-        return ""
-    except AwsRefused as error:
-        if error_code(error) in ("InvalidParameterValueException", "404"):
-            return ""
-        raise
-    return base64.b64decode(content["CodeSha256"]).hex()

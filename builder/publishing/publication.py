@@ -41,7 +41,8 @@ def plan_publication(
     layers: Sequence[LayerChoice],
     state: FunctionState | None,
     *,
-    own_layers: Collection[str],
+    foreign: Sequence[str] = (),
+    gone: Collection[str] = (),
 ) -> tuple[Step, ...]:
     """The steps that make Lambda agree with the artifacts. What agrees already is not touched.
 
@@ -49,8 +50,9 @@ def plan_publication(
         wanted: None where the build file has no function.
         code: the function's artifact; None where it was not part of this build.
         layers: all layers of the build file, in its order, which is the order in which they are attached.
-        own_layers: names of all layers that belong to this function; attached ones that are no longer in the build
-            file are detached, layers of others stay.
+        foreign: ARNs of attached layers that someone else has attached: they stay, in front of ours, which cover them.
+            What else is attached and not among `layers` is detached.
+        gone: ARNs of attached layer versions that were deleted: Lambda leaves them attached, but attaches them no more.
 
     Raises:
         RoleMissing: the function must be created and no role is known.
@@ -59,7 +61,7 @@ def plan_publication(
     steps: list[Step] = [PublishLayer(choice=choice) for choice in layers if choice.artifact and not choice.arn]
     if wanted is None:
         return tuple(steps)
-    attached = _attached(layers, state, own_layers)
+    attached = _attached(layers, state, foreign)
     if len(attached) > MAX_LAYERS:
         raise InvalidBuildFile(
             f"{wanted.name} would have {len(attached)} layers: {', '.join(attached)}",
@@ -68,7 +70,8 @@ def plan_publication(
     if state is None:
         update: list[Step] = [_creation(wanted, code, attached)]
     else:
-        update = _update(wanted, code, attached, state, {choice.component: choice.layer for choice in layers})
+        names = {choice.component: choice.layer for choice in layers}
+        update = _update(wanted, code, attached, state, names, gone)
     version = state.version if state and not update else None
     extras = [
         ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias)
@@ -123,6 +126,7 @@ def _update(
     attached: tuple[str, ...],
     state: FunctionState,
     new_layers: Mapping[str, str],
+    gone: Collection[str],
 ) -> list[Step]:
     """The changes of $LATEST. `new_layers`: names of layers by component, for those that are about to be published."""
     name, architecture = wanted.name, wanted.target.architecture
@@ -132,7 +136,7 @@ def _update(
     present = state.layers
     if swap and not wanted.alias:
         names = {new_layers.get(layer) or _layer_name(layer) for layer in attached}
-        grown, layers = _grown(changes, attached, names, state)
+        grown, layers = _grown(changes, attached, names, state, gone)
         if grown or layers != present:
             steps.append(UpdateConfiguration(name=name, changes=grown, layers=layers if layers != present else None))
         changes = {key: value for key, value in changes.items() if grown.get(key) != value}
@@ -148,13 +152,17 @@ def _update(
 
 
 def _grown(
-    changes: Mapping[str, object], attached: tuple[str, ...], names: Collection[str], state: FunctionState
+    changes: Mapping[str, object],
+    attached: tuple[str, ...],
+    names: Collection[str],
+    state: FunctionState,
+    gone: Collection[str],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     """Settings and layers that serve the code now and the code to come, as far as Lambda's limits let them.
 
     `names` are those of the layers to attach: a function cannot have two versions of one layer.
     """
-    kept = tuple(arn for arn in state.layers if _layer_name(arn) not in names)
+    kept = tuple(arn for arn in state.layers if _layer_name(arn) not in names and arn not in gone)
     layers = (*kept, *attached) if len(kept) + len(attached) <= MAX_LAYERS else attached
     grown = dict(changes)
     if _ENVIRONMENT in grown:
@@ -175,16 +183,17 @@ def _layer_name(arn: str) -> str:
     return arn.split(":")[6] if arn.startswith("arn:") else arn
 
 
-def _attached(
-    layers: Sequence[LayerChoice], state: FunctionState | None, own_layers: Collection[str]
-) -> tuple[str, ...]:
-    """Layers to attach, in order: ARNs, or component names of layers about to be published."""
+def _attached(layers: Sequence[LayerChoice], state: FunctionState | None, foreign: Sequence[str]) -> tuple[str, ...]:
+    """Layers to attach, in order: ARNs, or component names of layers about to be published.
+
+    Lambda unpacks them one over the other, so the last one wins.
+    """
     present = {_layer_name(arn): arn for arn in (state.layers if state else ())}
-    result = []
+    ours = []
     for choice in layers:
         if choice.arn or choice.artifact:
-            result.append(choice.arn or choice.component)
+            ours.append(choice.arn or choice.component)
         elif choice.layer in present:
-            result.append(present[choice.layer])
-    ours = {choice.layer for choice in layers} | {_layer_name(arn) for arn in result} | set(own_layers)
-    return (*result, *(arn for name, arn in present.items() if name not in ours))
+            ours.append(present[choice.layer])
+    # Two components of the same content are one layer version, which can be attached once.
+    return tuple(dict.fromkeys([*(arn for arn in foreign if arn not in ours), *ours]))

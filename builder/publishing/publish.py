@@ -121,6 +121,8 @@ class Publisher:
                 self._rehearse(steps)
             for step in steps:
                 try:
+                    if isinstance(step, PublishVersion | TryFunction | PointAlias):
+                        self._require_meant(plan)
                     self._carry_out(step)
                 except FunctionBusy:
                     before = self._result.state
@@ -132,7 +134,22 @@ class Publisher:
                 self._result.steps.append(step.sentence)
             else:
                 break
+        self._require_meant(plan)
         return self._result
+
+    def _require_meant(self, plan: Planner) -> None:
+        """Return if Lambda says that the function has the code and the layers that were meant for it.
+
+        The decision is made once more, of what Lambda says now: it must come to nothing.
+
+        Raises:
+            ContentMismatch: it has something else.
+        """
+        if not self.touched:
+            return
+        for step in plan(self._result.state, self._result.layers):
+            if isinstance(step, UpdateCode) or (isinstance(step, UpdateConfiguration) and step.layers is not None):
+                raise _not_as_meant(self._name, step, self._result)
 
     def _rehearse(self, steps: Sequence[Step]) -> None:
         """Ask whether the code would be taken, where something else is changed before it: a refusal comes in time then.
@@ -286,7 +303,13 @@ class Publisher:
                 FunctionName=step.name, CodeSha256=state.code_sha256 if state else "", RevisionId=self._revision
             )
         self._result.version = answer["Version"]
-        self._settled(answer["Version"])
+        frozen = self._settled(answer["Version"])
+        if state is not None and (frozen.code_sha256, frozen.layers) != (state.code_sha256, state.layers):
+            raise ContentMismatch(
+                f"version {answer['Version']} of {step.name} has not what was just deployed: its CodeSha256 is "
+                f"{frozen.code_sha256}, its layers are {_listed(frozen.layers)}",
+                hint="no alias was moved: deploy again with force, and delete that version",
+            )
 
     def _try(self, step: TryFunction) -> None:
         qualifier = step.version or self._result.version or "$LATEST"
@@ -351,6 +374,24 @@ def _require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
             hint="somebody else writes to the builder's store; no version was made and no alias moved: find out who, "
             "then deploy with force",
         )
+
+
+def _not_as_meant(name: str, step: UpdateCode | UpdateConfiguration, result: Published) -> ContentMismatch:
+    state = result.state
+    if isinstance(step, UpdateCode):
+        has, meant = f"CodeSha256 {state.code_sha256 if state else ''}", step.code.code_sha256
+    else:
+        has = f"layers {_listed(state.layers if state else ())}"
+        meant = _listed([result.layers.get(layer, layer) for layer in step.layers or ()])
+    return ContentMismatch(
+        f"function {name}: after the deploy, Lambda has {has} instead of {meant}",
+        hint="someone else changed it meanwhile, and no alias was moved: deploy again, which puts it right, or roll "
+        "back to a build of its history by its id",
+    )
+
+
+def _listed(arns: Sequence[str]) -> str:
+    return ", ".join(arns) or "none"
 
 
 def _json_or_text(text: str) -> object:

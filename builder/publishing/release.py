@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import FunctionBusy, LambdasmithError
-from builder.publishing import deployed
+from builder.publishing import borrowed, deployed, overlaps
 from builder.publishing.functions import wait_until_settled
 from builder.publishing.housekeeping import tidy
 from builder.publishing.publish import Published, Publisher
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from builder.context import Context
+    from builder.publishing.deployed import Deployed
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState
     from builder.records.claim import Claim
@@ -51,7 +52,7 @@ class Released:
 
 
 def release(
-    planned: Callable[[FunctionState | None], Deployment],
+    planned: Callable[[FunctionState | None, Deployed | None], Deployment],
     situation: Situation,
     request: Request,
     context: Context,
@@ -62,7 +63,7 @@ def release(
     """Publish what differs. A build that finds nothing to change neither claims nor leases anything.
 
     Args:
-        planned: the deployment for a state of the function.
+        planned: the deployment for a state of the function, and what the store remembers of its last deploy.
         claim: to the build id; taken before anything is published.
         keep: how many versions and layer versions housekeeping leaves, None for all.
 
@@ -73,11 +74,12 @@ def release(
         InvokeFailed, AwsRefused: as `Publisher.publish`.
     """
     state = situation.state
-    deployment = planned(state)
+    deployment = planned(state, situation.last)
     state = deployment.observed(state, context.clients)
     if not writes(deployment.steps(state, {})):
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
+    overlaps.warn(deployment, state, context)
     claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
@@ -89,7 +91,7 @@ def release(
             state = again.state
             if state is not None and state.busy:
                 state = settled(deployment.name, state, context)
-            deployment = planned(state)
+            deployment = planned(state, again.last)
             state = deployment.observed(state, context.clients)
         publisher = publisher_of(deployment, context, hold.confirm)
         try:
@@ -141,6 +143,10 @@ def remember(
 
     def write() -> None:
         try:
+            if situation.last is None:
+                # Also after the store was lost: whose layers the function has is what their owners' builds ask for.
+                arns = [choice.arn for choice in released.deployment.layers if choice.arn]
+                borrowed.note(context.store, released.deployment.name, arns)
             deployed.keep(
                 context.store,
                 released.deployment.name,

@@ -50,17 +50,17 @@ DEPENDENCIES = LayerChoice(
 
 
 def test_nothing_to_do_when_everything_agrees() -> None:
-    assert plan_publication(WANTED, CODE, [DEPENDENCIES], STATE, own_layers=()) == ()
+    assert plan_publication(WANTED, CODE, [DEPENDENCIES], STATE) == ()
 
 
 def test_new_code_alone_updates_the_code_alone() -> None:
-    steps = plan_publication(WANTED, replace(CODE, sha256="ef" * 32), [DEPENDENCIES], STATE, own_layers=())
+    steps = plan_publication(WANTED, replace(CODE, sha256="ef" * 32), [DEPENDENCIES], STATE)
     assert [type(step) for step in steps] == [UpdateCode]
 
 
 def test_a_new_layer_is_published_then_attached_then_the_code_follows() -> None:
     new = replace(DEPENDENCIES, arn=None)
-    steps = plan_publication(WANTED, replace(CODE, sha256="ef" * 32), [new], STATE, own_layers=())
+    steps = plan_publication(WANTED, replace(CODE, sha256="ef" * 32), [new], STATE)
     assert [type(step) for step in steps] == [PublishLayer, UpdateConfiguration, UpdateCode]
     assert isinstance(steps[1], UpdateConfiguration)
     assert steps[1].layers == ("dependencies",)
@@ -69,7 +69,7 @@ def test_a_new_layer_is_published_then_attached_then_the_code_follows() -> None:
 
 def test_only_settings_that_differ_are_sent_and_others_are_left() -> None:
     wanted = replace(WANTED, settings={**SETTINGS, "MemorySize": 512})
-    (step,) = plan_publication(wanted, CODE, [DEPENDENCIES], STATE, own_layers=())
+    (step,) = plan_publication(wanted, CODE, [DEPENDENCIES], STATE)
     assert isinstance(step, UpdateConfiguration)
     assert step.changes == {"MemorySize": 512}
     assert step.layers is None
@@ -77,32 +77,33 @@ def test_only_settings_that_differ_are_sent_and_others_are_left() -> None:
 
 def test_layers_of_others_stay_and_own_ones_that_left_the_build_file_go() -> None:
     state = replace(STATE, layers=(ARN + "web-old:1", ARN + "web-dependencies:3", ARN + "company-extension:7"))
-    (step,) = plan_publication(WANTED, CODE, [DEPENDENCIES], state, own_layers=("web-old", "web-dependencies"))
+    foreign = [ARN + "company-extension:7"]
+    (step,) = plan_publication(WANTED, CODE, [DEPENDENCIES], state, foreign=foreign)
     assert isinstance(step, UpdateConfiguration)
-    assert step.layers == (ARN + "web-dependencies:3", ARN + "company-extension:7")
+    assert step.layers == (ARN + "company-extension:7", ARN + "web-dependencies:3"), "what comes last covers the rest"
 
 
 def test_a_layer_that_was_not_part_of_the_build_stays_attached() -> None:
     absent = replace(DEPENDENCIES, artifact=None, arn=None)
-    assert plan_publication(WANTED, CODE, [absent], STATE, own_layers=("web-dependencies",)) == ()
+    assert plan_publication(WANTED, CODE, [absent], STATE) == ()
 
 
 def test_a_function_that_does_not_exist_needs_a_role() -> None:
     with pytest.raises(RoleMissing, match="web does not exist, and no role is named"):
-        plan_publication(WANTED, CODE, [], None, own_layers=())
-    (step,) = plan_publication(replace(WANTED, role="arn:role"), CODE, [], None, own_layers=())
+        plan_publication(WANTED, CODE, [], None)
+    (step,) = plan_publication(replace(WANTED, role="arn:role"), CODE, [], None)
     assert isinstance(step, CreateFunction)
 
 
 def test_an_alias_gets_a_version_to_point_at() -> None:
-    steps = plan_publication(replace(WANTED, alias="live"), CODE, [DEPENDENCIES], STATE, own_layers=())
+    steps = plan_publication(replace(WANTED, alias="live"), CODE, [DEPENDENCIES], STATE)
     assert [type(step) for step in steps] == [PublishVersion, PointAlias]
 
 
 def test_more_than_five_layers() -> None:
     many = [LayerChoice(component=f"l{n}", layer=f"web-l{n}", artifact=LAYER, arn=f"{ARN}web-l{n}:1") for n in range(6)]
     with pytest.raises(InvalidBuildFile, match="would have 6 layers"):
-        plan_publication(WANTED, CODE, many, replace(STATE, layers=()), own_layers=())
+        plan_publication(WANTED, CODE, many, replace(STATE, layers=()))
 
 
 def test_components_are_chosen_in_the_files_order_and_typos_are_named() -> None:
@@ -135,7 +136,7 @@ def test_without_an_alias_what_old_code_needs_stays_until_the_new_code_is_there(
     wanted = replace(WANTED, settings={**SETTINGS, **environment})
     state = replace(STATE, settings={**STATE.settings, "Environment": {"Variables": {"OLD": "1"}}})
     fresh = LayerChoice(component="data", layer="web-data", artifact=LAYER, arn=ARN + "web-data:1")
-    grow, swap, shrink = plan_publication(wanted, NEW_CODE, [fresh], state, own_layers={"web-dependencies"})
+    grow, swap, shrink = plan_publication(wanted, NEW_CODE, [fresh], state)
     assert grow == UpdateConfiguration(
         name="web",
         changes={"Environment": {"Variables": {"OLD": "1", "NEW": "1"}}},
@@ -147,7 +148,7 @@ def test_without_an_alias_what_old_code_needs_stays_until_the_new_code_is_there(
 
 def test_two_versions_of_one_layer_are_never_attached_together() -> None:
     new = replace(DEPENDENCIES, arn=None)
-    steps = plan_publication(WANTED, NEW_CODE, [new], STATE, own_layers={"web-dependencies"})
+    steps = plan_publication(WANTED, NEW_CODE, [new], STATE)
     attached = [step.layers for step in steps if isinstance(step, UpdateConfiguration)]
     assert attached == [("dependencies",)]
 
@@ -156,15 +157,15 @@ def test_with_an_alias_nothing_is_kept_for_the_old_code_and_the_alias_moves_last
     wanted = replace(WANTED, alias="live", payload="{}")
     state = replace(STATE, alias=LIVE)
     fresh = LayerChoice(component="data", layer="web-data", artifact=LAYER, arn=None)
-    steps = plan_publication(wanted, NEW_CODE, [fresh], state, own_layers={"web-dependencies"})
+    steps = plan_publication(wanted, NEW_CODE, [fresh], state)
     assert kinds(steps) == [PublishLayer, UpdateConfiguration, UpdateCode, PublishVersion, TryFunction, PointAlias]
 
 
 def test_a_version_that_equals_the_function_is_not_published_again() -> None:
     wanted, state = replace(WANTED, alias="live"), replace(STATE, alias=LIVE, version="3")
-    assert plan_publication(wanted, CODE, [DEPENDENCIES], state, own_layers=()) == ()
+    assert plan_publication(wanted, CODE, [DEPENDENCIES], state) == ()
     moved = replace(state, alias=replace(LIVE, version="2"))
-    (point,) = plan_publication(wanted, CODE, [DEPENDENCIES], moved, own_layers=())
+    (point,) = plan_publication(wanted, CODE, [DEPENDENCIES], moved)
     assert point == PointAlias(name="web", alias="live", version="3")
 
 
@@ -185,13 +186,13 @@ def test_an_alias_moves_only_where_it_serves_something_else(
     alias: AliasState | None, weight: float | None, points: bool
 ) -> None:
     wanted = replace(WANTED, alias="live", weight=weight)
-    steps = plan_publication(wanted, CODE, [DEPENDENCIES], replace(STATE, alias=alias, version="3"), own_layers=())
+    steps = plan_publication(wanted, CODE, [DEPENDENCIES], replace(STATE, alias=alias, version="3"))
     assert kinds(steps) == ([PointAlias] if points else [])
 
 
 def test_a_try_alone_writes_nothing() -> None:
     wanted = replace(WANTED, payload="1")
-    steps = plan_publication(wanted, CODE, [DEPENDENCIES], STATE, own_layers=())
+    steps = plan_publication(wanted, CODE, [DEPENDENCIES], STATE)
     assert kinds(steps) == [TryFunction]
     assert not writes(steps)
 
@@ -236,6 +237,6 @@ def test_inputs_that_differ_are_named() -> None:
 
 def test_the_log_group_comes_before_the_function_is_changed_and_the_url_last() -> None:
     wanted = replace(WANTED, extras={"FunctionUrl": {"AuthType": "NONE"}, "LogRetention": {"RetentionInDays": 3}})
-    steps = plan_publication(wanted, NEW_CODE, [DEPENDENCIES], STATE, own_layers=())
+    steps = plan_publication(wanted, NEW_CODE, [DEPENDENCIES], STATE)
     assert [type(step).__name__ for step in steps] == ["ApplyExtra", "UpdateCode", "ApplyExtra"]
     assert [step.key for step in steps if isinstance(step, ApplyExtra)] == ["LogRetention", "FunctionUrl"]
