@@ -25,7 +25,7 @@ from tests.wheelhouse import make_wheel
 
 REPOSITORY = "faults"
 CONTENTS = 400
-FUNCTIONS, UNALIASED = 8, 1
+FUNCTIONS, UNALIASED = 8, 2
 # Long enough for a loaded machine to renew in time, short enough to wait for after each kill.
 LEASE_S = 4
 
@@ -62,10 +62,13 @@ class Point:
     settle: bool = True
     """Whether the deploy is repeated without a fault. Not where the call had no effect and the builder lives: a kill at
     the same call leaves no more behind, and is followed by one."""
+    lent: bool = False
+    """Whether another function has the content before, so that its layer is borrowed."""
 
     def __str__(self) -> str:
         where = "every call" if self.at is None else f"call {self.at}"
-        return f"{self.do} x{self.times or 'always'} at {where} that is {self.calls}, alias {self.alias}"
+        lent = ", borrowed" if self.lent else ""
+        return f"{self.do} x{self.times or 'always'} at {where} that is {self.calls}, alias {self.alias}{lent}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,10 @@ class Campaign:
     def meet(self, subject: Subject, point: Point) -> None:
         """Try a point; the function has the new content afterwards, if the deploys did what they should."""
         old, new = subject.content, self.fresh()
+        if point.lent:
+            lender, _ = self.deploy(f"lender-of-{subject.name}", new, None)
+            assert lender is not None
+            assert lender["statusCode"] == 200, lender
         more = {"calls": point.calls, "at": point.at, "times": point.times, "operation": point.operation}
         with self.aws.fault(point.do, function=self.builder.name, event={"function": subject.name}, **more) as fault:
             reply, request_id = self.deploy(subject.name, new, point.alias)
@@ -252,3 +259,8 @@ def all_points(reads: int, writes: int) -> Iterator[Point]:
         yield Point(do="kill-before", calls="reading", at=at)
     for at in range(1, 6):  # what S3 is told does not change what runs
         yield Point(do="kill-after", calls="writing", at=at, operation="lambda:*", alias=None)
+    for at in range(1, 4):  # one call less: the layer is there
+        yield Point(do="kill-after", calls="writing", at=at, operation="lambda:*", alias=None, lent=True)
+        yield Point(do="throttle", calls="writing", at=at, operation="lambda:*", alias=None, lent=True, times=None)
+    for at in range(1, 5):
+        yield Point(do="kill-after", calls="writing", at=at, operation="lambda:*", lent=True)
