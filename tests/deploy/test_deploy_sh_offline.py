@@ -97,7 +97,7 @@ def test_payloads_that_cannot_be_sent(project: Project, content: bytes, message:
 
 def test_all_wrong_usage_is_told_at_once(project: Project) -> None:
     """Flags, file, environment and their contradictions: one run names them all, and reaches nobody."""
-    project.config("[deploy]\nbrnch = x\nversion = perhaps\nnonsense\nplan = yes\n")
+    project.config("[deploy]\nbrnch = x\nversion = perhaps\nnonsense\n")
     done = project.run(
         "-x", "--nonsense", "--rollback", "-b", "main", "a", "b", "-l", "/no/such/dir/log", "-f",
         LAMBDASMITH_READ_TIMEOUT="soon", LAMBDASMITH_DEPLOY_TIME="now",
@@ -107,7 +107,7 @@ def test_all_wrong_usage_is_told_at_once(project: Project) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("deploy.sh: ")]
     for part in (
         "option -x", "option --nonsense", "-b means nothing to --rollback", "option -f needs a value", "brnch",
-        "config.ini:4: not a", "/no/such/dir/log", "neither true nor false", "LAMBDASMITH_DEPLOY_TIME", "plan is set",
+        "config.ini:4: not a", "/no/such/dir/log", "neither true nor false", "LAMBDASMITH_DEPLOY_TIME",
         "a b: one of them", "READ_TIMEOUT", "no terminal",
     ):  # fmt: skip
         assert any(part in line for line in lines), (part, lines)
