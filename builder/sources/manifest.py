@@ -81,7 +81,7 @@ def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
     unsafe = [f"{shown(name)} {problem}" for name in value["files"] if (problem := _name_problem(name))]
     if unsafe:
         raise UnsafeSource(f"{label}: " + "; ".join(unsafe[:20]), problems=unsafe[:20])
-    files = {name: given if isinstance(given, str) else _held(given) for name, given in value["files"].items()}
+    files = {name: given if isinstance(given, str) else _held(given) or b"" for name, given in value["files"].items()}
     return Manifest(files=files, executable=frozenset(value.get("executable", ())))
 
 
