@@ -62,6 +62,9 @@ data "aws_s3_objects" "held" {
   bucket    = var.builder.bucket
   prefix    = local.store
   delimiter = "/"
+
+  # Read by the apply the first time: the builder, with its bucket, may be made by the same.
+  depends_on = [terraform_data.owner]
 }
 
 locals {
