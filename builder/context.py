@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from builder.aws import Clients
 from builder.domains import Domain
@@ -25,8 +26,9 @@ class Context:
     `ambient_indexes` are indexes that it names with a login, each with user and password.
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
-    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for. `until_end` is
-    left when all is done, the record included. `granted` is set in the worker, where these are all secrets that it has.
+    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for, and
+    `greetings` what git servers have said of themselves. `until_end` is left when all is done, the record included.
+    `granted` is set in the worker, where these are all secrets that it has.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Context:
     ambient_indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
+    greetings: dict[Any, Any] = field(default_factory=dict, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

@@ -203,7 +203,10 @@ def network(context: Context) -> git.Network:
     """Whom git requests may reach and trust, and how long they may take."""
     settings = context.settings
     return git.Network(
-        allowed_hosts=settings.git_hosts, ca_bundle=settings.ca_bundle, remaining=context.deadline.remaining
+        allowed_hosts=settings.git_hosts,
+        ca_bundle=settings.ca_bundle,
+        remaining=context.deadline.remaining,
+        greetings=context.greetings,
     )
 
 

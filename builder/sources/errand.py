@@ -19,6 +19,7 @@ from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, 
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
 from builder.sources.paths import shown
+from builder.sources.patience import Passing, patiently
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, refused_host, submodules_of
 
@@ -61,7 +62,8 @@ class Errand:
     ) -> Snapshot:
         """Fetch one repository into the empty directory `into`, then what it consists of.
 
-        What breaks off is tried once more from the start, and so is what cannot be put together from what was kept.
+        Where the server has trouble that may pass it is tried again from the start, and so is what cannot be put
+        together from what was kept.
 
         Args:
             above: the submodules that it is in, outermost first.
@@ -70,17 +72,20 @@ class Errand:
         kept = None
         if self.cache is not None:
             kept = Kept(self.cache, resolved.url, credentials_for(resolved.url, self.credentials))
-        room = self.room_bytes
-        try:
-            snapshot, submodules = self._commit(resolved, into, path, known, kept, kept)
-        except BrokenOff as error:
-            if self.network.remaining() <= 0:
+        room, lender = self.room_bytes, kept
+
+        def attempt() -> tuple[Snapshot, dict[str, str]]:
+            nonlocal lender
+            try:
+                return self._commit(resolved, into, path, known, lender, kept)
+            except Passing:
+                # It may be the fault of what was kept.
+                self.room_bytes, lender = room, None
+                shutil.rmtree(into)
+                into.mkdir()
                 raise
-            log.info("%s: fetching once more, from the start: %s", resolved.url, error)
-            self.room_bytes = room
-            shutil.rmtree(into)
-            into.mkdir()
-            snapshot, submodules = self._commit(resolved, into, path, known, None, kept)
+
+        snapshot, submodules = patiently(attempt, self.network)
         return self._with_submodules(snapshot, submodules, path, above, needed) if submodules else snapshot
 
     def _commit(
