@@ -216,4 +216,11 @@ def of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
         return ()
     username, password = codecommit_credentials(context.clients, url)
     context.secrets.add(password)
-    return (git.GitCredentials(username=username, token=password, base=url),)
+    login = git.GitCredentials(
+        username=username,
+        token=password,
+        base=url,
+        called="the builder's own role",
+        renewal="give the role codecommit:GitPull on the repository",
+    )
+    return (login,)
