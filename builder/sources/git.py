@@ -23,9 +23,9 @@ from builder.sources.gitlib import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written
-from builder.sources.urls import repository_url, url_problem
+from builder.sources.urls import repository_urls, url_problem
 
-__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_url", "resolve", "tips"]
+__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_urls", "resolve", "tips"]
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -62,7 +62,8 @@ def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing
     listing = remote.list(names)
     found = commit_by_name(ref, names, listing.commits)
     if found is None:
-        listing = remote.list(["HEAD", "refs/heads/", "refs/tags/"])
+        # pull/7/head and the like are no names of branches, but are there.
+        listing = remote.list(["HEAD", "refs/heads/", "refs/tags/", *([f"refs/{ref}"] if "/" in ref else [])])
         found = commit_by_prefix(ref, listing.commits)
         if found is None:
             raise no_such_ref(url, ref, listing)

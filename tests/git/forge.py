@@ -52,7 +52,7 @@ class Work:
 
     def __init__(self, directory: Path, bare: Path) -> None:
         self.directory, self.bare = directory, bare
-        directory.mkdir()
+        directory.mkdir(parents=True)
         git(directory.parent, "init", "-q", "--bare", "-b", "trunk", str(bare))
         git(directory, "init", "-q", "-b", "trunk")
         git(directory, "remote", "add", "origin", str(bare))
