@@ -27,7 +27,12 @@ class Trouble:
     @property
     def may_pass(self) -> bool:
         """Whether the next try may well go better. What was silent has cost its time already."""
-        return self.kind in ("refused", "cut")
+        return self.kind in ("refused", "cut", "garbled")
+
+    @property
+    def began(self) -> bool:
+        """Whether there is somebody, who has at least begun to answer."""
+        return self.kind in ("cut", "garbled", "redirects")
 
 
 def trouble(error: BaseException) -> Trouble:
@@ -96,12 +101,14 @@ def _cut(error: BaseException) -> Trouble | None:
         came = error.partial if isinstance(error.partial, int) else len(error.partial)
         missing = f", {error.expected:,} are missing" if isinstance(error.expected, int) and error.expected > 0 else ""
         return Trouble(kind="cut", words=f"the answer broke off after {came:,} bytes{missing}")
+    if type(error).__name__ == "HangupException":  # dulwich's, which is imported elsewhere
+        return Trouble(kind="cut", words="the answer broke off")
     if isinstance(error, http.client.RemoteDisconnected):
         return Trouble(kind="cut", words="the connection was closed without an answer")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError | BrokenPipeError):
         return Trouble(kind="cut", words="the connection was cut")
     if isinstance(error, http.client.BadStatusLine | http.client.LineTooLong):
-        return Trouble(kind="garbled", words="the answer is not HTTP")
+        return Trouble(kind="other", words="the answer is not HTTP")
     return None
 
 

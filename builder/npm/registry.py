@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback, trust, whole
 from builder.python.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
@@ -169,7 +169,7 @@ class NpmRegistry:
 
     def _description(self, answer: HTTPResponse) -> bytes:
         """A package's description, or that of one version, with our URLs for its files."""
-        page: dict[str, Any] = json.loads(answer.read(_MAX_PAGE))
+        page: dict[str, Any] = json.loads(whole(answer, _MAX_PAGE))
         versions = page.get("versions")
         for version in versions.values() if isinstance(versions, dict) else [page]:
             if tarball := version.get("dist", {}).get("tarball"):

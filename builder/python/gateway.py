@@ -19,7 +19,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
-from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, trust
+from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, trust, whole
 from builder.python.indexes import Indexes
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
@@ -125,7 +125,7 @@ class Gateway:
 
     def _page(self, answer: HTTPResponse) -> bytes:
         """An index's page with our addresses, as HTML, whatever it came as."""
-        body = answer.read(_MAX_PAGE)
+        body = whole(answer, _MAX_PAGE)
         is_json = "json" in answer.headers.get("Content-Type", "")
         found = _json_links(body, answer.url) if is_json else _html_links(body, answer.url)
         lines = []
@@ -161,8 +161,18 @@ def opened(indexes: Indexes, scratch: Path, environment: Mapping[str, str]) -> I
 
 
 def _json_links(body: bytes, base: str) -> Iterator[_Link]:
-    """https://packaging.python.org/en/latest/specifications/simple-repository-api/#json-serialization"""
-    for file in json.loads(body)["files"]:
+    """https://packaging.python.org/en/latest/specifications/simple-repository-api/#json-serialization
+
+    Raises:
+        ValueError: it is no such page.
+    """
+    page = json.loads(body)
+    files = page.get("files") if isinstance(page, dict) else None
+    if not isinstance(files, list) or not all(
+        isinstance(file, dict) and {"url", "filename"} <= {*file} for file in files
+    ):
+        raise ValueError("not the page of an index")
+    for file in files:
         hashes, metadata = file.get("hashes") or {}, file.get("core-metadata", file.get("dist-info-metadata"))
         attributes = {}
         if file.get("requires-python"):

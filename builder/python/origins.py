@@ -153,15 +153,14 @@ def _having(package: Table, places: Sequence[str], indexes: Indexes) -> tuple[st
 
 
 def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes: Indexes) -> T:
-    import requests
-
     try:
         return ask(name, place, indexes)
-    except (requests.RequestException, ValueError, KeyError) as error:
+    except SourceUnreachable as error:
         raise SourceUnreachable(
-            f"{named(place)} does not say whether it has {name}: {type(error).__name__}",
-            hint="of several indexes each is asked, so that nothing comes from another one than you think",
-        ) from error
+            f"{named(place)} does not say whether it has {name}: {error.message}",
+            hint="try again later; of several indexes each is asked, so that nothing comes from another one than you "
+            "think",
+        ) from None
 
 
 def _listed(package: Table, index: IndexLogin, indexes: Indexes) -> bool:

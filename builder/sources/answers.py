@@ -91,11 +91,14 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
 def unreachable(url: str, error: BaseException) -> SourceUnreachable:
     """The error for a server that cannot be reached, or broke off; Passing where the next try may go better."""
     trouble = wire.trouble(error)
+    said = trouble.words if trouble.began else f"the server cannot be reached: {trouble.words}"
     if trouble.kind == "certificate":
         hint = "the server's certificate is not signed by a known authority (LAMBDASMITH_CA_BUNDLE adds one)"
     elif trouble.kind == "name":
         hint = "check the host's name"
+    elif trouble.began:
+        hint = "try again later"
     else:
         hint = "try again; a function in a VPC needs a way to the internet (a NAT gateway)"
     kind = Passing if trouble.may_pass else SourceUnreachable
-    return kind(f"{url}: the server cannot be reached, or broke off: {trouble.words}", hint=hint)
+    return kind(f"{url}: {said}", hint=hint)

@@ -7,15 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from builder.sources import access
 from localaws.testing import git_server
 from tests.git.forge import TOKEN, Host, Work, make_project
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trouble is waited for as often as ever, but not for as long."""
-    monkeypatch.setattr(access, "PAUSES_S", tuple(pause / 200 for pause in access.PAUSES_S))
 
 
 @pytest.fixture(scope="session")

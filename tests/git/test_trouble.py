@@ -49,7 +49,7 @@ def test_a_pause_that_there_is_no_time_for_is_told_at_once(host: Host) -> None:
 
 def test_a_server_that_stays_busy_is_given_up(host: Host) -> None:
     with Front(lambda path, headers: (429, {"Retry-After": "0"}, b""), host.public) as front:
-        with pytest.raises(SourceUnreachable, match=r"answers 429 \(tried 5 times in 0 s\)"):
+        with pytest.raises(SourceUnreachable, match=r"answers 429 \(tried 5 times in \d+ s\)"):
             resolve(f"{front.url}/project.git", None)
         assert len(front.asked) == 5
 
@@ -137,7 +137,7 @@ def test_a_forge_that_is_restarted_is_waited_for(host: Host, tmp_path: Path) -> 
 def test_what_stays_down_is_told_in_words(host: Host) -> None:
     with Front(lambda path, headers: None, host.public) as front:
         url = f"{front.url}/project.git"
-    with pytest.raises(SourceUnreachable, match=r"the connection is refused \(tried 5 times in 0 s\)") as caught:
+    with pytest.raises(SourceUnreachable, match=r"the connection is refused \(tried 5 times in \d+ s\)") as caught:
         resolve(url, None)
     assert caught.value.message.startswith(url)
     with Front(lambda path, headers: HANGS_UP, host.public) as front:

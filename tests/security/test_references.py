@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -376,10 +377,8 @@ def test_a_token_that_cannot_be_sent_is_an_error_that_names_its_secret(
     bearer = replace(index, username="", password="", token=place)
     user = replace(index, username=place, password=f"secretsmanager:{name}#user")
     there = context(localaws, tmp_path, Logins(git=(GitLogin(base="https://git.example", token=place),)))
-    asked = [
-        lambda: credentials.git_credentials(there),
-        *(lambda each=each: credentials.indexes(there).read(each) for each in (index, bearer, user)),
-    ]
+    read = credentials.indexes(there).read
+    asked = [partial(credentials.git_credentials, there), *(partial(read, each) for each in (index, bearer, user))]
     for ask in asked:
         with pytest.raises(InvalidConfiguration) as caught:
             ask()
