@@ -10,7 +10,8 @@
     ├── UnknownBuild            a build id nobody recorded
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
-    │   ├── PathNotFound        ├── UnsafeSource          └── SourceUnreachable
+    │   ├── PathNotFound        ├── UnsafeSource          ├── SourceUnreachable
+    │   └── LfsMissing
     ├── ResolutionFailed        dependencies cannot be locked
     │   ├── RequirementNotFound ├── NoWheelForTarget      └── WrongIndex
     ├── BuildFailed             what the project asked to run, or the artifact made of it
@@ -30,6 +31,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -154,6 +156,20 @@ class SourceUnreachable(SourceError):
     """The server did not answer, or broke off."""
 
     code, status, retryable = "source_unreachable", 502, True
+
+
+class LfsMissing(SourceError):
+    """The content of files to ship is kept by Git LFS and could not be had; `lacking` is path → what is told of it."""
+
+    code, status = "lfs_missing", 404
+    lacking: Mapping[str, str] = MappingProxyType({})
+
+    def told(self) -> LfsMissing:
+        """The error, with a message of what is `lacking`."""
+        self.problems = tuple(self.lacking.values())
+        self.message = "; ".join(self.problems)
+        self.args = (self.message,)
+        return self
 
 
 class ResolutionFailed(LambdasmithError):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process
-from builder.errors import BuildFailed, CommandFailed, NoWheelForTarget, ResolutionFailed, SourceError
+from builder.errors import BuildFailed, CommandFailed, LfsMissing, NoWheelForTarget, ResolutionFailed
 from builder.hashing import sha256_of
 from builder.python import gateway
 from builder.python.inputs import tree_files, tree_hash
@@ -234,7 +234,7 @@ class _Build:
                 resolved, into, credentials=self.bench.shop.credentials(), network=self.bench.shop.network
             )
             if snapshot.lfs_pointers:
-                raise SourceError("; ".join(snapshot.warnings), hint="commit the file itself")
+                raise LfsMissing("; ".join(snapshot.warnings), hint="commit the file itself")
             return max(snapshot.commit_time, _EPOCH_1980)
         if source.kind == "directory":
             if source.identity and tree_hash(root / source.path) != source.identity:

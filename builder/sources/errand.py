@@ -15,7 +15,7 @@ from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
 from builder.sources import lfs
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
-from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config
+from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config, present_url
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
 from builder.sources.paths import shown
@@ -122,7 +122,9 @@ class Errand:
             if keeper:
                 keeper.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
-        snapshot = replace(snapshot, files=done.files, lfs_pointers=tuple(filled.left), warnings=warnings)
+        snapshot = replace(
+            snapshot, files=done.files, lfs_pointers=tuple(filled.left), lfs_reasons=filled.left, warnings=warnings
+        )
         return snapshot, done.submodules
 
     @contextlib.contextmanager
@@ -156,7 +158,7 @@ class Errand:
             filled = lfs.fill(
                 snapshot.root,
                 done.lfs_pointers,
-                url=snapshot.url,
+                url=present_url(snapshot.url, self.network),
                 ref=snapshot.ref,
                 lfs_url=settings.get("url", ""),
                 credentials=self.credentials,
@@ -302,5 +304,6 @@ def _joined(snapshot: Snapshot, inner: Snapshot, path: str) -> Snapshot:
         files=snapshot.files + inner.files,
         submodules=(*snapshot.submodules, *(f"{path}/{name}" for name in inner.submodules)),
         lfs_pointers=tuple(sorted((*snapshot.lfs_pointers, *(f"{path}/{name}" for name in inner.lfs_pointers)))),
+        lfs_reasons={**snapshot.lfs_reasons, **{f"{path}/{name}": why for name, why in inner.lfs_reasons.items()}},
         warnings=(*snapshot.warnings, *(f"{path}: {warning}" for warning in inner.warnings)),
     )

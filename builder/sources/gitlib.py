@@ -187,6 +187,15 @@ def _client(url: str, pool: GuardedPool, network: Network) -> Any:
     return Client(url, quiet=True, pool_manager=pool)
 
 
+def present_url(url: str, network: Network) -> str:
+    """Where the server has redirected to from the repository at `url`, as far as it was asked; `url` itself if nowhere.
+
+    A forge that redirects git from a repository's old name need not do so for its LFS files.
+    """
+    known = (greeting.url.rstrip("/") for (asked, _), greeting in network.greetings.items() if asked == url)
+    return next(known, url)
+
+
 _REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
 
 

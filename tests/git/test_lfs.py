@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.errors import LambdasmithError, OutOfTime, SourceUnreachable
+from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing, OutOfTime, SourceUnreachable
 from builder.sources.git import GitCredentials, Network, Snapshot, fetch, resolve
 from builder.sources.lfs import Pointer, parse_pointer
-from builder.sources.local import select_files
+from builder.sources.local import add_reasons, select_files
+from builder.spec import read_build_file
+from builder.spec_tree import check_against_tree
 from tests.git.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, git
 
 Behaviour = Callable[[str, dict[str, str]], "Answer | None"]
@@ -168,6 +170,59 @@ def test_what_cannot_be_had_stays_a_pointer_says_why_and_is_not_shipped(
     assert select_files(snapshot.root, ".", ["there.bin"], [])
     with pytest.raises(LambdasmithError, match=r"lies\.bin: is a Git LFS pointer.*short\.bin"):
         select_files(snapshot.root, ".", ["lies.bin", "short.bin"], [])
+
+
+BUILD_FILE = """\
+function:
+  runtimes: [python3.13]
+  handler: app.handler
+  files: [app.py, models/]
+layers:
+  data:
+    runtimes: [python3.13]
+    files: [data.bin]
+"""
+
+
+def test_a_build_that_needs_it_says_why_it_is_missing(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    files = {"models/m.bin": pointer(b"gone"), "data.bin": pointer(b"data"), "unused.bin": pointer(b"unused")}
+    work.commit({"build.yaml": BUILD_FILE, "app.py": "def handler(event, context): ...\n", **files})
+    lfs.rows[hashlib.sha256(b"data").hexdigest()] = {"oid": hashlib.sha256(b"data").hexdigest(), "actions": {}}
+    snapshot = fetched(lfs, tmp_path / "into", "lfs")
+    spec = read_build_file(BUILD_FILE, file="build.yaml")
+    with pytest.raises(LfsMissing) as caught:
+        check_against_tree(spec, snapshot.root)
+    add_reasons(caught.value, snapshot.root, snapshot.lfs_reasons)
+    assert caught.value.problems == (
+        "build.yaml:8: layers.data.files.0: data.bin: is a Git LFS pointer: the LFS server does not say where it is",
+        "build.yaml:4: function.files.1: models/m.bin: is a Git LFS pointer: the LFS server does not have it "
+        "(404 'Object does not exist')",
+    )
+    assert str(caught.value) == caught.value.message == "; ".join(caught.value.problems)
+    assert caught.value.code == "lfs_missing"
+    assert "git lfs push" in caught.value.hint
+    # What else is wrong is wrong with the build file, and comes first.
+    (snapshot.root / "app.py").unlink()
+    with pytest.raises(InvalidBuildFile, match=r"app\.py") as other:
+        check_against_tree(spec, snapshot.root)
+    assert "LFS" not in other.value.message
+
+
+def test_a_repository_with_a_new_name_has_its_files_there(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    work.commit({"m.bin": pointer(MODEL)})
+    lfs.add(MODEL)
+
+    def renamed(path: str, headers: dict[str, str]) -> Answer | None:
+        if not path.startswith("/old.git"):
+            return lfs.batch(path, headers)
+        if "/info/lfs" in path:  # as Gitea
+            return 404, {}, b""
+        return 301, {"Location": path.replace("/old", "/lfs", 1)}, b""
+
+    lfs.forge.behave = renamed
+    assert (fetched(lfs, tmp_path / "into", "old").root / "m.bin").read_bytes() == MODEL
 
 
 def test_files_that_do_not_fit_are_left(host: Host, lfs: Storage, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -378,7 +378,8 @@ def test_a_token_that_cannot_be_sent_is_an_error_that_names_its_secret(
     user = replace(index, username=place, password=f"secretsmanager:{name}#user")
     there = context(localaws, tmp_path, Logins(git=(GitLogin(base="https://git.example", token=place),)))
     read = credentials.indexes(there).read
-    asked = [partial(credentials.git_credentials, there), *(partial(read, each) for each in (index, bearer, user))]
+    asked: list[Callable[[], object]] = [partial(read, each) for each in (index, bearer, user)]
+    asked.append(partial(credentials.git_credentials, there))
     for ask in asked:
         with pytest.raises(InvalidConfiguration) as caught:
             ask()
