@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 from builder.aws import Clients
 from builder.domains import Domain
@@ -14,6 +13,7 @@ from builder.logins import IndexLogin
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
+from builder.sources.access import GitCredentials, Greeting
 from builder.sources.snapshot import Resolved
 from builder.store import S3Store
 from builder.workspace import Deadline, Workspace
@@ -43,7 +43,7 @@ class Context:
     ambient_indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
-    greetings: dict[Any, Any] = field(default_factory=dict, repr=False)
+    greetings: dict[tuple[str, GitCredentials | None], Greeting] = field(default_factory=dict, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

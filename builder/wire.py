@@ -121,7 +121,8 @@ def _refusal(error: BaseException) -> Trouble | None:
 
 
 def _redirects(error: BaseException) -> Trouble | None:
-    if "redirect" in str(error).lower() and ("too many" in str(error).lower() or "exceeded" in str(error).lower()):
+    said = str(error).lower()
+    if "redirect" in said and any(words in said for words in ("too many", "exceeded", "infinite loop")):
         return Trouble(kind="redirects", words="too many redirects")
     return None
 

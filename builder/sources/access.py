@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from builder.sources.urls import host_of, origin
@@ -53,6 +52,15 @@ def _segments(url: str) -> list[str]:
     return [unquote(part).removesuffix(".git") for part in urlsplit(url).path.split("/") if part]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Greeting:
+    """What a server says when it is asked for a repository: what it can do, and to which `url` it has redirected."""
+
+    capabilities: set[bytes]
+    url: str
+    protocol: int
+
+
 def _without_end() -> float:
     return math.inf
 
@@ -72,7 +80,7 @@ class Network:
         read_timeout_s: for each piece of an answer.
         remaining: seconds left for everything, asked again and again.
         pauses_s: how long is waited before each further try where a server has trouble.
-        greetings: what servers have said of themselves so far, for `gitlib` alone.
+        greetings: what servers have said so far, by the repository's URL and the login that went to it.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -80,7 +88,9 @@ class Network:
     read_timeout_s: float = 60.0
     remaining: Callable[[], float] = _without_end
     pauses_s: tuple[float, ...] = field(default_factory=_pauses_s)
-    greetings: MutableMapping[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    greetings: MutableMapping[tuple[str, GitCredentials | None], Greeting] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def connect_s(self) -> float:
@@ -99,6 +109,14 @@ class Network:
     def is_over(self) -> bool:
         """Whether there is no time left."""
         return self.remaining() <= 0.02
+
+    def present_url(self, url: str) -> str:
+        """Where a server has redirected to from the repository at `url`, if it has; else `url`.
+
+        A forge that redirects git from a repository's old name need not do so for its LFS files.
+        """
+        known = (greeting.url.rstrip("/") for (asked, _), greeting in self.greetings.items() if asked == url)
+        return next(known, url)
 
     def hosts(self, url: str, credentials: Sequence[GitCredentials]) -> frozenset[str]:
         """The hosts that a project at `url` may lead to."""

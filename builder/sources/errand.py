@@ -15,7 +15,7 @@ from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
 from builder.sources import lfs
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
-from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config, present_url
+from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
 from builder.sources.paths import shown
@@ -158,7 +158,7 @@ class Errand:
             filled = lfs.fill(
                 snapshot.root,
                 done.lfs_pointers,
-                url=present_url(snapshot.url, self.network),
+                url=self.network.present_url(snapshot.url),
                 ref=snapshot.ref,
                 lfs_url=settings.get("url", ""),
                 credentials=self.credentials,

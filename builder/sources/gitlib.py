@@ -20,7 +20,7 @@ from builder.errors import (
     SourceError,
     SourceUnreachable,
 )
-from builder.sources.access import GitCredentials, Network
+from builder.sources.access import GitCredentials, Greeting, Network
 from builder.sources.answers import Asked, check_answer, unreachable
 from builder.sources.objects import Damaged, Objects
 from builder.sources.patience import Passing, patiently
@@ -150,15 +150,6 @@ class Remote:
         return self._client.protocol_version == 2 and self._begun.agent.startswith("git/")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Greeting:
-    """What a server says when it is asked for a repository: what it can do, and where it has redirected to."""
-
-    capabilities: set[bytes]
-    url: str
-    protocol: int
-
-
 def _client(url: str, pool: GuardedPool, network: Network) -> Any:
     """A client that greets a server once in all the time that `network` is used."""
     from dulwich.client import Urllib3HttpGitClient
@@ -167,7 +158,7 @@ def _client(url: str, pool: GuardedPool, network: Network) -> Any:
 
     class Client(Urllib3HttpGitClient):
         @property
-        def greeting(self) -> _Greeting | None:
+        def greeting(self) -> Greeting | None:
             return network.greetings.get(place)
 
         # Dulwich asks for both, greeting and refs, before each of its commands.
@@ -179,21 +170,12 @@ def _client(url: str, pool: GuardedPool, network: Network) -> Any:
                 self.protocol_version = known.protocol
                 return {}, known.capabilities, known.url, {}, {}
             found = super()._discover_references(service, base_url, protocol_version, ref_prefix)
-            network.greetings[place] = _Greeting(
+            network.greetings[place] = Greeting(
                 capabilities=set(found[1]), url=found[2], protocol=self.protocol_version
             )
             return found
 
     return Client(url, quiet=True, pool_manager=pool)
-
-
-def present_url(url: str, network: Network) -> str:
-    """Where the server has redirected to from the repository at `url`, as far as it was asked; `url` itself if nowhere.
-
-    A forge that redirects git from a repository's old name need not do so for its LFS files.
-    """
-    known = (greeting.url.rstrip("/") for (asked, _), greeting in network.greetings.items() if asked == url)
-    return next(known, url)
 
 
 _REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
