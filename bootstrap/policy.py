@@ -276,7 +276,7 @@ def _account() -> Grant:
         sid="LookThroughAccount",
         why={
             "lambda:ListLayers": "`status`: which layers are there",
-            "lambda:ListLayerVersions": "find a layer version that has the same content, and those that nobody needs; `status`",
+            "lambda:ListLayerVersions": "find layer versions that have a content, or that nobody needs; `status`",
             "lambda:GetAccountSettings": "`status`: how much code storage is in use",
         },
         resources=("*",),  # IAM knows no narrower resource for these
@@ -390,7 +390,9 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
 def _layer_versions(names: Names) -> Grant:
     return Grant(
         sid="ReadLayers",
-        why={"lambda:GetLayerVersion": "see what a version has and who made it; Lambda asks for it when one is attached"},
+        why={
+            "lambda:GetLayerVersion": "see what a version has and who made it; Lambda asks for it when one is attached"
+        },
         # Build files name layers of others, too, whose accounts decide who may read them.
         resources=(f"arn:{names.place.partition}:lambda:{names.place.region}:*:layer:*",),
     )

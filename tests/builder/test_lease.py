@@ -106,7 +106,7 @@ def test_who_waited_has_it_since_it_got_it_and_a_renewal_does_not_begin_anew(sto
             with hold(store, "b2", ttl_s=1.5) as lease:
                 lease.confirm("updating")
                 time.sleep(2)
-                return [(store.read_json(NAME) or {})["held_s"]]  # type: ignore[list-item]
+                return [(read_json(store, NAME) or {})["held_s"]]
 
         with hold(store, "b1"):
             waiting = pool.submit(second)
