@@ -26,13 +26,14 @@ from builder.errors import (
     SecretMissing,
     SecretNotAllowed,
 )
+from builder.grants import Granted
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.python.indexes import Login
 from builder.references import Reference
 from builder.settings import Settings
-from builder.sources.git import Resolved
+from builder.sources.git import GitCredentials, Resolved
 from builder.spec import read_build_file
 from builder.workspace import Deadline, Workspace
 from localaws.testing import Server
@@ -406,3 +407,11 @@ def test_white_space_around_a_login_does_not_belong_to_it(localaws: Server, tmp_
     # The commands of a project get what is there.
     there.allowed_secrets.add(f"secretsmanager:{name}")
     assert credentials.CommandSecrets(there).values([f"secretsmanager:{name}"])[f"secretsmanager:{name}"][0] == " "
+
+
+def test_a_login_keeps_its_name_on_its_way_to_the_worker() -> None:
+    login = GitCredentials(
+        username="u", token="t", base="https://git.example", modules=("a", "b"), called="[git x]", renewal="renew it"
+    )
+    given = Granted(git=(login,))
+    assert Granted.parse(json.loads(json.dumps(given.as_json()))) == given
