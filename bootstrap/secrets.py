@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bootstrap.names import Names
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import InvalidConfiguration, LambdasmithError, SecretMissing
+from builder.logins import text_problem
 from builder.reach import OWNER_TAG
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=.@-]*(?:/[A-Za-z0-9_][A-Za-z0-9_+=.@-]*)*")
@@ -55,6 +56,12 @@ def set_secret(clients: Clients, names: Names, name: str, value: str) -> bool:
     secret = full_name(names, name)
     if not value.strip():
         raise InvalidConfiguration(f"no value was given for secret {secret}")
+    if problem := text_problem(value, lines=True):
+        raise InvalidConfiguration(
+            f"the value of secret {secret} {problem}",
+            hint="copy it from where it was made, not from a chat or a document; if it is meant as it is, the AWS CLI "
+            "takes it",
+        )
     if len(value.encode()) > _MAX_BYTES:
         raise InvalidConfiguration(f"the value of secret {secret} is larger than {_MAX_BYTES:,} bytes")
     manager, state = clients.secretsmanager, _state(clients, names, secret)

@@ -13,6 +13,7 @@ from builder.logins import IndexLogin
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.settings import Settings
+from builder.sources.access import GitCredentials, Greeting
 from builder.sources.snapshot import Resolved
 from builder.store import S3Store
 from builder.workspace import Deadline, Workspace
@@ -25,8 +26,9 @@ class Context:
     `ambient_indexes` are indexes that it names with a login, each with user and password.
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
-    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for. `until_end` is
-    left when all is done, the record included. `granted` is set in the worker, where these are all secrets that it has.
+    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for, and
+    `greetings` what git servers have said of themselves. `until_end` is left when all is done, the record included.
+    `granted` is set in the worker, where these are all secrets that it has.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Context:
     ambient_indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
+    greetings: dict[tuple[str, GitCredentials | None], Greeting] = field(default_factory=dict, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

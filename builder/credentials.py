@@ -21,7 +21,7 @@ from builder.errors import (
     SecretMissing,
 )
 from builder.jsontext import read_json
-from builder.logins import GitLogin, IndexLogin, is_reference
+from builder.logins import GitLogin, IndexLogin, is_reference, text_problem
 from builder.python.indexes import Indexes
 from builder.references import Reference
 from builder.sources.access import GitCredentials
@@ -56,6 +56,32 @@ def read(reference: Reference, context: Context) -> str:
         )
     context.secrets.add(str(value), key=f"{reference.name}#{reference.key}")
     return str(value)
+
+
+def read_login(reference: Reference, context: Context) -> str:
+    """The value of a secret that is a token, a user or a password: what is around it does not belong to it.
+
+    Raises:
+        InvalidConfiguration: it cannot be sent as one.
+        SecretMissing, AccessDenied: as `read`.
+    """
+    return _sendable(read(reference, context), str(reference), _how_to_renew(reference), context)
+
+
+def _sendable(value: str, place: str, renewal: str, context: Context) -> str:
+    value = value.strip()
+    context.secrets.add(value, key="token")
+    if not value:
+        raise SecretMissing(f"{place} is empty", hint=renewal)
+    if problem := text_problem(value):
+        raise InvalidConfiguration(f"{place} {problem}", hint=f"{renewal}; copy the value from where it was made")
+    return value
+
+
+def _how_to_renew(reference: Reference) -> str:
+    if reference.service == "ssm":
+        return f"renew it: aws ssm put-parameter --overwrite --name {reference.name} --value file://FILE"
+    return "renew it: python setup.py secret set NAME, or by the AWS CLI where that did not make it"
 
 
 def _whole(reference: Reference, context: Context) -> str:
@@ -110,12 +136,26 @@ def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
     """
     if context.granted is not None:
         return context.granted.git
-    found = [_own_git(context)]
-    for login in context.settings.logins.git:
-        token = read(Reference.parse(login.token), context) if login.token else _app_token(login, context)
-        user, modules = login.username or _DEFAULT_USER, tuple(login.modules.split())
-        found.append(GitCredentials(username=user, token=token, base=login.base, modules=modules))
-    return tuple(each for each in found if each is not None)
+    own = _own_git(context)
+    others = tuple(_configured_git(login, context) for login in context.settings.logins.git)
+    return (own, *others) if own else others
+
+
+def _configured_git(login: GitLogin, context: Context) -> GitCredentials:
+    if login.token:
+        reference = Reference.parse(login.token)
+        token, place, renewal = read_login(reference, context), str(reference), _how_to_renew(reference)
+    else:
+        token, place = _app_token(login, context), f"GitHub App {login.app_id}"
+        renewal = "let its installation read the repository"
+    return GitCredentials(
+        username=login.username or _DEFAULT_USER,
+        token=token,
+        base=login.base,
+        modules=tuple(login.modules.split()),
+        called=f"the login of {login.section} in config.ini, {place}",
+        renewal=renewal,
+    )
 
 
 def _own_git(context: Context) -> GitCredentials | None:
@@ -130,14 +170,17 @@ def _own_git(context: Context) -> GitCredentials | None:
         raise InvalidConfiguration(
             f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
         ) from error
-    if not token:
+    if not token.strip():
         return None
-    context.secrets.add(token, key="token")
+    renewal = "renew git_token, run setup.py update"
+    token = _sendable(token, f"the token in secret {settings.git_secret}", renewal, context)
     # The token is the forge's, git_base may be one owner's part of it.
     base = urljoin(settings.git_base, "/")
     owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
     modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
-    user = str(secret.get("username") or _DEFAULT_USER)
+    user = str(secret.get("username") or _DEFAULT_USER).strip()
+    if problem := text_problem(user):
+        raise InvalidConfiguration(f"the username in secret {settings.git_secret} {problem}", hint=renewal)
     return GitCredentials(username=user, token=token, base=base, modules=modules)
 
 
@@ -150,11 +193,11 @@ def indexes(context: Context) -> Indexes:
         if context.granted is not None:
             return _granted_login(index, context.granted)
         if index.token:
-            return "", read(Reference.parse(index.token), context)
-        user = read(Reference.parse(index.username), context) if is_reference(index.username) else index.username
+            return "", read_login(Reference.parse(index.token), context)
+        user = read_login(Reference.parse(index.username), context) if is_reference(index.username) else index.username
         if index.password.startswith(_CODEARTIFACT):
             return user or "aws", _codeartifact_token(index.password, context)
-        return user, read(Reference.parse(index.password), context)
+        return user, read_login(Reference.parse(index.password), context)
 
     return Indexes(logins=(*context.settings.logins.indexes, *context.ambient_indexes), read=login)
 

@@ -12,8 +12,8 @@
     ├── UnknownBuild            a build id nobody recorded
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
-    │   ├── PathNotFound        ├── UnsafeSource          └── SourceUnreachable
-    │   └── UntrustedCertificate (a SourceUnreachable)
+    │   ├── PathNotFound        ├── UnsafeSource          ├── LfsMissing
+    │   └── SourceUnreachable ── UntrustedCertificate
     ├── ResolutionFailed        dependencies cannot be locked
     │   ├── RequirementNotFound ├── NoWheelForTarget      └── WrongIndex
     ├── BuildFailed             what the project asked to run, or the artifact made of it
@@ -33,6 +33,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 
@@ -175,6 +176,20 @@ class UntrustedCertificate(SourceUnreachable):
     """A server's certificate is of an authority that nobody here knows, or is not the server's, or not valid now."""
 
     code, status, retryable = "untrusted_certificate", 502, False
+
+
+class LfsMissing(SourceError):
+    """The content of files to ship is kept by Git LFS and could not be had; `lacking` is path → what is told of it."""
+
+    code, status = "lfs_missing", 404
+    lacking: Mapping[str, str] = MappingProxyType({})
+
+    def told(self) -> LfsMissing:
+        """The error, with a message of what is `lacking`."""
+        self.problems = tuple(self.lacking.values())
+        self.message = "; ".join(self.problems)
+        self.args = (self.message,)
+        return self
 
 
 class ResolutionFailed(LambdasmithError):

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.credentials import git_credentials
-from builder.errors import AccessDenied, AwsRefused, PathNotFound, SourceError, UnsafeSource
+from builder.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    AwsRefused,
+    PathNotFound,
+    RepositoryNotFound,
+    SourceError,
+    UnsafeSource,
+)
 from builder.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
 from builder.sources import git
 
@@ -36,9 +44,21 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
         return None
     known = git_credentials(context)
     username = settings.git_username or (known[0].username if known else None)
-    url = git.repository_url(source.repo, source.repo_name, base=settings.git_base, username=username)
-    known = (*known, *of_codecommit(url, context))
-    return git.resolve(url, source.ref, credentials=known, network=network(context))
+    urls = git.repository_urls(source.repo, source.repo_name, base=settings.git_base, username=username)
+    missing: list[SourceError] = []
+    for url in urls:
+        try:
+            there = (*known, *of_codecommit(url, context))
+            found = git.resolve(url, source.ref, credentials=there, network=network(context))
+            if len(urls) > 1 and found.ref == found.commit:
+                tips(found, context)  # nobody has asked yet whether there is such a repository
+        except (RepositoryNotFound, AuthenticationFailed) as error:
+            missing.append(error)
+        else:
+            return found
+    if len(missing) > 1:
+        missing[0].hint += f" (also asked: {', '.join(urls[1:])})"
+    raise missing[0]
 
 
 def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
@@ -216,7 +236,10 @@ def network(context: Context) -> git.Network:
     """Whom git requests may reach and trust, and how long they may take."""
     settings = context.settings
     return git.Network(
-        allowed_hosts=settings.git_hosts, ca_bundle=settings.ca_bundle, remaining=context.deadline.remaining
+        allowed_hosts=settings.git_hosts,
+        ca_bundle=settings.ca_bundle,
+        remaining=context.deadline.remaining,
+        greetings=context.greetings,
     )
 
 
@@ -226,4 +249,11 @@ def of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
         return ()
     username, password = codecommit_credentials(context.clients, url)
     context.secrets.add(password)
-    return (git.GitCredentials(username=username, token=password, base=url),)
+    login = git.GitCredentials(
+        username=username,
+        token=password,
+        base=url,
+        called="the builder's own role",
+        renewal="give the role codecommit:GitPull on the repository",
+    )
+    return (login,)

@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 from builder.der import sequence
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
 from builder.jsontext import read_json
-from builder.untrusted import explained
+from builder.sources.access import Network
+from builder.sources.answers import busy, unreachable
+from builder.sources.patience import patiently
 
 if TYPE_CHECKING:
     from builder.logins import GitLogin
@@ -62,22 +64,28 @@ def installation_token(login: GitLogin, pem: str) -> str:
     api = "https://api.github.com" if parts.hostname == "github.com" else f"{parts.scheme}://{parts.netloc}/api/v3"
     what = f"the token of GitHub App {login.app_id}, installation {login.installation_id}, at {parts.netloc}"
     headers = {"Authorization": f"Bearer {_jwt(login, pem)}", "Accept": "application/vnd.github+json"}
+
+    def attempt() -> requests.Response:
+        try:
+            answer = requests.post(
+                f"{api}/app/installations/{login.installation_id}/access_tokens",
+                json={"permissions": {"contents": "read"}},
+                headers=headers,
+                timeout=(10, 20),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise unreachable(what, error, api) from None
+        if trouble := busy(f"{what}: GitHub", answer.status_code, answer.headers):
+            raise trouble
+        return answer
+
+    answer = patiently(attempt, Network())
     try:
-        answer = requests.post(
-            f"{api}/app/installations/{login.installation_id}/access_tokens",
-            json={"permissions": {"contents": "read"}},
-            headers=headers,
-            timeout=(10, 20),
-            allow_redirects=False,
-        )
         said = read_json(answer.content) if answer.status_code == 201 else {}
         token = said.get("token") if isinstance(said, dict) else None
-    except (requests.RequestException, ValueError) as error:
-        if refused := explained(error, api):
-            raise refused from error
-        raise SourceUnreachable(f"{what}: GitHub cannot be asked: {type(error).__name__}") from error
-    if answer.status_code >= 500 or answer.status_code == 429:
-        raise SourceUnreachable(f"{what}: GitHub answers {answer.status_code}", hint="try again later")
+    except ValueError:
+        raise SourceUnreachable(f"{what}: GitHub's answer is not that of its API", hint="try again later") from None
     if not token:
         raise AuthenticationFailed(
             f"{what}: GitHub refuses it ({answer.status_code})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 from builder.sources.access import GitCredentials
@@ -35,7 +35,8 @@ class Granted:
         """For the worker."""
         return {
             "git": [
-                {"username": one.username, "token": one.token, "base": one.base, "modules": list(one.modules)}
+                {name: value for name, value in asdict(one).items() if name != "modules"}
+                | {"modules": list(one.modules)}
                 for one in self.git
             ],
             "indexes": {name: list(login) for name, login in self.indexes.items()},
@@ -55,7 +56,12 @@ class Granted:
         return cls(
             git=tuple(
                 GitCredentials(
-                    username=one["username"], token=one["token"], base=one["base"], modules=tuple(one["modules"])
+                    username=one["username"],
+                    token=one["token"],
+                    base=one["base"],
+                    modules=tuple(one["modules"]),
+                    called=one["called"],
+                    renewal=one["renewal"],
                 )
                 for one in git
             ),

@@ -34,6 +34,11 @@ class GitLogin:
     private_key: str = ""
     modules: str = ""
 
+    @property
+    def section(self) -> str:
+        """The section of config.ini that it is from, as people write it."""
+        return f"[git {self.base.removeprefix('https://')}]"
+
 
 @dataclass(frozen=True, kw_only=True)
 class IndexLogin:
@@ -137,6 +142,24 @@ class Logins:
             yield from filter(None, (forge.token, forge.private_key))
         for index in self.indexes:
             yield from (text for text in (index.username, index.password, index.token) if is_reference(text))
+
+
+def text_problem(text: str, *, lines: bool = False) -> str | None:
+    """Why `text` cannot be sent as a token or password; None if it can. Of the text only the wrong character is told.
+
+    Most often it was copied from a chat or a document, which put something into it that nobody sees.
+
+    Args:
+        lines: whether it may have several.
+    """
+    for character in text:
+        is_break = lines and character in "\n\r\t"
+        if not is_break and (ord(character) > 0xFF or not character.isprintable()):
+            import unicodedata
+
+            name = unicodedata.name(character, "").lower()
+            return f"has a character that cannot be sent, U+{ord(character):04X}" + (f" ({name})" if name else "")
+    return None
 
 
 def is_reference(text: str) -> bool:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO, Any, cast
 
@@ -197,6 +197,18 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if follow is not None:
             self._upstream.authorize(follow)
         return follow
+
+
+def whole_body(answer: HTTPResponse, max_bytes: int) -> bytes:
+    """The body of an answer.
+
+    Raises:
+        IncompleteRead: it broke off, or is longer. With a limit http.client itself takes less for all.
+    """
+    body = answer.read(max_bytes)
+    if answer.length:
+        raise IncompleteRead(body, answer.length)
+    return body
 
 
 def reaching_loopback(environment: Mapping[str, str]) -> dict[str, str]:

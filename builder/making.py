@@ -12,13 +12,14 @@ from builder.assembly import assemble
 from builder.checks import check
 from builder.context import Context
 from builder.equipping import equip
-from builder.errors import PathNotFound
+from builder.errors import LfsMissing, PathNotFound
 from builder.local_store import DirectoryStore
 from builder.natives import Recorded, baseline_record
 from builder.order import Order
 from builder.plan import choose_components
 from builder.product import NOT_CHECKED, Product, Unchanged
 from builder.project import Outline, Project, read_project
+from builder.sources.local import add_reasons
 from builder.sources.snapshot import Snapshot
 from builder.workshop import Workshop
 from builder.workspace import Workspace
@@ -40,48 +41,60 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
             snapshot = fetching.fetch(order, context, scratch)
         if not {snapshot.tree, snapshot.subtree}.isdisjoint(order.known):
             return Unchanged(commit=snapshot.commit, ref=snapshot.ref)
-        with progress.phase("read", f"reading {order.path or 'the project'} at {snapshot.commit[:12]}"):
-            project = _project(order, snapshot, context)
-            chosen = choose_components(project.names, order.components, function_exists=order.exists)
-            allow(project)
-            if order.roles is not None:  # creating the function comes last, and would fail then
-                order.roles.check(project.spec, order.function)
-        if order.fresh:
-            shop, lock = _fresh_shop(order, project, context, scratch), order.fresh.lock
-        else:
-            shop, lock = equip(order, context, scratch), None
-        made = assemble(
-            project,
-            chosen,
-            shop,
-            force=order.force,
-            upgrade=order.upgrade,
-            dry=order.dry,
-            before=order.keys,
-            lock=lock,
-        )
-        checked = NOT_CHECKED
-        if not order.fresh:
-            with progress.phase("check", "checking the artifacts"):
-                checked = check(
-                    made,
-                    shop,
-                    function=order.function,
-                    foreign=order.foreign,
-                    variables=order.variables if order.exists else None,
-                    dry=order.dry,
-                )
-        return Product(
-            outline=project.outline,
-            commit=snapshot.commit,
-            ref=snapshot.ref,
-            tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
-            plans=made.plans,
-            artifacts=made.artifacts,
-            checked=checked,
-            lock_id=made.lock_id,
-            distributions=made.distributions,
-        )
+        try:
+            return _made(order, snapshot, context, scratch, allow)
+        except LfsMissing as error:
+            add_reasons(error, snapshot.root, snapshot.lfs_reasons)
+            raise
+
+
+def _made(
+    order: Order, snapshot: Snapshot, context: Context, scratch: Path, allow: Callable[[Outline], None]
+) -> Product:
+    """The product of the files that were fetched."""
+    progress = context.progress
+    with progress.phase("read", f"reading {order.path or 'the project'} at {snapshot.commit[:12]}"):
+        project = _project(order, snapshot, context)
+        chosen = choose_components(project.names, order.components, function_exists=order.exists)
+        allow(project)
+        if order.roles is not None:  # creating the function comes last, and would fail then
+            order.roles.check(project.spec, order.function)
+    if order.fresh:
+        shop, lock = _fresh_shop(order, project, context, scratch), order.fresh.lock
+    else:
+        shop, lock = equip(order, context, scratch), None
+    made = assemble(
+        project,
+        chosen,
+        shop,
+        force=order.force,
+        upgrade=order.upgrade,
+        dry=order.dry,
+        before=order.keys,
+        lock=lock,
+    )
+    checked = NOT_CHECKED
+    if not order.fresh:
+        with progress.phase("check", "checking the artifacts"):
+            checked = check(
+                made,
+                shop,
+                function=order.function,
+                foreign=order.foreign,
+                variables=order.variables if order.exists else None,
+                dry=order.dry,
+            )
+    return Product(
+        outline=project.outline,
+        commit=snapshot.commit,
+        ref=snapshot.ref,
+        tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
+        plans=made.plans,
+        artifacts=made.artifacts,
+        checked=checked,
+        lock_id=made.lock_id,
+        distributions=made.distributions,
+    )
 
 
 def _fresh_shop(order: Order, project: Project, context: Context, scratch: Path) -> Workshop:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from builder.errors import LambdasmithError
+from builder.errors import LambdasmithError, LfsMissing
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
@@ -24,20 +24,25 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
     Raises:
         InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
             every problem, each as `file:line: key: what is wrong`.
+        LfsMissing: that is all right, but the content of files is not here.
     """
-    problems = [*_function_problems(spec, root), *_dependency_problems(spec, root)]
+    lacking: list[LfsMissing] = []
+    problems = [*_function_problems(spec, root, lacking), *_dependency_problems(spec, root)]
     for layer in spec.layers:
         label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
         made_later = made_later or (bool(layer.build) and not layer.files)
         directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
         problems += directory
         if not directory and not made_later:
-            problems += _file_problems(spec, root, label, layer.source_dir, layer.files)
+            problems += _file_problems(spec, root, label, layer.source_dir, layer.files, lacking)
     if problems:
         raise invalid(spec.file, problems)
+    if lacking:
+        lacking[0].lacking = {path: said for error in reversed(lacking) for path, said in error.lacking.items()}
+        raise lacking[0].told()
 
 
-def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -> Iterator[str]:
     function = spec.function
     if function is None:
         return
@@ -45,7 +50,7 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
     if directory:
         yield from directory
         return
-    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files))
+    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files, lacking))
     yield from missing
     if not function.ships_files:
         return
@@ -58,6 +63,9 @@ def _function_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         return
     try:
         names = [name for name, _ in select_files(root, function.source_dir, there, function.left_out)]
+    except LfsMissing as error:
+        lacking.append(_placed(error, spec.at("function.files")))
+        return
     except LambdasmithError as error:
         if not missing:
             yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
@@ -141,12 +149,21 @@ def _directory_problems(spec: BuildSpec, root: Path, label: str, source_dir: str
         yield f"{where}: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
 
 
-def _file_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str]) -> Iterator[str]:
+def _placed(error: LfsMissing, where: str) -> LfsMissing:
+    error.lacking = {path: f"{where}: {said}" for path, said in error.lacking.items()}
+    return error
+
+
+def _file_problems(
+    spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str], lacking: list[LfsMissing]
+) -> Iterator[str]:
     """One problem for each entry that selects nothing, or something that must not be packaged."""
     for position, entry in enumerate(files):
         key = f"{label}.files.{position}"
         where = spec.at(key if key in spec.lines else f"{label}.files")
         try:
             select_files(root, source_dir, (entry,), ())
+        except LfsMissing as error:
+            lacking.append(_placed(error, where))
         except LambdasmithError as error:
             yield from (f"{where}: {problem}" for problem in error.problems or (error.message,))

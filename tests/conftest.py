@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from builder.sources import access
 from localaws.testing import Server, running
 
 # The same examples every time, and none is too slow: a red run says something of the commit, and not of luck or load.
@@ -28,6 +29,12 @@ def enforcing_localaws() -> Iterator[Server]:
     """The embedded AWS that holds everybody but the operator to their policies."""
     with running(forward_network=True, enforce_iam=True) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trouble is waited for as often as ever, but not for as long."""
+    monkeypatch.setattr(access, "PAUSES_S", tuple(pause / 200 for pause in access.PAUSES_S))
 
 
 # Files that take long as a whole, mostly by waiting. Several are run at a time, each file by one process: what takes

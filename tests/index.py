@@ -34,12 +34,29 @@ def _project(filename: str) -> str:
 
 
 @dataclass
+class Fault:
+    """What an index does wrong the first `times` that a path is asked for: an answer, or a part of one.
+
+    `cut` sends half of the body that it has announced; without a body that is half of the right one. `drop` sends
+    nothing and hangs up.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    cut: bool = False
+    drop: bool = False
+    times: int = 1 << 30
+
+
+@dataclass
 class Index:
     """A running index.
 
     `yanked` names files; `redirects` maps paths to where else they are, `lies` a file to content that is sent in its
     place; `max_age` is how many seconds its answers may be kept, which it says only if it is set. `together`: a wheel
-    is sent once it was asked for so many times, to all at once. `logins_seen` are the Authorization headers that came.
+    is sent once it was asked for so many times, to all at once. `logins_seen` are the Authorization headers that came,
+    `faults` what is wrong with some paths.
     """
 
     root: Path
@@ -52,6 +69,7 @@ class Index:
     redirects: dict[str, str] = field(default_factory=dict)
     logins_seen: set[str] = field(default_factory=set)
     lies: dict[str, bytes] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(default_factory=dict)
     requests: collections.Counter[str] = field(default_factory=collections.Counter)
 
     @property
@@ -91,6 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.index.login and not self._may():
             self._send(401, b"who are you?", "text/plain", {"WWW-Authenticate": 'Basic realm="index"'})
             return
+        fault = self.index.faults.get(self.path)
+        if fault and self.index.requests[self.path] <= fault.times:
+            self._fail(fault)
+            return
         path = unquote(self.path.partition("?")[0])
         if self.path in self.index.redirects:
             self._send(302, b"", "text/plain", {"Location": self.index.redirects[self.path]})
@@ -101,6 +123,26 @@ class _Handler(BaseHTTPRequestHandler):
             self._file(match[1])
         else:
             self._send(404, b"nothing here", "text/plain")
+
+    def _fail(self, fault: Fault) -> None:
+        self.close_connection = True
+        if fault.drop:
+            return
+        body = fault.body
+        if body is None:
+            name = unquote(self.path).rpartition("/")[2]
+            body = (self.index.root / name).read_bytes() if fault.cut and name else b""
+        kind = {} if "Content-Type" in fault.headers else {"Content-Type": "text/html"}
+        self.send_response(fault.status)
+        for field_name, value in {
+            **kind,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+            **fault.headers,
+        }.items():
+            self.send_header(field_name, value)
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault.cut else body)
 
     def _may(self) -> bool:
         user, password = self.index.login or ("", "")

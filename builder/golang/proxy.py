@@ -29,6 +29,7 @@ from builder.python.indexes import NO_LOGINS, Indexes, login_refused
 from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.urls import https_spelling, url_problem
 from builder.untrusted import explained
+from builder.wire import trouble
 from builder.workspace import Workspace
 
 _ASKED = re.compile(
@@ -191,7 +192,8 @@ class GoProxy:
                 status = answer.status
         except (OSError, HTTPException) as error:
             failure = explained(error, url) or SourceUnreachable(
-                f"{what}: {urlsplit(proxy).netloc} cannot be reached: {error}", hint="try again; check go_proxy"
+                f"{what}: {urlsplit(proxy).netloc} cannot be reached: {trouble(error).words}",
+                hint="try again; check go_proxy",
             )
             self._refuse_as(call, asked, failure)
             return

@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
 from builder.jsontext import read_json
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback
+from builder.loopback import Call, Loopback, Upstream, reaching_loopback, whole_body
 from builder.python.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
@@ -171,7 +171,7 @@ class NpmRegistry:
 
     def _description(self, answer: HTTPResponse) -> bytes:
         """A package's description, or that of one version, with our URLs for its files."""
-        return with_files(answer.read(_MAX_PAGE), answer.url, self._here)
+        return with_files(whole_body(answer, _MAX_PAGE), answer.url, self._here)
 
 
 def with_files(body: bytes, base: str, here: Callable[[str], str]) -> bytes:

@@ -116,9 +116,12 @@ def known_version(
     """
     ask = read or (lambda arn: read_content(clients, arn))
     kept = store.find(_record(artifact), KnownVersion.parse)
-    if kept is not None and kept.architecture == target.architecture and set(runtimes) <= set(kept.runtimes):
-        if kept.arn in attached or ((found := ask(kept.arn)) and found.sha256 == artifact.sha256):
-            return kept.arn
+    if (
+        kept is not None
+        and (kept.architecture == target.architecture and set(runtimes) <= set(kept.runtimes))
+        and (kept.arn in attached or ((found := ask(kept.arn)) and found.sha256 == artifact.sha256))
+    ):
+        return kept.arn
     names = {arn.rpartition(":")[0] for arn in others if (found := ask(arn)) and found.sha256 == artifact.sha256}
     for layer in (*sorted(names), name):
         for version in _signed_versions(clients, layer, artifact):

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from builder.errors import UntrustedCertificate
-from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback
+from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, whole_body
 from builder.python.indexes import Indexes
 from builder.python.pages import links
 
@@ -122,7 +122,7 @@ class Gateway:
         """An index's page with our addresses, as HTML, whatever it came as."""
         is_json = "json" in answer.headers.get("Content-Type", "")
         lines = []
-        for link in links(answer.read(_MAX_PAGE), answer.url, is_json=is_json):
+        for link in links(whole_body(answer, _MAX_PAGE), answer.url, is_json=is_json):
             url, fragment = urldefrag(link.url)
             here = self._here(url) + (f"#{fragment}" if fragment else "")
             more = "".join(f' {name}="{html.escape(value)}"' for name, value in link.attributes.items())

@@ -88,6 +88,11 @@ class Indexes:
         found = index_for(url, self.logins)
         return found.name if found else ""
 
+    def place(self, url: str) -> str:
+        """Where the secret is that is sent to `url`, as config.ini names it."""
+        found = index_for(url, self.logins)
+        return found.token or found.password if found else ""
+
 
 NO_LOGINS = Indexes()
 
@@ -98,7 +103,9 @@ def login_refused(what: str, url: str, status: int, indexes: Indexes) -> Authent
     if index:
         place = index if index.startswith("$") else f"[index {index}]"
         message = f"{what}: {host} refuses the login of {place} ({status})"
-        hint = "renew the login in that variable" if place == index else "renew the secret that config.ini names there"
+        hint = f"renew the secret that config.ini names there, {indexes.place(url)}"
+        if place == index:
+            hint = "renew the login in that variable"
         return AuthenticationFailed(message, hint=hint)
     return AuthenticationFailed(
         f"{what}: {host} wants a login, and the builder has none for it ({status})",

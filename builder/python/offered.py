@@ -6,26 +6,31 @@ https://packaging.python.org/en/latest/specifications/simple-repository-api/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urldefrag
 
+from builder.errors import SourceUnreachable
+from builder.python.asking import ONCE, get
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.pages import links
 from builder.python.pylock import tags
 from builder.runtimes import Target
+from builder.sources.access import Network
+from builder.sources.urls import without_secrets
 
 if TYPE_CHECKING:
     import requests
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
-_TIMEOUT_S = 8.0
 _MAX_BYTES = 32 << 20
 _SHOWN = 6
 # Of a page, to see whether there is a file on it.
 _BEGINNING = 64 << 10
 _ENDINGS = (b".whl", b".tar.gz", b".zip", b".tar.bz2", b".egg")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,40 +111,75 @@ class Listing:
 
 
 def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Offer | None:
-    """What the first index at `urls` that knows the project `name` offers; None if none does or answers in time."""
-    import requests
+    """What the first index at `urls` that knows the project `name` offers; None if none does, or answers."""
+    return examined(name, urls, indexes)[0]
 
+
+def examined(
+    name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS
+) -> tuple[Offer | None, SourceUnreachable | None]:
+    """As `look_up`; beside it what is wrong with the first of the indexes that are in trouble.
+
+    A page without files counts as trouble here: who does not know a project answers that there is no page.
+    """
+    trouble: SourceUnreachable | None = None
     for index in urls:
+        url = _url(name, index)
         try:
-            if found := listing(name, index, indexes):
-                return offer_of(found.files)
-        except (requests.RequestException, ValueError, KeyError):
+            files = _page_at(url, indexes, ONCE)
+        except SourceUnreachable as error:
+            trouble = trouble or error
             continue
+        if files:
+            return offer_of(files), trouble
+        if files is not None:
+            trouble = trouble or no_page(url, "answers with a page without files")
+    return None, trouble
+
+
+def trouble_at(url: str, indexes: Indexes) -> SourceUnreachable | None:
+    """What is wrong with the page or file at `url`, which others could not get; None if it can be had now."""
+    try:
+        if url.endswith("/"):
+            _page_at(url, indexes, ONCE)
+        else:
+            get(url, _skimmed, login=indexes.login(url), network=ONCE)
+    except SourceUnreachable as error:
+        return error
     return None
+
+
+def _skimmed(answer: requests.Response) -> None:
+    if answer.status_code != 200:
+        raise no_page(answer.url, f"answers {answer.status_code}")
+    for _ in answer.iter_content(1 << 18):
+        pass
 
 
 def listing(name: str, index: str, indexes: Indexes = NO_LOGINS) -> Listing | None:
     """What the index at the URL `index` lists of the project `name`; None if it does not know it.
 
     Raises:
-        requests.RequestException: it does not answer, or says that something is wrong with it.
-        ValueError, KeyError: what it answers is no page.
+        SourceUnreachable: it does not answer, or what it answers is no page.
     """
-    with _page(name, index, indexes) as answer:
-        if not _is_there(answer):
-            return None
-        files = _files(answer)
+    files = _page_at(_url(name, index), indexes, None)
     return Listing(files=files) if files else None
+
+
+def _page_at(url: str, indexes: Indexes, network: Network | None) -> dict[str, Listed] | None:
+    return _asked(url, lambda answer: _files(answer, url) if _is_there(answer, url) else None, indexes, network)
 
 
 def knows(name: str, index: str, indexes: Indexes = NO_LOGINS) -> bool:
     """Whether the index has a file of the project `name`. Of a long page the beginning is enough.
 
     Raises:
-        requests.RequestException: as `listing`.
+        SourceUnreachable: it does not answer, or what it answers is no page.
     """
-    with _page(name, index, indexes) as answer:
-        if not _is_there(answer):
+    url = _url(name, index)
+
+    def read(answer: requests.Response) -> bool:
+        if not _is_there(answer, url):
             return False
         beginning = b""
         for chunk in answer.iter_content(1 << 14):
@@ -148,32 +188,63 @@ def knows(name: str, index: str, indexes: Indexes = NO_LOGINS) -> bool:
                 return True
         return any(ending in beginning for ending in _ENDINGS)
 
-
-def _page(name: str, index: str, indexes: Indexes) -> requests.Response:
-    import requests
-
-    page = f"{index.rstrip('/')}/{name}/"
-    return requests.get(page, headers={"Accept": _ACCEPT}, timeout=_TIMEOUT_S, stream=True, auth=indexes.login(page))
+    return _asked(url, read, indexes, None)
 
 
-def _is_there(answer: requests.Response) -> bool:
-    if answer.status_code >= 500 or answer.status_code == 429:
-        answer.raise_for_status()
-        raise ValueError(answer.status_code)
-    return answer.status_code == 200
+def _url(name: str, index: str) -> str:
+    return f"{index.rstrip('/')}/{name}/"
 
 
-def _files(answer: requests.Response) -> dict[str, Listed]:
+def _asked(url: str, read: Callable[[requests.Response], T], indexes: Indexes, network: Network | None) -> T:
+    return get(url, read, login=indexes.login(url), headers={"Accept": _ACCEPT}, network=network)
+
+
+def _is_there(answer: requests.Response, url: str) -> bool:
+    """Whether the answer is a page. Whoever is not let in does not get to know what is there.
+
+    Raises:
+        SourceUnreachable: it is something else.
+    """
+    if answer.status_code in (401, 403, 404, 410):
+        return False
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    if answer.status_code != 200:
+        raise no_page(url, f"answers {answer.status_code}")
+    if not kind.endswith(("json", "html")):
+        raise no_page(url, f"answers with {kind or 'something'}, not with a page of an index")
+    return True
+
+
+def no_page(url: str, came: str) -> SourceUnreachable:
+    """The error for an index that answers something else than a page."""
+    return SourceUnreachable(
+        f"{without_secrets(url)} {came}",
+        hint="try again later; if it stays so, check the index's URL: it is the one that pip takes",
+    )
+
+
+def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
     body = b""
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > _MAX_BYTES:
-            return {}
-    return parsed(body, answer.headers.get("Content-Type", ""), answer.url)
+            raise no_page(url, f"answers with a page of more than {_MAX_BYTES / 1e6:.0f} MB")
+    kind = answer.headers.get("Content-Type", "")
+    try:
+        return parsed(body, kind, answer.url)
+    except ValueError:
+        language = "JSON" if "json" in kind else "HTML"
+        raise no_page(url, f"answers with {language} that is no page of an index: {_beginning(body)}") from None
+
+
+def _beginning(body: bytes) -> str:
+    text = body[:60].decode("utf-8", "replace")
+    return repr("".join(character if character.isprintable() else "?" for character in text))
 
 
 def parsed(body: bytes, content_type: str, url: str) -> dict[str, Listed]:
     """The files that the page at `url` lists, by name.
+
 
     Raises:
         ValueError: it is no page of an index.

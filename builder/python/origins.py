@@ -13,14 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
-from builder.errors import SourceUnreachable, WrongIndex
+from builder.errors import SourceUnreachable, UntrustedCertificate, WrongIndex
 from builder.logins import IndexLogin
 from builder.python.indexes import Indexes
 from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
 from builder.python.pylock import Table
 from builder.python.requirements import normalised_name
-from builder.untrusted import explained
 
 _PARALLEL = 8
 _SHOWN = 12
@@ -154,17 +153,16 @@ def _having(package: Table, places: Sequence[str], indexes: Indexes) -> tuple[st
 
 
 def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes: Indexes) -> T:
-    import requests
-
     try:
         return ask(name, place, indexes)
-    except (requests.RequestException, ValueError, KeyError) as error:
-        if refused := explained(error, place):
-            raise refused from error
+    except UntrustedCertificate:
+        raise
+    except SourceUnreachable as error:
         raise SourceUnreachable(
-            f"{named(place)} does not say whether it has {name}: {type(error).__name__}",
-            hint="of several indexes each is asked, so that nothing comes from another one than you think",
-        ) from error
+            f"{named(place)} does not say whether it has {name}: {error.message}",
+            hint="try again later; of several indexes each is asked, so that nothing comes from another one than you "
+            "think",
+        ) from None
 
 
 def _listed(package: Table, index: IndexLogin, indexes: Indexes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from builder.errors import (
     AuthenticationFailed,
@@ -14,6 +15,7 @@ from builder.errors import (
     ResolutionFailed,
     SourceError,
     SourceUnreachable,
+    UntrustedCertificate,
 )
 from builder.python.indexes import login_refused
 from builder.python.inputs import Inputs
@@ -32,10 +34,13 @@ _NO_WHEELS = re.compile(
     r"|Because (?:all versions of )?(?P<cause>[A-Za-z0-9._-]+)(?:[=<>!~][^\s]*)? ha(?:s|ve) no (?:usable )?wheels"
 )
 _CAUSE = re.compile(
-    r"Because (?:only )?(?:all versions of |there is no version of )?(?P<name>[A-Za-z0-9._-]+)"
+    r"Because (?:only )?(?:all versions of |there (?:is no version|are no versions) of )?(?P<name>[A-Za-z0-9._-]+)"
     r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
 )
 _UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
+# It answers, but with something else than a page.
+_NO_PAGE = ("Received some unexpected", "Unsupported `Content-Type`")
+_URL = re.compile(r"https?://[^\s`'\"()<>]+")
 _NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
 _ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
 
@@ -49,7 +54,7 @@ def without_wheels(error: CommandFailed) -> str | None:
 def is_of_the_network(error: CommandFailed) -> bool:
     """Whether the index gave no answer, or none to us."""
     text = " ".join(error.log_tail)
-    return any(word in text for word in (*_UNREACHABLE, *_NO_LOGIN))
+    return any(word in text for word in (*_UNREACHABLE, *_NO_PAGE, *_NO_LOGIN))
 
 
 def of_login(indexes: Gateway, inputs: Inputs) -> None:
@@ -83,12 +88,8 @@ class Failure:
                 "docs/secrets.md",
                 log_tail=self._tail(),
             )
-        if any(word in text for word in _UNREACHABLE) and not absent:
-            return SourceUnreachable(
-                f"{self._named('')}: the package index cannot be reached",
-                hint="check index_url in the builder's configuration and the function's network",
-                log_tail=self._tail(),
-            )
+        if any(word in text for word in (*_UNREACHABLE, *_NO_PAGE)) and not absent:
+            return self._in_trouble(text)
         lacking = _NO_WHEELS.search(text)
         match = _CAUSE.search(text)
         name = next((value for value in lacking.groups() if value), "") if lacking else match["name"] if match else ""
@@ -97,7 +98,10 @@ class Failure:
             requirement.specifier if requirement else ""
         )
         subject, where = f"{name}{specifier}", self._named(name)
-        offer = self._offer(name) if lacking or absent else None
+        offer, trouble = self._offer(name) if lacking or absent else (None, None)
+        # Of several indexes the one in trouble comes before the one that has it, and nothing is taken past it.
+        if trouble and absent:
+            return self._unreachable(where, trouble)
         offered = f"; {offer.explained(specifier, self.target)}" if offer else ""
         if lacking:
             return NoWheelForTarget(
@@ -139,7 +143,34 @@ class Failure:
         requirement = self._requirement(name) if name else None
         return requirement.origin if requirement else ", ".join(self.inputs.names)
 
-    def _offer(self, name: str) -> Offer | None:
-        from builder.python.offered import look_up
+    def _offer(self, name: str) -> tuple[Offer | None, SourceUnreachable | None]:
+        from builder.python.offered import examined
 
-        return look_up(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes) if name else None
+        if not name:
+            return None, None
+        return examined(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes)
+
+    def _in_trouble(self, text: str) -> SourceUnreachable:
+        """The error for an index that uv got no good answer from. It does not say all, so the index is asked again."""
+        from builder.python.offered import trouble_at
+
+        found = _URL.search(text)
+        url = found[0].rstrip(".,:;") if found else ""
+        project = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        where = self._named(project.partition("-")[0])
+        if trouble := trouble_at(url, self.by.indexes) if url else None:
+            return self._unreachable(where, trouble)
+        reason = next((line.strip().removeprefix("cause: ") for line in reversed(self._tail()) if line.strip()), "")
+        return SourceUnreachable(
+            f"{where}: the package index is in trouble: {without_secrets(url)}: {_URL.sub('it', reason)}",
+            hint="try again; if it stays so, check index_url in the builder's configuration and the function's network",
+            log_tail=self._tail(),
+        )
+
+    def _unreachable(self, where: str, trouble: SourceUnreachable) -> SourceUnreachable:
+        if isinstance(trouble, UntrustedCertificate):
+            trouble.log_tail = self._tail()
+            return trouble
+        return SourceUnreachable(
+            f"{where}: the package index is in trouble: {trouble.message}", hint=trouble.hint, log_tail=self._tail()
+        )

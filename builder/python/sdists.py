@@ -22,9 +22,9 @@ from builder.errors import (
     BuildFailed,
     CommandFailed,
     LambdasmithError,
+    LfsMissing,
     NoWheelForTarget,
     ResolutionFailed,
-    SourceError,
 )
 from builder.hashing import sha256_of
 from builder.python import gateway
@@ -269,7 +269,7 @@ class _Build:
                 resolved, into, credentials=self.bench.shop.credentials(), network=self.bench.shop.network
             )
             if snapshot.lfs_pointers:
-                raise SourceError("; ".join(snapshot.warnings), hint="commit the file itself")
+                raise LfsMissing("; ".join(snapshot.warnings), hint="commit the file itself")
             return max(snapshot.commit_time, _EPOCH_1980)
         if source.kind == "directory":
             if source.identity and tree_hash(root / source.path) != source.identity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import process, whole
-from builder.errors import CommandFailed, ResolutionFailed, SourceUnreachable
+from builder.errors import CommandFailed, ResolutionFailed
 from builder.hashing import sha256_of
+from builder.python.asking import WRONG, get, save
 from builder.python.indexes import NO_LOGINS, Indexes, login_refused
+from builder.sources.urls import without_secrets
 from builder.untrusted import explained
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
     from builder.python.pylock import LockedWheel
 
-_CHUNK = 1 << 18
 # Lambda allows 1,024 file descriptors and gives two processors at our memory: more connections do not help.
 _PARALLEL = 8
-_ATTEMPTS = 4
 
 
 def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_LOGINS) -> dict[str, Path]:
@@ -38,48 +37,43 @@ def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_L
     """
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
     session = requests.Session()
-    retries = Retry(total=_ATTEMPTS, other=0, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504))
-    session.mount("https://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
-    session.mount("http://", HTTPAdapter(max_retries=retries, pool_maxsize=_PARALLEL))
+    session.mount("https://", HTTPAdapter(pool_maxsize=_PARALLEL))
+    session.mount("http://", HTTPAdapter(pool_maxsize=_PARALLEL))
     with ThreadPoolExecutor(_PARALLEL) as pool:
         paths = list(pool.map(lambda wheel: _fetch(wheel, cache, session, indexes), wheels))
     return {wheel.sha256: path for wheel, path in zip(wheels, paths, strict=True)}
 
 
 def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: Indexes) -> Path:
-    import requests
-
     path = cache / wheel.sha256 / wheel.filename
     # Hashed again: commands of projects run as the same user as the builder, and might have written to the cache.
     if path.exists() and sha256_of(path) == wheel.sha256:
         os.utime(path.parent)  # in the cache, what was used longest ago goes first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    # A redirect to another host goes without the login.
-    login = indexes.login(wheel.url)
     with whole.file(path) as partial:
-        try:
-            with session.get(wheel.url, stream=True, timeout=(10, 60), auth=login) as answer, partial.open("wb") as out:
-                if answer.status_code in (401, 403):
-                    raise login_refused(wheel.filename, answer.url, answer.status_code, indexes)
-                answer.raise_for_status()
-                for chunk in answer.iter_content(_CHUNK):
-                    digest.update(chunk)
-                    out.write(chunk)
-        except requests.RequestException as error:
-            if refused := explained(error, wheel.url):
-                raise refused from error
-            raise SourceUnreachable(f"{wheel.filename} cannot be downloaded: {type(error).__name__}") from error
-        if digest.hexdigest() != wheel.sha256:
-            raise ResolutionFailed(
-                f"{wheel.filename} has sha256 {digest.hexdigest()}, the lock says {wheel.sha256}",
-                hint="the index gave another file than the one that was locked; build with force to lock anew",
-            )
+        for _ in range(WRONG):
+            found = _downloaded(wheel, partial, session, indexes)
+            if found == wheel.sha256:
+                return path
+        raise ResolutionFailed(
+            f"{wheel.filename} has sha256 {found}, the lock says {wheel.sha256}: {without_secrets(wheel.url)}",
+            hint="the index gave another file than the one that was locked; build with force to lock anew",
+        )
     return path
+
+
+def _downloaded(wheel: LockedWheel, path: Path, session: requests.Session, indexes: Indexes) -> str:
+    """The sha256 of what came."""
+
+    def read(answer: requests.Response) -> str:
+        if answer.status_code in (401, 403):
+            raise login_refused(wheel.filename, answer.url, answer.status_code, indexes)
+        return save(answer, path, wheel.filename)
+
+    return get(wheel.url, read, what=wheel.filename, session=session, login=indexes.login(wheel.url))
 
 
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:

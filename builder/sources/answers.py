@@ -2,41 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from builder import wire
 from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
-from builder.sources.urls import origin, without_secrets
+from builder.sources.access import GitCredentials
+from builder.sources.patience import Passing
+from builder.sources.urls import host_of, origin, without_secrets
 from builder.untrusted import explained
 
-Access = Literal["sent", "withheld", "none"]
-"""Of the token: `withheld` means that the builder has one, but it belongs to another origin."""
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Who was asked: `url` is the repository's, `answered` whose answer it is.
+
+    Args:
+        login: what was sent along.
+        known: all that the builder has.
+    """
+
+    url: str
+    answered: str
+    login: GitCredentials | None
+    known: Sequence[GitCredentials]
+
+    @property
+    def where(self) -> str:
+        """The repository, in words."""
+        if origin(self.answered) == origin(self.url):
+            return self.url
+        return f"{self.url} (redirected to {without_secrets(self.answered)})"
+
+    @property
+    def advice(self) -> str:
+        """What to do where it is said not to be there."""
+        if self.login:
+            return f"check owner and name; if it is private, {self.login.called} must be allowed to read it"
+        if not self.known:
+            return "check owner and name; if it is private, the builder needs a git token (git_token in config.ini)"
+        host = host_of(self.answered)
+        near = [each.called for each in self.known if each.base and host_of(each.base) == host]
+        if near:
+            return f"if it is private: {' and '.join(near)} belongs to another path of {host} and was not sent there"
+        called = " and ".join(each.called for each in self.known)
+        return f"if it is private: {called} belongs to another server and was not sent there"
 
 
-def check_answer(url: str, answered: str, status: int, headers: Mapping[str, str], access: Access) -> None:
-    """Raise what an HTTP answer means, where it means that nothing can be fetched; `answered` is who gave it.
+def busy(where: str, status: int, headers: Mapping[str, str]) -> Passing | None:
+    """The error for a server that has trouble of its own, or asks to come back later; None if it has none.
+
+    GitHub's secondary limits are 403 with Retry-After.
+    """
+    said = headers.get("Retry-After", "")
+    if not (status == 429 or status >= 500 or (status == 403 and said)):
+        return None
+    hint = f"the server asks to wait: Retry-After is {said[:40]!r}" if said else "try again later"
+    trouble = Passing(f"{where}: the server answers {status}", hint=hint)
+    trouble.pause_s = wire.retry_after_s(headers)
+    return trouble
+
+
+def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
+    """Raise what an HTTP answer means, where it means that nothing can be fetched.
 
     Raises:
         AuthenticationFailed, RepositoryNotFound, SourceUnreachable
     """
-    where = url if origin(answered) == origin(url) else f"{url} (redirected to {without_secrets(answered)})"
-    pause = headers.get("Retry-After", "")
-    if status == 429 or status >= 500 or (status == 403 and pause):
-        hint = f"the server asks to wait: Retry-After is {pause[:40]!r}" if pause else "try again later"
-        raise SourceUnreachable(f"{where}: the server answers {status}", hint=hint)
-    if status in (401, 403) and access == "sent":
+    where, login = asked.where, asked.login
+    if trouble := busy(where, status, headers):
+        raise trouble
+    if status in (401, 403) and login:
         raise AuthenticationFailed(
-            f"{where}: the server refuses the builder's git token ({status})",
-            hint="the token is wrong, expired or may not read this repository: renew git_token, run setup.py update",
+            f"{where}: the server refuses {login.called} ({status})",
+            hint=f"the token is wrong, expired or may not read this repository: {login.renewal}",
         )
     if status in (401, 403, 404, 410):
-        if access == "withheld":
-            hint = "if it is private: the builder's git token belongs to another server and was not sent there"
-        elif access == "sent":
-            hint = "check owner and name; if it is private, the builder's git token must be allowed to read it"
-        else:
-            hint = "check owner and name; if it is private, the builder needs a git token (git_token in config.ini)"
-        raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=hint)
+        raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=asked.advice)
     if status == 407:
         raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
     content_type = headers.get("Content-Type", "")
@@ -47,12 +89,21 @@ def check_answer(url: str, answered: str, status: int, headers: Mapping[str, str
         )
 
 
-def unreachable(url: str, text: str) -> SourceUnreachable:
-    """The error for a server that cannot be reached; `text` is what the connection says, without secrets."""
-    if refused := explained(text, url if "://" in url else f"https://{url}"):
+def unreachable(where: str, error: BaseException, url: str = "") -> SourceUnreachable:
+    """The error for a server that cannot be reached, or broke off; Passing where the next try may go better.
+
+    Args:
+        url: what was asked, unless that is `where`.
+    """
+    trouble = wire.trouble(error)
+    if trouble.kind == "tls" and (refused := explained(f"{error} {trouble.words}", url or where)):
         return refused
-    if "NameResolutionError" in text or "resolve" in text:
+    said = trouble.words if trouble.began else f"the server cannot be reached: {trouble.words}"
+    if trouble.kind == "name":
         hint = "check the host's name"
+    elif trouble.began:
+        hint = "try again later"
     else:
         hint = "try again; a function in a VPC needs a way to the internet (a NAT gateway)"
-    return SourceUnreachable(f"{url}: the server cannot be reached, or broke off: {text}", hint=hint)
+    kind = Passing if trouble.may_pass else SourceUnreachable
+    return kind(f"{where}: {said}", hint=hint)

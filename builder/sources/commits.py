@@ -21,7 +21,7 @@ from builder.errors import InvalidEvent, RefNotFound, UnsafeSource
 from builder.sources.access import GitCredentials, Network
 from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, verified, walk
 from builder.sources.errand import peeled, read_commit, transfer
-from builder.sources.gitlib import BrokenOff, Remote, connected, open_objects
+from builder.sources.gitlib import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved
@@ -190,17 +190,8 @@ class Commits:
         folder = tempfile.mkdtemp(prefix=f"{name}-", dir=self._folder)
         return self._opened.enter_context(contextlib.closing(open_objects(Path(folder))))
 
-    def _asked(self, ask: Callable[[Remote], T]) -> T:
-        """What the server answers; once more from the start where it breaks off."""
-
-        def once() -> T:
-            with connected(self.url, self._credentials, self._network) as remote:
-                return ask(remote)
-
-        try:
-            return once()
-        except BrokenOff:
-            return once()
+    def _asked(self, question: Callable[[Remote], T]) -> T:
+        return ask(self.url, self._credentials, self._network, question)
 
 
 def _head(commit: bytes) -> bytes:

@@ -19,6 +19,7 @@ from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, 
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
 from builder.sources.paths import shown
+from builder.sources.patience import Passing, patiently
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, refused_host, submodules_of
 
@@ -61,7 +62,8 @@ class Errand:
     ) -> Snapshot:
         """Fetch one repository into the empty directory `into`, then what it consists of.
 
-        What breaks off is tried once more from the start, and so is what cannot be put together from what was kept.
+        Where the server has trouble that may pass it is tried again from the start, and so is what cannot be put
+        together from what was kept.
 
         Args:
             above: the submodules that it is in, outermost first.
@@ -70,17 +72,20 @@ class Errand:
         kept = None
         if self.cache is not None:
             kept = Kept(self.cache, resolved.url, credentials_for(resolved.url, self.credentials))
-        room = self.room_bytes
-        try:
-            snapshot, submodules = self._commit(resolved, into, path, known, kept, kept)
-        except BrokenOff as error:
-            if self.network.remaining() <= 0:
+        room, lender = self.room_bytes, kept
+
+        def attempt() -> tuple[Snapshot, dict[str, str]]:
+            nonlocal lender
+            try:
+                return self._commit(resolved, into, path, known, lender, kept)
+            except Passing:
+                # It may be the fault of what was kept.
+                self.room_bytes, lender = room, None
+                shutil.rmtree(into)
+                into.mkdir()
                 raise
-            log.info("%s: fetching once more, from the start: %s", resolved.url, error)
-            self.room_bytes = room
-            shutil.rmtree(into)
-            into.mkdir()
-            snapshot, submodules = self._commit(resolved, into, path, known, None, kept)
+
+        snapshot, submodules = patiently(attempt, self.network)
         return self._with_submodules(snapshot, submodules, path, above, needed) if submodules else snapshot
 
     def _commit(
@@ -117,7 +122,9 @@ class Errand:
             if keeper:
                 keeper.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
-        snapshot = replace(snapshot, files=done.files, lfs_pointers=tuple(filled.left), warnings=warnings)
+        snapshot = replace(
+            snapshot, files=done.files, lfs_pointers=tuple(filled.left), lfs_reasons=filled.left, warnings=warnings
+        )
         return snapshot, done.submodules
 
     @contextlib.contextmanager
@@ -151,7 +158,7 @@ class Errand:
             filled = lfs.fill(
                 snapshot.root,
                 done.lfs_pointers,
-                url=snapshot.url,
+                url=self.network.present_url(snapshot.url),
                 ref=snapshot.ref,
                 lfs_url=settings.get("url", ""),
                 credentials=self.credentials,
@@ -297,5 +304,6 @@ def _joined(snapshot: Snapshot, inner: Snapshot, path: str) -> Snapshot:
         files=snapshot.files + inner.files,
         submodules=(*snapshot.submodules, *(f"{path}/{name}" for name in inner.submodules)),
         lfs_pointers=tuple(sorted((*snapshot.lfs_pointers, *(f"{path}/{name}" for name in inner.lfs_pointers)))),
+        lfs_reasons={**snapshot.lfs_reasons, **{f"{path}/{name}": why for name, why in inner.lfs_reasons.items()}},
         warnings=(*snapshot.warnings, *(f"{path}: {warning}" for warning in inner.warnings)),
     )

@@ -19,13 +19,13 @@ from builder.errors import InvalidEvent
 from builder.sources.access import GitCredentials, Network
 from builder.sources.checkout import check_links
 from builder.sources.errand import Errand
-from builder.sources.gitlib import BrokenOff, Remote, connected
+from builder.sources.gitlib import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written
-from builder.sources.urls import repository_url, url_problem
+from builder.sources.urls import repository_urls, url_problem
 
-__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_url", "resolve", "tips"]
+__all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_urls", "resolve", "tips"]
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -46,27 +46,24 @@ def resolve(
     if ref and _SHA.fullmatch(ref.lower()):
         return Resolved(url=url, ref=ref.lower(), commit=ref.lower())
 
-    def ask() -> Resolved:
-        with connected(url, credentials, network) as remote:
-            name, commit, listing = _found(remote, url, ref)
-        return Resolved(url=url, ref=name, commit=commit, tips=listing.having(commit))
-
-    try:
-        return ask()
-    except BrokenOff:
-        return ask()
+    name, commit, listing = ask(url, credentials, network, lambda remote: _found(remote, url, ref))
+    return Resolved(url=url, ref=name, commit=commit, tips=listing.having(commit))
 
 
 def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing]:
     if ref is None:
-        listing = remote.list(["HEAD", "refs/heads/"])
+        # HEAD says which branch it stands for; the others matter only where it stands for none.
+        listing = remote.list(["HEAD"])
+        if not listing.commits:
+            listing = remote.list(["HEAD", "refs/heads/"])
         return *default_branch(url, listing), listing
     names = full_names(ref)
     # The server filters by prefix: asking for the names alone spares the whole list of a large repository.
     listing = remote.list(names)
     found = commit_by_name(ref, names, listing.commits)
     if found is None:
-        listing = remote.list(["HEAD", "refs/heads/", "refs/tags/"])
+        # pull/7/head and the like are no names of branches, but are there.
+        listing = remote.list(["HEAD", "refs/heads/", "refs/tags/", *([f"refs/{ref}"] if "/" in ref else [])])
         found = commit_by_prefix(ref, listing.commits)
         if found is None:
             raise no_such_ref(url, ref, listing)
@@ -83,15 +80,8 @@ def tips(
     """
     network = network or Network()
     _check_url(resolved.url)
-
-    def ask() -> tuple[str, ...]:
-        with connected(resolved.url, credentials, network) as remote:
-            return remote.list(["refs/heads/", "refs/tags/"]).having(resolved.commit)
-
-    try:
-        return ask()
-    except BrokenOff:
-        return ask()
+    listing = ask(resolved.url, credentials, network, lambda remote: remote.list(["refs/heads/", "refs/tags/"]))
+    return listing.having(resolved.commit)
 
 
 def fetch(

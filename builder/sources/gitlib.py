@@ -13,31 +13,33 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from builder import wire
 from builder.errors import (
     LambdasmithError,
     OutOfSpace,
-    OutOfTime,
     SourceError,
     SourceUnreachable,
 )
-from builder.sources.access import GitCredentials, Network, credentials_for
-from builder.sources.answers import Access, check_answer, unreachable
+from builder.sources.access import GitCredentials, Greeting, Network
+from builder.sources.answers import Asked, check_answer, unreachable
 from builder.sources.objects import Damaged, Objects
+from builder.sources.patience import Passing, patiently
 from builder.sources.refs import Listing
 
 if TYPE_CHECKING:
-    from dulwich.client import Urllib3HttpGitClient
     from dulwich.repo import Repo
 
     from builder.sources.pool import Beginning, GuardedPool
 
+Answer = TypeVar("Answer")
+
 _KIND_BITS, _GITLINK = 0o170000, 0o160000
 
 
-class BrokenOff(SourceUnreachable):
-    """The server began to answer and did not finish, or what it sent is damaged: worth a second try at once."""
+class BrokenOff(Passing):
+    """The server began to answer and did not finish, or what it sent is damaged."""
 
 
 class CommitRefused(Exception):
@@ -62,11 +64,9 @@ class Received:
 class Remote:
     """One repository on a server, for as long as `connected` lasts."""
 
-    def __init__(self, client: Urllib3HttpGitClient, pool: GuardedPool, begun: Beginning, network: Network) -> None:
+    def __init__(self, client: Any, begun: Beginning) -> None:
         self._client = client
-        self._pool = pool
         self._begun = begun
-        self._network = network
 
     def list(self, prefixes: Sequence[str]) -> Listing:
         """The refs whose full names begin with one of `prefixes` (servers of the old protocol send all)."""
@@ -80,6 +80,8 @@ class Remote:
         head = next(
             (bytes(to).decode("utf-8", "replace") for name, to in result.symrefs.items() if name == b"HEAD"), None
         )
+        if head and "HEAD" in commits:
+            commits.setdefault(head, commits["HEAD"])
         return Listing(commits=commits, head=head)
 
     def receive(
@@ -123,21 +125,18 @@ class Remote:
                         f"the repository's commit is larger than the {max_bytes / 1e6:,.1f} MB there are",
                         hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
                     )
-                if self._network.remaining() <= 0:
-                    raise OutOfTime(
-                        f"the repository's commit was still being sent when time was over ({received / 1e6:,.1f} MB)",
-                        hint="give the builder more time and memory; more memory brings a faster network",
-                    )
                 return file.write(data)
 
             try:
                 result = self._client.fetch_pack(
                     "",
-                    wants,  # type: ignore[arg-type]  # NewTypes of bytes
+                    wants,
+                    # Dulwich has types of its own for bytes.
                     ObjectStoreGraphWalker(known, lambda sha: [], shallow=set(known)),  # type: ignore[arg-type]
                     take,
                     depth=depth,
-                    ref_prefix=[prefix.encode() for prefix in prefixes],
+                    # Who is known needs no list of refs to give away a commit by its id.
+                    ref_prefix=[] if commit and self._client.greeting else [each.encode() for each in prefixes],
                     filter_spec=b"tree:0" if commits_only else None,
                 )
             except GitProtocolError as error:
@@ -153,7 +152,51 @@ class Remote:
         return self._client.protocol_version == 2 and self._begun.agent.startswith("git/")
 
 
+def _client(url: str, pool: GuardedPool, network: Network) -> Any:
+    """A client that greets a server once in all the time that `network` is used."""
+    from dulwich.client import Urllib3HttpGitClient
+
+    place = (url, pool.login(url))
+
+    class Client(Urllib3HttpGitClient):
+        @property
+        def greeting(self) -> Greeting | None:
+            return network.greetings.get(place)
+
+        # Dulwich asks for both, greeting and refs, before each of its commands.
+        def _discover_references(  # type: ignore[no-untyped-def]
+            self, service, base_url, protocol_version=None, ref_prefix=None
+        ):
+            known = self.greeting
+            if known is not None and ref_prefix == []:
+                self.protocol_version = known.protocol
+                return {}, known.capabilities, known.url, {}, {}
+            found = super()._discover_references(service, base_url, protocol_version, ref_prefix)
+            network.greetings[place] = Greeting(
+                capabilities=set(found[1]), url=found[2], protocol=self.protocol_version
+            )
+            return found
+
+    return Client(url, quiet=True, pool_manager=pool)
+
+
 _REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
+
+
+def ask(
+    url: str, credentials: Sequence[GitCredentials], network: Network, question: Callable[[Remote], Answer]
+) -> Answer:
+    """What `question` gets out of the repository at `url`; asked anew where the server has trouble that may pass.
+
+    Raises:
+        RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource, OutOfTime
+    """
+
+    def attempt() -> Answer:
+        with connected(url, credentials, network) as remote:
+            return question(remote)
+
+    return patiently(attempt, network)
 
 
 @contextlib.contextmanager
@@ -161,51 +204,48 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
     """The repository at `url`; whatever goes wrong with it inside the block leaves as one of our errors.
 
     Raises:
-        RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource
+        RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource, OutOfTime
     """
-    from dulwich.client import Urllib3HttpGitClient
     from dulwich.errors import GitProtocolError
     from urllib3.exceptions import HTTPError
 
     from builder.sources.pool import Beginning, guarded_pool
 
-    theirs = credentials_for(url, credentials)
-    access: Access = "sent" if theirs else "withheld" if credentials else "none"
     begun = Beginning()
-    answered = False
+    answered, failed = False, True
 
     def check(address: str, status: int, headers: Mapping[str, str]) -> None:
         nonlocal answered
-        check_answer(url, address, status, headers, access)
+        asked = Asked(url=url, answered=address, login=pool.login(address), known=credentials)
+        check_answer(asked, status, headers)
         answered = status == 200
-        begun.watch(pool.responses[-1])
+        begun.watch(pool.responses[-1], pool)
 
-    pool = guarded_pool(url, check, network, hosts=network.hosts(url, credentials))
-    client = Urllib3HttpGitClient(
-        url,
-        quiet=True,
-        username=theirs.username if theirs else None,
-        password=theirs.token if theirs else None,
-        pool_manager=pool,
-    )
+    pool = guarded_pool(url, check, network, hosts=network.hosts(url, credentials), credentials=credentials)
     try:
-        yield Remote(client, pool, begun, network)
+        yield Remote(_client(url, pool, network), begun)
+        failed = False
     except (LambdasmithError, CommitRefused):
         raise
     except (GitProtocolError, HTTPError, ConnectionError, TimeoutError) as error:
-        text = begun.refusal() or str(error)
+        if network.is_over:
+            raise pool.out_of_time() from None
         # Without its cause, which may quote what was sent.
-        failure = unreachable(url, text.replace(theirs.token, "***") if theirs else text)
-        if answered and not begun.refusal() and "timed out" not in text:
+        if refusal := begun.refusal():
+            raise SourceUnreachable(f"{url}: the server refuses: {refusal}", hint="try again") from None
+        failure = unreachable(url, error)
+        if answered and wire.trouble(error).kind in ("cut", "other"):
             raise BrokenOff(failure.message, hint=failure.hint) from None
         raise failure from None
     except Damaged as error:
         raise BrokenOff(f"{url}: what the server sent is damaged: {error}", hint="try again") from error
     except (ValueError, AssertionError, KeyError, IndexError) as error:
         # dulwich's parsers raise these on an answer that is not the git protocol, or is cut off.
-        raise BrokenOff(f"{url}: the server's answer is not the git protocol ({error!r})") from error
+        raise BrokenOff(f"{url}: the server's answer is not the git protocol ({error})", hint="try again") from error
     finally:
         pool.close()
+        if failed:
+            network.greetings.pop((url, pool.login(url)), None)
 
 
 def open_objects(directory: Path) -> Objects:

@@ -8,6 +8,7 @@ whether that matters is decided where files are selected for shipping.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,16 +18,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from builder.errors import OutOfTime, SourceUnreachable, UnsafeSource
+from builder.errors import UnsafeSource
 from builder.hashing import sha256_of
 from builder.jsontext import read_json
-from builder.sources.access import GitCredentials, Network, credentials_for
-from builder.sources.answers import unreachable
+from builder.sources.access import GitCredentials, Network
+from builder.sources.answers import busy, unreachable
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
+from builder.sources.patience import patiently
 from builder.sources.urls import host_of, is_http, url_problem
-from builder.untrusted import explained
+
+if TYPE_CHECKING:
+    from builder.sources.pool import GuardedPool
 
 _TYPE = "application/vnd.git-lfs+json"
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
@@ -58,6 +62,10 @@ class Filled:
 
 class CannotHave(Exception):
     """Why a file, or all of them, cannot be had; asking again would not help."""
+
+
+class _Wrong(CannotHave):
+    """What came is something else, which happens once in a while: one more try is worth it."""
 
 
 def parse_pointer(text: bytes) -> Pointer | None:
@@ -194,13 +202,26 @@ class _Server:
 
         self._url, self._ref, self._credentials, self._network = url, ref, credentials, network
         self._hosts = network.hosts(url, credentials)
-        self._asking = guarded_pool(url, _check, network, hosts=self._hosts)
+        self._asking = guarded_pool(url, self._check, network, hosts=self._hosts, credentials=credentials)
         # Files are where the forge says, usually on another host: what arrives is checked instead.
-        self._loading = guarded_pool(url, _check, network, hosts=None)
+        self._loading = guarded_pool(url, self._check, network, hosts=None)
 
     def close(self) -> None:
         self._asking.close()
         self._loading.close()
+
+    def _check(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        if status == 200:
+            return
+        where = f"the LFS server {host_of(url)}"
+        if trouble := busy(where, status, headers):
+            raise trouble
+        login = self._asking.login(url)
+        if status in (401, 403) and login:
+            raise CannotHave(f"{where} refuses {login.called} ({status}); {login.renewal}")
+        if status in (401, 403):
+            raise CannotHave(f"{where} wants a login, and the builder has none for it ({status})")
+        raise CannotHave(f"{where} answers {status}")
 
     def endpoint(self, lfs_url: str) -> str:
         """The URL that the batch API is below."""
@@ -230,45 +251,52 @@ class _Server:
         return located(self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode()), pointers)
 
     def _ask(self, url: str, body: bytes) -> bytes:
-        import urllib3
-
         headers = {"Accept": _TYPE, "Content-Type": _TYPE}
-        if theirs := credentials_for(url, self._credentials):
-            headers |= urllib3.make_headers(basic_auth=f"{theirs.username}:{theirs.token}")
-        for last in (False, True):
-            try:
+
+        def attempt() -> bytes:
+            with self._trouble(self._asking, url, url):
                 response = self._asking.request("POST", url, body=body, headers=headers, preload_content=False)
+                self._asking.limit_silence(response)
                 return response.read(_MAX_ANSWER_BYTES)
-            except UnsafeSource as error:
-                raise CannotHave(error.message) from None
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                if last:
-                    said = str(error).replace(theirs.token, "***") if theirs else str(error)
-                    raise unreachable(url, said) from None
-        raise AssertionError
+
+        return patiently(attempt, self._network)
 
     def try_download(self, pointer: Pointer, action: _Action, scratch: Path) -> Path | str:
         """The file, in `scratch`, or why it cannot be had."""
-        import urllib3
-
         place = scratch / f"{pointer.oid}-{pointer.size}"
-        for last in (False, True):
-            try:
+
+        def attempt() -> None:
+            # Without the address, which often is a key to the file.
+            what = f"{host_of(action.href)}: an LFS file could not be downloaded"
+            with self._trouble(self._loading, what, action.href):
                 self._download(pointer, action, place)
+
+        why = ""
+        for _ in range(2):
+            try:
+                patiently(attempt, self._network)
+            except _Wrong as error:
+                why = str(error)
             except CannotHave as error:
                 return str(error)
-            except UnsafeSource as error:
-                return error.message
-            except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-                # Without the address, which often is a key to the file.
-                if refused := explained(error, action.href):
-                    raise refused from None
-                if last:
-                    what = type(error).__name__
-                    raise unreachable(host_of(action.href), f"an LFS file could not be downloaded ({what})") from None
             else:
                 return place
-        raise AssertionError
+        return why
+
+    @contextlib.contextmanager
+    def _trouble(self, pool: GuardedPool, what: str, url: str) -> Iterator[None]:
+        """Errors in the block become ours."""
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except UnsafeSource as error:
+            raise CannotHave(error.message) from None
+        except (HTTPError, ConnectionError, TimeoutError) as error:
+            if self._network.is_over:
+                raise pool.out_of_time() from None
+            # Without its cause, which may quote what was sent.
+            raise unreachable(what, error, url) from None
 
     def _download(self, pointer: Pointer, action: _Action, place: Path) -> None:
         headers = {**action.headers, "Accept-Encoding": "identity"}
@@ -276,36 +304,18 @@ class _Server:
         actual, size = hashlib.sha256(), 0
         try:
             with place.open("wb") as file:
-                for chunk in _chunks(response):
-                    size += len(chunk)
-                    if size > pointer.size:
+                # As much as there is at a time: who drips is noticed, too.
+                while size <= pointer.size:
+                    self._loading.limit_silence(response)
+                    if not (chunk := response.read1(_CHUNK, decode_content=False)):
                         break
-                    if self._network.remaining() <= 0:
-                        raise OutOfTime(
-                            "LFS files were still being sent when time was over",
-                            hint="give the builder more time and memory; more memory brings a faster network",
-                        )
+                    size += len(chunk)
                     actual.update(chunk)
                     file.write(chunk)
         finally:
             response.close()
         if size != pointer.size or actual.hexdigest() != pointer.oid:
-            raise CannotHave("what the LFS server sent is not the file that was committed")
-
-
-def _chunks(response: Any) -> Iterator[bytes]:
-    yield from response.stream(_CHUNK, decode_content=False)
-
-
-def _check(url: str, status: int, headers: Mapping[str, str]) -> None:
-    if status == 200:
-        return
-    host = host_of(url)
-    if status == 429 or status >= 500:
-        raise SourceUnreachable(f"the LFS server {host} answers {status}", hint="try again later")
-    if status in (401, 403):
-        raise CannotHave(f"the LFS server {host} refuses the builder's git token ({status})")
-    raise CannotHave(f"the LFS server {host} answers {status}")
+            raise _Wrong("what the LFS server sent is not the file that was committed")
 
 
 def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointer, _Action]], dict[Pointer, str]]:

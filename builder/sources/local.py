@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from builder.errors import PathNotFound, SourceError, UnsafeSource
+from builder.errors import LfsMissing, PathNotFound, UnsafeSource
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
 _NEVER = frozenset({".git", "__pycache__"})
@@ -36,7 +36,7 @@ def select_files(
     Raises:
         PathNotFound: entries that select nothing (`problems` has one each, with the nearest name there is).
         UnsafeSource: a link or path that leaves `root`, or something that is neither file, directory nor link.
-        SourceError: a Git LFS pointer, whose content is not here.
+        LfsMissing: a Git LFS pointer, whose content is not here.
     """
     base = directory_in(root, source_dir)
     if not base.is_dir():
@@ -189,21 +189,33 @@ def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
     """Refuse to ship Git LFS pointers instead of what they stand for; `files` are real paths by name.
 
     Raises:
-        SourceError: some are pointers; `problems` has one each.
+        LfsMissing: some are pointers; `problems` has one each.
     """
-    pointers = []
-    for name, path in files.items():
+    pointers = {}
+    for name, path in sorted(files.items()):
         if path.stat().st_size <= LFS_MAX_BYTES:
             with path.open("rb") as file:
                 if file.read(len(LFS_HEADER)) == LFS_HEADER:
-                    pointers.append(name)
+                    pointers[name] = path
     if pointers:
-        problems = [f"{name}: is a Git LFS pointer, its content could not be fetched" for name in sorted(pointers)]
-        raise SourceError(
-            "; ".join(problems),
-            hint="the warnings say why; or commit the file itself, exclude it, or download it in preinstall",
-            problems=problems,
+        error = LfsMissing(
+            "",
+            hint="push the content (git lfs push --all origin), or commit the file itself, exclude it, or download it "
+            "in preinstall",
         )
+        error.lacking = {str(path): f"{name}: is a Git LFS pointer" for name, path in pointers.items()}
+        raise error.told()
+
+
+def add_reasons(error: LfsMissing, root: Path, reasons: Mapping[str, str]) -> None:
+    """Let the error say why each file could not be had; `reasons` are by posix paths relative to `root`."""
+    told = {}
+    for pointer, problem in error.lacking.items():
+        path = Path(os.path.relpath(os.path.realpath(pointer), os.path.realpath(root))).as_posix()
+        told[pointer] = f"{problem}: {reasons[path]}" if path in reasons else problem
+    if told:
+        error.lacking = told
+        error.told()
 
 
 def _exclusion(pattern: str) -> re.Pattern[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 import urllib.request
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,48 +12,73 @@ import urllib3
 
 from builder import authorities
 from builder.errors import OutOfTime, UnsafeSource
-from builder.sources.access import Network
-from builder.sources.urls import host_of, is_loopback, without_secrets
+from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.sources.urls import host_of, is_loopback, origin, without_secrets
 
 CheckResponse = Callable[[str, int, Mapping[str, str]], None]
 """Called with URL, status and header fields of each answer that is no redirect; raises to refuse it."""
-
-# How often, and for how long at most, a server that says "later" is waited for.
-_WAITS, _LONGEST_WAIT_S = 3, 60.0
-# Of the time that is left, what is not spent on waiting: the rest of the build needs some.
-_SPARE_S = 5.0
 
 
 class GuardedPool(urllib3.PoolManager):
     """Follows redirects by https to `hosts` only (None: to all), and looks at every answer before its reader does.
 
-    urllib3 takes the credentials out of a request that is redirected to another origin. `close` ends everything.
+    Of `credentials` every address gets those that belong to it, also where a redirect leads to it; without any,
+    headers go as they are given, and urllib3 takes a login out of what is redirected to another origin. `close` ends
+    everything.
     """
 
     home: str
     hosts: Collection[str] | None
     network: Network
+    credentials: Sequence[GitCredentials]
     check_response: CheckResponse
     responses: list[urllib3.BaseHTTPResponse]
 
     # The signature is urllib3's, which calls this again for every redirect.
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
         self._check_address(url)
-        for attempt in range(_WAITS + 1):
-            if self.network.remaining() <= 0:
-                raise OutOfTime(f"{self.home}: no time left to ask for the repository", hint="run the command again")
-            response = super().urlopen(method, url, redirect, **kw)
-            if response in self.responses:
-                return response  # the answer to a redirected request, on its way back through the calls
-            pause = _pause_s(response)
-            if pause is None or attempt == _WAITS or pause > min(_LONGEST_WAIT_S, self.network.remaining() - _SPARE_S):
-                break
-            response.close()
-            time.sleep(pause)
+        if self.network.is_over:
+            raise self.out_of_time()
+        if self.credentials:
+            kw["headers"] = self._with_login(url, kw.get("headers") or self.headers)
+        kw["timeout"] = urllib3.Timeout(connect=self.network.connect_s, read=self.network.read_s)
+        response = super().urlopen(method, url, redirect, **kw)
+        if response in self.responses:
+            return response  # the answer to a redirected request, on its way back through the calls
         self.responses.append(response)
         if not response.get_redirect_location():
             self.check_response(url, response.status, response.headers)
         return response
+
+    def login(self, url: str) -> GitCredentials | None:
+        """Those of the credentials that belong to `url`; whose they are without a base, only `home` may find out."""
+        at_home = origin(url) == origin(self.home)
+        return credentials_for(url, [each for each in self.credentials if at_home or each.base is not None])
+
+    def _with_login(self, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+        theirs = self.login(url)
+        return kept | (urllib3.make_headers(basic_auth=f"{theirs.username}:{theirs.token}") if theirs else {})
+
+    def out_of_time(self) -> OutOfTime:
+        """The error for a server that was still to answer when there was no time left."""
+        return OutOfTime(
+            f"{self.home}: the server's answer was not all there when time was over",
+            hint="run the command again, or give the builder more time and memory; more memory brings a faster network",
+        )
+
+    def limit_silence(self, response: urllib3.BaseHTTPResponse) -> None:
+        """Let the next piece of an answer take no longer than there is time for.
+
+        Raises:
+            OutOfTime: there is none.
+        """
+        if self.network.is_over:
+            raise self.out_of_time()
+        # urllib3 sets one limit for all of an answer, when it is asked for.
+        raw = getattr(getattr(getattr(response, "_fp", None), "fp", None), "raw", None)
+        if (connection := getattr(raw, "_sock", None)) is not None:
+            connection.settimeout(self.network.read_s)
 
     def _check_address(self, url: str) -> None:
         parts, encrypted = urlsplit(url), self.home.startswith("https:")
@@ -76,16 +100,6 @@ class _GuardedProxy(GuardedPool, urllib3.ProxyManager):
     pass
 
 
-def _pause_s(response: urllib3.BaseHTTPResponse) -> float | None:
-    """How long the server asks to wait; None if it does not. GitHub's secondary limits are 403 with Retry-After."""
-    if response.status not in (403, 429, 503) or "Retry-After" not in response.headers:
-        return None
-    try:
-        return float(urllib3.Retry().get_retry_after(response) or 0)
-    except urllib3.exceptions.InvalidHeader:
-        return None
-
-
 class Beginning:
     """The beginning of a git server's last answer, which says things that dulwich overlooks."""
 
@@ -93,11 +107,12 @@ class Beginning:
         self._data = b""
         self.agent = ""
 
-    def watch(self, response: urllib3.BaseHTTPResponse) -> None:
+    def watch(self, response: urllib3.BaseHTTPResponse, pool: GuardedPool) -> None:
         self._data = b""
         read = response.read
 
         def remembering(*args: Any, **kwargs: Any) -> bytes:
+            pool.limit_silence(response)
             data = read(*args, **kwargs)
             if len(self._data) < 400:
                 self._data = (self._data + data)[:400]
@@ -114,11 +129,16 @@ class Beginning:
 
 
 def guarded_pool(
-    url: str, check_response: CheckResponse, network: Network, *, hosts: Collection[str] | None
+    url: str,
+    check_response: CheckResponse,
+    network: Network,
+    *,
+    hosts: Collection[str] | None,
+    credentials: Sequence[GitCredentials] = (),
 ) -> GuardedPool:
     """A pool for requests to `url`'s server, through the environment's proxy if there is one for it.
 
-    It waits 10 s for a connection, and repeats what failed before anything was sent.
+    It tries everything once: `patience` says what is tried again.
 
     Raises:
         InvalidConfiguration: the CA bundle cannot be read.
@@ -126,16 +146,8 @@ def guarded_pool(
     parts = urlsplit(url)
     host = parts.hostname or ""
     settings: dict[str, Any] = {
-        "timeout": urllib3.Timeout(connect=10, read=network.read_timeout_s),
         "retries": urllib3.Retry(
-            total=4,
-            connect=2,
-            read=1,
-            redirect=3,
-            status=0,
-            other=0,
-            backoff_factor=0.2,
-            respect_retry_after_header=False,  # it would wait for however long it is told
+            total=3, connect=0, read=0, redirect=3, status=0, other=0, respect_retry_after_header=False
         ),
         "headers": {"User-Agent": "git/lambdasmith"},
     }
@@ -157,6 +169,7 @@ def guarded_pool(
     pool.home = url
     pool.hosts = hosts
     pool.network = network
+    pool.credentials = credentials
     pool.check_response = check_response
     pool.responses = []
     return pool

@@ -83,8 +83,10 @@ def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
     if not branches and not tags:
         return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
     wanted = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removeprefix("origin/")
-    near = difflib.get_close_matches(wanted, [*branches, *tags], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(wanted, sorted({*branches, *tags}), n=3, cutoff=0.5)
     message = f"{ref!r} is neither a branch nor a tag of {url}"
+    if f"refs/{ref}" in listing.commits:
+        return RefNotFound(message, hint=f"there is refs/{ref}: write that")
     if near:
         message += f"; did you mean {' or '.join(near)}?"
     if _SHORT_SHA.fullmatch(ref.lower()):

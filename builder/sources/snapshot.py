@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +27,9 @@ class Snapshot:
 
     `tree` is the id of the whole tree, `subtree` that of the directory that was asked for ("" if there is none).
     `commit_time` is the committer's, in seconds since the epoch. `submodules` are those that were left empty,
-    `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why.
-    Without `unpacked` no file was written, because the tree is one that the caller knows.
+    `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why,
+    and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the tree is one that the caller
+    knows.
     """
 
     root: Path
@@ -40,5 +42,6 @@ class Snapshot:
     files: int = 0
     submodules: tuple[str, ...] = ()
     lfs_pointers: tuple[str, ...] = ()
+    lfs_reasons: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     unpacked: bool = True

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from builder.errors import SourceError, UnsafeSource
 from builder.sources.gitlib import parse_config
 from builder.sources.paths import shown
-from builder.sources.urls import host_of, https_spelling, is_loopback, url_problem, without_secrets
+from builder.sources.urls import host_of, https_spelling, is_loopback, reached_as, url_problem, without_secrets
 
 # How deep submodules may have submodules, and how many there may be in all.
 MAX_NESTING, MAX_SUBMODULES = 6, 200
@@ -84,7 +84,9 @@ def _absolute(parent: str, url: str, path: str) -> str:
         if target == "." or target.startswith(".."):
             raise SourceError(f"{label}, {without_secrets(url)!r}, goes up beyond {base.netloc}")
         url = base._replace(path=f"/{target}").geturl()
-    url = https_spelling(url).rstrip("/")
+    if (spelled := https_spelling(url)) != url:
+        spelled = reached_as(spelled, parent)
+    url = spelled.rstrip("/")
     # Old files still say http or git; no forge serves a repository by http and not by https.
     if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
         url = url.replace("http://", "https://", 1)

@@ -94,25 +94,33 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def repository_url(repo: str | None, repo_name: str | None, *, base: str, username: str | None) -> str:
-    """The URL to fetch, from one of `repo` (URL, or `owner/name`) and `repo_name` (a name below `base`).
+# Where the path of a base is an owner's, always.
+_PUBLIC = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"})
+
+
+def repository_urls(repo: str | None, repo_name: str | None, *, base: str, username: str | None) -> tuple[str, ...]:
+    """The URLs that may be meant by one of `repo` (URL, or `owner/name`) and `repo_name` (a name below `base`).
 
     `base` is a URL such as `https://github.com/me`; "" means GitHub. Where it names a forge alone, without an owner,
-    `username` is the owner.
+    `username` is the owner. There are several, to be asked in this order, only where nobody can tell whether the path
+    of `base` is an owner's, or that of a forge which is not at its host's root.
 
-        repository_url("https://host/a/b", None, …)                               https://host/a/b
-        repository_url("a/b", None, base="https://github.com/me", …)              https://github.com/a/b
-        repository_url(None, "b", base="https://github.com", username="me")       https://github.com/me/b
+        repository_urls("https://host/a/b", None, …)                               https://host/a/b
+        repository_urls("a/b", None, base="https://github.com/me", …)              https://github.com/a/b
+        repository_urls("a/b", None, base="https://host/gitea", …)                 https://host/a/b, https://host/gitea/a/b
+        repository_urls(None, "b", base="https://github.com", username="me")       https://github.com/me/b
 
     Raises:
         InvalidEvent: neither is given, or the result is no URL that may be fetched.
     """
     base = (base or "https://github.com").rstrip("/")
     if repo and ("://" in repo or ":" in repo):
-        url = repo.rstrip("/")
+        urls = [reached_as(repo.rstrip("/"), base)]
     elif repo:
         parts = urlsplit(base)
-        url = f"{parts.scheme}://{parts.netloc}/{repo.strip('/')}"
+        above = [] if parts.hostname in _PUBLIC else [part for part in parts.path.split("/") if part]
+        places = ["/".join(["", *above[:count]]) for count in range(len(above) + 1)]
+        urls = [f"{parts.scheme}://{parts.netloc}{place}/{repo.strip('/')}" for place in places]
     elif repo_name:
         parts = urlsplit(base)
         if not parts.path and not is_loopback(parts.hostname or ""):
@@ -122,9 +130,20 @@ def repository_url(repo: str | None, repo_name: str | None, *, base: str, userna
                     hint="send repo (owner/name or a URL), or set git_username in config.ini and run setup.py update",
                 )
             base = f"{base}/{username}"
-        url = f"{base}/{repo_name}"
+        urls = [f"{base}/{repo_name}"]
     else:
         raise InvalidEvent("repo: missing; give repo (a URL, or owner/name) or repo_name")
-    if problem := url_problem(url):
+    if problem := next(filter(None, map(url_problem, urls)), None):
         raise InvalidEvent(f"{'repo' if repo else 'repo_name'}: {problem}")
+    return tuple(urls)
+
+
+def reached_as(url: str, base: str) -> str:
+    """`url` with the scheme and port of `base`, where that is of the same host and `url` names no port of its own.
+
+    A remote that is spoken to by ssh says nothing of them, and is read as https.
+    """
+    parts, known = urlsplit(url), urlsplit(base)
+    if parts.scheme == "https" and known.hostname and parts.netloc.lower() == known.hostname:
+        return parts._replace(scheme=known.scheme, netloc=known.netloc).geturl()
     return url

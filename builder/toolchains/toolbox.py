@@ -5,7 +5,6 @@ in the store for environments to come.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import platform
 import re
@@ -23,15 +22,16 @@ from pathlib import Path
 from typing import IO, cast
 
 from builder import tars, whole
-from builder.errors import NoWheelForTarget, ResolutionFailed, SourceUnreachable, UnknownToolchain
+from builder.errors import NoWheelForTarget, ResolutionFailed, UnknownToolchain
 from builder.hashing import sha256_of
 from builder.keeping import Store
+from builder.python.asking import WRONG, get, save
 from builder.python.indexes import Indexes
 from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.sources.access import Network
 from builder.spec_base import nearest
 from builder.stored import SHA256
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
-from builder.untrusted import explained
 from builder.workspace import Deadline, Workspace
 from builder.zips import safe_name
 
@@ -188,7 +188,8 @@ class Toolbox:
         path = folder / "archive"
         if self._from_store(tool.sha256, path):
             return path
-        _fetch(tool, path, self.deadline.check(f"fetching {tool.identity}"))
+        self.deadline.check(f"fetching {tool.identity}")
+        _fetch(tool, path, Network(remaining=self.deadline.remaining))
         self.store.put(f"toolchains/{tool.sha256}", path, sha256=tool.sha256)
         return path
 
@@ -201,29 +202,16 @@ def _own_target() -> Target:
     return Target(runtime=replace(runtime, glibc=glibc), architecture=architecture_of(os.uname().machine))
 
 
-def _fetch(tool: ArchiveTool, path: Path, timeout_s: float) -> None:
-    import requests
-
-    digest = hashlib.sha256()
-    try:
-        with requests.get(tool.url, stream=True, timeout=(10, min(60, timeout_s))) as answer, path.open("wb") as file:
-            answer.raise_for_status()
-            for chunk in answer.iter_content(_CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
-    except requests.RequestException as error:
-        if refused := explained(error, tool.url):
-            raise refused from error
-        status = f" ({error.response.status_code})" if error.response is not None else ""
-        raise SourceUnreachable(
-            f"toolchain {tool.name}: {tool.url} cannot be downloaded: {type(error).__name__}{status}"
-        ) from error
-    if digest.hexdigest() != tool.sha256:
-        raise ResolutionFailed(
-            f"toolchain {tool.name}: {tool.url} has sha256 {digest.hexdigest()}, not {tool.sha256} as "
-            f"[toolchain {tool.name}] says",
-            hint="if the file was meant to change, change sha256 in config.ini and run `python setup.py update`",
-        )
+def _fetch(tool: ArchiveTool, path: Path, network: Network) -> None:
+    found, what = "", f"toolchain {tool.name}"
+    for _ in range(WRONG):
+        found = get(tool.url, lambda answer: save(answer, path, what), what=what, network=network)
+        if found == tool.sha256:
+            return
+    raise ResolutionFailed(
+        f"toolchain {tool.name}: {tool.url} has sha256 {found}, not {tool.sha256} as [toolchain {tool.name}] says",
+        hint="if the file was meant to change, change sha256 in config.ini and run `python setup.py update`",
+    )
 
 
 def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) -> None:

@@ -53,6 +53,18 @@ def test_a_secret_is_set_changed_listed_and_removed(operator: Operator) -> None:
     assert len(operator.facts("secret", "list")["secrets"]) == 1
 
 
+@pytest.mark.parametrize("odd", ["\u200b", "\u201c", "\x07"], ids=["invisible", "quote", "bell"])
+def test_a_value_that_no_server_would_take_is_refused(operator: Operator, odd: str) -> None:
+    refused = say(operator, f"{VALUE}{odd}\n", "secret", "set", "team-a/odd")
+    assert refused.returncode == 2
+    assert (
+        f"the value of secret keeper/team-a/odd has a character that cannot be sent, U+{ord(odd):04X}" in refused.stderr
+    )
+    assert "copy it from where it was made" in refused.stderr
+    assert VALUE not in refused.stdout + refused.stderr
+    assert "keeper/team-a/odd" not in str(operator.facts("secret", "list")["secrets"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -126,7 +126,7 @@ def test_what_is_not_what_was_named_is_refused_and_leaves_nothing(tmp_path: Path
     with pytest.raises(ResolutionFailed, match=r"toolchain tcc: .* has sha256 .*, not 000") as caught:
         toolbox(tmp_path, wrong).get("tcc")
     assert "config.ini" in caught.value.hint
-    with pytest.raises(SourceUnreachable, match=r"/none cannot be downloaded: HTTPError \(404\)"):
+    with pytest.raises(SourceUnreachable, match=r"/none answers 404"):
         toolbox(tmp_path, ArchiveTool(name="tcc", url=f"{url}/none", sha256="0" * 64)).get("tcc")
     for name, content in (("text", b"just text"), ("climbs", _climbing())):
         (root / name).write_bytes(content)

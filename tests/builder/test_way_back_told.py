@@ -27,8 +27,14 @@ def record(build_id: str, ended: str, *, code: str = "aa", restored: str | None 
         "layers": [layer("dependencies", "dd")],
         "settings": {"MemorySize": 128, "Environment": {"Variables": {"KEY": "secret"}}},
         "extras": {},
-        **{"architecture": "x86_64", "runtime": "python3.13", "tags": {}},
-        **{"role": None, "version": None, "alias": None, "lock": None, "source": None},
+        "architecture": "x86_64",
+        "runtime": "python3.13",
+        "tags": {},
+        "role": None,
+        "version": None,
+        "alias": None,
+        "lock": None,
+        "source": None,
     } | more
     value = {
         "build_id": build_id,
@@ -39,7 +45,10 @@ def record(build_id: str, ended: str, *, code: str = "aa", restored: str | None 
         "alias": "live" if more.get("version") else None,
         "restored": restored,
         "deployment": deployment,
-        **{"action": "build", "state": "succeeded", "builder": "0", "message": None},
+        "action": "build",
+        "state": "succeeded",
+        "builder": "0",
+        "message": None,
     }
     return Record.parse(Fields(value))
 

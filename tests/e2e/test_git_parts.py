@@ -43,6 +43,8 @@ def test_an_lfs_file_that_the_forge_does_not_have_is_never_shipped_as_a_pointer(
     code = "def handler(event, context):\n    return 1\n"
     builder.forge.push("pointed", {"build.yaml": build_file, "app.py": code, "m.bin": pointer})
     reply = builder.build("pointed")
-    assert "m.bin: is a Git LFS pointer" in reply["error"]["message"]
+    assert reply["error"]["code"] == "lfs_missing"
+    assert "m.bin: is a Git LFS pointer: the LFS server" in reply["error"]["message"]
+    assert "answers 404" in reply["error"]["message"]
     assert any("answers 404" in warning for warning in reply["warnings"]), reply
     assert builder.state("pointed") is None

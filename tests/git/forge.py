@@ -34,9 +34,15 @@ GIT_ENVIRONMENT = {
 }
 
 
-def git(directory: Path, *arguments: str) -> str:
+def git(directory: Path, *arguments: str, stdin: str | None = None) -> str:
     done = subprocess.run(
-        ["git", *arguments], cwd=directory, check=True, capture_output=True, text=True, env=GIT_ENVIRONMENT
+        ["git", *arguments],
+        cwd=directory,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=GIT_ENVIRONMENT,
+        input=stdin,
     )
     return done.stdout.strip()
 
@@ -46,7 +52,7 @@ class Work:
 
     def __init__(self, directory: Path, bare: Path) -> None:
         self.directory, self.bare = directory, bare
-        directory.mkdir()
+        directory.mkdir(parents=True)
         git(directory.parent, "init", "-q", "--bare", "-b", "trunk", str(bare))
         git(directory, "init", "-q", "-b", "trunk")
         git(directory, "remote", "add", "origin", str(bare))
@@ -108,13 +114,16 @@ def make_project(scratch: Path, root: Path) -> dict[str, str]:
 
 Answer = tuple[int, dict[str, str], bytes | Iterable[bytes]]
 """Status, header fields and content; the pieces of a content may come slowly, or not all of them."""
+HANGS_UP: Answer = (0, {}, b"")
+"""The connection ends without an answer."""
 
 
 @dataclass
 class Front:
     """A server of its own origin that answers as `behave` says, or else as the one `behind` it.
 
-    `asked` is what it was sent, `bodies` what came with that; `tls` is the path of a certificate with its key.
+    `asked` is what it was sent, `bodies` what came with that; `tls` is the path of a certificate with its key,
+    `port` 0 for a free one.
     """
 
     behave: Callable[[str, dict[str, str]], Answer | None]
@@ -123,6 +132,7 @@ class Front:
     bodies: list[bytes] = field(default_factory=list)
     tls: Path | None = None
     url: str = ""
+    port: int = 0
 
     def __enter__(self) -> Front:
         front = self
@@ -146,6 +156,8 @@ class Front:
                 status, fields, content = front.behave(self.path, headers) or front.forward(
                     self.command, self.path, headers, body
                 )
+                if (status, fields, content) == HANGS_UP:
+                    return
                 self.send_response(status)
                 for name, value in fields.items():
                     self.send_header(name, value)
@@ -161,7 +173,7 @@ class Front:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

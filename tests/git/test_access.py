@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from builder.errors import (
 )
 from builder.sources.access import credentials_for
 from builder.sources.git import GitCredentials, Resolved, fetch, resolve
-from tests.git.forge import MINE, TOKEN, Host
+from tests.git.forge import MINE, TOKEN, Answer, Front, Host
 
 
 def test_an_unknown_repository(host: Host) -> None:
@@ -51,6 +52,48 @@ def test_a_token_of_another_server_is_not_sent(host: Host) -> None:
     with pytest.raises(RepositoryNotFound) as caught:
         resolve(f"{host.private}/project.git", None, credentials=[elsewhere])
     assert "belongs to another server and was not sent" in caught.value.hint
+
+
+def at(path: str, front: Front, *, called: str = "", token: str = TOKEN) -> GitCredentials:
+    return GitCredentials(username="me", token=token, base=f"{front.url}{path}", called=called, renewal="renew it")
+
+
+def basic(credentials: GitCredentials) -> str:
+    return "Basic " + base64.b64encode(f"{credentials.username}:{credentials.token}".encode()).decode()
+
+
+def test_a_redirect_to_another_path_carries_the_login_of_that_path(host: Host, tmp_path: Path) -> None:
+    def renamed(path: str, headers: dict[str, str]) -> Answer | None:
+        return (301, {"Location": path.replace("/old", "/project")}, b"") if path.startswith("/old") else None
+
+    with Front(renamed, host.private) as front:
+        old, new = at("/old", front, token="of-the-old-path"), at("/project", front)
+        url = f"{front.url}/old.git"
+        snapshot = fetch(resolve(url, None, credentials=[old, new]), tmp_path / "into", credentials=[old, new])
+        assert snapshot.commit == host.commits["third"]
+        sent = {(path.split("/")[1], headers.get("authorization")) for path, headers in front.asked}
+        assert sent == {("old.git", basic(old)), ("project.git", basic(new))}
+        front.asked.clear()
+        with pytest.raises(RepositoryNotFound) as caught:
+            resolve(url, None, credentials=[at("/old", front, called="the token of [git old]")])
+        assert [headers.get("authorization") for _, headers in front.asked] == [basic(at("/old", front)), None]
+        host_there = front.url.removeprefix("http://")
+        assert f"the token of [git old] belongs to another path of {host_there}" in caught.value.hint
+
+
+def test_who_was_refused_is_named(host: Host) -> None:
+    with Front(lambda path, headers: None, host.private) as front:
+        known = [
+            at("/", front, called="git_token", token="wrong"),
+            at("/project", front, called="the token of [git h/project], ssm:/git", token="wrong"),
+        ]
+        with pytest.raises(
+            AuthenticationFailed, match=r"refuses the token of \[git h/project\], ssm:/git \(40"
+        ) as caught:
+            resolve(f"{front.url}/project.git", None, credentials=known)
+        assert caught.value.hint.endswith("may not read this repository: renew it")
+        with pytest.raises(AuthenticationFailed, match="refuses git_token"):
+            resolve(f"{front.url}/other.git", None, credentials=known)
 
 
 def test_the_token_is_nowhere_afterwards(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

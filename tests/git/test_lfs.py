@@ -6,7 +6,8 @@ import hashlib
 import json
 import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.errors import LambdasmithError, SourceUnreachable
+from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing, OutOfTime, SourceUnreachable
 from builder.sources.git import GitCredentials, Network, Snapshot, fetch, resolve
 from builder.sources.lfs import Pointer, parse_pointer
-from builder.sources.local import select_files
-from tests.git.forge import MINE, TOKEN, Answer, Front, Host, git
+from builder.sources.local import add_reasons, select_files
+from builder.spec import read_build_file
+from builder.spec_tree import check_against_tree
+from tests.git.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, git
 
+Behaviour = Callable[[str, dict[str, str]], "Answer | None"]
 LOADING = "key-of-the-object-store"
 MODEL = bytes(range(256)) * 5000
 
@@ -34,19 +38,26 @@ def pointer(content: bytes) -> str:
 class Storage:
     """An LFS server beside a git server: `objects` by sha256, kept on an origin of its own.
 
-    `behave` may answer instead of the storage's origin; `rows` changes what the batch answer says of an object.
+    `instead` is the answer to all questions where files are, of which there were `asked`, `trouble` that to the first
+    `troubles` of them; `rows` changes what the answer says of an object.
     """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     batches: list[dict[str, Any]] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     instead: Answer | None = None
+    trouble: Answer | None = None
+    troubles: int = 0
+    asked: int = 0
     forge: Front = None  # type: ignore[assignment]
     storage: Front = None  # type: ignore[assignment]
 
     def batch(self, path: str, headers: dict[str, str]) -> Answer | None:
         if not path.endswith("/info/lfs/objects/batch"):
             return None
+        self.asked += 1
+        if self.trouble and self.asked <= self.troubles:
+            return self.trouble
         if self.instead:
             return self.instead
         asked = json.loads(self.forge.bodies[-1])
@@ -161,6 +172,59 @@ def test_what_cannot_be_had_stays_a_pointer_says_why_and_is_not_shipped(
         select_files(snapshot.root, ".", ["lies.bin", "short.bin"], [])
 
 
+BUILD_FILE = """\
+function:
+  runtimes: [python3.13]
+  handler: app.handler
+  files: [app.py, models/]
+layers:
+  data:
+    runtimes: [python3.13]
+    files: [data.bin]
+"""
+
+
+def test_a_build_that_needs_it_says_why_it_is_missing(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    files = {"models/m.bin": pointer(b"gone"), "data.bin": pointer(b"data"), "unused.bin": pointer(b"unused")}
+    work.commit({"build.yaml": BUILD_FILE, "app.py": "def handler(event, context): ...\n", **files})
+    lfs.rows[hashlib.sha256(b"data").hexdigest()] = {"oid": hashlib.sha256(b"data").hexdigest(), "actions": {}}
+    snapshot = fetched(lfs, tmp_path / "into", "lfs")
+    spec = read_build_file(BUILD_FILE, file="build.yaml")
+    with pytest.raises(LfsMissing) as caught:
+        check_against_tree(spec, snapshot.root)
+    add_reasons(caught.value, snapshot.root, snapshot.lfs_reasons)
+    assert caught.value.problems == (
+        "build.yaml:8: layers.data.files.0: data.bin: is a Git LFS pointer: the LFS server does not say where it is",
+        "build.yaml:4: function.files.1: models/m.bin: is a Git LFS pointer: the LFS server does not have it "
+        "(404 'Object does not exist')",
+    )
+    assert str(caught.value) == caught.value.message == "; ".join(caught.value.problems)
+    assert caught.value.code == "lfs_missing"
+    assert "git lfs push" in caught.value.hint
+    # What else is wrong is wrong with the build file, and comes first.
+    (snapshot.root / "app.py").unlink()
+    with pytest.raises(InvalidBuildFile, match=r"app\.py") as other:
+        check_against_tree(spec, snapshot.root)
+    assert "LFS" not in other.value.message
+
+
+def test_a_repository_with_a_new_name_has_its_files_there(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    work.commit({"m.bin": pointer(MODEL)})
+    lfs.add(MODEL)
+
+    def renamed(path: str, headers: dict[str, str]) -> Answer | None:
+        if not path.startswith("/old.git"):
+            return lfs.batch(path, headers)
+        if "/info/lfs" in path:  # as Gitea
+            return 404, {}, b""
+        return 301, {"Location": path.replace("/old", "/lfs", 1)}, b""
+
+    lfs.forge.behave = renamed
+    assert (fetched(lfs, tmp_path / "into", "old").root / "m.bin").read_bytes() == MODEL
+
+
 def test_files_that_do_not_fit_are_left(host: Host, lfs: Storage, tmp_path: Path) -> None:
     work, _ = host.work(tmp_path, "lfs")
     work.commit({"large.bin": pointer(MODEL), "small.bin": pointer(b"small")})
@@ -176,7 +240,8 @@ def test_files_that_do_not_fit_are_left(host: Host, lfs: Storage, tmp_path: Path
     ("answer", "words"),
     [
         ((404, {}, b""), "answers 404"),
-        ((401, {}, b""), "refuses the builder's git token"),
+        ((401, {}, b""), "refuses the builder's git token (401); renew git_token"),
+        ((403, {}, b""), "refuses the builder's git token (403)"),
         ((200, {}, b"<html>"), "not that of the batch API"),
         ((200, {}, b"[]"), "not that of the batch API"),
         ((200, {}, b'{"transfer": "tus", "objects": []}'), "with basic transfers"),
@@ -192,33 +257,83 @@ def test_a_forge_without_lfs_is_told(host: Host, lfs: Storage, tmp_path: Path, a
     assert snapshot.lfs_pointers == ("m.bin",)
 
 
-def test_trouble_of_the_server_is_an_error_to_try_again(host: Host, lfs: Storage, tmp_path: Path) -> None:
-    work, _ = host.work(tmp_path, "lfs")
-    work.commit({"m.bin": pointer(MODEL)})
-    lfs.instead = (503, {}, b"")
-    with pytest.raises(SourceUnreachable, match="answers 503") as caught:
-        fetched(lfs, tmp_path / "into", "lfs")
-    assert caught.value.retryable
+def after(times: int, trouble: Answer, then: Behaviour) -> Behaviour:
+    """Trouble at first."""
+    left = [times]
+
+    def behave(path: str, headers: dict[str, str]) -> Answer | None:
+        left[0] -= 1
+        return trouble if left[0] >= 0 else then(path, headers)
+
+    return behave
 
 
-def test_a_download_that_breaks_off_is_tried_once_more(host: Host, lfs: Storage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        (503, {}, b""),
+        (500, {}, b""),
+        (429, {}, b""),
+        HANGS_UP,
+        (200, {"Content-Length": str(len(MODEL))}, MODEL[:5000]),
+    ],
+    ids=["503", "500", "429", "hangs-up", "cut"],
+)
+def test_trouble_of_the_server_may_pass(host: Host, lfs: Storage, tmp_path: Path, trouble: Answer) -> None:
     work, _ = host.work(tmp_path, "lfs")
     work.commit({"m.bin": pointer(MODEL)})
     lfs.add(MODEL)
-    sound, lfs.storage.behave = (
-        lfs.storage.behave,
-        lambda path, headers: (
-            (200, {"Content-Length": str(len(MODEL))}, MODEL[:5000])
-            if len(lfs.storage.asked) < broken
-            else sound(path, headers)
-        ),
-    )
-    broken = 2
+    lfs.trouble, lfs.troubles = trouble, 2
+    lfs.storage.behave = after(2, trouble, lfs.load)
     assert (fetched(lfs, tmp_path / "into", "lfs").root / "m.bin").read_bytes() == MODEL
-    broken = 99
-    with pytest.raises(SourceUnreachable, match="an LFS file could not be downloaded") as caught:
+    assert lfs.asked == len(lfs.storage.asked) == 3
+
+
+def test_trouble_that_stays_is_an_error_to_try_again(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    work.commit({"m.bin": pointer(MODEL)})
+    lfs.instead = (503, {}, b"")
+    with pytest.raises(SourceUnreachable, match=r"answers 503 \(tried 5 times") as caught:
+        fetched(lfs, tmp_path / "into", "lfs")
+    assert caught.value.retryable
+    assert lfs.asked == 5, "the fetch around it is not tried again, too"
+
+
+def test_a_download_that_breaks_off_every_time_does_not_tell_where_from(
+    host: Host, lfs: Storage, tmp_path: Path
+) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    work.commit({"m.bin": pointer(MODEL)})
+    lfs.add(MODEL)
+    lfs.storage.behave = lambda path, headers: (200, {"Content-Length": str(len(MODEL))}, MODEL[:5000])
+    with pytest.raises(
+        SourceUnreachable, match=r"an LFS file could not be downloaded.*broke off after 5,000"
+    ) as caught:
         fetched(lfs, tmp_path / "none", "lfs")
     assert LOADING not in f"{caught.value}{caught.value.__cause__}"
+    assert next(iter(lfs.objects)) not in caught.value.message
+
+
+def test_silence_near_the_time_limit_is_out_of_time(host: Host, lfs: Storage, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "lfs")
+    work.commit({"m.bin": pointer(MODEL)})
+    lfs.add(MODEL)
+    end = float("inf")
+
+    def silent(path: str, headers: dict[str, str]) -> Answer:
+        nonlocal end
+        end = time.monotonic() + 0.3
+
+        def pieces() -> Iterator[bytes]:
+            yield MODEL[:5000]
+            time.sleep(1.5)
+
+        return 200, {"Content-Length": str(len(MODEL))}, pieces()
+
+    lfs.storage.behave = silent
+    with pytest.raises(OutOfTime):
+        fetched(lfs, tmp_path / "none", "lfs", network=Network(remaining=lambda: end - time.monotonic()))
+    assert time.monotonic() - end < 1
 
 
 def test_a_server_of_its_own_in_lfsconfig_must_be_allowed(host: Host, lfs: Storage, tmp_path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from builder import fetching
 from builder.errors import (
     InvalidEvent,
     RefNotFound,
+    RepositoryNotFound,
 )
-from builder.sources.git import Resolved, repository_url, resolve
-from tests.git.forge import Host, git
+from builder.event import parse_event
+from builder.logins import Logins
+from builder.sources.git import Resolved, repository_urls, resolve
+from localaws.testing import Server
+from tests.git.forge import Answer, Front, Host, git
+from tests.security.test_references import context
 
 
 @pytest.mark.parametrize(
@@ -65,6 +72,24 @@ def test_a_branch_and_a_tag_of_one_name_must_agree(project: str) -> None:
     assert caught.value.hint == "write refs/heads/both or refs/tags/both"
 
 
+def test_a_branch_and_a_tag_of_one_name_are_suggested_once(project: str) -> None:
+    with pytest.raises(RefNotFound, match=r"did you mean both\?$"):
+        resolve(project, "bothh", credentials=())
+
+
+def test_a_pull_request_is_told_by_its_full_name(host: Host, tmp_path: Path) -> None:
+    work, url = host.work(tmp_path, "pulls")
+    commit = work.commit({"a": "a"})
+    git(work.bare, "update-ref", "refs/pull/1/head", commit)
+    with pytest.raises(RefNotFound, match="'pull/1/head' is neither a branch nor a tag") as caught:
+        resolve(url, "pull/1/head")
+    assert caught.value.hint == "there is refs/pull/1/head: write that"
+    assert resolve(url, "refs/pull/1/head").commit == commit
+    with pytest.raises(RefNotFound) as caught:
+        resolve(url, "pull/2/head")
+    assert caught.value.hint == "branches: trunk"
+
+
 @pytest.mark.parametrize("ref", [None, "main"])
 def test_an_empty_repository_says_so(host: Host, ref: str | None) -> None:
     with pytest.raises(RefNotFound, match="is empty: it has no commits yet"):
@@ -112,7 +137,27 @@ def test_a_default_branch_that_is_gone_lists_the_others(host: Host, tmp_path: Pa
     ],
 )
 def test_repository_urls(repo: str | None, name: str | None, base: str, username: str | None, url: str) -> None:
-    assert repository_url(repo, name, base=base, username=username) == url
+    assert repository_urls(repo, name, base=base, username=username)[0] == url
+
+
+@pytest.mark.parametrize(
+    ("repo", "base", "urls"),
+    [
+        ("o/n", "https://h.org/gitea", ["https://h.org/o/n", "https://h.org/gitea/o/n"]),
+        ("o/n", "https://h.org/x/gitea/", ["https://h.org/o/n", "https://h.org/x/o/n", "https://h.org/x/gitea/o/n"]),
+        ("o/n", "https://github.com/me", ["https://github.com/o/n"]),
+        ("o/n", "https://h.org:3000", ["https://h.org:3000/o/n"]),
+        # What was spoken to by ssh is reached as the forge is; what names its port knows better.
+        ("https://h.org/o/n.git", "https://h.org:3000/me", ["https://h.org:3000/o/n.git"]),
+        ("https://H.org/o/n.git", "https://h.org:3000", ["https://h.org:3000/o/n.git"]),
+        ("https://127.0.0.1/o/n.git", "http://127.0.0.1:3000", ["http://127.0.0.1:3000/o/n.git"]),
+        ("https://h.org:443/o/n.git", "https://h.org:3000/me", ["https://h.org:443/o/n.git"]),
+        ("https://other.org/o/n.git", "https://h.org:3000/me", ["https://other.org/o/n.git"]),
+        ("https://h.org.evil.org/o/n.git", "https://h.org:3000", ["https://h.org.evil.org/o/n.git"]),
+    ],
+)
+def test_where_a_forge_is(repo: str, base: str, urls: list[str]) -> None:
+    assert list(repository_urls(repo, None, base=base, username="me")) == urls
 
 
 @pytest.mark.parametrize(
@@ -126,4 +171,37 @@ def test_repository_urls(repo: str | None, name: str | None, base: str, username
 )
 def test_repository_urls_that_cannot_be(repo: str | None, name: str | None, base: str, words: str) -> None:
     with pytest.raises(InvalidEvent, match=words):
-        repository_url(repo, name, base=base, username=None)
+        repository_urls(repo, name, base=base, username=None)
+
+
+def gitea(path: str, headers: dict[str, str]) -> Answer | None:
+    """A forge below a path of its own, beside a website."""
+    if not path.startswith("/gitea/"):
+        return 404, {"Content-Type": "text/html"}, b"<html>"
+    return None
+
+
+class Below(Front):
+    """Serves what is behind it below /gitea."""
+
+    def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        return super().forward(method, path.removeprefix("/gitea"), headers, body)
+
+
+@pytest.mark.parametrize("ref", ["trunk", "commit"])
+def test_a_forge_below_a_path_is_found(host: Host, localaws: Server, tmp_path: Path, ref: str) -> None:
+    (host.root / "team").mkdir(exist_ok=True)
+    work, _ = host.work(tmp_path, "team/shop")
+    commit = work.commit({"a": "a"})
+    with Below(gitea, host.public) as front:
+        there = context(localaws, tmp_path, Logins())
+        there = replace(there, settings=replace(there.settings, git_base=f"{front.url}/gitea"))
+        wanted = commit if ref == "commit" else ref
+        request = parse_event({"action": "package", "function": "f", "repo": "team/shop", "ref": wanted})
+        resolved = fetching.resolve(request, there)
+        assert resolved is not None
+        assert (resolved.url, resolved.commit) == (f"{front.url}/gitea/team/shop", commit)
+        missing = parse_event({"action": "package", "function": "f", "repo": "team/none", "ref": "trunk"})
+        with pytest.raises(RepositoryNotFound) as caught:
+            fetching.resolve(missing, there)
+        assert f"also asked: {front.url}/gitea/team/none" in caught.value.hint

@@ -145,6 +145,17 @@ def test_urls_are_found_as_git_finds_them(url: str, expected: str) -> None:
     assert parsed(f'[submodule "x"]\n path = lib\n url = {url}\n') == expected
 
 
+def test_a_submodule_that_is_spoken_to_by_ssh_is_where_the_project_is() -> None:
+    parent = "https://forge.org:3000/team/app.git"
+    for url, expected in {
+        "git@forge.org:o/n.git": "https://forge.org:3000/o/n.git",
+        "ssh://git@forge.org:2222/o/n.git": "https://forge.org:3000/o/n.git",
+        "https://forge.org/o/n.git": "https://forge.org/o/n.git",
+        "git@other.org:o/n.git": "https://other.org/o/n.git",
+    }.items():
+        assert parsed(f'[submodule "x"]\n path = lib\n url = {url}\n', parent=parent) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,8 @@ from builder.errors import (
     SourceUnreachable,
 )
 from builder.sources.git import Network, Resolved, fetch, resolve
-from tests.git.forge import MINE, TOKEN, Answer, Front, Host, Work, git, self_signed
+from builder.sources.patience import Passing, patiently
+from tests.git.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, Work, git, self_signed
 
 # --- busy -------------------------------------------------------------------------------------------------------------
 
@@ -46,9 +49,102 @@ def test_a_pause_that_there_is_no_time_for_is_told_at_once(host: Host) -> None:
 
 def test_a_server_that_stays_busy_is_given_up(host: Host) -> None:
     with Front(lambda path, headers: (429, {"Retry-After": "0"}, b""), host.public) as front:
-        with pytest.raises(SourceUnreachable, match="answers 429"):
+        with pytest.raises(SourceUnreachable, match=r"answers 429 \(tried 5 times in \d+ s\)"):
             resolve(f"{front.url}/project.git", None)
-        assert len(front.asked) == 4
+        assert len(front.asked) == 5
+
+
+def test_a_server_that_asks_for_an_hour_is_not_waited_for(host: Host) -> None:
+    with Front(lambda path, headers: (429, {"Retry-After": "3600"}, b""), host.public) as front:
+        with pytest.raises(SourceUnreachable, match=r"answers 429$") as caught:
+            resolve(f"{front.url}/project.git", None)
+        assert "the server asks to wait: Retry-After is '3600'" in caught.value.hint
+        assert len(front.asked) == 1
+
+
+def test_pauses_grow_vary_and_are_over_in_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the pauses as they are for users
+    waited: list[list[float]] = []
+    monkeypatch.setattr(time, "sleep", lambda pause: waited[-1].append(pause))
+
+    def fail() -> None:
+        raise Passing("forge: the server answers 503")
+
+    for _ in range(50):
+        waited.append([])
+        with pytest.raises(Passing):
+            patiently(fail, Network())
+        assert waited[-1] == sorted(waited[-1])
+        assert len(waited[-1]) == 4
+        assert 10 <= sum(waited[-1]) <= 20
+    assert len({tuple(pauses) for pauses in waited}) == 50
+
+
+def test_without_time_for_another_try_the_build_is_out_of_time(host: Host) -> None:
+    network = Network(remaining=lambda: 5.5, pauses_s=(1.0, 1.0))
+    with Front(lambda path, headers: (503, {}, b""), host.public) as front:
+        with pytest.raises(OutOfTime, match="answers 503; there is no time left to try again"):
+            resolve(f"{front.url}/project.git", None, network=network)
+        assert len(front.asked) == 1
+
+
+REFS, LS_REFS, PACK = "/info/refs", b"command=ls-refs", b"command=fetch"
+
+
+class Failing:
+    """Has trouble the first `times` that a certain request comes, and is all right then."""
+
+    def __init__(self, host: Host, what: str | bytes, answer: Answer, times: int) -> None:
+        self.what, self.answer, self.times, self.asked = what, answer, times, 0
+        self.front = Front(self.behave, host.public)
+
+    def behave(self, path: str, headers: dict[str, str]) -> Answer | None:
+        is_it = self.what in path if isinstance(self.what, str) else self.what in self.front.bodies[-1]
+        self.asked += is_it
+        return self.answer if is_it and self.asked <= self.times else None
+
+
+@pytest.mark.parametrize("what", [REFS, LS_REFS, PACK], ids=["refs", "ls-refs", "pack"])
+@pytest.mark.parametrize(
+    "answer",
+    [(500, {}, b""), (502, {}, b"<html>"), (503, {}, b""), (429, {}, b""), (503, {"Retry-After": "0"}, b""), HANGS_UP],
+    ids=["500", "502", "503", "429", "503-now", "hangs-up"],
+)
+def test_trouble_that_passes_ends_no_deploy(host: Host, tmp_path: Path, what: str | bytes, answer: Answer) -> None:
+    failing = Failing(host, what, answer, 4)
+    with failing.front as front:
+        network = Network()
+        snapshot = fetch(resolve(f"{front.url}/project.git", None, network=network), tmp_path / "into", network=network)
+    assert snapshot.commit == host.commits["third"]
+    assert failing.asked == 5
+
+
+def test_a_forge_that_is_restarted_is_waited_for(host: Host, tmp_path: Path) -> None:
+    with Front(lambda path, headers: None, host.public) as front:
+        port = front.server.server_port
+    # From here on connections are refused, until it is there again.
+    back = Front(lambda path, headers: None, host.public, port=port)
+    starting = threading.Timer(0.3, back.__enter__)
+    starting.start()
+    try:
+        network = Network(pauses_s=(0.2,) * 20)
+        assert resolve(f"{front.url}/project.git", None, network=network).commit == host.commits["third"]
+    finally:
+        starting.join()
+        back.__exit__()
+
+
+def test_what_stays_down_is_told_in_words(host: Host) -> None:
+    with Front(lambda path, headers: None, host.public) as front:
+        url = f"{front.url}/project.git"
+    with pytest.raises(SourceUnreachable, match=r"the connection is refused \(tried 5 times in \d+ s\)") as caught:
+        resolve(url, None)
+    assert caught.value.message.startswith(url)
+    with Front(lambda path, headers: HANGS_UP, host.public) as front:
+        with pytest.raises(SourceUnreachable, match="closed without an answer") as caught:
+            resolve(f"{front.url}/project.git", None)
+        assert "object at" not in caught.value.message
+        assert "Connection(" not in caught.value.message
 
 
 @pytest.mark.parametrize("said", ["soon", "", "-1", "Sat, 21 Nov 2026 11:00:00 GMT"])
@@ -87,7 +183,7 @@ class Cutting:
         return status, {**fields, "Content-Length": str(len(content))}, content[: len(content) // 2]
 
 
-def test_a_connection_that_is_cut_is_tried_once_more_from_the_start(host: Host, tmp_path: Path) -> None:
+def test_a_connection_that_is_cut_is_tried_again_from_the_start(host: Host, tmp_path: Path) -> None:
     cutting = Cutting(host, 1)
     with cutting.front as front:
         snapshot = fetch(resolve(f"{front.url}/project.git", None), tmp_path / "into")
@@ -99,7 +195,9 @@ def test_a_connection_that_is_cut_again_is_an_error_that_leaves_nothing(host: Ho
     with cutting.front as front, pytest.raises(SourceUnreachable) as caught:
         fetch(resolve(f"{front.url}/project.git", None), tmp_path / "into")
     assert caught.value.retryable
-    assert cutting.packs == 2
+    assert re.search(r"broke off after [\d,]+ bytes, [\d,]+ are missing", caught.value.message)
+    assert "IncompleteRead" not in caught.value.message
+    assert cutting.packs == 5
     assert not list(tmp_path.iterdir())
 
 
@@ -130,25 +228,89 @@ def dripping(front: Front, path: str, headers: dict[str, str], pause_s: float) -
     ("pause_s", "network", "error", "words"),
     [
         (2.0, Network(read_timeout_s=0.3), SourceUnreachable, "timed out"),
-        (0.1, Network(read_timeout_s=5), OutOfTime, "still being sent"),
+        (2.0, Network(read_timeout_s=5), OutOfTime, "when time was over"),
+        (0.1, Network(read_timeout_s=5), OutOfTime, "when time was over"),
     ],
-    ids=["silent", "dripping"],
+    ids=["silent", "silent-near-the-limit", "dripping"],
 )
 def test_a_slow_body_is_not_waited_for_for_ever(
     host: Host, tmp_path: Path, pause_s: float, network: Network, error: type[Exception], words: str
 ) -> None:
+    end = float("inf")
+
     def slow(path: str, headers: dict[str, str]) -> Answer | None:
-        return dripping(front, path, headers, pause_s) if b"command=fetch" in front.bodies[-1] else None
+        nonlocal end
+        if b"command=fetch" not in front.bodies[-1]:
+            return None
+        end = time.monotonic() + 0.5
+        return dripping(front, path, headers, pause_s)
 
     with Front(slow, host.public) as front:
         resolved = resolve(f"{front.url}/project.git", None)
-        end = time.monotonic() + 0.5
         limited = Network(read_timeout_s=network.read_timeout_s, remaining=lambda: end - time.monotonic())
         before = time.monotonic()
         with pytest.raises(error, match=words):
             fetch(resolved, tmp_path / "into", network=limited)
-        assert time.monotonic() - before < 4
+        assert time.monotonic() - before < 1.9
         assert sum(b"command=fetch" in body for body in front.bodies) == 1, "what is slow is not tried again"
+
+
+@pytest.mark.parametrize("what", [REFS, LS_REFS], ids=["refs", "ls-refs"])
+def test_silence_at_refs_ends_before_the_time_limit(host: Host, what: str | bytes) -> None:
+    def silent(path: str, headers: dict[str, str]) -> Answer | None:
+        if what in path if isinstance(what, str) else what in front.bodies[-1]:
+            time.sleep(1.5)
+        return None
+
+    with Front(silent, host.public) as front:
+        end = time.monotonic() + 0.4
+        before = time.monotonic()
+        with pytest.raises(OutOfTime, match="when time was over"):
+            resolve(f"{front.url}/project.git", None, network=Network(remaining=lambda: end - time.monotonic()))
+        assert time.monotonic() - before < 1.2
+
+
+# --- how often, and how much ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", [2, 0])
+def test_who_resolves_and_fetches_asks_once_for_each_thing(host: Host, tmp_path: Path, protocol: int) -> None:
+    def older(path: str, headers: dict[str, str]) -> None:
+        if protocol == 0:
+            headers.pop("git-protocol", None)
+
+    network = Network()
+    with Front(older, host.public) as front:
+        resolved = resolve(f"{front.url}/project.git", "trunk", network=network)
+        fetch(resolved, tmp_path / "into", network=network)
+        asked = [path for path, _ in front.asked]
+        post = "/project.git/git-upload-pack"
+        assert asked == ["/project.git/info/refs?service=git-upload-pack", *([post] * (2 if protocol else 1))]
+        assert (tmp_path / "into/handler.py").read_text() == "VERSION = 3\n"
+        # What was said once is no answer for somebody else.
+        fetch(resolved, tmp_path / "again", network=network, credentials=[MINE])
+        assert len(front.asked) == len(asked) * 2
+
+
+def test_the_default_branch_costs_the_same_with_many_branches(host: Host, tmp_path: Path) -> None:
+    work, _ = host.work(tmp_path, "many")
+    commit = work.commit({"a.py": "x = 1\n"})
+    lines = "".join(f"create refs/heads/topic/with-a-long-name-{number} {commit}\n" for number in range(3000))
+    git(work.bare, "update-ref", "--stdin", stdin=lines)
+    received = 0
+
+    def counted(path: str, headers: dict[str, str]) -> Answer:
+        nonlocal received
+        answer = front.forward("POST" if front.bodies[-1] else "GET", path, headers, front.bodies[-1])
+        assert isinstance(answer[2], bytes)
+        received += len(answer[2])
+        return answer
+
+    with Front(counted, host.public) as front:
+        resolved = resolve(f"{front.url}/many.git", None)
+    assert (resolved.ref, resolved.commit) == ("refs/heads/trunk", commit)
+    assert "refs/heads/trunk" in resolved.tips
+    assert received < 1000
 
 
 # --- tips only --------------------------------------------------------------------------------------------------------

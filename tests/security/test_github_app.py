@@ -116,7 +116,7 @@ def test_a_refusal_names_the_app_and_not_the_key(github: GitHub, status: int, er
 
 
 def test_a_server_that_does_not_answer() -> None:
-    with pytest.raises(SourceUnreachable, match="cannot be asked"):
+    with pytest.raises(SourceUnreachable, match="the server cannot be reached: the connection is refused"):
         installation_token(login("http://127.0.0.1:9"), PKCS1)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -17,14 +18,22 @@ from hypothesis import strategies as st
 
 from builder import allowance, credentials
 from builder.context import Context
-from builder.errors import AccessDenied, AwsRefused, InvalidBuildFile, SecretMissing, SecretNotAllowed
+from builder.errors import (
+    AccessDenied,
+    AwsRefused,
+    InvalidBuildFile,
+    InvalidConfiguration,
+    SecretMissing,
+    SecretNotAllowed,
+)
+from builder.grants import Granted
 from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.masking import Masker
 from builder.progress import Progress
 from builder.python.indexes import Login
 from builder.references import Reference
 from builder.settings import Settings
-from builder.sources.git import Resolved
+from builder.sources.git import GitCredentials, Resolved
 from builder.spec import read_build_file
 from builder.workspace import Deadline, Workspace
 from localaws.testing import Server
@@ -342,3 +351,67 @@ def test_codeartifact_gives_a_token_to_the_role(localaws: Server, tmp_path: Path
     codeartifact.status = 403
     with pytest.raises(AccessDenied, match="CodeArtifact's domain shop"):
         credentials.indexes(context(localaws, tmp_path, Logins(indexes=(index,)))).login(index.url)
+
+
+ODD = "ghp_0123456789\u200babcdef"
+
+
+@pytest.mark.parametrize(
+    ("value", "character"),
+    [
+        (ODD, "U+200B (zero width space)"),
+        ("\u201cghp_0123456789\u201d", "U+201C (left double quotation mark)"),
+        ("ghp_01234\n56789", "U+000A"),
+        ("ghp_01234\x0056789", "U+0000"),
+        ("ghp_01234\u00a056789", "U+00A0 (no-break space)"),
+        ("ghp_01234\N{SNOWMAN}", "U+2603 (snowman)"),
+    ],
+    ids=["invisible", "quotes", "lines", "null", "blank", "symbol"],
+)
+def test_a_token_that_cannot_be_sent_is_an_error_that_names_its_secret(
+    localaws: Server, tmp_path: Path, value: str, character: str
+) -> None:
+    name = f"odd-{uuid.uuid4().hex}"
+    localaws.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps({"token": value, "user": "u"}))
+    place = f"secretsmanager:{name}#token"
+    index = IndexLogin(name="corp", url="https://pypi.example/simple", username="u", password=place)
+    bearer = replace(index, username="", password="", token=place)
+    user = replace(index, username=place, password=f"secretsmanager:{name}#user")
+    there = context(localaws, tmp_path, Logins(git=(GitLogin(base="https://git.example", token=place),)))
+    read = credentials.indexes(there).read
+    asked: list[Callable[[], object]] = [partial(read, each) for each in (index, bearer, user)]
+    asked.append(partial(credentials.git_credentials, there))
+    for ask in asked:
+        with pytest.raises(InvalidConfiguration) as caught:
+            ask()
+        assert caught.value.message == f"{place} has a character that cannot be sent, {character}"
+        assert not any(part in caught.value.message for part in ("ghp", "01234"))
+        assert "setup.py secret set" in caught.value.hint
+    own = context(localaws, tmp_path, Logins(), git_secret=name)
+    with pytest.raises(InvalidConfiguration, match=f"the token in secret {name} has a character") as caught:
+        credentials.git_credentials(own)
+    assert "renew git_token" in caught.value.hint
+
+
+def test_white_space_around_a_login_does_not_belong_to_it(localaws: Server, tmp_path: Path) -> None:
+    name = f"blank-{uuid.uuid4().hex}"
+    localaws.client("secretsmanager").create_secret(Name=name, SecretString=" \tto-ken-0123456789 \r\n")
+    git = GitLogin(base="https://git.example/team-a", token=f"secretsmanager:{name}")
+    index = IndexLogin(name="corp", url="https://pypi.example/simple", username="u", password=f"secretsmanager:{name}")
+    there = context(localaws, tmp_path, Logins(git=(git,), indexes=(index,)))
+    (login,) = credentials.git_credentials(there)
+    assert login.token == "to-ken-0123456789"
+    assert login.called == f"the login of [git git.example/team-a] in config.ini, secretsmanager:{name}"
+    assert credentials.indexes(there).read(index) == ("u", "to-ken-0123456789")
+    assert there.secrets.mask("it is to-ken-0123456789") == "it is ***"
+    # The commands of a project get what is there.
+    there.allowed_secrets.add(f"secretsmanager:{name}")
+    assert credentials.CommandSecrets(there).values([f"secretsmanager:{name}"])[f"secretsmanager:{name}"][0] == " "
+
+
+def test_a_login_keeps_its_name_on_its_way_to_the_worker() -> None:
+    login = GitCredentials(
+        username="u", token="t", base="https://git.example", modules=("a", "b"), called="[git x]", renewal="renew it"
+    )
+    given = Granted(git=(login,))
+    assert Granted.parse(json.loads(json.dumps(given.as_json()))) == given
