@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from builder import authorities
+from builder.errors import UntrustedCertificate
+from builder.github_app import installation_token
+from builder.logins import GitLogin, IndexLogin
+from builder.python.asking import get, save
+from builder.python.indexes import Indexes
+from builder.python.inputs import read_inputs
+from builder.python.offered import listing
+from builder.python.origins import check_pins
+from builder.python.pylock import Table
+from builder.sources.access import Network
+from builder.sources.lfs import fill
 from builder.untrusted import explained
 from tests.builder.certificates import NAME, ORGANISATION, Certified, certified
 from tests.git.forge import Front
@@ -253,6 +265,52 @@ def test_none_believes_another_and_ours_say_who_issued_it(server: Front, tmp_pat
         assert error is not None, found[name][1]
         assert ISSUER in error.message
         assert not error.retryable
+
+
+def _page(url: str, folder: Path) -> None:
+    listing("thing", f"{url}/simple")
+
+
+def _index_of_each(url: str, folder: Path) -> None:
+    package: Table = {"name": "thing", "wheels": [{"url": f"{url}/thing.whl"}]}
+    logins = (IndexLogin(name="corp", url=f"{url}/simple", username="", password="", only="thing"),)
+    check_pins([package], read_inputs([], folder), Indexes(logins=logins))
+
+
+def _archive(url: str, folder: Path) -> None:
+    get(f"{url}/tool.zip", lambda answer: save(answer, folder / "tool.zip", "tool"), what="toolchain tool")
+
+
+def _lfs(url: str, folder: Path) -> None:
+    (folder / "big").write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 1\n")
+    fill(
+        folder,
+        ["big"],
+        url=f"{url}/project.git",
+        ref="",
+        lfs_url="",
+        credentials=(),
+        network=Network(),
+        scratch=folder,
+        max_bytes=None,
+        lend=lambda sha256, path: False,
+    )
+
+
+def _github(url: str, folder: Path) -> None:
+    key = subprocess.run(["openssl", "genrsa", "2048"], capture_output=True, text=True, check=True).stdout
+    installation_token(GitLogin(base=f"{url}/", app_id="1", installation_id="2", private_key="secretsmanager:app"), key)
+
+
+@pytest.mark.parametrize("client", [_page, _index_of_each, _archive, _lfs, _github])
+def test_who_is_patient_with_trouble_is_not_with_a_certificate(
+    client: Callable[[str, Path], None], server: Front, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(UntrustedCertificate) as caught:
+        client(server.url, tmp_path)
+    host = server.url.removeprefix("https://")
+    assert caught.value.message == f"{host}: the certificate is issued by {ISSUER}, an authority that is not known here"
+    assert "trying again" not in caplog.text
 
 
 def test_other_faults_of_certificates_are_told_apart(ours: Certified, tmp_path: Path) -> None:
