@@ -98,7 +98,8 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
     if outcome.stopped:
         warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
     checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
-    shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+    if not outcome.unset:  # which is a warning for a function that is there, and an error for a new one
+        shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
 
@@ -247,7 +248,6 @@ class _Checking:
             (function.handler, sorted((function.environment or {}).items())) if function else None,
             # Not with their values, which may be secrets.
             sorted(self._present) if function and function.environment is None else None,
-            self._is_new,
         )
         return hashlib.sha256(repr(inputs).encode()).hexdigest()
 

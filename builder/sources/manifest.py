@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 import re
 import zlib
 from collections import deque
@@ -24,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import SourceError, UnsafeSource
-from builder.jsontext import read_json
 from builder.sources.archive import snapshot_of_entries
 from builder.sources.archived import Archived, Limits, Unreadable
 from builder.sources.git import Snapshot
@@ -71,8 +71,8 @@ def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
             hint="something else has written there; delete that object, and run terraform apply again",
         )
     try:
-        value: Any = read_json(text)
-    except ValueError as error:
+        value = json.loads(text)  # a file's name or text that cannot be written is told as that file's
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{label}: is not JSON", hint=_HINT) from error
     problems = list(_problems(value))
     if problems:

@@ -59,6 +59,7 @@ locals {
     CODE_SIGNING   = join(",", var.code_signing)
     TAG            = var.function_tag != null ? "${var.function_tag.name}=${var.function_tag.value}" : null
     STATUS         = var.status != "all" ? var.status : null
+    EXPIRE_DAYS    = var.expire_days > 0 ? tostring(var.expire_days) : null
   }
 
   # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.
@@ -290,7 +291,12 @@ locals {
 
   # As in bootstrap/lifecycle.py, in days; a test compares the two.
   folders = {
-    artifacts  = { expire = null, forget = null, rest = 30 }
+    # A day more, since builds renew what they use once a day.
+    artifacts = {
+      expire = var.expire_days > 0 ? var.expire_days + 1 : null
+      forget = var.expire_days > 0 ? var.expire_days + 1 : null
+      rest   = var.expire_days == 0 || var.expire_days >= 30 ? 30 : null
+    }
     components = { expire = null, forget = 30, rest = null }
     layers     = { expire = null, forget = 30, rest = null }
     locks      = { expire = null, forget = 30, rest = null }

@@ -177,6 +177,18 @@ variable "status" {
   }
 }
 
+variable "expire_days" {
+  description = "Days after the last build that used it until S3 removes an artifact; 0 keeps all."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.expire_days >= 0 && floor(var.expire_days) == var.expire_days
+    error_message = "Days are a whole number; 0 keeps all artifacts."
+  }
+}
+
 variable "git_base" {
   description = "URL that plain repository names are appended to, for example https://github.com/OWNER."
   type        = string

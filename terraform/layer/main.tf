@@ -46,16 +46,12 @@ resource "aws_lambda_invocation" "layers" {
     create_before_destroy = true
     # It names the project as it was sent last, which any file changes; when it runs again is for `triggers` to say.
     ignore_changes = [input]
-
-    postcondition {
-      condition     = jsondecode(self.result).statusCode == 200
-      error_message = "The builder has not finished: ${self.result}"
-    }
   }
 }
 
 locals {
-  packages = { for row in try(jsondecode(aws_lambda_invocation.layers[0].result).packages, []) : row.name => row }
+  result   = one(aws_lambda_invocation.layers[*].result)
+  packages = { for row in try(jsondecode(local.result).packages, []) : row.name => row }
 }
 
 resource "aws_lambda_layer_version" "this" {
@@ -74,5 +70,11 @@ resource "aws_lambda_layer_version" "this" {
 
   lifecycle {
     create_before_destroy = true
+
+    # Not a postcondition of the invocation: of one that failed there is no result, which Terraform tells as an invalid index.
+    precondition {
+      condition     = try(jsondecode(local.result).statusCode, 0) == 200
+      error_message = "The builder has not finished: ${coalesce(local.result, "no answer")}"
+    }
   }
 }

@@ -22,6 +22,7 @@ PLACE = Place(partition="aws", account="123456789012", region="eu-central-1")
 
 # boto3's method → the IAM actions that AWS checks for it, where they are not named alike.
 ACTIONS = {
+    "s3.copy_object": {"s3:GetObject", "s3:PutObject"},
     "s3.download_file": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3.head_object": {"s3:GetObject"},
     "s3.list_objects_v2": {"s3:ListBucket"},

@@ -55,7 +55,8 @@ def test_a_second_init_changes_nothing_and_asks_nothing(operator: Operator, firs
     again = operator.facts("init")
     assert (again["changed"], again["steps"]) == (False, [])
     # As the original implementation's was called.
-    assert operator.facts("--init", "--region", "us-east-1", "--bucket", first["bucket"]) == again
+    original = operator.facts("--init", "--region", "us-east-1", "--bucket", first["bucket"])
+    assert {**original, "seconds": None} == {**again, "seconds": None}
     assert "--init together with status" in operator.run("status", "--init").stderr
     assert os.access(SETUP, os.X_OK)
     assert "nothing to do" in operator.run("update").stdout

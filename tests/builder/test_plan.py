@@ -89,7 +89,7 @@ def test_a_layer_that_was_not_part_of_the_build_stays_attached() -> None:
 
 
 def test_a_function_that_does_not_exist_needs_a_role() -> None:
-    with pytest.raises(RoleMissing, match="web does not exist, and no role is named"):
+    with pytest.raises(RoleMissing, match="web does not exist yet, and nothing says with which role"):
         plan_publication(WANTED, CODE, [], None)
     (step,) = plan_publication(replace(WANTED, role="arn:role"), CODE, [], None)
     assert isinstance(step, CreateFunction)

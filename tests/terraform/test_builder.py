@@ -29,6 +29,7 @@ permissions_boundary = arn:aws:iam::123456789012:policy/edge
 tag = team=shop
 code_signing = arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1
 status = function
+expire_days = 40
 archive_caches = shop-web
 index_url = https://pypi.example.com/simple
 go_proxy = https://go.example.com,direct
@@ -74,6 +75,7 @@ module "builder" {
   function_tag         = { name = "team", value = "shop" }
   code_signing         = ["arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1"]
   status               = "function"
+  expire_days          = 40
 
   archive_caches = ["shop-web"]
   index_url    = "https://pypi.example.com/simple"
@@ -149,7 +151,7 @@ def test_the_module_makes_what_setup_py_makes(bench: Bench) -> None:
     for role in ("builder", "setup"):
         assert planned[f"aws_iam_role.{role}"]["permissions_boundary"] == want.boundary
     made = [as_s3(rule) for rule in planned["aws_s3_bucket_lifecycle_configuration.store[0]"]["rule"]]
-    assert sorted(made, key=str) == sorted((dict(rule) for rule in rules(names)), key=str)
+    assert sorted(made, key=str) == sorted((dict(rule) for rule in rules(names, expire_days=40)), key=str)
 
 
 # Version 5 of the AWS provider knows no tenant isolation.

@@ -210,7 +210,7 @@ def test_options_are_set_code_changed_by_hand_is_refused_and_destroy_needs_no_bu
     (source / "requirements.txt").write_text("lambdasmith-has-no-such-package\n")
     said = made.failure()
     assert "does not exist in the package index" in said
-    assert "Invalid index" not in said
+    assert "Invalid index" not in said, said
 
     (source / "requirements.txt").write_text("idna\n")
     made.apply()
