@@ -196,12 +196,18 @@ locals {
   code_mark = length(var.triggers) == 0 ? local.code.source_code_hash : "${local.code.source_code_hash} ${sha256(jsonencode(var.triggers))}"
 }
 
+locals {
+  # A destroy is planned, too, where the directory may be gone and these conditions are only warnings: the provider wants
+  # some runtime and handler nevertheless.
+  is_known = local.is_seen ? local.runtime != null && local.handler != null : var.runtime != null && var.handler != null
+}
+
 resource "aws_lambda_function" "this" {
   function_name                  = var.name
   description                    = local.description
   role                           = local.role
-  runtime                        = local.runtime
-  handler                        = local.handler
+  runtime                        = local.is_known ? local.runtime : "provided.al2023"
+  handler                        = local.is_known ? local.handler : "unknown"
   architectures                  = [local.architecture != null ? local.architecture : local.built.architecture]
   memory_size                    = local.memory
   timeout                        = local.timeout
@@ -287,7 +293,7 @@ resource "aws_lambda_function" "this" {
     }
     # The provider wants to know them when it plans.
     precondition {
-      condition     = local.is_seen ? local.runtime != null && local.handler != null : var.runtime != null && var.handler != null
+      condition     = local.is_known
       error_message = "Terraform does not see a runtime and a handler in a build file of ${var.name}: give runtime and handler here as well."
     }
     precondition {
