@@ -10,5 +10,5 @@ output "version" {
 
 output "layers" {
   description = "The layer versions that are attached."
-  value = module.greeter.layers
+  value       = module.greeter.layers
 }
