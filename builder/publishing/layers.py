@@ -68,12 +68,6 @@ def read_content(clients: Clients, arn: str) -> LayerContent | None:
     )
 
 
-def has_content(clients: Clients, arn: str, sha256: str) -> bool:
-    """Whether the layer version is there and has just that content."""
-    found = read_content(clients, arn)
-    return found is not None and found.sha256 == sha256
-
-
 @dataclass(frozen=True, kw_only=True)
 class KnownVersion:
     """A layer version that was made of an artifact, and what it says that it is for."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
 from builder.jsontext import read_json
-from builder.publishing import borrowed, layers
+from builder.publishing import borrowed, layers, meant
 from builder.publishing.extras import apply_extra
 from builder.publishing.functions import wait_until_settled
 from builder.publishing.publication import explained
@@ -33,7 +33,6 @@ from builder.roles import not_allowed
 
 if TYPE_CHECKING:
     from builder.aws import Clients
-    from builder.plan import Artifact
     from builder.progress import Progress
     from builder.runtimes import Target
     from builder.store import S3Store
@@ -150,7 +149,7 @@ class Publisher:
             return
         for step in plan(self._result.state, self._result.layers):
             if isinstance(step, UpdateCode) or (isinstance(step, UpdateConfiguration) and step.layers is not None):
-                raise _not_as_meant(self._name, step, self._result)
+                raise meant.difference(self._name, step, self._result.state, self._result.layers)
 
     def _rehearse(self, steps: Sequence[Step]) -> None:
         """Ask whether the code would be taken, where something else is changed before it: a refusal comes in time then.
@@ -252,7 +251,7 @@ class Publisher:
         except AwsRefused as error:
             raise _role_error(error, wanted.name, step.role) from error
         self.touched = True
-        _require_content(f"function {wanted.name}", step.code, answer["CodeSha256"])
+        meant.require_content(f"function {wanted.name}", step.code, answer["CodeSha256"])
         self._changed()
 
     def _update_configuration(self, step: UpdateConfiguration) -> None:
@@ -275,7 +274,7 @@ class Publisher:
     def _update_code(self, step: UpdateCode) -> None:
         taken = self._send_code(step, dry_run=False)
         self.touched = True
-        _require_content(f"function {step.name}", step.code, taken)
+        meant.require_content(f"function {step.name}", step.code, taken)
         self._changed()
 
     def _send_code(self, step: UpdateCode, *, dry_run: bool) -> str:
@@ -308,7 +307,7 @@ class Publisher:
         if state is not None and (frozen.code_sha256, frozen.layers) != (state.code_sha256, state.layers):
             raise ContentMismatch(
                 f"version {answer['Version']} of {step.name} has not what was just deployed: its CodeSha256 is "
-                f"{frozen.code_sha256}, its layers are {_listed(frozen.layers)}",
+                f"{frozen.code_sha256}, its layers are {meant.listed(frozen.layers)}",
                 hint="no alias was moved: deploy again with force, and delete that version",
             )
 
@@ -361,38 +360,6 @@ class Publisher:
             if now is None or not now.serves(version, step.weight if present else None):
                 raise
         self._result.version, self._result.alias = version, step.alias
-
-
-def _require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
-    """Return if Lambda has taken just what was built; before a version is made of it, or an alias moves.
-
-    Raises:
-        ContentMismatch: it has something else.
-    """
-    if code_sha256 != artifact.code_sha256:
-        raise ContentMismatch(
-            f"{what}: Lambda has code with CodeSha256 {code_sha256}, but {artifact.code_sha256} was built",
-            hint="somebody else writes to the builder's store; no version was made and no alias moved: find out who, "
-            "then deploy with force",
-        )
-
-
-def _not_as_meant(name: str, step: UpdateCode | UpdateConfiguration, result: Published) -> ContentMismatch:
-    state = result.state
-    if isinstance(step, UpdateCode):
-        has, meant = f"CodeSha256 {state.code_sha256 if state else ''}", step.code.code_sha256
-    else:
-        has = f"layers {_listed(state.layers if state else ())}"
-        meant = _listed([result.layers.get(layer, layer) for layer in step.layers or ()])
-    return ContentMismatch(
-        f"function {name}: after the deploy, Lambda has {has} instead of {meant}",
-        hint="someone else changed it meanwhile, and no alias was moved: deploy again, which puts it right, or roll "
-        "back to a build of its history by its id",
-    )
-
-
-def _listed(arns: Sequence[str]) -> str:
-    return ", ".join(arns) or "none"
 
 
 def _json_or_text(text: str) -> object:
