@@ -33,6 +33,7 @@ from builder.python.parts import fetch_part
 from builder.shipment import owner
 from builder.spec_builds import NodeBuild, NpmLayer
 from builder.stored import Fields
+from builder.trial import Outcome, Trial
 from builder.workshop import Workshop
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
@@ -336,8 +337,16 @@ class _Checking:
             variables=self._present if spec.function.environment is None else spec.function.environment,
             memory_mb=self._shop.memory_mb,
         )
+        self._shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
+        return self._tried(what, importer)
+
+    def _tried(self, what: Trial, importer: _Importer) -> Outcome:
+        """What came of the trial, without the values of the function's present variables.
+
+        Raises:
+            ImportFailed: of a new function, also where a variable is missing.
+        """
         shop = self._shop
-        shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
         left = shop.deadline.check("importing the handler")
         masker = Masker()
         for name, value in self._present.items():

@@ -10,7 +10,7 @@ stays until after it (layers and variables that the build file no longer names).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import cast
 
 from builder.errors import InvalidBuildFile, InvalidEvent
@@ -83,17 +83,22 @@ def plan_publication(
     steps += update
     if state is not None and (tags := {k: v for k, v in wanted.tags.items() if state.tags.get(k) != v}):
         steps.append(TagFunction(name=wanted.name, tags=tags))
-    if (wanted.publish or wanted.alias) and version is None:
-        steps.append(PublishVersion(name=wanted.name))
-    if wanted.payload is not None:
-        steps.append(TryFunction(name=wanted.name, version=version, payload=wanted.payload, alias=wanted.alias))
-    if wanted.alias:
-        alias = state.alias if state else None
-        if version is None or alias is None or not alias.serves(version, wanted.weight):
-            steps.append(PointAlias(name=wanted.name, alias=wanted.alias, version=version, weight=wanted.weight))
+    steps += _served(wanted, state, version)
     # Last: a URL may be the alias's, which has to be there.
     steps += [extra for extra in extras if extra.key != "LogRetention"]
     return tuple(steps)
+
+
+def _served(wanted: Wanted, state: FunctionState | None, version: str | None) -> Iterator[Step]:
+    """From $LATEST to what callers get; `version` is a published one that has just that, if there is one."""
+    if (wanted.publish or wanted.alias) and version is None:
+        yield PublishVersion(name=wanted.name)
+    if wanted.payload is not None:
+        yield TryFunction(name=wanted.name, version=version, payload=wanted.payload, alias=wanted.alias)
+    if wanted.alias:
+        alias = state.alias if state else None
+        if version is None or alias is None or not alias.serves(version, wanted.weight):
+            yield PointAlias(name=wanted.name, alias=wanted.alias, version=version, weight=wanted.weight)
 
 
 def explained(before: FunctionState | None, after: FunctionState | None, step: Step) -> bool:
