@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from builder import allowance, fetching, reply
 from builder.context import Context
 from builder.errors import FunctionBusy
+from builder.keeping import Damaged
 from builder.order import Order
 from builder.product import Product, Unchanged
 from builder.project import Outline
@@ -16,6 +18,7 @@ from builder.publishing import deployment, overlaps
 from builder.publishing.origins import Origins
 from builder.publishing.release import Overtaken, release, remember
 from builder.publishing.steps import FunctionState
+from builder.records.builds import Builds
 from builder.request import Action, Request
 from builder.roles import Roles
 from builder.runtimes import architecture_of
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 # How often a build begins again because the branch has moved while it waited for its turn.
 _TRIES = 5
+# How many builds are looked through for which component has which of the attached layers.
+_REMEMBERED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +151,8 @@ def _published(
     answer = reply.assembled(made) | {"commit": made.commit, "ref": made.ref}
 
     def planned(state: FunctionState | None, last: Deployed | None) -> deployment.Deployment:
-        before = last.layers if last else {}
+        layers = {entry for entry in made.outline.spec.layer_order if isinstance(entry, str)}
+        before = {} if layers <= {*made.artifacts} else _layers_there(request, context, state, last, origins)
         return deployment.of_project(request, made.outline, made.artifacts, context, state, origins, before=before)
 
     if request.action == Action.PACKAGE:
@@ -172,6 +178,21 @@ def _published(
             "origin": allowance.origin(situation.resolved, context),
         },
     )
+
+
+def _layers_there(
+    request: Request, context: Context, state: FunctionState | None, last: Deployed | None, origins: Origins
+) -> Mapping[str, str]:
+    """ARNs of the layers that the function has, by component, for those that are left out of a build."""
+
+    def told() -> Iterator[list[tuple[str, str]]]:
+        if last is not None:
+            yield last.attached
+        for record in Builds(context.store).records(request.function or "", _REMEMBERED):
+            if not isinstance(record, Damaged) and record.deployed:
+                yield [(row.component, row.arn) for row in record.deployed.layers if row.arn]
+
+    return deployment.known_layers(state, told(), origins)
 
 
 def _warn_of_idle_fields(request: Request, outline: Outline, context: Context) -> None:

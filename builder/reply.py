@@ -110,11 +110,10 @@ def planned(product: Product, deployment: Deployment, state: FunctionState | Non
 def outcome(released: Released, request: Request) -> Reply:
     """What is deployed now, and what was done for it."""
     deployment, published = released.deployment, released.published
-    attached = {arn.split(":")[6]: arn for arn in (published.state.layers if published.state else ())}
     rows: list[Reply] = []
     for choice in deployment.layers:
         new = published.layers.get(choice.component)
-        arn = new or choice.arn or attached.get(choice.layer)
+        arn = new or choice.arn
         row: Reply = {"name": choice.component, "layer": choice.layer, "arn": arn, "reused": new is None}
         rows.append(row | ({"size": choice.artifact.size} if choice.artifact else {}))
     function: Reply | None = None

@@ -222,4 +222,4 @@ def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> 
                     hint="build the commit again: its id is in the function's history",
                 )
         choices.append(replace(choice, arn=arn))
-    return replace(wanted, layers=tuple(choices))
+    return replace(wanted, layers=deployment.distinct(choices, wanted.name))

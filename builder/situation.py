@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder import allowance, fetching
@@ -27,7 +28,7 @@ class Situation:
 
     `key` stands for what is asked for, besides the source, and for the `domain` whose code it is: what another domain's
     code has come to says nothing of this one's. `resolved` is None for an archive. `stands`: the last deploy was asked
-    for the same, and its result is still there.
+    for the same, and its result is still there. `at` is when it was so, by the monotonic clock.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Situation:
     state: FunctionState | None
     last: Deployed | None
     stands: bool
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -76,6 +78,8 @@ def look(request: Request, context: Context) -> Situation:
     domain = domain_for(request, resolved, context)
     key = deployed.request_key(request, context.settings, domain.id)
     stands = last is not None and last.stands(key, state)
+    if request.version and last is not None and state is not None and state.version != last.version:
+        stands = False  # somebody has removed that version
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)

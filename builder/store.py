@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,11 @@ class S3Store(Store):
     def stored(self) -> int:
         """How many objects were put."""
         return self._put.total()
+
+    @property
+    def identity(self) -> str:
+        """Tells this store from others; the same after it was lost and made again."""
+        return hashlib.sha256(f"{self.bucket}/{self._prefix}".encode()).hexdigest()[:8]
 
     def key(self, name: str) -> str:
         """The S3 key of a name in the store."""

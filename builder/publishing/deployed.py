@@ -49,6 +49,12 @@ class Deployed:
     reply: Mapping[str, object]
 
     @property
+    def attached(self) -> list[tuple[str, str]]:
+        """Component and ARN of the layers that it attached, in their order."""
+        rows = cast("list[Mapping[str, str | None]]", self.reply["layers"])
+        return [(row["name"] or "", arn) for row in rows if (arn := row.get("arn"))]
+
+    @property
     def version(self) -> str | None:
         """The version that it published, or found."""
         return cast("str | None", cast("Mapping[str, object]", self.reply.get("function") or {}).get("version"))

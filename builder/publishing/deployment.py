@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import InvalidEvent
-from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT, Artifact
+from builder.errors import InvalidBuildFile, InvalidEvent
+from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
-from builder.publishing.layer_names import layer_name
+from builder.publishing.layer_names import layer_name, own_prefix
 from builder.publishing.origins import Origins
-from builder.publishing.publication import plan_publication
+from builder.publishing.publication import in_place, plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted
 from builder.reach import Reach
 from builder.request import ArchiveSource
@@ -51,6 +51,8 @@ class Deployment:
         """
         choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
         foreign = self._foreign(choices, state)
+        if state is not None and len(foreign) + len(choices) > MAX_LAYERS:
+            foreign = [arn for arn in foreign if not self.origins.is_gone(arn)]
         steps = plan_publication(self.wanted, self.code, choices, state, foreign=foreign)
         if state is not None and any(isinstance(step, UpdateConfiguration) and step.layers for step in steps):
             gone = self.origins.gone(state.layers)
@@ -68,8 +70,15 @@ class Deployment:
 
     def has_layers_of(self, state: FunctionState) -> bool:
         """Whether the function has just these layers, besides those that someone else has attached."""
-        wanted = [choice.arn for choice in self.layers]
-        return wanted == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
+        wanted = in_place(choice.arn for choice in self.layers if choice.arn)
+        return [*wanted] == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
+
+    def _content_of(self, choice: LayerChoice) -> str | None:
+        """The sha256 of a layer's artifact, also of one that was left out of the build; None for one from elsewhere."""
+        if choice.artifact is None and choice.runtimes and choice.arn:
+            content = self.origins.readable(choice.arn)
+            return content.sha256 if content else None
+        return choice.artifact.sha256 if choice.artifact else None
 
     def _foreign(self, choices: Sequence[LayerChoice], state: FunctionState | None) -> list[str]:
         """The attached layers that stay though the build file does not name them.
@@ -85,16 +94,24 @@ class Deployment:
         }
         rest = [arn for arn in state.layers if arn.rpartition(":")[0] not in taken]
         foreign = [arn for arn in rest if not self.origins.is_ours(arn)]
-        names = {arn.split(":")[6] for arn in state.layers}
-        lost = [one for one in choices if not (one.arn or one.artifact) and one.layer not in names]
-        if lost and len(foreign) < len(rest):
-            strays = ", ".join(arn for arn in rest if arn not in foreign)
+        self._warn_of_detached([arn for arn in rest if arn not in foreign])
+        lost = [one.component for one in choices if not (one.arn or one.artifact)]
+        if lost:
             raise InvalidEvent(
-                f"components: {lost[0].component} is not built, and {self.name} has layers of which nothing says "
-                f"whether they are it: {strays}",
+                f"components: {', '.join(lost)} is not built, and nothing says which layer of {self.name} it is",
                 hint="deploy once without `components`: everything is built then, and nothing has to be guessed",
             )
         return foreign
+
+    def _warn_of_detached(self, arns: Sequence[str]) -> None:
+        """Name layers of other functions that go, though no note says that a build attached them."""
+        for arn in arns:
+            own = arn.split(":")[6].startswith(own_prefix(self.name))
+            if not own and not self.origins.is_noted(arn):
+                self.origins.warn(
+                    f"layer {arn} is detached from {self.name}: a builder made it, and the build file does not name "
+                    "it; if someone attached it on purpose, name it in the build file's `layers`"
+                )
 
     def _attachable(
         self, choices: Sequence[LayerChoice], foreign: Sequence[str], gone: Collection[str]
@@ -114,6 +131,7 @@ class Deployment:
                     else "deploy without `components`, so that it is built again",
                 )
             found.append(replace(choice, arn=None) if choice.arn in gone else choice)
+        found = [*distinct(found, self.name)]
         for arn in (arn for arn in foreign if arn in gone):
             self.origins.warn(f"layer {arn} was deleted while it was attached to {self.name}: it is detached now")
         return found, [arn for arn in foreign if arn not in gone]
@@ -131,7 +149,6 @@ class Deployment:
         What was not part of the build is taken from the function's state after it.
         """
         state, made = published.state, published.layers
-        attached = {arn.split(":")[6]: arn for arn in (state.layers if state else ())}
         code = self.code.sha256 if self.code else state.code_hex if state else ""
         wanted = self.wanted
         return {
@@ -142,8 +159,8 @@ class Deployment:
                 {
                     "component": choice.component,
                     "layer": choice.layer,
-                    "arn": made.get(choice.component) or choice.arn or attached.get(choice.layer),
-                    "sha256": choice.artifact.sha256 if choice.artifact else None,
+                    "arn": made.get(choice.component) or choice.arn,
+                    "sha256": self._content_of(choice),
                     "description": choice.description,
                     "license": choice.license,
                     "runtimes": list(choice.runtimes),
@@ -178,14 +195,14 @@ def of_project(
 
     Args:
         origins: whose the attached layers are.
-        before: ARNs of the layers that the last deploy of the function attached, by component.
+        before: ARNs of the layers that the function has, by component, as far as they are known.
     """
     name = request.function or ""
     return Deployment(
         name=name,
         target=project.target,
         code=artifacts.get(FUNCTION),
-        layers=_distinct(_choices(project, name, artifacts, context, state, before, origins)),
+        layers=distinct(_choices(project, name, artifacts, context, state, before, origins), name),
         wanted=_wanted(request, project, context, state),
         origins=origins,
         reach=context.settings.reach,
@@ -213,6 +230,7 @@ def of_record(kept: DeploymentRecord, request: Request, name: str, context: Cont
                 runtimes=row.runtimes,
             )
             for row in kept.layers
+            if row.arn or row.sha256
         ),
         wanted=Wanted(
             name=name,
@@ -256,7 +274,7 @@ def _choices(
         layer = project.layer(entry) if entry != DEPENDENCIES else None
         artifact = artifacts.get(entry)
         runtimes = (layer.runtimes if layer else None) or default
-        arn = before.get(entry) if artifact is None and before.get(entry) in attached else None
+        arn = before.get(entry) if artifact is None else None
         if artifact is not None and artifact is not UNBUILT:
             arn = layers.known_version(
                 context.clients,
@@ -283,15 +301,65 @@ def _choices(
     return choices
 
 
-def _distinct(choices: Sequence[LayerChoice]) -> tuple[LayerChoice, ...]:
-    """With at most one version of each layer, as Lambda wants it: another content gets a version of its own layer."""
-    named = {choice.arn.rpartition(":")[0]: choice.arn for choice in choices if choice.arn and choice.artifact is None}
-    found = []
-    for choice in choices:
-        if choice.arn and named.setdefault(choice.arn.rpartition(":")[0], choice.arn) != choice.arn:
-            choice = replace(choice, arn=None)
-        found.append(choice)
+def known_layers(
+    state: FunctionState | None, told: Iterable[Sequence[tuple[str, str]]], origins: Origins
+) -> dict[str, str]:
+    """ARNs of the function's layers by component, as the first of several memories tells that is still true.
+
+    A memory is, in order, which component had which layer version. It is true if the function has just those now, in
+    that order: an exchange of contents, a rollback or another builder leave the names as they were.
+    """
+    for memory in told:
+        arns = in_place(arn for _, arn in memory)
+        if state is not None and [*arns] == [arn for arn in state.layers if arn in arns or origins.is_ours(arn)]:
+            return dict(memory)
+    return {}
+
+
+def distinct(choices: Sequence[LayerChoice], function: str) -> tuple[LayerChoice, ...]:
+    """With at most one version of each layer, as Lambda wants it: another content gets a version of its own layer.
+
+    A component that is to be published takes its own layer's name, and another one may have borrowed a version of that.
+
+    Raises:
+        InvalidBuildFile: layers that the build file names cannot be attached together with its own.
+        InvalidEvent: what can be built to put it right was left out.
+    """
+    found = list(choices)
+    while (at := _clashing(found)) is not None:
+        choice = found[at]
+        if not choice.runtimes:
+            raise InvalidBuildFile(
+                f"layers.{choice.component}: {choice.arn} is a version of a layer of which {function} gets another "
+                "one, and Lambda attaches only one version of a layer",
+                hint="give the component of that layer another name, or do not name its versions",
+            )
+        if choice.artifact is None:
+            raise InvalidEvent(
+                f"components: {choice.component} has to be built, too: {choice.arn}, which it has, cannot be attached "
+                "together with another version of that layer",
+                hint="deploy once without `components`",
+            )
+        found[at] = replace(choice, arn=None)
     return tuple(found)
+
+
+def _clashing(choices: Sequence[LayerChoice]) -> int | None:
+    """The place of a choice that has to give way: it has a version of a layer of which another one is attached."""
+    taken: dict[str, str] = {}
+    for choice in choices:  # who has to be published, or is named by its ARN, does not give way
+        if choice.artifact is not None and not choice.arn:
+            taken[choice.layer] = ""
+    order = sorted(range(len(choices)), key=lambda at: bool(choices[at].runtimes))
+    for at in order:
+        arn = choices[at].arn
+        if arn and taken.setdefault(_layer_of(arn), arn) != arn:
+            return at
+    return None
+
+
+def _layer_of(arn: str) -> str:
+    return arn.split(":")[6]
 
 
 def _wanted(request: Request, project: Outline, context: Context, state: FunctionState | None) -> Wanted | None:

@@ -10,7 +10,8 @@ Two reasons make one go:
 Whatever the reason, these stay: what an alias serves, also a part of the traffic; what the function, or another that
 the builder has given a layer of it (`borrowed`), has attached, in `$LATEST` or in a published version; what one of the
 newest N successful builds of the function deployed, which is as far as a rollback reaches; the newest; a layer version
-of the last hour, which a build may be about to attach. Who attaches a version by other means is not known here; Lambda
+of the last hour, which a build may be about to attach; what was published before the oldest build that the store still
+knows, or by a builder with another store. Who attaches a version by other means is not known here; Lambda
 lets functions that have a removed version keep it.
 
 Artifacts stay in the store (bootstrap/lifecycle.py), so what a rollback misses all the same is published from there: a
@@ -31,6 +32,7 @@ from builder.errors import FunctionMissing, LambdasmithError
 from builder.keeping import Damaged
 from builder.publishing import borrowed
 from builder.publishing.layer_names import layer_name
+from builder.publishing.layers import is_from
 from builder.publishing.listing import (
     LayerVersion,
     aliased_versions,
@@ -99,9 +101,19 @@ class History:
         return History(deployments=self.deployments[:count], complete=False)
 
     def would_know(self, layer: LayerVersion) -> bool:
-        """Whether every build that can have named it is among these: one names only what was there when it ended."""
-        oldest = self.deployments[-1].ended if self.deployments else float("inf")
-        return self.complete or layer.created > oldest + _IN_USE_S
+        """Whether every build that can have named it is among these: one names only what was there when it ended.
+
+        That there are no older ones says nothing of what was there before: the store may have been lost.
+        """
+        return bool(self.deployments) and layer.created > self._oldest + (0 if self.complete else _IN_USE_S)
+
+    def reaches(self, layer: LayerVersion) -> bool:
+        """Whether the oldest of these builds, or a later one, may have published it."""
+        return bool(self.deployments) and layer.created > self._oldest - _IN_USE_S
+
+    @property
+    def _oldest(self) -> float:
+        return self.deployments[-1].ended
 
 
 def superseded_versions(
@@ -138,7 +150,8 @@ def superseded_layers(
         old = versions[:-keep] if keep else []
         for each in versions[:-1]:
             orphan = each.arn not in known and history.would_know(each)
-            if (each in old or orphan) and each.arn not in needed and now - each.created > _IN_USE_S:
+            goes = orphan or (each in old and history.reaches(each))
+            if goes and each.arn not in needed and now - each.created > _IN_USE_S:
                 gone.append(each)
     return tuple(gone)
 
@@ -176,6 +189,8 @@ def tidy(
             _remove_versions(clients, function, keep, history, deadline, done)
         names = {name for each in (present, *found) for name in each.own_layers(function)}
         listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
+        # What another builder has published of them, that one's records know.
+        listed = [each for each in listed if is_from(each.description, store)]
         _remove_layers(clients, store, function, listed, keep, history, deadline, done, now=now)
     except LambdasmithError as error:
         progress.warn(f"{function} is deployed, but old versions are left in the account: {error.message}")

@@ -1,13 +1,15 @@
 """Layer versions: made of an artifact in the store once, and found again by their content, whichever layer has it.
 
 Each version that a builder publishes is signed: its description, which nobody can change afterwards, ends with
-`[lambdasmith HASH]`, the beginning of its content's sha256. `layers/SHA256.json` in the store says which version has an
-artifact: {"arn", "runtimes", "architecture"}. It saves calls; without it the account is asked.
+`[lambdasmith HASH STORE]`, the beginning of its content's sha256 and which store the builder has. `layers/SHA256.json`
+in the store says which version has an artifact: {"arn", "runtimes", "architecture"}. It saves calls; without it the
+account is asked.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _MAX_DESCRIPTION = 256
 # Newest versions of a layer among which content is looked for: what one call lists.
 _LISTED = 50
+_SHOWN = 16
+_SIGNED = re.compile(r"\[lambdasmith ([0-9a-f]{16}) ([0-9a-f]{8})\]\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,8 @@ class LayerContent:
     @property
     def is_signed(self) -> bool:
         """Whether a builder published it: someone may copy a description, but not to other content."""
-        return self.description.endswith(_signature(self.sha256))
+        found = _SIGNED.search(self.description)
+        return found is not None and found[1] == self.sha256[:_SHOWN]
 
 
 def read_content(clients: Clients, arn: str) -> LayerContent | None:
@@ -143,7 +148,7 @@ def publish_version(
     Raises:
         AwsRefused: with AWS's words.
     """
-    optional = {"Description": signed(description, artifact.sha256), "LicenseInfo": license_info}
+    optional = {"Description": signed(description, artifact.sha256, store), "LicenseInfo": license_info}
     with aws_errors(f"publishing layer {name}"):
         answer = clients.lambda_.publish_layer_version(
             LayerName=name,
@@ -164,15 +169,18 @@ def publish_version(
     return arn
 
 
-def signed(description: str, sha256: str) -> str:
+def signed(description: str, sha256: str, store: S3Store) -> str:
     """The description of a layer version that a builder publishes; too long a text is cut, the signature never."""
-    signature, room = _signature(sha256), _MAX_DESCRIPTION - len(_signature(sha256)) - 1
+    signature = f"[lambdasmith {sha256[:_SHOWN]} {store.identity}]"
+    room = _MAX_DESCRIPTION - len(signature) - 1
     text = description if len(description) <= room else f"{description[: room - 1]}…"
     return f"{text} {signature}" if text else signature
 
 
-def _signature(sha256: str) -> str:
-    return f"[lambdasmith {sha256[:16]}]"
+def is_from(description: str, store: S3Store) -> bool:
+    """Whether a builder with this store published the layer version of that description."""
+    found = _SIGNED.search(description)
+    return found is not None and found[2] == store.identity
 
 
 def _signed_versions(clients: Clients, layer: str, artifact: Artifact) -> list[LayerVersionsListItemTypeDef]:
@@ -182,8 +190,8 @@ def _signed_versions(clients: Clients, layer: str, artifact: Artifact) -> list[L
             page = clients.lambda_.list_layer_versions(LayerName=layer, MaxItems=_LISTED)
     except FunctionMissing:
         return []
-    signature = _signature(artifact.sha256)
-    return [version for version in page["LayerVersions"] if version.get("Description", "").endswith(signature)]
+    signed_so = [(version, _SIGNED.search(version.get("Description", ""))) for version in page["LayerVersions"]]
+    return [version for version, found in signed_so if found and found[1] == artifact.sha256[:_SHOWN]]
 
 
 def _remember(store: S3Store, artifact: Artifact, arn: str, runtimes: Sequence[str], target: Target) -> None:

@@ -37,6 +37,7 @@ class LayerVersion:
     number: int
     arn: str
     created: float
+    description: str = ""
 
 
 def function_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[FunctionVersion]:
@@ -83,6 +84,7 @@ def layer_versions(clients: Clients, layer: str, deadline: Deadline) -> Iterator
                     number=entry.get("Version", 0),
                     arn=entry.get("LayerVersionArn", ""),
                     created=datetime.fromisoformat(entry.get("CreatedDate", "")).timestamp(),
+                    description=entry.get("Description", ""),
                 )
     except FunctionMissing:
         return

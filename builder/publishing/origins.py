@@ -85,12 +85,13 @@ class Origins:
     def is_ours(self, arn: str) -> bool:
         """Whether a build attached the version, and not someone else."""
         if arn not in self._ours:
-            self._ours[arn] = arn in self.known or self._is_signed(arn) or self._is_noted(arn)
+            self._ours[arn] = arn in self.known or self._is_signed(arn) or self.is_noted(arn)
         return self._ours[arn]
 
     def _is_signed(self, arn: str) -> bool:
         content = self.readable(arn)  # builders only borrow what they can read
         return content is not None and content.is_signed
 
-    def _is_noted(self, arn: str) -> bool:
-        return borrowed.is_noted(self._store, self._function, arn)
+    def is_noted(self, arn: str) -> bool:
+        """Whether the store knows that a build attached a version of that layer."""
+        return arn in self.known or borrowed.is_noted(self._store, self._function, arn)

@@ -10,7 +10,7 @@ stays until after it (layers and variables that the build file no longer names).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from builder.errors import InvalidBuildFile, InvalidEvent
@@ -62,7 +62,7 @@ def plan_publication(
     steps: list[Step] = [PublishLayer(choice=choice) for choice in layers if choice.artifact and not choice.arn]
     if wanted is None:
         return tuple(steps)
-    attached = _attached(layers, state, foreign)
+    attached = _attached(layers, foreign)
     if len(attached) > MAX_LAYERS:
         raise InvalidBuildFile(
             f"{wanted.name} would have {len(attached)} layers: {', '.join(attached)}",
@@ -186,17 +186,15 @@ def _layer_name(arn: str) -> str:
     return arn.split(":")[6] if arn.startswith("arn:") else arn
 
 
-def _attached(layers: Sequence[LayerChoice], state: FunctionState | None, foreign: Sequence[str]) -> tuple[str, ...]:
+def _attached(layers: Sequence[LayerChoice], foreign: Sequence[str]) -> tuple[str, ...]:
     """Layers to attach, in order: ARNs, or component names of layers about to be published.
 
     Lambda unpacks them one over the other, so the last one wins.
     """
-    present = {_layer_name(arn): arn for arn in (state.layers if state else ())}
-    ours = []
-    for choice in layers:
-        if choice.arn or choice.artifact:
-            ours.append(choice.arn or choice.component)
-        elif choice.layer in present:
-            ours.append(present[choice.layer])
-    # Two components of the same content are one layer version, which can be attached once.
-    return tuple(dict.fromkeys([*(arn for arn in foreign if arn not in ours), *ours]))
+    ours = [choice.arn or choice.component for choice in layers if choice.arn or choice.artifact]
+    return in_place([*(arn for arn in foreign if arn not in ours), *ours])
+
+
+def in_place(layers: Iterable[str]) -> tuple[str, ...]:
+    """Each layer once: two components of the same content are one layer version, whose last place counts in /opt."""
+    return tuple(reversed(dict.fromkeys(reversed([*layers]))))

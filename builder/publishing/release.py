@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # How often the function is looked at again after somebody else has changed it, before anything of it was touched.
 _TRIES = 3
+# What was read of a function no longer ago counts as what it has: who changes it now could as well come later.
+_FRESH_S = 1.0
 
 
 class Overtaken(Exception):
@@ -76,14 +79,15 @@ def release(
     state = situation.state
     deployment = planned(state, situation.last)
     state = deployment.observed(state, context.clients)
-    if not writes(deployment.steps(state, {})):
+    changed = _has_changed(situation, request, context)
+    if not changed and not writes(deployment.steps(state, {})):
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
     overlaps.warn(deployment, state, context)
     claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
-        if hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
+        if changed or hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
             again = look(request, context)
             if again.resolved != situation.resolved:
                 context.until_end.close()
@@ -93,6 +97,9 @@ def release(
                 state = settled(deployment.name, state, context)
             deployment = planned(state, again.last)
             state = deployment.observed(state, context.clients)
+        # Also what is attached already: someone attached it by hand, and now the build file names it.
+        named = {choice.arn for choice in deployment.layers if choice.arn}
+        borrowed.note(context.store, deployment.name, named - deployment.origins.known)
         publisher = publisher_of(deployment, context, hold.confirm)
         try:
             published = publisher.publish(deployment.steps, state)
@@ -104,6 +111,16 @@ def release(
         removed = _tidied(deployment, published, request, context, keep)
         return Released(deployment=deployment, published=published, removed=removed)
     raise AssertionError("the loop returns or raises")
+
+
+def _has_changed(situation: Situation, request: Request, context: Context) -> bool:
+    """Whether someone else has changed the function while this build was made, as far as that can be seen at all."""
+    if time.monotonic() - situation.at < _FRESH_S:
+        return False
+    now, then = read_published(context.clients, request.function or "", request.alias), situation.state
+    if now is None or then is None:
+        return now is not then
+    return (now.revision_id, now.alias) != (then.revision_id, then.alias)
 
 
 def leased(request: Request, context: Context, claim: Claim) -> lease.Lease:

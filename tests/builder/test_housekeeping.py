@@ -16,6 +16,7 @@ from builder.aws import Clients, connect
 from builder.progress import Progress
 from builder.publishing import borrowed
 from builder.publishing.housekeeping import Deployment, History, superseded_layers, superseded_versions, tidy
+from builder.publishing.layers import signed
 from builder.publishing.listing import LayerVersion
 from builder.records.claim import utc
 from builder.store import S3Store
@@ -29,14 +30,13 @@ NOW = 1_800_000_000.0
 
 
 def history(*deployments: tuple[str | None, Sequence[str]], complete: bool = True, age: float = 2 * HOUR) -> History:
-    """Newest first, each two hours after the one before it."""
-    return History(
-        deployments=tuple(
-            Deployment(version=version, layers=frozenset(layers), ended=NOW - place * age)
-            for place, (version, layers) in enumerate(deployments)
-        ),
-        complete=complete,
-    )
+    """Newest first, each two hours after the one before it; if it is `complete`, after one that was long ago."""
+    found = [
+        Deployment(version=version, layers=frozenset(layers), ended=NOW - place * age)
+        for place, (version, layers) in enumerate(deployments)
+    ]
+    first = [Deployment(version=None, layers=frozenset(), ended=NOW - 500 * HOUR)] if complete else []
+    return History(deployments=(*found, *first), complete=complete)
 
 
 def layers(*numbers: int, name: str = "web-deps", age: float = 2 * HOUR) -> list[LayerVersion]:
@@ -75,8 +75,15 @@ def test_what_only_older_records_can_name_is_no_orphan() -> None:
     past = history((None, ["arn:web-deps:9"]), (None, ["arn:web-deps:8"]), complete=False)
     versions = [*layers(5, 6, 7, 8, 9), replace(layers(1)[0], created=NOW - 1000 * HOUR)]
     assert gone(superseded_layers(versions, keep=None, attached=(), history=past, now=NOW)) == []
-    past = replace(past, complete=True)
-    assert gone(superseded_layers(versions, keep=None, attached=(), history=past, now=NOW)) == [1, 5, 6, 7]
+    past = history((None, ["arn:web-deps:9"]), (None, ["arn:web-deps:8"]))
+    assert gone(superseded_layers(versions, keep=None, attached=(), history=past, now=NOW)) == [5, 6, 7]
+
+
+def test_what_was_there_before_the_store_knows_anything_stays() -> None:
+    """The store may have been lost since, and with it who else has that version."""
+    begins = History(deployments=(Deployment(version="1", layers=frozenset(), ended=NOW),), complete=True)
+    for keep in (None, 1):
+        assert superseded_layers(layers(1, 2, 3, 4), keep=keep, attached=(), history=begins, now=NOW) == ()
 
 
 def test_an_attached_layer_version_stays() -> None:
@@ -199,7 +206,7 @@ class Project:
         return f"{self.name}--deps"
 
     def publish_layer(self) -> str:
-        return self.lab.layer({"x": uuid.uuid4().hex}, self.layer)
+        return self.lab.layer({"x": uuid.uuid4().hex}, self.layer, Description=signed("", "0" * 64, self.store))
 
     def deploy(self, *, record: bool = True) -> dict[str, Any]:
         client, arn = self.lab.client, self.publish_layer()

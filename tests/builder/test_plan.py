@@ -84,8 +84,15 @@ def test_layers_of_others_stay_and_own_ones_that_left_the_build_file_go() -> Non
 
 
 def test_a_layer_that_was_not_part_of_the_build_stays_attached() -> None:
-    absent = replace(DEPENDENCIES, artifact=None, arn=None)
-    assert plan_publication(WANTED, CODE, [absent], STATE) == ()
+    assert plan_publication(WANTED, CODE, [replace(DEPENDENCIES, artifact=None)], STATE) == ()
+
+
+def test_two_components_of_one_content_are_attached_once_where_the_last_one_is() -> None:
+    between = LayerChoice(component="between", layer="web-between", artifact=LAYER, arn=ARN + "web-between:1")
+    twin = replace(DEPENDENCIES, component="twin")
+    (step,) = plan_publication(WANTED, CODE, [DEPENDENCIES, between, twin], STATE)
+    assert isinstance(step, UpdateConfiguration)
+    assert step.layers == (ARN + "web-between:1", ARN + "web-dependencies:3")
 
 
 def test_a_function_that_does_not_exist_needs_a_role() -> None:

@@ -49,8 +49,8 @@ def project(runtime: str, code: str, layers: Mapping[str, Mapping[str, str]], na
     lines += ["layers:"] if layers or named else []
     files = {"app.py": HANDLER.format(code=code)}
     for name, content in layers.items():
-        lines += [f"  {name}: {{files: [{', '.join(content)}], dest_dir: marks}}"]
-        files |= content
+        lines += [f"  {name}: {{source_dir: {name}, files: [{', '.join(content)}], dest_dir: marks}}"]
+        files |= {f"{name}/{file}": text for file, text in content.items()}
     lines += [f"  {name}: {arn}" for name, arn in named.items()]
     archive = zip_of({**files, "build.yaml": "\n".join(lines) + "\n"})
     return base64.b64encode(archive).decode()

@@ -180,14 +180,131 @@ def test_a_part_of_the_build_file_keeps_the_layers_that_it_leaves_out(
     shared = marks(f"shared by {g}")
     check(lab, f, builder.deploy(f, code="2", layers=shared, components=["function"]), f"shared by {g}")
     builder.forget("deployed/")
+    check(lab, f, builder.deploy(f, code="2a", layers=shared, components=["function"]), f"shared by {g}")
+    builder.forget("deployed/", "records/")
     archive = {"layers": shared, "components": ["function"]}
-    with pytest.raises(AssertionError, match="nothing says whether") as caught:
+    with pytest.raises(AssertionError, match="nothing says which layer") as caught:
         builder.deploy(f, code="3", **archive)  # type: ignore[arg-type]
     assert "deploy once without" in str(caught.value)
-    assert answer(lab, f)["code"] == "2"
+    assert answer(lab, f)["code"] == "2a"
     assert builder.deploy(f, code="3", layers=shared)["layers"][0]["reused"]
     builder.deploy(f, code="4", layers=shared, components=["function"])
     assert answer(lab, f) == {"code": "4", "opt": shared["marks"]}
+
+
+def exchanged(builder: InProcess, f: str, **event: Any) -> None:
+    """Each of two layers has the version that was published for the other one."""
+    builder.deploy(f, code="1", layers={"a": {"m.txt": "x"}, "b": {"m.txt": "y"}}, **event)
+    builder.deploy(f, code="2", layers={"a": {"m.txt": "y"}, "b": {"m.txt": "x"}}, **event)
+
+
+@pytest.mark.parametrize("lost", [(), ("deployed/",)], ids=["nothing", "deployed"])
+def test_a_part_of_the_build_file_after_contents_were_exchanged(
+    lab: Lab, builder: InProcess, lost: tuple[str, ...]
+) -> None:
+    f = lab.name("exchanged")
+    exchanged(builder, f)
+    if lost:
+        builder.forget(*lost)
+    layers = {"a": {"m.txt": "y"}, "b": {"m.txt": "x"}}
+    for code, components in (("3", ["function"]), ("4", ["function", "a"])):
+        reply = builder.deploy(f, code=code, layers=layers, components=components)
+        assert answer(lab, f) == {"code": code, "opt": {"m.txt": "x"}}
+        assert attached(lab, f) == [layer["arn"] for layer in reply["layers"]]
+
+
+def test_a_part_of_the_build_file_after_a_rollback(lab: Lab, builder: InProcess, tmp_path: Path) -> None:
+    f = lab.name("rolled")
+    exchanged(builder, f)
+    assert builder.roll_back(f)["statusCode"] == 200
+    layers = {"a": {"m.txt": "x"}, "b": {"m.txt": "y"}}
+    builder.deploy(f, code="3", layers=layers, components=["function"])
+    assert answer(lab, f) == {"code": "3", "opt": {"m.txt": "y"}}
+    other = InProcess(lab, tmp_path / "other")
+    with pytest.raises(AssertionError, match="nothing says which layer"):
+        other.deploy(f, code="4", layers=layers, components=["function"])
+    assert answer(lab, f)["code"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"deps": "x"}, {"base": "x", "deps": "z"}),
+        ({"a": "x"}, {"a": "z", "b": "x"}),
+        ({"a": "x", "b": "y"}, {"b": "x", "c": "y", "a": "z"}),
+    ],
+    ids=["split", "renamed", "moved round"],
+)
+def test_a_layer_s_name_is_used_again_for_other_content(
+    lab: Lab, builder: InProcess, before: dict[str, str], after: dict[str, str]
+) -> None:
+    f = lab.name("renamed")
+    for layers in (before, after, before, after):
+        reply = builder.deploy(f, layers={name: {f"{text}.txt": text} for name, text in layers.items()})
+        assert answer(lab, f)["opt"] == {f"{text}.txt": text for text in layers.values()}
+    assert {layer["name"] for layer in reply["layers"]} == {*after}
+    assert builder.roll_back(f)["statusCode"] == 200
+    assert answer(lab, f)["opt"] == {f"{text}.txt": text for text in before.values()}
+
+
+def test_a_borrowed_layer_of_which_the_build_file_names_another_version(lab: Lab, builder: InProcess) -> None:
+    f, g = lab.name("both"), lab.name("owner")
+    builder.deploy(g, layers={"a": {"one.txt": f"1 {g}"}})
+    second = builder.deploy(g, layers={"a": {"two.txt": f"2 {g}"}})["layers"][0]["arn"]
+    own = {"own": {"one.txt": f"1 {g}"}}
+    builder.deploy(f, layers=own)
+    with pytest.raises(AssertionError, match="own has to be built, too"):
+        builder.deploy(f, code="2", layers=own, named={"g": second}, components=["function"])
+    builder.deploy(f, code="2", layers=own, named={"g": second})
+    assert answer(lab, f) == {"code": "2", "opt": {"one.txt": f"1 {g}", "two.txt": f"2 {g}"}}
+
+
+def test_two_layers_of_one_content_around_a_third(lab: Lab, builder: InProcess) -> None:
+    f = lab.name("around")
+    layers = {"a": {"m.txt": "a"}, "c": {"m.txt": "c"}, "b": {"m.txt": "a"}}
+    for code in ("1", "2"):
+        builder.deploy(f, code=code, layers=layers, alias="live")
+        assert answer(lab, f)["opt"] == {"m.txt": "a"}, "b comes last"
+    back = builder.roll_back(f, alias="live")
+    assert back["changed"] == [f"point alias live of {f} at version 1"]
+
+
+def test_a_layer_that_was_never_built_cannot_be_left_out(lab: Lab, builder: InProcess) -> None:
+    f = lab.name("never")
+    builder.deploy(f, layers=marks("x"))
+    both = {**marks("x"), "new": {"new.txt": "y"}}
+    with pytest.raises(AssertionError, match="new is not built"):
+        builder.deploy(f, code="2", layers=both, components=["function"])
+    assert answer(lab, f)["code"] == "1"
+
+
+def test_a_version_that_was_deleted_is_published_again(lab: Lab, builder: InProcess) -> None:
+    f = lab.name("unpublished")
+    first = builder.deploy(f, layers=marks("x"), version=True)["function"]["version"]
+    lab.client.delete_function(FunctionName=f, Qualifier=first)
+    again = builder.deploy(f, layers=marks("x"), version=True)["function"]["version"]
+    assert answer(lab, f, again)["opt"] == {"mark.txt": "x"}
+
+
+def test_a_builder_s_layer_that_was_attached_by_hand_is_not_detached_in_silence(lab: Lab, builder: InProcess) -> None:
+    f, g = lab.name("handy"), lab.name("owner")
+    made = builder.deploy(g, layers={"shared": {"shared.txt": g}})["layers"][0]["arn"]
+    builder.deploy(f, layers=marks("x"))
+    attach(lab, f, *attached(lab, f), made)
+    reply = builder.deploy(f, layers=marks("y"))
+    assert any(made in warning and "name it in the build file" in warning for warning in reply["warnings"])
+    check(lab, f, reply, "y")
+
+
+def test_five_layers_and_one_of_them_was_deleted(lab: Lab, builder: InProcess) -> None:
+    f, foreign = lab.name("five"), lab.layer({"x.txt": "x"}, lab.name("gone"))
+    layers = {f"l{number}": {f"{number}.txt": f"{number}"} for number in range(4)}
+    builder.deploy(f, layers=layers)
+    attach(lab, f, *attached(lab, f), foreign)
+    delete(lab, foreign)
+    layers["l4"] = {"4.txt": "4"}
+    assert len(builder.deploy(f, layers=layers)["layers"]) == 5
+    assert answer(lab, f)["opt"] == {f"{number}.txt": f"{number}" for number in range(5)}
 
 
 def test_layer_versions_say_who_made_them_of_what(lab: Lab, builder: InProcess) -> None:
@@ -195,7 +312,7 @@ def test_layer_versions_say_who_made_them_of_what(lab: Lab, builder: InProcess) 
     reply = builder.deploy(f, layers=marks("x"))
     found = lab.client.get_layer_version_by_arn(Arn=reply["layers"][0]["arn"])
     (sha256,) = (row["sha256"] for row in reply["artifacts"] if row["name"] == "marks")
-    assert found["Description"] == f"marks of {f} [lambdasmith {sha256[:16]}]"
+    assert found["Description"] == f"marks of {f} [lambdasmith {sha256[:16]} {builder.store().identity}]"
 
 
 def test_a_change_beside_the_deploy_is_no_success(

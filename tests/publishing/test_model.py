@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from localaws.testing import Server, zip_of
 from tests.localaws.lab import Lab, make_lab
-from tests.publishing.inprocess import HANDLER, InProcess, answer, attach, attached, delete
+from tests.publishing.inprocess import HANDLER, InProcess, answer, attach, attached, delete, project
 
 BY_HAND = zip_of({"app.py": HANDLER.format(code="by hand")})
 MARKS = ("m1", "m2", "m3")
@@ -46,7 +46,10 @@ troubles = st.sampled_from(TROUBLES)
 
 @dataclass(frozen=True)
 class Content:
-    """What a deploy meant: code, and files of layers by name; `agent` is what someone attached by hand besides."""
+    """What a deploy meant: code, and layers by name with the text of the one file that all of them have.
+
+    `agent` is what someone attached by hand besides.
+    """
 
     code: str
     files: tuple[tuple[str, str], ...] = ()
@@ -55,11 +58,11 @@ class Content:
     @property
     def answers(self) -> dict[str, Any]:
         hand = {"agent.txt": "agent"} if self.agent else {}
-        return {"code": self.code, "opt": hand | dict(self.files)}
+        return {"code": self.code, "opt": hand | {"mark.txt": self.files[-1][1]}}
 
     @property
     def layers(self) -> dict[str, dict[str, str]]:
-        return {name.removesuffix(".txt"): {name: text} for name, text in self.files}
+        return {name: {"mark.txt": text} for name, text in self.files}
 
 
 @dataclass
@@ -73,10 +76,10 @@ class Model:
 
 
 contents = st.builds(
-    lambda code, one, two: Content(code, (("one.txt", one), *((("two.txt", two),) if two else ()))),
+    lambda code, names, texts: Content(code, tuple(zip(names, texts, strict=False))),
     st.sampled_from(("c1", "c2")),
-    st.sampled_from(MARKS),
-    st.sampled_from((None, None, *MARKS)),
+    st.sampled_from([("one",), ("one", "two"), ("two", "one"), ("two", "three", "one")]),
+    st.tuples(*(st.sampled_from(MARKS) for _ in range(3))),
 )
 
 
@@ -116,9 +119,36 @@ class Deploys(RuleBasedStateMachine):
         for place, reply in replies.items():
             assert answer(self.lab, model.name, reply["function"]["version"]) == meant[place].answers
             model.known[by, reply["build_id"]] = meant[place]
-        found = answer(self.lab, model.name)
-        (model.latest,) = (one for one in meant.values() if one.answers == found)
+        there = [arn for arn in attached(self.lab, model.name) if arn != self.agent]
+        for place, reply in replies.items():  # the last one had the function after the other
+            if (
+                there == [layer["arn"] for layer in reply["layers"]]
+                and answer(self.lab, model.name) == meant[place].answers
+            ):
+                model.latest = meant[place]
         assert len(replies) == 2
+
+    @rule(number=functions, by=builders, code=st.sampled_from(("c3", "c4")), trouble=troubles)
+    def deploy_the_code_alone(self, number: int, by: int, code: str, trouble: str) -> None:
+        """The builder knows which layer is which, or refuses."""
+        model = self.models[number]
+        content = replace(model.latest, code=code)
+        if not content.files:
+            return
+        self._make(trouble, number, by)
+        archive = project(self.lab.runtime, code, content.layers, {})
+        event = {"action": "build", "function": model.name, "archive": archive, "components": ["function"]}
+        reply = self.builders[by].send(event)
+        if reply["statusCode"] == 200:
+            model.latest = replace(content, agent=model.latest.agent)
+            model.known[by, reply["build_id"]] = model.latest
+        else:
+            assert reply["error"]["code"] == "invalid_event", reply
+            assert (
+                "deploy once without `components`" in reply["error"]["hint"]
+                or "deploy without" in reply["error"]["hint"]
+            )
+        self._check(model)
 
     @rule(number=functions, by=builders, alias=st.booleans(), trouble=troubles)
     def roll_back(self, number: int, by: int, alias: bool, trouble: str) -> None:
