@@ -1310,11 +1310,17 @@ find_edited() {
     for file in "$SCRIPT" "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
     done
+    # Nor is anybody to commit keys and environments, which -s does not send either.
+    file=$(plain_git -C "$GIT_TOP" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
+    {
+        [ ! -f "$file" ] || cat "$file"
+        printf '\n%s %s %s\n' "$NEVER_SECRETS" "$NEVER_CLUTTER" "$NEVER_UNLESS_NODEJS" | tr ' ' '\n'
+    } >"$TMP/never"
     while IFS= read -r line; do
         [ -n "$line" ] || continue
         EDITED=$((EDITED + 1))
         [ $EDITED -gt 3 ] || EDITED_NAMES=${EDITED_NAMES:+$EDITED_NAMES, }${line:3}
-    done <<<"$(plain_git -C "$PROJECT" -c core.quotePath=false status --porcelain --untracked-files=normal -- "${only[@]}" 2>/dev/null)"
+    done <<<"$(plain_git -C "$PROJECT" -c core.quotePath=false -c core.excludesFile="$TMP/never" status --porcelain --untracked-files=normal -- "${only[@]}" 2>/dev/null)"
     [ $EDITED -le 3 ] || EDITED_NAMES="$EDITED_NAMES and $((EDITED - 3)) more"
 }
 

@@ -169,8 +169,9 @@ def _published(
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
-    if not changed:
+    if not changed and last is not None:
         return Built(reply=answer)
+    # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
     return Built(
         reply=answer,
         deployment={

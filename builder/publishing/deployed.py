@@ -154,6 +154,13 @@ def keep(
     store.write_json(_name(function), value)
 
 
+def forget(store: S3Store, function: str) -> None:
+    """What the last deploy left is there no more: a rollback has put something else in its place."""
+    present = store.read_version(_name(function))
+    if present is not None:
+        store.delete_if(_name(function), etag=present.etag)
+
+
 def setting_hash(value: object) -> str:
     """Stands for the value of a setting, which may be secret."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

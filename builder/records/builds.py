@@ -73,15 +73,15 @@ class Builds:
     ) -> None:
         """Keep what came of a build: its reply under its id, a record of it in the function's history.
 
-        A build that succeeded and changed nothing leaves no record; nothing at all is written if its claim was not
-        taken. Neither is anything where somebody else took the build id.
+        A build that succeeded and changed nothing leaves no record, unless it comes with a `deployment`, because none
+        is known; nothing at all is written if its claim was not taken. Neither is anything where somebody else took the build id.
 
         Args:
             deployment: what it takes to deploy the same again.
             restored: for a rollback, the id of the build that was returned to.
         """
         failed = cast("int", reply["statusCode"]) >= 400
-        recorded = failed or bool(reply.get("changed"))
+        recorded = failed or bool(reply.get("changed")) or deployment is not None
         record = self._record(claim, request, reply, "failed" if failed else "succeeded", seconds)
         record |= {"deployment": deployment, "restored": restored}
         name = None
