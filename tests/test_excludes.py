@@ -55,6 +55,8 @@ def test_the_list_is_plain_names() -> None:
         pytest.param(f"{YAML}  files: [x]\n  description: reads .env, deploy.sh\n", set(), id="prose"),
         pytest.param(f"{YAML}  environment: {{DOTENV: .env}}\n", set(), id="a variable"),
         pytest.param("function:\n  runtimes: [nodejs22.x]\n", {"node_modules/a/index.js"}, id="Node"),
+        pytest.param(f"# nodejs\n{YAML}  # no nodejs22.x\n", set(), id="Node in a comment"),
+        pytest.param("function: {runtimes: [nodejs22.x]}#\n", {"node_modules/a/index.js"}, id="Node before a hash"),
         pytest.param("files: [" + "[" * 5000 + "\0 {]]: '\"\n", set(), id="no build file at all"),
     ],
 )
