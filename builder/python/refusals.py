@@ -22,7 +22,7 @@ from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
 from builder.python.resolver import Resolver, indexes, is_own
 from builder.runtimes import Target
-from builder.sources.urls import without_secrets
+from builder.sources.urls import is_url, without_secrets
 from builder.untrusted import explained
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Failure:
 
         found = _URL.search(text)
         url = found[0].rstrip(".,:;") if found else ""
-        project = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        project = urlsplit(url if is_url(url) else "").path.rstrip("/").rpartition("/")[2]
         where = self._named(project.partition("-")[0])
         if trouble := trouble_at(url, self.by.indexes) if url else None:
             return self._unreachable(where, trouble)

@@ -94,6 +94,17 @@ def test_a_redirect_to_an_unencrypted_address_is_refused(host: Host) -> None:
         resolve(f"{front.url}/project.git", None, credentials=[MINE])
 
 
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "https://[x/info/refs"])
+def test_a_redirect_to_what_cannot_be_asked_is_refused(host: Host, location: str) -> None:
+    with (
+        Front(lambda path, headers: (302, {"Location": location}, b""), host.public) as front,
+        pytest.raises(UnsafeSource, match=r"redirects to .*(?:not encrypted|not a URL)") as caught,
+    ):
+        resolve(f"{front.url}/project.git", None, credentials=[MINE])
+    assert front.url in caught.value.message
+    assert "correct its redirect" in caught.value.hint
+
+
 def test_redirects_without_end(host: Host) -> None:
     with (
         Front(lambda path, headers: (302, {"Location": path}, b""), host.public) as front,
