@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # Variables with addresses of package indexes that children inherit.
-INDEXES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "GOPROXY", "npm_config_registry")
+# The default index of Python packages, and more of them: of each the first that says something, by uv's own name.
+_DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_EXTRA = ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+INDEXES = (*_DEFAULT, *_EXTRA, "GOPROXY", "npm_config_registry")
 _SEPARATORS = r"[\s,|]+"
 # Several URLs may stand in one variable, separated as its tool wants it.
 # Patterns are compiled where they are needed: this module is imported by every cold start.
@@ -59,6 +62,10 @@ class Surroundings:
             for match in found:
                 index = IndexLogin(name=f"${name}", url=(match["scheme"] + match["rest"]).rstrip("/"))
                 indexes[index] = _user_and_password(match["login"])
+        # uv does not know pip's variables: who sets only those wants no name to be looked for in public.
+        for first, *others in (_DEFAULT, _EXTRA):
+            if said := next(filter(None, (cleaned.get(name, "").strip() for name in (first, *others))), ""):
+                cleaned[first] = said
         return cls(environment=cleaned, indexes=indexes)
 
 
