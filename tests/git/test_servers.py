@@ -126,7 +126,9 @@ def test_redirects_without_end(host: Host) -> None:
         ((200, {"Content-Type": "text/html"}, b"<html>"), RepositoryNotFound, "answers with text/html"),
         ((429, {}, b""), SourceUnreachable, "answers 429"),
         ((503, {}, b""), SourceUnreachable, "answers 503"),
-        ((418, {}, b""), SourceUnreachable, "418"),
+        ((418, {}, b""), SourceUnreachable, r"project\.git: the server answers 418$"),
+        ((204, {}, b""), SourceUnreachable, r"project\.git: the server answers 204$"),
+        ((304, {}, b""), SourceUnreachable, r"project\.git: the server answers 304$"),
         (
             (200, {"Content-Type": "application/x-git-upload-pack-advertisement"}, b"garbage"),
             SourceUnreachable,
