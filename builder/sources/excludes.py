@@ -76,7 +76,16 @@ class Excludes:
         return None
 
     def named(self, name: str) -> str | None:
-        """The group that has a name as such, wherever the file is, and whatever the build file says."""
+        """The group that has a name as such, wherever the file is, and whatever the build file says.
+
+        A secret is one in capitals, too: `.ENV`.
+        """
+        if group := self._written(name):
+            return group
+        small = name.lower()
+        return SECRETS if small != name and self._written(small) == SECRETS else None
+
+    def _written(self, name: str) -> str | None:
         if group := self._plain.get(name):
             return group
         if not name.endswith(self._ends) and not self._rest.fullmatch(name):
