@@ -1468,7 +1468,9 @@ confirm() {
 # What is not sent unless git has it or the build file names it: builder/sources/default_excludes.json, which a test compares.
 NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa
 id_ed25519 .aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token
-*.tfstate *.tfstate.* *.tfvars *.tfvars.json'
+*.tfstate *.tfstate.* *.tfvars *.tfvars.json
+.env~ *.pem.bak *.pem.old *.pem~ *.key.bak *.key.old *.key~
+id_rsa.bak id_rsa.old id_rsa~ id_ed25519.bak id_ed25519.old id_ed25519~'
 NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
 .nox .terraform .terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode
 deploy.sh deploy.log'
@@ -1540,7 +1542,7 @@ settle_excludes() {
         ! [ -f "$PROJECT/$file" ] || text=$text$(cat "$PROJECT/$file")$NL
     done
     RULES="$NEVER_SECRETS $NEVER_CLUTTER"
-    case $text in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
+    case $(printf '%s' "$text" | LC_ALL=C sed -E 's/(^|[[:space:]])#.*//') in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
     NAMED=$(printf '%s' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES") || return 1
 }
 

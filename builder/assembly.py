@@ -22,7 +22,7 @@ from builder.product import artifact_of, lock_hash
 from builder.project import Project
 from builder.python import lock as locking
 from builder.python.inputs import read_inputs
-from builder.python.resolver import Resolver, resolver_version
+from builder.python.resolver import Resolver, named_indexes, refuse_unread, resolver_version
 from builder.spec import BuildSpec
 from builder.stored import Fields
 from builder.untouched import Untouched
@@ -127,7 +127,8 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     if not spec.dependencies or not needed or project.target.runtime.family == "nodejs":
         return project  # npm's lock is taken as it is
     inputs = read_inputs(spec.dependencies, project.root, project.repository)
-    index = shop.environment.get("UV_DEFAULT_INDEX", "")
+    refuse_unread(shop.environment)
+    index = named_indexes(shop.environment)
     key = locking.lock_key(inputs, project.target, index, resolver_version(), shop.indexes.pins)
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)

@@ -25,6 +25,9 @@ class Fields:
         if not value.strip() and field != "path":
             self.problems.append(f"{field}: is empty; leave it out")
             return None
+        if any("\ud800" <= character <= "\udfff" for character in value):  # JSON may have it, and UTF-8 has not
+            self.problems.append(f"{field}: {shown(value)} has half of a surrogate pair in it")
+            return None
         return value
 
     def matching(self, field: str, pattern: re.Pattern[str], allowed: str) -> str | None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
 from builder.jsontext import read_json
-from builder.sources.urls import origin
+from builder.sources.urls import is_url, origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +172,9 @@ def index_for(url: str, indexes: Iterable[IndexLogin]) -> IndexLogin | None:
 
     Of several on one host it is the one with which the path agrees longest.
     """
+
+    if not is_url(url):
+        return None
 
     def agreement(index: IndexLogin) -> int:
         own, other = (urlsplit(each).path.strip("/").split("/") for each in (index.url, url))

@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from builder.errors import InvalidConfiguration
+
 if TYPE_CHECKING:
     from builder.logins import IndexLogin
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+# Variables with addresses of package indexes that children inherit.
+# The default index of Python packages, and more of them: of each the first that says something, by uv's own name.
+_DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_EXTRA = ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+INDEXES = (*_DEFAULT, *_EXTRA, "GOPROXY", "npm_config_registry")
+_SEPARATORS = r"[\s,|]+"
 # Several URLs may stand in one variable, separated as its tool wants it.
 # Patterns are compiled where they are needed: this module is imported by every cold start.
 _LOGIN = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<login>[^/?#\s,|]*)@(?P<rest>[^\s,|]*)"
@@ -33,9 +41,15 @@ class Surroundings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Surroundings:
-        """What the environment says. A relay is running afterwards for each proxy with a login."""
+        """What the environment says. A relay is running afterwards for each proxy with a login.
+
+        Raises:
+            InvalidConfiguration: a variable has an address that is none.
+        """
         from builder.logins import IndexLogin
 
+        for name in (*PROXIES, *INDEXES):
+            _check(name, environment.get(name, ""))
         cleaned, indexes = dict(environment), {}
         for name, value in environment.items():
             found = list(_logins(name, value))
@@ -48,6 +62,10 @@ class Surroundings:
             for match in found:
                 index = IndexLogin(name=f"${name}", url=(match["scheme"] + match["rest"]).rstrip("/"))
                 indexes[index] = _user_and_password(match["login"])
+        # uv does not know pip's variables: who sets only those wants no name to be looked for in public.
+        for first, *others in (_DEFAULT, _EXTRA):
+            if said := next(filter(None, (cleaned.get(name, "").strip() for name in (first, *others))), ""):
+                cleaned[first] = said
         return cls(environment=cleaned, indexes=indexes)
 
 
@@ -61,6 +79,17 @@ def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
                 yield match["login"].partition(":")[2]
             if not password or len(user) >= _TOKEN:
                 yield user
+
+
+def _check(name: str, value: str) -> None:
+    """Return if the addresses in a variable can be taken apart: whoever asks them later does not know the variable."""
+    from builder.sources.urls import is_url, without_secrets
+
+    for url in re.split(_SEPARATORS, value):
+        if "/" in url and not is_url(url):
+            raise InvalidConfiguration(
+                f"{name}: {without_secrets(url)!r} is not a URL", hint=f"correct the variable {name}, or unset it"
+            )
 
 
 def _logins(name: str, value: str) -> Iterator[re.Match[str]]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from builder.der import SEQUENCE, elements, sequence
 from builder.errors import UntrustedCertificate
+from builder.sources.urls import is_url
 
 # As Python, uv (rustls), go and Node.js have it.
 _REFUSED = re.compile(
@@ -47,7 +48,8 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
     text = str(said)
     if not _REFUSED.search(text):
         return None
-    address = urlsplit(url or _address_in(text))
+    asked = url or _address_in(text)
+    address = urlsplit(asked if is_url(asked) else "")
     host = address.netloc.rpartition("@")[2] or "a server"
     if _TIME.search(text):
         return UntrustedCertificate(

@@ -54,7 +54,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
     try:
         return Retry().parse_retry_after(headers["Retry-After"])
-    except (KeyError, InvalidHeader, OverflowError):
+    except (KeyError, InvalidHeader, OverflowError, ValueError):  # ValueError: of more digits than Python converts
         return None
 
 

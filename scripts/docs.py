@@ -111,7 +111,7 @@ def _default_excludes() -> Iterator[str]:
     told = {
         "secrets": "logins, keys, state and settings",
         "clutter": "what version control, tools and editors keep for themselves",
-        "unless_nodejs": "unless the build file has the word `nodejs`",
+        "unless_nodejs": "unless the build file has the word `nodejs`, comments aside",
     }
     for group, patterns in default_excludes().items():
         yield _row(" ".join(f"`{pattern}`" for pattern in patterns), told[group])

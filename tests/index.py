@@ -181,7 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         kept = {} if self.index.max_age is None else {"Cache-Control": f"max-age={self.index.max_age}"}
         for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **kept, **(headers or {})}.items():
-            self.send_header(name, value)
+            if value:  # an empty one says: without it
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.errors import SourceError
 from builder.progress import Progress
 from builder.sources.archive import snapshot_of
 from builder.sources.directory import snapshot
+from builder.sources.gitlib import read_work_tree
 from builder.sources.treeid import tree_id
 from builder.workstation import Order, build
 
@@ -141,3 +143,23 @@ def test_git_alone_packs_a_work_tree_the_same_every_time_and_leaves_no_trace(tmp
     assert sorted(path.name for path in made.root.iterdir()) == sorted(
         {".gitignore", ".gitattributes", "new.py", *(name.partition("/")[0] for name in FILES)}
     )
+
+
+@pytest.mark.parametrize(
+    "head", ["ref: ", "ref: \n", "ref: refs/heads//heads/main\n", "ref: ../x\n", "", "x", "\0" * 41]
+)
+def test_a_damaged_head_is_said(tmp_path: Path, head: str) -> None:
+    write(tmp_path / "shop", FILES)
+    git(tmp_path / "shop", "init", "-q")
+    (tmp_path / "shop/.git/HEAD").write_text(head)
+    with pytest.raises(SourceError, match="the git repository around it cannot be read: HEAD says") as caught:
+        read_work_tree(tmp_path / "shop")
+    assert "git fsck" in caught.value.hint
+
+
+def test_a_damaged_branch_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "shop", FILES)
+    git(tmp_path / "shop", "init", "-q", "-b", "main")
+    (tmp_path / "shop/.git/refs/heads/main").write_text("ref: ")
+    with pytest.raises(SourceError, match="the git repository around it cannot be read"):
+        read_work_tree(tmp_path / "shop")

@@ -210,6 +210,8 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"alias": {"name": "a", "weight": 0.5, "w": 1}}, "alias: w: unknown field", id="alias-field"),
         pytest.param({"alias": ["live"]}, "alias: must be a string, not a list", id="alias-list"),
         pytest.param({"build_id": "../x"}, "build_id: '../x' is not allowed", id="build-id"),
+        pytest.param({"ref": "a\ud800"}, "ref: 'a\\ud800' has half of a surrogate pair in it", id="ref-surrogate"),
+        pytest.param({"path": "\udfff"}, "path: '\\udfff' has half of a surrogate pair in it", id="path-surrogate"),
         pytest.param({"action": "biuld"}, "did you mean build?", id="action-typo"),
         pytest.param({"action": None}, "action: missing", id="no-action"),
         pytest.param({"action": 3}, "action: must be one of build", id="action-number"),

@@ -20,6 +20,7 @@ UNWANTED = {
     "deep/er/id_rsa": "",
     ".aws/credentials": "",
     "terraform.tfstate": "",
+    ".env~": "",
     ".venv/bin/python": "",
     "node_modules/a/index.js": "",
     ".DS_Store": "",
@@ -55,6 +56,8 @@ def test_the_list_is_plain_names() -> None:
         pytest.param(f"{YAML}  files: [x]\n  description: reads .env, deploy.sh\n", set(), id="prose"),
         pytest.param(f"{YAML}  environment: {{DOTENV: .env}}\n", set(), id="a variable"),
         pytest.param("function:\n  runtimes: [nodejs22.x]\n", {"node_modules/a/index.js"}, id="Node"),
+        pytest.param(f"# nodejs\n{YAML}  # no nodejs22.x\n", set(), id="Node in a comment"),
+        pytest.param("function: {runtimes: [nodejs22.x]}#\n", {"node_modules/a/index.js"}, id="Node before a hash"),
         pytest.param("files: [" + "[" * 5000 + "\0 {]]: '\"\n", set(), id="no build file at all"),
     ],
 )
@@ -74,6 +77,14 @@ def test_what_is_named_counts_from_the_project_on() -> None:
         assert excludes.group_of(path) == "secrets", path
 
 
+def test_secrets_in_capitals_and_their_backups_are_secrets() -> None:
+    excludes = Excludes("files: [.Env.Keep]")
+    for path in (".ENV", "x/Server.PEM", ".AWS/config", "ID_RSA", "a.pem.bak", "b.KEY~", "id_ed25519.old", ".Env"):
+        assert excludes.group_of(path) == "secrets", path
+    for path in (".Env.Keep", "Venv/a.py", "Deploy.sh", "pem.bak", "README.KEYS"):
+        assert excludes.group_of(path) is None, path
+
+
 def test_only_secrets_are_told() -> None:
     assert left_out_warning([]) == ""
     assert "left out" in left_out_warning(["b.pem", ".env"])
@@ -89,7 +100,7 @@ def test_of_a_work_tree_what_is_committed_stays(tmp_path: Path) -> None:
     git(folder, "add", *FILES, "certs", ".gitignore", "deploy.sh")
     assert taken(folder, tmp_path / "into") == {*FILES, "certs/server.pem", ".gitignore", "deploy.sh"}
     said = snapshot(folder, tmp_path / "again").secrets
-    assert said == (".aws/credentials", ".env", "deep/er/id_rsa", "pkg/.env.production")
+    assert said == (".aws/credentials", ".env", ".env~", "deep/er/id_rsa", "pkg/.env.production")
 
 
 def test_of_a_directory_what_lambdaignore_names_is_not_told(tmp_path: Path) -> None:

@@ -83,6 +83,28 @@ def test_entries(root: Path, files: tuple[str, ...], selected: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("files", "shipped"),
+    [
+        ((), ["app.py"]),
+        ((".", "conf", "**"), ["app.py"]),
+        ((".n*", "app.py"), ["app.py"]),
+        (("./.npmrc",), [".npmrc"]),
+        (("", "**/.npmrc"), [".npmrc", "app.py", "conf/.npmrc"]),
+    ],
+)
+def test_npms_settings_are_shipped_only_where_they_are_named(
+    tmp_path: Path, files: tuple[str, ...], shipped: list[str]
+) -> None:
+    for name in (".npmrc", "conf/.npmrc", "conf/.NPMRC", "app.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [name for name, _ in select_files(tmp_path, ".", files, ())] == shipped
+    looked_at = {name for name, _ in select_files(tmp_path, ".", files, (), to_ship=False)}
+    assert set(shipped) <= looked_at
+    assert files or ".npmrc" in looked_at, "npm needs them"
+
+
+@pytest.mark.parametrize(
     ("exclude", "gone"),
     [
         (("*_test.py",), {"pkg/deep/mod_test.py"}),

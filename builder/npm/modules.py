@@ -13,6 +13,7 @@ from builder.jsontext import read_json
 from builder.npm.lockfile import MANIFEST, Lock
 from builder.npm.prune import RULES
 from builder.python.prune import Pruned, PruneOptions, prune
+from builder.sources.local import is_npmrc
 
 MODULES = "node_modules"
 # What npm notes for itself, and commands for a terminal. Other hidden names are packages' own, such as .prisma.
@@ -112,7 +113,7 @@ def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
 def _files(folder: Path, repository: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]]:
     """Every file of a package, but for the packages in it."""
     for path in sorted(folder.iterdir()):
-        if not above and path.name == MODULES:
+        if (not above and path.name == MODULES) or is_npmrc(path.name):
             continue
         if path.is_symlink() and not path.resolve().is_relative_to(repository):
             raise UnsafeSource(f"{MODULES}/…/{path.name}: the link leaves the project")

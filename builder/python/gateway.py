@@ -23,7 +23,7 @@ from builder.python.pages import links
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _MAX_PAGE = 64 << 20
-_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _FILE = re.compile(r"f/(?P<number>\d+)/[^/]+?(?P<metadata>\.metadata)?")
 _PAGE = re.compile(r"i/(?P<number>\d+)/(?P<rest>(?:[A-Za-z0-9._-]+/?)?)")
 
@@ -62,7 +62,9 @@ class Gateway:
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The environment of a tool with the default index as `address` says it."""
-        changed = {name: self.address(environment[name]) for name in _VARIABLES if environment.get(name)}
+        changed = {
+            name: " ".join(map(self.address, environment[name].split())) for name in _VARIABLES if environment.get(name)
+        }
         if not self._loopback.started:
             return dict(environment)
         # Our URLs are others each time: what is kept under them is of no use later.

@@ -23,12 +23,14 @@ from builder.python.requirements import normalised_name
 from builder.python.resolver import Resolver, indexes
 from builder.python.uv import Compilation, exported
 from builder.runtimes import Target
+from builder.sources.urls import is_http, is_url, without_secrets
 
 if TYPE_CHECKING:
     from packaging.version import Version
 
 # Part of every key: changes when the same inputs would give another lock.
 _FORMAT = 3
+_ANEW = "lock again with the tool that wrote the file"
 _KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
 
@@ -106,7 +108,7 @@ def _finished(
     packages = [dict(package) for package in cast("list[Table]", document.get("packages", []))]
     for package in packages:
         _hold_hashes(package, allowed, inputs)
-        _refuse_credentials(package, inputs)
+        _check_urls(package, inputs)
     document = {**document, "packages": packages}
     what = inputs.lock.path if inputs.lock else ", ".join(inputs.names)
     wanted = {
@@ -170,12 +172,27 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
         del package["sdist"]
 
 
-def _refuse_credentials(package: Table, inputs: Inputs) -> None:
-    for file in (*origins.files(package), cast("Table", package.get("vcs", {}))):
-        if "@" in urlsplit(str(file.get("url", ""))).netloc:
+def _check_urls(package: Table, inputs: Inputs) -> None:
+    """Return if every address in a package of a lock can be asked, and has no login in it.
+
+    Raises:
+        ResolutionFailed: one cannot.
+    """
+    what = f"{', '.join(inputs.names)}: the URL of {package['name']}"
+    for file in (*origins.files(package), cast("Table", package.get("vcs", {})), {"url": package.get("index", "")}):
+        url = str(file.get("url") or "")
+        if not url:
+            continue
+        if not is_url(url):
+            raise ResolutionFailed(f"{what}, {without_secrets(url)!r}, is not a URL", hint=_ANEW)
+        if "@" in urlsplit(url).netloc:
             raise ResolutionFailed(
-                f"{', '.join(inputs.names)}: the URL of {package['name']} has credentials in it",
-                hint="take them out of the file: it is kept with the build",
+                f"{what} has credentials in it", hint="take them out of the file: it is kept with the build"
+            )
+        if "hashes" in file and not is_http(url):
+            raise ResolutionFailed(
+                f"{what}, {without_secrets(url)!r}, cannot be asked: files come by https:// or http://",
+                hint="a file of the project is named by `path`, relative to the lock",
             )
 
 

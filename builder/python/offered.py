@@ -211,7 +211,7 @@ def _is_there(answer: requests.Response, url: str) -> bool:
     if answer.status_code != 200:
         raise no_page(url, f"answers {answer.status_code}")
     if not kind.endswith(("json", "html")):
-        raise no_page(url, f"answers with {kind or 'something'}, not with a page of an index")
+        raise no_page(url, f"answers with {kind or 'no Content-Type'}, not with a page of an index")
     return True
 
 

@@ -22,7 +22,7 @@ from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
 from builder.python.resolver import Resolver, indexes, is_own
 from builder.runtimes import Target
-from builder.sources.urls import without_secrets
+from builder.sources.urls import is_http, is_url, without_secrets
 from builder.untrusted import explained
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ _CAUSE = re.compile(
 )
 _UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
 # It answers, but with something else than a page.
-_NO_PAGE = ("Received some unexpected", "Unsupported `Content-Type`")
+_NO_PAGE = ("Received some unexpected", "Unsupported `Content-Type`", "Missing `Content-Type`")
+# What a page names, and nobody can fetch.
+_NO_ADDRESS = re.compile(r"(?:Failed to fetch: `?|Could not parse absolute URL `)(?P<url>[\w+.-]+:[^\s`]+)")
 _URL = re.compile(r"https?://[^\s`'\"()<>]+")
 _NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
 _ABSENT = ("not found in the package registry", "there is no version of", "there are no versions of")
@@ -86,6 +88,13 @@ class Failure:
                 f"{self._named('')}: the package index wants a login, and the builder has none for it",
                 hint="whoever runs setup.py adds [index NAME] with url, username and password to config.ini: "
                 "docs/secrets.md",
+                log_tail=self._tail(),
+            )
+        if (named := _NO_ADDRESS.search(text)) and not is_http(named["url"]):
+            return SourceUnreachable(
+                f"{self._named('')}: the package index names {without_secrets(named['url'])}, which cannot be fetched: "
+                "files come by https:// or http://",
+                hint="whoever runs the index corrects its page; name another index until then",
                 log_tail=self._tail(),
             )
         if any(word in text for word in (*_UNREACHABLE, *_NO_PAGE)) and not absent:
@@ -156,7 +165,7 @@ class Failure:
 
         found = _URL.search(text)
         url = found[0].rstrip(".,:;") if found else ""
-        project = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        project = urlsplit(url if is_url(url) else "").path.rstrip("/").rpartition("/")[2]
         where = self._named(project.partition("-")[0])
         if trouble := trouble_at(url, self.by.indexes) if url else None:
             return self._unreachable(where, trouble)

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builder import process
-from builder.errors import CommandFailed, ResolutionFailed
+from builder.errors import CommandFailed, InvalidConfiguration, ResolutionFailed
 from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs
 from builder.runtimes import Target
@@ -77,6 +77,24 @@ def default_index(by: Resolver) -> str:
     return by.environment.get("UV_DEFAULT_INDEX") or by.environment.get("UV_INDEX_URL") or public_index(by)
 
 
+def named_indexes(environment: Mapping[str, str]) -> str:
+    """The indexes that the environment names, for keys: others may have other files."""
+    return " ".join(filter(None, map(environment.get, ("UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL"))))
+
+
+def refuse_unread(environment: Mapping[str, str]) -> None:
+    """Return unless the environment says that no index is to be asked.
+
+    Raises:
+        InvalidConfiguration: it does; to pass over that would be to ask one that was not meant.
+    """
+    if environment.get("PIP_NO_INDEX", "").lower() not in ("", "0", "false", "no", "off"):
+        raise InvalidConfiguration(
+            "PIP_NO_INDEX is set, and dependencies are looked for in indexes all the same",
+            hint="write --no-index in the requirements file, and unset PIP_NO_INDEX",
+        )
+
+
 def public_index(by: Resolver) -> str:
     """The index that uv knows by itself, where anyone may publish under any name that is free; "" if it knows none."""
     # Without the variables that name another one.
@@ -105,16 +123,18 @@ def _uvs_own_index(uv: str, environment: tuple[tuple[str, str], ...]) -> str:
 def indexes(inputs: Inputs, by: Resolver) -> list[str]:
     """The URLs of the indexes that are asked: what the first that knows a name has of it is all there is.
 
-    They are in the order in which the project writes them, --index-url first, and last the default that it does not
-    write. But an index of the operator's configuration comes before others, and the public one, which anyone may
-    publish on, after all others: pip takes the highest version of any index, so these files promise no order, and a
-    private name must not be taken over by whoever registers it in public.
+    They are in the order in which the project writes them, --index-url first, then those that the environment adds,
+    and last the default that the project does not write. But an index of the operator's configuration comes before
+    others, and the public one, which anyone may publish on, after all others: pip takes the highest version of any
+    index, so these files promise no order, and a private name must not be taken over by whoever registers it in
+    public.
     """
     options = inputs.options
     if options.no_index:
         return []
     last = "" if options.index_url else default_index(by)
-    written = [url for url in (options.index_url, *options.extra_index_urls, last) if url]
+    extra = by.environment.get("UV_EXTRA_INDEX_URL", "").split()
+    written = [url for url in (options.index_url, *options.extra_index_urls, *extra, last) if url]
     once: dict[str, str] = {}
     for url in written:
         once.setdefault(url.rstrip("/"), url)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # How long the public index lets its answers be kept, by its own headers. Mirrors and proxies often pass them on
 # without, and uv then asks anew for every page and every wheel's metadata of a resolution.
 _KEPT_LONGER = 'cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }'
-_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 # Each round lets one more distribution be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
 _OF_OTHERS = re.compile(

@@ -81,10 +81,15 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
         raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=asked.advice)
     if status == 407:
         raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
+    if status != 200:
+        raise SourceUnreachable(
+            f"{where}: the server answers {status}",
+            hint="is this the address that git clone takes? if so, whoever runs the server can say what that means",
+        )
     content_type = headers.get("Content-Type", "")
-    if status == 200 and not content_type.startswith("application/x-git-"):
+    if not content_type.startswith("application/x-git-"):
         raise RepositoryNotFound(
-            f"{where}: answers with {content_type or 'something'}, not with a git repository",
+            f"{where}: answers with {content_type or 'no Content-Type'}, not with a git repository",
             hint="is this the address of a web page? give the one that git clone takes",
         )
 

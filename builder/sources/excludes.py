@@ -6,7 +6,7 @@ pattern of a name (`*.pem`), which counts at any depth, for files and for direct
 
 - `secrets`: logins, keys and settings with values that are nobody else's business;
 - `clutter`: what version control, tools and editors keep for themselves;
-- `unless_nodejs`: of no use, unless the text of the build file has the word `nodejs`.
+- `unless_nodejs`: of no use, unless the text of the build file has the word `nodejs`, comments aside.
 
 What the build file names stays: `files: [.env]` is explicit, `files: [settings/]` is not.
 """
@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     r"""(?:"(?P<quoted>[\w-]+)"|'(?P<single>[\w-]+)'|(?P<bare>[\w-]+)(?=[ \t]*:(?:\s|$)))[ \t]*:"""
     r"""|"(?P<double>[^"]*)"|'(?P<apostrophe>[^']*)'|(?P<word>[^\s,\[\]{}"']+)"""
 )
-_COMMENT = re.compile(r"(?:^|\s)#.*")
+_COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
 _SHOWN, _READ = 5, 1 << 20
 
 
@@ -56,7 +56,7 @@ class Excludes:
             directory: of the project, relative to where the paths begin that are asked about.
         """
         groups = dict(default_excludes())
-        if "nodejs" in build_file:
+        if "nodejs" in _COMMENT.sub("", build_file):
             del groups["unless_nodejs"]
         self._plain = {name: group for group, names in groups.items() for name in names if "*" not in name}
         patterns = [(name, group) for group, names in groups.items() for name in names if "*" in name]
@@ -76,7 +76,16 @@ class Excludes:
         return None
 
     def named(self, name: str) -> str | None:
-        """The group that has a name as such, wherever the file is, and whatever the build file says."""
+        """The group that has a name as such, wherever the file is, and whatever the build file says.
+
+        A secret is one in capitals, too: `.ENV`.
+        """
+        if group := self._written(name):
+            return group
+        small = name.lower()
+        return SECRETS if small != name and self._written(small) == SECRETS else None
+
+    def _written(self, name: str) -> str | None:
         if group := self._plain.get(name):
             return group
         if not name.endswith(self._ends) and not self._rest.fullmatch(name):

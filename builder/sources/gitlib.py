@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -349,7 +350,7 @@ def read_work_tree(directory: Path) -> WorkTree | None:
         return None
     except _damaged_repository() as error:
         raise SourceError(
-            f"{directory}: the git repository around it cannot be read: {error}",
+            f"{directory}: the git repository around it cannot be read: {str(error) or 'a file of it is damaged'}",
             hint="`git status` and `git fsck` say what is wrong with it",
         ) from error
 
@@ -385,6 +386,7 @@ def _damaged_repository() -> tuple[type[Exception], ...]:
         *(errors.ChecksumMismatch, errors.FileFormatException, errors.RefFormatError, errors.WrongObjectException),
         *(errors.ObjectMissing, index.UnsupportedIndexFormat, index.InvalidPathError, refs.SymrefLoop),
         *(repo.UnsupportedVersion, repo.UnsupportedExtension, repo.InvalidWorktreeConfiguration),
+        StopIteration,  # of a ref that ends after `ref: `
         *(OSError, ValueError, LookupError, AssertionError, OverflowError, struct.error, zlib.error),
     )
 
@@ -396,11 +398,29 @@ def _is_ignored(repo: Repo, path: Path) -> bool:
 
 
 def _head(repo: Repo) -> tuple[str, int]:
+    _check_head(Path(repo.controldir()) / "HEAD")
     try:
         commit = repo[repo.head()]
     except KeyError:  # nothing is committed yet
         return "", 0
     return commit.id.decode(), int(getattr(commit, "commit_time", 0))
+
+
+def _check_head(path: Path) -> None:
+    """Return if HEAD names a branch or a commit: dulwich takes anything else for a repository without commits.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    from dulwich.refs import check_ref_format
+
+    content = path.read_bytes().rstrip()
+    if re.fullmatch(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?", content):
+        return
+    name = content.removeprefix(b"ref:").strip()
+    if name == content or not name.startswith(b"refs/") or b"//" in name or not check_ref_format(name):
+        shown = content[:60].decode("utf-8", "replace")
+        raise ValueError(f"HEAD says {shown!r}, which is neither a branch nor a commit")
 
 
 def ignored_by(patterns: Path, paths: Iterable[str]) -> frozenset[str]:

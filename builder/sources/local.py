@@ -7,7 +7,8 @@ The rules for `files` and `exclude` of a build file:
   that a pattern matches counts as listed;
 - everything keeps its path relative to `source_dir`; no entry at all means everything below `source_dir`;
 - `exclude` takes away again: a pattern without `/` is compared with every name on the path, others with the whole path;
-- `.git`, `__pycache__` and `*.pyc` are never taken; symbolic links are followed inside the project, refused beyond it.
+- `.git`, `__pycache__` and `*.pyc` are never taken; `.npmrc`, which may have a login for npm, is shipped only where an
+  entry ends with that very name; symbolic links are followed inside the project, refused beyond it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from builder.errors import LfsMissing, PathNotFound, UnsafeSource
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
 _NEVER = frozenset({".git", "__pycache__"})
+# npm reads it while it installs; no function needs it where it runs.
+_NPMRC = ".npmrc"
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -49,6 +52,8 @@ def select_files(
         found = dict(_selected(root, base, entry))
         if not found and entry:
             missing.append(missing_entry(base, entry))
+        if to_ship and not is_npmrc(entry.rstrip("/")):
+            found = {name: path for name, path in found.items() if not is_npmrc(name)}
         chosen.update(found)
     if missing:
         raise PathNotFound("; ".join(missing), hint="files are relative to source_dir", problems=missing)
@@ -57,6 +62,11 @@ def select_files(
     if to_ship:
         refuse_lfs_pointers(kept)
     return tuple(sorted(kept.items()))
+
+
+def is_npmrc(path: str) -> bool:
+    """Whether the file may hold npm's logins, by its name."""
+    return path.rpartition("/")[2].lower() == _NPMRC
 
 
 def directory_in(root: Path, source_dir: str) -> Path:

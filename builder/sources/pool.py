@@ -13,7 +13,9 @@ import urllib3
 from builder import authorities
 from builder.errors import OutOfTime, UnsafeSource
 from builder.sources.access import GitCredentials, Network, credentials_for
-from builder.sources.urls import host_of, is_loopback, origin, without_secrets
+from builder.sources.urls import host_of, is_loopback, is_url, origin, without_secrets
+
+_REDIRECTS = "give the https address that the repository has now; if the server is yours, correct its redirect"
 
 CheckResponse = Callable[[str, int, Mapping[str, str]], None]
 """Called with URL, status and header fields of each answer that is no redirect; raises to refuse it."""
@@ -42,7 +44,12 @@ class GuardedPool(urllib3.PoolManager):
         if self.credentials:
             kw["headers"] = self._with_login(url, kw.get("headers") or self.headers)
         kw["timeout"] = urllib3.Timeout(connect=self.network.connect_s, read=self.network.read_s)
-        response = super().urlopen(method, url, redirect, **kw)
+        try:
+            response = super().urlopen(method, url, redirect, **kw)
+        except ValueError as error:  # of urllib.parse and urllib3: `Location: https://[x`
+            raise UnsafeSource(
+                f"{self.home}: the server redirects to an address that is not a URL", hint=_REDIRECTS
+            ) from error
         if response in self.responses:
             return response  # the answer to a redirected request, on its way back through the calls
         self.responses.append(response)
@@ -81,9 +88,16 @@ class GuardedPool(urllib3.PoolManager):
             connection.settimeout(self.network.read_s)
 
     def _check_address(self, url: str) -> None:
+        if not is_url(url):
+            raise UnsafeSource(
+                f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not a URL", hint=_REDIRECTS
+            )
         parts, encrypted = urlsplit(url), self.home.startswith("https:")
         if parts.scheme != "https" and (encrypted or not is_loopback(parts.hostname or "")):
-            raise UnsafeSource(f"the server redirects to {without_secrets(url)!r}, which is not encrypted")
+            raise UnsafeSource(
+                f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not encrypted",
+                hint=_REDIRECTS,
+            )
         if self.hosts is not None and host_of(url) not in self.hosts:
             raise UnsafeSource(
                 f"{self.home} redirects to another host, {host_of(url)}, which is not an allowed one",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from builder.errors import SourceError, UnsafeSource
 from builder.sources.gitlib import parse_config
 from builder.sources.paths import shown
-from builder.sources.urls import host_of, https_spelling, is_loopback, reached_as, url_problem, without_secrets
+from builder.sources.urls import host_of, https_spelling, is_loopback, is_url, reached_as, url_problem, without_secrets
 
 # How deep submodules may have submodules, and how many there may be in all.
 MAX_NESTING, MAX_SUBMODULES = 6, 200
@@ -88,7 +88,7 @@ def _absolute(parent: str, url: str, path: str) -> str:
         spelled = reached_as(spelled, parent)
     url = spelled.rstrip("/")
     # Old files still say http or git; no forge serves a repository by http and not by https.
-    if url.startswith("http://") and not is_loopback(urlsplit(url).hostname or ""):
+    if url.startswith("http://") and is_url(url) and not is_loopback(urlsplit(url).hostname or ""):
         url = url.replace("http://", "https://", 1)
     if problem := url_problem(url):
         raise SourceError(f"{label}: {problem}", hint="relative and https URLs can be fetched")

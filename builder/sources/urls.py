@@ -28,6 +28,15 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 443)
 
 
+def is_url(url: str) -> bool:
+    """Whether `url` can be taken apart: `https://[x` cannot, nor can one with port 99999."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
+
+
 def is_http(url: str) -> bool:
     """Whether `url` is one of a server that can be asked by http or https: `https://[x` is none."""
     try:
@@ -143,6 +152,8 @@ def reached_as(url: str, base: str) -> str:
 
     A remote that is spoken to by ssh says nothing of them, and is read as https.
     """
+    if not is_url(url):
+        return url
     parts, known = urlsplit(url), urlsplit(base)
     if parts.scheme == "https" and known.hostname and parts.netloc.lower() == known.hostname:
         return parts._replace(scheme=known.scheme, netloc=known.netloc).geturl()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 # A copy of the builder's list, docs/reference.md#what-is-left-out-by-default.
 _DEFAULTS = Path(__file__).with_name("default_excludes.json")
+_COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
 _SPECIAL = frozenset("\\*?[]!# ")
 
 
@@ -32,7 +34,7 @@ def left_out(root: Path, *, named: Iterable[str], build_text: str) -> LeftOut:
         build_text: text of the build file.
     """
     groups = json.loads(_DEFAULTS.read_text(encoding="utf-8"))
-    if "nodejs" in build_text:
+    if "nodejs" in _COMMENT.sub("", build_text):
         del groups["unless_nodejs"]
     defaults = [pattern for patterns in groups.values() for pattern in patterns]
     tree, wanted = _work_tree(root), list(_taken_back(named, defaults))

@@ -56,7 +56,8 @@ locals {
   # --- patterns ----------------------------------------------------------------------------------------------------
   # Names that are left out at any depth, the same as in all doors, unless the build file itself names them.
   standard = jsondecode(file("${path.module}/../../builder/sources/default_excludes.json"))
-  never    = concat(local.standard.secrets, local.standard.clutter, strcontains(local.build_text, "nodejs") ? [] : local.standard.unless_nodejs)
+  is_node  = strcontains(replace(local.build_text, "/(?m)(?:^|\\s)#.*/", ""), "nodejs")
+  never    = concat(local.standard.secrets, local.standard.clutter, local.is_node ? [] : local.standard.unless_nodejs)
   words    = distinct(flatten([regexall("[^\\s,:\\[\\]{}\"'\\\\]+", jsonencode(local.naming))]))
   entries  = distinct([for word in local.words : [for part in split("/", word) : part if part != "" && part != "."]])
   wanted = distinct(flatten([

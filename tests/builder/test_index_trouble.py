@@ -60,6 +60,7 @@ FAULTS = {
     "list": (Fault(headers=JSON, body=b"[]"), "JSON that is no page of an index: '[]'"),
     "entries": (Fault(headers=JSON, body=b'{"files": [7]}'), "JSON that is no page of an index"),
     "text": (Fault(headers={"Content-Type": "text/plain"}, body=b"six"), "answers with text/plain, not with a page"),
+    "no type": (Fault(headers={"Content-Type": ""}, body=b"<html>"), "answers with no Content-Type, not with a page"),
     "gzip": (Fault(headers={"Content-Encoding": "gzip"}, body=b"no gzip"), "not compressed in the way it says"),
     "503": (Fault(status=503), "the server answers 503"),
     "500": (Fault(status=500), "the server answers 500"),
@@ -85,6 +86,18 @@ def test_an_index_in_trouble_is_no_missing_requirement(index: Index, lab: Lab, w
     assert "try again" in caught.value.hint
     assert not any(
         object_ in caught.value.message for object_ in ("Pool(", "Connection(", "IncompleteRead", "object at")
+    )
+
+
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1", "http://127.0.0.1:99999"])
+def test_a_page_with_files_that_nobody_can_fetch_is_trouble_too(index: Index, lab: Lab, place: str) -> None:
+    page = f'<a href="{place}/{NAME}">{NAME}</a>'.encode()
+    index.faults["/simple/six/"] = Fault(body=page)
+    with pytest.raises(SourceUnreachable) as caught:
+        lab.lock()
+    assert caught.value.message == (
+        f"requirements.txt: the package index names {place}/{NAME}, which cannot be fetched: "
+        "files come by https:// or http://"
     )
 
 

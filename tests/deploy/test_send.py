@@ -179,7 +179,7 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
 
 
 BUILD_FILES = {
-    "nothing named": "function:\n  runtimes: [python3.13]\n  files: [app.py]  # not .env\n",
+    "nothing named": "function:\n  runtimes: [python3.13]\n  files: [app.py]  # not .env, nodejs\n",
     "flow": "function:\n  description: not .envrc\n  files: [./.env, 'certs/*.pem', \"deep/er\"]\n",
     "block": "function:\n  source_dir: 'pkg'\n  files:\n    - .env.production\n    - .env.*\n",
     "json": '{"function":{"runtimes":["nodejs22.x"],"files":["deep/er/id_rsa",\n".venv/bin/"]}}',

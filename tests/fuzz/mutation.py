@@ -25,6 +25,7 @@ TEXTS = (
     "./",
     "http://[x]/",
     "https://[x",
+    "https://[x]/a-1.0.tar.gz",
     "https://h:99999999/",
     "https://h:x/a-1.0.tar.gz",
     "//[",

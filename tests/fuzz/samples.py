@@ -182,6 +182,21 @@ version = "1.0"
 sdist = {{url = "https://files.example/src-1.0.tar.gz", hashes = {{sha256 = "{HEX}"}}}}
 """.encode()
 
+# Little but addresses: a change of a value is one of these.
+PYLOCK_URLS = f"""\
+lock-version = "1.0"
+created-by = "test"
+
+[[packages]]
+name = "a"
+index = "https://a.example"
+archive = {{url = "https://a.example/a-1.tar.gz", hashes = {{sha256 = "{HEX}"}}}}
+
+[[packages]]
+name = "b"
+vcs = {{type = "git", url = "https://b.example/b", commit-id = "{HEX[:40]}"}}
+""".encode()
+
 UV = f"""\
 version = 1
 requires-python = ">=3.11"

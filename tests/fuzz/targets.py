@@ -321,7 +321,7 @@ PARSERS: Mapping[str, Parser] = {
     "poetry.lock": Parser(read=_inputs("poetry.lock[db]"), samples=(samples.POETRY,), structure=TOML, cost=3),
     "Pipfile.lock": Parser(read=_inputs("Pipfile.lock"), samples=(samples.PIPFILE,), structure=JSON, cost=3),
     "uv.lock": Parser(read=_inputs("uv.lock"), samples=(samples.UV,), structure=TOML, cost=3),
-    "pylock.toml": Parser(read=_pylock, samples=(samples.PYLOCK,), structure=TOML, cost=10),
+    "pylock.toml": Parser(read=_pylock, samples=(samples.PYLOCK, samples.PYLOCK_URLS), structure=TOML, cost=10),
     "wheel": Parser(read=_wheel, samples=made.wheels(), cost=30),
     "wheel's METADATA": Parser(
         read=_wheel_file("pkg-1.0.dist-info/METADATA"), samples=(samples.METADATA,), cost=20, writes=False

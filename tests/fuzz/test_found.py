@@ -20,6 +20,11 @@ POETRY = EXTRAS + '[[package]]\nname = "a"\nversion = "1"\nfiles = []\n'
 PYLOCK = 'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1"\n'
 
 
+def locked_at(key: str, url: str) -> str:
+    name = "" if key == "packages.archive" else f"name = 'a-1{'.tar.gz' if 'sdist' in key else '-py3-none-any.whl'}'\n"
+    return f"[{key}]\n{name}url = '{url}'\nhashes = {{sha256 = 'x'}}\n"
+
+
 def pipfile(package: object) -> str:
     return json.dumps({"default": {"a": package}})
 
@@ -194,6 +199,29 @@ def stack(**more: object) -> str:
             stack(LambdasmithAttempt={"number": "abc"}),
             "LambdasmithAttempt: is the builder's own and has two numbers",
             id="attempt",
+        ),
+        *(
+            pytest.param(
+                "pylock.toml", PYLOCK + locked_at(key, url), f"the URL of a, {url!r}, {words}", id=f"{key} {url}"
+            )
+            for url, words in (
+                ("https://[x]/a", "is not a URL"),
+                ("https://h:99999/a", "is not a URL"),
+                ("file:///a-1-py3-none-any.whl", "cannot be asked: files come by https:// or http://"),
+            )
+            for key in ("[packages.wheels]", "packages.sdist", "packages.archive")
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK + "index = 'https://[x/'\n" + locked_at("packages.sdist", "https://h/a"),
+            "the URL of a, 'https://[x/', is not a URL",
+            id="index that is no URL",
+        ),
+        pytest.param(
+            "pylock.toml",
+            PYLOCK + "[packages.vcs]\ntype = 'git'\nurl = 'https://[x/a'\ncommit-id = 'x'\n",
+            "the URL of a, 'https://[x/a', is not a URL",
+            id="repository that is no URL",
         ),
         pytest.param("git's index", "DIRC", "the git repository around it cannot be read", id="git index"),
         pytest.param("git's config", "[a$b]\n", "the git repository around it cannot be read", id="git config"),

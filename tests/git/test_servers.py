@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,21 @@ def test_a_redirect_to_an_unencrypted_address_is_refused(host: Host) -> None:
         resolve(f"{front.url}/project.git", None, credentials=[MINE])
 
 
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "https://[x/info/refs"])
+# urllib3 lets the answer go as it is when it cannot read where that leads.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_redirect_to_what_cannot_be_asked_is_refused(host: Host, location: str) -> None:
+    with (
+        Front(lambda path, headers: (302, {"Location": location}, b""), host.public) as front,
+        pytest.raises(UnsafeSource, match=r"redirects to .*(?:not encrypted|not a URL)") as caught,
+    ):
+        resolve(f"{front.url}/project.git", None, credentials=[MINE])
+    assert front.url in caught.value.message
+    assert "correct its redirect" in caught.value.hint
+    del caught
+    gc.collect()
+
+
 def test_redirects_without_end(host: Host) -> None:
     with (
         Front(lambda path, headers: (302, {"Location": path}, b""), host.public) as front,
@@ -110,7 +126,9 @@ def test_redirects_without_end(host: Host) -> None:
         ((200, {"Content-Type": "text/html"}, b"<html>"), RepositoryNotFound, "answers with text/html"),
         ((429, {}, b""), SourceUnreachable, "answers 429"),
         ((503, {}, b""), SourceUnreachable, "answers 503"),
-        ((418, {}, b""), SourceUnreachable, "418"),
+        ((418, {}, b""), SourceUnreachable, r"project\.git: the server answers 418$"),
+        ((204, {}, b""), SourceUnreachable, r"project\.git: the server answers 204$"),
+        ((304, {}, b""), SourceUnreachable, r"project\.git: the server answers 304$"),
         (
             (200, {"Content-Type": "application/x-git-upload-pack-advertisement"}, b"garbage"),
             SourceUnreachable,

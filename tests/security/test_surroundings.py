@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -244,7 +245,7 @@ def test_a_relay_adds_the_login_to_tunnels_and_to_every_request() -> None:
     ],
 )  # fmt: skip
 def test_what_is_taken_out_of_a_variable(name: str, value: str, cleaned: str, secrets: set[str]) -> None:
-    assert Surroundings.of({name: value}).environment == {name: cleaned}
+    assert Surroundings.of({name: value}).environment[name] == cleaned
     assert set(secrets_of({name: value})) == secrets
 
 
@@ -262,3 +263,57 @@ def test_a_proxy_becomes_a_relay(value: str) -> None:
 def test_an_index_of_the_environment_is_one_with_a_login() -> None:
     around = Surroundings.of({"PIP_INDEX_URL": "https://me:pw%21@pypi.test/simple/"})
     assert dict(around.indexes) == {IndexLogin(name="$PIP_INDEX_URL", url="https://pypi.test/simple"): ("me", "pw!")}
+
+
+@pytest.mark.parametrize(
+    ("said", "default", "extra"),
+    [
+        ({"PIP_INDEX_URL": "https://p/s"}, "https://p/s", None),
+        ({"PIP_INDEX_URL": "https://p/s", "UV_INDEX_URL": "https://u/s"}, "https://u/s", None),
+        ({"PIP_INDEX_URL": "https://p/s", "UV_DEFAULT_INDEX": "https://d/s"}, "https://d/s", None),
+        ({"PIP_EXTRA_INDEX_URL": " https://a/s\nhttps://u:pw@b/s "}, None, "https://a/s\nhttps://b/s"),
+        ({"PIP_EXTRA_INDEX_URL": "https://a/s", "UV_EXTRA_INDEX_URL": "https://b/s"}, None, "https://b/s"),
+        ({"UV_DEFAULT_INDEX": "", "PIP_INDEX_URL": ""}, "", None),
+    ],
+)  # fmt: skip
+def test_pips_variables_count_where_uvs_say_nothing(
+    said: dict[str, str], default: str | None, extra: str | None
+) -> None:
+    environment = Surroundings.of(said).environment
+    assert environment.get("UV_DEFAULT_INDEX") == default
+    assert environment.get("UV_EXTRA_INDEX_URL") == extra
+
+
+@pytest.mark.parametrize("variables", [("PIP_INDEX_URL",), ("PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX")])
+def test_who_sets_pips_variables_alone_gets_nothing_from_elsewhere(tmp_path: Path, variables: tuple[str, ...]) -> None:
+    """The name is one that the public index has, too."""
+    files, other, project = tmp_path / "files", tmp_path / "other", tmp_path / "project"
+    for folder in (files, other, project):
+        folder.mkdir()
+    make_wheel(files, "six", "0.0.1", files={"six.py": "OURS = 1\n"})
+    make_wheel(other, "seed", "1.0", files={"seed.py": ""})
+    make_wheel(other, "six", "99.0", files={"six.py": "OURS = 0\n"})
+    (project / "requirements.txt").write_text("six\n" + "seed\n" * (len(variables) - 1))
+    (project / "build.yaml").write_text(
+        "function: {runtimes: [python3.13], handler: app.handler}\ntry: none\n"
+        "layers: {dependencies: [requirements.txt]}\n"
+    )
+    (project / "app.py").write_text("def handler(event, context):\n    return 'ok'\n")
+    ignored = ("UV_", "PIP_")
+    around = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
+    command = [sys.executable, "-m", "builder", "build", str(project), "-o", str(tmp_path / "out"), "--cache",
+               str(tmp_path / "cache")]  # fmt: skip
+    with serving(files) as index, serving(other) as second:
+        index.login = ("reader", INDEX_PASSWORD)
+        urls = [index.simple.replace("://", f"://reader:{INDEX_PASSWORD}@"), second.simple]
+        given = around | dict(zip(variables, urls, strict=False))
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        unread = subprocess.run(
+            command, env={**given, "PIP_NO_INDEX": "1"}, capture_output=True, text=True, check=False
+        )
+        assert unread.returncode == 2
+        assert "write --no-index in the requirements file, and unset PIP_NO_INDEX" in unread.stderr
+    assert "pw-canary" not in done.stdout + done.stderr
+    with zipfile.ZipFile(tmp_path / "out/layers/dependencies.zip") as made:
+        assert made.read("python/six.py") == b"OURS = 1\n"
