@@ -74,7 +74,7 @@ class Builds:
         """Keep what came of a build: its reply under its id, a record of it in the function's history.
 
         A build that succeeded and changed nothing leaves no record, unless it comes with a `deployment`, because none
-        is known; nothing at all is written if its claim was not taken. Neither is anything where somebody else took the build id.
+        is known. Nothing at all is written if its claim was not taken, nor where someone else took the build id.
 
         Args:
             deployment: what it takes to deploy the same again.
