@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from builder import pipeline
+from builder.publishing import release
 from builder.publishing.publish import Publisher
 from localaws.testing import Server
 from tests.localaws.lab import Lab, make_lab
@@ -190,6 +192,28 @@ def test_a_part_of_the_build_file_keeps_the_layers_that_it_leaves_out(
     assert builder.deploy(f, code="3", layers=shared)["layers"][0]["reused"]
     builder.deploy(f, code="4", layers=shared, components=["function"])
     assert answer(lab, f) == {"code": "4", "opt": shared["marks"]}
+
+
+def test_a_rollback_while_the_same_is_built_again(
+    lab: Lab, builder: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had to be changed when the build began; that is no longer true when it ends."""
+    f = lab.name("meanwhile")
+    builder.deploy(f, code="1", layers=marks("one"))
+    builder.deploy(f, code="2", layers=marks("two"))
+    making = pipeline.product_of
+    monkeypatch.setattr(release, "_FRESH_S", 0.0)
+
+    def slow(order: Any, context: Any) -> Any:
+        made = making(order, context)
+        monkeypatch.setattr(pipeline, "product_of", making)
+        assert builder.roll_back(f)["statusCode"] == 200
+        return made
+
+    monkeypatch.setattr(pipeline, "product_of", slow)
+    reply = builder.deploy(f, code="2", layers=marks("two"), force=True)
+    assert reply["changed"]
+    assert answer(lab, f) == {"code": "2", "opt": {"mark.txt": "two"}}
 
 
 def exchanged(builder: InProcess, f: str, **event: Any) -> None:
