@@ -412,13 +412,13 @@ def _check_head(path: Path) -> None:
     Raises:
         ValueError: it is damaged.
     """
-    from dulwich.refs import check_ref_format
+    from dulwich.refs import Ref, check_ref_format
 
     content = path.read_bytes().rstrip()
     if re.fullmatch(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?", content):
         return
     name = content.removeprefix(b"ref:").strip()
-    if name == content or not name.startswith(b"refs/") or b"//" in name or not check_ref_format(name):
+    if name == content or not name.startswith(b"refs/") or b"//" in name or not check_ref_format(Ref(name)):
         shown = content[:60].decode("utf-8", "replace")
         raise ValueError(f"HEAD says {shown!r}, which is neither a branch nor a commit")
 
