@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from builder.errors import InvalidConfiguration
 from builder.removal import remove
@@ -53,9 +54,12 @@ def limit_bytes(environment: Mapping[str, str]) -> int:
 
 @contextlib.contextmanager
 def in_use(root: Path, limit: int) -> Iterator[None]:
-    """Use the cache in the block. Nothing in it is removed meanwhile, by whatever other build."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / _LOCK).open("w") as lock:
+    """Use the cache in the block. Nothing in it is removed meanwhile, by whatever other build.
+
+    Raises:
+        InvalidConfiguration: a directory is where it has a file, or the other way round.
+    """
+    with _told(root), _locked(root) as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             yield
@@ -67,6 +71,31 @@ def in_use(root: Path, limit: int) -> Iterator[None]:
                     (root / _TRIMMED).touch()
 
 
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[IO[str]]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / _LOCK).open("w") as lock:
+        yield lock
+
+
+@contextlib.contextmanager
+def _told(root: Path) -> Iterator[None]:
+    """Say of a path in the cache that it is not what the cache has there."""
+    try:
+        yield
+    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        places = [
+            Path(os.fsdecode(name)) for name in (error.filename2, error.filename) if isinstance(name, str | bytes)
+        ]
+        place = next((each for each in places if each.is_relative_to(root)), None)
+        if place is None:
+            raise
+        what = "a directory" if place.is_dir() else "not a directory"
+        raise InvalidConfiguration(
+            f"{place} is {what}, and not what the cache has there", hint="remove it; what is missing is made again"
+        ) from error
+
+
 def clear(root: Path) -> None:
     """Remove all that builds have kept.
 
@@ -75,7 +104,7 @@ def clear(root: Path) -> None:
     """
     if not root.is_dir():
         return
-    with (root / _LOCK).open("w") as lock:
+    with _told(root), _locked(root) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

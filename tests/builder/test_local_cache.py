@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from builder import workstation
+from builder.errors import InvalidConfiguration
 from builder.local_cache import LIMIT_VARIABLE, in_use, usage
 from builder.progress import Progress
+from builder.removal import remove
 from builder.workstation import Order
 from tests.builder.locking import source_files
 from tests.builder.test_damage import damaged
@@ -119,6 +121,38 @@ def test_a_damaged_cache_is_healed(
     made, reply = built(project, cache, index)
     assert (made, reply["warnings"]) == (whole, [])
     assert {row["action"] for row in reply["artifacts"]} == {"reuse"}
+
+
+def test_a_directory_in_place_of_a_file_is_named_and_a_file_in_place_of_a_directory(
+    project: Path, index: Index, tmp_path: Path
+) -> None:
+    """One after the other, each removed as the error says, until a build is as good as before."""
+    cache = tmp_path / "cache"
+    whole, _ = built(project, cache, index)
+    broken = {cache / "cache.lock"}
+    for root in (cache / "store", *(cache / "cache" / kind for kind in ("wheels", "parts"))):
+        broken |= {path for path in root.rglob("*") if path.is_file()}
+    for path in broken:
+        path.chmod(0o644)
+        path.unlink()
+        path.mkdir()
+    locks = cache / "store/locks"
+    remove(locks)
+    locks.touch()
+    broken = {locks, *(path for path in broken if not path.is_relative_to(locks))}
+    told = set[Path]()
+    while len(told) <= len(broken):
+        try:
+            made, _ = built(project, cache, index)
+        except InvalidConfiguration as error:
+            place = Path(error.message.partition(" is ")[0])
+            told.add(place)
+            remove(place)
+            continue
+        assert made == whole
+        break
+    assert told <= broken
+    assert {cache / "cache.lock", locks} < told
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
