@@ -70,7 +70,7 @@ def push(clone: Path, message: str, env: Mapping[str, str]) -> None:
     who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
     quiet("git", "add", "build.yaml", "lambda_function.py", "requirements.txt", "data", "deploy.sh", cwd=clone, env=env)
     quiet("git", *who, "commit", "-m", message, cwd=clone, env=env)
-    quiet("git", "push", "push", "main", cwd=clone, env=env)
+    quiet("git", "push", "-u", "push", "main", cwd=clone, env=env)
 
 
 def make_role(aws: Server) -> str:
