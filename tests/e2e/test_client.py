@@ -128,7 +128,8 @@ def test_the_way_back(clone: Clone) -> None:
     clone.deploy("-y", "-a", "live")
     assert clone.answer() == 12
     told = clone.deploy("-a", "live", "--rollback", "back-1", "-y")
-    assert told.startswith(f"rolled back {clone.name} to build back-1 ")
+    assert told.startswith(f"rolled back {clone.name} from build ")
+    assert " to build back-1 (commit " in told
     assert clone.answer() == 1
     assert f"deployed {clone.name} from commit" in clone.deploy("--status", "back-2")
     assert re.search(rf"back-2 +ann@example.com +{clone.name}", clone.deploy("--status"))
