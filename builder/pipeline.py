@@ -73,7 +73,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
-    origins = origins_of(situation, request, context)
+    origins = _origins(situation, request, context)
     order = _order(request, situation, context, origins)
     made = product_of(order, context)
     if isinstance(made, Unchanged):
@@ -87,10 +87,9 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     return replace(built, reply=built.reply | reply.account(progress))  # with this last phase
 
 
-def origins_of(situation: Situation, request: Request, context: Context) -> Origins:
-    """Whose the layers are that the function has attached."""
-    known = situation.last.layers.values() if situation.last else ()
-    return Origins(context.clients, context.store, request.function or "", known=[*known], warn=context.progress.warn)
+def _origins(situation: Situation, request: Request, context: Context) -> Origins:
+    known = [arn for _, arn in situation.last.attached] if situation.last else []
+    return Origins(context.clients, context.store, request.function or "", known=known, warn=context.progress.warn)
 
 
 def _order(request: Request, situation: Situation, context: Context, origins: Origins) -> Order:
@@ -165,10 +164,10 @@ def _published(
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
     changed = bool(released.published.steps)
-    if not changed and last is not None and last.key == situation.key:
-        return Built(reply=answer)
-    keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
-    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
+    if changed or last is None or last.key != situation.key:
+        keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
+        kept = {"commit": made.commit, "tree": made.tree}
+        remember(released, situation, context, claim, **kept, keys=keys, answer=dict(answer))
     if not changed and last is not None:
         return Built(reply=answer)
     # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
@@ -186,14 +185,14 @@ def _layers_there(
 ) -> Mapping[str, str]:
     """ARNs of the layers that the function has, by component, for those that are left out of a build."""
 
-    def told() -> Iterator[list[tuple[str, str]]]:
+    def memories() -> Iterator[list[tuple[str, str]]]:
         if last is not None:
             yield last.attached
         for record in Builds(context.store).records(request.function or "", _REMEMBERED):
             if not isinstance(record, Damaged) and record.deployed:
                 yield [(row.component, row.arn) for row in record.deployed.layers if row.arn]
 
-    return deployment.known_layers(state, told(), origins)
+    return deployment.known_layers(state, memories(), origins)
 
 
 def _warn_of_idle_fields(request: Request, outline: Outline, context: Context) -> None:

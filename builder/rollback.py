@@ -11,8 +11,7 @@ from builder import reply, way_back
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.keeping import Damaged
 from builder.pipeline import Built
-from builder.publishing import deployed as deployed_before
-from builder.publishing import deployment
+from builder.publishing import deployed, deployment
 from builder.publishing.functions import read_function
 from builder.publishing.release import Released, leased, publisher_of, settled
 from builder.publishing.steps import PointAlias
@@ -66,11 +65,11 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
             return _steps(wanted, version, state, made)
 
+        wanted.note_layers()
+        deployed.forget(context.store, name)
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
-        if published.steps:
-            deployed_before.forget(context.store, name)
     answer = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
     outcome = reply.outcome(released, request)
     if version is not None and wanted.code is not None and outcome["function"]:

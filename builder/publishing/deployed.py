@@ -30,8 +30,8 @@ class Deployed:
 
     `key` stands for all that was asked for and how the builder was configured. `tree` is the id of the directory that
     everything was read from: the project's, or the whole repository's where the project reads outside of itself.
-    `revision_id` is the function's afterwards, `alias` what the alias served. `layers` are ARNs by component,
-    `settings` hashes of what was wanted by name, `extras` the settings with calls of their own, `keys` those of the
+    `revision_id` is the function's afterwards, `alias` what the alias served.
+    `settings` are hashes of what was wanted by name, `extras` the settings with calls of their own, `keys` those of the
     components' inputs.
     """
 
@@ -42,7 +42,6 @@ class Deployed:
     revision_id: str
     code_sha256: str
     alias: Mapping[str, object] | None
-    layers: Mapping[str, str]
     settings: Mapping[str, str]
     extras: Mapping[str, object]
     keys: Mapping[str, str]
@@ -112,7 +111,6 @@ def _parse(kept: Fields) -> Deployed | None:
         revision_id=kept.text("revision_id"),
         code_sha256=kept.text("code_sha256"),
         alias=alias.value if alias else None,
-        layers=kept.fields("layers").all_texts(),
         settings=kept.fields("settings").all_texts(),
         extras=kept.fields("extras").value,
         keys=kept.fields("keys").all_texts(),
@@ -135,7 +133,6 @@ def keep(
     reply: Mapping[str, object],
 ) -> None:
     """Remember a deploy that ended well; `state` is the function's after it."""
-    layers = cast("list[Mapping[str, str]]", reply["layers"])
     value = {
         "builder": __version__,
         "key": key,
@@ -145,7 +142,6 @@ def keep(
         "revision_id": state.revision_id,
         "code_sha256": state.code_sha256,
         "alias": _alias(state),
-        "layers": {layer["name"]: layer["arn"] for layer in layers if layer["arn"]},
         "settings": {name: setting_hash(value) for name, value in settings.items()},
         "extras": dict(extras),
         "keys": dict(keys),
@@ -155,7 +151,7 @@ def keep(
 
 
 def forget(store: S3Store, function: str) -> None:
-    """What the last deploy left is there no more: a rollback has put something else in its place."""
+    """Remember nothing of the last deploy, before something else takes the place of what it left."""
     store.write_json(_name(function), {"builder": ""})  # the role may remove nothing here
 
 

@@ -64,6 +64,10 @@ class Deployment:
         self.reach.check_steps(steps)
         return steps
 
+    def note_layers(self) -> None:
+        """Note the versions to attach, also those that are attached already: someone may have done that by hand."""
+        self.origins.note(choice.arn for choice in self.layers if choice.arn)
+
     def kept_layers(self, state: FunctionState | None) -> list[str]:
         """ARNs of attached layers that someone else has attached, and that stay."""
         return self._foreign(self.layers, state)
@@ -75,7 +79,7 @@ class Deployment:
 
     def _content_of(self, choice: LayerChoice) -> str | None:
         """The sha256 of a layer's artifact, also of one that was left out of the build; None for one from elsewhere."""
-        if choice.artifact is None and choice.runtimes and choice.arn:
+        if choice.artifact is None and choice.arn and not choice.is_named:
             content = self.origins.readable(choice.arn)
             return content.sha256 if content else None
         return choice.artifact.sha256 if choice.artifact else None
@@ -127,7 +131,7 @@ class Deployment:
                 raise InvalidEvent(
                     f"layer {choice.component}: version {choice.arn} was deleted, and Lambda will not attach it again",
                     hint="name a version that is there"
-                    if choice.layer != layer_name(self.name, choice.component)
+                    if choice.is_named
                     else "deploy without `components`, so that it is built again",
                 )
             found.append(replace(choice, arn=None) if choice.arn in gone else choice)
@@ -302,14 +306,14 @@ def _choices(
 
 
 def known_layers(
-    state: FunctionState | None, told: Iterable[Sequence[tuple[str, str]]], origins: Origins
+    state: FunctionState | None, memories: Iterable[Sequence[tuple[str, str]]], origins: Origins
 ) -> dict[str, str]:
     """ARNs of the function's layers by component, as the first of several memories tells that is still true.
 
     A memory is, in order, which component had which layer version. It is true if the function has just those now, in
     that order: an exchange of contents, a rollback or another builder leave the names as they were.
     """
-    for memory in told:
+    for memory in memories:
         arns = in_place(arn for _, arn in memory)
         if state is not None and [*arns] == [arn for arn in state.layers if arn in arns or origins.is_ours(arn)]:
             return dict(memory)
@@ -328,7 +332,7 @@ def distinct(choices: Sequence[LayerChoice], function: str) -> tuple[LayerChoice
     found = list(choices)
     while (at := _clashing(found)) is not None:
         choice = found[at]
-        if not choice.runtimes:
+        if choice.is_named:
             raise InvalidBuildFile(
                 f"layers.{choice.component}: {choice.arn} is a version of a layer of which {function} gets another "
                 "one, and Lambda attaches only one version of a layer",
@@ -350,7 +354,7 @@ def _clashing(choices: Sequence[LayerChoice]) -> int | None:
     for choice in choices:  # who has to be published, or is named by its ARN, does not give way
         if choice.artifact is not None and not choice.arn:
             taken[choice.layer] = ""
-    order = sorted(range(len(choices)), key=lambda at: bool(choices[at].runtimes))
+    order = sorted(range(len(choices)), key=lambda at: not choices[at].is_named)
     for at in order:
         arn = choices[at].arn
         if arn and taken.setdefault(_layer_of(arn), arn) != arn:

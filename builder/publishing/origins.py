@@ -13,7 +13,7 @@ Everything else was attached by someone else and stays, in front of ours, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,10 @@ class Origins:
     def _is_signed(self, arn: str) -> bool:
         content = self.readable(arn)  # builders only borrow what they can read
         return content is not None and content.is_signed
+
+    def note(self, arns: Iterable[str]) -> None:
+        """Write down which versions a build is about to attach, before it does; what is known is noted already."""
+        borrowed.note(self._store, self._function, {*arns} - self.known)
 
     def is_noted(self, arn: str) -> bool:
         """Whether the store knows that a build attached a version of that layer."""

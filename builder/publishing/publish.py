@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
 from builder.jsontext import read_json
-from builder.publishing import borrowed, layers, meant
+from builder.publishing import layers, meant
 from builder.publishing.extras import apply_extra
 from builder.publishing.functions import wait_until_settled
 from builder.publishing.publication import explained
@@ -236,7 +236,6 @@ class Publisher:
 
     def _create(self, step: CreateFunction) -> None:
         wanted = step.wanted
-        borrowed.note(self._store, self._name, self._arns(step.layers))
         settings: dict[str, object] = {**wanted.settings, "Role": step.role}
         try:
             with aws_errors(f"creating function {wanted.name}"):
@@ -258,8 +257,6 @@ class Publisher:
         changes: dict[str, object] = dict(step.changes)
         if step.layers is not None:
             changes["Layers"] = self._arns(step.layers)
-            present = self._result.state.layers if self._result.state else ()
-            borrowed.note(self._store, self._name, {*self._arns(step.layers)} - {*present})
         try:
             with aws_errors(f"updating configuration of {step.name}"):
                 self._clients.lambda_.update_function_configuration(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import FunctionBusy, LambdasmithError
-from builder.publishing import borrowed, deployed, overlaps
+from builder.publishing import deployed, overlaps
 from builder.publishing.functions import wait_until_settled
 from builder.publishing.housekeeping import tidy
 from builder.publishing.publish import Published, Publisher
@@ -79,8 +79,10 @@ def release(
     state = situation.state
     deployment = planned(state, situation.last)
     state = deployment.observed(state, context.clients)
-    changed = _has_changed(situation, request, context)
-    if not changed and not writes(deployment.steps(state, {})):
+    idle = not writes(deployment.steps(state, {}))
+    # Whoever writes is told by the revision.
+    changed = idle and _has_changed(situation, request, context)
+    if idle and not changed:
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
     overlaps.warn(deployment, state, context)
@@ -97,9 +99,7 @@ def release(
                 state = settled(deployment.name, state, context)
             deployment = planned(state, again.last)
             state = deployment.observed(state, context.clients)
-        # Also what is attached already: someone attached it by hand, and now the build file names it.
-        named = {choice.arn for choice in deployment.layers if choice.arn}
-        borrowed.note(context.store, deployment.name, named - deployment.origins.known)
+        deployment.note_layers()
         publisher = publisher_of(deployment, context, hold.confirm)
         try:
             published = publisher.publish(deployment.steps, state)
@@ -160,10 +160,9 @@ def remember(
 
     def write() -> None:
         try:
-            if situation.last is None:
-                # Also after the store was lost: whose layers the function has is what their owners' builds ask for.
-                arns = [choice.arn for choice in released.deployment.layers if choice.arn]
-                borrowed.note(context.store, released.deployment.name, arns)
+            if not released.published.steps:
+                # After the store was lost: whose layers the function has is what their owners' builds ask for.
+                released.deployment.note_layers()
             deployed.keep(
                 context.store,
                 released.deployment.name,

@@ -79,6 +79,11 @@ class LayerChoice:
     license: str = ""
     runtimes: tuple[str, ...] = ()
 
+    @property
+    def is_named(self) -> bool:
+        """Whether the build file names it by its ARN, so that it is never built: only components have runtimes."""
+        return not self.runtimes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:

@@ -140,6 +140,15 @@ def test_a_layer_that_the_build_file_names_no_more_is_detached(lab: Lab, builder
     check(lab, f, builder.deploy(f, layers=marks("one")), "one")
 
 
+def test_a_layer_that_was_attached_by_hand_and_named_later_goes_with_its_name(lab: Lab, builder: InProcess) -> None:
+    f, other = lab.name("adopted"), lab.layer({"marks/other.txt": "x"}, lab.name("other"))
+    builder.deploy(f, layers=marks("one"))
+    attach(lab, f, *attached(lab, f), other)
+    builder.deploy(f, code="2", layers=marks("one"), named={"extra": other})
+    builder.forget("deployed/")
+    check(lab, f, builder.deploy(f, code="2", layers=marks("one")), "one")
+
+
 def test_another_builder_uses_the_versions_that_the_account_has(lab: Lab, builder: InProcess, tmp_path: Path) -> None:
     f, second = lab.name("shared"), InProcess(lab, tmp_path / "second")
     first = builder.deploy(f, layers={**marks("x"), "more": {"more.txt": "y"}})

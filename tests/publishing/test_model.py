@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from builder.publishing.publication import in_place
 from localaws.testing import Server, zip_of
 from tests.localaws.lab import Lab, make_lab
 from tests.publishing.inprocess import HANDLER, InProcess, answer, attach, attached, delete, project
@@ -119,13 +120,14 @@ class Deploys(RuleBasedStateMachine):
         for place, reply in replies.items():
             assert answer(self.lab, model.name, reply["function"]["version"]) == meant[place].answers
             model.known[by, reply["build_id"]] = meant[place]
-        there = [arn for arn in attached(self.lab, model.name) if arn != self.agent]
-        for place, reply in replies.items():  # the last one had the function after the other
-            if (
-                there == [layer["arn"] for layer in reply["layers"]]
-                and answer(self.lab, model.name) == meant[place].answers
-            ):
-                model.latest = meant[place]
+        found, there = answer(self.lab, model.name), attached(self.lab, model.name)
+        # The last one had the function after the other.
+        (model.latest, *_) = (
+            meant[place]
+            for place, reply in replies.items()
+            if meant[place].answers == found
+            and [*in_place(layer["arn"] for layer in reply["layers"])] == [arn for arn in there if arn != self.agent]
+        )
         assert len(replies) == 2
 
     @rule(number=functions, by=builders, code=st.sampled_from(("c3", "c4")), trouble=troubles)
