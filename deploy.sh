@@ -1311,10 +1311,9 @@ find_edited() {
         file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
     done
     # Nor is anybody to commit keys and environments, which -s does not send either.
-    file=$(plain_git -C "$GIT_TOP" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
     {
-        [ ! -f "$file" ] || cat "$file"
-        printf '\n%s %s %s\n' "$NEVER_SECRETS" "$NEVER_CLUTTER" "$NEVER_UNLESS_NODEJS" | tr ' ' '\n'
+        ignored_everywhere "$GIT_TOP"
+        ignored "$NEVER_SECRETS $NEVER_CLUTTER $NEVER_UNLESS_NODEJS"
     } >"$TMP/never"
     while IFS= read -r line; do
         [ -n "$line" ] || continue
@@ -1552,6 +1551,14 @@ ignored() { # RULES [NAMED]
     [ -z "${2:-}" ] || printf '%s\n' "$2" | awk '{ sub(/^[^\t]*\t/, "!/"); print }'
 }
 
+# Prints what the user ignores in every repository, as git does by itself where it is not told of another file.
+ignored_everywhere() { # REPOSITORY
+    local file
+    file=$(plain_git -C "$1" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
+    ! [ -f "$file" ] || cat "$file"
+    printf '\n'
+}
+
 # Prints those of RULES of which the build file names nothing.
 unnamed() { # RULES
     local rule
@@ -1639,10 +1646,8 @@ take() { # TOP INDEX
         # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
         [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
         # Besides what the user ignores everywhere; what a .gitignore wants nevertheless stays wanted.
-        file=$(plain_git -C "$top" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
         {
-            ! [ -f "$file" ] || cat "$file"
-            printf '\n'
+            ignored_everywhere "$top"
             # Paths in the build file are none of a submodule's.
             if [ "$top" = "$GIT_TOP" ]; then cat "$TMP/ignored"; else ignored "$RULES"; fi
         } >"$ignored"

@@ -15,6 +15,7 @@ ORIGIN = "https://git.example/acme/orders.git"
 SAYING = """
 exec 2>&1
 commit=$2
+TMP=$(mktemp -d "$1/../told.XXXXXX")
 find_project "$1/deploy.sh"
 shift 2
 parse_flags -y "$@"
@@ -63,6 +64,10 @@ def pushed(project: Project, tmp_path: Path) -> Project:
 def test_nothing_is_said_where_the_server_has_it_all(pushed: Project) -> None:
     """deploy.sh, its settings and its log are nobody's code, committed or not."""
     pushed.config("[deploy]\n")
+    # Nor is anybody to commit what -s does not send.
+    (pushed.directory / ".venv").mkdir()
+    for name in (".env", "server.pem", ".venv/cfg"):
+        (pushed.directory / name).write_text("x", encoding="utf-8")
     for _ in range(2):  # from the second time on there is a log
         assert said(pushed) == []
     (pushed.directory / "app.py").write_text("1", encoding="utf-8")
