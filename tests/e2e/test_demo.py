@@ -24,7 +24,11 @@ def test_the_demo_runs_for_an_ordinary_user_with_an_empty_environment() -> None:
     with tempfile.TemporaryDirectory() as home:
         command = ["env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable, "-m", "examples.demo"]
         lower = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-        if os.geteuid() == 0 and shutil.which("setpriv") and _runs([*lower, sys.executable, "-c", "import examples.demo"]):
+        if (
+            os.geteuid() == 0
+            and shutil.which("setpriv")
+            and _runs([*lower, sys.executable, "-c", "import examples.demo"])
+        ):
             os.chown(home, _NOBODY, _NOBODY)
             command = [*lower, *command]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
