@@ -7,7 +7,7 @@ HEX = "cd" * 32
 
 REQUIREMENTS = f"""\
 # comment
---index-url https://pypi.org/simple
+--index-url https://index.example/simple
 --extra-index-url=https://index.example/simple/
 -c constraints.txt
 -r more.txt
@@ -142,7 +142,7 @@ name = "requests"
 version = "2.32.3"
 marker = "python_version >= '3.9'"
 requires-python = ">=3.8"
-index = "https://pypi.org/simple"
+index = "https://index.example/simple"
 
 [[packages.wheels]]
 name = "requests-2.32.3-py3-none-any.whl"
@@ -217,7 +217,7 @@ source = {{ directory = "local" }}
 [[package]]
 name = "requests"
 version = "2.32.3"
-source = {{ registry = "https://pypi.org/simple" }}
+source = {{ registry = "https://index.example/simple" }}
 wheels = [
     {{ url = "https://files.example/requests-2.32.3-py3-none-any.whl", hash = "{SHA}", size = 1 }},
 ]
@@ -232,10 +232,10 @@ PACKAGE_LOCK = b"""\
  "": {"name": "app", "version": "1.0.0", "workspaces": ["lib"], "dependencies": {"left": "^1.0.0", "@corp/thing": "1"}},
  "lib": {"name": "lib", "version": "1.0.0", "dependencies": {"left": "1"}},
  "node_modules/lib": {"resolved": "lib", "link": true},
- "node_modules/left": {"version": "1.2.0", "resolved": "https://registry.npmjs.org/left/-/left-1.2.0.tgz",
+ "node_modules/left": {"version": "1.2.0", "resolved": "https://registry.example/left/-/left-1.2.0.tgz",
    "integrity": "sha512-abc= sha1-x", "license": "MIT", "engines": {"node": ">=18"},
    "dependencies": {"right": "1"}, "optionalDependencies": {"@corp/native": "*"}, "peerDependencies": {"lib": "1"}},
- "node_modules/left/node_modules/right": {"version": "1.0.0", "resolved": "https://registry.npmjs.org/right/-/r.tgz"},
+ "node_modules/left/node_modules/right": {"version": "1.0.0", "resolved": "https://registry.example/right/-/r.tgz"},
  "node_modules/@corp/thing": {"name": "@corp/other", "version": "1.0.0", "resolved": "https://npm.example/t.tgz"},
  "node_modules/local": {"version": "1.0.0", "resolved": "file:lib"},
  "node_modules/esbuild": {"version": "0.25.0", "dev": true, "hasInstallScript": true, "bin": {"esbuild": "x"}}}}
@@ -468,7 +468,7 @@ npm error code ERESOLVE
 npm error ERESOLVE unable to resolve dependency tree
 npm error Could not resolve dependency: left
 npm warn Unknown env config "x"
-npm error code E404 https://registry.npmjs.org/left - Not found
+npm error code E404 https://registry.example/left - Not found
 """,
 )
 COMMIT = (

@@ -93,7 +93,7 @@ def _inputs(entry: str) -> Read:
             made.project(root)
         (root / entry.partition("[")[0].partition("#")[0]).write_bytes(data)
         found = inputs.read_inputs([entry], root)
-        return lock.lock_key(found, TARGET, "https://pypi.org/simple", "uv 0")
+        return lock.lock_key(found, TARGET, "https://index.example/simple", "uv 0")
 
     return read
 
