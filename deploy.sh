@@ -1541,7 +1541,7 @@ settle_excludes() {
         ! [ -f "$PROJECT/$file" ] || text=$text$(cat "$PROJECT/$file")$NL
     done
     RULES="$NEVER_SECRETS $NEVER_CLUTTER"
-    case $(printf '%s' "$text" | LC_ALL=C sed -E 's/(^|[[:space:]])#.*//') in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
+    case $(printf '%s' "$text" | LC_ALL=C sed -e 's/^#.*//' -e 's/[[:space:]]#.*//') in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
     NAMED=$(printf '%s' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES") || return 1
 }
 

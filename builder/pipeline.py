@@ -121,7 +121,8 @@ def _order(request: Request, situation: Situation, context: Context, origins: Or
 
 def _roles(state: FunctionState | None, context: Context) -> Roles:
     present = None if state is None else str(state.settings.get("Role", ""))
-    return Roles(default=context.settings.role, present=present, allowed=context.settings.reach.roles)
+    reach = context.settings.reach
+    return Roles(default=context.settings.role, present=present, allowed=reach.roles, own=reach.own_roles)
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged:
@@ -163,13 +164,10 @@ def _published(
         return Built(reply=answer | reply.planned(made, wanted, state, last))
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
-    changed = bool(released.published.steps)
-    if changed or last is None or last.key != situation.key:
-        keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
-        kept = {"commit": made.commit, "tree": made.tree}
-        remember(released, situation, context, claim, **kept, keys=keys, answer=dict(answer))
-    if not changed and last is not None:
+    if not released.published.steps and last is not None:
         return Built(reply=answer)
+    keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
+    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
     # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
     return Built(
         reply=answer,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from builder.errors import AccessDenied, InvalidEvent, OwnTarget
+from builder.errors import AccessDenied, InvalidEvent
 from builder.publishing.layer_names import layer_name
 from builder.request import Action, Request
-from builder.roles import check_allowed
+from builder.roles import check_allowed, is_one_of, refuse_own
 
 if TYPE_CHECKING:
     from builder.publishing.steps import Step
@@ -62,7 +62,7 @@ class Reach:
         attached = event.get("attached")
         layers = attached if isinstance(attached, list) else []
         problems += [f"attached: {value!r}" for value in layers if self._is_layer(value)]
-        _refuse(problems)
+        refuse_own(problems)
 
     def check_request(self, request: Request) -> None:
         """Return if the request is about what the configuration covers, and publishes none of the builder's layers.
@@ -92,14 +92,14 @@ class Reach:
         """
         problems = []
         if spec.function is not None:
-            if self._is_role(spec.function.role):
+            if is_one_of(spec.function.role, self.own_roles):
                 problems.append(f"{spec.at('function.role')}: {spec.function.role}")
             where = spec.at("function.configuration")
             problems += [f"{where}: {text}" for text in self._own_texts(spec.function.configuration)]
         for entry in spec.layer_order:
             if not isinstance(entry, str) and self._is_layer(entry.arn):
                 problems.append(f"{spec.at(f'layers.{entry.name}')}: {entry.arn}")
-        _refuse(problems)
+        refuse_own(problems)
         self._check_layers(function, [entry for entry in spec.layer_order if isinstance(entry, str)])
 
     def check_steps(self, steps: Iterable[Step]) -> None:
@@ -116,7 +116,7 @@ class Reach:
                 self._check_arns([step.choice.layer])
                 continue
             name = step.wanted.name if isinstance(step, CreateFunction) else step.name
-            _refuse([f"function {name}"] if self._is_function(name) else [])
+            refuse_own([f"function {name}"] if self._is_function(name) else [])
             settings: object = None
             if isinstance(step, CreateFunction):
                 self._check_role(step.role, name)
@@ -131,7 +131,7 @@ class Reach:
                 settings = step.value
                 if step.key == "CodeSigningConfigArn":
                     self._check_signing(str(step.value), name)
-            _refuse([f"function {name}: {text}" for text in self._own_texts(settings)])
+            refuse_own([f"function {name}: {text}" for text in self._own_texts(settings)])
 
     def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
         """Return if the function is no builder, and has, or gets, the tag that functions of this builder must have.
@@ -144,7 +144,9 @@ class Reach:
             OwnTarget: it is a builder, or would be taken for one.
             AccessDenied: it has not the tag, or would not keep it.
         """
-        _refuse([f"function {function}, with tag {OWNER_TAG},"] if OWNER_TAG in {**wanted, **(present or {})} else [])
+        refuse_own(
+            [f"function {function}, with tag {OWNER_TAG},"] if OWNER_TAG in {**wanted, **(present or {})} else []
+        )
         if self.tag is None:
             return
         name, value = self.tag
@@ -167,15 +169,15 @@ class Reach:
             )
 
     def _check_role(self, role: str, function: str) -> None:
-        _refuse([f"function {function}: role {role}"] if self._is_role(role) else [])
+        refuse_own([f"function {function}: role {role}"] if is_one_of(role, self.own_roles) else [])
         check_allowed(role, self.roles, "", function)
 
     def _check_arns(self, layers: Iterable[str]) -> None:
-        _refuse([f"layer {layer}" for layer in layers if self._is_layer(layer)])
+        refuse_own([f"layer {layer}" for layer in layers if self._is_layer(layer)])
 
     def _check_layers(self, function: str, components: Iterable[str]) -> None:
         named = ((each, layer_name(function, each)) for each in components)
-        _refuse([f"{each} of {function} would be layer {layer}" for each, layer in named if self._is_layer(layer)])
+        refuse_own([f"{each} of {function} would be layer {layer}" for each, layer in named if self._is_layer(layer)])
 
     def _is_function(self, text: object) -> bool:
         """Whether a function's name or ARN, whole or in part, with or without qualifier, is one of the builder's."""
@@ -193,12 +195,6 @@ class Reach:
         if len(parts) < 7:
             return parts[0].strip() == self.layer.lower()
         return parts[6] == self.layer.lower() and self.account in (parts[4], None)
-
-    def _is_role(self, text: object) -> bool:
-        """Whether a role's ARN or name is that of one of the builder's roles."""
-        if not isinstance(text, str):
-            return False
-        return text.lower().rpartition("/")[2] in {role.lower().rpartition("/")[2] for role in self.own_roles}
 
     @property
     def account(self) -> str | None:
@@ -225,19 +221,9 @@ class Reach:
             return False
         named = ":".join(parts[6:7])
         return (parts[2] == "lambda" and parts[5] == "function" and self._is_function(named)) or (
-            parts[2] == "iam" and self._is_role(text)
+            parts[2] == "iam" and is_one_of(text, self.own_roles)
         )
 
 
 def _covered(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _refuse(problems: list[str]) -> None:
-    """Raise OwnTarget if there are problems."""
-    if problems:
-        raise OwnTarget(
-            f"{'; '.join(problems)}: is a part of a builder, which it does not touch",
-            hint="deploy to another function, layer and role; the builder is changed by setup.py alone",
-            problems=problems if len(problems) > 1 else (),
-        )

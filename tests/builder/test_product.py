@@ -88,7 +88,7 @@ def test_an_order_travels(source: Any) -> None:
         foreign=("arn:x",),
         keys={"function": "k"},
         fresh=Fresh(runtime="python3.13", architecture="x86_64", lock=None),
-        roles=Roles(default="r", present=None, allowed=("r", "s*")),
+        roles=Roles(default="r", present=None, allowed=("r", "s*"), own=("o",)),
     )
     assert Order.parse(json.loads(json.dumps(order.as_json()))) == order
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from builder.errors import AccessDenied, RoleMissing
+from builder.errors import AccessDenied, OwnTarget, RoleMissing
 from builder.roles import Roles
 from builder.settings import reach_of
 from builder.spec import read_build_file
@@ -12,13 +12,15 @@ from builder.spec import read_build_file
 ARN = "arn:aws:iam::123456789012:role/"
 APP, TEAM = f"{ARN}app", f"{ARN}team-a"
 PATTERNS = (f"{ARN}app", f"{ARN}team-*")
+OWN = (f"{ARN}lambdasmith-us-east-1",)
 
 
 def check(
     role: str = "", *, default: str = "", present: str | None = None, allowed: tuple[str, ...] | None = PATTERNS
 ) -> None:
     text = "function:\n  runtimes: [python3.13]\n  handler: app.handler\n" + (f"  role: {role}\n" if role else "")
-    Roles(default=default, present=present, allowed=allowed).check(read_build_file(text, file="build.yaml"), "shop")
+    roles = Roles(default=default, present=present, allowed=allowed, own=OWN)
+    roles.check(read_build_file(text, file="build.yaml"), "shop")
 
 
 def test_what_can_be_given_is_given() -> None:
@@ -27,7 +29,7 @@ def test_what_can_be_given_is_given() -> None:
     check(present=f"{ARN}by-hand")  # no role is named: it stays as it is
     check(f"{ARN}by-hand", present=f"{ARN}by-hand")
     check(f"{ARN}other", allowed=None)
-    Roles(default="", present=None, allowed=()).check(
+    Roles(default="", present=None, allowed=(), own=()).check(
         read_build_file("layers: {a: {runtimes: [python3.13], files: [x]}}", file="build.yaml"), "shop"
     )
 
@@ -49,6 +51,13 @@ def test_the_builder_gives_only_what_its_configuration_names(present: str | None
     assert caught.value.message == f"build.yaml:4: function.role: function shop: role {role} {why}"
     assert caught.value.hint.splitlines()[1:] == ["  [builder]", f"  roles = {APP}, {ARN}team-*, {role}"]
     assert "python setup.py update" in caught.value.hint
+
+
+@pytest.mark.parametrize("allowed", [PATTERNS, None, (f"{ARN}*",)])
+def test_the_builders_own_is_given_to_nothing_in_whatever_path_and_case(allowed: tuple[str, ...] | None) -> None:
+    for role in (*OWN, f"{ARN}a/path/LambdaSmith-us-east-1"):
+        with pytest.raises(OwnTarget, match=f"build.yaml:4: function.role: {role}: is a part of a builder"):
+            check(role, allowed=allowed)
 
 
 def test_a_builder_that_was_told_no_role_may_give_none() -> None:

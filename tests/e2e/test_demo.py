@@ -22,16 +22,14 @@ def test_the_demo_runs_for_an_ordinary_user_with_an_empty_environment() -> None:
         pytest.skip("git is not in /usr/bin; install git")
     # Nobody else comes below pytest's own directory.
     with tempfile.TemporaryDirectory() as home:
-        command = ["env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable, "-m", "examples.demo"]
         lower = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-        if (
-            os.geteuid() == 0
-            and shutil.which("setpriv")
-            and _runs([*lower, sys.executable, "-c", "import examples.demo"])
-        ):
+        python = ["env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin", sys.executable]
+        if os.geteuid() == 0 and shutil.which("setpriv") and _runs([*lower, *python, "-c", "import boto3, examples"]):
             os.chown(home, _NOBODY, _NOBODY)
-            command = [*lower, *command]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+            python = [*lower, *python]
+        done = subprocess.run(
+            [*python, "-m", "examples.demo"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Bonjour, Ada!!!" in done.stdout
 
