@@ -1,5 +1,6 @@
 """Which role a function gets, as far as that is known before anything is built: whether there is one, whether it is the
-builder's own, and whether the builder may give it. IAM holds the builder to the same (bootstrap/policy.py), but only says so at the end.
+builder's own, and whether the builder may give it. IAM holds the builder to the same (bootstrap/policy.py), but only
+says so at the end.
 """
 
 from __future__ import annotations
