@@ -16,7 +16,6 @@ from builder.request import Action, Request
 from builder.roles import check_allowed, is_one_of, refuse_own
 
 if TYPE_CHECKING:
-    from builder.publishing.steps import Step
     from builder.spec_values import BuildSpec
 
 # What setup.py, and Terraform, make for a builder has this tag; a function with it is a builder.
@@ -24,6 +23,24 @@ OWNER_TAG = "lambdasmith:owner"
 # The functions that belong to a builder are called like it, with one of these behind.
 OWN_ENDS = ("", "-worker", "-setup")
 _DEPLOYING = (Action.BUILD, Action.PLAN, Action.ROLLBACK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touched:
+    """What one step of a publication touches.
+
+    Args:
+        function: name of the function; empty where it is about a layer alone.
+        role, signing: ARNs of the role and of the code signing configuration that the function gets; None as it was.
+        layers: names of layers to publish, ARNs of layers to attach.
+        settings: what else is set, in Lambda's own names.
+    """
+
+    function: str = ""
+    role: str | None = None
+    signing: str | None = None
+    layers: tuple[str, ...] = ()
+    settings: object = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,36 +119,22 @@ class Reach:
         refuse_own(problems)
         self._check_layers(function, [entry for entry in spec.layer_order if isinstance(entry, str)])
 
-    def check_steps(self, steps: Iterable[Step]) -> None:
+    def check_steps(self, steps: Iterable[Touched]) -> None:
         """Return if all steps of a publication may be taken, so that the first is not taken in vain.
 
         Raises:
             OwnTarget: one is about the builder itself.
             AccessDenied: a role is none of those that the builder may give to functions.
         """
-        from builder.publishing.steps import ApplyExtra, CreateFunction, PublishLayer, UpdateConfiguration
-
         for step in steps:
-            if isinstance(step, PublishLayer):
-                self._check_arns([step.choice.layer])
-                continue
-            name = step.wanted.name if isinstance(step, CreateFunction) else step.name
+            name = step.function
             refuse_own([f"function {name}"] if self._is_function(name) else [])
-            settings: object = None
-            if isinstance(step, CreateFunction):
+            if step.role is not None:
                 self._check_role(step.role, name)
-                settings = step.wanted.settings
-                self._check_arns(step.layers)
-            elif isinstance(step, UpdateConfiguration):
-                settings = step.changes
-                if "Role" in step.changes:
-                    self._check_role(str(step.changes["Role"]), name)
-                self._check_arns(step.layers or ())
-            elif isinstance(step, ApplyExtra):
-                settings = step.value
-                if step.key == "CodeSigningConfigArn":
-                    self._check_signing(str(step.value), name)
-            refuse_own([f"function {name}: {text}" for text in self._own_texts(settings)])
+            self._check_arns(step.layers)
+            if step.signing is not None:
+                self._check_signing(step.signing, name)
+            refuse_own([f"function {name}: {text}" for text in self._own_texts(step.settings)])
 
     def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
         """Return if the function is no builder, and has, or gets, the tag that functions of this builder must have.

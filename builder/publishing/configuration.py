@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import InvalidBuildFile
+from builder.spec.separate import EVENT_INVOKE, SEPARATE
 
 if TYPE_CHECKING:
     from builder.runtimes import Target
     from builder.spec_values import FunctionSpec
 
-# Members of the build file's `configuration` that Lambda sets by calls of their own.
-EVENT_INVOKE = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
-SEPARATE = ("ReservedConcurrentExecutions", "RuntimeManagementConfig", "CodeSigningConfigArn", *EVENT_INVOKE)
 # CreateFunction takes these, UpdateFunctionConfiguration does not.
 CREATION_ONLY = ("TenancyConfig",)
 

@@ -13,7 +13,7 @@ from builder.publishing.extras import read_extras, wanted_extras
 from builder.publishing.layer_names import layer_name, own_prefix
 from builder.publishing.origins import Origins
 from builder.publishing.publication import in_place, plan_publication
-from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted
+from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted, touched
 from builder.reach import Reach
 from builder.request import ArchiveSource
 from builder.runtimes import RUNTIMES, Target, architecture_of
@@ -61,7 +61,7 @@ class Deployment:
                 steps = plan_publication(self.wanted, self.code, choices, state, foreign=foreign, gone=gone)
         if self.wanted is not None:
             self.reach.check_tags(self.name, self.wanted.tags, state.tags if state else None)
-        self.reach.check_steps(steps)
+        self.reach.check_steps(map(touched, steps))
         return steps
 
     def note_layers(self) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
-from builder.publishing.configuration import EVENT_INVOKE
+from builder.spec.separate import EVENT_INVOKE
 
 if TYPE_CHECKING:
     from builder.aws import Clients

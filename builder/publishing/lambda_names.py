@@ -14,7 +14,7 @@ from typing import Any
 
 from builder.aws import service_shapes
 from builder.document import Location
-from builder.publishing.configuration import EVENT_INVOKE
+from builder.spec.separate import EVENT_INVOKE
 from builder.spec_base import nearest
 
 # The build file's own keys for what Lambda calls otherwise.

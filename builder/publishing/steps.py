@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from builder.plan import UNBUILT, Artifact
+from builder.reach import Touched
 from builder.runtimes import Target
 
 
@@ -245,6 +246,24 @@ Step = (
 def writes(steps: Iterable[Step]) -> bool:
     """Whether one of the steps changes anything in the account."""
     return any(not isinstance(step, TryFunction) for step in steps)
+
+
+def touched(step: Step) -> Touched:
+    """What the step touches, for those who decide whether it may."""
+    match step:
+        case PublishLayer():
+            return Touched(layers=(step.choice.layer,))
+        case CreateFunction():
+            wanted = step.wanted
+            return Touched(function=wanted.name, role=step.role, layers=step.layers, settings=wanted.settings)
+        case UpdateConfiguration():
+            role = str(step.changes["Role"]) if "Role" in step.changes else None
+            return Touched(function=step.name, role=role, layers=step.layers or (), settings=step.changes)
+        case ApplyExtra():
+            signing = str(step.value) if step.key == "CodeSigningConfigArn" else None
+            return Touched(function=step.name, signing=signing, settings=step.value)
+        case _:
+            return Touched(function=step.name)
 
 
 def _size(artifact: Artifact | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from builder.errors import LambdasmithError, OutOfSpace, SourceError, UnsafeSource
-from builder.sources.checkout import MAX_ENTRIES
+from builder.sources.paths import MAX_ENTRIES
 
 # One entry's name, extra fields, comment or long-name record; and those of all entries of a zip together.
 MAX_HEADER_BYTES = 128 << 10

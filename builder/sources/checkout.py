@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from builder.errors import OutOfSpace, UnsafeSource
 from builder.sources.objects import Content
-from builder.sources.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
+from builder.sources.paths import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 
 ReadObject = Callable[[str], Content]
 """An object by hex id. Raises KeyError."""
@@ -29,7 +29,6 @@ ReadObject = Callable[[str], Content]
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
-MAX_ENTRIES = 250_000
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
 FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 

@@ -23,11 +23,11 @@ from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, 
 from builder.sources.errand import peeled, read_commit, transfer
 from builder.sources.gitlib import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
+from builder.sources.paths import MAX_ENTRIES
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved
 from builder.sources.urls import url_problem
 
-_MAX_ENTRIES = 250_000
 _MAX_HISTORY_BYTES = 512 << 20
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
 
@@ -156,7 +156,7 @@ class Commits:
     def files(self, commit: Commit, directory: str = "") -> Iterator[TreeEntry]:
         """The regular files below `directory` (posix), with paths relative to it. Hold `lock` meanwhile."""
         tree = tree_at(commit.tree, directory, self._objects.read)
-        entries = walk(tree, self._objects.read, _MAX_ENTRIES) if tree else ()
+        entries = walk(tree, self._objects.read, MAX_ENTRIES) if tree else ()
         return (entry for entry in entries if entry.mode in FILES)
 
     def content(self, entry: TreeEntry) -> Content:
@@ -182,7 +182,7 @@ class Commits:
     def _entries(self, commit: Commit, directory: str) -> Iterator[TreeEntry]:
         """What is directly in a directory."""
         tree = tree_at(commit.tree, directory, self._objects.read)
-        found = walk(tree, self._objects.read, _MAX_ENTRIES) if tree else iter(())
+        found = walk(tree, self._objects.read, MAX_ENTRIES) if tree else iter(())
         # All entries of a directory come before those that are below it.
         return itertools.takewhile(lambda entry: "/" not in entry.path, found)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 MAX_DEPTH, MAX_PATH_BYTES = 128, 2048
+MAX_ENTRIES = 250_000  # of one tree or archive
 _MAX_PATH = 1024
 # The same as `path_problem`, but for the length: what JSON Schema can say of it, for the whole text.
 PATH_PATTERN = r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!(?:.*/)?\.[gG][iI][tT](?:/|$))[^\x00-\x1f\x7f\\]{0,1024}"

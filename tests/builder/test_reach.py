@@ -13,6 +13,7 @@ from builder.errors import AccessDenied, InvalidEvent, OwnTarget
 from builder.event import parse_event
 from builder.plan import Artifact
 from builder.publishing.steps import (
+    touched,
     ApplyExtra,
     CreateFunction,
     LayerChoice,
@@ -128,12 +129,12 @@ OWN: dict[str, Step] = {
 @pytest.mark.parametrize("case", OWN)
 def test_no_step_of_a_publication_touches_the_builder(case: str) -> None:
     with pytest.raises(OwnTarget):
-        REACH.check_steps([creation(), OWN[case]])
+        REACH.check_steps(map(touched, [creation(), OWN[case]]))
 
 
 def test_what_only_looks_like_a_part_of_the_builder_may_be_used() -> None:
     elsewhere = OWN_LAYER.replace(ACCOUNT, "999999999999")
-    REACH.check_steps([creation(layers=(elsewhere,), Environment={"Variables": {"TARGET": FUNCTION_ARN}})])
+    REACH.check_steps(map(touched, [creation(layers=(elsewhere,), Environment={"Variables": {"TARGET": FUNCTION_ARN}})]))
 
 
 def test_functions_and_roles_outside_the_configuration_are_refused_before_anything_is_done() -> None:
@@ -156,16 +157,16 @@ def test_functions_and_roles_outside_the_configuration_are_refused_before_anythi
         for more in ({}, {"action": "plan"}, {"action": "rollback", "repo": None}):
             with pytest.raises(AccessDenied, match=f"function {name} is none of those"):
                 asked(function=name, **more)
-    reach.check_steps([creation(role=f"arn:aws:iam::{ACCOUNT}:role/team-a")])
+    reach.check_steps(map(touched, [creation(role=f"arn:aws:iam::{ACCOUNT}:role/team-a")]))
     with pytest.raises(AccessDenied, match=r"role \S+role/app is none of those"):
-        reach.check_steps([creation()])
+        reach.check_steps(map(touched, [creation()]))
 
 
 def test_where_nothing_is_known_of_the_configuration_iam_decides() -> None:
     reach = reach_of({})
     reach.check_event({"action": "build", "function": "smith"})
     reach.check_request(parse_event({"action": "build", "function": "x", "repo": "a/b"}))
-    reach.check_steps([creation()])
+    reach.check_steps(map(touched, [creation()]))
 
 
 def test_setup_may_name_the_builder_and_nobody_else() -> None:

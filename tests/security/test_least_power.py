@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from builder.errors import AccessDenied
-from builder.publishing.steps import ApplyExtra
+from builder.publishing.steps import ApplyExtra, touched
 from builder.reach import Reach
 from tests.security.conftest import Lab
 from tests.security.test_own_target import HANDLER, archive
@@ -77,7 +77,7 @@ def test_code_signing_that_is_not_configured_is_refused_before_the_first_change(
     assert (reply["statusCode"], reply["error"]["code"]) == (403, "access_denied"), reply
     assert lab.builder.state("signed") is None
     step = ApplyExtra(name="signed", key="CodeSigningConfigArn", value=ARN, alias=None)
-    Reach(functions=("*",), code_signing=(ARN,)).check_steps([step])
+    Reach(functions=("*",), code_signing=(ARN,)).check_steps(map(touched, [step]))
     with pytest.raises(AccessDenied) as caught:
-        Reach(functions=("*",), code_signing=()).check_steps([step])
+        Reach(functions=("*",), code_signing=()).check_steps(map(touched, [step]))
     assert "code_signing" in caught.value.hint
