@@ -17,7 +17,7 @@ def _main() -> int:
         return _in_venv()
     sys.path.insert(0, str(_ROOT))
     from bootstrap.cli import main
-    from builder import authorities
+    from builder.network import authorities
 
     authorities.settle(os.environ)
     return main(sys.argv[1:], os.environ)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.artifacts import SETS, Bench, metered
 from benchmarks.peers import TOOLS, install
-from builder.splice import Part, splice
-from builder.zips import ZipSummary
+from builder.archives.splice import Part, splice
+from builder.archives.zips import ZipSummary
 
 SETS_SPLICED = ("web", "crypto", "data")
 # More than Lambda takes, for the memory that it needs.
@@ -24,7 +24,7 @@ _OURS, *_AGAINST = [tool for tool in TOOLS if tool.name in ("lambdasmith", "uv +
 # Of what takes less than a second; the tools take longer, and vary less.
 _RUNS = 9
 _CODE = (
-    "import sys; from pathlib import Path; from builder.splice import Part, splice; "
+    "import sys; from pathlib import Path; from builder.archives.splice import Part, splice; "
     "splice(open(sys.argv[1], 'wb'), [Part(path=Path(path), label=path) for path in sys.argv[2:]])"
 )
 _CHUNK = 1 << 20

@@ -15,8 +15,8 @@ from bootstrap.ini import Line, read_lines
 from bootstrap.login_sections import KINDS, is_login_section, read_logins
 from bootstrap.toolchain_sections import KIND, is_toolchain_section, read_toolchains
 from builder.errors import InvalidConfiguration
-from builder.logins import Logins
 from builder.runtimes import RUNTIMES, Architecture, architecture_of
+from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import ArchiveTool
 
 # The builder's own code needs Python 3.11.

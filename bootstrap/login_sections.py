@@ -1,7 +1,7 @@
 """The sections of config.ini that say where secrets are, and who may use them.
 
 [git HOST], [index NAME] and [project PATTERN]. Values of secrets have no place in them: only references, as
-`builder.references` reads them.
+`builder.secrets.references` reads them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bootstrap.ini import Line
-from builder import tips
 from builder.golang.paths import is_module_path
-from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
-from builder.references import Reference, pattern_problem
-from builder.sources.urls import is_loopback, without_secrets
+from builder.network.urls import is_loopback, without_secrets
+from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.secrets.references import Reference, pattern_problem
+from builder.trust import tips
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "git": ("username", "token", "app_id", "installation_id", "private_key", "modules"),

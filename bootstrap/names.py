@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 # Every resource that can carry tags is made with OWNER_TAG; `destroy` removes nothing without it.
-from builder.reach import OWN_ENDS, OWNER_TAG
+from builder.trust.reach import OWN_ENDS, OWNER_TAG
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder import __version__
+from builder.archives.zips import Entry, write_zip
 from builder.errors import CommandFailed
-from builder.process import run
+from builder.network.untrusted import explained
 from builder.sources.excludes import Excludes
-from builder.untrusted import explained
-from builder.zips import Entry, write_zip
+from builder.system.process import run
 
 _ROOT = Path(__file__).resolve().parent.parent
 _BUILDER = _ROOT / "builder"

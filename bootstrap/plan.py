@@ -49,7 +49,7 @@ from bootstrap.package import Package
 from bootstrap.policy import TRUST, Document, Scope, document, policy, store_grants, store_trust, worker_grants
 from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present, RoleState
 from builder.errors import InvalidConfiguration
-from builder.logins import Logins
+from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import text_of
 
 _HANDLER = "builder.handler.handler"

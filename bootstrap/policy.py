@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from bootstrap.names import Names, Place, names_for
-from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
-from builder.publishing.layer_names import layer_pattern
-from builder.reach import OWNER_TAG
-from builder.references import Reference
+from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.secrets.references import Reference
+from builder.spec.layer_names import layer_pattern
+from builder.trust.reach import OWNER_TAG
 
 Json: TypeAlias = "str | bool | int | Sequence[Json] | Mapping[str, Json]"
 Document: TypeAlias = Mapping[str, Json]

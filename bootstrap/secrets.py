@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from bootstrap.names import Names
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import InvalidConfiguration, LambdasmithError, SecretMissing
-from builder.logins import text_problem
-from builder.reach import OWNER_TAG
+from builder.secrets.logins import text_problem
+from builder.trust.reach import OWNER_TAG
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=.@-]*(?:/[A-Za-z0-9_][A-Za-z0-9_+=.@-]*)*")
 _MAX_NAME, _MAX_BYTES = 200, 65_536

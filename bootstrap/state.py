@@ -15,7 +15,7 @@ from bootstrap.policy import POLICY_NAME, Document
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
 from builder.publishing.functions import wait_until_settled
-from builder.reach import OWNER_TAG
+from builder.trust.reach import OWNER_TAG
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef

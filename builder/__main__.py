@@ -12,17 +12,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from builder import __version__, authorities
+from builder import __version__
 from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
+from builder.network import authorities
 from builder.runtimes import MACHINES, RUNTIMES
 from builder.schemas import NAMES
 
 if TYPE_CHECKING:
+    from builder.flow.reply import Reply
+    from builder.flow.workstation import Order
     from builder.progress import Progress
-    from builder.reply import Reply
     from builder.terminal import Terminal
-    from builder.workstation import Order
 
 _EPILOG = """\
 The zips have the same bytes as those that the builder function makes of the same commit. Bytecode needs the Python that
@@ -42,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(schema_text(given.name), end="")
         return 0
+    from builder.flow.reply import account, failure
     from builder.progress import Progress
-    from builder.reply import account, failure
     from builder.terminal import Terminal
 
     authorities.settle(os.environ)
@@ -121,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _order(given: argparse.Namespace) -> Order:
-    from builder.workstation import Order
+    from builder.flow.workstation import Order
 
     return Order(
         directory=Path(given.directory),
@@ -136,8 +137,8 @@ def _order(given: argparse.Namespace) -> Order:
 
 
 def _check(given: argparse.Namespace, progress: Progress) -> Reply:
-    from builder.reply import account
-    from builder.workstation import look
+    from builder.flow.reply import account
+    from builder.flow.workstation import look
 
     project = look(_order(given), progress)
     answer: Reply = {"statusCode": 200, "build_file": project.spec.file, "components": list(project.names)}
@@ -150,7 +151,7 @@ def _valid(answer: Reply) -> str:
 
 
 def _build(given: argparse.Namespace, progress: Progress) -> Reply:
-    from builder.workstation import build
+    from builder.flow.workstation import build
 
     try:
         return build(_order(given), progress, os.environ)
@@ -161,8 +162,8 @@ def _build(given: argparse.Namespace, progress: Progress) -> Reply:
 
 
 def _cache_command(given: argparse.Namespace, progress: Progress) -> Reply:
-    from builder import local_cache
-    from builder.reply import account
+    from builder.flow.reply import account
+    from builder.workspace import local_cache
 
     folder = _cache(given, os.environ)
     before = local_cache.usage(folder)

@@ -16,7 +16,6 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from builder.calls import Calls
 from builder.errors import (
     AccessDenied,
     AwsRefused,
@@ -26,6 +25,7 @@ from builder.errors import (
     InvalidConfiguration,
     LambdasmithError,
 )
+from builder.network.calls import Calls
 
 if TYPE_CHECKING:
     import boto3
@@ -349,7 +349,7 @@ def aws_errors(doing: str) -> Iterator[None]:
     except ParamValidationError:
         raise  # a request that botocore's model refuses was built wrongly by us
     except (NoConnection, HTTPClientError) as error:
-        from builder.untrusted import explained
+        from builder.network.untrusted import explained
 
         endpoint = str(getattr(error, "kwargs", {}).get("endpoint_url", ""))
         if untrusted := explained(error, endpoint):

@@ -7,16 +7,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from builder.aws import Clients
-from builder.domains import Domain
-from builder.grants import Granted
-from builder.logins import IndexLogin
-from builder.masking import Masker
+from builder.network.access import GitCredentials, Greeting
 from builder.progress import Progress
+from builder.secrets.grants import Granted
+from builder.secrets.logins import IndexLogin
+from builder.secrets.masking import Masker
 from builder.settings import Settings
-from builder.sources.access import GitCredentials, Greeting
 from builder.sources.snapshot import Resolved
-from builder.store import S3Store
-from builder.workspace import Deadline, Workspace
+from builder.store.s3 import S3Store
+from builder.workspace.directory import Deadline, Workspace
+from builder.workspace.domains import Domain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,19 +13,20 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, execution
-from builder.bounds import bounded
-from builder.descendants import StillRunningError
+from builder import __version__
 from builder.errors import InvalidEvent, LambdasmithError
+from builder.flow.bounds import bounded
 from builder.invocation import LambdaContext, configure_logging, time_limit
-from builder.masking import Masker
-from builder.surroundings import secrets_of
-from builder.workspace import distrust, full_disk
+from builder.secrets.masking import Masker
+from builder.secrets.surroundings import secrets_of
+from builder.system.descendants import StillRunningError
+from builder.workspace import execution
+from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.request import Request
+    from builder.event.request import Request
 
 log = logging.getLogger("builder")
 
@@ -47,7 +48,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
         return _custom_resource(event, context, masker, remaining_s)
-    from builder.event import raises, shortened
+    from builder.event.read import raises, shortened
 
     reply = _reply(event, context, masker, remaining_s)
     error = cast("Mapping[str, object] | None", reply.get("error"))
@@ -65,7 +66,7 @@ def _reply(
     build_id: str | None = None
     try:
         with time_limit(remaining_s), full_disk():
-            from builder.event import parse_event
+            from builder.event.read import parse_event
             from builder.settings import reach_of
 
             reach = reach_of(os.environ)
@@ -75,7 +76,7 @@ def _reply(
             build_id = request.build_id
             reply = _answer(request, masker, remaining_s, context.aws_request_id)
     except LambdasmithError as error:
-        from builder.reply import failure
+        from builder.flow.reply import failure
 
         reply = failure(error, build_id=build_id)
     except StillRunningError:
@@ -107,9 +108,9 @@ def _custom_resource(
 ) -> dict[str, object]:
     from builder.cloudformation.door import Door, answer
     from builder.cloudformation.memory import Memory
-    from builder.reply import failure
+    from builder.flow.reply import failure
     from builder.settings import Settings
-    from builder.store import S3Store
+    from builder.store.s3 import S3Store
 
     def memory() -> Memory:
         settings = Settings.from_environment(os.environ)
@@ -140,15 +141,15 @@ def _custom_resource(
 
 def _lambda_error(error: Mapping[str, object]) -> Exception:
     """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
-    from builder.reply import as_text
+    from builder.flow.reply import as_text
 
     kind: type[Exception] = type(str(error["code"]), (Exception,), {})
     return kind(as_text(error))
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
-    from builder.request import Action
-    from builder.selfbuild import require_ready
+    from builder.event.request import Action
+    from builder.flow.selfbuild import require_ready
 
     if request.deleted:
         return _let_go(request, masker, remaining_s)
@@ -173,7 +174,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
 
 
 def _ping() -> dict[str, object]:
-    from builder import selfbuild
+    from builder.flow import selfbuild
     from builder.settings import DEFAULT_LAYER, DEFAULT_STORE_PREFIX
 
     target = selfbuild.own_target()
@@ -195,7 +196,7 @@ def _ping() -> dict[str, object]:
 
 
 def _may_change_itself() -> bool:
-    from builder.selfbuild import may_change_itself
+    from builder.flow.selfbuild import may_change_itself
 
     return may_change_itself(_clients(), os.environ.get("AWS_LAMBDA_FUNCTION_NAME", ""))
 
@@ -215,10 +216,10 @@ def _clients() -> Clients:
 def _context(masker: Masker, remaining_s: float) -> Context:
     from builder.context import Context
     from builder.progress import Progress
+    from builder.secrets.surroundings import Surroundings
     from builder.settings import Settings
-    from builder.store import S3Store
-    from builder.surroundings import Surroundings
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store
+    from builder.workspace.directory import Deadline
 
     around = Surroundings.of(os.environ)
     settings = Settings.from_environment(os.environ)
@@ -245,8 +246,8 @@ def _context(masker: Masker, remaining_s: float) -> Context:
 
 
 def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
-    from builder.reply import account
-    from builder.selfbuild import set_up
+    from builder.flow.reply import account
+    from builder.flow.selfbuild import set_up
 
     context = _context(masker, remaining_s)
     answer = set_up(context, force=request.force, attach=not request.publish_only)
@@ -255,17 +256,17 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
 
 def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
     """Terraform takes away what once asked for this. Only `setup` has made something that is nobody else's."""
-    from builder.request import Action
-    from builder.selfbuild import remove_layer
+    from builder.event.request import Action
+    from builder.flow.selfbuild import remove_layer
 
     removed = remove_layer(_context(masker, remaining_s)) if request.action == Action.SETUP else []
     return {"statusCode": 200, "removed": removed}
 
 
 def _status(request: Request) -> dict[str, object]:
+    from builder.flow.reply import known
     from builder.publishing.usage import storage
     from builder.records.builds import Builds
-    from builder.reply import known
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
@@ -293,14 +294,14 @@ def _warnings(context: Context) -> dict[str, object]:
 
 
 def _probe(masker: Masker, remaining_s: float) -> dict[str, object]:
-    from builder.probe import probe
-    from builder.selfbuild import own_target
+    from builder.flow.selfbuild import own_target
+    from builder.natives.probe import probe
 
     return {"statusCode": 200} | probe(own_target(), _context(masker, remaining_s).store, by=__version__)
 
 
 def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
-    from builder.verify import verify
+    from builder.flow.verify import verify
 
     return verify(request, _context(masker, remaining_s))
 
@@ -310,11 +311,11 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
-    from builder.pipeline import build
+    from builder.event.request import Action
+    from builder.flow.pipeline import build
+    from builder.flow.rollback import preview, roll_back
+    from builder.flow.tracking import tracked
     from builder.records.builds import Builds
-    from builder.request import Action
-    from builder.rollback import preview, roll_back
-    from builder.tracking import tracked
 
     context = _context(masker, remaining_s)
     build_id = request.build_id or request_id

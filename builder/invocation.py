@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Protocol
 
 from builder.errors import OutOfTime
-from builder.masking import Masker
+from builder.secrets.masking import Masker
 
 # What the kernel's clock and ours may differ by.
 _EARLY_S = 0.01
@@ -30,7 +30,7 @@ class LambdaContext(Protocol):
 @contextlib.contextmanager
 def time_limit(remaining_s: float) -> Iterator[None]:
     """Raise OutOfTime in the block shortly before Lambda would end the invocation without a word."""
-    from builder.workspace import Deadline
+    from builder.workspace.directory import Deadline
 
     deadline = Deadline.after(remaining_s)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builder.errors import InvalidConfiguration
-from builder.logins import Logins
-from builder.reach import Reach
+from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import ArchiveTool, parse
+from builder.trust.reach import Reach
 
 # What the builder itself takes while something else is compiled.
 _OWN_MB = 192

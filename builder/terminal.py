@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
-from builder.bounds import MAX_LINE, short_line
 from builder.characters import visible, visible_line
+from builder.flow.bounds import MAX_LINE, short_line
 from builder.progress import Moment
 
 

@@ -16,24 +16,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from builder import __version__, envelope, execution
-from builder.descendants import StillRunningError
+from builder import __version__
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.invocation import LambdaContext, configure_logging, time_limit
 from builder.jsontext import read_json
-from builder.masking import Masker
-from builder.stored import SHA256
-from builder.surroundings import secrets_of
-from builder.workspace import distrust, full_disk
+from builder.secrets import envelope
+from builder.secrets.masking import Masker
+from builder.secrets.surroundings import secrets_of
+from builder.store.values import SHA256
+from builder.system.descendants import StillRunningError
+from builder.workspace import execution
+from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.grants import Granted
-    from builder.order import Order
+    from builder.flow.order import Order
+    from builder.making.project import Outline
     from builder.progress import Progress
-    from builder.project import Outline
-    from builder.store import DomainStore
+    from builder.secrets.grants import Granted
+    from builder.store.s3 import DomainStore
 
 log = logging.getLogger("builder")
 
@@ -59,7 +61,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
         with time_limit(context.get_remaining_time_in_millis() / 1000), full_disk():
             answer = _answer(_opened(event, context), masker, progress)
     except LambdasmithError as error:
-        from builder.reply import failure
+        from builder.flow.reply import failure
 
         answer = failure(error)
     except StillRunningError:
@@ -93,7 +95,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
             f"the worker is version {__version__}, the builder {message['version']}",
             hint="run `python setup.py update`",
         )
-    from builder.domains import Domain
+    from builder.workspace.domains import Domain
 
     tenant = getattr(context, "tenant_id", None)
     if tenant != Domain(name=str(domain["name"])).id:
@@ -107,11 +109,11 @@ def _stranger() -> InvalidEvent:
 
 
 def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -> dict[str, object]:
-    from builder.grants import Granted
-    from builder.making import make
-    from builder.order import Order
-    from builder.product import Unchanged
-    from builder.selfbuild import require_ready
+    from builder.flow.making import make
+    from builder.flow.order import Order
+    from builder.flow.selfbuild import require_ready
+    from builder.making.product import Unchanged
+    from builder.secrets.grants import Granted
 
     require_ready()
     order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
@@ -130,7 +132,7 @@ def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -
 
 
 def _allow(outline: Outline, granted: Granted) -> None:
-    from builder.spec_base import secrets_in
+    from builder.spec.base import secrets_in
 
     if {secret.source for _, secret in secrets_in(outline.spec)} - set(granted.commands):
         raise _NeedsSecretsError(outline)
@@ -140,10 +142,10 @@ def _context(
     message: Mapping[str, object], order: Order, granted: Granted, masker: Masker, progress: Progress
 ) -> Context:
     from builder.context import Context
+    from builder.secrets.surroundings import Surroundings
     from builder.settings import Settings
-    from builder.store import DomainStore
-    from builder.surroundings import Surroundings
-    from builder.workspace import Deadline
+    from builder.store.s3 import DomainStore
+    from builder.workspace.directory import Deadline
 
     around, settings = Surroundings.of(os.environ), Settings.from_environment(os.environ)
     lent = cast("Mapping[str, str]", message["store"])
@@ -191,7 +193,7 @@ def _orders() -> DomainStore:
     """What the builder has said of orders: the only part of its store that the worker's own role can read."""
     from builder.aws import connect
     from builder.settings import Settings
-    from builder.store import DomainStore
+    from builder.store.s3 import DomainStore
 
     settings = Settings.from_environment(os.environ)
     return DomainStore(connect(), settings.bucket, settings.store_prefix, "orders")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from builder import errors
-from builder.event_table import ACTION, FIELDS
-from builder.publishing.lambda_names import FRIENDLY
-from builder.request import Action
+from builder.event.request import Action
+from builder.event.table import ACTION, FIELDS
 from builder.schemas import NAMES, schema, schema_text
 from builder.sources.excludes import default_excludes
+from builder.spec.lambda_names import FRIENDLY
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"

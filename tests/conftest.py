@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from builder.sources import access
+from builder.network import access
 from localaws.testing import Server, running
 
 # The same examples every time, and none is too slow: a red run says something of the commit, and not of luck or load.

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from builder.errors import SourceError
+from builder.flow.workstation import Order, build
 from builder.progress import Progress
 from builder.sources.archive import snapshot_of
 from builder.sources.directory import snapshot
 from builder.sources.gitlib import read_work_tree
 from builder.sources.treeid import tree_id
-from builder.workstation import Order, build
 
 FILES = {
     "build.yaml": "function:\n  runtimes: [python3.13]\n  handler: app.handler\n  files: [app.py, pkg, run.sh]\n",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec import FunctionSpec, read_build_file
-from builder.spec_tree import check_against_tree
+from builder.spec.build_file import FunctionSpec, read_build_file
+from builder.spec.tree import check_against_tree
 
 ROOT = Path(__file__).resolve().parents[1]
 _ELSEWHERE = {"node_modules", "out", "dist", "cdk.out"}

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event import parse_event, raises, ref_problem, shortened
-from builder.event_table import AVAILABLE
-from builder.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
-from builder.sources.paths import normalised, path_problem
-from builder.sources.urls import url_problem, without_secrets
+from builder.event.read import parse_event, raises, ref_problem, shortened
+from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
+from builder.event.table import AVAILABLE
+from builder.network.urls import url_problem, without_secrets
+from builder.paths import normalised, path_problem
 
 BUILD = {"action": "build", "function": "thumbs", "repo": "me/thumbs"}
 
@@ -93,7 +93,7 @@ def test_the_older_shape_names_components_in_the_action() -> None:
 
 
 def test_setup_may_name_the_builder() -> None:
-    """As the original implementation is told to; whose name it is, `builder.reach` knows."""
+    """As the original implementation is told to; whose name it is, `builder.trust.reach` knows."""
     assert parse_event({"function": "me", "action": "setup"}) == Request(action=Action.SETUP, function="me")
 
 
@@ -426,7 +426,7 @@ def test_an_accepted_ref_is_no_option_and_no_pattern(ref: str) -> None:
 
 def test_reading_an_event_needs_the_standard_library_only() -> None:
     """`ping` and `setup` must work on the starter layer."""
-    code = "import sys; before = set(sys.modules); import builder.event; print(*(set(sys.modules) - before))"
+    code = "import sys; before = set(sys.modules); import builder.event.read; print(*(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     foreign = {name.split(".")[0] for name in loaded} - sys.stdlib_module_names - {"builder"}
     assert not foreign

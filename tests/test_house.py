@@ -14,12 +14,12 @@ MODULES = [*sorted((ROOT / "builder").rglob("*.py")), *sorted((ROOT / "bootstrap
 DOORS = {"builder.handler", "builder.__main__"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports when it runs (imports for type checkers left out)."""
+def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
+    """Every module that a file imports when it runs, and those for type checkers with `typing`."""
     tree = ast.parse(path.read_text())
     typing_only: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             typing_only.update(ast.walk(node))
     for node in ast.walk(tree):
         if node in typing_only:
@@ -39,6 +39,56 @@ def importers(name: str) -> set[str]:
     }
 
 
+# A wing, or a room that stands by itself, imports only from those below it. Imports for type checkers count, too.
+SLOPE = """
+handler worker __main__
+cloudformation invocation terminal
+flow
+publishing
+making
+trials kinds
+workshop golang
+context
+settings
+toolchains trust schemas
+records
+progress spec
+npm
+python
+natives plan
+workspace
+event
+secrets
+sources
+archives
+system
+store
+aws
+hashing jsontext paths runtimes network
+errors characters
+"""
+
+
+def wing(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_wings_stand_on_one_slope() -> None:
+    level = {name: number for number, line in enumerate(SLOPE.split("\n")) for name in line.split()}
+    paths = [path for path in MODULES if path.is_relative_to(ROOT / "builder") and path != ROOT / "builder/__init__.py"]
+    wings = {path.relative_to(ROOT / "builder").parts[0].removesuffix(".py") for path in paths}
+    assert wings == {*level}
+    uphill = {
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in paths
+        for module in imports(path, typing=True)
+        if module.startswith("builder.")
+        and (here := path.relative_to(ROOT / "builder").parts[0].removesuffix(".py")) != wing(module)
+        and level.get(wing(module), len(SLOPE)) <= level[here]
+    }
+    assert uphill == set()
+
+
 def test_only_one_module_imports_boto3() -> None:
     assert importers("boto3") == {"builder/aws.py"}
 
@@ -48,7 +98,7 @@ def test_only_one_module_imports_dulwich() -> None:
 
 
 def test_only_one_module_of_the_builder_starts_children() -> None:
-    assert {path for path in importers("subprocess") if path.startswith("builder/")} == {"builder/process.py"}
+    assert {path for path in importers("subprocess") if path.startswith("builder/")} == {"builder/system/process.py"}
 
 
 @pytest.mark.parametrize("door", sorted(DOORS))
@@ -65,9 +115,9 @@ def test_the_builder_knows_nothing_of_the_operators_tools() -> None:
 def test_decisions_touch_nothing(module: str) -> None:
     found = set(imports(ROOT / "builder" / f"{module}.py"))
     ours = {name for name in found if name.startswith("builder.")}
-    rooms = ("errors", "roles", "runtimes", "plan", "publishing.steps", "publishing.configuration")
+    rooms = ("errors", "trust", "runtimes", "plan", "publishing.steps", "publishing.configuration", "spec.separate")
     others = {name for name in ours if not name.startswith(tuple(f"builder.{room}" for room in rooms))}
-    assert others <= {"builder.publishing"}
+    assert others <= {"builder.publishing", "builder.spec"}
     allowed = {"__future__", "base64", "collections", "dataclasses", "difflib", "typing", "builder"}
     assert {name.split(".")[0] for name in found} <= allowed
 

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.document import read_document
 from builder.errors import InvalidBuildFile, InvalidEvent
-from builder.event import parse_event, ref_problem
-from builder.event_table import AVAILABLE, BUILDING, FIELDS, REF, EventField
-from builder.request import Action
+from builder.event.read import parse_event, ref_problem
+from builder.event.request import Action
+from builder.event.table import AVAILABLE, BUILDING, FIELDS, REF, EventField
+from builder.paths import PATH_PATTERN, path_problem
 from builder.schemas import NAMES, schema
 from builder.schemas.event import SOURCES
-from builder.sources.paths import PATH_PATTERN, path_problem
-from builder.spec import read_build_file
+from builder.spec.build_file import read_build_file
+from builder.spec.document import read_document
 from tests import test_spec
 from tests.schemas import refused_by
 

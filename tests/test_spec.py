@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from builder.aws import service_shapes
 from builder.errors import InvalidBuildFile
-from builder.project import read_project
-from builder.spec import (
+from builder.making.project import read_project
+from builder.spec.build_file import (
     BuildSpec,
     FunctionSpec,
     LayerArn,
@@ -25,8 +25,8 @@ from builder.spec import (
     find_build_file,
     read_build_file,
 )
-from builder.spec_tree import check_against_tree
-from builder.spec_values import RETENTION_DAYS, UrlSpec
+from builder.spec.tree import check_against_tree
+from builder.spec.values import RETENTION_DAYS, UrlSpec
 
 ROOT = Path(__file__).parent.parent
 SMALL = "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\n"
@@ -338,7 +338,7 @@ def test_layers_are_built_and_attached_in_the_order_of_the_file(tmp_path: Path) 
 def test_the_sdk_is_loaded_only_for_lambdas_own_names() -> None:
     named = CONFIGURATION + "KMSKeyArn: ''\n"
     code = (
-        "import sys\nfrom builder.spec import read_build_file as r\n"
+        "import sys\nfrom builder.spec.build_file import read_build_file as r\n"
         f"r({SMALL!r}, file='build.yaml'); assert 'botocore' not in sys.modules\n"
         f"r({named!r}, file='build.yaml'); assert 'boto3' not in sys.modules"
     )
@@ -560,7 +560,7 @@ def test_any_value_is_the_same_in_yaml_and_json(value: object) -> None:
 def test_yaml_is_read_without_its_dangerous_constructors() -> None:
     """The composer alone is used: no tag can make an object."""
     code = (
-        "from builder.spec import read_build_file as r\n"
+        "from builder.spec.build_file import read_build_file as r\n"
         "try: r('function: !!python/object/apply:os._exit [7]', file='build.yaml')\n"
         "except Exception as e: print(type(e).__name__)"
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from builder.errors import ArtifactTooLarge
+from builder.flow.reply import Reply
 from builder.plan import FUNCTION
-from builder.reply import Reply
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 MAX_BYTES = 4096

@@ -19,8 +19,8 @@ from builder.errors import AwsUnavailable, LambdasmithError
 
 if TYPE_CHECKING:
     from builder.cloudformation.memory import Memory
-    from builder.masking import Masker
-    from builder.reply import Reply
+    from builder.flow.reply import Reply
+    from builder.secrets.masking import Masker
 
 log = logging.getLogger(__name__)
 

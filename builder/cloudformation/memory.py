@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from builder.keeping import Damaged
-from builder.stored import Fields
+from builder.store.keeping import Damaged
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.cloudformation.request import StackRequest
-    from builder.keeping import Store
-    from builder.stored import JsonObject
+    from builder.store.keeping import Store
+    from builder.store.values import JsonObject
 
 # CloudFormation's, and no part of what is asked for.
 _NOT_ASKED = ("ServiceToken", "ServiceTimeout")

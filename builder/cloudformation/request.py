@@ -9,9 +9,9 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidEvent
-from builder.event_fields import bare, shown
+from builder.event.fields import bare, shown
 from builder.jsontext import read_json
-from builder.sources.urls import is_http
+from builder.network.urls import is_http
 
 Kind = Literal["Create", "Update", "Delete"]
 _KINDS: tuple[Kind, ...] = ("Create", "Update", "Delete")

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from builder import whole
 from builder.errors import (
     AuthenticationFailed,
     LambdasmithError,
@@ -39,12 +38,13 @@ from builder.golang.paths import (
     pseudo_version,
     split_major,
 )
-from builder.sources.access import GitCredentials, Network, credentials_for
+from builder.network.access import GitCredentials, Network, credentials_for
 from builder.sources.commits import Commits
 from builder.sources.gitlib import BrokenOff
 from builder.sources.kept import names
 from builder.sources.objects import Damaged
-from builder.workspace import Workspace, full_disk
+from builder.store import whole
+from builder.workspace.directory import Workspace, full_disk
 
 NOT_THERE = (RepositoryNotFound, RefNotFound, PathNotFound)
 """The errors that say that there is no such module, or version. Others say that nobody knows."""

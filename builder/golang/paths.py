@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from builder.sources.access import GitCredentials, credentials_for
-from builder.sources.urls import origin
+from builder.network.access import GitCredentials, credentials_for
+from builder.network.urls import origin
 
 _HOST = re.compile(r"[a-z0-9][a-z0-9-]*(\.[a-z0-9-]+)+")
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._~-]+(?<!\.)")

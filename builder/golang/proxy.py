@@ -24,13 +24,13 @@ from urllib.parse import quote, unquote, urlsplit
 from builder.errors import LambdasmithError, SourceUnreachable
 from builder.golang.modules import NOT_THERE, GoModules
 from builder.golang.paths import Candidate, is_module_path, split_major, unescaped
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback
-from builder.python.indexes import NO_LOGINS, Indexes, login_refused
-from builder.sources.access import GitCredentials, Network, credentials_for
-from builder.sources.urls import https_spelling, url_problem
-from builder.untrusted import explained
-from builder.wire import trouble
-from builder.workspace import Workspace
+from builder.network.access import GitCredentials, Network, credentials_for
+from builder.network.loopback import Call, Loopback, Upstream, reaching_loopback
+from builder.network.untrusted import explained
+from builder.network.urls import https_spelling, url_problem
+from builder.network.wire import trouble
+from builder.secrets.indexes import NO_LOGINS, Indexes, login_refused
+from builder.workspace.directory import Workspace
 
 _ASKED = re.compile(
     r"(?P<path>[^@]+)/(?:@v/(?P<what>list|(?P<version>[^/]+)\.(?P<kind>info|mod|zip))|(?P<latest>@latest))"

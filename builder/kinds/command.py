@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder import commands
 from builder.errors import LambdasmithError, PathNotFound
-from builder.kinds.kind import Files, Made, Place, Work
-from builder.removal import remove
 from builder.sources.local import select_files
-from builder.spec_builds import CommandBuild
+from builder.spec.builds import CommandBuild
+from builder.system.removal import remove
 from builder.toolchains import zig
+from builder.workshop import commands
+from builder.workshop.kind import Files, Made, Place, Work
 
 # Files that say which packages of others a build is made with: while they stay the same, so does most of its cache.
 _LOCKS = frozenset(

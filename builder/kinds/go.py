@@ -11,17 +11,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder import process
 from builder.errors import CommandFailed, CompilationFailed
 from builder.golang import proxy as module_proxy
 from builder.golang.proxy import GoProxy
-from builder.kinds.kind import Files, Made, Place, Work
+from builder.network.untrusted import explained
 from builder.runtimes import Architecture
 from builder.sources.local import select_files
-from builder.spec_builds import GoBuild
+from builder.spec.builds import GoBuild
+from builder.system import process
 from builder.toolchains import zig
 from builder.toolchains.catalogue import WHEELS
-from builder.untrusted import explained
+from builder.workshop.kind import Files, Made, Place, Work
 
 _ARCHITECTURES: Mapping[Architecture, str] = {"x86_64": "amd64", "arm64": "arm64"}
 _RUNTIME = "provided.al2023"

@@ -15,15 +15,15 @@ from pathlib import Path, PurePosixPath
 
 from builder.errors import CommandFailed, CompilationFailed
 from builder.hashing import files_key
-from builder.kinds.kind import Files, Made, Place, Work
-from builder.npm import advice
-from builder.npm.bundle import bundle, names_shipped, problem
-from builder.npm.kept import Kept
+from builder.kinds import advice
+from builder.kinds.bundle import bundle, names_shipped, problem
+from builder.kinds.kept import Kept
+from builder.kinds.npm import CPUS, Npm, registries, settings
 from builder.npm.lockfile import MANIFEST, NAMES, SETTINGS, Lock, Unusable, read_lock, read_manifest
 from builder.npm.modules import MODULES, Modules, installed, taken
-from builder.npm.npm import CPUS, Npm, registries, settings
 from builder.sources.local import select_files
-from builder.spec_builds import NodeBuild, NpmLayer
+from builder.spec.builds import NodeBuild, NpmLayer
+from builder.workshop.kind import Files, Made, Place, Work
 
 Recipe = NodeBuild | NpmLayer
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from builder.kinds.command import COMMAND
 from builder.kinds.go import GO
-from builder.kinds.kind import Kind
 from builder.kinds.node import NODE, NPM
 from builder.npm.lockfile import NAMES
-from builder.spec_builds import GoBuild, NodeBuild, Recipe
-from builder.spec_values import FunctionSpec
+from builder.spec.builds import GoBuild, NodeBuild, Recipe
+from builder.spec.values import FunctionSpec
+from builder.workshop.kind import Kind
 
 KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (GO, NODE, NPM, COMMAND)}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from builder.jsontext import read_json
-from builder.sources.paths import name_problem, shown
+from builder.paths import name_problem, shown
 
 # In npm's order: the first that is there counts.
 NAMES = ("npm-shrinkwrap.json", "package-lock.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from builder import untrusted
 from builder.errors import (
     AuthenticationFailed,
     CommandFailed,
@@ -15,6 +14,7 @@ from builder.errors import (
     ResolutionFailed,
     SourceUnreachable,
 )
+from builder.network import untrusted
 from builder.npm.lockfile import Lock
 
 _PREFIX = re.compile(r"^npm (?:error|warn|ERR!) ?")

@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
 from builder.jsontext import read_json
-from builder.loopback import Call, Loopback, Upstream, reaching_loopback, whole_body
-from builder.python.indexes import Indexes, login_refused
+from builder.network.loopback import Call, Loopback, Upstream, reaching_loopback, whole_body
+from builder.secrets.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
 # What locks name where nobody meant a certain registry; npm itself asks the configured one instead.

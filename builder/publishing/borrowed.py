@@ -12,14 +12,14 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from builder.errors import AccessDenied, FunctionMissing
-from builder.keeping import Damaged
-from builder.publishing.layer_names import own_prefix
 from builder.publishing.listing import function_versions
+from builder.spec.layer_names import own_prefix
+from builder.store.keeping import Damaged
 
 if TYPE_CHECKING:
     from builder.aws import Clients
-    from builder.store import S3Store
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store
+    from builder.workspace.directory import Deadline
 
 # What was noted no longer ago may be about to be attached. Builders' clocks differ by less.
 _YOUNG_S = 3600.0

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from builder.errors import InvalidBuildFile
-from builder.spec.separate import EVENT_INVOKE, SEPARATE
+from builder.spec.separate import SEPARATE
 
 if TYPE_CHECKING:
     from builder.runtimes import Target
-    from builder.spec_values import FunctionSpec
+    from builder.spec.values import FunctionSpec
 
 # CreateFunction takes these, UpdateFunctionConfiguration does not.
 CREATION_ONLY = ("TenancyConfig",)

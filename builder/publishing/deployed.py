@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__
 from builder.publishing.steps import FunctionState
-from builder.stored import Fields
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
-    from builder.request import Request
+    from builder.event.request import Request
     from builder.settings import Settings
-    from builder.store import S3Store
+    from builder.store.s3 import S3Store
 
 # Of a reply, what is true again of a deploy that finds nothing to do.
 _LASTING = ("function", "layers", "artifacts", "pruned", "native_libraries", "checks", "warnings")

@@ -7,24 +7,24 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import InvalidBuildFile, InvalidEvent
+from builder.event.request import ArchiveSource
 from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
-from builder.publishing.layer_names import layer_name, own_prefix
 from builder.publishing.origins import Origins
 from builder.publishing.publication import in_place, plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted, touched
-from builder.reach import Reach
-from builder.request import ArchiveSource
 from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.spec.layer_names import layer_name, own_prefix
+from builder.trust.reach import Reach
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
-    from builder.project import Outline
+    from builder.event.request import Request
+    from builder.making.project import Outline
     from builder.publishing.publish import Published
     from builder.records.record import DeploymentRecord
-    from builder.request import Request
 
 
 @dataclass(frozen=True, kw_only=True)

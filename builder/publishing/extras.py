@@ -21,7 +21,7 @@ from builder.spec.separate import EVENT_INVOKE
 
 if TYPE_CHECKING:
     from builder.aws import Clients
-    from builder.spec_values import FunctionSpec, UrlSpec
+    from builder.spec.values import FunctionSpec, UrlSpec
 
 # How a call names the function: FunctionName, and Qualifier where an alias is meant.
 _Where = Mapping[str, Any]

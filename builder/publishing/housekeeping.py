@@ -29,9 +29,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import FunctionMissing, LambdasmithError
-from builder.keeping import Damaged
 from builder.publishing import borrowed
-from builder.publishing.layer_names import layer_name
 from builder.publishing.layers import is_from
 from builder.publishing.listing import (
     LayerVersion,
@@ -41,14 +39,16 @@ from builder.publishing.listing import (
     published_versions,
 )
 from builder.records.record import DeploymentRecord
-from builder.stored import Fields
+from builder.spec.layer_names import layer_name
+from builder.store.keeping import Damaged
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
     from builder.records.record import Record
-    from builder.store import S3Store
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store
+    from builder.workspace.directory import Deadline
 
 # A build, of this function or of another that shares a layer, lasts 15 minutes at most. Also more than clocks differ.
 _IN_USE_S = 3600.0

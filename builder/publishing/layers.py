@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
-from builder.stored import Fields
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import LayerVersionsListItemTypeDef
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.plan import Artifact
     from builder.runtimes import Target
-    from builder.store import S3Store
+    from builder.store.s3 import S3Store
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 _MAX_DESCRIPTION = 256

@@ -12,7 +12,7 @@ from builder.errors import FunctionMissing, OutOfTime
 
 if TYPE_CHECKING:
     from builder.aws import Clients
-    from builder.workspace import Deadline
+    from builder.workspace.directory import Deadline
 
 _Page = TypeVar("_Page")
 # What is left of an invocation's time then belongs to its reply.

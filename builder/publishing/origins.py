@@ -24,7 +24,7 @@ from builder.publishing.layers import read_content
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.publishing.layers import LayerContent
-    from builder.store import S3Store
+    from builder.store.s3 import S3Store
 
 
 class Origins:

@@ -31,7 +31,7 @@ from builder.publishing.steps import (
     UpdateConfiguration,
     Wanted,
 )
-from builder.roles import role_missing
+from builder.trust.roles import role_missing
 
 _ENVIRONMENT = "Environment"
 

@@ -29,14 +29,14 @@ from builder.publishing.steps import (
     UpdateConfiguration,
 )
 from builder.publishing.versions import read_alias, read_published
-from builder.roles import not_allowed
+from builder.trust.roles import not_allowed
 
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
     from builder.runtimes import Target
-    from builder.store import S3Store
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store
+    from builder.workspace.directory import Deadline
 
 # Longest wait for Lambda to apply one update, or for somebody else's to end.
 _SETTLE_S = 120.0

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from builder.plan import UNBUILT, Artifact
-from builder.reach import Touched
 from builder.runtimes import Target
+from builder.trust.reach import Touched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors
 from builder.errors import AccessDenied, FunctionMissing, LambdasmithError
-from builder.publishing.layer_names import own_prefix
 from builder.publishing.listing import FunctionVersion, check_time, function_versions, layer_versions
+from builder.spec.layer_names import own_prefix
 
 if TYPE_CHECKING:
     from builder.aws import Clients
-    from builder.store import S3Store
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store
+    from builder.workspace.directory import Deadline
 
 # Lambda answers some twelve such questions a second.
 _MOST_FUNCTIONS = 100

@@ -1,0 +1,1 @@
+"""Python's distributions: requirements, locks, wheels, parts, layers."""

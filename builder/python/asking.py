@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from builder.errors import SourceUnreachable
-from builder.sources.access import Network
+from builder.network.access import Network
+from builder.network.patience import patiently
+from builder.network.urls import without_secrets
 from builder.sources.answers import busy, unreachable
-from builder.sources.patience import patiently
-from builder.sources.urls import without_secrets
 
 if TYPE_CHECKING:
     import requests
 
-    from builder.python.indexes import Login
+    from builder.secrets.indexes import Login
 
 _CHUNK = 1 << 18
 ONCE = Network(pauses_s=(), read_timeout_s=8)

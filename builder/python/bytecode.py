@@ -22,10 +22,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from builder import process
+from builder.archives.zips import Entry, write_zip
 from builder.python import marshalling
 from builder.python.interpreters import Interpreter
-from builder.zips import Entry, write_zip
+from builder.system import process
 
 # Where a layer is unpacked: the file name that tracebacks show.
 _MOUNT = "/opt/"

@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from builder.errors import UntrustedCertificate
-from builder.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, whole_body
-from builder.python.indexes import Indexes
+from builder.network.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, whole_body
 from builder.python.pages import links
+from builder.secrets.indexes import Indexes
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _MAX_PAGE = 64 << 20

@@ -20,8 +20,8 @@ from typing import Literal
 
 from builder.errors import InvalidBuildFile, PathNotFound, UnsafeSource
 from builder.hashing import sha256_of
+from builder.paths import name_problem, shown
 from builder.python.requirements import Include, Line, Option, Requirement, normalised_name, parse
-from builder.sources.paths import name_problem, shown
 
 LockKind = Literal["uv", "pylock"]
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import process
 from builder.errors import LambdasmithError
+from builder.system import process
 
 # Our own modules run in it, and code objects of earlier ones have other fields.
 _OLDEST = (3, 11)

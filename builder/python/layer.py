@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.archives.splice import Part, splice
+from builder.archives.zips import Entry, ZipSummary
 from builder.errors import ArtifactConflict
 from builder.hashing import sha256_of
-from builder.keeping import Store
-from builder.libraries import NOTHING, Collected
+from builder.natives.libraries import NOTHING, Collected
 from builder.plan import MAX_UNZIPPED, Artifact
 from builder.python.bytecode import is_bytecode
-from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.interpreters import Interpreter, compiling_for
 from builder.python.parts import PartReport, fetch_part, part_key, read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions, merged
@@ -23,9 +23,9 @@ from builder.python.pylock import LockedWheel
 from builder.python.runtime_packages import SDK, Demand, known_versions, why_shipped
 from builder.python.wheels import download
 from builder.runtimes import Target
-from builder.splice import Part, splice
-from builder.workspace import Workspace
-from builder.zips import Entry, ZipSummary
+from builder.secrets.indexes import NO_LOGINS, Indexes
+from builder.store.keeping import Store
+from builder.workspace.directory import Workspace
 
 _PARALLEL = 8
 # Bytecode takes room that a function near Lambda's limit needs for itself: above this share it is left out.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from builder.errors import ResolutionFailed
+from builder.network.urls import is_http, is_url, without_secrets
 from builder.python import origins
 from builder.python.inputs import Inputs, LockFile
 from builder.python.pylock import TOOL, Table, check, chosen, dumped, parsed
@@ -23,7 +24,6 @@ from builder.python.requirements import normalised_name
 from builder.python.resolver import Resolver, indexes
 from builder.python.uv import Compilation, exported
 from builder.runtimes import Target
-from builder.sources.urls import is_http, is_url, without_secrets
 
 if TYPE_CHECKING:
     from packaging.version import Version

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urldefrag
 
 from builder.errors import SourceUnreachable
+from builder.network.access import Network
+from builder.network.urls import without_secrets
 from builder.python.asking import ONCE, get
-from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.pages import links
 from builder.python.pylock import tags
 from builder.runtimes import Target
-from builder.sources.access import Network
-from builder.sources.urls import without_secrets
+from builder.secrets.indexes import NO_LOGINS, Indexes
 
 if TYPE_CHECKING:
     import requests

@@ -14,12 +14,12 @@ from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from builder.errors import SourceUnreachable, UntrustedCertificate, WrongIndex
-from builder.logins import IndexLogin
-from builder.python.indexes import Indexes
 from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
 from builder.python.pylock import Table
 from builder.python.requirements import normalised_name
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
 
 _PARALLEL = 8
 _SHOWN = 12

@@ -19,9 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import whole
+from builder.archives.zips import Entry, Member, read_comment, sha256_before_comment, write_zip
 from builder.errors import ArtifactConflict
-from builder.keeping import Damaged
 from builder.python.bytecode import Compiler, cached_name
 from builder.python.imports import module_of
 from builder.python.interpreters import Interpreter
@@ -29,12 +28,13 @@ from builder.python.modules import strange
 from builder.python.prune import CONSOLE_SCRIPTS, Pruned, PruneOptions, prune
 from builder.python.scripts import SHEBANG, console_scripts
 from builder.python.wheelfile import WheelFile
-from builder.stored import Fields, UnfitError, body, value_of
-from builder.zips import Entry, Member, read_comment, sha256_before_comment, write_zip
+from builder.store import whole
+from builder.store.keeping import Damaged
+from builder.store.values import Fields, UnfitError, body, value_of
 
 if TYPE_CHECKING:
-    from builder.keeping import Store
-    from builder.workspace import Workspace
+    from builder.store.keeping import Store
+    from builder.workspace.directory import Workspace
 
 # Part of every key: changes when the same wheel would give other bytes.
 FORMAT = 4

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import NoWheelForTarget, ResolutionFailed
+from builder.paths import is_entry_name, path_problem, shown
 from builder.runtimes import Target
-from builder.sources.paths import is_entry_name, path_problem, shown
 
 if TYPE_CHECKING:
     from packaging.pylock import (

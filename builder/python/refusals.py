@@ -17,13 +17,13 @@ from builder.errors import (
     SourceUnreachable,
     UntrustedCertificate,
 )
-from builder.python.indexes import login_refused
+from builder.network.untrusted import explained
+from builder.network.urls import is_http, is_url, without_secrets
 from builder.python.inputs import Inputs
 from builder.python.requirements import Requirement, normalised_name
 from builder.python.resolver import Resolver, indexes, is_own
 from builder.runtimes import Target
-from builder.sources.urls import is_http, is_url, without_secrets
-from builder.untrusted import explained
+from builder.secrets.indexes import login_refused
 
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway

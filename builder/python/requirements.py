@@ -13,7 +13,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from builder.errors import InvalidBuildFile
-from builder.sources.urls import is_http, url_problem, without_secrets
+from builder.network.urls import is_http, url_problem, without_secrets
 
 Kind = Literal["index", "url", "git", "path"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from builder import process
 from builder.errors import CommandFailed, InvalidConfiguration, ResolutionFailed
-from builder.python.indexes import NO_LOGINS, Indexes
+from builder.network.access import GitCredentials, Network
 from builder.python.inputs import Inputs
 from builder.runtimes import Target
-from builder.sources.access import GitCredentials, Network
+from builder.secrets.indexes import NO_LOGINS, Indexes
+from builder.system import process
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
-from builder import process
 from builder.errors import CommandFailed, ResolutionFailed
 from builder.python import gateway, refusals
 from builder.python.inputs import Inputs, LockFile
@@ -20,6 +19,7 @@ from builder.python.pylock import Table, parsed
 from builder.python.requirements import Requirement, normalised_name, parse_line
 from builder.python.resolver import Resolver, default_index, indexes, is_own, uv_binary
 from builder.runtimes import Target
+from builder.system import process
 
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway

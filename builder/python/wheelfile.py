@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from builder.archives.zips import safe_name
 from builder.characters import hides
 from builder.errors import ArtifactConflict, UnsafeSource
-from builder.zips import safe_name
 
 _CHUNK = 1 << 20
 _RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
@@ -189,8 +189,8 @@ class WheelFile:
 
     def _examine(self) -> None:
         """Compare the directory with what lies before it. zipfile goes by the directory, other tools do not."""
-        from builder.sources.archived import Limits, Unreadable
-        from builder.sources.zipped import zip_entries
+        from builder.archives.archived import Limits, Unreadable
+        from builder.archives.zipped import zip_entries
 
         try:
             with self.path.open("rb") as file:

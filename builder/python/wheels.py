@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder import process, whole
 from builder.errors import CommandFailed, ResolutionFailed
 from builder.hashing import sha256_of
+from builder.network.untrusted import explained
+from builder.network.urls import without_secrets
 from builder.python.asking import WRONG, get, save
-from builder.python.indexes import NO_LOGINS, Indexes, login_refused
-from builder.sources.urls import without_secrets
-from builder.untrusted import explained
+from builder.secrets.indexes import NO_LOGINS, Indexes, login_refused
+from builder.store import whole
+from builder.system import process
 
 if TYPE_CHECKING:
     import requests

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, cast
 
 from builder import __version__
 from builder.errors import UnknownBuild
-from builder.keeping import Damaged
 from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, State, is_lost, state_name, utc
 from builder.records.record import Record, read_short, short
-from builder.stored import Fields
+from builder.store.keeping import Damaged
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
-    from builder.request import Request
-    from builder.store import S3Store
+    from builder.event.request import Request
+    from builder.store.s3 import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
 _FAR_FUTURE_MS = 10**13

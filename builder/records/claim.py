@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from builder.errors import LambdasmithError
 from builder.progress import Moment
 from builder.records.ownership import Ownership
-from builder.stored import Fields, UnfitError
+from builder.store.values import Fields, UnfitError
 
 if TYPE_CHECKING:
-    from builder.store import S3Store, Version
+    from builder.store.s3 import S3Store, Version
 
 log = logging.getLogger(__name__)
 

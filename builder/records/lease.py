@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 from builder.errors import FunctionBusy, LambdasmithError
 from builder.records.ownership import Ownership
-from builder.stored import Fields, UnfitError
+from builder.store.values import Fields, UnfitError
 
 if TYPE_CHECKING:
     from builder.progress import Progress
-    from builder.store import S3Store, Version
-    from builder.workspace import Deadline
+    from builder.store.s3 import S3Store, Version
+    from builder.workspace.directory import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from builder.store import S3Store, Version
+    from builder.store.s3 import S3Store, Version
 
 
 class Ownership:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from builder.request import GitSource, ManifestSource, ObjectSource
+from builder.event.request import GitSource, ManifestSource, ObjectSource
 from builder.runtimes import MACHINES, RUNTIMES
-from builder.stored import SHA256, Fields, UnfitError
+from builder.store.values import SHA256, Fields, UnfitError
 
 # Of a record, what the list of builds leaves out.
 _LONG = frozenset({"reply", "deployment"})

@@ -1,4 +1,4 @@
-"""The JSON Schema of a build file: the values of `builder.spec_values` in the shape that `builder.spec` reads.
+"""The JSON Schema of a build file: `builder.spec.values` in the shape that `builder.spec.build_file` reads.
 
 What needs more than one place of the file, or the project's files, to be judged is mostly left to the reader.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from builder.publishing.lambda_names import configuration_schema, cors_schema
 from builder.schemas.models import Schema, definitions_of
-from builder.spec import LAYER_NAME, MAX_LAYERS
-from builder.spec_base import RelativePath, Spec, given
-from builder.spec_builds import CommandBuild, GoBuild, NodeBuild, Package
-from builder.spec_values import (
+from builder.spec.base import RelativePath, Spec, given
+from builder.spec.build_file import LAYER_NAME, MAX_LAYERS
+from builder.spec.builds import CommandBuild, GoBuild, NodeBuild, Package
+from builder.spec.lambda_names import configuration_schema, cors_schema
+from builder.spec.values import (
     LAYER_VERSION,
     CheckingSpec,
     Dependencies,
@@ -105,7 +105,7 @@ def _layers(dependencies: Schema) -> Schema:
 
 
 def _finish_function(function: Schema) -> None:
-    """What `builder.spec` says of functions besides their model."""
+    """What `builder.spec.build_file` says of functions besides their model."""
     function["required"].remove("handler")  # custom runtimes need none, Python has a default, Node.js needs one
     ours, pythons = (_first_runtime(pattern) for pattern in ("(?:python|nodejs).*", "python.*"))
     handler = _text(r"(?:[^\s./]+[./])*[^\s./]+\.[^\s.]+")
@@ -122,7 +122,7 @@ def _first_runtime(pattern: str) -> Schema:
 
 
 def _finish_layer(layer: Schema) -> None:
-    """What `builder.spec` says of layers besides their model: the name is the key above, runtimes may be inherited."""
+    """Say of layers what is not in their model: the name is the key above, and runtimes may be inherited."""
     del layer["properties"]["name"], layer["required"]
     some = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]}
     layer["anyOf"] = [given("files", **some), given("build")]

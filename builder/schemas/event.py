@@ -6,8 +6,8 @@ another; else what is valid here is accepted there.
 
 from __future__ import annotations
 
-from builder.event_table import ACTION, BUILDING, FIELDS, EventField, Schema
-from builder.request import Action
+from builder.event.request import Action
+from builder.event.table import ACTION, BUILDING, FIELDS, EventField, Schema
 
 # One of these says where the project comes from.
 SOURCES = ("repo", "repo_name", "archive", "source")

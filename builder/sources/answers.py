@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builder import wire
 from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
-from builder.sources.access import GitCredentials
-from builder.sources.patience import Passing
-from builder.sources.urls import host_of, origin, without_secrets
-from builder.untrusted import explained
+from builder.network import wire
+from builder.network.access import GitCredentials
+from builder.network.patience import Passing
+from builder.network.untrusted import explained
+from builder.network.urls import host_of, origin, without_secrets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from builder.sources.archived import Archived, Limits, Unreadable
+from builder.archives.archived import Archived, Limits, Unreadable
+from builder.archives.streams import Stream, gunzipped, plain, unzstandard
+from builder.archives.tarred import is_header, tar_entries
+from builder.archives.zipped import END, zip_entries
 from builder.sources.git import Snapshot
-from builder.sources.streams import Stream, gunzipped, plain, unzstandard
 from builder.sources.target import written
-from builder.sources.tarred import is_header, tar_entries
 from builder.sources.treeid import tree_id
 from builder.sources.unpacking import Unpacker
-from builder.sources.zipped import END, zip_entries
 
 # 1980-01-01, the date in every zip made here. What an archive says of dates depends on who made it and when, so equal
 # content would not give equal artifacts.

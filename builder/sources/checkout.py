@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from builder.errors import OutOfSpace, UnsafeSource
+from builder.paths import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 from builder.sources.objects import Content
-from builder.sources.paths import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 
 ReadObject = Callable[[str], Content]
 """An object by hex id. Raises KeyError."""

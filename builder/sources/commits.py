@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from builder.errors import InvalidEvent, RefNotFound, UnsafeSource
-from builder.sources.access import GitCredentials, Network
+from builder.network.access import GitCredentials, Network
+from builder.network.urls import url_problem
+from builder.paths import MAX_ENTRIES
 from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, verified, walk
 from builder.sources.errand import peeled, read_commit, transfer
 from builder.sources.gitlib import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
-from builder.sources.paths import MAX_ENTRIES
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved
-from builder.sources.urls import url_problem
 
 _MAX_HISTORY_BYTES = 512 << 20
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)

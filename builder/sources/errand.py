@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
+from builder.network.access import GitCredentials, Network, credentials_for
+from builder.network.patience import Passing, patiently
+from builder.paths import shown
 from builder.sources import lfs
-from builder.sources.access import GitCredentials, Network, credentials_for
 from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
 from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
-from builder.sources.paths import shown
-from builder.sources.patience import Passing, patiently
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, refused_host, submodules_of
 

@@ -16,14 +16,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from builder.errors import InvalidEvent
-from builder.sources.access import GitCredentials, Network
+from builder.network.access import GitCredentials, Network
+from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
 from builder.sources.errand import Errand
 from builder.sources.gitlib import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written
-from builder.sources.urls import repository_urls, url_problem
 
 __all__ = ["GitCredentials", "Network", "Resolved", "Snapshot", "fetch", "repository_urls", "resolve", "tips"]
 

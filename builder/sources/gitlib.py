@@ -16,23 +16,23 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from builder import wire
 from builder.errors import (
     LambdasmithError,
     OutOfSpace,
     SourceError,
     SourceUnreachable,
 )
-from builder.sources.access import GitCredentials, Greeting, Network
+from builder.network import wire
+from builder.network.access import GitCredentials, Greeting, Network
+from builder.network.patience import Passing, patiently
 from builder.sources.answers import Asked, check_answer, unreachable
 from builder.sources.objects import Damaged, Objects
-from builder.sources.patience import Passing, patiently
 from builder.sources.refs import Listing
 
 if TYPE_CHECKING:
     from dulwich.repo import Repo
 
-    from builder.sources.pool import Beginning, GuardedPool
+    from builder.network.pool import Beginning, GuardedPool
 
 Answer = TypeVar("Answer")
 
@@ -210,7 +210,7 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
     from dulwich.errors import GitProtocolError
     from urllib3.exceptions import HTTPError
 
-    from builder.sources.pool import Beginning, guarded_pool
+    from builder.network.pool import Beginning, guarded_pool
 
     begun = Beginning()
     answered, failed = False, True

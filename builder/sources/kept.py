@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder import seals, whole
-from builder.sources.access import GitCredentials
+from builder.network.access import GitCredentials
+from builder.store import whole
+from builder.system import seals
 
 # Each fetch adds a pack. When there are more, the next fetch begins anew.
 _MAX_PACKS = 8

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import UnsafeSource
 from builder.hashing import sha256_of
 from builder.jsontext import read_json
-from builder.sources.access import GitCredentials, Network
+from builder.network.access import GitCredentials, Network
+from builder.network.patience import patiently
+from builder.network.urls import host_of, is_http, url_problem
 from builder.sources.answers import busy, unreachable
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
-from builder.sources.patience import patiently
-from builder.sources.urls import host_of, is_http, url_problem
 
 if TYPE_CHECKING:
-    from builder.sources.pool import GuardedPool
+    from builder.network.pool import GuardedPool
 
 _TYPE = "application/vnd.git-lfs+json"
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
@@ -198,7 +198,7 @@ class _Server:
     """The LFS storage of one repository."""
 
     def __init__(self, *, url: str, ref: str, credentials: Sequence[GitCredentials], network: Network) -> None:
-        from builder.sources.pool import guarded_pool
+        from builder.network.pool import guarded_pool
 
         self._url, self._ref, self._credentials, self._network = url, ref, credentials, network
         self._hosts = network.hosts(url, credentials)

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.archives.archived import Archived, Limits, Unreadable
 from builder.errors import SourceError, UnsafeSource
+from builder.paths import normalised, path_problem, shown
 from builder.sources.archive import snapshot_of_entries
-from builder.sources.archived import Archived, Limits, Unreadable
 from builder.sources.git import Snapshot
-from builder.sources.paths import normalised, path_problem, shown
 
 MAX_BYTES = 64 << 20
 _READERS = 16

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from builder.errors import SourceError, UnsafeSource
+from builder.network.urls import host_of, https_spelling, is_loopback, is_url, reached_as, url_problem, without_secrets
+from builder.paths import shown
 from builder.sources.gitlib import parse_config
-from builder.sources.paths import shown
-from builder.sources.urls import host_of, https_spelling, is_loopback, is_url, reached_as, url_problem, without_secrets
 
 # How deep submodules may have submodules, and how many there may be in all.
 MAX_NESTING, MAX_SUBMODULES = 6, 200

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from builder.archives.archived import MAX_LINK_BYTES, Archived, Limits, TooMany
+from builder.archives.zips import folded
 from builder.characters import hides
 from builder.errors import OutOfSpace, UnsafeSource
-from builder.sources.archived import MAX_LINK_BYTES, Archived, Limits, TooMany
+from builder.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
-from builder.sources.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
-from builder.zips import folded
 
 _SHOWN = 20
 _INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

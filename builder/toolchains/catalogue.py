@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
 from builder.jsontext import read_json
-from builder.sources.urls import is_http, is_loopback
+from builder.network.urls import is_http, is_loopback
 
 LOCK = Path(__file__).with_name("wheels.lock")
 NAME = re.compile(r"[a-z][a-z0-9+._-]{0,39}")

@@ -21,19 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
-from builder import tars, whole
+from builder.archives import tars
+from builder.archives.zips import safe_name
 from builder.errors import NoWheelForTarget, ResolutionFailed, UnknownToolchain
 from builder.hashing import sha256_of
-from builder.keeping import Store
+from builder.network.access import Network
 from builder.python.asking import WRONG, get, save
-from builder.python.indexes import Indexes
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.sources.access import Network
-from builder.spec_base import nearest
-from builder.stored import SHA256
+from builder.secrets.indexes import Indexes
+from builder.spec.base import nearest
+from builder.store import whole
+from builder.store.keeping import Store
+from builder.store.values import SHA256
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
-from builder.workspace import Deadline, Workspace
-from builder.zips import safe_name
+from builder.workspace.directory import Deadline, Workspace
 
 _CHUNK = 1 << 20
 # Inflating runs beside writing; Lambda gives two processors at our memory.

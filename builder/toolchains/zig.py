@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.runtimes import Target
 from builder.toolchains.catalogue import WHEELS
 from builder.toolchains.toolbox import Toolbox
-from builder.workspace import Workspace
+from builder.workspace.directory import Workspace
 
 _TOOLS = ("cc", "c++", "ar", "ranlib")
 

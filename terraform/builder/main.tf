@@ -71,7 +71,7 @@ locals {
   layer_arn     = format(local.lambda, "layer:${local.layer}")
   function_arn  = format(local.lambda, "function:${var.name}")
   function_arns = flatten([for name in var.functions : [for end in endswith(name, "*") ? [""] : ["", ":*"] : format(local.lambda, "function:${name}${end}")]])
-  # As builder/publishing/layer_names.py: a - or _ behind a - gets a _ before it, so that -- is the joint alone.
+  # As builder/spec/layer_names.py: a - or _ behind a - gets a _ before it, so that -- is the joint alone.
   layer_stems = [
     for name in var.functions : join("", [
       for at, letter in split("", name) :

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.archives.archived import Limits
 from builder.errors import LambdasmithError, UnsafeSource
 from builder.sources.archive import Extracted, extract
-from builder.sources.archived import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.archives.archived import Archived, Limits
 from builder.errors import LambdasmithError, OutOfSpace, SourceError
 from builder.sources.archive import FIXED_TIME, Extracted, extract, snapshot_of
-from builder.sources.archived import Archived, Limits
 from builder.sources.treeid import tree_id
 from builder.sources.unpacking import Unpacker
 from tests.archive import making

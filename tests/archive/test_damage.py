@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
+from builder.archives.archived import Limits
 from builder.errors import OutOfSpace, SourceError, UnsafeSource
-from builder.sources.archived import Limits
 from tests.archive import making
 from tests.archive.conftest import Bench
 from tests.archive.making import END, LINK, ZipEntry, gzipped, header, make_tar, make_zip, pax, record, zstandard

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builder.archives.archived import Archived, Limits, Unreadable
+from builder.archives.streams import Stream, gunzipped, plain, unzstandard
+from builder.archives.tarred import tar_entries
+from builder.archives.zipped import zip_entries
 from builder.errors import LambdasmithError
 from builder.sources.archive import FIXED_TIME, extract
-from builder.sources.archived import Archived, Limits, Unreadable
-from builder.sources.streams import Stream, gunzipped, plain, unzstandard
-from builder.sources.tarred import tar_entries
 from builder.sources.unpacking import Unpacker
-from builder.sources.zipped import zip_entries
 from tests.archive import making
 from tests.archive.making import FILE, LINK, ZipEntry, gzipped, make_tar, make_zip, record, zstandard
 

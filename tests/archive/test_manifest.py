@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.archives.archived import Limits
 from builder.errors import LambdasmithError, OutOfSpace, PathNotFound, SourceError, UnsafeSource
 from builder.sources.archive import snapshot_of
-from builder.sources.archived import Limits
 from builder.sources.git import Snapshot
 from builder.sources.manifest import Content, parse, snapshot_of_manifest
 from tests.archive import making

@@ -16,7 +16,7 @@ from bootstrap.plan import converge, remove
 from bootstrap.policy import TRUST, Scope, document, grants, policy, store_grants, store_trust, worker_grants
 from bootstrap.state import FunctionSettings, FunctionState, LogGroupState, Present, RoleState, WorkerState
 from builder.errors import InvalidConfiguration
-from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.settings import Settings
 from localaws.iam import decide
 from localaws.testing import Server, zip_of

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-import builder.store
+import builder.store.s3
 from bootstrap.lifecycle import FOLDERS, Rule, merged, put, read, rules, same
 from bootstrap.names import Names, Place, names_for
 from builder.aws import connect
@@ -20,7 +20,7 @@ def names(function: str = "smith", bucket: str = "shared-bucket") -> Names:
 
 
 def test_every_folder_of_the_store_is_decided_on() -> None:
-    described = re.findall(r"^    ([a-z]+)/", builder.store.__doc__ or "", re.MULTILINE)
+    described = re.findall(r"^    ([a-z]+)/", builder.store.s3.__doc__ or "", re.MULTILINE)
     assert sorted(FOLDERS) == sorted(set(described))
 
 

@@ -12,7 +12,7 @@ from bootstrap.login_sections import expanded
 from bootstrap.names import Place, names_for
 from bootstrap.policy import Scope, policy
 from builder.errors import InvalidConfiguration
-from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 
 SECRET = "s3cr3t-value-typed-by-mistake"
 TEXT = """

@@ -14,7 +14,7 @@ import pytest
 
 from bootstrap.names import Names, Place, names_for
 from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, split_table, table
-from builder.logins import Logins, ProjectRule
+from builder.secrets.logins import Logins, ProjectRule
 from localaws.iam import decide
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from builder import workstation
+from builder.flow import workstation
 from builder.progress import Progress
 
 

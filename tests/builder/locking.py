@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.local_store import DirectoryStore
+from builder.kinds.sdists import Bench, wheels_of
+from builder.network.access import GitCredentials
 from builder.progress import Progress
-from builder.python.indexes import NO_LOGINS, Indexes
 from builder.python.inputs import Inputs, read_inputs
 from builder.python.lock import lock_key, resolve
 from builder.python.pylock import Selection, select
 from builder.python.resolver import Resolver
-from builder.python.sdists import Bench, wheels_of
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
-from builder.sources.access import GitCredentials
-from builder.workshop import Workshop
-from builder.workspace import Deadline, Workspace
+from builder.secrets.indexes import NO_LOGINS, Indexes
+from builder.store.directory import DirectoryStore
+from builder.workshop.workshop import Workshop
+from builder.workspace.directory import Deadline, Workspace
 from tests.index import Index
 
 # A build backend that needs nothing from any index. It packs every module beside it; METADATA is in its file.

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from builder.aws import connect
-from builder.keeping import Store
 from builder.records.record import Record
-from builder.store import S3Store
-from builder.stored import Fields
+from builder.store.keeping import Store
+from builder.store.s3 import S3Store
+from builder.store.values import Fields
 from localaws.testing import Server
 
 

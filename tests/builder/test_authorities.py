@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from builder import authorities
 from builder.errors import UntrustedCertificate
-from builder.github_app import installation_token
-from builder.logins import GitLogin, IndexLogin
+from builder.network import authorities
+from builder.network.access import Network
+from builder.network.untrusted import explained
 from builder.python.asking import get, save
-from builder.python.indexes import Indexes
 from builder.python.inputs import read_inputs
 from builder.python.offered import listing
 from builder.python.origins import check_pins
 from builder.python.pylock import Table
-from builder.sources.access import Network
+from builder.secrets.github_app import installation_token
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import GitLogin, IndexLogin
 from builder.sources.lfs import fill
-from builder.untrusted import explained
 from tests.builder.certificates import NAME, ORGANISATION, Certified, certified
 from tests.git.forge import Front
 
@@ -130,7 +130,8 @@ _SHA = "1" * 40
 _CLIENTS = """
 import json, os, shutil, subprocess, sys
 from pathlib import Path
-from builder import authorities, process
+from builder.network import authorities
+from builder.system import process
 from builder.errors import LambdasmithError
 authorities.settle(os.environ)
 url, scratch, only, found = sys.argv[1], Path(sys.argv[2]), sys.argv[3:], {}
@@ -147,7 +148,7 @@ def git():
     from builder.sources.git import resolve
     return resolve(url + "/project.git", None).commit
 def upstream():
-    from builder.loopback import Upstream
+    from builder.network.loopback import Upstream
     return Upstream(authorization=lambda _: None).ask(url + "/", {}).status
 def wheel():
     from builder.python.pylock import LockedWheel

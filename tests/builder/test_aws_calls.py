@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from builder.aws import Clients, connect
-from builder.calls import Calls
+from builder.network.calls import Calls
 
 
 def test_the_thirteenth_call_within_a_second_waits_until_the_second_is_over() -> None:

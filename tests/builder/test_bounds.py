@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.bounds import MAX_LINE, MAX_REPLY_BYTES, bounded, short_line
 from builder.characters import hides, visible, visible_line
+from builder.flow.bounds import MAX_LINE, MAX_REPLY_BYTES, bounded, short_line
 from builder.progress import Moment
 from builder.terminal import Terminal
 

@@ -10,7 +10,7 @@ import pytest
 
 from builder.aws import Clients, connect
 from builder.hashing import sha256_of
-from builder.store import S3Store
+from builder.store.s3 import S3Store
 from localaws.testing import Server
 from tests.builder.storing import new_bucket
 

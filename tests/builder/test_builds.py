@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from builder.errors import UnknownBuild
-from builder.event import parse_event
+from builder.event.read import parse_event
+from builder.event.request import Request
 from builder.progress import Moment, Phase
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim
-from builder.request import Request
-from builder.store import S3Store
+from builder.store.s3 import S3Store
 from localaws.testing import Server
 from tests.builder.storing import bad_line, deployment_of, new_bucket, store_in
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builder.caches import BuildCache
-from builder.local_store import DirectoryStore
-from builder.workspace import Workspace
+from builder.store.directory import DirectoryStore
+from builder.workshop.caches import BuildCache
+from builder.workspace.directory import Workspace
 
 
 def cache(tmp_path: Path, place: str, owner: str = "repo") -> BuildCache:

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from builder.assembly import Assembly
-from builder.checks import check, direct_upload_warnings
+from builder.archives.zips import Entry
 from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, NativeMismatch
-from builder.local_store import DirectoryStore
+from builder.making.assembly import Assembly
+from builder.making.checks import check, direct_upload_warnings
+from builder.making.project import Project
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
-from builder.project import Project
 from builder.python.parts import PartReport, write_part
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.spec import read_build_file
-from builder.workshop import Workshop
-from builder.workspace import Deadline, Workspace
-from builder.zips import Entry
+from builder.spec.build_file import read_build_file
+from builder.store.directory import DirectoryStore
+from builder.workshop.workshop import Workshop
+from builder.workspace.directory import Deadline, Workspace
 from tests.builder.native import module, shared
 
 BUILD = (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from builder.errors import InvalidBuildFile
 from builder.publishing.configuration import HIDDEN, Difference, changes, differences, settings
 from builder.runtimes import RUNTIMES, Target
-from builder.spec_values import FunctionSpec
+from builder.spec.values import FunctionSpec
 
 TARGET = Target(runtime=RUNTIMES["python3.13"], architecture="x86_64")
 

@@ -20,21 +20,21 @@ import pytest
 from builder.aws import Clients, connect
 from builder.context import Context
 from builder.errors import FunctionBusy, StoreDamaged, StoreMissing, UnknownBuild
-from builder.event import parse_event
-from builder.masking import Masker
-from builder.pipeline import build
+from builder.event.read import parse_event
+from builder.flow.pipeline import build
+from builder.flow.rollback import roll_back
+from builder.flow.tracking import tracked
+from builder.flow.verify import verify
+from builder.kinds.sdists import BuiltWheel
 from builder.progress import Progress
-from builder.python.sdists import BuiltWheel
 from builder.records.builds import Builds
 from builder.records.lease import held
-from builder.rollback import roll_back
 from builder.runtimes import RUNTIMES, Target, architecture_of
+from builder.secrets.masking import Masker
 from builder.settings import Settings
-from builder.store import S3Store
-from builder.stored import Fields, UnfitError, body, value_of
-from builder.tracking import tracked
-from builder.verify import verify
-from builder.workspace import Deadline, Workspace
+from builder.store.s3 import S3Store
+from builder.store.values import Fields, UnfitError, body, value_of
+from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import Server, zip_of
 from tests.builder.locking import source_files
 from tests.builder.storing import new_bucket

@@ -16,7 +16,8 @@ HEAD = f"""
 import os, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from builder import descendants, process
+from builder.system import descendants
+from builder.system import process
 
 def run(code, **more):
     return process.run(
@@ -116,7 +117,7 @@ def test_what_an_earlier_process_has_left_is_ended_but_for_what_is_spared() -> N
     code = f"""
 import os, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from builder import descendants
+from builder.system import descendants
 os.setgid(990); os.setuid(993)
 if os.fork() == 0:
     os.setsid()

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from builder.elf import Native, read_natives
 from builder.errors import NativeMismatch
-from builder.natives import Baseline, Finding, Placed, judge, refuse
+from builder.natives.elf import Native, read_natives
+from builder.natives.judging import Baseline, Finding, Placed, judge, refuse
 from builder.runtimes import RUNTIMES, Target
-from builder.stored import Fields
+from builder.store.values import Fields
 from tests.builder.native import module, shared
 
 AL2023 = Target(runtime=RUNTIMES["python3.13"], architecture="x86_64")

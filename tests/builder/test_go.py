@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.elf import read_natives
+from builder.archives.zips import unpack
 from builder.errors import CompilationFailed, InvalidBuildFile
 from builder.kinds import table
-from builder.zips import unpack
+from builder.natives.elf import read_natives
 from tests.builder.kinds import Lab, lab, names, write
 
 MOD = "module example.com/app\n\ngo 1.24\n"

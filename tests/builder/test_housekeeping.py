@@ -19,8 +19,8 @@ from builder.publishing.housekeeping import Deployment, History, superseded_laye
 from builder.publishing.layers import signed
 from builder.publishing.listing import LayerVersion
 from builder.records.claim import utc
-from builder.store import S3Store
-from builder.workspace import Deadline
+from builder.store.s3 import S3Store
+from builder.workspace.directory import Deadline
 from localaws.testing import Server
 from tests.builder.storing import LAYER, deployment_of, new_bucket, record_of
 from tests.localaws.lab import Lab, make_lab

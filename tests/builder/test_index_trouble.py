@@ -15,10 +15,10 @@ from builder.errors import (
     ResolutionFailed,
     SourceUnreachable,
 )
-from builder.logins import IndexLogin
-from builder.python.indexes import Indexes
 from builder.python.pylock import LockedWheel
 from builder.python.wheels import download
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
 from tests.builder.locking import Lab, make_lab
 from tests.index import Fault, Index, serving
 from tests.wheelhouse import make_wheel

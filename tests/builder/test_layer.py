@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InvalidBuildFile
-from builder.local_store import DirectoryStore
 from builder.plan import Artifact
 from builder.python import layer
 from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.prune import PruneOptions
 from builder.python.pylock import LockedWheel
 from builder.runtimes import RUNTIMES, Target
-from builder.spec import read_build_file
-from builder.workspace import Workspace
+from builder.spec.build_file import read_build_file
+from builder.store.directory import DirectoryStore
+from builder.workspace.directory import Workspace
 from tests.wheelhouse import make_wheel
 
 OWN = f"python3.{sys.version_info.minor}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.publishing.layer_names import layer_name, layer_pattern, own_prefix
+from builder.spec.layer_names import layer_name, layer_pattern, own_prefix
 
 # Few characters, so that what could be confused is.
 NAMES = st.text("ab-_", min_size=1, max_size=6)

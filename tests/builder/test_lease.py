@@ -20,8 +20,8 @@ import pytest
 from builder.errors import AwsUnavailable, FunctionBusy
 from builder.progress import BackgroundListener, Moment, Progress
 from builder.records.lease import Lease, held
-from builder.store import S3Store
-from builder.workspace import Deadline
+from builder.store.s3 import S3Store
+from builder.workspace.directory import Deadline
 from localaws.testing import Server
 from tests.builder.storing import bad_line, new_bucket, read_json, store_in
 
@@ -171,9 +171,9 @@ HOLDER = """
 import sys, time
 from builder.records.lease import held
 from builder.progress import Progress
-from builder.workspace import Deadline
+from builder.workspace.directory import Deadline
 from builder.aws import connect
-from builder.store import S3Store
+from builder.store.s3 import S3Store
 store = S3Store(connect(), sys.argv[1], "t/")
 with held(store, "thumbs", owner="child", by="", deadline=Deadline(at=time.monotonic() + 60), progress=Progress(),
           ttl_s=1) as lease:

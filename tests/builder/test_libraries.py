@@ -15,18 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.assembly import Assembly, assemble, keep
-from builder.elf import read_native
 from builder.errors import NativeMismatch
-from builder.libraries import Collected, Search, collect, differing, read_needing
-from builder.local_store import DirectoryStore
-from builder.machine import Machine
-from builder.natives import Baseline
+from builder.making.assembly import Assembly, assemble, keep
+from builder.making.project import read_project
+from builder.natives.elf import read_native
+from builder.natives.judging import Baseline
+from builder.natives.libraries import Collected, Search, collect, differing, read_needing
+from builder.natives.machine import Machine
 from builder.progress import Progress
-from builder.project import read_project
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.workshop import Workshop
-from builder.workspace import Deadline, Workspace
+from builder.store.directory import DirectoryStore
+from builder.workshop.workshop import Workshop
+from builder.workspace.directory import Deadline, Workspace
 from tests.builder.native import module, shared
 from tests.builder.storing import read_json
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from builder import workstation
 from builder.errors import InvalidConfiguration
-from builder.local_cache import LIMIT_VARIABLE, in_use, usage
+from builder.flow import workstation
+from builder.flow.workstation import Order
 from builder.progress import Progress
-from builder.removal import remove
-from builder.workstation import Order
+from builder.system.removal import remove
+from builder.workspace.local_cache import LIMIT_VARIABLE, in_use, usage
 from tests.builder.locking import source_files
 from tests.builder.test_damage import damaged
 from tests.index import Index, serving

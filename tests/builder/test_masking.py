@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from builder.masking import Masker
+from builder.secrets.masking import Masker
 
 SECRET = 'ghp_9f/2+k"Z\\x~token'
 # At its ends a backslash or a `+` would be left as what a line break leaves: nothing that says anything.

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from builder import errors
-from builder.elf import read_natives
+from builder.archives.zips import unpack
 from builder.errors import CommandFailed, CompilationFailed, InvalidBuildFile, LambdasmithError
 from builder.kinds import table
+from builder.kinds.npm import settings
+from builder.making.project import read_project
+from builder.natives.elf import read_natives
 from builder.npm import prune, refusals
 from builder.npm.lockfile import Lock, packages_in
-from builder.npm.npm import settings
-from builder.project import read_project
 from builder.python.prune import PruneOptions
 from builder.python.prune import prune as pruned
-from builder.zips import unpack
 from tests.builder.kinds import Lab, lab, names, write
 from tests.builder.packages import MS, project
 

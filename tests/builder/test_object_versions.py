@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from builder.aws import connect
-from builder.store import S3Store
+from builder.store.s3 import S3Store
 
 # What S3 says of an object by its key: in a bucket with versions, without, and where they have been suspended.
 VERSIONS = {"kept": "3sL4kqtJlcpXroDTDmJ", "plain": None, "suspended": "null"}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from builder.archives.zips import Entry, write_zip
 from builder.errors import ArtifactConflict, UnsafeSource
 from builder.python.parts import part_key, read_report, store_parts
 from builder.python.prune import PruneOptions
-from builder.zips import Entry, write_zip
 from tests.wheelhouse import make_wheel
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from builder.checks import check
 from builder.errors import NativeMismatch
-from builder.local_store import DirectoryStore
-from builder.machine import Machine
-from builder.natives import Baseline, Recorded, baseline_record
-from builder.probe import difference, probe, survey
+from builder.making.checks import check
+from builder.natives.judging import Baseline, Recorded, baseline_record
+from builder.natives.machine import Machine
+from builder.natives.probe import difference, probe, survey
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.stored import Fields
-from builder.workshop import Workshop
+from builder.store.directory import DirectoryStore
+from builder.store.values import Fields
+from builder.workshop.workshop import Workshop
 from tests.builder.native import module, shared
 from tests.builder.storing import read_json
 from tests.builder.test_checks import made, shop, standard  # noqa: F401  # a fixture

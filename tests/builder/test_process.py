@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
-from builder.process import base_environment, run
+from builder.system.process import base_environment, run
 
 
 def test_a_child_gets_only_what_it_is_given(tmp_path: Path) -> None:

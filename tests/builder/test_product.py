@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.domains import Domain
 from builder.errors import InvalidBuildFile
-from builder.order import Fresh, Order
+from builder.event.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.flow.order import Fresh, Order
+from builder.making.product import Checked, Product
+from builder.making.project import Outline
 from builder.plan import UNBUILT, Artifact, Component, ComponentPlan
-from builder.product import Checked, Product
-from builder.project import Outline
-from builder.request import ArchiveSource, ManifestSource, ObjectSource
-from builder.roles import Roles
 from builder.runtimes import RUNTIMES, Target
 from builder.sources.snapshot import Resolved
-from builder.spec import read_build_file
+from builder.spec.build_file import read_build_file
+from builder.trust.roles import Roles
+from builder.workspace.domains import Domain
 
 TEXT = "function: {runtimes: [python3.13], handler: app.handler, files: [app.py]}\nlayers: {dependencies: [r.txt]}\n"
 ARTIFACT = Artifact(

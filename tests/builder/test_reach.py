@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import AccessDenied, InvalidEvent, OwnTarget
-from builder.event import parse_event
+from builder.event.read import parse_event
 from builder.plan import Artifact
 from builder.publishing.steps import (
-    touched,
     ApplyExtra,
     CreateFunction,
     LayerChoice,
@@ -21,10 +20,11 @@ from builder.publishing.steps import (
     Step,
     UpdateConfiguration,
     Wanted,
+    touched,
 )
-from builder.reach import OWN_ENDS, Reach
 from builder.runtimes import RUNTIMES, Target
 from builder.settings import reach_of
+from builder.trust.reach import OWN_ENDS, Reach
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/smith-us-east-1"
@@ -134,7 +134,9 @@ def test_no_step_of_a_publication_touches_the_builder(case: str) -> None:
 
 def test_what_only_looks_like_a_part_of_the_builder_may_be_used() -> None:
     elsewhere = OWN_LAYER.replace(ACCOUNT, "999999999999")
-    REACH.check_steps(map(touched, [creation(layers=(elsewhere,), Environment={"Variables": {"TARGET": FUNCTION_ARN}})]))
+    REACH.check_steps(
+        map(touched, [creation(layers=(elsewhere,), Environment={"Variables": {"TARGET": FUNCTION_ARN}})])
+    )
 
 
 def test_functions_and_roles_outside_the_configuration_are_refused_before_anything_is_done() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import AccessDenied, OwnTarget, RoleMissing
-from builder.roles import Roles
 from builder.settings import reach_of
-from builder.spec import read_build_file
+from builder.spec.build_file import read_build_file
+from builder.trust.roles import Roles
 
 ARN = "arn:aws:iam::123456789012:role/"
 APP, TEAM = f"{ARN}app", f"{ARN}team-a"

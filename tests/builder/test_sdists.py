@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandFailed, NoWheelForTarget, ResolutionFailed, UnsafeSource
+from builder.kinds.sdists import wheels_of
 from builder.python.pylock import LockedSource, Selection, select
-from builder.python.sdists import wheels_of
 from builder.python.uv import version_without_history
 from localaws.testing import git_server
 from tests.builder.locking import (

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import InvalidConfiguration, ResolutionFailed, SourceUnreachable, UnknownToolchain
-from builder.local_store import DirectoryStore
-from builder.python.indexes import NO_LOGINS
+from builder.secrets.indexes import NO_LOGINS
+from builder.store.directory import DirectoryStore
 from builder.toolchains.catalogue import WHEELS, ArchiveTool, parse, text_of
 from builder.toolchains.toolbox import Toolbox
-from builder.workspace import Deadline, Workspace
+from builder.workspace.directory import Deadline, Workspace
 
 SCRIPT = b"#!/bin/sh\necho compiled\n"
 

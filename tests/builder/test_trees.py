@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder import process
-from builder.domains import Domain
-from builder.trees import Keeping, tree
-from builder.workspace import Workspace
-from builder.zips import Entry, write_zip
+from builder.archives.trees import Keeping, tree
+from builder.archives.zips import Entry, write_zip
+from builder.system import process
+from builder.workspace.directory import Workspace
+from builder.workspace.domains import Domain
 
 BASE = {"python/a/__init__.py": b"", "python/a/b/c.py": b"x = 1\n" * 99, "bin/run": b"#!/bin/sh\n", "top.txt": b"top"}
 

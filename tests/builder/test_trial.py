@@ -16,8 +16,8 @@ import pytest
 
 from builder.errors import ImportFailed, OutOfMemory
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.trial import Outcome, Trial, is_possible, run
-from builder.workspace import Workspace
+from builder.trials.trial import Outcome, Trial, is_possible, run
+from builder.workspace.directory import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Target(runtime=RUNTIMES[f"python3.{sys.version_info.minor}"], architecture=architecture_of(os.uname().machine))

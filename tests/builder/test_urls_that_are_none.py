@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import InvalidConfiguration, InvalidEvent, SourceError
-from builder.logins import IndexLogin, index_for
+from builder.network.untrusted import explained
+from builder.network.urls import repository_urls
+from builder.secrets.logins import IndexLogin, index_for
+from builder.secrets.surroundings import Surroundings
 from builder.sources.submodules import submodules_of
-from builder.sources.urls import repository_urls
-from builder.surroundings import Surroundings
-from builder.untrusted import explained
 
 NONE = ("https://[x/a/b", "http://[x/a/b", "https://h:99999/a/b", "https://[x]/a/b")
 

@@ -6,8 +6,8 @@ import pytest
 
 from builder.aws import connect
 from builder.publishing.usage import storage
-from builder.store import S3Store
-from builder.workspace import Deadline
+from builder.store.s3 import S3Store
+from builder.workspace.directory import Deadline
 from localaws.testing import running, zip_of
 from tests.localaws.lab import make_lab
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from builder.flow.way_back import told
 from builder.publishing.steps import AliasState, FunctionState
 from builder.records.record import Record
-from builder.stored import Fields
-from builder.way_back import told
+from builder.store.values import Fields
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 

@@ -14,7 +14,7 @@ from builder.errors import ResolutionFailed, SourceUnreachable
 from builder.python.pylock import LockedWheel, check_tags, dumped, select, tags
 from builder.python.wheels import download
 from builder.runtimes import RUNTIMES, Target
-from builder.workspace import Workspace
+from builder.workspace.directory import Workspace
 from tests.builder.locking import FOREIGN, PYTHON_313
 from tests.index import Index, serving
 from tests.wheelhouse import make_wheel

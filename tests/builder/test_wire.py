@@ -15,7 +15,7 @@ import pytest
 import requests
 import urllib3
 
-from builder.wire import trouble
+from builder.network.wire import trouble
 from tests.git.forge import HANGS_UP, Answer, Front, self_signed
 
 HOST = "127.0.0.1"

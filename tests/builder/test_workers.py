@@ -10,16 +10,16 @@ from typing import Any, cast
 import pytest
 
 from builder.context import Context
-from builder.domains import Domain
 from builder.errors import AccessDenied
-from builder.fetching import source_of
-from builder.order import Order, Source
+from builder.event.request import Action, ManifestSource, ObjectSource, Request
+from builder.flow.fetching import source_of
+from builder.flow.order import Order, Source
+from builder.flow.situation import Situation
+from builder.flow.workers import _policy, _sources
 from builder.publishing.steps import FunctionState
-from builder.request import Action, ManifestSource, ObjectSource, Request
 from builder.settings import Settings
-from builder.situation import Situation
-from builder.store import S3Store
-from builder.workers import _policy, _sources
+from builder.store.s3 import S3Store
+from builder.workspace.domains import Domain
 
 ROLE = "arn:aws:iam::123456789012:role/lambdasmith-store-us-east-1"
 DOMAIN = Domain(name="function web")

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import process, seals
-from builder.domains import Domain
 from builder.errors import SourceChanged
-from builder.removal import remove
-from builder.untouched import Untouched
-from builder.workspace import Workspace
+from builder.making.untouched import Untouched
+from builder.system import process, seals
+from builder.system.removal import remove
+from builder.workspace.directory import Workspace
+from builder.workspace.domains import Domain
 
 ONE, OTHER = Domain(name="repository https://a"), Domain(name="repository https://b")
 ARCHIVE = Domain(name="function f", keeps=False)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builder.archives.splice import Part, splice
+from builder.archives.zips import Entry, safe_name, unpack, write_zip
 from builder.errors import ArtifactConflict, UnsafeSource
-from builder.splice import Part, splice
-from builder.zips import Entry, safe_name, unpack, write_zip
 
 names = st.from_regex(r"[a-z0-9_é]{1,8}(/[a-z0-9_.]{1,6}[a-z]){0,3}", fullmatch=True)
 trees = st.dictionaries(names, st.tuples(st.binary(max_size=300), st.booleans()), max_size=8)

@@ -20,11 +20,11 @@ from builder.cloudformation.door import Door, answer
 from builder.cloudformation.memory import Memory
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import AwsUnavailable, InvalidEvent
-from builder.event import parse_event
-from builder.local_store import DirectoryStore
-from builder.masking import Masker
-from builder.reply import Reply
-from builder.request import Action, ObjectSource, Request
+from builder.event.read import parse_event
+from builder.event.request import Action, ObjectSource, Request
+from builder.flow.reply import Reply
+from builder.secrets.masking import Masker
+from builder.store.directory import DirectoryStore
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/2f8a"
 PACKAGED: Reply = {

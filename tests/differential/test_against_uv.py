@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.archives.splice import Part, splice
+from builder.archives.zips import unpack
 from builder.errors import SourceUnreachable
 from builder.python.bytecode import is_bytecode
 from builder.python.interpreters import compiling_for
@@ -27,8 +29,6 @@ from builder.python.pylock import select
 from builder.python.wheelfile import WheelFile
 from builder.python.wheels import download
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.splice import Part, splice
-from builder.zips import unpack
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from builder import workstation
 from builder.errors import NativeMismatch
+from builder.flow import workstation
 from builder.progress import Progress
 from localaws.testing import Server
 from tests.e2e.conftest import ROOT, TRUST

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builder.elf import read_natives
+from builder.natives.elf import read_natives
 from tests.e2e.conftest import ROOT, Builder
 from tests.e2e.test_sources import encoded, zipped
 

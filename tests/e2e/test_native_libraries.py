@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from builder.stored import value_of
+from builder.store.values import value_of
 from tests.builder.native import shared
 from tests.e2e.conftest import ROOT, Builder
 from tests.wheelhouse import make_wheel

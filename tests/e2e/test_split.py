@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from builder import __version__
-from builder.stored import body
+from builder.store.values import body
 from localaws.testing import Server, running, zip_of
 from tests.e2e.conftest import Builder, Forge, make_builder
 

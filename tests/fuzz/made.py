@@ -16,13 +16,13 @@ from pathlib import Path
 
 import yaml
 
-from builder import tars
-from builder.domains import Domain
-from builder.order import Fresh, Order
-from builder.request import ArchiveSource, ManifestSource, ObjectSource
-from builder.sources.access import Network
+from builder.archives import tars
+from builder.event.request import ArchiveSource, ManifestSource, ObjectSource
+from builder.flow.order import Fresh, Order
+from builder.network.access import Network
 from builder.sources.git import resolve
 from builder.sources.snapshot import Resolved
+from builder.workspace.domains import Domain
 from tests.fuzz import samples
 from tests.git.forge import git
 from tests.wheelhouse import make_wheel

@@ -11,32 +11,37 @@ from pathlib import Path
 from typing import cast
 
 from bootstrap.config import read_config
-from builder import elf, envelope, event, github_app, spec, trial
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import CommandFailed, LambdasmithError
+from builder.event import read as event
+from builder.flow.order import Order
+from builder.flow.workers import error_in, parsed
 from builder.golang import paths as gopaths
 from builder.golang import proxy as goproxy
 from builder.jsontext import read_json
-from builder.logins import Logins
-from builder.npm import advice, bundle, lockfile, refusals
-from builder.npm import trial as npm_trial
+from builder.kinds import advice, bundle
+from builder.making.product import Product
+from builder.making.project import read_project
+from builder.natives import elf
+from builder.npm import lockfile, refusals
 from builder.npm.registry import Registries, with_files
-from builder.order import Order
-from builder.product import Product
-from builder.project import read_project
 from builder.python import inputs, lock, offered, origins, pages, pylock, scripts
 from builder.python.bytecode import compiled
 from builder.python.parts import read_report, read_requirements, store_parts
 from builder.python.prune import PruneOptions
 from builder.python.wheelfile import WheelFile
 from builder.runtimes import RUNTIMES, Target
+from builder.secrets import envelope, github_app
+from builder.secrets.logins import Logins
 from builder.sources import lfs, manifest
 from builder.sources.errand import read_commit
 from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
-from builder.spec_tree import check_against_tree
+from builder.spec import build_file as spec
+from builder.spec.tree import check_against_tree
 from builder.toolchains import catalogue, toolbox
-from builder.workers import error_in, parsed
+from builder.trials import node as npm_trial
+from builder.trials import trial
 from tests.fuzz import made, samples
 from tests.fuzz.mutation import Structure, as_json, as_toml
 from tests.wheelhouse import make_wheel

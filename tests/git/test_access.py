@@ -13,7 +13,7 @@ from builder.errors import (
     InvalidEvent,
     RepositoryNotFound,
 )
-from builder.sources.access import credentials_for
+from builder.network.access import credentials_for
 from builder.sources.git import GitCredentials, Resolved, fetch, resolve
 from tests.git.forge import MINE, TOKEN, Answer, Front, Host
 

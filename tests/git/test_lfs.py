@@ -20,8 +20,8 @@ from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing, OutOf
 from builder.sources.git import GitCredentials, Network, Snapshot, fetch, resolve
 from builder.sources.lfs import Pointer, parse_pointer
 from builder.sources.local import add_reasons, select_files
-from builder.spec import read_build_file
-from builder.spec_tree import check_against_tree
+from builder.spec.build_file import read_build_file
+from builder.spec.tree import check_against_tree
 from tests.git.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, git
 
 Behaviour = Callable[[str, dict[str, str]], "Answer | None"]

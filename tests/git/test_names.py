@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from builder import fetching
 from builder.errors import (
     InvalidEvent,
     RefNotFound,
     RepositoryNotFound,
 )
-from builder.event import parse_event
-from builder.logins import Logins
+from builder.event.read import parse_event
+from builder.flow import fetching
+from builder.secrets.logins import Logins
 from builder.sources.git import Resolved, repository_urls, resolve
 from localaws.testing import Server
 from tests.git.forge import Answer, Front, Host, git

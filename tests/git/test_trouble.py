@@ -18,8 +18,8 @@ from builder.errors import (
     RepositoryNotFound,
     SourceUnreachable,
 )
+from builder.network.patience import Passing, patiently
 from builder.sources.git import Network, Resolved, fetch, resolve
-from builder.sources.patience import Passing, patiently
 from tests.git.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, Work, git, self_signed
 
 # --- busy -------------------------------------------------------------------------------------------------------------

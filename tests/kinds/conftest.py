@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from builder.errors import LambdasmithError
-from builder.local_store import DirectoryStore
-from builder.python.indexes import NO_LOGINS
+from builder.secrets.indexes import NO_LOGINS
+from builder.store.directory import DirectoryStore
 from builder.toolchains.toolbox import Toolbox
-from builder.workspace import Deadline, Workspace
+from builder.workspace.directory import Deadline, Workspace
 
 
 @pytest.fixture(scope="session")

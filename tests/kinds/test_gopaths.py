@@ -18,7 +18,7 @@ from builder.golang.paths import (
     unescaped,
 )
 from builder.golang.proxy import found_in
-from builder.sources.access import GitCredentials
+from builder.network.access import GitCredentials
 
 
 def login(base: str, *modules: str) -> GitCredentials:

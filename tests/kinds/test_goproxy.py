@@ -19,10 +19,10 @@ import pytest
 from builder.errors import AuthenticationFailed, RefNotFound, RepositoryNotFound
 from builder.golang import proxy as module_proxy
 from builder.golang.proxy import GoProxy
-from builder.logins import IndexLogin
-from builder.python.indexes import Indexes
-from builder.sources.access import GitCredentials, Network
-from builder.workspace import Workspace
+from builder.network.access import GitCredentials, Network
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
+from builder.workspace.directory import Workspace
 from localaws.testing import git_server
 from tests.git.forge import Work, git
 

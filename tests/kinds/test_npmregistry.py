@@ -18,10 +18,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from builder.logins import IndexLogin
 from builder.npm import registry as npm_registry
 from builder.npm.registry import Registries
-from builder.python.indexes import Indexes
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
 
 TOKEN = "tok-canary-7d20-npm"
 SPY = """

@@ -17,16 +17,16 @@ import pytest
 
 from builder.aws import Clients, connect
 from builder.context import Context
-from builder.event import parse_event
-from builder.masking import Masker
-from builder.pipeline import build
+from builder.event.read import parse_event
+from builder.event.request import Action
+from builder.flow.pipeline import build
+from builder.flow.rollback import roll_back
+from builder.flow.tracking import tracked
 from builder.progress import Progress
-from builder.request import Action
-from builder.rollback import roll_back
+from builder.secrets.masking import Masker
 from builder.settings import Settings
-from builder.store import S3Store
-from builder.tracking import tracked
-from builder.workspace import Deadline, Workspace
+from builder.store.s3 import S3Store
+from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import zip_of
 from tests.builder.storing import new_bucket
 from tests.localaws.lab import Lab

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from builder import pipeline
-from builder.publishing import release
+from builder.flow import pipeline, release
 from builder.publishing.publish import Publisher
 from localaws.testing import Server
 from tests.localaws.lab import Lab, make_lab

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.logins import IndexLogin
-from builder.python.indexes import Indexes
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
 from tests.builder.locking import BACKEND, Lab, make_lab, own_target
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from builder.errors import SourceUnreachable, WrongIndex
-from builder.local_store import DirectoryStore
-from builder.logins import IndexLogin
-from builder.python.indexes import Indexes
 from builder.python.lock import lock_key, resolve
 from builder.python.origins import named, rows
 from builder.python.resolver import Resolver, indexes, public_index, uv_binary
+from builder.secrets.indexes import Indexes
+from builder.secrets.logins import IndexLogin
+from builder.store.directory import DirectoryStore
 from tests.builder.locking import PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
 from tests.wheelhouse import make_sdist, make_wheel

@@ -16,10 +16,10 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from builder import credentials
 from builder.errors import AuthenticationFailed, InvalidConfiguration, SourceUnreachable
-from builder.github_app import installation_token
-from builder.logins import GitLogin, Logins
+from builder.flow import credentials
+from builder.secrets.github_app import installation_token
+from builder.secrets.logins import GitLogin, Logins
 from localaws.testing import Server
 from tests.security.test_references import context
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = f"""
 import ctypes, os, sys, threading, time
 sys.path.insert(0, {str(ROOT)!r})
-from builder import descendants
+from builder.system import descendants
 os.setgid(990); os.setuid(994)
 
 def hop():

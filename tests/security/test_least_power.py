@@ -9,7 +9,7 @@ import pytest
 
 from builder.errors import AccessDenied
 from builder.publishing.steps import ApplyExtra, touched
-from builder.reach import Reach
+from builder.trust.reach import Reach
 from tests.security.conftest import Lab
 from tests.security.test_own_target import HANDLER, archive
 

@@ -15,7 +15,7 @@ PROGRAM = f"""
 import os, resource, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from builder import process
+from builder.system import process
 os.setgid(990); os.setuid(994)
 process.adopt()
 before = resource.getrlimit(resource.RLIMIT_NOFILE), os.sched_getaffinity(0)

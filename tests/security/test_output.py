@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from builder.npm.npm import Npm
-from builder.workspace import Deadline
+from builder.kinds.npm import Npm
+from builder.workspace.directory import Deadline
 
 COUNT = 100_000
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builder.stored import body, value_of
+from builder.store.values import body, value_of
 from localaws.testing import zip_of
 from tests.security.conftest import Lab
 

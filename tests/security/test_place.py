@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from builder import process
-from builder.caches import BuildCache
-from builder.domains import Domain
-from builder.local_store import DirectoryStore
-from builder.workspace import Workspace, distrust
+from builder.store.directory import DirectoryStore
+from builder.system import process
+from builder.workshop.caches import BuildCache
+from builder.workspace.directory import Workspace, distrust
+from builder.workspace.domains import Domain
 
 OURS, THEIRS = Domain(name="repository ours"), Domain(name="repository theirs")
 WAYS = ("a link to itself", "a link to nothing", "a link elsewhere", "a file", "a pipe", "a socket")

@@ -7,10 +7,10 @@ import typing
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any
 
-import builder.spec_builds
-import builder.spec_values
-from builder.spec_base import SecretSpec, Spec, secrets_in
-from builder.spec_values import BuildSpec, FunctionSpec
+import builder.spec.builds
+import builder.spec.values
+from builder.spec.base import SecretSpec, Spec, secrets_in
+from builder.spec.values import BuildSpec, FunctionSpec
 
 SECRET = SecretSpec.model_validate({"env": "TOKEN", "from": "ssm:/a"})
 
@@ -69,7 +69,7 @@ def test_every_place_is_reached() -> None:
 
 
 def test_every_class_with_secrets_is_part_of_a_build_file() -> None:
-    modules = (builder.spec_builds, builder.spec_values)
+    modules = (builder.spec.builds, builder.spec.values)
     classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     with_secrets = {each.__name__ for each in classes if each is not SecretSpec and mentions(each)}
     assert with_secrets == {"CommandBuild", "LayerSpec"}, "is the new one reached from BuildSpec? then add it here"

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from builder.errors import AuthenticationFailed, InvalidBuildFile, PathNotFound
-from builder.logins import IndexLogin
+from builder.network.access import GitCredentials
 from builder.python import gateway
-from builder.python.indexes import Indexes, Login
 from builder.python.lock import lock_key
-from builder.sources.access import GitCredentials
+from builder.secrets.indexes import Indexes, Login
+from builder.secrets.logins import IndexLogin
 from localaws.testing import git_server
 from tests.builder.locking import BACKEND, Lab, make_lab, own_target, source_files
 from tests.index import Index, serving

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import allowance, credentials
 from builder.context import Context
 from builder.errors import (
     AccessDenied,
@@ -26,16 +25,17 @@ from builder.errors import (
     SecretMissing,
     SecretNotAllowed,
 )
-from builder.grants import Granted
-from builder.logins import GitLogin, IndexLogin, Logins, ProjectRule
-from builder.masking import Masker
+from builder.flow import allowance, credentials
 from builder.progress import Progress
-from builder.python.indexes import Login
-from builder.references import Reference
+from builder.secrets.grants import Granted
+from builder.secrets.indexes import Login
+from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
+from builder.secrets.masking import Masker
+from builder.secrets.references import Reference
 from builder.settings import Settings
 from builder.sources.git import GitCredentials, Resolved
-from builder.spec import read_build_file
-from builder.workspace import Deadline, Workspace
+from builder.spec.build_file import read_build_file
+from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import Server
 from tests.builder.storing import store_in
 

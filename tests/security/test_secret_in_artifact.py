@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder.commands import check_artifact
+from builder.archives.inside import Looking
 from builder.errors import SecretInArtifact
-from builder.inside import Looking
-from builder.masking import Masker
+from builder.secrets.masking import Masker
+from builder.workshop.commands import check_artifact
 from tests.security.conftest import Lab
 from tests.security.test_malicious import HANDLER, build_file
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = f"""
 import ctypes, os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from builder import segments
+from builder.system import segments
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.unshare(0x08000000):
     raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWIPC)")

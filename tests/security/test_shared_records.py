@@ -7,12 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from builder.assembly import Assembly
-from builder.checks import check
-from builder.project import Project
+from builder.making.assembly import Assembly
+from builder.making.checks import check
+from builder.making.project import Project
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.spec import read_build_file
-from builder.workshop import Workshop
+from builder.spec.build_file import read_build_file
+from builder.workshop.workshop import Workshop
 from tests.builder.native import shared
 from tests.builder.test_checks import artifact, pack, pack_part, shop
 

@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from builder.logins import IndexLogin
-from builder.masking import Masker
-from builder.relay import relay
-from builder.surroundings import Surroundings, secrets_of
+from builder.network.relay import relay
+from builder.secrets.logins import IndexLogin
+from builder.secrets.masking import Masker
+from builder.secrets.surroundings import Surroundings, secrets_of
 from tests.builder.locking import BACKEND
 from tests.index import serving
 from tests.security.conftest import Lab

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from builder.domains import Domain
 from builder.errors import WorkerFailed
-from builder.order import Order
-from builder.product import Unchanged
+from builder.flow.order import Order
+from builder.flow.workers import _expected
+from builder.making.product import Unchanged
 from builder.sources.snapshot import Resolved
-from builder.workers import _expected
+from builder.workspace.domains import Domain
 from tests.e2e.conftest import Builder
 from tests.security.test_leftovers import HANDLER, function
 from tests.security.test_malicious import layer_content

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from builder import allowance, fetching
 from builder.context import Context
 from builder.errors import SecretNotAllowed
-from builder.logins import Logins, ProjectRule
+from builder.event.request import Action, GitSource, Request
+from builder.flow import allowance, fetching
 from builder.records.builds import Builds
-from builder.request import Action, GitSource, Request
+from builder.secrets.logins import Logins, ProjectRule
 from builder.sources.git import Resolved
-from builder.spec import read_build_file
-from builder.tips import is_allowed, trusted
+from builder.spec.build_file import read_build_file
+from builder.trust.tips import is_allowed, trusted
 from localaws.testing import Server, git_server
 from tests.builder.storing import new_bucket, store_in
 from tests.git.forge import Work, git

@@ -1,0 +1,1 @@
+"""Zips and tars: read strictly, written deterministically, spliced."""

@@ -1,0 +1,202 @@
+"""Artifacts unpacked for the trial, kept by content: what a new one shares with another is linked, not unpacked again.
+
+Files are hard links, so whoever writes to one writes to all. They are read-only, as on Lambda, and everything has one
+fixed date: a tree in which something has another is made again, and no such file is linked to. That holds against code
+that writes by mistake, and is enough on a workstation. Code that means harm runs as the same user as the builder and
+can forge dates, so the builder function compares trees with what the kernel said of them: see `seals`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.archives.zips import safe_name
+from builder.store import whole
+from builder.store.values import Fields, UnfitError, body, value_of
+from builder.system.removal import remove
+
+# What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
+_Mark = list[int]
+
+_CONTENT, _MARKS = "tree", "marks.json"
+# As in the zips.
+_DATE_NS = 315_532_800 * 10**9
+# Larger files are unpacked in pieces.
+_IN_MEMORY = 4 << 20
+# Inflating runs beside other threads; a Lambda function has two processors at our memory.
+_PARALLEL = 2
+# How many trees are kept however old, and for how long the others are.
+_KEPT, _KEPT_S = 3, 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """Where trees are kept: in the existing directory `folder`.
+
+    Args:
+        intact: whether a tree, with its marks beside it, is there and as it was made.
+        seal: remembers one as it is now.
+    """
+
+    folder: Path
+    intact: Callable[[Path], bool]
+    seal: Callable[[Path], None]
+
+
+def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
+    """The directory with the content of a zip made by `builder.archives.zips`; not to be written to.
+
+    Args:
+        sha256: of the zip. archive: gets the zip; called only where its tree is not there already.
+        keeping: where trees are kept; those not used lately are removed.
+
+    Raises:
+        OSError: the disk is full, or something else is wrong with it.
+        zipfile.BadZipFile: the zip is damaged.
+    """
+    kept = keeping.folder
+    folder = kept / sha256
+    if not keeping.intact(folder):
+        remove(folder)
+        with whole.folder(folder) as partial:
+            others = [other for other in _others(kept) if keeping.intact(other)]
+            _make(archive(), partial, others)
+        # What is linked to has another state than before.
+        for made in (*others, folder):
+            keeping.seal(made)
+    os.utime(folder)
+    for path in _by_age(kept)[_KEPT:]:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _KEPT_S:
+                shutil.rmtree(path, ignore_errors=True)
+    return folder / _CONTENT
+
+
+def _by_age(kept: Path) -> list[Path]:
+    """What is there, the last used first."""
+    ages = {}
+    for path in kept.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            ages[path] = path.stat().st_mtime
+    return sorted(ages, key=lambda path: ages[path], reverse=True)
+
+
+def _others(kept: Path) -> list[Path]:
+    return [path for path in _by_age(kept) if not whole.is_leftover(path)][:_KEPT]
+
+
+def _marks(folder: Path) -> dict[str, _Mark]:
+    """Path in the tree → mark, of a tree that was made; empty if it was not, or not to its end."""
+    try:
+        kept = Fields(value_of((folder / _MARKS).read_bytes())).fields("marks").value
+    except (OSError, UnfitError):
+        return {}
+    return {name: mark for name, mark in kept.items() if isinstance(mark, list)}
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether every file and directory of the tree is there as it was made."""
+    marks = _marks(folder)
+    content = str(folder / _CONTENT)
+    try:
+        return bool(marks) and (
+            all(_is_untouched(f"{content}/{name}", mark[1]) for name, mark in marks.items())
+            and all(os.lstat(f"{content}/{below}").st_mtime_ns == _DATE_NS for below in _folders(marks))
+        )
+    except FileNotFoundError:
+        return False
+
+
+def _is_untouched(path: str, size: int) -> bool:
+    found = os.lstat(path)
+    return found.st_mtime_ns == _DATE_NS and found.st_size == size
+
+
+def _folders(names: Iterable[str]) -> list[str]:
+    """Every directory that files of these names are in, parents first; "" is the root."""
+    found = {""}
+    for folder in {name.rpartition("/")[0] for name in names}:
+        while folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return sorted(found)
+
+
+def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
+    with zipfile.ZipFile(archive) as opened:
+        infos = {safe_name(info.filename): info for info in opened.infolist() if not info.is_dir()}
+    marks = {name: _mark(info) for name, info in infos.items()}
+    content = str(folder / _CONTENT)
+    folders = _folders(marks)
+    for below in folders:
+        os.mkdir(f"{content}/{below}")  # noqa: PTH102  # thousands of Path objects take longer than the links
+    missing = dict(infos)
+    for other in others:
+        for name in _linked(marks, missing, other, content):
+            del missing[name]
+    heaps = [list(missing.items())[start::_PARALLEL] for start in range(_PARALLEL)]
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
+    for below in folders:
+        os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))
+    (folder / _MARKS).write_bytes(body({"marks": marks}))
+
+
+def _mark(info: zipfile.ZipInfo) -> _Mark:
+    return [info.CRC, info.file_size, info.compress_size, int(bool(info.external_attr >> 16 & 0o100))]
+
+
+def _linked(marks: Mapping[str, _Mark], missing: Iterable[str], other: Path, content: str) -> list[str]:
+    """Link what another tree has; the names of it."""
+    theirs = _marks(other)
+    source = str(other / _CONTENT)
+    found = []
+    for name in missing:
+        if theirs.get(name) != marks[name]:
+            continue
+        try:
+            if _is_untouched(f"{source}/{name}", marks[name][1]):
+                os.link(f"{source}/{name}", f"{content}/{name}")
+                found.append(name)
+        except OSError:  # another process has removed it, or it has as many links as the disk allows
+            continue
+    return found
+
+
+def _unpack(archive: Path, files: Sequence[tuple[str, zipfile.ZipInfo]], content: str) -> None:
+    with zipfile.ZipFile(archive) as opened, archive.open("rb") as raw:
+        for name, info in files:
+            mode = 0o555 if info.external_attr >> 16 & 0o100 else 0o444
+            with open(os.open(f"{content}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:  # noqa: PTH123
+                if info.file_size <= _IN_MEMORY:
+                    file.write(_small(raw.fileno(), info))
+                else:
+                    with opened.open(info) as source:
+                        shutil.copyfileobj(source, file, _IN_MEMORY)
+                file.flush()
+                os.utime(file.fileno(), ns=(_DATE_NS, _DATE_NS))
+
+
+def _small(archive: int, info: zipfile.ZipInfo) -> bytes:
+    """The content of a file. zipfile's own way takes longer to open a small file than to inflate it."""
+    head = os.pread(archive, 30, info.header_offset)
+    name_length, extra_length = struct.unpack_from("<2H", head, 26)
+    data = os.pread(archive, info.compress_size, info.header_offset + len(head) + name_length + extra_length)
+    try:
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            data = zlib.decompress(data, -zlib.MAX_WBITS, info.file_size or 1)
+    except zlib.error as error:
+        raise zipfile.BadZipFile(f"{info.filename} is damaged") from error
+    if zlib.crc32(data) != info.CRC:
+        raise zipfile.BadZipFile(f"{info.filename} is damaged")
+    return data

@@ -1,0 +1,353 @@
+"""Zip files entry by entry, read strictly: where two readers could see two different things, nobody gets anything.
+
+`zipfile` takes whatever the directory at the end says. Here directory and local headers must agree, entries must lie
+one behind the other from the first byte on, and every byte of the file must belong to something.
+
+Format: PKWARE APPNOTE 6.3.10.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Literal
+
+from builder.archives.archived import (
+    CHUNK,
+    MAX_DIRECTORY_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_LINK_BYTES,
+    Archived,
+    Bomb,
+    Limits,
+    TooMany,
+    Unreadable,
+)
+
+END = b"PK\x05\x06"
+_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
+_END64, _LOCATOR64 = b"PK\x06\x06", b"PK\x06\x07"
+_MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
+_STORED, _DEFLATED, _AES = 0, 8, 99
+_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
+# Bits of the flags: encrypted, strongly encrypted, directory encrypted; sizes follow the data; patch data; UTF-8.
+_ENCRYPTED, _DESCRIBED, _PATCH, _UTF8 = 0x1 | 0x40 | 0x2000, 0x8, 0x20, 0x800
+_ZIP64, _UNICODE_PATH = 0x0001, 0x7075
+_DAMAGED = "the zip is damaged or made to deceive: "
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """An entry of the directory. `start` is where its local header is."""
+
+    name: bytes
+    flags: int
+    method: int
+    crc: int
+    packed: int
+    size: int
+    mode: int
+    start: int
+    problem: str
+
+    @property
+    def shown(self) -> str:
+        return _shown(self.name)
+
+
+def _shown(name: bytes) -> str:
+    return repr(name.decode("utf-8", "backslashreplace")[:200])
+
+
+def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
+    """The entries of the seekable `file`, in the order in which they lie there.
+
+    Raises:
+        Unreadable: damaged, cut off, or something in it does not agree with the rest.
+        Bomb, TooMany: it is more than `limits`, by its own account.
+    """
+    archive_bytes = file.seek(0, os.SEEK_END)
+    count, start, length = _directory(file, archive_bytes)
+    if count > limits.max_entries:
+        raise TooMany(limits)
+    if length > MAX_DIRECTORY_BYTES:
+        raise Unreadable(f"its directory has {length:,} bytes; at most {MAX_DIRECTORY_BYTES >> 20} MiB are read")
+    records = sorted(_records(_read(file, start, length), count), key=lambda record: record.start)
+    if limits.is_bomb(sum(record.size for record in records), archive_bytes):
+        raise Bomb(limits)
+    if records and records[-1].start >= start:
+        raise Unreadable(f"{_DAMAGED}entry {records[-1].shown} is not where the directory says")
+    end = 0
+    for index, record in enumerate(records):
+        following = records[index + 1].start if index + 1 < len(records) else start
+        if record.start > end:  # only the first: the others are where their predecessor's span ends
+            raise Unreadable(f"{_DAMAGED}there are {record.start:,} bytes of other data before its first entry")
+        data = _data_start(file, record)
+        end = _data_end(file, record, data, following)
+        yield _entry(file, record, data)
+    if end != start:
+        raise Unreadable(f"{_DAMAGED}there are {start - end:,} bytes of other data in it")
+
+
+def _read(file: IO[bytes], at: int, length: int) -> bytes:
+    file.seek(at)
+    data = file.read(length)
+    if len(data) != length:
+        raise Unreadable("the zip is cut off")
+    return data
+
+
+# --- the directory --------------------------------------------------------------------------------------------------
+
+
+def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
+    """(number of entries, position, length) of the directory, by the record at the very end of the file."""
+    tail_start = max(0, archive_bytes - 22 - _MAX_16)
+    tail = _read(file, tail_start, archive_bytes - tail_start)
+    fitting, anywhere, at = [], False, tail.find(END)
+    while at >= 0:
+        anywhere = True
+        if at + 22 <= len(tail) and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
+            fitting.append(at)
+        at = tail.find(END, at + 1)
+    if not fitting:
+        if anywhere:
+            raise Unreadable("the zip is cut off, or there is other data after it")
+        raise Unreadable("the zip is cut off: its directory, which comes last, is not there")
+    if len(fitting) > 1:
+        raise Unreadable(f"{_DAMAGED}it ends in two ways")
+    end = tail_start + fitting[0]
+    disk, first_disk, here, count, length, start = struct.unpack_from("<4H2I", tail, fitting[0] + 4)
+    if end >= 20 and (locator := _read(file, end - 20, 20)).startswith(_LOCATOR64):
+        small = (disk, first_disk, here, count, length, start)
+        (disk, first_disk, here, count, length, start), end = _end64(file, locator, end - 20, small)
+    if disk or first_disk or here != count:
+        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+    if start + length != end:
+        if start + length < end:
+            raise Unreadable(f"{_DAMAGED}there are {end - start - length:,} bytes of other data before or in it")
+        raise Unreadable(f"{_DAMAGED}its directory is not where its end says")
+    if count * 46 > length:
+        raise Unreadable(f"{_DAMAGED}its directory is too small for {count:,} entries")
+    return count, start, length
+
+
+def _end64(
+    file: IO[bytes], locator: bytes, locator_start: int, small: tuple[int, ...]
+) -> tuple[tuple[int, int, int, int, int, int], int]:
+    """What the end record of zip64 says, and where it starts. It must not contradict the `small` one."""
+    disk_of_end, end, disks = struct.unpack("<4xIQI", locator)
+    if disk_of_end or disks > 1:
+        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+    if end + 56 > locator_start:
+        raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
+    record = _read(file, end, 56)
+    size, disk, first_disk, here, count, length, start = struct.unpack("<4xQ4x2I4Q", record)
+    if not record.startswith(_END64) or end + 12 + size != locator_start:
+        raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
+    large = disk, first_disk, here, count, length, start
+    limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
+    for one, other, absent in zip(small, large, limits, strict=True):
+        if one not in (other, absent):
+            raise Unreadable(f"{_DAMAGED}its two end records do not agree")
+    return large, end
+
+
+def _records(directory: bytes, count: int) -> Iterator[_Record]:
+    at = 0
+    for _ in range(count):
+        if not directory.startswith(_CENTRAL, at) or at + 46 > len(directory):
+            raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
+        flags, method, crc, packed, size, name_length, extra_length, comment_length, disk, attributes, start = (
+            struct.unpack_from("<8x2H4x3I4H2x2I", directory, at)
+        )
+        at += 46
+        name = directory[at : at + name_length]
+        extra = directory[at + name_length : at + name_length + extra_length]
+        at += name_length + extra_length + comment_length
+        if at > len(directory):
+            raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
+        fields = _extra_fields(extra)
+        size, packed, start, disk = _zip64(
+            fields, (size, _MAX_32), (packed, _MAX_32), (start, _MAX_32), (disk, _MAX_16)
+        )
+        if disk:
+            raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        if method == _STORED and packed != size and not flags & _ENCRYPTED:
+            # Some readers take as many bytes as one of the two says, some as the other.
+            raise Unreadable(f"{_DAMAGED}entry {_shown(name)} is not compressed, and has two sizes")
+        yield _Record(
+            name=name,
+            flags=flags,
+            method=method,
+            crc=crc,
+            packed=packed,
+            size=size,
+            mode=attributes >> 16 or (stat.S_IFDIR if attributes & 0x10 else 0),
+            start=start,
+            problem=_problem(name, flags, method, fields, name_length + extra_length + comment_length),
+        )
+    if at != len(directory):
+        raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
+
+
+def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], header_bytes: int) -> str:
+    """Why an entry cannot be used, seen from its flags and extra fields."""
+    if flags & _ENCRYPTED or method == _AES:
+        return "is encrypted"
+    if method not in (_STORED, _DEFLATED) or flags & _PATCH:
+        return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not read here"
+    if _has_another_name(name, fields):
+        return "has another name for other readers"
+    if header_bytes > MAX_HEADER_BYTES:
+        return f"has a header of {header_bytes:,} bytes"
+    return ""
+
+
+def _has_another_name(name: bytes, fields: dict[int, bytes]) -> bool:
+    """Whether there is a second name, for readers that look for it; old writers have it instead of the flag."""
+    second = fields.get(_UNICODE_PATH, b"")
+    return second[1:5] == struct.pack("<I", zlib.crc32(name)) and second[5:] != name
+
+
+def _extra_fields(extra: bytes) -> dict[int, bytes]:
+    """Number → content. Up to three zeros may pad the end, as aligning tools leave them."""
+    fields: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(extra):
+        number, length = struct.unpack_from("<2H", extra, at)
+        at += 4 + length
+        if at > len(extra) or (number in fields and number in (_ZIP64, _UNICODE_PATH)):
+            raise Unreadable(f"{_DAMAGED}an entry has extra fields that do not fit together")
+        fields[number] = extra[at - length : at]
+    if extra[at:].strip(b"\0"):
+        raise Unreadable(f"{_DAMAGED}an entry has extra fields that do not fit together")
+    return fields
+
+
+def _zip64(fields: dict[int, bytes], *values: tuple[int, int]) -> list[int]:
+    """Each (value, marker) whose value is the marker is taken from the zip64 field, which has just those, in order."""
+    content, at, result = fields.get(_ZIP64, b""), 0, []
+    for value, marker in values:
+        width = 4 if marker == _MAX_16 else 8
+        if value == marker and _ZIP64 in fields:
+            if at + width > len(content):
+                raise Unreadable(f"{_DAMAGED}a zip64 field is too short")
+            value = int.from_bytes(content[at : at + width], "little")
+            at += width
+        result.append(value)
+    return result
+
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+
+def _data_start(file: IO[bytes], record: _Record) -> int:
+    """Where the data of an entry begins; what is written there must be what the directory says."""
+    header = _read(file, record.start, 30)
+    name_length: int
+    extra_length: int
+    flags, method, crc, packed, size, name_length, extra_length = struct.unpack("<6x2H4x3I2H", header)
+    rest = _read(file, record.start + 30, name_length + extra_length)
+    fields = _extra_fields(rest[name_length:])
+    size, packed = _zip64(fields, (size, _MAX_32), (packed, _MAX_32))
+    spelled = _ENCRYPTED | _DESCRIBED | _PATCH | (0 if record.name.isascii() else _UTF8)
+    here, there = (crc, packed, size), (record.crc, record.packed, record.size)
+    later = bool(flags & _DESCRIBED)
+    agree = all(one == other or (later and one in (0, _MAX_32)) for one, other in zip(here, there, strict=True))
+    if (
+        not header.startswith(_LOCAL)
+        or (flags ^ record.flags) & spelled
+        or method != record.method
+        or rest[:name_length] != record.name
+        or _has_another_name(record.name, fields)
+        or not agree
+    ):
+        raise Unreadable(f"{_DAMAGED}the directory and the header of entry {record.shown} do not agree")
+    return record.start + 30 + name_length + extra_length
+
+
+def _data_end(file: IO[bytes], record: _Record, data: int, following: int) -> int:
+    """Where the entry ends, which must be where the next one starts; sizes may stand between data and next header."""
+    end = data + record.packed
+    if end > following:
+        raise Unreadable(f"{_DAMAGED}entry {record.shown} overlaps with what comes after it")
+    between = following - end
+    if record.flags & _DESCRIBED and between in (12, 16, 20, 24):
+        described = _read(file, end, between)
+        values = struct.pack("<I2I" if between <= 16 else "<I2Q", record.crc, record.packed, record.size)
+        if described == values or described == _DESCRIPTOR + values:
+            return following
+    if between:
+        raise Unreadable(f"{_DAMAGED}there are {between:,} bytes of other data after entry {record.shown}")
+    return end
+
+
+def _entry(file: IO[bytes], record: _Record, data: int) -> Archived:
+    kind: Literal["file", "directory", "link"]
+    problem, target = record.problem, b""
+    kind_bits = stat.S_IFMT(record.mode)
+    if kind_bits == stat.S_IFDIR or (record.name.endswith(b"/") and kind_bits in (0, stat.S_IFREG)):
+        kind = "directory"
+        problem = problem or ("is a directory with content" if record.size else "")
+    elif kind_bits == stat.S_IFLNK:
+        kind = "link"
+        if record.size > MAX_LINK_BYTES:
+            problem = problem or "is a symbolic link with no usable target"
+        if not problem:
+            target = b"".join(_content(file, record, data))
+    else:
+        kind = "file"
+        if kind_bits not in (0, stat.S_IFREG):
+            problem = problem or "is a device, a pipe or a socket"
+    return Archived(
+        name=record.name,
+        kind=kind,
+        executable=bool(record.mode & 0o100),
+        size=record.size,
+        target=target,
+        content=partial(_content, file, record, data),
+        problem=problem,
+    )
+
+
+def _content(file: IO[bytes], record: _Record, at: int) -> Iterator[bytes]:
+    """The unpacked data, which is neither more nor less than the directory says, and has its checksum."""
+    size = crc = 0
+    for chunk in _inflated(file, at, record) if record.method == _DEFLATED else _stored(file, at, record):
+        size += len(chunk)
+        crc = zlib.crc32(chunk, crc)
+        if size > record.size:
+            break
+        yield chunk
+    if size != record.size or crc != record.crc:
+        raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} is not what the directory says")
+
+
+def _stored(file: IO[bytes], at: int, record: _Record) -> Iterator[bytes]:
+    for start in range(at, at + record.packed, CHUNK):
+        yield _read(file, start, min(CHUNK, at + record.packed - start))
+
+
+def _inflated(file: IO[bytes], at: int, record: _Record) -> Iterator[bytes]:
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        for data in _stored(file, at, record):
+            if inflate.eof:
+                raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} does not end where it should")
+            while True:
+                chunk = inflate.decompress(inflate.unconsumed_tail or data, CHUNK)
+                if chunk:
+                    yield chunk
+                data = b""
+                if not chunk or inflate.eof:
+                    break
+    except zlib.error as error:
+        raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} cannot be unpacked ({error})") from None
+    if not inflate.eof or inflate.unused_data or inflate.unconsumed_tail:
+        raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} does not end where it should")

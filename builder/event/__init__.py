@@ -1,0 +1,1 @@
+"""One Lambda event, checked, as a frozen request."""

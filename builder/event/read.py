@@ -1,0 +1,411 @@
+"""One Lambda event, checked, becomes a request.
+
+Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
+has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
+
+Three shapes are read, the second and third for ever:
+
+    {"action": "build", "function": "thumbs", "repo": "me/thumbs", "ref": "main", "components": ["dependencies"]}
+    {"action": "build function dependencies", "function": "thumbs", "repo_name": "thumbs", "branch": "main"}
+    {"name": "thumbs", "architecture": "arm64", "archive": "UEsDB…"}
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from builder.errors import InvalidEvent
+from builder.event.fields import Fields, bare, kind, nearest, shown
+from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request, Source
+from builder.event.table import (
+    ACTION,
+    ALIAS,
+    ARCHITECTURES,
+    AVAILABLE,
+    BUCKET,
+    BUILD_FILE,
+    BUILD_ID,
+    BUILDING,
+    FIELDS,
+    MANIFEST_SHA256,
+    MAX_BY,
+    MAX_COMPONENTS,
+    MAX_COUNT,
+    MAX_MEMBERS,
+    MAX_PAYLOAD_BYTES,
+    MAX_REF,
+    NAME,
+    REPLY_MEMBER,
+    REPO_NAME,
+    SOURCE_MEMBERS,
+)
+from builder.network.urls import url_problem
+from builder.paths import normalised, path_problem
+
+# What is not about one function, or not known to be.
+_UNNAMED = (None, Action.STATUS, Action.SETUP)
+_FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
+
+_FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
+_FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
+_BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
+_SHA256 = re.compile(MANIFEST_SHA256)
+_BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re.compile(BUILD_FILE)
+
+
+def parse_event(event: Mapping[str, object]) -> Request:
+    """The request that `event` describes. A field that is null counts as left out.
+
+    Raises:
+        InvalidEvent: with every problem found, each as `field: what is wrong`.
+    """
+    if not isinstance(event, Mapping):
+        raise InvalidEvent(
+            f"the event must be a JSON object, not {kind(event)}",
+            hint='send for example {"action": "ping"}',
+            problems=(f"the event must be a JSON object, not {kind(event)}",),
+        )
+    return _Reader(event).request()
+
+
+def raises(event: object) -> bool:
+    """Whether whoever sent `event`, valid or not, wants failures as Lambda errors instead of replies.
+
+    The third shape is Terraform's: its client takes any reply for success, and looks for `bucket` in it.
+    """
+    if not isinstance(event, Mapping):
+        return False
+    wanted = event.get("on_error")
+    return wanted == "raise" or (wanted is None and _is_third_shape(event))
+
+
+def _is_third_shape(event: Mapping[str, object]) -> bool:
+    return "action" not in event and {"name", "archive"} <= set(event) and "function" not in event
+
+
+def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[str, object]:
+    """Of the reply to `event`, which is valid, what it wants to be told, and always how it went."""
+    wanted = event.get("reply")
+    if not isinstance(wanted, list):
+        return dict(reply)
+    return {name: value for name, value in reply.items() if name in ("statusCode", "error") or name in wanted}
+
+
+def ref_problem(ref: str) -> str | None:
+    """What is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
+    if len(ref) > MAX_REF:
+        return f"is longer than {MAX_REF} characters"
+    if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
+        return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
+    if (
+        ref.startswith(("-", "/", "."))
+        or ref.endswith(("/", ".", ".lock"))
+        or ".." in ref
+        or "//" in ref
+        or "@{" in ref
+        or "/." in ref
+        or ".lock/" in ref
+    ):
+        return f"{shown(ref)} is not a name that git allows"
+    return None
+
+
+class _Reader(Fields):
+    """Takes what our events have out of one of them."""
+
+    def __init__(self, event: Mapping[str, object]) -> None:
+        super().__init__(event)
+        # The third shape is a request to package under another name; what is wrong with it is said in its own words.
+        self._name = "function"
+        if _is_third_shape(self.event):
+            self._name = "name"
+            self.event["function"] = self.event.pop("name")
+            self.event["action"] = Action.PACKAGE.value
+
+    def request(self) -> Request:
+        # Terraform takes something away that it once asked for: that must work, whatever the event looks like today.
+        if (tf := self.event.get("tf")) and isinstance(tf, Mapping) and tf.get("action") == "delete":
+            asked = self.event.get("action")
+            known = isinstance(asked, str) and asked in set(Action)
+            return Request(action=Action(str(asked)) if known else Action.PING, deleted=True)
+        action, words = self._action()
+        self._unknown(action)
+        self.choice("on_error", ("reply", "raise"))
+        self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
+        self._tf()
+        wanted = AVAILABLE[action] if action else _FIELDS
+        alias, weight = self._alias(action) if "alias" in wanted else (None, None)
+        request = Request(
+            action=action or Action.PING,
+            function=self._function(required=action not in _UNNAMED) if "function" in wanted else None,
+            source=self._source(required=action in BUILDING) if "repo" in wanted else None,
+            path=self._path() if "path" in wanted else "",
+            build_file=self._build_file() if "build_file" in wanted else None,
+            components=self._components(words) if "components" in wanted else (),
+            version=self.flag("version") if "version" in wanted else False,
+            alias=alias,
+            weight=weight,
+            payload=self._payload() if "invoke" in wanted else None,
+            preview=self.flag("preview") if "preview" in wanted else False,
+            build=self.matching("build", _BUILD_ID, _BUILD_IDS) if "build" in wanted else None,
+            count=self.integer("count", 1, MAX_COUNT, default=Request.count) if "count" in wanted else Request.count,
+            by=self.printable("by", MAX_BY),
+            build_id=self.matching("build_id", _BUILD_ID, _BUILD_IDS),
+            architecture=self._architecture() if "architecture" in wanted else None,
+            attached=self.names("attached", _COMPONENT, MAX_COMPONENTS) if "attached" in wanted else (),
+            force=self.flag("force") if "force" in wanted else False,
+            publish_only=self.flag("publish_only") if "publish_only" in wanted else False,
+            rights=self.flag("rights") if "rights" in wanted else False,
+            upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
+        )
+        if self.problems:
+            raise _invalid(self.problems)
+        return request
+
+    def _action(self) -> tuple[Action | None, tuple[str, ...]]:
+        """The action, and the components named behind it in the older shape."""
+        known = ", ".join(sorted(AVAILABLE))
+        if "action" not in self.event:
+            self.problems.append(f"action: missing; it is one of {known}")
+            return None, ()
+        typed = self.event["action"]
+        words = typed.split() if isinstance(typed, str) else []
+        if not words:
+            self.problems.append(f"action: must be one of {known}, not {shown(typed)}")
+            return None, ()
+        name = words[0].lower()
+        if name not in set(Action) or (len(words) > 1 and name != Action.BUILD):
+            self.problems.append(f"action: {shown(typed)} is unknown{nearest(name, AVAILABLE)}; it is one of {known}")
+            return None, ()
+        return Action(name), tuple(words[1:])
+
+    def _unknown(self, action: Action | None) -> None:
+        for key in self.event:
+            if key not in _FIELDS:
+                self.problems.append(f"{bare(key)}: unknown field{nearest(str(key), _FIELDS)}")
+            elif action and key != "action" and key not in AVAILABLE[action]:
+                self.problems.append(f"{key}: means nothing to the action {action.value!r}; leave it out")
+
+    def _function(self, *, required: bool) -> str | None:
+        if required and "function" not in self.event:
+            self.problems.append(f"{self._name}: missing; name the Lambda function")
+        value = self.text("function")
+        if value is None or _FUNCTION.fullmatch(value):
+            return value
+        if arn := _FUNCTION_ARN.fullmatch(value):
+            # The builder deploys with its own client: another account's or region's ARN would quietly become a
+            # function of the same name here.
+            self.problems.append(
+                f"{self._name}: {shown(value)} is an ARN; write the name alone, {arn['name']} "
+                "(the builder deploys into its own account and region; for a version use alias)"
+            )
+        else:
+            self.problems.append(f"{self._name}: {shown(value)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
+        return None
+
+    def _architecture(self) -> Literal["x86_64", "arm64"] | None:
+        value = self.text("architecture")
+        if value is None:
+            return None
+        if value not in ARCHITECTURES:
+            self.problems.append(f"architecture: {shown(value)} is none of {', '.join(ARCHITECTURES)}")
+            return None
+        return ARCHITECTURES[value]
+
+    def _source(self, *, required: bool) -> Source | None:
+        given = [name for name in ("repo", "repo_name", "archive", "source") if name in self.event]
+        if required and not given:
+            self.problems.append("repo: missing; give repo (a URL, or owner/name), repo_name, archive or source")
+        for other in given[1:]:
+            self.problems.append(f"{given[0]}: given together with {other}; give one of them")
+        if given and given[0] in ("archive", "source"):
+            for each in ("ref", "branch"):
+                if each in self.event:
+                    self.problems.append(f"{each}: means nothing to an archive; leave it out")
+            return self._archive() if given[0] == "archive" else self._object()
+        return self._repository()
+
+    def _archive(self) -> ArchiveSource | None:
+        text = self.text("archive")
+        if text is None:
+            return None
+        try:
+            return ArchiveSource(content=base64.b64decode(text, validate=True))
+        except ValueError:
+            self.problems.append("archive: is not base64 of a zip, tar, tar.gz or tar.zst")
+            return None
+
+    def _object(self) -> ObjectSource | ManifestSource | None:
+        given = self.event["source"]
+        if not isinstance(given, Mapping):
+            self.problems.append(f"source: must be an object with bucket and key, not {kind(given)}")
+            return None
+        found: dict[str, str] = {}
+        for name, value in given.items():
+            if name not in SOURCE_MEMBERS:
+                self.problems.append(f"source: {bare(name)}: unknown field{nearest(str(name), SOURCE_MEMBERS)}")
+            elif value is not None and (not isinstance(value, str) or not value.strip()):
+                self.problems.append(f"source: {name}: must be text, not {shown(value)}")
+            elif value is not None:
+                found[name] = value
+        if "bucket" not in given:
+            self.problems.append("source: bucket: missing")
+        if not {"key", "manifest"} & set(given):
+            self.problems.append("source: key: missing; it names an archive (or give manifest)")
+        elif {"key", "manifest"} <= set(found):
+            self.problems.append("source: key: given together with manifest; give one of them")
+        if "bucket" in found and not _BUCKET.fullmatch(found["bucket"]):
+            self.problems.append(f"source: bucket: {shown(found['bucket'])} is not the name of a bucket")
+        if "sha256" in found and not _SHA256.fullmatch(found["sha256"]):
+            self.problems.append(f"source: sha256: {shown(found['sha256'])} is not 64 hexadecimal digits in lower case")
+        if "sha256" in found and "key" in found:
+            self.problems.append("source: sha256: is that of a manifest, and key names an archive")
+        if "bucket" not in found or not {"key", "manifest"} & set(found):
+            return None
+        bucket, version_id = found["bucket"], found.get("version_id")
+        if "key" in found:
+            return ObjectSource(bucket=bucket, key=found["key"], version_id=version_id)
+        return ManifestSource(
+            bucket=bucket, manifest=found["manifest"], version_id=version_id, sha256=found.get("sha256")
+        )
+
+    def _tf(self) -> None:
+        """What aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion means something here."""
+        tf = self.event.get("tf")
+        if tf is not None and (not isinstance(tf, Mapping) or tf.get("action") not in ("create", "update")):
+            self.problems.append(
+                f"tf: must be what Terraform makes it, an object with action create, update or delete, not {shown(tf)}"
+            )
+
+    def _repository(self) -> GitSource:
+        repo, repo_name = self.text("repo"), self.text("repo_name")
+        if repo is not None and (problem := repo_problem(repo)):
+            self.problems.append(f"repo: {problem}")
+        if repo_name is not None and not _is_name(repo_name):
+            self.problems.append(
+                f"repo_name: {shown(repo_name)} is not allowed; use A-Z a-z 0-9 . _ - (owner/name goes into repo)"
+                if "://" not in repo_name and "@" not in repo_name
+                else "repo_name: is a URL; that goes into repo"
+            )
+        return GitSource(repo=repo, repo_name=repo_name, ref=self._ref())
+
+    def _ref(self) -> str | None:
+        given: list[str] = []
+        for name in ("ref", "branch"):
+            value = self.text(name)
+            if value is None:
+                continue
+            if problem := ref_problem(value):
+                self.problems.append(f"{name}: {problem}")
+            given.append(value)
+        if len(set(given)) > 1:
+            self.problems.append(f"branch: {shown(given[1])} contradicts ref {shown(given[0])}; give one of them")
+        return given[0] if given else None
+
+    def _path(self) -> str:
+        value = self.text("path") or ""
+        if problem := path_problem(value):
+            self.problems.append(f"path: {problem}")
+            return ""
+        return normalised(value)
+
+    def _build_file(self) -> str | None:
+        value = self.text("build_file")
+        if value is not None and not _BUILD_FILE.fullmatch(value):
+            self.problems.append(
+                f"build_file: {shown(value)} must be the name of a .yaml, .yml or .json file in the project's "
+                "directory (path says which directory)"
+            )
+            return None
+        return value
+
+    def _components(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        given = self.event.get("components", [])
+        names = given.split() if isinstance(given, str) else given
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            self.problems.append(f"components: must be a list of names, not {shown(given)}")
+            return ()
+        if words and names and list(words) != list(names):
+            self.problems.append("components: contradicts the components named in action; give them once")
+        names = list(dict.fromkeys(names or words))
+        for name in names:
+            if not _COMPONENT.fullmatch(name):
+                self.problems.append(f"components: {shown(name)} is not allowed; use 1 to 64 of A-Z a-z 0-9 _ -")
+        if len(names) > MAX_COMPONENTS:
+            self.problems.append(f"components: {len(names)} names; at most {MAX_COMPONENTS}")
+        return tuple(names)
+
+    def _alias(self, action: Action | None) -> tuple[str | None, float | None]:
+        """Name and weight, from a text or from {"name", "weight"}."""
+        given = self.event.get("alias")
+        if not isinstance(given, Mapping):
+            return self._alias_name("alias", self.text("alias")), None
+        if action in (Action.ROLLBACK, Action.VERIFY):
+            self.problems.append(f"alias: must be a name for the action {action.value!r}, without a weight")
+            return None, None
+        for key in given:
+            if key not in ("name", "weight"):
+                self.problems.append(f"alias: {bare(key)}: unknown field; an alias has name and weight")
+        given_name, weight = given.get("name"), given.get("weight")
+        if not isinstance(given_name, str):
+            self.problems.append("alias: name: missing; it says which alias gets the weight")
+            given_name = None
+        name = self._alias_name("alias: name", given_name)
+        # A bool is an int to Python; nan compares false with everything.
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1:
+            self.problems.append(
+                f"alias: weight: must be a number above 0 and below 1, not {shown(weight)} "
+                "(for all traffic write the alias as a string)"
+            )
+            return None, None
+        return name, float(weight)
+
+    def _alias_name(self, field: str, name: str | None) -> str | None:
+        if name is None:
+            return None
+        if not _ALIAS.fullmatch(name):
+            self.problems.append(f"{field}: {shown(name)} is not allowed; use 1 to 128 of A-Z a-z 0-9 _ -")
+        elif name.isdigit():
+            self.problems.append(f"{field}: {shown(name)} is only digits, which Lambda keeps for version numbers")
+        else:
+            return name
+        return None
+
+    def _payload(self) -> str | None:
+        """The JSON text of `invoke`."""
+        if "invoke" not in self.event:
+            return None
+        try:
+            text = json.dumps(self.event["invoke"], allow_nan=False)
+        except (TypeError, ValueError):
+            self.problems.append("invoke: is not a JSON value")
+            return None
+        if len(text) > MAX_PAYLOAD_BYTES:  # as many bytes as characters: json.dumps writes ASCII
+            self.problems.append(f"invoke: is {len(text)} bytes of JSON; at most {MAX_PAYLOAD_BYTES}")
+        return text
+
+
+def repo_problem(repo: str) -> str | None:
+    """What is wrong with `repo` as a URL or `owner/name`; None if nothing is. Shows no credentials."""
+    if "://" in repo or ":" in repo or "@" in repo:
+        return url_problem(repo)
+    segments = repo.split("/")
+    if len(segments) < 2 or not all(_is_name(segment) for segment in segments):
+        return f"{shown(repo)} is neither an https URL nor owner/name (a name alone goes into repo_name)"
+    return None
+
+
+def _is_name(text: str) -> bool:
+    return bool(_REPO_NAME.fullmatch(text)) and text not in (".", "..") and text.lower() != ".git"
+
+
+def _invalid(problems: list[str]) -> InvalidEvent:
+    if len(problems) == 1:
+        message = f"the request is not valid: {problems[0]}"
+    else:
+        message = f"the request has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return InvalidEvent(message, hint="mend the event and send it again", problems=problems)

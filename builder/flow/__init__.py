@@ -1,0 +1,1 @@
+"""The order of things: from a request to a reply."""

@@ -1,0 +1,186 @@
+"""Which secrets a build file may name: those that the operator allows its project, for commits that a ref of it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from builder.errors import LambdasmithError, SecretNotAllowed
+from builder.flow import credentials, fetching
+from builder.network.access import credentials_for
+from builder.records.builds import Builds
+from builder.secrets.grants import Granted
+from builder.secrets.logins import ProjectRule, repository_name
+from builder.secrets.references import Reference
+from builder.spec.base import secrets_in
+from builder.trust.tips import is_allowed, trusted
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.flow.order import Order
+    from builder.sources.snapshot import Resolved
+    from builder.spec.build_file import BuildSpec
+
+_PARALLEL = 8
+
+
+def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Context) -> None:
+    """Return if the operator allows the project, at this commit, all the secrets that its build file names.
+
+    Nothing of a secret is read before.
+
+    Args:
+        resolved: the commit that the project comes from, None if it comes from no repository.
+
+    Raises:
+        SecretNotAllowed: with every one that is not.
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    named = [(spec.at(f"{place}.from"), Reference.parse(secret.source)) for place, secret in secrets_in(spec)]
+    rules = context.settings.logins.rules(function, resolved.url if resolved else "")
+    refusals = [refusal for refusal in _refusals(named, rules, resolved, context) if refusal]
+    if refusals:
+        problems = [refusal.problem for refusal in refusals]
+        lacking = dict.fromkeys(refusal.lacking for refusal in refusals if refusal.lacking)
+        # About the repository if there is one: whoever may invoke the builder may name any function.
+        project = repository_name(resolved.url) if resolved else function
+        add = (
+            f"if {project} is to have it, whoever runs setup.py adds [project {project}] with "
+            f"allow = {', '.join(lacking)} to config.ini, and runs setup.py update"
+        )
+        advice = dict.fromkeys(refusal.advice for refusal in refusals if refusal.advice)
+        raise SecretNotAllowed(
+            problems[0] if len(problems) == 1 else f"{spec.file} names {len(problems)} secrets that it may not use",
+            hint="; ".join([*advice, *([add] if lacking else [])]),
+            problems=problems if len(problems) > 1 else (),
+        )
+    context.allowed_secrets.update(secret.source for _, secret in secrets_in(spec))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Refusal:
+    """A secret that is not given: what is wrong, and the pattern or the deed that is lacking."""
+
+    problem: str
+    lacking: str = ""
+    advice: str = ""
+
+
+def _refusals(
+    named: Sequence[tuple[str, Reference]], rules: Sequence[ProjectRule], resolved: Resolved | None, context: Context
+) -> Iterator[_Refusal | None]:
+    for where, reference in named:
+        fitting = [rule for rule in rules if reference.matches(rule.allow)]
+        # The git token opens what no build file has to do with, whatever a pattern says.
+        if credentials.is_secret(reference, context.settings.git_secret):
+            yield _Refusal(
+                problem=f"{where}: {reference} may not be used by this project",
+                advice="it is the builder's own git token, which no [project …] opens: name a secret of the project's",
+            )
+        elif not fitting:
+            yield _Refusal(
+                problem=f"{where}: {reference} may not be used by this project",
+                lacking=f"{reference.service}:{reference.name}",
+            )
+        elif not any(_for_commit(rule, resolved, context) for rule in fitting):
+            yield _not_for_commit(where, reference, fitting, resolved)
+
+
+def _not_for_commit(
+    where: str, reference: Reference, rules: Sequence[ProjectRule], resolved: Resolved | None
+) -> _Refusal:
+    refs = ", ".join(dict.fromkeys(ref for rule in rules for ref in rule.refs)) or "its branches and tags"
+    sections = " and ".join(f"[project {rule.pattern}]" for rule in rules)
+    if resolved is None:
+        problem = "what was sent along comes from no ref"
+    else:
+        asked = "" if resolved.ref == resolved.commit else f" ({resolved.ref})"
+        problem = f"commit {resolved.commit}{asked} is not the tip of one, nor was it deployed from one"
+    return _Refusal(
+        problem=f"{where}: {sections} gives {reference} to commits of {refs} alone, and {problem}",
+        advice="merge the commit into a branch that may have the secret and build that branch, or have whoever runs "
+        f"setup.py extend refs of {sections} in config.ini",
+    )
+
+
+def trusted_commit(resolved: Resolved, context: Context) -> bool:
+    """Whether the commit is the owners' own, by every rule that may be about its repository: see `builder.trust.tips`.
+
+    What code of another commit has made must not be used for one that gets secrets. Rules of functions count for any
+    repository: whoever may invoke the builder may name any function.
+
+    Raises:
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    everybodys = ProjectRule(pattern="*", allow=())
+    rules = (rule for rule in context.settings.logins.projects if "/" not in rule.pattern or _is_about(rule, resolved))
+    return all(_for_commit(rule, resolved, context) for rule in (everybodys, *rules))
+
+
+def _is_about(rule: ProjectRule, resolved: Resolved) -> bool:
+    return rule.covers("", resolved.url)
+
+
+def _for_commit(rule: ProjectRule, resolved: Resolved | None, context: Context) -> bool:
+    """`trusted`, asking one after the other: the name it was found by, the server's refs, our own record of deploys."""
+    if trusted(resolved, rule):
+        return True
+    if resolved is None:
+        return False
+    now = replace(resolved, tips=fetching.tips(resolved, context))
+    return trusted(now, rule) or trusted(replace(resolved, tips=_recorded(resolved, context)), rule)
+
+
+def _recorded(resolved: Resolved, context: Context) -> tuple[str, ...]:
+    return Builds(context.store).deployed_from(resolved.url, resolved.commit)
+
+
+def origin(resolved: Resolved | None, context: Context) -> dict[str, object] | None:
+    """What the record of a deploy keeps of where it came from; None if it came from no repository."""
+    if resolved is None:
+        return None
+    refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
+    return {"url": resolved.url, "commit": resolved.commit, "refs": [ref for ref in refs if is_allowed(ref, ())]}
+
+
+def granted(order: Order, context: Context) -> Granted:
+    """The logins that the order may use: all that the builder has, for a commit that its repository vouches for.
+
+    Code of any other commit gets what is needed to fetch it.
+
+    Raises:
+        InvalidConfiguration, SecretMissing, AccessDenied: a forge's login cannot be had.
+    """
+    known = credentials.git_credentials(context)
+    if order.resolved is not None:
+        if not order.domain.vouched:
+            own = credentials_for(order.repository, known)
+            known = (own,) if own else ()
+        known = (*known, *fetching.of_codecommit(order.repository, context))
+    logins = credentials.indexes(context)
+    if not order.domain.vouched or not context.settings.logins.indexes:
+        return Granted(git=known)
+    found: dict[str, tuple[str, str]] = {}
+    refused: dict[str, str] = {}
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        reading = {index.name: pool.submit(logins.read, index) for index in context.settings.logins.indexes}
+        for name, login in reading.items():
+            try:
+                found[name] = login.result()
+            except LambdasmithError as error:  # most builds use none of them
+                refused[name] = error.message
+    return Granted(git=known, indexes=found, refused=refused)
+
+
+def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted) -> Granted:
+    """`given` with the secrets that the build file names for its commands.
+
+    Raises:
+        SecretNotAllowed: the operator does not allow them to this project, or to this commit.
+        SecretMissing, AccessDenied: one cannot be had.
+    """
+    check(spec, order.function, order.resolved, context)
+    wanted = list(dict.fromkeys(secret.source for _, secret in secrets_in(spec)))
+    return replace(given, commands=credentials.CommandSecrets(context).values(wanted))

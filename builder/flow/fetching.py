@@ -1,0 +1,259 @@
+"""Where a project comes from: the repository's URL, the commit that is meant, and its files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
+from builder.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    AwsRefused,
+    PathNotFound,
+    RepositoryNotFound,
+    SourceError,
+    UnsafeSource,
+)
+from builder.event.request import ArchiveSource, GitSource, ManifestSource, ObjectSource
+from builder.flow.credentials import git_credentials
+from builder.sources import git
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.event.request import Request
+    from builder.flow.order import Order, Source
+    from builder.sources.manifest import Content, Manifest
+
+# How deploy.sh names what it sends: by git's id of the content.
+_SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")
+_SMALL_BYTES = 1 << 20
+
+
+def resolve(request: Request, context: Context) -> git.Resolved | None:
+    """The commit that the request means now; None for an archive, which is what it is.
+
+    Raises:
+        SourceError, InvalidEvent: as `git.resolve`.
+    """
+    settings, source = context.settings, request.source
+    if not isinstance(source, GitSource):
+        return None
+    known = git_credentials(context)
+    username = settings.git_username or (known[0].username if known else None)
+    urls = git.repository_urls(source.repo, source.repo_name, base=settings.git_base, username=username)
+    missing: list[SourceError] = []
+    for url in urls:
+        try:
+            there = (*known, *of_codecommit(url, context))
+            found = git.resolve(url, source.ref, credentials=there, network=network(context))
+            if len(urls) > 1 and found.ref == found.commit:
+                tips(found, context)  # nobody has asked yet whether there is such a repository
+        except (RepositoryNotFound, AuthenticationFailed) as error:
+            missing.append(error)
+        else:
+            return found
+    if len(missing) > 1:
+        missing[0].hint += f" (also asked: {', '.join(urls[1:])})"
+    raise missing[0]
+
+
+def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
+    """The full names of the branches and tags that have the commit as their tip; asked for once in an invocation.
+
+    Raises:
+        SourceError: as `git.tips`.
+    """
+    if resolved not in context.tips:
+        known = (*git_credentials(context), *of_codecommit(resolved.url, context))
+        context.tips[resolved] = git.tips(resolved, credentials=known, network=network(context))
+    return context.tips[resolved]
+
+
+def source_of(request: Request, resolved: git.Resolved | None, context: Context) -> Source:
+    """Where the request's files are, once its commit is known.
+
+    Raises:
+        AccessDenied: they are what the builder keeps.
+    """
+    if resolved is not None:
+        return resolved
+    source = request.source
+    if source is None or isinstance(source, GitSource):
+        raise PathNotFound("the event names no repository")
+    if isinstance(source, ObjectSource | ManifestSource):
+        _refuse_own(source, context)
+    return source
+
+
+def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None:
+    """Raise if a source is what the builder keeps: whoever names one reads it by way of a build."""
+    key, store = source.key if isinstance(source, ObjectSource) else source.manifest, context.store
+    sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
+    if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
+        raise AccessDenied(
+            f"s3://{source.bucket}/{key} is part of the builder's own store, and no source",
+            hint=f"put projects below {' or '.join(sent)} of that bucket, or into another one",
+        )
+
+
+def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
+    """The files, below `scratch`; none where the tree of the repository or of the project's directory is known.
+
+    Raises:
+        SourceError, OutOfSpace: as `git.fetch`, `archive.extract` and `manifest.parse`.
+    """
+    resolved = order.source
+    if not isinstance(resolved, git.Resolved):
+        return _unpacked(resolved, order, context, scratch)
+    context.progress.say(f"fetching {resolved.commit[:12]} ({resolved.ref})")
+    snapshot = git.fetch(
+        resolved,
+        scratch / "source",
+        credentials=(*git_credentials(context), *of_codecommit(resolved.url, context)),
+        max_bytes=shutil.disk_usage(scratch).free,
+        path=order.path,
+        known=order.known,
+        network=network(context),
+        cache=context.workspace.cached("git"),
+    )
+    for warning in snapshot.warnings:
+        context.progress.warn(warning)
+    return snapshot
+
+
+def _unpacked(
+    source: ArchiveSource | ObjectSource | ManifestSource, order: Order, context: Context, scratch: Path
+) -> git.Snapshot:
+    from builder.archives.archived import Limits
+    from builder.sources.archive import is_of_git, snapshot_of
+
+    file, path = scratch / "archive", order.path
+    limits = Limits(max_bytes=min(Limits.max_bytes, shutil.disk_usage(scratch).free))
+    if isinstance(source, ManifestSource):
+        from builder.sources.manifest import snapshot_of_manifest
+
+        manifest = _manifest(source, context)
+        into = scratch / "source"
+        snapshot = snapshot_of_manifest(
+            manifest, _files_beside(source, context), into, path=path, limits=limits, label=source.place
+        )
+        _leave_out(snapshot, order, context)
+        return snapshot
+    if isinstance(source, ArchiveSource):
+        label = "archive"
+        file.write_bytes(source.content)
+    else:
+        label = f"s3://{source.bucket}/{source.key}"
+        context.progress.say(f"fetching {label}")
+        version = {"VersionId": source.version_id} if source.version_id else None
+        try:
+            with aws_errors(f"reading {label}"):
+                context.clients.s3.download_file(source.bucket, source.key, str(file), ExtraArgs=version)
+        except AwsRefused as error:
+            if error_code(error) != "404":
+                raise
+            raise PathNotFound(f"{label} does not exist", hint="check bucket, key and version_id of source") from error
+    try:
+        snapshot = snapshot_of(file, scratch / "source", path=path, limits=limits, label=label)
+        if not is_of_git(file):
+            _leave_out(snapshot, order, context)
+    finally:
+        file.unlink(missing_ok=True)
+    if isinstance(source, ObjectSource):
+        _compare_with_name(source, snapshot, context)
+    return snapshot
+
+
+def _leave_out(snapshot: git.Snapshot, order: Order, context: Context) -> None:
+    """Remove what nobody has committed and the list of default excludes names."""
+    from builder.sources.excludes import SECRETS, Excludes, leave_out, left_out_warning, text_of_build_file
+
+    text = text_of_build_file(snapshot.root / order.path, order.build_file)
+    gone = leave_out(snapshot.root, Excludes(text, order.path))
+    context.progress.warn(left_out_warning(gone.get(SECRETS, ())))
+
+
+def _manifest(source: ManifestSource, context: Context) -> Manifest:
+    from builder.sources import manifest
+
+    context.progress.say(f"fetching {source.place}")
+    content = _object(context, source.bucket, source.manifest, source.version_id)
+    if content.size > manifest.MAX_BYTES:
+        raise SourceError(f"{source.place}: is larger than the {manifest.MAX_BYTES / 1e6:.1f} MB of a manifest")
+    return manifest.parse(b"".join(content.chunks()), label=source.place, sha256=source.sha256)
+
+
+def _files_beside(source: ManifestSource, context: Context) -> Callable[[str], Content]:
+    folder = source.manifest.rpartition("/")[0]
+    beside = f"{folder}/files/" if folder else "files/"
+    return lambda sha256: _object(context, source.bucket, beside + sha256)
+
+
+def _object(context: Context, bucket: str, key: str, version_id: str | None = None) -> Content:
+    """An object in S3; a small one has been read when this returns, so that several come at the same time."""
+    from builder.sources.manifest import Content
+
+    place, s3 = f"s3://{bucket}/{key}", context.clients.s3
+    try:
+        with aws_errors(f"reading {place}"):
+            if version_id:
+                answer = s3.get_object(Bucket=bucket, Key=key, VersionId=version_id)
+            else:
+                answer = s3.get_object(Bucket=bucket, Key=key)
+            size, body = answer["ContentLength"], answer["Body"]
+            small = body.read() if size <= _SMALL_BYTES else None
+    except AwsRefused as error:
+        if error_code(error) not in ("404", "NoSuchKey", "NoSuchVersion"):
+            raise
+        raise PathNotFound(f"{place} does not exist", hint="check bucket, manifest and version_id of source") from error
+
+    def chunks() -> Iterator[bytes]:
+        if small is not None:
+            yield small
+            return
+        with aws_errors(f"reading {place}"):
+            yield from body.iter_chunks(_SMALL_BYTES)
+
+    return Content(size=size, chunks=chunks)
+
+
+def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Context) -> None:
+    """Whoever sends something does not send it again if it is there: so it must be what its name says."""
+    settings = context.settings
+    named = _SENT.fullmatch(source.key.removeprefix(settings.store_prefix))
+    if source.bucket == settings.bucket and named and named[1] != snapshot.tree:
+        raise UnsafeSource(
+            f"{source.place} has other content than its name says: {snapshot.tree}",
+            hint="somebody else has put it there; remove it, and send the project again",
+        )
+
+
+def network(context: Context) -> git.Network:
+    """Whom git requests may reach and trust, and how long they may take."""
+    settings = context.settings
+    return git.Network(
+        allowed_hosts=settings.git_hosts,
+        ca_bundle=settings.ca_bundle,
+        remaining=context.deadline.remaining,
+        greetings=context.greetings,
+    )
+
+
+def of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
+    """What CodeCommit takes from the builder's own role; nothing for any other `url`."""
+    if context.granted is not None or not CODECOMMIT_URL.match(url):
+        return ()
+    username, password = codecommit_credentials(context.clients, url)
+    context.secrets.add(password)
+    login = git.GitCredentials(
+        username=username,
+        token=password,
+        base=url,
+        called="the builder's own role",
+        renewal="give the role codecommit:GitPull on the repository",
+    )
+    return (login,)

@@ -1,0 +1,227 @@
+"""The way back: the function, or one of its aliases, as an earlier build has left it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import FunctionMissing, UnknownBuild
+from builder.flow import reply, way_back
+from builder.flow.pipeline import Built
+from builder.flow.release import Released, leased, publisher_of, settled
+from builder.publishing import deployed, deployment
+from builder.publishing.functions import read_function
+from builder.publishing.steps import PointAlias
+from builder.publishing.versions import read_published
+from builder.records.builds import RECORD_HINT, Builds
+from builder.store.keeping import Damaged
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.event.request import Request
+    from builder.publishing.deployment import Deployment
+    from builder.publishing.steps import FunctionState, Step
+    from builder.records.claim import Claim
+    from builder.records.record import DeploymentRecord, Record
+
+# How many builds are looked through for the one before the present one.
+_LOOK_BACK = 200
+# And how many for what is there now: the newest that went well says it.
+_PRESENT = 50
+
+
+def roll_back(request: Request, context: Context, claim: Claim) -> Built:
+    """Return to the build that the request names, or to the one before the present one.
+
+    Where an alias is concerned and the build's version is still there, the alias moves to it and nothing else happens.
+    Otherwise the build's artifacts, layers and settings are deployed again.
+
+    Raises:
+        UnknownBuild: there is no such build, or none to return to.
+        StoreDamaged: a record that decides which one it is cannot be read.
+        FunctionMissing: the function does not exist.
+        AwsRefused, FunctionBusy: as for any deploy.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for the build to return to"):
+        _target(Builds(context.store), request)  # says what is wrong before anything is written
+        claim.take()
+        hold = leased(request, context, claim)
+        # Once more: whoever had the function before may have left a record meanwhile.
+        target, alias = _target(Builds(context.store), request)
+        request = replace(request, alias=alias)
+    with progress.phase("publish", f"returning to build {target.build_id}"):
+        state = read_published(context.clients, name, alias)
+        if state is None:
+            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        if state.busy:
+            state = settled(name, state, context)
+        told = _told(target, name, alias, state, context)  # as it is before anything changes
+        wanted, version = _wanted(target, request, state, context)
+        publisher = publisher_of(wanted, context, hold.confirm)
+
+        def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
+            return _steps(wanted, version, state, made)
+
+        wanted.note_layers()
+        deployed.forget(context.store, name)
+        published = publisher.publish(plan, wanted.observed(state, context.clients))
+        published.version = published.version or version
+        released = Released(deployment=wanted, published=published)
+    answer = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
+    outcome = reply.outcome(released, request)
+    if version is not None and wanted.code is not None and outcome["function"]:
+        # $LATEST keeps its code: what the alias serves now is the version's.
+        cast("dict[str, object]", outcome["function"])["code_sha256"] = wanted.code.code_sha256
+    return Built(
+        reply=answer | {"rollback": told} | outcome | reply.account(progress),
+        deployment={**_deployment(target).value, "version": published.version, "alias": alias},
+        restored=target.build_id,
+    )
+
+
+def preview(request: Request, context: Context) -> reply.Reply:
+    """What there is now, what `roll_back` would return to, and what it would do for that. Nothing is written.
+
+    Raises:
+        UnknownBuild, FunctionMissing, AwsRefused: as `roll_back`.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for the build to return to"):
+        target, alias = _target(Builds(context.store), request)
+        request = replace(request, alias=alias)
+        state = read_published(context.clients, name, alias)
+        if state is None:
+            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        wanted, version = _wanted(target, request, state, context)
+        steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
+        told = _told(target, name, alias, state, context) | {"steps": [step.sentence for step in steps]}
+    answer = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
+    return answer | reply.account(progress)
+
+
+def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> dict[str, object]:
+    found = Builds(context.store).records(name, _PRESENT)
+    records = [record for record in found if not isinstance(record, Damaged) and record.deployed]
+    return way_back.told(records, target, alias, state)
+
+
+def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
+    """What the function is to be; and the version that has it, if all that is left to do is to move the alias."""
+    name, kept = request.function or "", _deployment(target)
+    wanted = deployment.of_record(kept, request, name, context)
+    wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
+    version = _version(kept, wanted, context) if request.alias else None
+    if version is not None:
+        return wanted, version
+    _refuse_without_code(target, wanted, state, context)
+    return _with_layers(wanted, state, context), None
+
+
+def _steps(
+    wanted: Deployment, version: str | None, state: FunctionState | None, made: Mapping[str, str]
+) -> Sequence[Step]:
+    alias = wanted.wanted.alias if wanted.wanted else None
+    if alias is None or version is None:
+        return wanted.steps(state, made)
+    served = state.alias if state else None
+    done = served is not None and served.serves(version, None)
+    return () if done else (PointAlias(name=wanted.name, alias=alias, version=version),)
+
+
+def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
+    """The record to return to, and the alias that is concerned."""
+    name = request.function or ""
+    if request.build is not None:
+        record = builds.find(name, request.build)
+        if record.deployed is None:
+            raise UnknownBuild(
+                f"build {request.build} of {name} has deployed nothing: {record.message or record.state}",
+                hint="the function's history lists its builds",
+            )
+        return record, request.alias or record.alias
+    found = builds.records(name, _LOOK_BACK)
+    records = [record for record in found if isinstance(record, Damaged) or record.deployed]
+    alias = _read(records[0]).alias if request.alias is None and records else request.alias
+    return _before(records, name, alias), alias
+
+
+def _before(records: Sequence[Record | Damaged], name: str, alias: str | None) -> Record:
+    """The newest build that had deployed something else than what is there now.
+
+    Raises:
+        StoreDamaged: on the way there is a record that cannot be read: it may be the one.
+    """
+    concerned = (record for each in records if (record := _read(each)) and alias in (None, record.alias))
+    present = next(concerned, None)
+    if present is not None:
+        newer: list[Record] = []
+        if present.restored is not None:  # then what is there is as old as the build that was returned to
+            for record in concerned:
+                newer.append(record)
+                if record.build_id == present.restored:
+                    newer.clear()
+                    break
+        for record in itertools.chain(newer, concerned):
+            if record.action == "build" and not _same(record, present):
+                return record
+    of = f"alias {alias} of {name}" if alias else name
+    raise UnknownBuild(f"{of} has no earlier build to return to", hint="the function's history lists its builds")
+
+
+def _read(record: Record | Damaged) -> Record:
+    if isinstance(record, Damaged):
+        raise record.error(RECORD_HINT)
+    return record
+
+
+def _deployment(record: Record) -> DeploymentRecord:
+    """What the record's build deployed: `_target` has seen that there is something."""
+    if record.deployment is None:
+        raise AssertionError(f"build {record.build_id} has deployed nothing")
+    return record.deployment
+
+
+def _same(one: Record, other: Record) -> bool:
+    kept = (_deployment(one), _deployment(other))
+    told = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
+    layers = [[row.sha256 or row.arn for row in each.layers] for each in kept]
+    return told[0] == told[1] and layers[0] == layers[1]
+
+
+def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> str | None:
+    """The version that the build published, if it is still there and holds its code and its layers."""
+    if kept.version is None:
+        return None
+    frozen = read_function(context.clients, wanted.name, qualifier=kept.version)
+    same = frozen is not None and wanted.code is not None and frozen.code_sha256 == wanted.code.code_sha256
+    return kept.version if same and frozen and wanted.has_layers_of(frozen) else None
+
+
+def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionState, context: Context) -> None:
+    """Raise if the code has to be deployed and is not in the store any more, before anything is changed."""
+    code = wanted.code
+    if code is None or state.code_sha256 == code.code_sha256 or context.store.exists(code.name, sha256=code.sha256):
+        return
+    raise UnknownBuild(
+        f"the code of build {target.build_id} is no longer in the bucket",
+        hint=f"build commit {str(target.commit)[:12]} again; expire_days in config.ini says how long code is kept",
+    )
+
+
+def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:
+    """With layer versions that exist; what was removed is published again from its artifact."""
+    choices = []
+    for choice in wanted.layers:
+        arn = choice.arn
+        if arn is not None and arn not in state.layers and wanted.origins.is_gone(arn):
+            arn = None
+            if choice.artifact is None or not context.store.exists(choice.artifact.name, sha256=choice.artifact.sha256):
+                raise UnknownBuild(
+                    f"layer {choice.layer} of that build is gone, and so is its artifact",
+                    hint="build the commit again: its id is in the function's history",
+                )
+        choices.append(replace(choice, arn=arn))
+    return replace(wanted, layers=deployment.distinct(choices, wanted.name))

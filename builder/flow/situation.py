@@ -1,0 +1,96 @@
+"""What there is when a build begins: the commit that is meant, the function, and what the last deploy of it left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from builder.event.request import Action, Request
+from builder.flow import allowance, fetching
+from builder.publishing import configuration, deployed
+from builder.publishing.deployed import Deployed
+from builder.publishing.extras import read_extras
+from builder.publishing.steps import FunctionState
+from builder.publishing.versions import equal_version, read_published
+from builder.sources import git
+from builder.workspace.domains import Domain, domain_of
+
+if TYPE_CHECKING:
+    from builder.context import Context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that can be known without fetching a file.
+
+    `key` stands for what is asked for, besides the source, and for the `domain` whose code it is: what another domain's
+    code has come to says nothing of this one's. `resolved` is None for an archive. `stands`: the last deploy was asked
+    for the same, and its result is still there. `at` is when it was so, by the monotonic clock.
+    """
+
+    key: str
+    domain: Domain
+    resolved: git.Resolved | None
+    state: FunctionState | None
+    last: Deployed | None
+    stands: bool
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Those that the function has now, for the trial of its handler; none for what somebody proposes, which would
+        read them."""
+        return self.state.variables if self.state and self.domain.vouched else {}
+
+    def answered(self, request: Request) -> Deployed | None:
+        """The last deploy, if a request for this commit has nothing left to do."""
+        last, commit = self.last, self.resolved.commit if self.resolved else ""
+        return last if last is not None and last.commit == commit and self._may_stand(request) else None
+
+    def known_trees(self, request: Request) -> tuple[str, ...]:
+        """Ids of trees with which a request has nothing left to do."""
+        return (self.last.tree,) if self.last and self._may_stand(request) else ()
+
+    def _may_stand(self, request: Request) -> bool:
+        asks_for_more = request.force or request.upgrade or request.payload is not None
+        return self.stands and request.action == Action.BUILD and not asks_for_more
+
+
+def look(request: Request, context: Context) -> Situation:
+    """Ask the git server, Lambda and the store, all at once.
+
+    Raises:
+        SourceError, AwsRefused: one of them will not tell; what the git server says comes first.
+    """
+    name = request.function or ""
+    with ThreadPoolExecutor(3) as pool:
+        resolving = pool.submit(fetching.resolve, request, context)
+        # To package is no matter of Lambda's: the role need not be let see a function that somebody else deploys.
+        asks = request.action != Action.PACKAGE
+        reading = pool.submit(read_published, context.clients, name, request.alias) if asks else None
+        remembering = pool.submit(deployed.read, context.store, name)
+        resolved, state, last = resolving.result(), reading.result() if reading else None, remembering.result()
+    if request.version and state and last and last.version and state.version is None:
+        state = replace(state, version=equal_version(context.clients, name, state, [last.version]))
+    domain = domain_for(request, resolved, context)
+    key = deployed.request_key(request, context.settings, domain.id)
+    stands = last is not None and last.stands(key, state)
+    if request.version and last is not None and state is not None and state.version != last.version:
+        stands = False  # somebody has removed that version
+    if last is not None and stands and last.extras:
+        found = read_extras(context.clients, name, last.extras, alias=request.alias)
+        stands = not configuration.changes(last.extras, found)
+    return Situation(key=key, domain=domain, resolved=resolved, state=state, last=last, stands=stands)
+
+
+def domain_for(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
+    """Whose code a build of the request runs.
+
+    Raises:
+        SourceError: the git server does not say which refs the commit is the tip of.
+    """
+    trusted = resolved is not None and allowance.trusted_commit(resolved, context)
+    return domain_of(request, resolved, trusted=trusted, keeping=context.settings.archive_caches)

@@ -1,0 +1,86 @@
+"""Work under a build id: claimed, followed by whoever asks, and recorded however it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from builder.context import Context
+from builder.errors import InvalidEvent, LambdasmithError
+from builder.event.request import Request
+from builder.flow.bounds import bounded, short_line
+from builder.flow.pipeline import Built
+from builder.flow.reply import Reply, account, failure, known
+from builder.progress import BackgroundListener
+from builder.records.builds import Builds
+from builder.records.claim import AlreadyTaken, Claim, State
+from builder.workspace.directory import full_disk
+
+_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
+
+Work = Callable[[Request, Context, Claim], Built]
+
+
+def tracked(work: Work, request: Request, context: Context, build_id: str) -> Reply:
+    """The reply to the request; what the same id has begun or ended elsewhere is not begun again.
+
+    The lease that `work` takes is given back after the record is written.
+
+    Raises:
+        InvalidEvent: the build id is of another function.
+        Exception: by a mistake of our own. It is recorded, too.
+    """
+    builds = Builds(context.store)
+    present = builds.look(build_id)
+    if present is not None:
+        return _present(present, request)
+    claim = builds.claim(build_id, request.function or "")
+    mask = context.secrets.mask
+    listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))
+    context.progress.listener = listener
+    built: Built | None = None
+    with context.until_end:
+        try:
+            with full_disk():
+                built = work(request, context, claim)
+            reply = built.reply | {"build_id": build_id}
+        except AlreadyTaken as taken:
+            return _present(taken.state, request)
+        except LambdasmithError as error:
+            reply = failure(error, build_id=build_id) | account(context.progress)
+        except BaseException:
+            crash: Reply = {"statusCode": 500, "error": {"code": "internal_error", "message": _CRASHED}}
+            builds.end(claim, request, crash | {"build_id": build_id}, seconds=context.progress.seconds())
+            raise
+        finally:
+            listener.close()
+        counts = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
+        reply = bounded(context.secrets.mask_json(reply)) | counts
+        try:
+            builds.end(
+                claim,
+                request,
+                reply,
+                seconds=context.progress.seconds(),
+                deployment=built.deployment if built else None,
+                restored=built.restored if built else None,
+            )
+        except LambdasmithError as error:
+            # What was deployed is deployed: the answer says so, whatever became of its record.
+            cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")
+    return reply
+
+
+def _present(state: State, request: Request) -> Reply:
+    """The answer for a build id that somebody else has: their reply, or how far they are.
+
+    Raises:
+        InvalidEvent: it is of another function, whose reply would be taken for this one's.
+    """
+    if (state.function or "") != (request.function or ""):
+        raise InvalidEvent(
+            f"build_id: {state.build_id!r} is the id of a build of another function",
+            hint="give each build an id of its own, such as a random one",
+        )
+    return dict(state.reply) if state.reply else {"statusCode": 202, "build": known(state.value)}

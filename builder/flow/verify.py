@@ -1,0 +1,133 @@
+"""Is what is deployed what its source says? The recorded commit is built again, from nothing, and compared by bytes."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from builder import __version__
+from builder.errors import FunctionMissing, UnknownBuild
+from builder.event.request import GitSource
+from builder.flow import fetching, reply
+from builder.flow.order import Fresh, Order
+from builder.flow.pipeline import product_of
+from builder.flow.situation import domain_for
+from builder.making.product import pinned_lock
+from builder.plan import FUNCTION
+from builder.publishing import layers
+from builder.publishing.functions import read_function
+from builder.publishing.versions import read_alias
+from builder.records.builds import RECORD_HINT, Builds
+from builder.runtimes import architecture_of
+from builder.store.keeping import Damaged
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.event.request import Request
+    from builder.making.product import Product
+    from builder.records.record import DeploymentRecord, Record
+
+_LOOK_BACK = 100
+
+
+def verify(request: Request, context: Context) -> reply.Reply:
+    """Build the commit and the lock of the deployed build, or of the one that is named, and compare with Lambda.
+
+    Nothing that earlier builds have left is used: wheels are downloaded again, parts made again.
+
+    Returns:
+        `verify {build, same, components [{name, deployed, rebuilt, same}]}`; hashes are hexadecimal.
+
+    Raises:
+        UnknownBuild: nothing is recorded of the build, or what it was made of is not kept.
+        SourceError, BuildFailed: the commit cannot be fetched or built any more.
+    """
+    name, progress = request.function or "", context.progress
+    with progress.phase("look", "looking for what was deployed"):
+        record, made_of, alias = _deployed(Builds(context.store), request)
+        deployed = _deployed_hashes(name, alias, made_of, context)
+    source = made_of.source
+    if source is None:
+        raise UnknownBuild(
+            f"build {record.build_id} of {name} was made of an archive that came with its event, and is not kept",
+            hint="deploy from git, or from an archive in S3, to be able to verify",
+        )
+    if record.builder != __version__:
+        progress.warn(
+            f"build {record.build_id} was made by builder {record.builder}, this is {__version__}: "
+            "differences may be the builders'"
+        )
+    asked = replace(
+        request,
+        source=replace(source.source, ref=record.commit) if isinstance(source.source, GitSource) else source.source,
+        path=source.path,
+        build_file=source.build_file,
+    )
+    rebuilt = _rebuilt_hashes(asked, made_of, context)
+    rows: list[dict[str, object]] = [
+        {"name": each, "deployed": sha256, "rebuilt": rebuilt.get(each), "same": sha256 == rebuilt.get(each)}
+        for each, sha256 in deployed.items()
+    ]
+    same = all(row["same"] for row in rows)
+    verified = {"build": record.build_id, "same": same, "components": rows}
+    answer: reply.Reply = {"statusCode": 200, "commit": record.commit, "ref": record.ref, "verify": verified}
+    return answer | reply.account(progress)
+
+
+def _deployed(builds: Builds, request: Request) -> tuple[Record, DeploymentRecord, str | None]:
+    """The record of what is deployed, what that deployed, and the alias that is meant."""
+    name = request.function or ""
+    if request.build is not None:
+        record = builds.find(name, request.build)
+        if record.deployed is None:
+            raise UnknownBuild(f"build {request.build} of {name} has deployed nothing")
+        return record, record.deployed, request.alias or record.alias
+    for each in builds.records(name, _LOOK_BACK):
+        if isinstance(each, Damaged):  # it may be the one
+            raise each.error(f"name the build to verify; {RECORD_HINT}")
+        if each.deployed is not None and request.alias in (None, each.alias):
+            origin = builds.find(name, each.restored) if each.restored else each
+            return origin, origin.deployed or each.deployed, request.alias or each.alias
+    raise UnknownBuild(f"{name} has no recorded build", hint="deploy it with this builder first")
+
+
+def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, context: Context) -> dict[str, str]:
+    """The sha256 of every component as Lambda has it."""
+    served = read_alias(context.clients, name, alias) if alias else None
+    state = read_function(context.clients, name, qualifier=served.version if served else "$LATEST")
+    if state is None:
+        raise FunctionMissing(f"function {name} does not exist")
+    found = {}
+    attached = {arn.split(":")[6]: arn for arn in state.layers}
+    for row in made_of.layers:
+        arn = row.arn if row.arn in state.layers else attached.get(row.layer)
+        if row.sha256 is not None:
+            content = layers.read_content(context.clients, arn) if arn else None
+            found[row.component] = content.sha256 if content else ""
+    return found | {FUNCTION: state.code_hex}
+
+
+def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Context) -> dict[str, str]:
+    lock = None
+    if made_of.lock:
+        lock = context.store.read(
+            f"pinned/{made_of.lock}.json",
+            functools.partial(pinned_lock, lock_id=made_of.lock),
+            hint="the build cannot be verified without it; deploy with force, and verify that build",
+        )
+        if lock is None:
+            raise UnknownBuild("the lock of that build is not kept any more")
+    with context.progress.phase("look", "looking for the commit"):
+        resolved = fetching.resolve(request, context)
+    order = Order(
+        source=fetching.source_of(request, resolved, context),
+        domain=domain_for(request, resolved, context),
+        function=request.function or "",
+        path=request.path,
+        build_file=request.build_file,
+        force=True,
+        fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
+    )
+    made = cast("Product", product_of(order, context))
+    return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

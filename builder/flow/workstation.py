@@ -1,0 +1,178 @@
+"""A build on a workstation: a directory in, zips out, a cache directory where the builder function uses the bucket."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from builder.errors import InvalidConfiguration, StoreDamaged
+from builder.flow import reply
+from builder.making.assembly import Assembly, assemble
+from builder.making.checks import check, direct_upload_warnings
+from builder.making.product import Product
+from builder.making.project import Project, read_project
+from builder.natives.machine import directories_of
+from builder.plan import FUNCTION, choose_components
+from builder.progress import Progress
+from builder.runtimes import Architecture
+from builder.secrets.indexes import Indexes
+from builder.secrets.surroundings import Surroundings
+from builder.sources.directory import DirectorySnapshot, snapshot
+from builder.sources.excludes import left_out_warning
+from builder.store import whole
+from builder.store.directory import DirectoryStore
+from builder.store.keeping import Store
+from builder.workshop.workshop import Workshop
+from builder.workspace import local_cache
+from builder.workspace.directory import Deadline, Workspace
+from builder.workspace.domains import Domain
+
+# There is no limit here; this one only keeps a child that hangs from hanging for ever.
+_LONGEST_S = 24 * 3600.0
+REPLY = "build.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be built, and where to. `runtime` and `architecture` win over the build file."""
+
+    directory: Path
+    out: Path
+    cache: Path
+    build_file: str | None = None
+    components: tuple[str, ...] = ()
+    runtime: str | None = None
+    architecture: Architecture | None = None
+    force: bool = False
+
+
+def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> reply.Reply:
+    """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
+
+    What an earlier build left there and this one does not make is removed; when a build fails, all of it stays.
+
+    Args:
+        environment: of this process; children get an allow-listed part of it.
+
+    Raises:
+        LambdasmithError: with the phase in which it arose.
+    """
+    with (
+        local_cache.in_use(order.cache, local_cache.limit_bytes(environment)),
+        tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary,
+    ):
+        around = Surroundings.of(environment)
+        workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
+        store = DirectoryStore(order.cache / "store", warn=progress.warn)
+        with workspace.scratch() as scratch:
+            with progress.phase("fetch", f"copying {order.directory}"):
+                source = _source(order, scratch / "source", progress)
+            with progress.phase("read", "reading the build file"):
+                project = _project(source, order, progress)
+                chosen = choose_components(project.names, order.components, function_exists=True)
+            shop = Workshop(
+                workspace=workspace,
+                scratch=scratch,
+                store=store,
+                kept=store,
+                caches=workspace.cached("builds") / Domain(name=str(order.directory.resolve())).id,
+                deadline=Deadline.after(_LONGEST_S),
+                progress=progress,
+                environment=workspace.child_environment(around.environment, "", scratch / "home"),
+                indexes=Indexes(logins=tuple(around.indexes), read=around.indexes.__getitem__),
+                library_path=directories_of(environment.get("LD_LIBRARY_PATH", "")),
+            )
+            made = assemble(project, chosen, shop, force=order.force)
+            with progress.phase("check", "checking the artifacts"):
+                product = Product(
+                    outline=project.outline,
+                    commit=source.commit,
+                    ref="",
+                    tree="",
+                    plans=made.plans,
+                    artifacts=made.artifacts,
+                    checked=check(made, shop, function=order.directory.resolve().name),
+                    lock_id=made.lock_id,
+                    distributions=made.distributions,
+                )
+                for warning in direct_upload_warnings(made.artifacts):
+                    progress.warn(warning)
+            with progress.phase("write", f"writing {order.out}"):
+                answer = reply.assembled(product) | {
+                    "commit": source.commit or None,
+                    "runtime": project.target.runtime.name,
+                    "architecture": project.target.architecture,
+                }
+                answer |= {"files": _write(made, order.out, store)}
+        answer |= reply.account(progress)
+        with whole.file(order.out / REPLY) as partial:
+            partial.write_text(json.dumps(answer, indent=2) + "\n")
+        return answer
+
+
+def look(order: Order, progress: Progress) -> Project:
+    """The project as a build of `order.directory` would read it; nothing is built. Its files are gone afterwards.
+
+    Raises:
+        LambdasmithError: what is wrong with the directory or its build file.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
+        source = _source(order, Path(temporary) / "source", progress)
+        return _project(source, order, progress)
+
+
+def _source(order: Order, into: Path, progress: Progress) -> DirectorySnapshot:
+    source = snapshot(order.directory, into, build_file=order.build_file, leave_out=(order.out, order.cache))
+    progress.warn(left_out_warning(source.secrets))
+    return source
+
+
+def _project(source: DirectorySnapshot, order: Order, progress: Progress) -> Project:
+    project = read_project(
+        source.root,
+        order.build_file,
+        commit_time=source.commit_time,
+        runtime=order.runtime,
+        architecture=order.architecture,
+        function=order.directory.resolve().name,
+    )
+    progress.warn(project.runtime_warning)
+    for note in project.notes:
+        progress.say(note)
+    return project
+
+
+def _write(made: Assembly, out: Path, store: Store) -> dict[str, str]:
+    """Copy the artifacts to `out`; component → path relative to it."""
+    files = {name: "function.zip" if name == FUNCTION else f"layers/{name}.zip" for name in made.artifacts}
+    try:
+        before = _before(out)
+        (out / "layers").mkdir(parents=True, exist_ok=True)
+        for name, artifact in made.artifacts.items():
+            if not store.fetch(artifact.name, out / files[name], sha256=artifact.sha256):
+                raise StoreDamaged(
+                    f"{store.place(artifact.name)}, the zip of {name}, is gone or damaged",
+                    hint="run the same command again: then it is built again",
+                )
+        for path in before - set(files.values()):
+            (out / path).unlink(missing_ok=True)
+        if not any((out / "layers").iterdir()):
+            shutil.rmtree(out / "layers")
+    except OSError as error:
+        raise InvalidConfiguration(f"--out: {out} cannot be written: {error.strerror}") from error
+    return files
+
+
+def _before(out: Path) -> set[str]:
+    """The zips that an earlier build wrote to `out`, by its own account."""
+    try:
+        files = json.loads((out / REPLY).read_text()).get("files", {})
+    except (OSError, ValueError, AttributeError):
+        return set()
+    known = set(cast("dict[str, str]", files).values()) if isinstance(files, dict) else set()
+    return {path for path in known if path == "function.zip" or (path.startswith("layers/") and ".." not in path)}

@@ -1,0 +1,88 @@
+"""What npm installs without a word, and a function may miss when it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from builder.kinds.npm import CPUS, Npm
+from builder.npm.lockfile import Lock
+from builder.runtimes import Target
+
+_SHOWN = 5
+# npm's own reading of ranges. argv: npm's directory, a range, more ranges as JSON.
+_RANGES = """
+const semver = require(process.argv[1] + "/node_modules/semver");
+const ranges = JSON.parse(process.argv[3]);
+const unfit = (range) => semver.validRange(range) && !semver.intersects(process.argv[2], range);
+console.log(JSON.stringify(ranges.filter(unfit)));
+"""
+
+
+def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterator[str]:
+    """Packages whose install scripts would have made something."""
+    names = sorted({lock.name_of(place) for place in places if lock.packages.get(place, {}).get("hasInstallScript")})
+    if names:
+        yield (
+            f"install scripts of packages were not run: {_listed(names)}; if the function needs what they make, "
+            f"{way_out}"
+        )
+
+
+def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Iterator[str]:
+    """Native packages for Lambda that the lock does not have, since it was made beside a node_modules of another
+    system (https://github.com/npm/cli/issues/4828).
+    """
+    cpu = CPUS[target.architecture]
+    missing = []
+    for place in sorted(places):
+        optional = lock.packages.get(place, {}).get("optionalDependencies")
+        wanted = [
+            str(name)
+            for name in (optional if isinstance(optional, dict) else ())
+            if f"linux-{cpu}" in name and "musl" not in name
+        ]
+        if wanted and not any(lock.resolved(name, place) for name in wanted):
+            missing.append(f"{lock.name_of(place)} wants {' or '.join(wanted)}")
+    if missing:
+        yield (
+            f"{lock.file.name} has no packages for Lambda's Linux on {target.architecture}: {_listed(missing)}; remove "
+            f"node_modules and {lock.file.name}, run `npm install` and commit the lock"
+        )
+
+
+def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
+    """Packages that came from a server and have no hash in the lock."""
+    names = [
+        lock.name_of(place)
+        for place in sorted(places)
+        if str((entry := lock.packages.get(place, {})).get("resolved", "")).startswith(("http", "git"))
+        and not entry.get("integrity")
+    ]
+    if names:
+        yield f"{lock.file.name} has no hash of {_listed(names)}: what came was taken unseen"
+
+
+def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> Iterator[str]:
+    """Packages, and the project itself, that say they do not run on the function's Node.js."""
+    own = {"package.json": _range(lock.manifest)}
+    wanted = own | {lock.name_of(place): _range(lock.packages.get(place, {})) for place in sorted(places)}
+    ranges = sorted({each for each in wanted.values() if each})
+    if not ranges:
+        return
+    runs = target.runtime.name.removeprefix("nodejs")
+    code = [str(npm.node), "-e", _RANGES, str(npm.library()), runs, json.dumps(ranges)]
+    bad = json.loads(npm.run(code, npm.scratch, f"{npm.label}: comparing engines")[-1])
+    unfit = [f"{name} ({each})" for name, each in wanted.items() if each in bad]
+    if unfit:
+        yield f"engines: {_listed(unfit)} is not for {target.runtime.name}"
+
+
+def _range(entry: Mapping[str, object]) -> str:
+    given = entry.get("engines")
+    return str(given.get("node", "")) if isinstance(given, dict) else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,0 +1,215 @@
+"""A bundle: what the project's own esbuild makes of one source file and all that it imports.
+
+Options: https://esbuild.github.io/api/
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from builder.errors import CommandFailed, CompilationFailed, NoWheelForTarget
+from builder.jsontext import read_json
+from builder.kinds.npm import CPUS, Npm
+from builder.npm.lockfile import Lock, packages_in
+from builder.runtimes import architecture_of
+from builder.spec.builds import NodeBuild
+from builder.workshop.kind import Place
+
+_MESSAGE = re.compile(r"^(?:\S+ )?\[(?P<kind>ERROR|WARNING)\] (?P<text>.*)$")
+_PLACE = re.compile(r"^ {4}(?P<place>\S.*:\d+:\d+):$")
+# Packages that Lambda's Node.js brings along: they may be left to it.
+_OF_THE_RUNTIME = ("@aws-sdk/", "@smithy/")
+# An ES module has no `require`, `__filename` and `__dirname`, and packages of the older kind use them.
+_BANNER = (
+    'import{createRequire as lambdasmithRequire}from"node:module";'
+    "const require=lambdasmithRequire(import.meta.url),"
+    "__filename=import.meta.filename,__dirname=import.meta.dirname;"
+)
+_HINTS: Sequence[tuple[str, str]] = (
+    (r"Could not resolve", "install it (`npm install NAME`, then commit the lock), or list it in external"),
+    (
+        r"Top-level await",
+        'make it an ES module: "type": "module" in package.json, or a source file that ends in .mts or .mjs',
+    ),
+    (r'No loader is configured for "\.node"', "a native package cannot be bundled; list it in external"),
+)
+_NOTES = 5
+
+
+def names_shipped(recipe: NodeBuild, lock: Lock) -> tuple[str, ...]:
+    """The packages that go into node_modules beside the bundle. Patterns, and the runtime's own, are only left out."""
+    names = packages_in([name for name in recipe.external if "*" not in name])
+    return tuple(dict.fromkeys(name for name in names if lock.has(name) or not name.startswith(_OF_THE_RUNTIME)))
+
+
+def problem(recipe: NodeBuild, place: Place, lock: Lock) -> str | None:
+    """What is wrong with the recipe."""
+    entry = str(recipe.bundle)
+    if not (place.base / entry).is_file():
+        return f"bundle: {entry!r} does not exist"
+    if not place.is_function:
+        return "bundle: is for the function; a layer has node_modules"
+    if not lock.has("esbuild"):
+        what_to_do = "run `npm install --save-dev --save-exact esbuild` and commit it"
+        return f"bundle: esbuild is not in {lock.file.name}; {what_to_do}"
+    for name in names_shipped(recipe, lock):
+        locked = lock.resolved(name, lock.workspace)
+        if locked is None:
+            what_to_do = f"run `npm install {name}`, or write '{name}*' to ship none"
+            return f"external: {name!r} is not in {lock.file.name}; {what_to_do}"
+        if lock.packages[locked].get("dev"):
+            return f"external: {name!r} is a development dependency; run `npm install --save-prod {name}`"
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """The files of a bundle by name, what esbuild warns of, and the packages that are in it, as places of the lock."""
+
+    files: tuple[tuple[str, Path], ...]
+    notes: tuple[str, ...]
+    places: frozenset[str]
+
+
+def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, base: Path) -> Bundle:
+    """Run esbuild.
+
+    Args:
+        folder: an existing directory, always the same, for what is made; base: the copy of `place.base` in it, below
+            which or above which packages are installed.
+
+    Raises:
+        CompilationFailed: esbuild does not take the sources, or the handler is not in them.
+    """
+    module, _, attribute = place.handler.rpartition(".")
+    is_module = _is_module(str(recipe.bundle), lock)
+    out = folder / "bundle" / f"{module}{'.mjs' if is_module else '.js'}"
+    options = [
+        "--bundle",
+        "--platform=node",
+        f"--target=node{place.target.runtime.name.removeprefix('nodejs').partition('.')[0]}",
+        f"--format={'esm' if is_module else 'cjs'}",
+        f"--outfile={out}",
+        f"--metafile={folder / 'meta.json'}",
+        "--log-level=warning",
+        "--color=false",
+        *(f"--external:{name}" for name in recipe.external),
+        *([f"--banner:js={_BANNER}"] if is_module else []),
+        *(["--minify"] if recipe.minify else []),
+        *(["--sourcemap"] if recipe.sourcemap else []),
+    ]
+    what = f"{place.label}: esbuild {recipe.bundle}"
+    shop = npm.work.shop
+    shop.progress.say(f"bundling {recipe.bundle}")
+    environment = dict(npm.environment())
+    if shop.memory_mb is not None:
+        environment["GOMEMLIMIT"] = f"{shop.memory_mb // 2}MiB"
+    try:
+        lines = npm.run(
+            [str(_program(base, lock)), f"./{recipe.bundle}", *options], base, what, environment=environment
+        )
+    except CommandFailed as error:
+        raise _failed(error, what) from error
+    meta = read_metafile(folder / "meta.json", what)
+    _check_exports(meta, attribute, str(recipe.bundle), place)
+    root = folder / "bundle"
+    made = sorted(path for path in root.rglob("*") if path.is_file())
+    return Bundle(
+        files=tuple((path.relative_to(root).as_posix(), path) for path in made),
+        notes=tuple(f"esbuild: {where}{text}" for _, where, text in list(_messages(lines))[:_NOTES]),
+        places=frozenset(places_in(meta, lock, base, folder)),
+    )
+
+
+def _is_module(entry: str, lock: Lock) -> bool:
+    """Whether the bundle is an ES module: as Node.js would see the source."""
+    if entry.endswith((".mts", ".mjs")):
+        return True
+    return not entry.endswith((".cts", ".cjs")) and lock.manifest.get("type") == "module"
+
+
+def _program(base: Path, lock: Lock) -> Path:
+    """esbuild's program for this machine. The package's own command may be a script that looks for it."""
+    name = f"@esbuild/linux-{CPUS[architecture_of(os.uname().machine)]}/bin/esbuild"
+    for folder in (base, *base.parents):
+        for place in ("node_modules", "node_modules/esbuild/node_modules"):
+            if (path := folder / place / name).is_file():
+                path.chmod(0o755)
+                return path
+    raise NoWheelForTarget(
+        f"{lock.file.name} has esbuild, but not {name.removesuffix('/bin/esbuild')}, its program for the builder",
+        hint=f"remove node_modules and {lock.file.name}, run `npm install` and commit the lock (esbuild 0.16 or newer)",
+    )
+
+
+def _messages(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """ERROR or WARNING, `file:line:column: ` or "", and the text, of what esbuild printed."""
+    for at, line in enumerate(lines):
+        if message := _MESSAGE.match(line):
+            following = (_PLACE.match(each) for each in lines[at + 1 : at + 3])
+            where = next((f"{found['place']}: " for found in following if found), "")
+            yield message["kind"], where, message["text"]
+
+
+def _failed(error: CommandFailed, what: str) -> CompilationFailed:
+    errors = [f"{where}{text}" for kind, where, text in _messages(error.log_tail) if kind == "ERROR"]
+    first = errors[0] if errors else error.message
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, first)), "its words are above")
+    return CompilationFailed(f"{what} fails: {first}", hint=hint, log_tail=error.log_tail[:40], problems=errors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metafile:
+    """What esbuild says of a bundle: its inputs by path, and the names that what was asked for exports, if it knows."""
+
+    inputs: tuple[str, ...]
+    exports: tuple[str, ...]
+
+
+def read_metafile(path: Path, what: str) -> Metafile:
+    """What esbuild, which is the project's own, wrote to `path`.
+
+    Raises:
+        CompilationFailed: it is not that.
+    """
+    try:
+        meta = cast("dict[str, dict[str, dict[str, Any]]]", read_json(path.read_text()))
+        made = [one for one in dict(meta["outputs"]).values() if one.get("entryPoint")]
+        exports: list[object] = next((one["exports"] for one in made if isinstance(one.get("exports"), list)), [])
+        return Metafile(inputs=tuple(dict(meta["inputs"])), exports=tuple(map(str, exports)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CompilationFailed(
+            f"{what}: its metafile is not what esbuild writes ({type(error).__name__})",
+            hint="remove node_modules, run `npm install` and commit the lock: is that esbuild?",
+        ) from error
+
+
+def _check_exports(meta: Metafile, attribute: str, entry: str, place: Place) -> None:
+    """Of a CommonJS bundle esbuild does not say what it exports."""
+    if meta.exports and attribute not in meta.exports:
+        raise CompilationFailed(
+            f"function.handler: {place.handler!r} needs {attribute}; {entry} exports {', '.join(meta.exports)}",
+            hint="export a function of that name, or name another in function.handler",
+        )
+
+
+def places_in(meta: Metafile, lock: Lock, base: Path, folder: Path) -> Iterator[str]:
+    """The packages that are in the bundle; esbuild names its inputs relative to `base`."""
+    tops = [path for path in (base, *base.parents) if path.is_relative_to(folder)]
+    for name in meta.inputs:
+        if "node_modules/" not in name:
+            continue
+        inside = Path(os.path.normpath(base / name))
+        for top in tops:
+            parts = inside.relative_to(top).as_posix().split("/") if inside.is_relative_to(top) else []
+            found = next(
+                (place for end in range(len(parts), 0, -1) if (place := "/".join(parts[:end])) in lock.packages), None
+            )
+            if found:
+                yield found
+                break

@@ -1,0 +1,1 @@
+"""A project becomes artifacts: components, their keys, their zips, the checks."""

@@ -1,0 +1,440 @@
+"""Before anything is published: do the artifacts fit, can their native files be loaded, does the handler import?
+
+What was found is kept under the artifacts' hashes, so that a build that changed nothing pays for none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, LambdasmithError, StoreDamaged
+from builder.jsontext import read_json
+from builder.making.assembly import Assembly, keep
+from builder.making.components import zip_of
+from builder.making.product import Checked
+from builder.making.project import Project
+from builder.making.shipment import owner
+from builder.natives import elf
+from builder.natives import judging as natives
+from builder.natives.described import described
+from builder.natives.judging import Finding, Placed
+from builder.natives.libraries import FOLDER
+from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
+from builder.python.modules import distribution_of
+from builder.python.parts import fetch_part
+from builder.secrets.masking import Masker
+from builder.spec.builds import NodeBuild, NpmLayer
+from builder.store.values import Fields
+from builder.trials import trial
+from builder.trials.trial import Outcome, Trial
+from builder.workshop.workshop import Workshop
+
+# Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
+MAX_DIRECT = 50 << 20
+# Changes when the same artifacts would be judged otherwise.
+_FORMAT = 2
+_PARALLEL = 4
+_LARGEST = 10
+_SHOWN = 8
+
+
+def check(
+    made: Assembly,
+    shop: Workshop,
+    *,
+    function: str,
+    foreign: Sequence[str] = (),
+    variables: Mapping[str, str] | None = {},
+    dry: bool = False,
+) -> Checked:
+    """Check the artifacts of a build, and keep those that are new in the store; warnings go to the progress.
+
+    They are kept whatever the outcome: the next attempt builds only what then differs.
+
+    Args:
+        function: its name, for the handler's environment.
+        foreign: layers of others that are attached to the function besides those of the build file; what is in them
+            is not known here.
+        variables: those that the function has now, which stay where the build file has no `environment`; None for one
+            that is new, which has no others than the build file says.
+        dry: compare sizes only.
+
+    Raises:
+        ArtifactTooLarge, NativeMismatch, ImportFailed, BootstrapMissing: Lambda would refuse it, or the function would
+            not start.
+    """
+    checking = _Checking(made, shop, function, foreign, variables)
+    if dry:
+        checking.sizes()
+        return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
+    # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
+    with ThreadPoolExecutor(2) as pool:
+        keeping = pool.submit(keep, made, shop)
+        checked = _checked(checking, shop, pool)
+        keeping.result()
+    for warning in checked.warnings:
+        shop.progress.warn(warning)
+    return checked
+
+
+def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
+    checking.sizes()
+    record = f"checks/{checking.key()}.json"
+    if kept := shop.kept.find(record, _kept):
+        return kept
+    checking.entry()
+    # Not beside the trial: what is read here, or fetched, is kept for everybody, and the handler's code could write to
+    # it on the way.
+    files = checking.natives()
+    trying = pool.submit(checking.trial)
+    warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
+    outcome = trying.result()
+    if outcome.stopped:
+        warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
+    checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
+    if not outcome.unset:  # which is a warning for a function that is there, and an error for a new one
+        shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+    return checked
+
+
+def _kept(kept: Fields) -> Checked:
+    return replace(Checked.parse(kept), warnings=kept.texts("warnings"), reused=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Importer:
+    """How the handler is imported (None: as Python does), and what to do where it misses a module."""
+
+    by: trial.Importer | None
+    advise: Callable[[str], str]
+
+
+class _Heap(NamedTuple):
+    """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
+
+    `places`: what is described is placed; of a component that is described by its parts, only collected libraries are.
+    """
+
+    component: str
+    owner: str
+    part: str
+    places: bool = True
+
+
+class _Checking:
+    """The checks of one build."""
+
+    def __init__(
+        self,
+        made: Assembly,
+        shop: Workshop,
+        function: str,
+        foreign: Sequence[str],
+        variables: Mapping[str, str] | None,
+    ) -> None:
+        self._project: Project = made.project
+        self._artifacts = {
+            name: made.artifacts[name]
+            for name in made.project.names
+            if name in made.artifacts and made.artifacts[name] is not UNBUILT
+        }
+        self._shop = shop
+        self._function = function
+        self._foreign = sorted({*foreign, *made.project.foreign})
+        self._is_new, self._present = variables is None, variables or {}
+        self._fetching = threading.Lock()
+
+    @property
+    def _missing(self) -> list[str]:
+        """Components that are not part of this build; the function may need what is in them."""
+        return [name for name in self._project.names if name not in self._artifacts]
+
+    def sizes(self) -> None:
+        """Refuse what Lambda would: more than 250 MB unzipped, layers included."""
+        total = sum(artifact.unzipped for artifact in self._artifacts.values())
+        if total <= MAX_UNZIPPED:
+            return
+        packages = sorted(self._packages(), key=lambda row: (-row[1], row[0]))[:_LARGEST]
+        largest = "\n".join(f"  {size / 1e6:7.1f} MB  {name}" for name, size in packages)
+        raise ArtifactTooLarge(
+            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
+            hint="remove dependencies or files, or move large data to S3 or EFS",
+            problems=[f"{name}: {size} bytes" for name, size in packages],
+        )
+
+    def entry(self) -> None:
+        """Refuse a custom runtime without the program that Lambda starts."""
+        target = self._project.target
+        if target.runtime.family != "provided" or FUNCTION not in self._artifacts or self._missing or self._foreign:
+            return
+        # What is made of distributions has everything below python/.
+        layers = (name for name, artifact in self._artifacts.items() if name != FUNCTION and not artifact.parts)
+        for component in (FUNCTION, *layers):
+            with zipfile.ZipFile(self._zip(component)) as opened:
+                info = opened.NameToInfo.get("bootstrap")
+            if info is None:
+                continue
+            if not info.external_attr >> 16 & 0o100:
+                raise BootstrapMissing(
+                    f"bootstrap of {owner(component)} is not executable, and {target.runtime.name} cannot start it",
+                    hint="git update-index --chmod=+x bootstrap, or chmod +x where it is made",
+                )
+            return
+        raise BootstrapMissing(
+            f"{target.runtime.name} starts the program `bootstrap`, which is neither among the function's files nor in "
+            "its layers",
+            hint="name the program bootstrap, at the top of the zip; build: go makes one, and build: {command: …} can",
+        )
+
+    def _packages(self) -> list[tuple[str, int]]:
+        """What the artifacts are made of, with sizes in bytes, unzipped."""
+        rows = []
+        for name, artifact in self._artifacts.items():
+            parts = zip(artifact.contents, artifact.parts, strict=True) if artifact.parts else ()
+            try:
+                rows += [(label, _unzipped(self._part(part))) for label, part in parts]
+            except FileNotFoundError:
+                parts = ()
+            if not parts:
+                rows.append((owner(name), artifact.unzipped))
+        return rows
+
+    def _part(self, name: str) -> Path:
+        """A part of an artifact.
+
+        Raises:
+            FileNotFoundError: it was needed to make the artifact, and is not there any more.
+        """
+        path = self._shop.workspace.cached("parts") / name
+        if not fetch_part(path, self._shop.workspace, self._shop.store):
+            raise FileNotFoundError(path)
+        return path
+
+    def _zip(self, component: str) -> Path:
+        """The component's artifact: it lies in the scratch directory if it was made just now."""
+        path = zip_of(component, self._shop)
+        with self._fetching:
+            if not path.exists():
+                artifact = self._artifacts[component]
+                if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
+                    raise StoreDamaged(
+                        f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
+                        hint="run the same command again: then it is built again",
+                    )
+        return path
+
+    def key(self) -> str:
+        """The hash of all that the outcome depends on."""
+        spec = self._project.spec
+        function = spec.function
+        inputs = (
+            _FORMAT,
+            elf.FORMAT,
+            natives.data_version(),
+            self._shop.baseline(self._project.target).recorded,
+            self._project.target.label,
+            self._importer() is not None,
+            [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
+            self._missing,
+            self._foreign,
+            spec.trial,
+            sorted(spec.optional_libraries),
+            (function.handler, sorted((function.environment or {}).items())) if function else None,
+            # Not with their values, which may be secrets.
+            sorted(self._present) if function and function.environment is None else None,
+        )
+        return hashlib.sha256(repr(inputs).encode()).hexdigest()
+
+    def natives(self) -> list[Placed]:
+        """Every native file at its place on Lambda. What was described once, part by part, is not read again."""
+        work = []
+        for name, artifact in self._artifacts.items():
+            if artifact.parts:
+                work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
+            if not artifact.parts or artifact.native_libraries:
+                work.append(_Heap(name, owner(name), "", places=not artifact.parts))
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = list(zip(work, pool.map(self._described, work), strict=True))
+        lost = {heap.component for heap, files in found if files is None}
+        found = [(heap, files) for heap, files in found if heap.component not in lost]
+        for name in sorted(lost):  # then it is not known what is of which distribution
+            heap = _Heap(name, owner(name), "")
+            found.append((heap, self._described(heap)))
+        return [placed for heap, files in found for placed in self._placed(heap, files or ())]
+
+    def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
+        artifact = self._artifacts[heap.component]
+        collected = {f"{FOLDER}/{row['library']}": str(row["from"]) for row in artifact.native_libraries}
+        root = "/var/task" if heap.component == FUNCTION else "/opt"
+        for native in files:
+            if not heap.part and native.path in collected:
+                machine = f"the build machine ({collected[native.path]})"
+                yield Placed(native=native, root=root, owner=machine, collected=True)
+            elif heap.places:
+                yield Placed(native=native, root=root, owner=heap.owner)
+
+    def _described(self, heap: _Heap) -> Sequence[elf.Native] | None:
+        """The native files; None where they are in a part that is not there any more."""
+        try:
+            return described(
+                heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
+                lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
+                store=self._shop.store,
+                workspace=self._shop.workspace,
+            )
+        except FileNotFoundError:
+            if not heap.part:
+                raise
+            return None
+
+    def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
+        """Refuse files that the target cannot load but must; warnings for the others."""
+        findings = natives.judge(
+            files,
+            self._project.target,
+            complete=not self._missing and not self._foreign,
+            optional=self._project.spec.optional_libraries,
+            baseline=self._shop.baseline(self._project.target),
+        )
+        natives.refuse(findings)
+        return _summed_up(findings)
+
+    def trial(self) -> trial.Outcome:
+        """Import the handler, where that can be done here."""
+        spec, target = self._project.spec, self._project.target
+        if spec.function is None or FUNCTION not in self._artifacts:
+            return trial.Outcome(imported=False, why="no function was built")
+        if spec.trial == "none":
+            return trial.Outcome(imported=False, why="the build file says try: none")
+        if target.runtime.family == "provided":
+            return trial.Outcome(
+                imported=False, why=f"only Python and Node handlers are tried, not {target.runtime.name}"
+            )
+        importer = self._importer()
+        if importer is None:
+            return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
+        if self._missing:
+            return trial.Outcome(imported=False, why=f"not part of this build: {', '.join(self._missing)}")
+        if self._foreign:
+            return trial.Outcome(imported=False, why=f"layers of others are attached: {', '.join(self._foreign)}")
+        what = trial.Trial(
+            handler=spec.function.handler,
+            code=self._zip(FUNCTION),
+            layers={
+                artifact.sha256: functools.partial(self._zip, name)
+                for name, artifact in self._artifacts.items()
+                if name != FUNCTION
+            },
+            target=target,
+            function=self._function,
+            variables=self._present if spec.function.environment is None else spec.function.environment,
+            memory_mb=self._shop.memory_mb,
+        )
+        self._shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
+        return self._tried(what, importer)
+
+    def _tried(self, what: Trial, importer: _Importer) -> Outcome:
+        """What came of the trial, without the values of the function's present variables.
+
+        Raises:
+            ImportFailed: of a new function, also where a variable is missing.
+        """
+        shop = self._shop
+        left = shop.deadline.check("importing the handler")
+        masker = Masker()
+        for name, value in self._present.items():
+            masker.add(value, key=name)
+        try:
+            outcome = trial.run(
+                what,
+                scratch=shop.scratch,
+                keeping=shop.workspace.trees(),
+                timeout_s=left,
+                advise=importer.advise,
+                by=importer.by,
+            )
+            if outcome.unset and self._is_new:
+                raise ImportFailed(
+                    f"function.handler: {outcome.why}, and a new function has no other variables",
+                    hint="name them in function.environment; if the function is to get them later, set try: none",
+                    log_tail=outcome.log_tail,
+                )
+        except LambdasmithError as error:
+            error.message, error.log_tail = masker.mask(error.message), tuple(map(masker.mask, error.log_tail))
+            raise
+        return replace(outcome, why=masker.mask(outcome.why))
+
+    def _importer(self) -> _Importer | None:
+        """What imports the handler here; None if the builder is not what the function runs on."""
+        target = self._project.target
+        if target.runtime.family == "python" and trial.is_possible(target):
+            return _Importer(by=None, advise=lambda module: _advice(module, self._project, self._artifacts))
+        recipes = [self._project.recipe(name) for name in self._project.names]
+        if not any(isinstance(recipe, NodeBuild | NpmLayer) for recipe in recipes):
+            return None  # Node.js is fetched only where a build needs it anyway
+        from builder.trials import node as node_trial
+
+        toolbox = self._shop.toolbox
+        if not node_trial.is_possible(target, toolbox.identity("node")):
+            return None
+
+        def by(*arguments: Any) -> trial.Outcome:
+            return node_trial.imported(toolbox.get("node").bins[0] / "node", *arguments)
+
+        return _Importer(by=by, advise=lambda name: node_trial.advice(name, _manifest(self._project)))
+
+
+def _manifest(project: Project) -> Mapping[str, object]:
+    """What package.json says; nothing where there is none that could be read."""
+    base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
+    for folder in (base, project.root):
+        with contextlib.suppress(OSError, ValueError):
+            found = read_json((folder / "package.json").read_text())
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:
+    messages = list(dict.fromkeys(f"{finding.message}: {finding.fix}" for finding in findings if not finding.fatal))
+    more = len(messages) - _SHOWN
+    return (*messages[:_SHOWN], *([f"… and {more} more native files that may not load"] if more > 0 else []))
+
+
+def _unzipped(archive: Path) -> int:
+    with zipfile.ZipFile(archive) as opened:
+        return sum(info.file_size for info in opened.infolist())
+
+
+def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) -> str:
+    """Where a missing module could come from: the project's own files, a layer, a requirement."""
+    function, top = project.spec.function, module.partition(".")[0]
+    base = project.root / (function.source_dir if function else ".")
+    for layer in project.spec.layers:
+        if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
+            return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
+    for name in (f"{top}.py", top):
+        if (base / name).exists():
+            return f"{name} is in the project and not in the artifact: add it to function.files"
+        if (project.root / name).exists():
+            return f"{name} is in the project, outside of function.source_dir: add it to function.files"
+    wanted = distribution_of(module)
+    files = ", ".join(project.spec.dependencies)
+    return f"add {wanted} to {files}" if files else f"list {wanted} in a requirements.txt, under layers.dependencies"
+
+
+def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
+    """For zips that somebody may upload by hand: those that are too large for it."""
+    return [
+        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        for name, artifact in artifacts.items()
+        if artifact.size > MAX_DIRECT
+    ]

@@ -1,0 +1,205 @@
+"""What making a project came to, as one value: where building ends and publishing begins.
+
+It can come from another process, in which foreign code has run: `parse` believes nothing that it can check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from builder.making.project import Outline
+from builder.plan import UNBUILT, Artifact, Component, ComponentPlan, Kind
+from builder.store.values import SHA256, Fields, UnfitError
+
+_GIT_ID = re.compile(r"([0-9a-f]{40})?")
+_PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_MAX_TEXT = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found out of finished artifacts. `tried`: the handler was imported; else `why` not."""
+
+    tried: bool
+    why: str
+    native_files: int
+    warnings: tuple[str, ...] = ()
+    reused: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """For the reply and the store."""
+        return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Checked:
+        """What `as_json` gave; the warnings are told elsewhere."""
+        return cls(
+            tried=kept.flag("tried"),
+            why=kept.text("why", longest=_MAX_TEXT),
+            native_files=kept.count("native_files"),
+            reused=kept.flag("reused"),
+        )
+
+
+NOT_CHECKED = Checked(tried=False, why="not asked for", native_files=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unchanged:
+    """The source has a tree with which nothing is left to do."""
+
+    commit: str
+    ref: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """A project with what was decided for each chosen component, and the artifacts by component.
+
+    Args:
+        commit, ref: of the source; `ref` is the commit again where it has no name.
+        tree: id of the tree that all of it depends on.
+        distributions: of the lock, [{name, version, index}]; the index is None where the project has it itself.
+        lock_id: the name under which `pinned/` in the store has the lock, None if there is none.
+    """
+
+    outline: Outline
+    commit: str
+    ref: str
+    tree: str
+    plans: tuple[ComponentPlan, ...]
+    artifacts: Mapping[str, Artifact]
+    checked: Checked
+    lock_id: str | None
+    distributions: tuple[Mapping[str, str | None], ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """For another process."""
+        return {
+            "outline": self.outline.as_json(),
+            "commit": self.commit,
+            "ref": self.ref,
+            "tree": self.tree,
+            "plans": [
+                {
+                    "name": plan.component.name,
+                    "kind": plan.component.kind,
+                    "key": plan.component.key,
+                    "action": plan.action,
+                    "why": plan.why,
+                    "changed": list(plan.changed),
+                }
+                for plan in self.plans
+            ],
+            "artifacts": {name: artifact.as_json() for name, artifact in self.artifacts.items()},
+            "checked": self.checked.as_json(),
+            "lock_id": self.lock_id,
+            "distributions": [dict(row) for row in self.distributions],
+        }
+
+    @classmethod
+    def parse(cls, value: Mapping[str, object]) -> Product:
+        """What `as_json` has made.
+
+        Raises:
+            InvalidBuildFile: the build file in it is not valid.
+            KeyError, TypeError, ValueError: it has another form, or names what is no component of that build file.
+        """
+        made = Fields(value)
+        outline = Outline.parse(made.fields("outline").value)
+        artifacts = {name: artifact_of(row) for name, row in made.fields("artifacts").members()}
+        plans = tuple(_plan(row, artifacts) for row in made.rows("plans"))
+        named = [plan.component.name for plan in plans]
+        if set(named) != set(artifacts) or len(set(named)) != len(named) or not set(named) <= set(outline.names):
+            raise ValueError("components and artifacts do not belong together")
+        return cls(
+            outline=outline,
+            commit=made.text("commit", _GIT_ID),
+            ref=made.text("ref", longest=_MAX_TEXT),
+            tree=made.text("tree", _GIT_ID),
+            plans=plans,
+            artifacts=artifacts,
+            checked=Checked.parse(made.fields("checked")),
+            lock_id=made.text_or_none("lock_id", SHA256),
+            distributions=tuple(
+                {name: row.text_or_none(name, longest=_MAX_TEXT) for name in ("name", "version", "index")}
+                for row in made.rows("distributions")
+            ),
+        )
+
+
+def _plan(row: Fields, artifacts: Mapping[str, Artifact]) -> ComponentPlan:
+    name, kind, action = row.text("name"), row.text("kind"), row.text("action")
+    if kind not in ("function", "dependencies", "layer") or action not in ("reuse", "build"):
+        raise ValueError(f"component {name} is a {kind} to {action}")
+    component = Component(
+        name=name,
+        kind=cast("Kind", kind),
+        key=row.text("key", SHA256),
+        artifact=artifacts[name] if action == "reuse" else None,
+    )
+    return ComponentPlan(
+        component=component,
+        action=cast("Literal['reuse', 'build']", action),
+        why=row.text("why", longest=_MAX_TEXT),
+        changed=row.texts("changed", longest=_MAX_TEXT),
+    )
+
+
+def artifact_of(kept: Fields) -> Artifact:
+    """What `Artifact.as_json` has made.
+
+    Raises:
+        UnfitError: it has another form.
+    """
+    if kept.text("sha256") == "":
+        return UNBUILT
+    contents, parts = kept.texts("contents", longest=_MAX_TEXT), kept.texts("parts", _PART)
+    if parts and len(parts) != len(contents):
+        raise UnfitError("parts are not as many as contents")
+    return Artifact(
+        sha256=kept.text("sha256", SHA256),
+        size=kept.count("size"),
+        unzipped=kept.count("unzipped"),
+        files=kept.count("files"),
+        pruned=tuple(
+            {"rule": row.text("rule", longest=_MAX_TEXT), "files": row.count("files"), "bytes": row.count("bytes")}
+            for row in kept.rows("pruned")
+        ),
+        contents=contents,
+        parts=parts,
+        notes=kept.texts("notes", longest=_MAX_TEXT),
+        native_libraries=tuple(map(_library, kept.rows("native_libraries"))),
+        missing_libraries=kept.texts("missing_libraries", longest=_MAX_TEXT),
+    )
+
+
+def _library(row: Fields) -> dict[str, object]:
+    named = {name: row.text(name, longest=_MAX_TEXT) for name in ("library", "from", "sha256")}
+    return {**named, "size": row.count("size"), "needed_by": list(row.texts("needed_by", longest=_MAX_TEXT))}
+
+
+def text(value: object) -> str:
+    """A text of reasonable length.
+
+    Raises:
+        UnfitError: it is none.
+    """
+    return Fields({"it": value}).text("it", longest=_MAX_TEXT)
+
+
+def lock_hash(lock: str) -> str:
+    """The name under which `pinned/` in the store has the lock."""
+    return hashlib.sha256(lock.encode()).hexdigest()
+
+
+def pinned_lock(kept: Fields, *, lock_id: str) -> str:
+    """The lock that `pinned/` has by this id, which is its hash."""
+    lock = kept.text("lock")
+    if lock_hash(lock) != lock_id:
+        raise UnfitError("is another lock")
+    return lock

@@ -1,0 +1,225 @@
+"""A project: a directory with a build file, what the file says, and what it is built for."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from builder.errors import InvalidBuildFile
+from builder.plan import DEPENDENCIES, FUNCTION
+from builder.python.prune import PruneOptions
+from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
+from builder.sources.local import select_files
+from builder.spec.build_file import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file, read_build_file
+from builder.spec.builds import AsItIs, NpmLayer, Recipe
+from builder.spec.tree import check_against_tree
+from builder.spec.values import invalid
+from builder.workshop.kind import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """What a build file says, and what the project is built for: all that is known of it without its files.
+
+    `text` is the build file's, or what stands for it where there is none; `spec` was read from it.
+    """
+
+    spec: BuildSpec
+    target: Target
+    text: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its components: the layers that are built, in the order in which they are attached, then the function."""
+        layers = tuple(layer for layer in self.spec.layer_order if isinstance(layer, str))
+        return layers + ((FUNCTION,) if self.spec.function else ())
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """ARNs of the layers from elsewhere; what is in them is not known here."""
+        return tuple(layer.arn for layer in self.spec.layer_order if not isinstance(layer, str))
+
+    @property
+    def runtime_warning(self) -> str:
+        """What to say of a runtime that AWS no longer supports; empty if it does."""
+        runtime = self.target.runtime
+        if runtime.deprecated is None or not runtime.is_deprecated(datetime.datetime.now(datetime.UTC).date()):
+            return ""
+        return f"{runtime.name} was deprecated by AWS on {runtime.deprecated}; move to a newer runtime"
+
+    def layer(self, name: str) -> LayerSpec:
+        """The named layer of the build file."""
+        return next(layer for layer in self.spec.layers if layer.name == name)
+
+    def as_json(self) -> dict[str, object]:
+        """For another process; `parse` reads it."""
+        return {
+            "file": self.spec.file,
+            "text": self.text,
+            "runtime": self.target.runtime.name,
+            "architecture": self.target.architecture,
+        }
+
+    @classmethod
+    def parse(cls, value: Mapping[str, object]) -> Outline:
+        """What `as_json` made, read by the same rules as any build file.
+
+        Raises:
+            InvalidBuildFile: it is not valid.
+            KeyError, TypeError, ValueError: somebody else has made it.
+        """
+        text = str(value["text"])
+        spec = read_build_file(text, file=str(value["file"]))
+        target = Target(
+            runtime=RUNTIMES[str(value["runtime"])], architecture=architecture_of(str(value["architecture"]))
+        )
+        return cls(spec=spec, target=target, text=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project(Outline):
+    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
+
+    `repository` is the directory in which requirements may name local sources; None means `root` alone.
+    `reads_outside`: the build needs files of the repository outside of the project. `notes` say what was found out
+    that the build file does not say.
+    """
+
+    root: Path
+    commit_time: int
+    lock: str | None = None
+    repository: Path | None = None
+    reads_outside: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outline(self) -> Outline:
+        """The project without its files."""
+        return Outline(spec=self.spec, target=self.target, text=self.text)
+
+    @property
+    def prune(self) -> PruneOptions:
+        """What the build file says of pruning."""
+        return PruneOptions(disable=self.spec.prune.disable, keep=self.spec.prune.keep)
+
+    def recipe(self, component: str) -> Recipe | None:
+        """How the component is built, where that is not Python's own way or taking files as they are."""
+        if component == DEPENDENCIES:
+            is_npms = self.target.runtime.family == "nodejs"
+            return NpmLayer(files=self.spec.dependencies) if is_npms else None
+        holder = self.spec.function if component == FUNCTION else self.layer(component)
+        build = holder.build if holder else None
+        return None if build is None or isinstance(build, AsItIs) else build
+
+    def place(self, component: str) -> Place:
+        """Where the component's sources are, for its kind of build."""
+        holder: FunctionSpec | LayerSpec | None = None
+        label = f"layers.{component}"
+        if component == FUNCTION:
+            holder, label = self.spec.function, "function.build"
+        elif component != DEPENDENCIES:
+            holder, label = self.layer(component), f"layers.{component}.build"
+        return Place(
+            root=self.root,
+            repository=self.repository or self.root,
+            source_dir=holder.source_dir if holder else ".",
+            component=component,
+            is_function=component == FUNCTION,
+            label=label,
+            target=self.target,
+            handler=self.spec.function.handler if self.spec.function and component == FUNCTION else "",
+            prune=self.prune,
+        )
+
+
+def layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
+    """The files of a layer that are in a project, or a copy of it, at `root`: (name in the zip, path)."""
+    chosen = select_files(root, layer.source_dir, layer.files, ())
+    return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
+
+
+def read_project(
+    root: Path,
+    build_file: str | None,
+    *,
+    commit_time: int,
+    runtime: str | None = None,
+    architecture: Architecture | None = None,
+    otherwise: Architecture = "x86_64",
+    repository: Path | None = None,
+    function: str = "",
+) -> Project:
+    """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
+
+    Without a build file, and where the function does not say how it is built, the files tell, if they clearly do.
+
+    Args:
+        otherwise: the architecture where neither says one.
+        function: its name; one of several commands may be called so.
+
+    Raises:
+        InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
+    """
+    spec, text, notes = _spec(root, build_file, function)
+    target = Target(
+        runtime=RUNTIMES[runtime or _runtime(spec)],
+        architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
+    )
+    project = Project(
+        root=root,
+        spec=spec,
+        target=target,
+        text=text,
+        commit_time=commit_time,
+        repository=repository,
+        notes=tuple(notes),
+    )
+    problems, outside = [], False
+    for component in project.names:
+        if recipe := project.recipe(component):
+            from builder.kinds import table
+
+            kind, place = table.of(recipe), project.place(component)
+            problem = kind.problem(recipe, place)
+            problems += [f"{spec.at(place.label)}: {problem}"] if problem else []
+            outside = outside or kind.reads_outside(recipe, place)
+    if problems:
+        raise invalid(spec.file, problems)
+    return replace(project, reads_outside=outside)
+
+
+def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, str, list[str]]:
+    """The build file, with what is missing in it and the files tell; its text; and sentences that say so."""
+    names = [path.name for path in root.iterdir() if path.is_file()]
+    if build_file is None and not set(names).intersection(NAMES):
+        from builder.kinds import table
+
+        if found := table.detected(root, function):
+            kind, meant = found
+            text = json.dumps({"function": meant})
+            spec = read_build_file(text, file=f"{kind} project without a build file")
+            return spec, text, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
+    name = find_build_file(names, build_file)
+    text = (root / name).read_text(encoding="utf-8", errors="replace")
+    spec = read_build_file(text, file=name)
+    check_against_tree(spec, root)
+    if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):
+        return spec, text, []
+    from builder.kinds import table
+
+    meant_by_files = table.unsaid(spec.function, bool(spec.dependencies), root)
+    if meant_by_files is None:
+        return spec, text, []
+    with_build = spec.function.model_copy(update={"build": meant_by_files})
+    return spec.model_copy(update={"function": with_build}), text, []
+
+
+def _runtime(spec: BuildSpec) -> str:
+    """What the function, or else the first layer that says so, runs on."""
+    named = [spec.function.runtimes] if spec.function else [layer.runtimes for layer in spec.layers if layer.runtimes]
+    if not named:
+        raise InvalidBuildFile(f"{spec.file}: no runtimes are named", hint="add runtimes: [python3.13] to the function")
+    return named[0][0]

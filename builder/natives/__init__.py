@@ -1,0 +1,1 @@
+"""Native files: what they need, and whether the target has it."""

@@ -1,0 +1,249 @@
+"""What native files say of themselves: machine, libraries and versions that they need. Reads, never runs them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from builder.store.values import Fields
+
+if TYPE_CHECKING:
+    from elftools.elf.dynamic import DynamicTag
+    from elftools.elf.elffile import ELFFile
+
+# Changes when the same file would be described otherwise: part of the name under which descriptions are kept.
+FORMAT = 2
+
+_MAGIC = b"\x7fELF"
+# Files of these kinds are never native; opening thousands of them takes longer than reading the native ones.
+_OTHER = re.compile(
+    r"\.(?:pyi?|pyc|txt|json|ya?ml|toml|rst|md|html?|css|js|map|gz|zip|xml|csv|c|h|hpp|pyx|pxd|f90|png|svg|ttf|mo|po|tcl|"
+    r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
+)
+_INIT = re.compile(rb"\0PyInit_\w+\0")
+_IN_MEMORY = 4 << 20
+_CHUNK = 1 << 20
+_PARALLEL = 2
+# What pyelftools raises besides its own errors of a file whose numbers lead nowhere.
+_UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native:
+    """One ELF file. `path` is in its zip.
+
+    Args:
+        machine: as `uname -m` spells it (x86_64, aarch64), ELF's own name for any other.
+        needed: sonames, in the order of search.
+        search: directories of RUNPATH or RPATH, `$ORIGIN` resolved to the zip's root: `lib/../x.libs` is `x.libs`.
+        rpath, runpath: the same as they stand in the file.
+        interpreter: of a program, the dynamic linker that starts it; empty where it is static.
+        versions: library → the symbol versions needed of it, `GLIBC_2.28`, ….
+        is_module: Python can import it.
+        is_program: it is run, not loaded.
+    """
+
+    path: str
+    machine: str
+    soname: str = ""
+    needed: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
+    runpath: tuple[str, ...] = ()
+    interpreter: str = ""
+    versions: Mapping[str, tuple[str, ...]]
+    is_module: bool = False
+    is_program: bool = False
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Native:
+        """What `as_json` gave."""
+        versions = kept.fields("versions")
+        return cls(
+            path=kept.text("path"),
+            machine=kept.text("machine"),
+            soname=kept.text("soname"),
+            needed=kept.texts("needed"),
+            search=kept.texts("search"),
+            rpath=kept.texts("rpath"),
+            runpath=kept.texts("runpath"),
+            interpreter=kept.text("interpreter"),
+            versions={name: versions.texts(name) for name in versions.value},
+            is_module=kept.flag("is_module"),
+            is_program=kept.flag("is_program"),
+        )
+
+
+def read_natives(archive: Path) -> tuple[Native, ...]:
+    """Every ELF file of a zip, sorted by path. Files are unpacked one by one, large ones to disk.
+
+    A file that begins like ELF and cannot be read further is left out: nothing can be said of it.
+    """
+    with zipfile.ZipFile(archive) as opened:
+        names = [info.filename for info in opened.infolist() if info.file_size > len(_MAGIC)]
+    candidates = sorted(name for name in names if not _OTHER.search(name))
+    # Several small heaps of neighbours: each thread has its own handle, and inflating runs beside the others.
+    heaps = [candidates[start::_PARALLEL] for start in range(min(_PARALLEL, len(candidates)))]
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        found = [native for heap in pool.map(lambda heap: list(_read(archive, heap)), heaps) for native in heap]
+    return tuple(sorted(found, key=lambda native: native.path))
+
+
+def read_native(path: Path, name: str | None = None) -> Native | None:
+    """The ELF file at `path`, which in its zip is called `name`; None if it is none, or cannot be read."""
+    if not path.is_file() or (name and _OTHER.search(name)):
+        return None
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return None
+        file.seek(0)
+        return _described(name or str(path), file)
+
+
+def read_soname(path: Path) -> tuple[str, str] | None:
+    """(machine, soname) of a shared library, the soname empty where it has none; None of any other file.
+
+    Quicker than `read_native`, for whole directories of a system.
+    """
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSegment
+    from elftools.elf.elffile import ELFFile
+
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            return None
+        try:
+            elf = ELFFile(file)
+            segment = next((part for part in elf.iter_segments() if isinstance(part, DynamicSegment)), None)
+            if segment is None:
+                return None
+            return _machine(elf), next((_text(tag) for tag in segment.iter_tags("DT_SONAME")), "")
+        except (ELFError, *_UNREADABLE):
+            return None
+
+
+def defined_versions(path: Path) -> tuple[str, ...]:
+    """The symbol versions that a library defines, `GLIBC_2.2.5`, …, in its own order; none where it cannot be read."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import GNUVerDefSection
+
+    with path.open("rb") as file:
+        try:
+            return tuple(
+                str(next(names).name)
+                for section in ELFFile(file).iter_sections()
+                if isinstance(section, GNUVerDefSection)
+                for _, names in section.iter_versions()
+            )
+        except (ELFError, *_UNREADABLE):
+            return ()
+
+
+def _read(archive: Path, names: Sequence[str]) -> Iterator[Native]:
+    with zipfile.ZipFile(archive) as opened:
+        for name in names:
+            with opened.open(name) as source:
+                head = source.read(len(_MAGIC))
+                if head != _MAGIC:
+                    continue
+                with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+                    copy.write(head)
+                    while chunk := source.read(_CHUNK):
+                        copy.write(chunk)
+                    if native := _described(name, copy):
+                        yield native
+
+
+def _described(path: str, file: IO[bytes]) -> Native | None:
+    from elftools.common.exceptions import ELFError
+
+    try:
+        return _describe(path, file)
+    except (ELFError, *_UNREADABLE):
+        return None
+
+
+def _describe(path: str, file: IO[bytes]) -> Native:
+    from elftools.elf.dynamic import DynamicSection
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import GNUVerNeedSection
+    from elftools.elf.segments import InterpSegment
+
+    elf = ELFFile(file)
+    needed: list[str] = []
+    paths: dict[str, list[str]] = {"DT_RPATH": [], "DT_RUNPATH": []}
+    soname, versions, is_module = "", {}, False
+    for section in elf.iter_sections():
+        if isinstance(section, DynamicSection):
+            for tag in section.iter_tags():
+                match tag.entry.d_tag:
+                    case "DT_NEEDED":
+                        needed.append(_text(tag))
+                    case "DT_SONAME":
+                        soname = _text(tag)
+                    case "DT_RUNPATH" | "DT_RPATH":
+                        paths[tag.entry.d_tag] += filter(None, _text(tag).split(":"))
+        elif isinstance(section, GNUVerNeedSection):
+            versions = {
+                str(library.name): tuple(sorted(version.name for version in names))
+                for library, names in section.iter_versions()
+            }
+        elif section.name == ".dynstr":
+            is_module = bool(_INIT.search(section.data()))
+    interpreter = next((part.get_interp_name() for part in elf.iter_segments() if isinstance(part, InterpSegment)), "")
+    return Native(
+        path=path,
+        machine=_machine(elf),
+        soname=soname,
+        needed=tuple(needed),
+        search=tuple(dict.fromkeys(_directories([*paths["DT_RPATH"], *paths["DT_RUNPATH"]], path))),
+        rpath=tuple(paths["DT_RPATH"]),
+        runpath=tuple(paths["DT_RUNPATH"]),
+        interpreter=interpreter if ".so" not in path else "",
+        versions=versions,
+        is_module=is_module and path.endswith(".so"),
+        is_program=bool(interpreter) and ".so" not in path,
+    )
+
+
+def _text(tag: DynamicTag) -> str:
+    """The text that a tag points to; pyelftools has it as an attribute of the tag's own name."""
+    return str(getattr(tag, tag.entry.d_tag.removeprefix("DT_").lower()))
+
+
+def _machine(elf: ELFFile) -> str:
+    name = str(elf.header.e_machine)
+    if elf.elfclass == 64 and elf.little_endian:
+        return {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}.get(name, name)
+    return f"{name} ({elf.elfclass} bit)"
+
+
+def _directories(search: Iterable[str], path: str) -> list[str]:
+    folder = posixpath.dirname(path)
+    found = []
+    for entry in search:
+        if (rest := below_origin(entry)) is not None:
+            found.append(posixpath.normpath(posixpath.join(folder, rest)))
+        elif entry.startswith("/"):
+            found.append(entry)
+    return found
+
+
+def below_origin(entry: str) -> str | None:
+    """What follows `$ORIGIN/` in an entry of RPATH or RUNPATH; None if it does not begin with that."""
+    for origin in ("$ORIGIN", "${ORIGIN}"):
+        if entry == origin or entry.startswith(origin + "/"):
+            return entry.removeprefix(origin).lstrip("/")
+    return None

@@ -1,0 +1,124 @@
+"""Which servers may be asked for a repository, as whom, and for how long. No network, no dulwich."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from builder.network.urls import host_of, origin
+
+# What is waited before each further try where a server has trouble that may pass: 15 s, a third more or less. A forge
+# that is restarted is away for that long.
+PAUSES_S: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+# No connection waits longer than this for a server that does not answer.
+_CONNECT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitCredentials:
+    """User and token of a forge, or of a part of it.
+
+    They go to URLs of the origin of `base` and at or below its path, and to no others; None: to whoever is asked first.
+    `modules` are the beginnings of paths of Go modules that are there and nowhere else. `called` names them for people,
+    and `renewal` says how they are renewed.
+    """
+
+    username: str
+    token: str = field(repr=False)
+    base: str | None = None
+    modules: tuple[str, ...] = ()
+    called: str = "the builder's git token"
+    renewal: str = "renew git_token, run setup.py update"
+
+
+def credentials_for(url: str, credentials: Sequence[GitCredentials]) -> GitCredentials | None:
+    """Those that belong to `url`: of several, the ones whose `base` says most of it."""
+    fitting = [(len(_segments(each.base or "")), each) for each in credentials if _belongs(each, url)]
+    # Those without a base know nothing of the URL and come last.
+    return max(fitting, key=lambda one: (one[1].base is not None, one[0]))[1] if fitting else None
+
+
+def _belongs(credentials: GitCredentials, url: str) -> bool:
+    if credentials.base is None:
+        return True
+    base, asked = _segments(credentials.base), _segments(url)
+    return origin(credentials.base) == origin(url) and asked[: len(base)] == base and ".." not in asked
+
+
+def _segments(url: str) -> list[str]:
+    """The path's names; `.git` says nothing, since every forge knows its repositories with and without."""
+    return [unquote(part).removesuffix(".git") for part in urlsplit(url).path.split("/") if part]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greeting:
+    """What a server says when it is asked for a repository: what it can do, and to which `url` it has redirected."""
+
+    capabilities: set[bytes]
+    url: str
+    protocol: int
+
+
+def _without_end() -> float:
+    return math.inf
+
+
+def _pauses_s() -> tuple[float, ...]:
+    return PAUSES_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What requests may reach, whom they trust and how long they may take.
+
+    Args:
+        allowed_hosts: `host` or `host:port` that redirects and submodules may lead to, besides the repository's own
+            host and those that there are credentials for.
+        ca_bundle: path, or PEM text, of certificates that are trusted besides the system's; "" for none.
+        read_timeout_s: for each piece of an answer.
+        remaining: seconds left for everything, asked again and again.
+        pauses_s: how long is waited before each further try where a server has trouble.
+        greetings: what servers have said so far, by the repository's URL and the login that went to it.
+    """
+
+    allowed_hosts: tuple[str, ...] = ()
+    ca_bundle: str = ""
+    read_timeout_s: float = 60.0
+    remaining: Callable[[], float] = _without_end
+    pauses_s: tuple[float, ...] = field(default_factory=_pauses_s)
+    greetings: MutableMapping[tuple[str, GitCredentials | None], Greeting] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def connect_s(self) -> float:
+        """How long a connection may take to come about now."""
+        return self._within(_CONNECT_S)
+
+    @property
+    def read_s(self) -> float:
+        """How long the next piece of an answer may take now."""
+        return self._within(self.read_timeout_s)
+
+    def _within(self, limit_s: float) -> float:
+        return max(0.01, min(limit_s, self.remaining()))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return self.remaining() <= 0.02
+
+    def present_url(self, url: str) -> str:
+        """Where a server has redirected to from the repository at `url`, if it has; else `url`.
+
+        A forge that redirects git from a repository's old name need not do so for its LFS files.
+        """
+        known = (greeting.url.rstrip("/") for (asked, _), greeting in self.greetings.items() if asked == url)
+        return next(known, url)
+
+    def hosts(self, url: str, credentials: Sequence[GitCredentials]) -> frozenset[str]:
+        """The hosts that a project at `url` may lead to."""
+        bases = [each.base for each in credentials if each.base]
+        return frozenset({host_of(url), *map(host_of, bases), *(host.lower() for host in self.allowed_hosts)})

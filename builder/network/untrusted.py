@@ -1,0 +1,126 @@
+"""A server's certificate that is not believed, told so that somebody can do something about it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import re
+import ssl
+import urllib.request
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+from builder.errors import UntrustedCertificate
+from builder.network.der import SEQUENCE, elements, sequence
+from builder.network.urls import is_url
+
+# As Python, uv (rustls), go and Node.js have it.
+_REFUSED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|invalid peer certificate|x509: |SELF_SIGNED_CERT"
+    r"|UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY_LEAF|CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|ERR_TLS_CERT_ALTNAME"
+    r"|SSL validation failed"
+)
+_TIME = re.compile(r"expired|not yet valid|NotValidYet|CERT_NOT_YET|Expired", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:hostname|address) mismatch|doesn't match|NotValidForName|not valid for|IP SANs|is valid for|ALTNAME",
+    re.IGNORECASE,
+)
+_ISSUER = re.compile(
+    r"self.signed|local issuer|first certificate|UnknownIssuer|unknown authority|UNABLE_TO", re.IGNORECASE
+)
+_REASON = re.compile(r"(?:verify failed|peer certificate|x509): ([^()\n]+)")
+_URL = re.compile(r"https://[^\s'\"`,;()<>]+")
+# As urllib3 names a server, which pip passes on.
+_POOL = re.compile(r"host='([^']+)', port=(\d+)")
+_TIMEOUT_S = 5.0
+# What a name's parts are called: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
+_COMMON_NAME, _ORGANISATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
+_LONGEST_NAME = 80
+
+
+def explained(said: object, url: str = "") -> UntrustedCertificate | None:
+    """The error that an exception, or what a tool said, means; None if it is not about a certificate.
+
+    Args:
+        url: what was asked, if that is known; else the first address in what was said.
+    """
+    text = str(said)
+    if not _REFUSED.search(text):
+        return None
+    asked = url or _address_in(text)
+    address = urlsplit(asked if is_url(asked) else "")
+    host = address.netloc.rpartition("@")[2] or "a server"
+    if _TIME.search(text):
+        return UntrustedCertificate(
+            f"{host}: the certificate has expired, or is not valid yet", hint="renew it, or set the clock right"
+        )
+    if _NAME.search(text):
+        return UntrustedCertificate(
+            f"{host}: the certificate is that of a server with another name", hint="check the address"
+        )
+    if not _ISSUER.search(text):
+        reason = _REASON.search(text)
+        return UntrustedCertificate(
+            f"{host}: the certificate is not accepted{f': {reason[1].strip()}' if reason else ''}",
+            hint="have it, or that of its authority, renewed by whoever runs the server",
+        )
+    issuer = _issuer(address.hostname or "", address.port or 443)
+    who = f"{issuer}, an authority" if issuer else "an authority"
+    return UntrustedCertificate(
+        f"{host}: the certificate is issued by {who} that is not known here",
+        hint="if that is your organisation's, name a PEM file with its certificate: for the builder as ca_bundle in "
+        "config.ini, then run `python setup.py update`; on a workstation in SSL_CERT_FILE, or add it to the system's",
+    )
+
+
+def _address_in(text: str) -> str:
+    if found := _URL.search(text):
+        return found[0]
+    found = _POOL.search(text)
+    return f"https://{found[1]}:{found[2]}" if found else ""
+
+
+def _issuer(host: str, port: int) -> str:
+    """Who has issued a server's certificate, as that says; "" if it cannot be had. Nothing but a greeting is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(OSError, http.client.HTTPException, ValueError, IndexError, AttributeError):
+        connection = _connection(host, port, context)
+        try:
+            connection.connect()
+            certificate = connection.sock.getpeercert(binary_form=True)
+        finally:
+            connection.close()
+        return _shown(_issuer_in(certificate or b""))
+    return ""
+
+
+def _connection(host: str, port: int, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+    proxy = "" if not host or urllib.request.proxy_bypass(host) else urllib.request.getproxies().get("https", "")
+    if not proxy:
+        return http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=context)
+    at = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    made = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=_TIMEOUT_S, context=context)
+    login = f"{unquote(at.username or '')}:{unquote(at.password or '')}"
+    headers = {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if at.username else {}
+    made.set_tunnel(host, port, headers)
+    return made
+
+
+def _issuer_in(certificate: bytes) -> Iterable[str]:
+    """The issuer's name and organisation: https://www.rfc-editor.org/rfc/rfc5280#section-4.1"""
+    fields = list(elements(sequence(certificate)[0][1]))
+    names = [content for tag, content in fields if tag == SEQUENCE]  # of version and number, none is a sequence
+    parts: dict[bytes, str] = {}
+    for _, relative in elements(names[1]):  # after the algorithm
+        for _, pair in elements(relative):
+            (_, kind), (tag, value) = elements(pair)
+            parts[kind] = value.decode("utf-16-be" if tag == 0x1E else "utf-8", "replace")
+    return [parts[kind] for kind in (_COMMON_NAME, _ORGANISATION) if kind in parts]
+
+
+def _shown(names: Iterable[str]) -> str:
+    """Names as the other side writes them, in quotes, without what a terminal might obey."""
+    plain = ("".join(filter(str.isprintable, name)).strip()[:_LONGEST_NAME] for name in names)
+    return " of ".join(f'"{name}"' for name in dict.fromkeys(plain) if name)

@@ -1,0 +1,186 @@
+"""What the operator has configured of secrets: where each is, whom it is for. No values.
+
+`setup.py` writes it as one JSON text into the builder function's LAMBDASMITH_CREDENTIALS; Lambda allows 4 KB for all of
+a function's variables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from builder.errors import InvalidConfiguration
+from builder.jsontext import read_json
+from builder.network.urls import is_url, origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitLogin:
+    """A forge, or an owner there. `base` is a URL; `token` a reference, or the app's three values are set.
+
+    A GitHub App's `private_key` is a reference to its PEM text. `modules` are the paths, separated by blanks, that Go
+    modules begin with which are there, besides those that begin as `base` does.
+    """
+
+    base: str
+    username: str = ""
+    token: str = ""
+    app_id: str = ""
+    installation_id: str = ""
+    private_key: str = ""
+    modules: str = ""
+
+    @property
+    def section(self) -> str:
+        """The section of config.ini that it is from, as people write it."""
+        return f"[git {self.base.removeprefix('https://')}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexLogin:
+    """A package index: of Python, a Go module proxy or an npm registry.
+
+    `username` is plain or a reference, `password` a reference or `codeartifact:ACCOUNT/DOMAIN`; or `token` alone, a
+    reference to what is sent as `Bearer`; or none of them, for an index without a login. `only` are patterns of names,
+    separated by blanks, of distributions that come from this index and no other.
+    """
+
+    name: str
+    url: str
+    username: str = ""
+    password: str = ""
+    token: str = ""
+    only: str = ""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether it wants to be told who asks."""
+        return bool(self.password or self.token or not self.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectRule:
+    """References that build files of some projects may name.
+
+    `pattern` with a `/` is of repositories (`github.com/team-a/*`), without one of functions (`shop-*`). `refs` are
+    patterns of the refs whose commits may have them, as `builder.trust.tips` reads them; without any, all branches
+    and tags.
+    """
+
+    pattern: str
+    allow: tuple[str, ...]
+    refs: tuple[str, ...] = ()
+
+    def covers(self, function: str, repository: str) -> bool:
+        """Whether it is about this project; `repository` is a URL, "" for what does not come from one."""
+        if self.pattern == "*":
+            return True
+        if "/" not in self.pattern:
+            return fnmatchcase(function, self.pattern)
+        name = repository_name(repository)
+        # What a server might read as another path than the one that is compared here.
+        if not repository or "%" in name or "//" in name or "\\" in name:
+            return False
+        return fnmatchcase(name, self.pattern)
+
+
+def repository_name(url: str) -> str:
+    """A repository as patterns name it: host and path, without `.git`."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.lower()}/{parts.path.strip('/').removesuffix('.git')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logins:
+    """All of it."""
+
+    git: tuple[GitLogin, ...] = ()
+    indexes: tuple[IndexLogin, ...] = ()
+    projects: tuple[ProjectRule, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Logins:
+        """What `text` made of it.
+
+        Raises:
+            InvalidConfiguration: somebody else has written it.
+        """
+        try:
+            value = cast("Mapping[str, Sequence[Mapping[str, Any]]]", read_json(text or "{}"))
+            return cls(
+                git=tuple(GitLogin(**one) for one in value.get("git", ())),
+                indexes=tuple(IndexLogin(**one) for one in value.get("indexes", ())),
+                projects=tuple(
+                    ProjectRule(pattern=one["pattern"], allow=tuple(one["allow"]), refs=tuple(one.get("refs", ())))
+                    for one in value.get("projects", ())
+                ),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidConfiguration(
+                "LAMBDASMITH_CREDENTIALS cannot be read", hint="run `python setup.py update`"
+            ) from error
+
+    def text(self) -> str:
+        """As short JSON; empty if there is nothing in it."""
+        value = {
+            kind: [{name: given for name, given in one.items() if given} for one in map(asdict, rows)]
+            for kind, rows in (("git", self.git), ("indexes", self.indexes), ("projects", self.projects))
+            if rows
+        }
+        return json.dumps(value, separators=(",", ":")) if value else ""
+
+    def rules(self, function: str, repository: str) -> tuple[ProjectRule, ...]:
+        """The rules about a project; `repository` is a URL, "" for what does not come from one."""
+        return tuple(rule for rule in self.projects if rule.covers(function, repository))
+
+    def references(self) -> Iterable[str]:
+        """The references that the builder itself reads."""
+        for forge in self.git:
+            yield from filter(None, (forge.token, forge.private_key))
+        for index in self.indexes:
+            yield from (text for text in (index.username, index.password, index.token) if is_reference(text))
+
+
+def text_problem(text: str, *, lines: bool = False) -> str | None:
+    """Why `text` cannot be sent as a token or password; None if it can. Of the text only the wrong character is told.
+
+    Most often it was copied from a chat or a document, which put something into it that nobody sees.
+
+    Args:
+        lines: whether it may have several.
+    """
+    for character in text:
+        is_break = lines and character in "\n\r\t"
+        if not is_break and (ord(character) > 0xFF or not character.isprintable()):
+            import unicodedata
+
+            name = unicodedata.name(character, "").lower()
+            return f"has a character that cannot be sent, U+{ord(character):04X}" + (f" ({name})" if name else "")
+    return None
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` names a place of a secret, rather than being one, or a name."""
+    return text.startswith(("secretsmanager:", "ssm:"))
+
+
+def index_for(url: str, indexes: Iterable[IndexLogin]) -> IndexLogin | None:
+    """The configured index that `url`, of a page or a file, belongs to; None if it is of another host.
+
+    Of several on one host it is the one with which the path agrees longest.
+    """
+
+    if not is_url(url):
+        return None
+
+    def agreement(index: IndexLogin) -> int:
+        own, other = (urlsplit(each).path.strip("/").split("/") for each in (index.url, url))
+        same = (left == right for left, right in zip(own, other, strict=False))
+        return next((position for position, is_same in enumerate(same) if not is_same), min(len(own), len(other)))
+
+    found = [index for index in indexes if origin(index.url) == origin(url)]
+    return max(found, key=agreement) if found else None

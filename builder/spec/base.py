@@ -1,0 +1,141 @@
+"""What all parts of a build file are made of: the strict base class, texts, paths, names, secrets.
+
+The text below a field of a `Spec` says what its key means, to people: it goes into the JSON Schema and the reference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Annotated, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from builder.paths import PATH_PATTERN, path_problem
+from builder.secrets.references import Reference
+
+VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
+# What the builder says to a project's commands.
+_OF_COMMANDS = frozenset({"HOME", "TMPDIR", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SOURCE_DATE_EPOCH"})
+
+
+def as_tuple(value: object) -> object:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def nearest(typed: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` if something known is like `typed`, else nothing."""
+    near = difflib.get_close_matches(typed[:80], list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def path_value(path: str) -> str:
+    """`path`, relative and below the project; ValueError if it is not."""
+    if problem := path_problem(path):
+        raise ValueError(problem)
+    return path
+
+
+def given(name: str, **schema: object) -> dict[str, JsonValue]:
+    """JSON Schema of mappings that have the key, not as null."""
+    wanted: dict[str, object] = {"not": {"type": "null"}, **schema}
+    return cast("dict[str, JsonValue]", {"required": [name], "properties": {name: wanted}})
+
+
+def stated(**schema: object) -> FieldInfo:
+    """What a validator wants, as far as JSON Schema can say it."""
+    field: FieldInfo = Field(json_schema_extra=cast("dict[str, JsonValue]", schema))
+    return field
+
+
+# The message is for editors; validators do not know the word.
+_RELATIVE = stated(pattern=f"^{PATH_PATTERN}$", patternErrorMessage="must be a relative path that stays in the project")
+Text = Annotated[str, StringConstraints(min_length=1)]
+RelativePath = Annotated[str, AfterValidator(path_value), _RELATIVE]
+_Path = Annotated[Text, AfterValidator(path_value), _RELATIVE]
+# A single one needs no list.
+Paths = Annotated[tuple[_Path, ...], BeforeValidator(as_tuple, json_schema_input_type=_Path | tuple[_Path, ...])]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple, json_schema_input_type=Text | tuple[Text, ...])]
+
+
+class Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _reference(text: str) -> str:
+    Reference.parse(text)
+    return text
+
+
+def variable_name(name: str) -> str:
+    """`name` of a variable that commands may be given; ValueError if it is none, or ours."""
+    if not VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name of a variable (a letter, then letters, digits and _)")
+    if name in _OF_COMMANDS:
+        raise ValueError(f"{name} is set by the builder, and cannot be set here")
+    return name
+
+
+def _below_home(path: str) -> str:
+    below = path.removeprefix("~/")
+    if not path.startswith("~/") or not below or path_problem(below):
+        raise ValueError(f"{path!r} is not a file below ~/, for example ~/.netrc")
+    return path
+
+
+VariableName = Annotated[
+    str, AfterValidator(variable_name), stated(pattern=f"^(?!(?:{'|'.join(sorted(_OF_COMMANDS))})$){VARIABLE.pattern}$")
+]
+
+
+class SecretSpec(Spec):
+    """A secret for the commands, which config.ini must allow to the project."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [given("env"), given("file")]})
+
+    env: VariableName | None = None
+    """The variable that has it while the commands run."""
+    file: Annotated[str, AfterValidator(_below_home), stated(pattern="^~/.")] | None = None
+    """Instead of `env`: the file below `~/` that has it while the commands run, for example `~/.netrc`."""
+    source: Annotated[str, AfterValidator(_reference), stated(pattern=r"^\s*(?:secretsmanager|ssm):\S+\s*$")] = Field(
+        alias="from"
+    )
+    """Where it is, never what it is: `secretsmanager:NAME`, `secretsmanager:NAME#key` or `ssm:NAME`."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SecretSpec:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("has either env, the name of a variable, or file, a path such as ~/.netrc")
+        return self
+
+
+def secrets_in(value: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, SecretSpec]]:
+    """Yield every secret that a build file, or a part of one, names, with its place (`layers.data.secrets.0`).
+
+    Whatever reads, checks or resolves secrets goes by this, so that a new place for them cannot be forgotten.
+    """
+    if isinstance(value, SecretSpec):
+        yield ".".join(at), value
+    elif isinstance(value, Spec):
+        for name, field in type(value).model_fields.items():
+            yield from secrets_in(getattr(value, name), (*at, field.alias or name))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from secrets_in(item, (*at, str(key)))
+    elif isinstance(value, Collection) and not isinstance(value, str | bytes):
+        for position, item in enumerate(value):
+            # Layers are a list here, and stand in the file by their names.
+            yield from secrets_in(item, (*at, str(getattr(item, "name", position))))

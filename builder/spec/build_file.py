@@ -1,0 +1,367 @@
+"""The build file: what a project says about itself, as frozen values.
+
+    function:
+      runtimes: [python3.13]
+      handler: lambda_function.lambda_handler
+      files: [lambda_function.py, templates/]
+    layers:
+      dependencies: [requirements.txt]
+
+The text alone is judged here; `builder.spec.tree` compares what it says about files with those that are there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from builder.errors import InvalidBuildFile
+from builder.runtimes import RUNTIMES
+from builder.sources.excludes import BUILD_FILES
+from builder.spec.base import SecretSpec, Spec, as_tuple, nearest
+from builder.spec.builds import chosen
+from builder.spec.document import Document, Location, read_document
+from builder.spec.lambda_names import Finding, configuration_findings, cors_findings
+from builder.spec.values import (
+    DEFAULT_HANDLER,
+    RANGES,
+    BuildSpec,
+    CheckingSpec,
+    Dependencies,
+    FunctionSpec,
+    KeepingSpec,
+    LayerArn,
+    LayerSpec,
+    PackingSpec,
+    PruneSpec,
+    UrlSpec,
+    invalid,
+    layer_arn,
+)
+
+__all__ = [
+    "BuildSpec",
+    "FunctionSpec",
+    "LayerArn",
+    "LayerSpec",
+    "PruneSpec",
+    "find_build_file",
+    "read_build_file",
+]
+
+M = TypeVar("M", bound=Spec)
+
+NAMES = BUILD_FILES
+
+_CHECKING = ("optional_libraries", "try")
+MAX_LAYERS = 5
+# Keys whose values have keys of their own.
+_NESTED: Mapping[str | int, type[Spec]] = {"secrets": SecretSpec, "url": UrlSpec}
+LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def find_build_file(names: Collection[str], wanted: str | None) -> str:
+    """Which of the `names` in a project's directory is its build file: `wanted`, or the only one with a usual name.
+
+    Raises:
+        InvalidBuildFile: there is none, or there are several.
+    """
+    if wanted is not None:
+        if wanted in names:
+            return wanted
+        near = nearest(wanted, [name for name in names if name.endswith((".yaml", ".yml", ".json"))])
+        raise InvalidBuildFile(
+            f"build_file: {wanted!r} is not in the project{near}", hint="commit it, or name another one"
+        )
+    present = [name for name in NAMES if name in names]
+    if not present:
+        near = next((match for name in NAMES for match in difflib.get_close_matches(name, names, n=1, cutoff=0.8)), "")
+        raise InvalidBuildFile(
+            f"there is no build file: looked for {', '.join(NAMES)}" + (f"; did you mean {near}?" if near else ""),
+            hint="copy build.yaml.example to build.yaml and commit it; if the project is in a sub-directory, give path",
+        )
+    if len(present) > 1:
+        raise InvalidBuildFile(
+            f"there are several build files: {' and '.join(present)}", hint="remove all but one, or give build_file"
+        )
+    return present[0]
+
+
+def read_build_file(text: str, *, file: str) -> BuildSpec:
+    """The build file whose content is `text`; `file` is its name, which says whether it is YAML or JSON.
+
+    Raises:
+        InvalidBuildFile: with every problem found, each as `file:line: key: what is wrong`.
+    """
+    return _Reader(read_document(text, file=file), file).spec()
+
+
+class _Reader:
+    """Makes the values of one document and gathers what is wrong with them."""
+
+    def __init__(self, document: Document, file: str) -> None:
+        self.document, self.file = document, file
+        self.problems = list(document.problems)
+
+    def spec(self) -> BuildSpec:
+        root = self.document.value
+        if not isinstance(root, dict):
+            what = "is empty" if root is None else f"must be a mapping, not {_kind(root)}"
+            self.problems.append((1, f"{what}; it begins with `function:`"))
+            raise self.failure()
+        self._unknown((), root, ("function", "layers", "prune", "keep", *PackingSpec.model_fields, *_CHECKING))
+        function = self._function(root["function"]) if "function" in root else None
+        prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
+        given = {key: root[key] for key in PackingSpec.model_fields if key in root}
+        packing = self._model(PackingSpec, (), given) or PackingSpec()
+        given = {key: root[key] for key in _CHECKING if key in root}
+        checking = self._model(CheckingSpec, (), given) or CheckingSpec()
+        keeping = self._model(KeepingSpec, (), {"keep": root["keep"]}) if "keep" in root else KeepingSpec()
+        self._lambdas_own(root.get("function"))
+        dependencies, layers, foreign = self._layers(root)
+        order = self._layer_order(root.get("layers"), dependencies, foreign)
+        if not self.problems and function is None and not dependencies and not layers:
+            self.problems.append((1, "builds nothing: it has neither function nor layers"))
+        if self.problems:
+            raise self.failure()
+        return BuildSpec(
+            file=self.file,
+            function=function,
+            dependencies=dependencies,
+            layers=layers,
+            layer_order=order,
+            keep=keeping.keep if keeping else None,
+            prune=prune or PruneSpec(),
+            bytecode=packing.bytecode,
+            runtime_packages=packing.runtime_packages,
+            trial=checking.trial,
+            optional_libraries=checking.optional_libraries,
+            lines={_label(at): line for at, line in self.document.lines.items()},
+        )
+
+    def _function(self, value: object) -> FunctionSpec | None:
+        at = ("function",)
+        if isinstance(value, dict):
+            runtimes = as_tuple(value.get("runtimes"))
+            first = str(runtimes[0]) if isinstance(runtimes, tuple) and runtimes else ""
+            # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x it is enough that it is retired.
+            if ("handler" not in value and first.startswith("provided")) or first == "go1.x":
+                value = {**value, "handler": "bootstrap" if first != "go1.x" else "main.handler"}
+            elif "handler" not in value and first.startswith("python") and value.get("build") in (None, "none"):
+                value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists, the tree tells
+            value = self._with_build(at, value)
+        return self._model(FunctionSpec, at, value)
+
+    def _with_build(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
+        """The mapping with the recipe that `build` means in its place; without, after noting what is wrong with it."""
+        if value.get("build") is None:
+            return dict(value)
+        rest = {key: item for key, item in value.items() if key != "build"}
+        try:
+            model, given, below = chosen(value["build"])
+        except ValueError as error:
+            self._say((*at, "build"), str(error))
+            return rest
+        recipe = self._model(model, (*at, "build", below) if below else (*at, "build"), given)
+        return {**rest, "build": recipe} if recipe else rest
+
+    def failure(self) -> InvalidBuildFile:
+        problems = [f"{self.file}:{line}: {text}" for line, text in sorted(dict.fromkeys(self.problems))]
+        return invalid(self.file, problems)
+
+    def _layers(
+        self, root: Mapping[str, object]
+    ) -> tuple[tuple[str, ...], tuple[LayerSpec, ...], Mapping[str, LayerArn]]:
+        """The files of `dependencies`, the named layers that are built, and by name those from elsewhere."""
+        given = root.get("layers")
+        if given is None:
+            return (), (), {}
+        if not isinstance(given, dict):
+            self._say(("layers",), f"must be a mapping of names to layers, not {_kind(given)}")
+            return (), (), {}
+        dependencies: tuple[str, ...] = ()
+        layers = []
+        foreign: dict[str, LayerArn] = {}
+        for name, value in given.items():
+            at = ("layers", name)
+            if name == "dependencies" and isinstance(value, str) and value.startswith("arn:"):
+                self._say(at, "names files such as requirements.txt; give a layer from elsewhere another name")
+            elif name == "dependencies":
+                holder = self._model(Dependencies, ("layers",), {"dependencies": value})
+                dependencies = holder.dependencies if holder else ()
+            elif name == "function" or not LAYER_NAME.fullmatch(name):
+                self._say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
+            elif isinstance(value, str):
+                self._foreign_layer(name, value, foreign)
+            elif not isinstance(value, dict):
+                self._say(at, f"must be a mapping with `files` at least, or the ARN of a layer, not {_kind(value)}")
+            else:
+                layers.append(self._layer(name, value, root.get("function")))
+        if len(given) > MAX_LAYERS:
+            self._say(("layers",), f"{len(given)} layers; Lambda allows {MAX_LAYERS} on a function")
+        return dependencies, tuple(layer for layer in layers if layer), foreign
+
+    def _foreign_layer(self, name: str, arn: str, foreign: dict[str, LayerArn]) -> None:
+        try:
+            layer = LayerArn(name=name, arn=layer_arn(arn))
+        except ValueError as error:
+            self._say(("layers", name), str(error))
+            return
+        twin = next((other.name for other in foreign.values() if other.layer == layer.layer), None)
+        if twin:
+            self._say(("layers", name), f"is the same layer as {twin}; a function can have only one version of it")
+        foreign[name] = layer
+
+    @staticmethod
+    def _layer_order(
+        given: object, dependencies: tuple[str, ...], foreign: Mapping[str, LayerArn]
+    ) -> tuple[str | LayerArn, ...]:
+        names = given if isinstance(given, dict) else {}
+        return tuple(foreign.get(name, name) for name in names if name != "dependencies" or dependencies)
+
+    def _lambdas_own(self, function: object) -> None:
+        """Note what is wrong with what the file says in Lambda's own names."""
+        if not isinstance(function, dict):
+            return
+        if isinstance(function.get("configuration"), dict):
+            for finding in configuration_findings(function["configuration"]):
+                self._found(("function", "configuration"), finding)
+        url = function.get("url")
+        if isinstance(url, dict) and isinstance(url.get("cors"), dict):
+            for finding in cors_findings(url["cors"]):
+                self._found(("function", "url", "cors"), finding)
+
+    def _found(self, at: Location, finding: Finding) -> None:
+        where = (*at, *finding.at)
+        self._say(where, finding.text or self._wrong_type(finding.kind, where, finding.value))
+
+    def _layer(self, name: str, value: dict[str, object], function: object) -> LayerSpec | None:
+        at = ("layers", name)
+        if "name" in value:
+            self._say((*at, "name"), "unknown key; the layer's name is the key above it")
+            value = {key: item for key, item in value.items() if key != "name"}
+        inherited = function.get("runtimes") if isinstance(function, dict) else None
+        if inherited is None and "runtimes" not in value:
+            self._say(at, "runtimes: missing, and there is no function to take them from")
+            return None
+        runtimes = value.get("runtimes", inherited)
+        if "runtimes" not in value and self._broken(runtimes):
+            runtimes = ["python3.13"]  # the function's own problem is enough
+        if value.get("build") is not None:
+            value = self._with_build(at, value)
+            if "build" not in value and "files" not in value:
+                return None  # its own problem is enough
+        elif "files" not in value:
+            self._say((*at, "files"), "missing; name what goes into the layer, or say how it is built with build")
+            return None
+        return self._model(LayerSpec, at, {**value, "name": name, "runtimes": runtimes})
+
+    @staticmethod
+    def _broken(runtimes: object) -> bool:
+        names = as_tuple(runtimes)
+        return not isinstance(names, tuple) or not names or any(name not in RUNTIMES for name in map(str, names))
+
+    def _model(self, model: type[M], at: Location, value: object) -> M | None:
+        """`value` as a `model`; None after noting what is wrong with it."""
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        # A mistyped key is one problem, not also a missing one.
+        meant = {nearest(str(d["loc"][-1]), model.model_fields) for d in details if d["type"] == "extra_forbidden"}
+        for detail in details:
+            if detail["type"] != "missing" or f"; did you mean {detail['loc'][-1]}?" not in meant:
+                self._explain(model, at, detail)
+        return None
+
+    def _explain(self, model: type[Spec], at: Location, detail: ErrorDetails) -> None:
+        """Note one of pydantic's findings in our words."""
+        where: Location = (*at, *(part for part in detail["loc"] if part != "[key]"))
+        kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+        if kind == "extra_forbidden":
+            holder = next((_NESTED[part] for part in detail["loc"][:-1] if part in _NESTED), model)
+            fields = holder.model_fields.items()
+            known = [field.alias or name for name, field in fields if (holder, name) != (LayerSpec, "name")]
+            self._unknown(where[:-1], {str(where[-1]): value}, known)
+            return
+        if kind == "missing":
+            text = "missing" if model is not Dependencies else "is empty"
+        elif kind == "value_error":
+            text = str(context["error"])
+        elif kind == "literal_error":
+            text = f"must be {context['expected']}, not {self._typed(where, value)}"
+        elif kind in ("greater_than_equal", "less_than_equal"):
+            low, high = RANGES.get(str(where[-1]), (context.get("ge"), None))
+            text = f"must be from {low} to {high}, not {value}" if high else f"must be at least {low}, not {value}"
+        elif kind == "string_too_long":
+            text = f"is {len(str(value))} characters long; at most {context['max_length']}"
+        elif kind in ("too_short", "string_too_short"):
+            text = "is empty"
+        elif kind == "string_pattern_mismatch":
+            text = f"{self._typed(where, value)} must not contain blanks"
+        elif kind == "too_long":
+            text = f"has {context['actual_length']} entries; at most {context['max_length']}"
+        else:
+            text = self._wrong_type(kind, where, value)
+        self._say(where, text)
+
+    def _wrong_type(self, kind: str, where: Location, value: object) -> str:
+        typed = self._typed(where, value)
+        if value is None:
+            return "is empty; give it a value or leave the key out"
+        if kind == "string_type" and isinstance(value, bool | int | float):
+            if "runtimes" in where and not isinstance(value, bool):
+                return f"{typed} is read as a number; write the runtime's whole name, python{typed}"
+            read_as = f"the number {value}" if not isinstance(value, bool) else str(value).lower()
+            return f'{typed} is read as {read_as}, text is wanted; put it in quotes: "{typed}"'
+        wanted = {
+            "string_type": "text",
+            "int_type": "a whole number",
+            "float_type": "a number",
+            "bool_type": "true or false",
+            "tuple_type": "a list",
+            "mapping_type": "a mapping (name: value)",
+            "dict_type": "a mapping (name: value)",
+            "model_type": "a mapping (key: value)",
+        }.get(kind, "something else")
+        shown = typed if isinstance(value, str | int | float) else _kind(value)
+        return f"must be {wanted}, not {shown}"
+
+    def _typed(self, where: Location, value: object) -> str:
+        """A scalar as it stands in the file, text in quotes."""
+        text = repr(value) if isinstance(value, str) else self.document.typed.get(where, str(value))
+        return text if len(text) <= 80 else text[:77] + "..."
+
+    def _unknown(self, at: Location, value: Mapping[str, object], known: Iterable[str]) -> None:
+        known = list(known)
+        for key in value:
+            if key in known:
+                continue
+            self._say((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
+
+    def _say(self, at: Location, text: str) -> None:
+        known = at
+        while known and known not in self.document.lines:
+            known = known[:-1]
+        self.problems.append((self.document.lines.get(known, 1), f"{_label(at)}: {text}"))
+
+
+def _label(at: Location) -> str:
+    """A location for a message, keys as typed."""
+    text = ".".join(str(part) for part in at)
+    return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "nothing" if value is None else "text" if isinstance(value, str) else "a number"

@@ -1,0 +1,169 @@
+"""What a build file says about the project's files, held against the files that are there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from builder.errors import LambdasmithError, LfsMissing
+from builder.npm.lockfile import MANIFEST, NAMES
+from builder.python.inputs import split_entry
+from builder.runtimes import RUNTIMES
+from builder.sources.local import directory_in, nearest_path, select_files
+from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
+
+__all__ = ["check_against_tree"]
+
+
+def check_against_tree(spec: BuildSpec, root: Path) -> None:
+    """Compare what `spec` names with the project's directory `root`.
+
+    What a layer's `preinstall` may still make is not looked for.
+
+    Raises:
+        InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
+            every problem, each as `file:line: key: what is wrong`.
+        LfsMissing: that is all right, but the content of files is not here.
+    """
+    lacking: list[LfsMissing] = []
+    problems = [*_function_problems(spec, root, lacking), *_dependency_problems(spec, root)]
+    for layer in spec.layers:
+        label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
+        made_later = made_later or (bool(layer.build) and not layer.files)
+        directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
+        problems += directory
+        if not directory and not made_later:
+            problems += _file_problems(spec, root, label, layer.source_dir, layer.files, lacking)
+    if problems:
+        raise invalid(spec.file, problems)
+    if lacking:
+        lacking[0].lacking = {path: said for error in reversed(lacking) for path, said in error.lacking.items()}
+        raise lacking[0].told()
+
+
+def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -> Iterator[str]:
+    function = spec.function
+    if function is None:
+        return
+    directory = list(_directory_problems(spec, root, "function", function.source_dir, must_exist=True))
+    if directory:
+        yield from directory
+        return
+    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files, lacking))
+    yield from missing
+    if not function.ships_files:
+        return
+    there = [
+        entry
+        for position, entry in enumerate(function.files)
+        if not any(f"function.files.{position}:" in problem for problem in missing)
+    ]
+    if function.files and not there:
+        return
+    try:
+        names = [name for name, _ in select_files(root, function.source_dir, there, function.left_out)]
+    except LfsMissing as error:
+        lacking.append(_placed(error, spec.at("function.files")))
+        return
+    except LambdasmithError as error:
+        if not missing:
+            yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
+        return
+    if not names:
+        yield f"{spec.at('function.exclude')}: takes away every file there is"
+    elif makes_all(function.build):
+        return  # what is built is seen only then
+    elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
+        unsaid = "function.handler" not in spec.lines
+        if unsaid and not (root / function.source_dir / "lambda_function.py").exists():
+            problem = f"missing; name FILE.FUNCTION (without it {DEFAULT_HANDLER}, and there is no lambda_function.py)"
+        yield f"{spec.at('function.handler')}: {problem}"
+
+
+def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, incomplete: bool) -> str | None:
+    family = RUNTIMES[function.runtimes[0]].family
+    module, _, attribute = function.handler.rpartition(".")
+    if family == "provided":
+        return None
+    if family == "python":
+        stem = module.replace(".", "/")
+        wanted = [f"{stem}.py", f"{stem}/__init__.py"]
+        suffix = ".py"
+    else:
+        wanted = [f"{module}{ending}" for ending in (".js", ".mjs", ".cjs")]
+        suffix = ".js"
+    if set(wanted) & set(names):
+        return None
+    on_disk = [name for name in wanted if (base / name).is_file()]
+    if on_disk:
+        return f"{function.handler!r} is in {on_disk[0]}, which is not among the files; add it to function.files"
+    if incomplete:
+        return None  # it may well be one of the missing ones: one problem is enough
+    modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
+    typed = next((name for name in (f"{module}.ts", f"{module}.mts") if name in names), "")
+    if family == "nodejs" and typed:
+        return f"{function.handler!r} needs {wanted[0]}; of {typed} it is made by build: {{node: {{bundle: {typed}}}}}"
+    near = difflib.get_close_matches(wanted[0].removesuffix(suffix), modules, n=1)
+    meant = f"; did you mean {near[0].replace('/', '.')}.{attribute}?" if near else ""
+    return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{meant}"
+
+
+def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
+    named = [spec.function.runtimes] if spec.function else [layer.runtimes for layer in spec.layers]
+    runtime = named[0][0] if named else ""
+    is_nodes = runtime.startswith("nodejs")
+    for position, entry in enumerate(spec.dependencies):
+        label = f"layers.dependencies.{position}" if _listed(spec) else "layers.dependencies"
+        try:
+            name, _, _ = split_entry(entry)
+            path = root / name
+            directory_in(root, name)
+        except LambdasmithError as error:
+            yield f"{spec.at(label)}: {error.message}"
+            continue
+        if (path.name in (*NAMES, MANIFEST)) != is_nodes:
+            wanted = "package-lock.json" if is_nodes else "requirements.txt or another file of Python's"
+            yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"
+            continue
+        if path.is_file():
+            continue
+        near = nearest_path(root, name)
+        meant = f"; did you mean {near}?" if near else "; name files such as requirements.txt, not packages"
+        yield f"{spec.at(label)}: {name!r} {'is a directory' if path.is_dir() else 'does not exist'}{meant}"
+
+
+def _listed(spec: BuildSpec) -> bool:
+    return "layers.dependencies.0" in spec.lines
+
+
+def _directory_problems(spec: BuildSpec, root: Path, label: str, source_dir: str, *, must_exist: bool) -> Iterator[str]:
+    where = spec.at(f"{label}.source_dir")
+    try:
+        base = directory_in(root, source_dir)
+    except LambdasmithError as error:
+        yield f"{where}: {error.message}"
+        return
+    if must_exist and not base.is_dir():
+        near = nearest_path(root, source_dir)
+        yield f"{where}: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
+
+
+def _placed(error: LfsMissing, where: str) -> LfsMissing:
+    error.lacking = {path: f"{where}: {said}" for path, said in error.lacking.items()}
+    return error
+
+
+def _file_problems(
+    spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str], lacking: list[LfsMissing]
+) -> Iterator[str]:
+    """One problem for each entry that selects nothing, or something that must not be packaged."""
+    for position, entry in enumerate(files):
+        key = f"{label}.files.{position}"
+        where = spec.at(key if key in spec.lines else f"{label}.files")
+        try:
+            select_files(root, source_dir, (entry,), ())
+        except LfsMissing as error:
+            lacking.append(_placed(error, where))
+        except LambdasmithError as error:
+            yield from (f"{where}: {problem}" for problem in error.problems or (error.message,))

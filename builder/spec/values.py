@@ -1,0 +1,409 @@
+"""The values of a build file and what each may be; `builder.spec.build_file` reads them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from builder.errors import InvalidBuildFile
+from builder.npm.prune import RULES as NPM_RULES
+from builder.python.prune import RULES
+from builder.runtimes import RETIRED, RUNTIMES
+from builder.spec.base import (
+    VARIABLE,
+    Paths,
+    RelativePath,
+    SecretSpec,
+    Spec,
+    Text,
+    Texts,
+    VariableName,
+    as_tuple,
+    nearest,
+    stated,
+)
+from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
+# What Lambda sets itself and refuses to be given.
+_RESERVED = frozenset(
+    {
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_TASK_ROOT",
+        "LAMBDA_RUNTIME_DIR",
+    }
+)
+
+
+def _runtime(name: str) -> str:
+    if name in RETIRED:
+        raise ValueError(f"{name!r} is retired, AWS creates no functions with it; {RETIRED[name]}")
+    if name not in RUNTIMES:
+        raise ValueError(f"{name!r} is not a runtime we know{nearest(name, RUNTIMES)}")
+    return name
+
+
+_RULES = tuple(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
+
+
+def _rule(name: str) -> str:
+    if name not in _RULES:
+        raise ValueError(f"{name!r} is not a rule{nearest(name, _RULES) or '; rules are ' + ', '.join(_RULES)}")
+    return name
+
+
+def _role(value: str) -> str:
+    if not _ROLE.fullmatch(value):
+        raise ValueError(f"{value!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME)")
+    return value
+
+
+def layer_arn(value: str) -> str:
+    """`value`, the ARN of a layer version.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if LAYER_VERSION.fullmatch(value):
+        return value
+    if LAYER_VERSION.fullmatch(f"{value}:1"):
+        raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
+    raise ValueError(
+        f"{value[:80]!r} is not a layer version's ARN (arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION); "
+        "a layer of your own is a mapping with `files`"
+    )
+
+
+# Lambda's limits: MB, seconds, MB.
+RANGES: Mapping[str, tuple[int, int]] = {"memory": (128, 10240), "timeout": (1, 900), "ephemeral_storage": (512, 10240)}
+
+
+def _limited(name: str) -> FieldInfo:
+    low, high = RANGES[name]
+    field: FieldInfo = Field(ge=low, le=high)
+    return field
+
+
+# Days that CloudWatch Logs allows (botocore's description of logs.PutRetentionPolicy).
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+
+
+def _retention(days: int) -> int:
+    if days not in RETENTION_DAYS:
+        allowed = ", ".join(map(str, RETENTION_DAYS))
+        raise ValueError(f"{days} days is not a period that CloudWatch Logs knows; it knows {allowed}")
+    return days
+
+
+def _url(value: object) -> object:
+    if value is False:
+        raise ValueError("must be true or a mapping; a URL is never removed, so leave the key out to have none made")
+    return {} if value is True else value
+
+
+_Runtime = Annotated[str, AfterValidator(_runtime), stated(enum=[*RUNTIMES])]
+Runtimes = Annotated[
+    tuple[_Runtime, ...], BeforeValidator(as_tuple, json_schema_input_type=_Runtime | tuple[_Runtime, ...])
+]
+_Rule = Annotated[Text, AfterValidator(_rule), stated(enum=[*_RULES])]
+Description = Annotated[str, StringConstraints(max_length=256)]
+License = Annotated[str, StringConstraints(max_length=512)]
+_Variables = Mapping[Annotated[str, stated(pattern=f"^(?!(?:{'|'.join(sorted(_RESERVED))})$){VARIABLE.pattern}$")], str]
+_Tags = Mapping[
+    Annotated[str, stated(pattern=r"^(?![aA][wW][sS]:)[\s\S]{1,128}$")], Annotated[str, stated(maxLength=256)]
+]
+
+
+def makes_all(build: Build | None) -> bool:
+    """Whether a build leaves nothing of the project's own files to be shipped beside it, unless they are listed."""
+    return isinstance(build, GoBuild | CommandBuild) or (isinstance(build, NodeBuild) and build.bundle is not None)
+
+
+# What a Python function without `handler` means, as the Lambda console names it.
+DEFAULT_HANDLER = "lambda_function.lambda_handler"
+
+
+class UrlSpec(Spec):
+    """An HTTPS address of the function's own; a mere `true` is one with the defaults. It is never removed."""
+
+    auth: Literal["iam", "none"] = "iam"
+    """Who may call it: those whom IAM lets, or, with `none`, everybody (`AuthType`)."""
+    invoke_mode: Literal["buffered", "response_stream"] | None = None
+    """Whether answers come whole or as a stream (`InvokeMode`); without it as it is."""
+    cors: Mapping[str, object] | None = None
+    """Which web pages may call it, in Lambda's own names, for example `AllowOrigins` (`Cors`)."""
+
+
+class FunctionSpec(Spec):
+    """The function itself. What is not named stays as it is in Lambda."""
+
+    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    """Lambda's name of the runtime; of several the first is the function's, and all go on its layers as compatible."""
+    handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
+    """`FILE.FUNCTION`; a custom runtime (`provided…`) needs none, and Python none where `lambda_function.py` is: its
+    `lambda_handler`."""
+    files: Paths = ()
+    """Files, directories with all below them, and patterns such as `pkg/**`, relative to `source_dir`. Without it
+    everything there, or nothing where `build` makes the whole zip."""
+    source_dir: RelativePath = "."
+    """Where the files are; they keep their path relative to it."""
+    exclude: Paths = ()
+    """What is taken away again: files, directories, patterns; a pattern without `/` counts at any depth."""
+    architecture: Literal["x86_64", "arm64"] | None = None
+    """The processor; without it as the function is, and a new one as the builder is."""
+    role: Annotated[str, AfterValidator(_role), stated(pattern=f"^{_ROLE.pattern}$")] | None = None
+    """ARN of the function's role; needed when the function does not exist yet."""
+    memory: Annotated[int, _limited("memory")] | None = None
+    """Memory in MB."""
+    timeout: Annotated[int, _limited("timeout")] | None = None
+    """Seconds after which Lambda ends an invocation."""
+    environment: _Variables | None = None
+    """All variables that the function is to have, as text: it replaces those that are there."""
+    native_libraries: Literal["auto", "none"] = "none"
+    """`auto` ships what native files, those of dependencies too, need and the runtime lacks, from the machine that
+    builds; else what is missing is an error."""
+    description: Description | None = None
+    """What the function is for."""
+    tags: Annotated[_Tags, stated(maxProperties=50)] | None = None
+    """Tags of the function; others that it has stay."""
+    ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
+    """Size of `/tmp` in MB."""
+    license: License | None = None
+    """The project's license, for people: Lambda keeps none of functions."""
+    log_retention: Annotated[int, AfterValidator(_retention), stated(enum=[*RETENTION_DAYS])] | None = None
+    """Days that CloudWatch keeps the function's logs (`retentionInDays`); the log group is made if there is none."""
+    url: Annotated[UrlSpec, BeforeValidator(_url, json_schema_input_type=Literal[True] | UrlSpec)] | None = None
+    """An HTTPS address of the function's own: `true`, or a mapping."""
+    configuration: Mapping[str, object] = Field(default={})
+    """Everything else that Lambda can be told of a function, in Lambda's own names."""
+    build: Build | None = None
+    """How it is built if it is not Python: `go`, `node`, `none` (the files as they are), or a mapping with `go`,
+    `node` or `command`. Without it the files tell."""
+
+    @property
+    def ships_files(self) -> bool:
+        """Whether files of the project go into the zip as they are."""
+        return bool(self.files) or not makes_all(self.build)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """`exclude`, and what a build takes the place of: npm's own directory and its settings, which may be logins."""
+        return (*self.exclude, *(("node_modules", ".npmrc") if isinstance(self.build, NodeBuild) else ()))
+
+    @field_validator("build")
+    @classmethod
+    def _of_its_runtime(cls, build: Build | None, info: ValidationInfo) -> Build | None:
+        wanted = {"go": "provided", "node": "nodejs"}.get(build.kind if build else "")
+        runtimes = info.data.get("runtimes") or ()
+        if build and wanted and runtimes and RUNTIMES[runtimes[0]].family != wanted:
+            usual = {"provided": "provided.al2023", "nodejs": "nodejs24.x"}[wanted]
+            raise ValueError(f"{build.kind} is for the runtime {usual}, not {runtimes[0]}")
+        return build
+
+    @field_validator("environment")
+    @classmethod
+    def _environment(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        wrong = [name for name in value or {} if not VARIABLE.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
+        reserved = sorted(_RESERVED.intersection(value or {}))
+        if reserved:
+            raise ValueError(f"{', '.join(reserved)}: Lambda sets that itself and does not let you")
+        size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
+        if size > 4096:
+            raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")
+        return value
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        for name, text in (value or {}).items():
+            if not 1 <= len(name) <= 128 or len(text) > 256 or name.lower().startswith("aws:"):
+                raise ValueError(
+                    f"{name!r}: a tag has a name of 1 to 128 characters that does not begin with aws:, "
+                    "and at most 256 characters"
+                )
+        if len(value or {}) > 50:
+            raise ValueError(f"{len(value or {})} tags; AWS allows 50")
+        return value
+
+    @field_validator("handler")
+    @classmethod
+    def _handler(cls, value: str, info: ValidationInfo) -> str:
+        runtimes = info.data.get("runtimes") or ("python",)
+        if runtimes[0].startswith("provided"):
+            return value  # the project's own bootstrap makes of it what it likes
+        module, dot, function = value.rpartition(".")
+        if not dot or not function or not all(re.split(r"[./]", module)):
+            raise ValueError(f"{value!r} must be FILE.FUNCTION, for example lambda_function.lambda_handler")
+        return value
+
+
+class LayerSpec(Spec):
+    """A layer with files of your own, below its name; they are unpacked under `/opt`."""
+
+    name: str
+    description: Description | None = None
+    """What is in the layer."""
+    runtimes: Annotated[Runtimes, Field(min_length=1, max_length=15)]
+    """Runtimes that it is for; without it the function's."""
+    license: License | None = None
+    """Its license, for example `Apache-2.0`."""
+    preinstall: Texts = ()
+    """Commands that make the files, run in a copy of `source_dir`, with the dependencies at hand."""
+    environment: Mapping[VariableName, str] = Field(default={})
+    """Variables for the commands of `preinstall`."""
+    secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
+    """Secrets for the commands of `preinstall`, by where they are."""
+    files: Paths = ()
+    """What goes into the layer: files, directories and patterns, relative to `source_dir`."""
+    source_dir: RelativePath = "."
+    """Where `preinstall` runs and the files are."""
+    dest_dir: RelativePath = ""
+    """Where below `/opt` they end up."""
+    build: Build | None = None
+    """How it is built, as for the function; instead of `preinstall`."""
+    native_libraries: Literal["auto", "none"] = "none"
+    """As for the function."""
+
+    @property
+    def ships_files(self) -> bool:
+        """Whether files of the project go into the zip as they are."""
+        return bool(self.files)
+
+    @model_validator(mode="after")
+    def _for_commands(self) -> LayerSpec:
+        if not self.files and not self.build:
+            raise ValueError("has neither files nor build")
+        if self.build and self.preinstall:
+            raise ValueError("has both build and preinstall; write the commands as build: command: […]")
+        if (self.environment or self.secrets) and not self.preinstall:
+            raise ValueError("environment and secrets are for preinstall, and there is none")
+        names = [*self.environment, *(secret.env or secret.file or "" for secret in self.secrets)]
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: given twice in environment and secrets")
+        return self
+
+
+class LayerArn(Spec):
+    """A layer from elsewhere: a version that is attached as it is. Only the build file knows it by `name`."""
+
+    name: str
+    arn: str
+
+    @property
+    def layer(self) -> str:
+        """The ARN without the version: a function can have only one version of a layer."""
+        return self.arn.rpartition(":")[0]
+
+
+class PruneSpec(Spec):
+    """What is left out of dependencies to make them smaller."""
+
+    disable: Annotated[
+        tuple[_Rule, ...], BeforeValidator(as_tuple, json_schema_input_type=_Rule | tuple[_Rule, ...])
+    ] = ()
+    """Rules not to apply, by id; the reply lists what each rule took."""
+    keep: Texts = ()
+    """Patterns of files that no rule may take, for example `*/testing/*`."""
+
+
+class BuildSpec(Spec):
+    """A whole build file. `layers` are those that are built, without `dependencies`. `bytecode`: ship it with these.
+
+    `layer_order` has all layers in the order of the file, which is that of attachment: names of those that are built,
+    `dependencies` among them, and `LayerArn` for those from elsewhere. `keep`: versions that housekeeping leaves.
+    `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
+    """
+
+    file: str
+    function: FunctionSpec | None
+    dependencies: Paths = ()
+    layers: tuple[LayerSpec, ...] = ()
+    layer_order: tuple[str | LayerArn, ...] = ()
+    keep: int | None = None
+    prune: PruneSpec = PruneSpec()
+    bytecode: bool = True
+    runtime_packages: Literal["use", "ship"] = "ship"
+    trial: Literal["import", "none"] = "import"
+    optional_libraries: Texts = ()
+    lines: Mapping[str, int] = Field(default={}, repr=False)
+
+    def at(self, label: str) -> str:
+        """`file:line: label`, the beginning of a message."""
+        return f"{self.file}:{self.lines.get(label, 1)}: {label}"
+
+
+class PackingSpec(Spec):
+    """Keys beside `function` and `layers` that say how dependencies are packed."""
+
+    bytecode: bool = True
+    """Ship compiled Python; without it artifacts get some 20 % smaller, and cold starts slower."""
+    runtime_packages: Literal["use", "ship"] = "ship"
+    """`use` leaves boto3 and what it needs to the runtime, where its known versions fit."""
+
+
+class CheckingSpec(Spec):
+    """Keys beside `function` and `layers` that say what is checked before publishing."""
+
+    trial: Literal["import", "none"] = Field(default="import", alias="try")
+    """Whether the handler is imported before anything is published. With `import`, a new function whose import needs a
+    variable that `environment` does not name is refused."""
+    optional_libraries: Texts = ()
+    """Native libraries that may be missing, because what needs them is never used; for example `libtbb.so.12`."""
+
+
+class KeepingSpec(Spec):
+    """The key beside `function` and `layers` that says how many old versions stay."""
+
+    keep: Annotated[int, Field(ge=1)] | None = None
+    """Remove versions of the function and its layers that the last so many builds and no alias need."""
+
+
+class Dependencies(Spec):
+    """The one key of `layers` that is not a layer: files that name what to install."""
+
+    dependencies: Paths
+    """Files that name what to install, as a layer of its own: `requirements.txt`, `pyproject.toml`, `uv.lock`,
+    `pylock.toml`, `poetry.lock`, `Pipfile.lock`, with `[EXTRA]` or `#group=NAME` behind where there are such."""
+
+
+def invalid(file: str, problems: list[str]) -> InvalidBuildFile:
+    """The error that says all that is wrong with a build file; each problem as `file:line: key: what is wrong`."""
+    if len(problems) == 1:
+        message = problems[0]
+    else:
+        message = f"{file} has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
+    return InvalidBuildFile(message, hint="build.yaml.example describes every key", problems=problems)

@@ -1,0 +1,125 @@
+"""What every store can do, and what is done about damage in one.
+
+Three ways to read, by what the object is worth:
+    find    what can be made again: damaged, it counts as absent, and a warning says so
+    read    what nothing can replace: damaged, it is an error that names it
+    look    the caller decides
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from builder.errors import ContentMismatch, StoreDamaged
+from builder.hashing import sha256_of
+from builder.store.values import Fields, JsonObject, UnfitError, value_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Parse = Callable[[Fields], T]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """An object that is not what was written there. `place` is its name for people, `why` what is wrong with it."""
+
+    place: str
+    why: str
+
+    def error(self, hint: str) -> StoreDamaged:
+        """What is raised where nothing else can replace it."""
+        return StoreDamaged(f"{self.place} is damaged: {self.why}", hint=hint)
+
+
+class Store(ABC):
+    """Where parts, artifacts and records are kept. Every method may be called from several threads.
+
+    `warn` is told of what is damaged and counts as absent, since it can be made again.
+    """
+
+    def __init__(self, warn: Callable[[str], None] = lambda _: None) -> None:
+        self._warn = warn
+
+    @abstractmethod
+    def place(self, name: str) -> str:
+        """Where the object is, for people."""
+
+    @abstractmethod
+    def read_bytes(self, name: str) -> bytes | None:
+        """The content at `name`, None if there is none."""
+
+    def look(self, name: str, parse: Parse[T]) -> T | Damaged | None:
+        """What `parse` makes of the JSON at `name`, None if there is none."""
+        content = self.read_bytes(name)
+        try:
+            return None if content is None else parse(Fields(value_of(content)))
+        except UnfitError as error:
+            return Damaged(place=self.place(name), why=str(error))
+
+    def find(self, name: str, parse: Parse[T]) -> T | None:
+        """The same, for what can be made again: what is damaged counts as absent, and is said."""
+        found = self.look(name, parse)
+        if isinstance(found, Damaged):
+            self.forsake(found)
+            return None
+        return found
+
+    def forsake(self, damaged: Damaged) -> None:
+        """Say that something damaged counts as absent."""
+        log.warning("damaged", extra={"fields": {"object": damaged.place, "why": damaged.why}})
+        self._warn(f"{damaged.place} is damaged ({damaged.why}); it counts as absent, and what it had is made again")
+
+    def read(self, name: str, parse: Parse[T], *, hint: str) -> T | None:
+        """The same, for what nothing can replace.
+
+        Raises:
+            StoreDamaged: it is damaged, with what to do then as `hint`.
+        """
+        found = self.look(name, parse)
+        if isinstance(found, Damaged):
+            raise found.error(hint)
+        return found
+
+    @abstractmethod
+    def write_json(self, name: str, value: JsonObject) -> None:
+        """Write `value` over what is there."""
+
+    @abstractmethod
+    def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
+        """Copy the content at `name` to the file `into`, whole or not at all; False if there is none.
+
+        With `sha256`, content that has another hash is none.
+        """
+
+    @abstractmethod
+    def put(self, name: str, path: Path, *, sha256: str) -> None:
+        """Keep a copy of the file, which must have that hash while it is copied.
+
+        Raises:
+            ContentMismatch: it has not; nothing is kept.
+        """
+
+    @abstractmethod
+    def exists(self, name: str, *, sha256: str = "") -> bool:
+        """Whether there is content at `name`, and with `sha256`, whether it was put there with that hash."""
+
+
+def matching(partial: Path, sha256: str) -> bool:
+    """Whether the file has the hash, or none is asked for; if not it is removed."""
+    if not sha256 or sha256_of(partial) == sha256:
+        return True
+    partial.unlink()
+    return False
+
+
+def mismatch(name: str, sha256: str) -> ContentMismatch:
+    return ContentMismatch(
+        f"{name}: what was to be stored is not what was built, whose sha256 is {sha256}: it changed on the way",
+        hint="code that the build runs must not write to the builder's own files; nothing was deployed",
+    )

@@ -1,0 +1,1 @@
+"""The trial of a finished artifact: its handler is imported before anything is published."""

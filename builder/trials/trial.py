@@ -1,0 +1,359 @@
+"""The handler's module is imported from the finished artifacts before anything is published.
+
+In a child of its own, with the directories, paths and variables of Lambda, without credentials. What fails for want of
+something that only the real function has (files that lie below /opt, credentials, network, variables that the build
+file does not set) says nothing of the build: it is told and goes on. All else is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import platform
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.archives import trees
+from builder.archives.zips import unpack
+from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
+from builder.runtimes import Target
+from builder.system import process
+from builder.system.removal import remove
+
+_CHILD = Path(__file__).with_name("trial_child.py")
+# Lambda itself allows ten seconds for the first import, and then starts over with the function's whole time limit.
+_LONGEST_S = 60.0
+_TAIL = 15
+# More than the child writes of any import: its texts, lines and links have bounds.
+_MAX_REPORT = 16 << 20
+_RUNTIME = Path("/var/runtime")
+# What Lambda's Python has beyond the standard library.
+_OF_THE_RUNTIME = frozenset(
+    {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six", "awslambdaric", "simplejson"}
+    | {"snapshot_restore_py", "runtime_client"}
+)
+# What no variable, file or network of the real function would mend.
+_CERTAIN = frozenset({"builtins.ImportError", "builtins.SyntaxError", "builtins.NameError"})
+# Errors of packages that talk to something the trial does not have.
+_OUTSIDE = ("botocore.", "boto3.", "urllib3.", "requests.", "httpx.", "httpcore.", "aiohttp.", "redis.", "socket.")
+_NETWORK = frozenset({"builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "ssl.SSLError"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is to be tried.
+
+    `layers` are in the order in which Lambda unpacks them: sha256 → how to get the zip, asked for only where it is not
+    unpacked already. `memory_mb` is what the import may have; None for no limit.
+    """
+
+    handler: str
+    code: Path
+    layers: Mapping[str, Callable[[], Path]]
+    target: Target
+    function: str
+    variables: Mapping[str, str]
+    region: str = "us-east-1"
+    memory_mb: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`.
+
+    `unset` are the variables that it looked for in vain, if that is why it stopped; `log_tail` ends the traceback then.
+    """
+
+    imported: bool
+    why: str = ""
+    stopped: bool = False
+    unset: tuple[str, ...] = ()
+    log_tail: tuple[str, ...] = ()
+
+
+# With the trial, the directories of the function and of its layers, one for what is in between, seconds, what to advise
+# where a module of that name is missing.
+Importer = Callable[[Trial, Path, Path, Path, float, Callable[[str], str]], Outcome]
+
+
+def is_possible(target: Target) -> bool:
+    """Whether this process is what the target is: the same Python on the same machine."""
+    own = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return sys.platform == "linux" and (own, platform.machine()) == (target.runtime.name, target.machine)
+
+
+def run(
+    trial: Trial,
+    *,
+    scratch: Path,
+    keeping: trees.Keeping,
+    timeout_s: float,
+    advise: Callable[[str], str],
+    by: Importer | None = None,
+) -> Outcome:
+    """Import the handler.
+
+    Args:
+        by: imports it from the unpacked artifacts; by default it is a Python module.
+        keeping: where unpacked layers are kept for the next time.
+        advise: what to do where a module is missing.
+
+    Raises:
+        ImportFailed: it cannot be imported, or the handler is not in it; `log_tail` ends the traceback.
+        OutOfMemory: the import wants more than there is.
+    """
+    place = scratch / "trial"
+    try:
+        place.mkdir()
+        layers = [trees.tree(sha256, archive, keeping) for sha256, archive in trial.layers.items()]
+        task, opt = place / "task", _merged(layers, place / "opt")
+        if len(layers) > 1:
+            _seal(layers, keeping)
+        task.mkdir()
+        unpack(trial.code, task)
+    except OSError as error:
+        remove(keeping.folder)
+        remove(place)
+        return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
+    try:
+        return (by or _imported)(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
+    finally:
+        # To unlink what was linked together gives the trees other states: those that are still what they were before.
+        intact = [layer for layer in layers if keeping.intact(layer.parent)] if len(layers) > 1 else []
+        remove(place)
+        _seal(intact, keeping)
+
+
+def _seal(layers: Sequence[Path], keeping: trees.Keeping) -> None:
+    for layer in layers:
+        keeping.seal(layer.parent)
+
+
+def _merged(layers: Sequence[Path], into: Path) -> Path:
+    """One directory with all layers in it, later ones over earlier ones, as Lambda makes /opt."""
+    if len(layers) == 1:
+        return layers[0]
+    into.mkdir()
+    for layer in layers:
+        for folder, _, files in os.walk(layer):
+            target = into / os.path.relpath(folder, layer)
+            target.mkdir(exist_ok=True)
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    (target / name).unlink()
+                (target / name).hardlink_to(Path(folder, name))
+    return into
+
+
+def _imported(
+    trial: Trial, task: Path, opt: Path, place: Path, timeout_s: float, advise: Callable[[str], str]
+) -> Outcome:
+    module, _, attribute = trial.handler.rpartition(".")
+    order, report = place / "order.json", place / "report.json"
+    paths = _search_path(task, opt, trial.target)
+    order.write_text(
+        json.dumps(
+            {
+                "module": module.replace("/", "."),
+                "attribute": attribute,
+                "paths": paths,
+                "task": str(task),
+                "report": str(report),
+            }
+        )
+    )
+    command = [sys.executable, "-I", "-S", str(_CHILD), str(order)]
+    found = reported(command, trial, task, opt, place, report, timeout_s)
+    if isinstance(found, Outcome):
+        return found
+    return judged(found, trial, Places(task=str(task), opt=str(opt)), advise)
+
+
+def reported(
+    command: Sequence[str], trial: Trial, task: Path, opt: Path, place: Path, report: Path, timeout_s: float
+) -> dict[str, Any] | Outcome:
+    """What a child that imports the handler has written to `report`; an outcome where it was stopped.
+
+    Raises:
+        ImportFailed: it ended without a report.
+    """
+    what = f"importing {trial.handler.rpartition('.')[0]}"
+    try:
+        done = process.run(
+            command,
+            cwd=task,
+            environment=_environment(trial, task, opt, place),
+            timeout_s=timeout_s,
+            what=what,
+            memory_mb=trial.memory_mb,
+        )
+    except OutOfTime:
+        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
+    except (CommandFailed, OutOfSpace) as error:
+        raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
+    if not report.exists():
+        raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
+    return read_report(report, what, done.tail)
+
+
+def read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
+    """What a child wrote to `report`, which code of the project could have written as well."""
+    found: object = None
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        # What lies there may be a link or a pipe.
+        with os.fdopen(os.open(report, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            content = file.read(_MAX_REPORT + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        found = json.loads(content) if len(content) <= _MAX_REPORT else None
+    if not isinstance(found, dict) or not isinstance(found.get("outcome"), str):
+        raise ImportFailed(f"function.handler: {what} leaves no readable report", hint=HINT, log_tail=tail[-_TAIL:])
+    links = [{"kinds": [], "message": "", **link} for link in _list(found.get("chain")) if isinstance(link, dict)]
+    lines = _list(found.get("traceback")) or ["it says nothing"]
+    return {
+        "names": [],
+        "unset": [],
+        **found,
+        "chain": [{"name": None, "filename": None, **link} for link in links],
+        "traceback": lines,
+    }
+
+
+def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
+    """Lambda's, before the standard library: the function, layers, the runtime's own packages."""
+    name = target.runtime.name
+    own = [Path("/var/lang/lib") / name / "site-packages", _RUNTIME]
+    return [str(task), str(opt / "python/lib" / name / "site-packages"), str(opt / "python"), *map(str, own)]
+
+
+def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
+    """All variables of the child: Lambda's own and the function's, no credentials."""
+    home = place / "tmp"
+    home.mkdir()
+    libraries = [str(task), str(task / "lib"), str(opt / "lib")]
+    if _RUNTIME.is_dir():
+        libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", str(_RUNTIME), str(_RUNTIME / "lib"), *libraries]
+    return {
+        **trial.variables,
+        "PATH": f"/var/lang/bin:/usr/local/bin:/usr/bin:/bin:{opt / 'bin'}",
+        "LD_LIBRARY_PATH": ":".join(libraries),
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "AWS_REGION": trial.region,
+        "AWS_DEFAULT_REGION": trial.region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{trial.target.runtime.name}",
+        "AWS_LAMBDA_FUNCTION_NAME": trial.function,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "LAMBDA_TASK_ROOT": str(task),
+        "LAMBDA_RUNTIME_DIR": str(_RUNTIME),
+        "_HANDLER": trial.handler,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the artifacts were unpacked; messages name Lambda's directories instead."""
+
+    task: str
+    opt: str
+
+    def as_on_lambda(self, text: str) -> str:
+        """`text` with the paths that it would name there."""
+        return text.replace(self.task, "/var/task").replace(self.opt, "/opt")
+
+
+HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
+
+
+def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
+    module, _, attribute = trial.handler.rpartition(".")
+    match report["outcome"]:
+        case "imported":
+            return Outcome(imported=True)
+        case "no handler":
+            near = difflib.get_close_matches(attribute, [str(name) for name in _list(report["names"])], n=1)
+            raise ImportFailed(
+                f"function.handler: {module} has no {attribute}" + (f"; did you mean {near[0]}?" if near else ""),
+                hint="handler is FILE.FUNCTION",
+            )
+        case "not callable":
+            raise ImportFailed(f"function.handler: {attribute} of {module} is not a function", hint="name a callable")
+    chain = [dict(link) for link in _list(report["chain"]) if isinstance(link, dict)]
+    if any("builtins.MemoryError" in _list(link["kinds"]) for link in chain):
+        raise OutOfMemory(
+            f"function.handler: importing {module}: not enough memory",
+            hint="raise memory in the builder's configuration, or set try: none in the build file",
+        )
+    lines = [places.as_on_lambda(str(line)) for line in _list(report["traceback"])]
+    if why := _not_of_the_build(chain, places):
+        return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {why}")
+    if unset := _looked_for_in_vain(chain, report["unset"]):
+        what = f"it needs {', '.join(unset)} in the environment, which the build file does not set"
+        tail = tuple(_without_ourselves(lines))
+        return Outcome(
+            imported=False, stopped=True, why=f"importing {module} stopped: {what}", unset=unset, log_tail=tail
+        )
+    name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
+    hint = HINT if name is None else advise(name)
+    raise ImportFailed(
+        f"function.handler: importing {module} fails: {lines[-1]}", hint=hint, log_tail=_without_ourselves(lines)
+    )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _is_missing_module(link: Mapping[str, object]) -> bool:
+    return "builtins.ModuleNotFoundError" in _list(link["kinds"]) and bool(link["name"])
+
+
+def _without_ourselves(lines: Sequence[str]) -> list[str]:
+    """The end of the traceback, without the frames of the importing."""
+    kept: list[str] = []
+    skipping = False
+    for line in lines:
+        if line.startswith("  File "):
+            skipping = "trial_child.py" in line or "<frozen importlib" in line or "/importlib/__init__.py" in line
+        elif not line.startswith("    "):
+            skipping = False
+        if not skipping:
+            kept.append(line)
+    return kept[-_TAIL:]
+
+
+def _looked_for_in_vain(chain: Sequence[Mapping[str, object]], unset: object) -> tuple[str, ...]:
+    """The variables whose lack stopped the import; none where it stopped for something that is the build's own."""
+    is_the_builds = any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1])
+    return () if is_the_builds else tuple(str(name) for name in _list(unset))
+
+
+def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> str:
+    """What the trial lacks and the function will have; empty if the failure is the build's own."""
+    for link in chain:
+        kinds = {str(kind) for kind in _list(link["kinds"])}
+        message, filename = str(link["message"]), str(link["filename"] or "")
+        if _is_missing_module(link):
+            top = str(link["name"]).partition(".")[0]
+            if top in _OF_THE_RUNTIME and not (_RUNTIME / top).exists():
+                return f"{top} is the runtime's own, and is not here"
+            continue
+        if kinds & _CERTAIN:
+            continue
+        if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
+            return f"it reads {filename or message}, which is there only in the function"
+        if "builtins.OSError" in kinds and "cannot open shared object file" in message:
+            continue
+        if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):
+            return f"it uses {filename}"
+        if kinds & _NETWORK or any(kind.startswith(_OUTSIDE) for kind in kinds):
+            return f"it needs the network or credentials ({message})"
+    return ""

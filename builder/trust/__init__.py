@@ -1,0 +1,1 @@
+"""What this builder may touch and give, and whose commits count."""

@@ -1,0 +1,232 @@
+"""What this builder may be told to touch: never itself, and only what its configuration covers. Pure; asks AWS nothing.
+
+IAM holds the builder to the same (bootstrap/policy.py). What is refused here is refused before anything was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from builder.errors import AccessDenied, InvalidEvent
+from builder.event.request import Action, Request
+from builder.spec.layer_names import layer_name
+from builder.trust.roles import check_allowed, is_one_of, refuse_own
+
+if TYPE_CHECKING:
+    from builder.spec.values import BuildSpec
+
+# What setup.py, and Terraform, make for a builder has this tag; a function with it is a builder.
+OWNER_TAG = "lambdasmith:owner"
+# The functions that belong to a builder are called like it, with one of these behind.
+OWN_ENDS = ("", "-worker", "-setup")
+_DEPLOYING = (Action.BUILD, Action.PLAN, Action.ROLLBACK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Touched:
+    """What one step of a publication touches.
+
+    Args:
+        function: name of the function; empty where it is about a layer alone.
+        role, signing: ARNs of the role and of the code signing configuration that the function gets; None as it was.
+        layers: names of layers to publish, ARNs of layers to attach.
+        settings: what else is set, in Lambda's own names.
+    """
+
+    function: str = ""
+    role: str | None = None
+    signing: str | None = None
+    layers: tuple[str, ...] = ()
+    settings: object = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """The builder's own parts, and the patterns of what it may deploy.
+
+    Args:
+        function: the builder's own name; empty where there is no such function, on a workstation.
+        layer: name of its own layer.
+        own_roles: ARNs of its roles.
+        functions, roles, code_signing: patterns as IAM has them, of functions' names and of ARNs of roles and code
+            signing configurations; None where only IAM knows.
+        tag: name and value of a tag that every function must have.
+    """
+
+    function: str = ""
+    layer: str = ""
+    own_roles: tuple[str, ...] = ()
+    functions: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
+    code_signing: tuple[str, ...] | None = None
+    tag: tuple[str, str] | None = None
+
+    def check_event(self, event: object) -> None:
+        """Return unless the event, valid or not, names a part of the builder, in whatever form Lambda takes.
+
+        Raises:
+            OwnTarget: it does.
+        """
+        if not isinstance(event, Mapping):
+            return
+        named = [(field, event.get(field)) for field in ("function", "name")]
+        if event.get("action") == Action.SETUP and event.get("function") == self.function:
+            named = []  # that action is about the builder itself
+        problems = [f"{field}: {str(value)[:170]!r}" for field, value in named if self._is_function(value)]
+        attached = event.get("attached")
+        layers = attached if isinstance(attached, list) else []
+        problems += [f"attached: {value!r}" for value in layers if self._is_layer(value)]
+        refuse_own(problems)
+
+    def check_request(self, request: Request) -> None:
+        """Return if the request is about what the configuration covers, and publishes none of the builder's layers.
+
+        Raises:
+            InvalidEvent: `setup` of another function.
+            OwnTarget: a component would be published as the builder's own layer.
+            AccessDenied: the function is none of those that the builder may deploy.
+        """
+        name = request.function or ""
+        if request.action is Action.SETUP and name not in ("", self.function):
+            problem = f"function: setup is about the builder itself, {self.function}, not {name}"
+            raise InvalidEvent(problem, hint="leave function out", problems=[problem])
+        self._check_layers(name, request.components)
+        if request.action in _DEPLOYING and self.functions is not None and not _covered(name, self.functions):
+            covered = ", ".join(self.functions) or "none"
+            raise AccessDenied(
+                f"function {name} is none of those that this builder may deploy: {covered}",
+                hint="name it in `functions`, [builder] of the builder's config.ini, and run `python setup.py update`",
+            )
+
+    def check_project(self, spec: BuildSpec, function: str) -> None:
+        """Return if nothing that the build file names is a part of the builder.
+
+        Raises:
+            OwnTarget: something is.
+        """
+        problems = []
+        if spec.function is not None:
+            if is_one_of(spec.function.role, self.own_roles):
+                problems.append(f"{spec.at('function.role')}: {spec.function.role}")
+            where = spec.at("function.configuration")
+            problems += [f"{where}: {text}" for text in self._own_texts(spec.function.configuration)]
+        for entry in spec.layer_order:
+            if not isinstance(entry, str) and self._is_layer(entry.arn):
+                problems.append(f"{spec.at(f'layers.{entry.name}')}: {entry.arn}")
+        refuse_own(problems)
+        self._check_layers(function, [entry for entry in spec.layer_order if isinstance(entry, str)])
+
+    def check_steps(self, steps: Iterable[Touched]) -> None:
+        """Return if all steps of a publication may be taken, so that the first is not taken in vain.
+
+        Raises:
+            OwnTarget: one is about the builder itself.
+            AccessDenied: a role is none of those that the builder may give to functions.
+        """
+        for step in steps:
+            name = step.function
+            refuse_own([f"function {name}"] if self._is_function(name) else [])
+            if step.role is not None:
+                self._check_role(step.role, name)
+            self._check_arns(step.layers)
+            if step.signing is not None:
+                self._check_signing(step.signing, name)
+            refuse_own([f"function {name}: {text}" for text in self._own_texts(step.settings)])
+
+    def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
+        """Return if the function is no builder, and has, or gets, the tag that functions of this builder must have.
+
+        Args:
+            wanted: tags that the build file names.
+            present: the function's; None for one that does not exist.
+
+        Raises:
+            OwnTarget: it is a builder, or would be taken for one.
+            AccessDenied: it has not the tag, or would not keep it.
+        """
+        refuse_own(
+            [f"function {function}, with tag {OWNER_TAG},"] if OWNER_TAG in {**wanted, **(present or {})} else []
+        )
+        if self.tag is None:
+            return
+        name, value = self.tag
+        if present is not None and present.get(name) != value:
+            raise AccessDenied(
+                f"function {function} does not have the tag {name}={value}, and this builder deploys no others",
+                hint="whoever owns the function can give it that tag",
+            )
+        if wanted.get(name, value) != value:
+            raise AccessDenied(
+                f"function {function}: tags: {name} must be {value}",
+                hint="this builder deploys functions with that tag",
+            )
+
+    def _check_signing(self, arn: str, function: str) -> None:
+        if self.code_signing is not None and not _covered(arn, self.code_signing):
+            raise AccessDenied(
+                f"function {function}: CodeSigningConfigArn {arn} is none of those that this builder may give",
+                hint="name it in `code_signing`, [builder] of its config.ini, and run `python setup.py update`",
+            )
+
+    def _check_role(self, role: str, function: str) -> None:
+        refuse_own([f"function {function}: role {role}"] if is_one_of(role, self.own_roles) else [])
+        check_allowed(role, self.roles, "", function)
+
+    def _check_arns(self, layers: Iterable[str]) -> None:
+        refuse_own([f"layer {layer}" for layer in layers if self._is_layer(layer)])
+
+    def _check_layers(self, function: str, components: Iterable[str]) -> None:
+        named = ((each, layer_name(function, each)) for each in components)
+        refuse_own([f"{each} of {function} would be layer {layer}" for each, layer in named if self._is_layer(layer)])
+
+    def _is_function(self, text: object) -> bool:
+        """Whether a function's name or ARN, whole or in part, with or without qualifier, is one of the builder's."""
+        if not self.function or not isinstance(text, str):
+            return False
+        own = {f"{self.function}{end}".lower() for end in OWN_ENDS}
+        # No part of an ARN but the name is called like a builder; an alias that is, is no name that a request may have.
+        return not own.isdisjoint(part.strip() for part in text.lower().split(":"))
+
+    def _is_layer(self, text: object) -> bool:
+        """Whether a layer's name or ARN, with or without version, is that of the builder's layer."""
+        if not self.layer or not isinstance(text, str):
+            return False
+        parts = text.lower().split(":")
+        if len(parts) < 7:
+            return parts[0].strip() == self.layer.lower()
+        return parts[6] == self.layer.lower() and self.account in (parts[4], None)
+
+    @property
+    def account(self) -> str | None:
+        """The account that the builder is in; None where nothing says so."""
+        return next((role.split(":")[4] for role in self.own_roles if role.count(":") >= 5), None)
+
+    def _own_texts(self, value: object) -> Iterator[str]:
+        """ARNs and log groups of the builder, wherever they stand in a function's settings."""
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                if key != "Environment":  # variables name nothing to Lambda
+                    yield from self._own_texts(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from self._own_texts(item)
+        elif isinstance(value, str) and self._is_own_text(value.lower()):
+            yield value
+
+    def _is_own_text(self, text: str) -> bool:
+        if text.startswith("/aws/lambda/"):
+            return self._is_function(text.removeprefix("/aws/lambda/"))
+        parts = text.split(":")
+        if parts[0] != "arn" or len(parts) < 6:
+            return False
+        named = ":".join(parts[6:7])
+        return (parts[2] == "lambda" and parts[5] == "function" and self._is_function(named)) or (
+            parts[2] == "iam" and is_one_of(text, self.own_roles)
+        )
+
+
+def _covered(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

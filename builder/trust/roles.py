@@ -1,0 +1,129 @@
+"""Which role a function gets, as far as that is known before anything is built: whether there is one, whether it is the
+builder's own, and whether the builder may give it. IAM holds the builder to the same (bootstrap/policy.py), but only
+says so at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, cast
+
+from builder.errors import AccessDenied, OwnTarget, RoleMissing
+
+if TYPE_CHECKING:
+    from builder.spec.values import BuildSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """What decides on the role of one function.
+
+    Args:
+        default: ARN of the role of functions whose build file names none; empty where there is none.
+        present: ARN of the function's role now; None where the function does not exist.
+        allowed: patterns of the ARNs that the builder may give; None where only IAM knows.
+        own: ARNs of the builder's roles, which it gives to nothing.
+    """
+
+    default: str
+    present: str | None
+    allowed: tuple[str, ...] | None
+    own: tuple[str, ...]
+
+    def check(self, spec: BuildSpec, function: str) -> None:
+        """Return if the function can be created, or changed, with the role that it is to have.
+
+        Raises:
+            RoleMissing: it does not exist, and there is none.
+            OwnTarget: it is the builder's.
+            AccessDenied: the builder may not give it.
+        """
+        if spec.function is None:
+            return
+        named = spec.function.role or ""
+        refuse_own([f"{spec.at('function.role')}: {named}"] if is_one_of(named, self.own) else [])
+        role = named or ("" if self.present is not None else self.default)
+        if not role and self.present is None:
+            raise role_missing(function)
+        if role and role != self.present:
+            check_allowed(role, self.allowed, f"{spec.at('function.role')}: " if named else "", function)
+
+    def as_json(self) -> dict[str, object]:
+        """For another process."""
+        return {
+            "default": self.default,
+            "present": self.present,
+            "allowed": None if self.allowed is None else list(self.allowed),
+            "own": list(self.own),
+        }
+
+    @classmethod
+    def parse(cls, value: Mapping[str, object]) -> Roles:
+        """What `as_json` has made.
+
+        Raises:
+            KeyError, TypeError: somebody else has made it.
+        """
+        present, allowed = value["present"], cast("list[object] | None", value["allowed"])
+        return cls(
+            default=str(value["default"]),
+            present=None if present is None else str(present),
+            allowed=None if allowed is None else tuple(map(str, allowed)),
+            own=tuple(map(str, cast("list[object]", value["own"]))),
+        )
+
+
+def is_one_of(role: object, roles: Iterable[str]) -> bool:
+    """Whether a role's ARN or name, in whatever path and case, is that of one of `roles`."""
+    if not isinstance(role, str):
+        return False
+    return role.lower().rpartition("/")[2] in {each.lower().rpartition("/")[2] for each in roles}
+
+
+def refuse_own(problems: Sequence[str]) -> None:
+    """Return if there are no problems; each is a part of the builder, and who names it.
+
+    Raises:
+        OwnTarget: there are.
+    """
+    if problems:
+        raise OwnTarget(
+            f"{'; '.join(problems)}: is a part of a builder, which it does not touch",
+            hint="deploy to another function, layer and role; the builder is changed by setup.py alone",
+            problems=problems if len(problems) > 1 else (),
+        )
+
+
+def check_allowed(role: str, allowed: Iterable[str] | None, where: str, function: str) -> None:
+    """Return if the builder may give `role` to the function; `where` says who names it.
+
+    Raises:
+        AccessDenied: it may not.
+    """
+    if allowed is not None and not any(fnmatchcase(role, pattern) for pattern in allowed):
+        raise not_allowed(role, allowed, where, function)
+
+
+def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) -> AccessDenied:
+    """The error for a role that the builder may not give."""
+    return AccessDenied(
+        f"{where}function {function}: role {role} is none of those that this builder may give to functions",
+        hint=_two_lines("roles", ", ".join(dict.fromkeys((*allowed, role)))),
+    )
+
+
+def role_missing(function: str) -> RoleMissing:
+    """The error for a function that is to be created, and nothing says with which role."""
+    return RoleMissing(
+        f"function {function} does not exist yet, and nothing says with which role to create it",
+        hint=_two_lines("role", "ROLE") + "\nwith ROLE the name or ARN of a role that lambda.amazonaws.com may assume",
+    )
+
+
+def _two_lines(key: str, value: str) -> str:
+    return (
+        "these two lines in the builder's config.ini, then `python setup.py update` "
+        f"(with Terraform: `{key}` of its module builder):\n  [builder]\n  {key} = {value}"
+    )

@@ -1,0 +1,1 @@
+"""What building needs besides the project: commands, caches, tools."""

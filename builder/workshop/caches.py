@@ -1,0 +1,144 @@
+"""Caches of compilers and package managers: a directory per project in /tmp, and in the store for environments to come.
+
+A cache belongs to one trust domain and never serves another: who builds can write to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, cast
+
+from builder.archives import tars
+from builder.hashing import sha256_of
+from builder.store import whole
+from builder.store.keeping import Store
+from builder.store.values import SHA256, Fields
+from builder.system import process
+from builder.system.removal import remove
+from builder.workspace.directory import Workspace
+
+# More is not worth the time it takes to send and fetch.
+_MAX_BYTES = 1 << 30
+_LEVEL = 1
+# Changes when what was kept can no longer be read.
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptCache:
+    """What the store has of a cache: its fingerprint (see `keep`), and the size and sha256 of the archive."""
+
+    fingerprint: str
+    size: int
+    sha256: str
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Fields) -> KeptCache:
+        """What `as_json` gave."""
+        return cls(fingerprint=kept.text("fingerprint"), size=kept.count("size"), sha256=kept.text("sha256", SHA256))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildCache:
+    """One cache, below the directory `root`; `name` says what it is of: kind of build, versions of tools, target."""
+
+    root: Path
+    workspace: Workspace
+    store: Store
+    name: str
+    _lost: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is; `opened` makes it."""
+        return self.root / self._id
+
+    @property
+    def _id(self) -> str:
+        return hashlib.sha256(f"{_FORMAT}\0{self.name}".encode()).hexdigest()[:32]
+
+    def restore(self) -> None:
+        """Make the directory, with what the store has of it where this environment has none."""
+        folder = self.folder
+        if folder.exists():
+            self.workspace.used(folder)
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        kept = self.store.find(f"caches/{self._id}.json", KeptCache.parse)
+        with whole.folder(folder) as partial:
+            if kept is not None and not self._unpack(kept, partial):
+                self._lost.append(kept.sha256)
+                for path in partial.iterdir():
+                    remove(path)
+
+    def _unpack(self, kept: KeptCache, into: Path) -> bool:
+        """Unpack what the store has; False where it is gone or damaged, and what is in `into` then says nothing."""
+        with tempfile.TemporaryDirectory(prefix=".cache.", dir=into.parent) as beside:
+            archive = Path(beside) / "archive"
+            if not self.store.fetch(f"caches/{self._id}.tar.zst", archive, sha256=kept.sha256):
+                return False
+            process.note_foreign_code()  # it has made what is unpacked, whether it runs once more or not
+            try:
+                with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
+                    tars.unpack(opened, into)
+            except (tarfile.TarError, EOFError, ValueError, tars.zstandard().ZstdError):
+                return False
+        return True
+
+    def keep(self, fingerprint: str, leave_out: tuple[str, ...] = ()) -> None:
+        """Put the directory into the store, unless it was put there with the same `fingerprint`.
+
+        Args:
+            fingerprint: stands for what is worth keeping, such as a lock: not for the project's own files, with which
+                it would be sent at every build.
+            leave_out: names at the top that are not kept.
+        """
+        record = f"caches/{self._id}.json"
+        kept = self.store.find(record, KeptCache.parse)
+        if kept and kept.fingerprint == fingerprint and not self._lost:
+            return
+        files = sorted(
+            path for path in self.folder.rglob("*") if path.relative_to(self.folder).parts[0] not in leave_out
+        )
+        if sum(path.lstat().st_size for path in files) > _MAX_BYTES:
+            return
+        handle, name = tempfile.mkstemp(prefix=".cache.", dir=self.folder.parent)
+        archive = Path(name)
+        try:
+            with (
+                os.fdopen(handle, "wb") as out,
+                _compressing(out) as stream,
+                tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT) as made,
+            ):
+                for path in files:
+                    made.add(path, str(path.relative_to(self.folder)), recursive=False)
+            sha256 = sha256_of(archive)
+            self.store.put(f"caches/{self._id}.tar.zst", archive, sha256=sha256)
+            new = KeptCache(fingerprint=fingerprint, size=archive.stat().st_size, sha256=sha256)
+            self.store.write_json(record, new.as_json())
+            self._lost.clear()
+        finally:
+            archive.unlink()
+
+
+@contextlib.contextmanager
+def _compressing(out: IO[bytes]) -> Iterator[IO[bytes]]:
+    with tars.zstandard().open(out, "wb", level=_LEVEL) as stream:
+        yield cast("IO[bytes]", stream)
+
+
+@contextlib.contextmanager
+def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
+    with tars.zstandard().open(archive, "rb") as stream:
+        yield cast("IO[bytes]", stream)

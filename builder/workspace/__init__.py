@@ -1,0 +1,1 @@
+"""The builder's corner of /tmp, and whose code it runs there."""
