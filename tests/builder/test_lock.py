@@ -333,6 +333,22 @@ def test_pyproject_with_extras_and_groups(lab: Lab) -> None:
         lab.lock("pyproject.toml#group=x")
 
 
+@pytest.mark.parametrize(
+    ("groups", "problem"),
+    [
+        ("g=[{include-group='G'}]", "includes itself"),
+        ("g=[{include-group='x'}]", "group 'x' not found"),
+        ("g=[3, 'not a', {x='y'}]", "item: 3; Expected semicolon .*: not a; Invalid dependency group item: {'x': 'y'}"),
+        ("g='x'", "string rather than a list"),
+        ("g_h=[]\nG-H=[]\ng=[]", "Duplicate dependency group names"),
+    ],
+)
+def test_dependency_groups_that_cannot_be_read(lab: Lab, groups: str, problem: str) -> None:
+    lab.write({"pyproject.toml": f"[project]\nname='app'\nversion='1'\n[dependency-groups]\n{groups}\n"})
+    with pytest.raises(InvalidBuildFile, match=f"pyproject.toml: dependency-groups.g: .*{problem}"):
+        lab.lock("pyproject.toml#group=g")
+
+
 def test_uv_sources_of_a_pyproject_are_followed(lab: Lab) -> None:
     lab.write({f"libs/near/{name}": text for name, text in source_files("near").items()})
     lab.write(
