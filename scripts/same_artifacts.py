@@ -67,10 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="same-artifacts-") as folder:
         work = Path(folder)
         sides = [side(given.before, work / "before"), side(given.after, work / "after")]
-        same = True
+        same, skipped = True, 0
         print("| project | | before | after | |\n|---|---|---|---|---|")
         for number, sample in enumerate(samples):
             if sample.missing:
+                skipped += 1
                 print(f"| {sample.name} | skipped, no {', '.join(sample.missing)} | | | |", flush=True)
                 continue
             project = sample.write(work / f"project{number}" / "project")
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 same = same and row.same
                 verdict = "same" if row.same else "**differs**"
                 print(f"| {row.project} | {row.what} | {row.before} | {row.after} | {verdict} |", flush=True)
-    print(f"\n{len(samples)} projects: {'all is the same' if same else 'something differs'}")
+    print(f"\nprojects built: {len(samples) - skipped}; {'all is the same' if same else 'something differs'}")
     return 0 if same else 1
 
 
