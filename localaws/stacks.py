@@ -2,8 +2,10 @@
 
 Not the service: a client that deploys a template as CloudFormation would, with its order of requests: dependencies
 first; after a failure everything back to the properties from before (or away, where it is new); what was replaced or
-left out of the template deleted at the very end. moto's own CloudFormation neither waits for custom resources nor
-updates, fails or deletes them.
+left out of the template deleted at the very end.
+
+Why not moto's CloudFormation: it invokes a custom resource's function, but neither waits for the answer nor updates,
+fails or deletes the resource, so a template that works there says nothing about a real stack.
 
     stack = Stack(aws, "shop")
     stack.deploy(read_template(Path("template.yaml").read_text()), {"BuilderArn": arn})
