@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.wings import imports
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [*sorted((ROOT / "builder").rglob("*.py")), *sorted((ROOT / "bootstrap").rglob("*.py"))]
 DOORS = {"builder.handler", "builder.__main__"}
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports when it runs (imports for type checkers left out)."""
-    tree = ast.parse(path.read_text())
-    typing_only: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            typing_only.update(ast.walk(node))
-    for node in ast.walk(tree):
-        if node in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def importers(name: str) -> set[str]:
