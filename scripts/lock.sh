@@ -2,7 +2,7 @@
 # usage: scripts/lock.sh VENV
 #
 # Resolves the locks anew, for every platform, with hashes:
-#   requirements.lock          what .venv gets: everything in pyproject.toml
+#   requirements.lock          what .venv gets: everything in pyproject.toml, and what localaws/ needs
 #   builder/requirements.lock  what the builder's own layer gets: [project].dependencies, at the same versions
 #   bootstrap/starter.lock     pip, with which the builder makes its first layer
 #   builder/toolchains/wheels.lock  compilers and build tools that the builder fetches on demand
@@ -27,7 +27,7 @@ compile() { # FILE PYTHON argument...
         --output-file "$output" "$@"
 }
 
-compile requirements.lock 3.11 pyproject.toml --all-extras --group dev "$@"
+compile requirements.lock 3.11 pyproject.toml localaws/pyproject.toml --all-extras --group dev "$@"
 compile builder/requirements.lock 3.11 pyproject.toml --constraint requirements.lock "$@"
 compile bootstrap/starter.lock 3.11 bootstrap/starter.in --no-annotate "$@"
 compile builder/toolchains/wheels.lock 3.11 builder/toolchains/wheels.in --no-annotate "$@"
