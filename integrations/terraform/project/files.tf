@@ -55,7 +55,7 @@ locals {
 
   # --- patterns ----------------------------------------------------------------------------------------------------
   # Names that are left out at any depth, the same as in all doors, unless the build file itself names them.
-  standard = jsondecode(file("${path.module}/../../builder/sources/default_excludes.json"))
+  standard = jsondecode(file("${path.module}/../../../builder/sources/default_excludes.json"))
   is_node  = strcontains(replace(local.build_text, "/(?m)(?:^|\\s)#.*/", ""), "nodejs")
   never    = concat(local.standard.secrets, local.standard.clutter, local.is_node ? [] : local.standard.unless_nodejs)
   words    = distinct(flatten([regexall("[^\\s,:\\[\\]{}\"'\\\\]+", jsonencode(local.naming))]))
