@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports when it runs (imports for type checkers left out)."""
+def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
+    """Every module that a file imports when it runs, and those for type checkers with `typing`."""
     tree = ast.parse(path.read_text())
     typing_only: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             typing_only.update(ast.walk(node))
     for node in ast.walk(tree):
         if node in typing_only:
@@ -24,23 +24,25 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def wings(package: Path) -> set[str]:
+def shelf(package: Path) -> set[str]:
     """The folders and modules on a package's top shelf."""
-    folders = {path.name for path in package.iterdir() if any(path.glob("*.py"))}
+    folders = {path.name for path in package.iterdir() if any(path.glob("**/*.py"))}
     return folders | {path.stem for path in package.glob("*.py") if path.stem != "__init__"}
 
 
-def upward(package: Path, order: Sequence[str]) -> list[str]:
-    """Imports of a wing from one that is not below it, as "wing/module.py: package.other"; `order` begins at the
-    bottom."""
+def uphill(package: Path, wings: Sequence[str | tuple[str, ...]]) -> set[str]:
+    """Imports of a wing from one that is not below it, as "wing/module.py imports package.other".
+
+    `wings` begins at the top; those of one row do not import each other. Imports for type checkers count, too.
+    """
+    level = {name: number for number, row in enumerate(wings) for name in ((row,) if isinstance(row, str) else row)}
     found = set()
     for path in package.rglob("*.py"):
         place = path.relative_to(package)
-        wing = place.parts[0].removesuffix(".py")
-        below = {wing, *order[: order.index(wing)]} if wing in order else set()
-        for module in imports(path):
-            root, _, rest = module.partition(".")
-            other = rest.partition(".")[0]
-            if root == package.name and other and other not in below:
-                found.add(f"{place}: {package.name}.{other}")
-    return sorted(found)
+        here = place.parts[0].removesuffix(".py")
+        for module in imports(path, typing=True):
+            root, *rest = module.split(".")
+            # A name that is no wing is a mistake, or what `from package import …` takes from the package itself.
+            if root == package.name and rest and rest[0] != here and level.get(rest[0], -1) <= level.get(here, -1):
+                found.add(f"{place} imports {module}")
+    return found
