@@ -1,8 +1,8 @@
 """Who calls, and what their policies allow: identity policies evaluated as AWS documents it.
 
 An explicit Deny wins, then any Allow, else the answer is no. Understood are Action, NotAction, Resource, NotResource
-and conditions, see `iam_conditions`; a permissions boundary and the policies of a session narrow. Resource policies,
-except the trust policies of roles (`iam_sts`), and service control policies are not evaluated.
+and conditions, see `conditions`; a permissions boundary and the policies of a session narrow. Resource policies,
+except the trust policies of roles (`sts`), and service control policies are not evaluated.
 """
 
 from __future__ import annotations
