@@ -86,18 +86,11 @@ class KindBuild:
         layer = None if place.is_function else self.name
         prune = place.prune.key() if kind.prunes else ""
         target = self.project.target.label
-        how = (
-            kind.name,
-            kind.format,
-            self.recipe,
-            self._tools(),
-            place.source_dir,
-            layer,
-            place.handler,
-            prune,
-            target,
-        )
-        return repr(how)
+        tools = self._tools()
+        how = (kind.name, kind.format, self.recipe, tools, place.source_dir, layer, place.handler, prune, target)
+        holder = self.project.holder(self.name)
+        below = holder.dest_dir if isinstance(holder, LayerSpec) else ""
+        return repr((*how, below) if below else how)  # without, the keys are as they were when it did not count
 
     def _library_folders(self) -> tuple[Path, ...]:
         """Return where the toolchains that the recipe names have their libraries: beside their programs."""

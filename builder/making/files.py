@@ -56,11 +56,11 @@ class FilesLayer:
 
     def key(self) -> str:
         """Hash the files."""
-        return files_key("layer", own_files(self.project, self.name))
+        return files_key("layer", layer_files(self.project.root, self.layer))
 
     def inputs(self) -> dict[str, str]:
         """Return the files."""
-        return told(own_files(self.project, self.name))
+        return told(layer_files(self.project.root, self.layer))
 
     def make(self) -> Artifact:
         """Zip the files."""

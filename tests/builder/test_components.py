@@ -207,6 +207,7 @@ CHANGES: Mapping[str, tuple[Change, set[str]]] = {
     "a file that a build reads": (writes("in.txt"), {"built", "made"}),
     "a build's program": (says("layers", "built", "build", "toolchains", value=["sh"]), {"built"}),
     "files beside a build": (layer("built", "files", ["README.md"]), {"built"}),
+    "where what is built goes": (layer("built", "dest_dir", "share"), {"built"}),
     "a build's directory": (layer("built", "source_dir", "."), set()),
     "a requirement": (sets(lock=LOCK.replace("1.17.0", "1.16.0")), {"dependencies", "made"}),
     "a rule of pruning": (says("prune", "disable", value=["type-stubs"]), {"dependencies"}),
@@ -264,6 +265,15 @@ def test_libraries_of_the_machine_add_to_the_keys_of_those_that_ask_for_them(tmp
         "dependencies",
         "data",
     }
+
+
+def test_a_layer_that_ships_its_directory_as_it_is_has_a_key_of_what_is_there(tmp_path: Path) -> None:
+    given = Given()
+    given.build["layers"]["data"] = {"build": "none", "source_dir": "data"}
+    before = keys(tmp_path, given)["data"]
+    assert component(given.project(tmp_path / "project"), "data", workshop(tmp_path)).inputs().keys() == {"words.txt"}
+    given.files["data/words.txt"] = "changed"
+    assert keys(tmp_path, given)["data"] != before
 
 
 def test_a_layer_without_files_is_refused(tmp_path: Path) -> None:
