@@ -83,7 +83,7 @@ class Lent:
     session_token: str = field(repr=False)
 
     def as_json(self) -> dict[str, object]:
-        """As keyword arguments of `connect`."""
+        """For the worker."""
         return asdict(self)
 
 

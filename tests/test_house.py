@@ -65,7 +65,7 @@ system
 store
 aws
 hashing jsontext paths runtimes network
-errors characters
+errors characters replies
 """
 
 

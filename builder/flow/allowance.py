@@ -11,6 +11,7 @@ from builder.errors import LambdasmithError, SecretNotAllowed
 from builder.flow import credentials, fetching
 from builder.network.access import credentials_for
 from builder.records.builds import Builds
+from builder.records.record import Origin
 from builder.secrets.grants import Granted
 from builder.secrets.logins import ProjectRule, repository_name
 from builder.secrets.references import Reference
@@ -137,12 +138,12 @@ def _recorded(resolved: Resolved, context: Context) -> tuple[str, ...]:
     return Builds(context.store).deployed_from(resolved.url, resolved.commit)
 
 
-def origin(resolved: Resolved | None, context: Context) -> dict[str, object] | None:
+def origin(resolved: Resolved | None, context: Context) -> Origin | None:
     """What the record of a deploy keeps of where it came from; None if it came from no repository."""
     if resolved is None:
         return None
     refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
-    return {"url": resolved.url, "commit": resolved.commit, "refs": [ref for ref in refs if is_allowed(ref, ())]}
+    return Origin(url=resolved.url, commit=resolved.commit, refs=tuple(ref for ref in refs if is_allowed(ref, ())))
 
 
 def granted(order: Order, context: Context) -> Granted:

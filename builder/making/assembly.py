@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from builder.making import components, shipment
 from builder.making.product import artifact_of, lock_hash
@@ -29,6 +29,9 @@ from builder.store.values import Fields
 from builder.system import process
 from builder.workshop.workshop import Workshop
 
+if TYPE_CHECKING:
+    from builder.replies.deploys import DistributionRow
+
 _PARALLEL = 8
 # How libraries are named among the inputs of a component; no file and no distribution begins like this.
 _LIBRARY = "library "
@@ -43,13 +46,13 @@ class Assembly:
     artifacts: Mapping[str, Artifact]
 
     @property
-    def distributions(self) -> tuple[Mapping[str, str | None], ...]:
+    def distributions(self) -> tuple[DistributionRow, ...]:
         """What the lock has, and where it comes from: [{name, version, index}]."""
         if self.project.lock is None or self.project.target.runtime.family != "python":
             return ()
         from builder.python.origins import rows
 
-        return tuple(cast("list[dict[str, str | None]]", rows(self.project.lock)))
+        return tuple(rows(self.project.lock))
 
     @property
     def lock_id(self) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from builder.plan import DEPENDENCIES, FUNCTION, Artifact
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
+    from builder.replies.deploys import TakenLibrary
     from builder.workshop.workshop import Workshop
 
 # Part of the keys of components for which libraries are collected: changes when the same inputs give other bytes.
@@ -41,12 +42,12 @@ class Shipment:
     notes: tuple[str, ...] = ()
 
     @property
-    def libraries(self) -> tuple[Mapping[str, object], ...]:
+    def libraries(self) -> tuple[TakenLibrary, ...]:
         """For `Artifact.native_libraries`."""
         return rows(self.collected)
 
 
-def rows(collected: Collected) -> tuple[Mapping[str, object], ...]:
+def rows(collected: Collected) -> tuple[TakenLibrary, ...]:
     """The libraries as an artifact has them."""
     return tuple(library.as_json() for library in collected.libraries)
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 from builder.errors import SourceUnreachable, UntrustedCertificate, WrongIndex
@@ -20,6 +20,9 @@ from builder.python.pylock import Table
 from builder.python.requirements import normalised_name
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import IndexLogin
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import DistributionRow
 
 _PARALLEL = 8
 _SHOWN = 12
@@ -55,7 +58,7 @@ def _remote(package: Table) -> list[Table]:
     return [file for file in files(package) if file.get("url")]
 
 
-def rows(lock: str) -> list[dict[str, object]]:
+def rows(lock: str) -> list[DistributionRow]:
     """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
 
     Every reply has them, so the text is looked through: parsing its TOML takes ten times as long.
@@ -63,7 +66,7 @@ def rows(lock: str) -> list[dict[str, object]]:
     return [_row(dict(_LINE.findall(block))) for block in lock.split("\n[[packages]]\n")[1:]]
 
 
-def _row(lines: dict[str, str]) -> dict[str, object]:
+def _row(lines: dict[str, str]) -> DistributionRow:
     index: str | None = None
     if "index" in lines:
         index = named(json.loads(lines["index"]))
