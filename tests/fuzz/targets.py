@@ -112,7 +112,7 @@ def _pylock(data: bytes, place: Path) -> object:
     (root / "pylock.toml").write_bytes(data)
     found = inputs.read_inputs(["pylock.toml[web]"], root)
     assert found.lock
-    text = pylock.dumped(lock.adopted(found, found.lock, TARGET, root))
+    text = pylock.dumped(lock.adopted(found, found.lock, TARGET, root), lock.KEPT)
     origins.rows(text)
     return pylock.select(text, TARGET)
 
