@@ -15,7 +15,6 @@ from builder.records.record import Origin
 from builder.secrets.grants import Granted
 from builder.secrets.logins import ProjectRule, repository_name
 from builder.secrets.references import Reference
-from builder.spec.base import secrets_in
 from builder.trust.tips import is_allowed, trusted
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
         SecretNotAllowed: with every one that is not.
         SourceError: the git server does not say which refs the commit is the tip of.
     """
+    from builder.spec.base import secrets_in  # it brings pydantic, half of a cold start
+
     named = [(spec.at(f"{place}.from"), Reference.parse(secret.source)) for place, secret in secrets_in(spec)]
     rules = context.settings.logins.rules(function, resolved.url if resolved else "")
     refusals = [refusal for refusal in _refusals(named, rules, resolved, context) if refusal]
@@ -182,6 +183,8 @@ def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted
         SecretNotAllowed: the operator does not allow them to this project, or to this commit.
         SecretMissing, AccessDenied: one cannot be had.
     """
+    from builder.spec.base import secrets_in
+
     check(spec, order.function, order.resolved, context)
     wanted = list(dict.fromkeys(secret.source for _, secret in secrets_in(spec)))
     return replace(given, commands=credentials.CommandSecrets(context).values(wanted))

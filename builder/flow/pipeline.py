@@ -14,8 +14,6 @@ from builder.flow import allowance, fetching, reply
 from builder.flow.order import Order
 from builder.flow.release import Overtaken, release, remember
 from builder.flow.situation import Situation, look
-from builder.making.product import Product, Unchanged
-from builder.making.project import Outline
 from builder.publishing import deployment, overlaps
 from builder.publishing.origins import Origins
 from builder.publishing.steps import FunctionState
@@ -25,6 +23,8 @@ from builder.store.keeping import Damaged
 from builder.trust.roles import Roles
 
 if TYPE_CHECKING:
+    from builder.making.product import Product, Unchanged
+    from builder.making.project import Outline
     from builder.publishing.deployed import Deployed
     from builder.records.claim import Claim
     from builder.records.record import DeploymentRecord
@@ -75,6 +75,8 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+    from builder.making.product import Unchanged  # not before: it brings pydantic, half of a cold start
+
     origins = _origins(situation, request, context)
     order = _order(request, situation, context, origins)
     made = product_of(order, context)
