@@ -166,8 +166,7 @@ def read(clients: Clients, bucket: str) -> Lifecycle:
             if error_code(error) == "NoSuchLifecycleConfiguration":
                 return Lifecycle()
             raise
-    rules = cast("list[Rule]", found["Rules"])
-    return Lifecycle(rules=tuple(rules), smallest=found.get("TransitionDefaultMinimumObjectSize"))
+    return Lifecycle(rules=tuple(found["Rules"]), smallest=found.get("TransitionDefaultMinimumObjectSize"))
 
 
 def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:

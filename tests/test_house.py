@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,7 @@ WINGS = (
     "store",
     "aws",
     ("hashing", "jsontext", "paths", "runtimes", "network"),
-    ("errors", "characters"),
+    ("errors", "characters", "replies"),
 )
 
 
@@ -88,6 +90,15 @@ def test_decisions_touch_nothing(module: str) -> None:
     assert others <= {"builder.publishing", "builder.spec.build_file"}
     allowed = {"__future__", "base64", "collections", "dataclasses", "difflib", "typing", "builder"}
     assert {name.split(".")[0] for name in found} <= allowed
+
+
+def test_a_deploy_that_finds_nothing_to_do_loads_no_pydantic() -> None:
+    """It would be half of what a cold builder imports for its answer."""
+    names = ("handler", "event.read", "context", "flow.pipeline", "flow.rollback", "flow.tracking", "store.s3")
+    code = f"import sys, {', '.join(f'builder.{name}' for name in names)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "builder.flow.situation" in loaded
+    assert not {"pydantic", "typing_extensions", "builder.making"} & {*loaded}
 
 
 def test_codes_of_errors_are_stable_and_belong_to_one_class_each() -> None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from builder.errors import InvalidConfiguration, StoreDamaged
 from builder.flow import reply
@@ -33,6 +33,9 @@ from builder.workspace import local_cache
 from builder.workspace.directory import Deadline, Workspace
 from builder.workspace.domains import Domain
 
+if TYPE_CHECKING:
+    from builder.replies.reply import Reply
+
 # There is no limit here; this one only keeps a child that hangs from hanging for ever.
 _LONGEST_S = 24 * 3600.0
 REPLY = "build.json"
@@ -52,7 +55,7 @@ class Order:
     force: bool = False
 
 
-def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> reply.Reply:
+def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> Reply:
     """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
 
     What an earlier build left there and this one does not make is removed; when a build fails, all of it stays.
@@ -210,5 +213,5 @@ def _before(out: Path) -> set[str]:
         files = json.loads((out / REPLY).read_text()).get("files", {})
     except (OSError, ValueError, AttributeError):
         return set()
-    known = set(cast("dict[str, str]", files).values()) if isinstance(files, dict) else set()
+    known = [path for path in files.values() if isinstance(path, str)] if isinstance(files, dict) else []
     return {path for path in known if path == "function.zip" or (path.startswith("layers/") and ".." not in path)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from builder.making.buildable import Buildable
 from builder.making.components import component
@@ -20,6 +20,9 @@ from builder.python.resolver import Resolver, named_indexes, refuse_unread, reso
 from builder.store.values import Fields
 from builder.system import process
 from builder.workshop.workshop import Workshop
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import DistributionRow
 
 _PARALLEL = 8
 
@@ -56,13 +59,13 @@ class Assembly:
     components: Mapping[str, Stored] = field(default_factory=dict, repr=False)
 
     @property
-    def distributions(self) -> tuple[Mapping[str, str | None], ...]:
+    def distributions(self) -> tuple[DistributionRow, ...]:
         """What the lock has, and where it comes from: [{name, version, index}]."""
         if self.project.lock is None or self.project.target.runtime.family != "python":
             return ()
         from builder.python.origins import rows
 
-        return tuple(cast("list[dict[str, str | None]]", rows(self.project.lock)))
+        return tuple(rows(self.project.lock))
 
     @property
     def lock_id(self) -> str | None:
