@@ -9,6 +9,9 @@ from hypothesis import settings
 
 from builder.sources import access
 from localaws.testing import Server, running
+from tests.bootstrapped import bootstrapped
+
+__all__ = ["bootstrapped"]  # a fixture
 
 # The same examples every time, and none is too slow: a red run says something of the commit, and not of luck or load.
 # `pytest --hypothesis-profile=explore` looks further.

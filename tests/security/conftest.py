@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from localaws.testing import git_server, running
+from localaws.testing import git_server
+from tests.bootstrapped import Bootstrapped
 from tests.builder.locking import BACKEND, PYPROJECT, source_files
 from tests.e2e.conftest import TOKEN, Builder, Forge, make_builder
 from tests.index import Index, serving
@@ -74,7 +75,9 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 
 
 @pytest.fixture(scope="session", params=["shared", "split"])
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(
+    request: pytest.FixtureRequest, bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
     """A builder with a secret in every place, in both ways to run foreign code."""
     if shutil.which("git") is None:
         pytest.skip("git is not here; install git")
@@ -84,13 +87,11 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     make_wheel(files, "apple", "1.0", files={"apple.py": "NAME = 'apple'\n"})
     make_sdist(files, "spied", "1.0", files=spying_source("spied"))
     with (
-        running(forward_network=True, enforce_iam=True) as aws,
+        bootstrapped(enforce_iam=True) as aws,
         git_server(served, TOKEN) as first,
         git_server(other, canaries.forge) as second,
         serving(files) as index,
     ):
-        if "isolation plain" in aws.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
         index.login = ("reader", canaries.index)
         manager, parameters = aws.client("secretsmanager"), aws.client("ssm")
         value = {"user": "reader", "password": canaries.index}
@@ -116,14 +117,14 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session", params=["shared", "split"])
-def tenancy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+def tenancy(
+    request: pytest.FixtureRequest, bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Builder]:
     """One builder for repositories that do not trust each other, in both ways to run their code."""
     if shutil.which("git") is None:
         pytest.skip("git is not here; install git")
     root, work, operator = (tmp_path_factory.mktemp(name) for name in ("served", "clones", "operator"))
-    with running(forward_network=True, enforce_iam=True) as aws, git_server(root, TOKEN) as server:
-        if "isolation plain" in aws.ready_line:
-            pytest.skip("needs the sandbox; install bubblewrap, and allow user namespaces")
+    with bootstrapped(enforce_iam=True) as aws, git_server(root, TOKEN) as server:
         forge = Forge(url=server.url, root=root, work=work)
         yield make_builder(aws, forge, operator, f"isolation = {request.param}\n")
 
