@@ -28,8 +28,8 @@ from typing import Any, Literal
 from localaws.environment import client_environment
 from localaws.gate import TOKEN_HEADER
 
-READY_TIMEOUT_S = 60
-END_TIMEOUT_S = 60  # a loaded machine needs some to write the state
+READY_TIMEOUT_S = 300
+END_TIMEOUT_S = 60
 LAMBDA_TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -204,7 +204,7 @@ def _child(
     """`python -m localaws …` and its ready line; ended by SIGINT on exit, as a person would.
 
     Raises:
-        RuntimeError: it ended, or said nothing for a minute.
+        RuntimeError: it ended, or said nothing for minutes.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "localaws", *arguments],

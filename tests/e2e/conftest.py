@@ -115,7 +115,7 @@ class Builder:
         return {"configuration": configuration, "layers": layers}
 
 
-def setup(aws: Server, *arguments: str, config: Path, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+def setup(aws: Server, *arguments: str, config: Path, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     """Run setup.py as an operator would."""
     environment = {**os.environ, **aws.env, "LAMBDASMITH_GITHUB_GIT_TOKEN": TOKEN}
     return subprocess.run(
