@@ -13,7 +13,7 @@ import pytest
 import uv
 
 from localaws.testing import Server, running
-from tests.e2e.conftest import ROOT, Builder, Forge, forge, make_builder
+from tests.e2e.conftest import ROOT, Builder, Forge, forge, make_builder, skip_if_plain
 
 __all__ = ["forge"]  # a fixture
 
@@ -21,8 +21,7 @@ __all__ = ["forge"]  # a fixture
 @pytest.fixture(scope="session")
 def account() -> Iterator[Server]:
     with running(forward_network=True, enforce_iam=True) as server:
-        if "isolation plain" in server.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+        skip_if_plain(server)
         yield server
 
 

@@ -16,6 +16,7 @@ import pytest
 from localaws.runtime import directories, network, nodes
 from localaws.runtime.directories import RuntimeDirs
 from localaws.runtime.execution import Engine, Fleet, FunctionImage, RuntimeUnavailable
+from tests.harness import CELLS
 from tests.localaws.fleets import Files, Lab, error_of, fleet_for, lines_of
 
 _APP = """
@@ -68,7 +69,7 @@ def _image(lab: Lab, files: Files, runtime: str = "nodejs24.x", handler: str = "
     return replace(lab.image(files, _LAYERS), runtime=runtime, handler=handler)
 
 
-@pytest.fixture(scope="module", params=["own-bwrap", "own-plain", "rie-bwrap", "rie-plain"])
+@pytest.fixture(scope="module", params=CELLS)
 def lab(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Lab]:
     engine, isolation = str(request.param).split("-")
     made = _lab(scratch, "own" if engine == "own" else "rie", isolation, "nodejs24.x")

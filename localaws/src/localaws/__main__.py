@@ -74,7 +74,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_serve)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes any free port (default: %(default)s)")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="keep the account and all caches in DIR")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--state", type=Path, metavar="DIR", help="keep the account and all caches in DIR")
+    place.add_argument(
+        "--copy-of", type=Path, metavar="DIR", help="begin with what is kept in DIR, and leave that as it is"
+    )
     parser.add_argument(
         "--engine", choices=["own", "rie"], default="own", help="our Runtime API, or AWS's emulator (default: own)"
     )
@@ -115,6 +119,7 @@ def _serve(options: argparse.Namespace) -> int:
         Options(
             port=options.port,
             state=options.state,
+            copy_of=options.copy_of,
             engine=options.engine,
             isolation=options.isolation,
             enforce_iam=options.enforce_iam,

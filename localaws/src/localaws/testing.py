@@ -28,8 +28,8 @@ from typing import Any, Literal
 from localaws.environment import client_environment
 from localaws.serving.gate import TOKEN_HEADER
 
-READY_TIMEOUT_S = 60
-END_TIMEOUT_S = 15
+READY_TIMEOUT_S = 300
+END_TIMEOUT_S = 60
 LAMBDA_TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -156,17 +156,21 @@ def running(
     pending_s: float = 0.05,
     forward_network: bool = False,
     state: Path | None = None,
+    copy_of: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """An embedded AWS on a free port, ended on exit.
 
     Args:
+        state: a directory that keeps the account.
+        copy_of: a state directory to begin with a copy of; its own server has to have ended.
         environment: the server's whole environment; this process's own by default.
     """
     arguments = ["serve", "--port", "0", "--engine", engine, "--isolation", isolation, "--pending", str(pending_s)]
     arguments += ["--enforce-iam"] if enforce_iam else []
     arguments += ["--forward-network"] if forward_network else []
     arguments += ["--state", str(state)] if state else []
+    arguments += ["--copy-of", str(copy_of)] if copy_of else []
     with _child(arguments, environment) as (process, line):
         url = _url(line)
         token = re.search(r"operator token in (.+)\)$", line)
@@ -201,7 +205,7 @@ def _child(
     """`python -m localaws …` and its ready line; ended by SIGINT on exit, as a person would.
 
     Raises:
-        RuntimeError: it ended, or said nothing for a minute.
+        RuntimeError: it ended, or said nothing for minutes.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "localaws", *arguments],

@@ -13,9 +13,10 @@ from pathlib import Path
 from localaws.wire.origins import is_form, why_refused
 from localaws.wire.wsgi import Application, Environ, StartResponse, read_body
 
-__all__ = ["TOKEN_HEADER", "Gate", "new_token"]
+__all__ = ["TOKEN_FILE", "TOKEN_HEADER", "Gate", "new_token"]
 
 TOKEN_HEADER = "X-Localaws-Token"  # noqa: S105 (a name)
+TOKEN_FILE = "operator-token"  # noqa: S105 (in the state directory)
 _CONTROLS = ("/moto-api", "/_localaws/faults", "/_localaws/calls", "/_localaws/rate-limits")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from localaws.interception.faults import Fault, Faults
 from localaws.runtime import network
 from localaws.runtime.execution import Engine, Fleet, Isolation
+from localaws.serving.state import State, copy_state, load
 
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
@@ -28,10 +29,14 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to serve. Port 0 takes any free one; without `state` everything is gone at the end."""
+    """How to serve. Port 0 takes any free one; without `state` everything is gone at the end.
+
+    `copy_of` is a state directory to begin with, which is left as it is.
+    """
 
     port: int = 4599
     state: Path | None = None
+    copy_of: Path | None = None
     engine: Engine = "own"
     isolation: Isolation = "auto"
     enforce_iam: bool = False
@@ -49,6 +54,8 @@ class Server:
         self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
         self.directory = options.state or Path(self._temporary.name if self._temporary else "")
         self.directory.mkdir(parents=True, exist_ok=True)
+        if options.copy_of:
+            copy_state(options.copy_of, self.directory)
         _share_downloads(self.directory / "cache", os.environ)
         forwarded = network.settings(os.environ) if options.forward_network else {}
         forwarded |= {name: os.environ[name] for name in options.forward_env if name in os.environ}
@@ -78,8 +85,7 @@ class Server:
         from localaws.s3.conditions import Conditions
         from localaws.s3.integrity import S3Integrity
         from localaws.serving.front import Front
-        from localaws.serving.gate import Gate, new_token
-        from localaws.serving.state import State
+        from localaws.serving.gate import TOKEN_FILE, Gate, new_token
 
         # Bound first, because functions and moto itself have to be told the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
@@ -95,9 +101,10 @@ class Server:
             rates=ControlPlaneRates(enforced=options.rate_limits),
         )
         backend.install(platform)
-        self._state = State(options.state) if options.state else None
+        self._state = State(self.directory) if options.state else None
+        if options.state or options.copy_of:
+            load(self.directory)
         if self._state:
-            self._state.load()
             self._state.start()
         moto: Application = Conditions(S3Integrity(DomainDispatcherApplication(create_backend_app)))
         front = Front(
@@ -110,7 +117,7 @@ class Server:
         faults = Faults()
         for fault in options.faults:
             faults.add(fault)
-        self.token_file = self.directory / "operator-token" if options.enforce_iam else None
+        self.token_file = self.directory / TOKEN_FILE if options.enforce_iam else None
         token = new_token(self.token_file) if self.token_file else None
         http.app = Gate(Interceptor(front, self.fleet.callers, faults, platform.rates), token)
         self._poller = Poller(platform, backend.regions)

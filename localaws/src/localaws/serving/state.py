@@ -14,6 +14,7 @@ import logging
 import marshal
 import os
 import pickle
+import shutil
 import threading
 import time
 import types
@@ -22,9 +23,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from localaws.serving.gate import TOKEN_FILE
+
 log = logging.getLogger(__name__)
 
 FORMAT = "2"  # of the files; others are left alone and not read
+ACCOUNT, BLOBS = "account", "blobs"  # directories
 _BLOB_BYTES = 64 * 1024
 _INTERVAL_S = 1.0
 _LOCKS: dict[type, Callable[[], Any]] = {
@@ -37,12 +41,48 @@ _LOCKS: dict[type, Callable[[], Any]] = {
 _NOT_KEPT = frozenset({"moto_api", "instance_metadata"})
 
 
+def load(directory: Path) -> None:
+    """Put what a state directory keeps into moto's backends. Has to happen before the first request."""
+    from moto.backends import get_backend
+
+    for file in sorted((directory / ACCOUNT).glob(f"*.{FORMAT}.pickle")):
+        service = file.name.split(".")[0]
+        try:
+            kept = _Unpickler(io.BytesIO(file.read_bytes()), directory / BLOBS).load()
+            backends: Any = get_backend(service)  # type: ignore[call-overload]
+            for (account, region), backend in kept.items():
+                backends[account][region] = backend
+        except Exception as error:
+            log.warning("the state of %s could not be read and is left out: %s", service, error)
+
+
+def copy_state(source: Path, target: Path) -> None:
+    """Fill `target` with a copy of a state directory.
+
+    Nothing in it names the port that it was served at. Files are hard links where they can be: a server replaces files
+    and never writes into one. (A function could, into its own code, with no sandbox around it.)
+
+    Raises:
+        FileNotFoundError: there is no account in `source`.
+    """
+
+    def link(original: str, copy: str) -> None:
+        try:
+            os.link(original, copy, follow_symlinks=False)
+        except OSError:  # another file system
+            shutil.copy2(original, copy, follow_symlinks=False)
+
+    if not (source / ACCOUNT).is_dir():
+        raise FileNotFoundError(f"{source} is no state directory")
+    ignored = shutil.ignore_patterns(TOKEN_FILE, "*.partial")
+    shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link, dirs_exist_ok=True)
+
+
 class State:
-    """Loads a state directory into moto, and writes it back after changes and at the end."""
+    """Writes the account into a state directory, after changes and at the end."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory / "account"
-        self._blobs = directory / "blobs"
+        self._directory, self._blobs = directory / ACCOUNT, directory / BLOBS
         for path in (self._directory, self._blobs):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o700)  # secrets of the account are in there
@@ -51,20 +91,6 @@ class State:
         self._written: dict[str, str] = {}
         self._warned: set[str] = set()
         self._thread = threading.Thread(target=self._loop, name="state", daemon=True)
-
-    def load(self) -> None:
-        """Put what was kept into moto's backends. Has to happen before the first request."""
-        from moto.backends import get_backend
-
-        for file in sorted(self._directory.glob(f"*.{FORMAT}.pickle")):
-            service = file.name.split(".")[0]
-            try:
-                kept = _Unpickler(io.BytesIO(file.read_bytes()), self._blobs).load()
-                backends: Any = get_backend(service)  # type: ignore[call-overload]
-                for (account, region), backend in kept.items():
-                    backends[account][region] = backend
-            except Exception as error:
-                log.warning("the state of %s could not be read and is left out: %s", service, error)
 
     def start(self) -> None:
         self._thread.start()
