@@ -232,6 +232,7 @@ FIELDS: tuple[EventField, ...] = (
         {"type": "array", "items": _text(REPLY_MEMBER), "maxItems": MAX_MEMBERS},
         "a list of the reply's members to be told, besides `statusCode`; without it all",
     ),
+    _row("text", _ALL, _FLAG, "add `text` to the reply: what it says, for people, plain and in colour"),
     _row(
         "tf",
         _ALL,

@@ -47,15 +47,14 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
         return _custom_resource(event, context, masker, remaining_s)
-    from builder.event import raises, shortened
+    from builder.event import raises, shortened, wants_text
 
     reply = _reply(event, context, masker, remaining_s)
-    error = cast("Mapping[str, object] | None", reply.get("error"))
-    if error is None:
-        return shortened(reply, event)
-    if raises(event):
-        raise _lambda_error(error)
-    return reply
+    has_failed = "error" in reply
+    if has_failed and raises(event):
+        raise _lambda_error(reply)
+    told = reply if has_failed else shortened(reply, event)
+    return {**told, "text": _text(reply, event, masker)} if wants_text(event) else told
 
 
 def _reply(
@@ -138,12 +137,22 @@ def _custom_resource(
         return failure(error)
 
 
-def _lambda_error(error: Mapping[str, object]) -> Exception:
-    """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
-    from builder.reply import as_text
+def _text(reply: Mapping[str, object], event: Mapping[str, object], masker: Masker) -> dict[str, str]:
+    """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
+    from builder.report import texts
 
+    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+
+
+def _lambda_error(reply: Mapping[str, object]) -> Exception:
+    """Return what Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all people need."""
+    from builder.report import explained
+
+    error = cast("Mapping[str, object]", reply["error"])
     kind: type[Exception] = type(str(error["code"]), (Exception,), {})
-    return kind(as_text(error))
+    # It begins with the message, and the code is its type already.
+    told = explained({**error, "phase": "", "code": ""}, build_id=str(reply.get("build_id") or ""))
+    return kind(told.plain.rstrip("\n"))
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:

@@ -60,15 +60,6 @@ def known(state: Mapping[str, object]) -> Reply:
     return {key: value for key, value in state.items() if key not in _BOOKKEEPING}
 
 
-def as_text(error: Mapping[str, object]) -> str:
-    """The error of a reply as one text: the message, the hint, the end of the log."""
-    lines = [str(error["message"])]
-    if error.get("hint"):
-        lines.append(f"hint: {error['hint']}")
-    log_tail = cast("Sequence[str]", error.get("log_tail") or ())
-    return "\n".join([*lines, *(["log:"] if log_tail else []), *(f"  {line}" for line in log_tail)])
-
-
 def assembled(product: Product) -> Reply:
     """What a project became: its artifacts, what was left out of them, what the checks found."""
     return {
