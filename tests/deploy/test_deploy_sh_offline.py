@@ -341,7 +341,7 @@ find_project "$1/deploy.sh"
 shift
 parse_flags "$@"
 read_config
-pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+pick "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
 LOG_FILE=$VALUE
 LOG=''
 read_git

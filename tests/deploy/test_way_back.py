@@ -213,7 +213,7 @@ def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -
     assert event["invoke"] == json.loads(payload)
 
     done = connected.run("-f", "tried-at-length", "-y", cwd=elsewhere)
-    assert f'  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 KB in all)\n' in done.stdout
+    assert f'  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 kB in all)\n' in done.stdout
 
     builder.forget()
     assert connected.run("-n", cwd=elsewhere).returncode == 0
@@ -234,7 +234,7 @@ def test_who_is_in_the_way(connected: Project) -> None:
     assert done.returncode == 1
     assert (
         "deploy.sh: orders is being deployed by ann@example.com (build b-7)\n"
-        "this may pass: the same command can be tried again\n"
+        "this may pass: the same can be tried again\n"
         "hint: wait for it: deploy.sh --status b-7\n(function_busy)\n"
     ) in done.stderr
 

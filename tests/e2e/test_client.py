@@ -92,7 +92,7 @@ def test_files_that_are_here_or_in_git_make_the_same_artifact(clone: Clone) -> N
     clone.number(2)
     clone.write("notes.tmp", "ignored")
     told = clone.deploy("-y", "-a", "live", "-s", "-t")
-    assert f"deployed {clone.name} from the files here (tree " in told
+    assert f"deployed {clone.name} from the files sent (tree " in told
     assert re.search(r"dependencies +unchanged", told)
     assert clone.answer() == 2
     tree = told.partition("(tree ")[2][:12]

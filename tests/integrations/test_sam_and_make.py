@@ -68,7 +68,7 @@ def test_make(builder: Builder, tmp_path: Path) -> None:  # noqa: F811
     """Built when sources change, uploaded when the zip differs; a broken source leaves all as it was."""
     mine = example("make", tmp_path / "names", builder)
     zipped = mine.directory / "lambda.zip"
-    assert "packaged make-example from the files here" in mine.run("make")
+    assert "packaged make-example from the files sent" in mine.run("make")
     assert "Nothing to be done" in mine.run("make")
     assert "make create ROLE=arn:aws:iam::ACCOUNT:role/NAME" in mine.run("make", "create", code=2)
     told = mine.run("make", "create", f"ROLE={builder.role}")
