@@ -212,7 +212,6 @@ plain_git() (
     unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
     LC_ALL=C exec git "$@"
 )
-
 ask_git() { plain_git -C "$PROJECT" "$@" 2>&1; }
 
 # Sets GIT_TOP (empty without a work tree), GIT_SUBDIRECTORY, GIT_REF, GIT_ORIGIN and, where git refuses, GIT_TROUBLE.
@@ -476,12 +475,16 @@ settle() {
             ;;
         package)
             ALIAS='' VERSION=''   # config.ini's are for deploys
-            if [ -z "$UNPACK" ]; then settle_components; else UNPACK=${WORDS[0]:-function}; fi   # all are built all the same: only together they can be tried
+            # All are built all the same: only together they can be tried.
+            if [ -z "$UNPACK" ]; then settle_components; else UNPACK=${WORDS[0]:-function}; fi
             settle_out
             ;;
         *) settle_word "${ACTION/preview/rollback}" ;;
     esac
-    case $ACTION in build | plan | package) if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi ;; esac
+    case $ACTION$SENDING in
+        buildtrue | plantrue | packagetrue) settle_sending ;;
+        build | plan | package) settle_source ;;
+    esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
     [ "$ACTION" != status ] || BUILD_ID=$BUILD
@@ -794,7 +797,6 @@ function unescaped(raw,    out, at, c, code, low) {
     return out raw
 }
 function hex(digits,    i, n) {
-    n = 0
     for (i = 1; i <= 4; i++) n = n * 16 + index("123456789abcdef", tolower(substr(digits, i, 1)))
     return n
 }
@@ -809,12 +811,10 @@ function utf8(code) {
 END { if (broken || depth || want != "end") exit broken = 1 }
 '
 
-# Runs awk's END over the JSON in FILE, with ROOT and KIND; fails when that is not JSON. Ctrl-C must not make it fail, so it
-# is ignored in here (by a subshell).
-read_json() ( # FILE END [KIND]
-    trap '' INT
-    LC_ALL=C exec awk -v ROOT="$REPLY_ROOT" -v KIND="${3:-}" -- "$JSON_READER END { if (broken) exit 1; $2 }" "$1"
-)
+# Runs awk's END over the JSON in FILE, with ROOT and KIND; fails when that is not JSON.
+read_json() { # FILE END [KIND]
+    LC_ALL=C awk -v ROOT="$REPLY_ROOT" -v KIND="${3:-}" -- "$JSON_READER END { if (broken) exit 1; $2 }" "$1"
+}
 
 is_json() { # FILE
     read_json "$1" '
@@ -822,14 +822,13 @@ is_json() { # FILE
             if (T[path] == "l" && V[path] !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) exit 1'
 }
 
-# Prints the values at the given paths, one a line.
-json_lines() { # FILE PATH...
-    local file=$1
-    shift
-    read_json "$file" '
+# Prints the values at the given paths, one a line. Ctrl-C must not make it fail, so it is ignored in here (by a subshell).
+json_lines() ( # FILE PATH...
+    trap '' INT
+    read_json "$1" '
         count = split(KIND, wanted, " ")
-        for (i = 1; i <= count; i++) { value = V[wanted[i]]; gsub(/[\t\r\n]+/, " ", value); print value }' "$*" | printable
-}
+        for (i = 1; i <= count; i++) { value = V[wanted[i]]; gsub(/[\t\r\n]+/, " ", value); print value }' "${*:2}" | printable
+)
 
 # Prints the reply in FILE as it came, but for its text.
 bare_reply() { # FILE
@@ -896,11 +895,14 @@ describe() {
     local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback | preview | verify) fact alias "$ALIAS" ;;
-    esac
-    case $ACTION in
-        rollback | preview) fact 'back to' "${BUILD:-the build before the present one}" ;;
-        verify) fact verify "${BUILD:-what is deployed}" ;;
+        rollback | preview)
+            fact alias "$ALIAS"
+            fact 'back to' "${BUILD:-the build before the present one}"
+            ;;
+        verify)
+            fact alias "$ALIAS"
+            fact verify "${BUILD:-what is deployed}"
+            ;;
         *)
             [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
             if [ -n "$SENDING" ]; then
@@ -929,7 +931,6 @@ describe() {
 }
 
 fact() { [ -z "$2" ] || say "$(printf '  %-11s %s' "$1" "$2")"; } # NAME VALUE
-
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
 # The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
@@ -1658,7 +1659,7 @@ aws_failed() { # FILE with what the AWS CLI said
 }
 
 finish() {
-    local status='' same='' commit='' times
+    local status='' same='' commit='' times=''
     {
         read -r status && read -r same && read -r commit
     } <<<"$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode" "$REPLY_ROOT/verify/same" "$REPLY_ROOT/commit")"
@@ -1674,38 +1675,38 @@ finish() {
     [ "$ACTION" != package ] || collect
     tell "$REPLY_FILE" 1
     [ -z "$BROUGHT" ] || result "$BROUGHT"
-    times=$(text_of "$REPLY_FILE" times)
-    [ -z "$TIMES" ] || [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
+    [ -z "$TIMES" ] || times=$(text_of "$REPLY_FILE" times)
+    [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
     tell_only_here "$commit"
     [ "$same" != false ] || exit 1
 }
 
 # ---------------------------------------------------------------------------------------------- what was packaged
 
-# Prints for each zip that FILE, a reply, tells of: its place below OUT, its name, SHA-256, bucket and key.
+# Prints for each zip that FILE, a reply, tells of: its place below OUT, its name, how many files it has, SHA-256, bucket, key.
 zips() { # FILE
     read_json "$1" '
         for (i = 0; ((p = ROOT "/packages/" i "/") "name") in V; i++) there[V[p "name"]] = V[p "bucket"] " " V[p "key"]
         for (i = 0; ((p = ROOT "/artifacts/" i "/") "name") in V; i++) {
             name = V[p "name"]
-            if (name ~ /^[-A-Za-z0-9_]+$/) print (name == "function" ? name : "layers/" name) ".zip", name, V[p "sha256"], there[name]
+            if (name ~ /^[-A-Za-z0-9_]+$/) print (name == "function" ? name : "layers/" name) ".zip", name, V[p "files"] + 0, V[p "sha256"], there[name]
         }'
 }
 
 # Brings what the reply names to OUT, for everybody to read: Lambda runs as somebody else than who unpacks.
 collect() {
-    local place name bucket key hash kept='' names='' files=''
+    local place name count bucket key hash kept='' names='' files=''
     umask 022
     zips "$REPLY_FILE" >"$TMP/zips"
     : >"$TMP/before"
     ! [ -f "$OUT/build.json" ] || REPLY_ROOT='' zips "$OUT/build.json" >"$TMP/before"
-    while read -r place name hash bucket key <&3; do
+    while read -r place name count hash bucket key <&3; do
         [ -n "$key" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
         names="$names${names:+, }$name"
         if [ "$UNPACK" = "$name" ]; then
             bring "$bucket" "$key" "$hash" "$TMP/component.zip"
             unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
-            BROUGHT="  unpacked      $name into $OUT"
+            BROUGHT="  unpacked      $name into $OUT, $(counted "$count" file files)"
             return
         fi
         [ -z "$UNPACK" ] || continue

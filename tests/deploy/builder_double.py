@@ -353,7 +353,7 @@ def _reply(event: dict[str, Any]) -> Any:
         case "nonsense":
             return "hello"
         case "slow":
-            return _slowly(event["build_id"], 6, SUCCESS)
+            return _slowly(event["build_id"], 10, SUCCESS)
         case "long":
             return _until_released(event["build_id"], SUCCESS)
         case "killed":

@@ -98,7 +98,7 @@ def test_files_are_unpacked_as_lambda_has_them(connected: Project, builder: Buil
     assert modes == {
         "app.py": "0o644", "bin": "0o755", "bin/run": "0o755", "fonts": "0o755", "fonts/who": "0o644",
     }  # fmt: skip
-    assert done.stdout.endswith(f"  unpacked      fonts into {tree}\n")
+    assert done.stdout.endswith(f"  unpacked      fonts into {tree}, 3 files\n")
     event, _ = _sent(builder)
     assert "components" not in event  # all are built, so that the handler can be tried
 

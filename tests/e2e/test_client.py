@@ -186,3 +186,15 @@ def _packed(files: dict[str, str]) -> bytes:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     return out.getvalue()
+
+
+def test_the_text_of_a_reply_is_for_whoever_asks(builder: Builder) -> None:
+    """The same reply, and what it says; also where the event is wrong."""
+    told = builder.send({"action": "status", "text": True, "reply": ["version"]})
+    assert set(told) == {"statusCode", "version", "text"}
+    assert told["text"]["plain"].startswith(f"  builder       {told['version']}\n")
+    assert "text" not in builder.send({"action": "ping"})
+    told = builder.send({"action": "build", "text": "true", "nonsense": "\x1b[31m\u202e"})
+    assert told["text"]["plain"].startswith("the request has 3 problems:\n")
+    assert told["text"]["plain"].endswith("\n(invalid_event)\n")
+    assert "\x1b[1;31mthe request" in told["text"]["colour"]
