@@ -344,7 +344,7 @@ pick() { # FLAG_VALUE VARIABLE SECTION.KEY...
 
 setting() { # NAME of the variable that gets the value, then as pick
     pick "${@:2}"
-    printf -v "$1" %s "$VALUE"
+    eval "$1=\$VALUE"   # not by printf -v, which in bash 3.2 may leave it as it was where the value is empty
 }
 
 switch() { # as setting; leaves it true or empty
@@ -357,7 +357,7 @@ switch() { # as setting; leaves it true or empty
             VALUE=''
             ;;
     esac
-    printf -v "$1" %s "$VALUE"
+    eval "$1=\$VALUE"
 }
 
 # A path in the file means the same wherever the script is called from: makes VALUE, just picked, such a path.
@@ -375,8 +375,8 @@ parse_flags() {
             [ "$option" != - ] || option=-$OPTARG
             given="$given-$option "
             case $option in
-                [abcfgilprwB]) printf -v "FLAG_$option" %s "$OPTARG" ;;
-                [tvyn]) printf -v "FLAG_$option" true ;;
+                [abcfgilprwB]) eval "FLAG_$option=\$OPTARG" ;;
+                [tvyn]) eval "FLAG_$option=true" ;;
                 -upgrade) UPGRADE=true ;;
                 -force) FORCE=true ;;
                 s | -send)
