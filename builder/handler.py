@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
     from builder.replies.deploys import Error
-    from builder.replies.reply import Reply
+    from builder.replies.reply import Reply, Texts
 
 log = logging.getLogger("builder")
 
@@ -51,14 +51,13 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
         return dict(_custom_resource(event, context, masker, remaining_s))
-    from builder.event.read import raises, shortened
+    from builder.event.read import raises, shortened, wants_text
 
     reply = _reply(event, context, masker, remaining_s)
-    if "error" not in reply:
-        return shortened(reply, event)
-    if raises(event):
-        raise _lambda_error(reply["error"])
-    return dict(reply)
+    if "error" in reply and raises(event):
+        raise _lambda_error(reply["error"], reply.get("build_id", ""))
+    told = dict(reply) if "error" in reply else shortened(reply, event)
+    return {**told, "text": _text(reply, event, masker)} if wants_text(event) else told
 
 
 def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
@@ -139,12 +138,21 @@ def _custom_resource(
         return failure(error)
 
 
-def _lambda_error(error: Error) -> Exception:
-    """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
-    from builder.flow.reply import as_text
+def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
+    """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
+    from builder.flow.report import texts
+
+    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+
+
+def _lambda_error(error: Error, build_id: str) -> Exception:
+    """Return what Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all people need."""
+    from builder.flow.report import explained
 
     kind: type[Exception] = type(error["code"], (Exception,), {})
-    return kind(as_text(error))
+    # It begins with the message, and the code is its type already.
+    told = explained({**error, "phase": "", "code": ""}, build_id=build_id)
+    return kind(told.plain.rstrip("\n"))
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from builder.characters import visible, visible_line
 from builder.flow.bounds import MAX_LINE, short_line
+from builder.flow.page import Text
 from builder.progress import Moment
 
 
@@ -55,9 +56,17 @@ class Terminal:
             self._stream.flush()
             self._drawn = False
 
-    def failed(self, text: str) -> None:
-        """Write the first line of a failure."""
-        self._write(f"{self._paint('1;31', 'error:')} {visible(text)}")
+    def show(self, text: Text) -> None:
+        """Write a text that is rendered."""
+        self.clear()
+        self._stream.write(text.colour if self._colour else text.plain)
+        self._stream.flush()
+
+    def failed(self, text: Text) -> None:
+        """Write what went wrong."""
+        self.clear()
+        self._stream.write(f"{self._paint('1;31', 'error:')} ")
+        self.show(text)
 
     def warn(self, text: str) -> None:
         """Write a warning."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import ArtifactTooLarge
+from builder.flow.report import explained
 
 if TYPE_CHECKING:
     from builder.replies.deploys import Error
@@ -79,20 +81,26 @@ class Reason:
         )
 
     def text(self) -> str:
-        """All of it."""
-        hint = f"hint: {self.hint}" if self.hint else ""
-        place = f"({self.place})" if self.place else ""
-        return "\n".join(line for line in (self.message, hint, self.tail, place) if line)
+        """Return all of it, as every other door tells an error."""
+        if self == Reason():
+            return ""
+        told = explained({"message": self.message, "hint": self.hint, "log_tail": self.tail}, place=self.place)
+        return told.plain.rstrip("\n")
 
     def within(self, room: int) -> str:
-        """As much as has room in JSON: what a tool said is cut first, then the message; the hint stays if it can."""
+        """Return as much as has room in JSON: a tool's words are cut first, then the message, the hint last."""
         kept = self
         for name in ("tail", "message", "hint"):
-            over = _size(kept.text()) - room
-            if over <= 0:
+            if _size(kept.text()) <= room:
                 break
             part = str(getattr(kept, name))
-            kept = replace(kept, **{name: _shortened(part, _size(part) - over)})
+
+            def cut(length: int, why: Reason = kept, name: str = name, part: str = part) -> Reason:
+                return replace(why, **{name: _shortened(part, length)})
+
+            # Not by arithmetic: each line of a text takes more room than its own length.
+            fits = bisect_right(range(_size(part) + 1), room, key=lambda length: _size(cut(length).text()))
+            kept = cut(max(0, fits - 1))
         return kept.text() if _size(kept.text()) <= room else _shortened(kept.text(), room)
 
 

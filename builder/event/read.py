@@ -86,6 +86,11 @@ def raises(event: object) -> bool:
     return wanted == "raise" or (wanted is None and _is_third_shape(event))
 
 
+def wants_text(event: object) -> bool:
+    """Return whether whoever sent `event`, valid or not, wants the reply as text for people as well."""
+    return isinstance(event, Mapping) and str(event.get("text")).lower() == "true"
+
+
 def _is_third_shape(event: Mapping[str, object]) -> bool:
     return "action" not in event and {"name", "archive"} <= set(event) and "function" not in event
 
@@ -139,6 +144,7 @@ class _Reader(Fields):
         self._unknown(action)
         self.choice("on_error", ("reply", "raise"))
         self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
+        self.flag("text")
         self._tf()
         wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)

@@ -62,15 +62,6 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
     return reply if build_id is None else {**reply, "build_id": build_id}
 
 
-def as_text(error: Error) -> str:
-    """The error of a reply as one text: the message, the hint, the end of the log."""
-    lines = [error["message"]]
-    if hint := error.get("hint"):
-        lines.append(f"hint: {hint}")
-    log_tail = error.get("log_tail", [])
-    return "\n".join([*lines, *(["log:"] if log_tail else []), *(f"  {line}" for line in log_tail)])
-
-
 def assembled(product: Product) -> Reply:
     """What a project became: its artifacts, what was left out of them, what the checks found."""
     return {

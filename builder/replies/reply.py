@@ -23,6 +23,16 @@ from builder.replies.deploys import (
 from builder.replies.machines import Baseline, CacheState, Difference, OwnLayer, OwnSettings
 
 
+class Texts(TypedDict):
+    """What a reply says, for people: lines, each with its line break."""
+
+    plain: str
+    colour: str
+    """The same, with colours as terminals know them."""
+    times: str
+    """How long each phase took; empty where there were none."""
+
+
 class Reply(TypedDict, total=False):
     """One JSON object for every action; what it does not concern is not in it."""
 
@@ -32,6 +42,8 @@ class Reply(TypedDict, total=False):
     """The id under which the request may be sent again; Lambda's request id where the event had none."""
     error: Error
     """On failure. Only our own mistakes are Lambda errors."""
+    text: Texts
+    """With `text` in the event: what the reply says, for people."""
     commit: str | None
     """The commit that was built."""
     ref: str | None

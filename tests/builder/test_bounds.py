@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from builder.characters import hides, visible, visible_line
 from builder.flow.bounds import MAX_LINE, MAX_REPLY_BYTES, bounded, short_line
+from builder.flow.report import explained
 from builder.progress import Moment
 from builder.terminal import Terminal
 
@@ -108,9 +109,10 @@ def test_a_terminal_gets_no_control_characters_of_others(text: str, live: bool) 
     terminal = Terminal(stream, {"TERM": "xterm"})
     terminal(Moment(phase="a", message=text, seconds=1.0, phases=()))
     terminal.line(text)
-    terminal.failed(text)
+    error = {"phase": text, "message": text, "hint": text, "log_tail": [text], "code": text}
+    terminal.failed(explained(error))
     terminal.warn(text)
     ours = stream.getvalue()
-    for own in ("\r\x1b[K", "\x1b[36m", "\x1b[1;31m", "\x1b[33m", "\x1b[0m"):
+    for own in ("\r\x1b[K", "\x1b[36m", "\x1b[2m", "\x1b[1;31m", "\x1b[33m", "\x1b[0m"):
         ours = ours.replace(own, "")
     assert not {one for one in ours if unicodedata.category(one) == "Cc"} - {"\n", "\t"}

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.characters import visible_line
 from builder.cloudformation.answer import MAX_BYTES, Reason, fitted
 from builder.cloudformation.door import Answered, Door, answer
 from builder.cloudformation.memory import Memory
@@ -261,7 +262,10 @@ def test_properties_are_read_as_cloudformation_writes_them() -> None:
     assert len(wrong.value.problems) == 3
 
 
-@given(st.text(max_size=6000), st.text(max_size=400), st.text(max_size=6000), st.integers(0, 3000))
+_READABLE = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=400).map(visible_line)
+
+
+@given(st.text(max_size=6000), _READABLE, st.text(max_size=6000), st.integers(0, 3000))
 def test_every_reason_fits_and_says_what_to_do(message: str, hint: str, tail: str, used: int) -> None:
     why = Reason(message=message, hint=hint, tail=tail, place="log group /aws/lambda/smith, request 1")
     body = fitted({"Status": "FAILED", "Data": {"x": "y" * used}}, why)
@@ -294,8 +298,8 @@ def test_every_reason_has_a_hint(world: World, error: Any, hint: str) -> None:
 def test_what_a_tool_said_is_cut_before_the_message() -> None:
     why = Reason(message="m" * 2000, hint="do this", tail="start" + "t" * 3000 + "end", place="log")
     told = json.loads(fitted({}, why))["Reason"]
-    assert told.startswith("m" * 2000 + "\nhint: do this\nstart")
-    assert told.endswith("tend\n(log)")
+    assert told.startswith("m" * 2000 + "\nlast lines of its output:\n  | start")
+    assert told.endswith("tend\nhint: do this\n(log)")
     told = json.loads(fitted({}, replace(why, message="m" * 9000 + "!")))["Reason"]
     assert "m!\nhint: do this\n(log)" in told
 
