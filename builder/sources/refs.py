@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.errors import RefNotFound
+from builder.nearest import alike, meant
 
 _SHORT_SHA = re.compile(r"[0-9a-f]{4,39}")
 
@@ -83,12 +83,11 @@ def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
     if not branches and not tags:
         return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
     wanted = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removeprefix("origin/")
-    near = difflib.get_close_matches(wanted, sorted({*branches, *tags}), n=3, cutoff=0.5)
+    near = alike(wanted, sorted({*branches, *tags}), most=3, cutoff=0.5)
     message = f"{ref!r} is neither a branch nor a tag of {url}"
     if f"refs/{ref}" in listing.commits:
         return RefNotFound(message, hint=f"there is refs/{ref}: write that")
-    if near:
-        message += f"; did you mean {' or '.join(near)}?"
+    message += meant(near)
     if _SHORT_SHA.fullmatch(ref.lower()):
         hint = "a short commit id works for the tip of a branch or tag only; otherwise write all 40 characters"
     else:

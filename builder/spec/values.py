@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from builder.errors import InvalidBuildFile
+from builder.nearest import nearest
 from builder.npm.prune import RULES as NPM_RULES
 from builder.python.prune import RULES
 from builder.runtimes import RETIRED, RUNTIMES
@@ -31,7 +32,6 @@ from builder.spec.base import (
     Texts,
     VariableName,
     as_tuple,
-    nearest,
     stated,
 )
 from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild

@@ -8,7 +8,6 @@ file does not set) says nothing of the build: it is told and goes on. All else i
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import platform
@@ -22,6 +21,7 @@ from typing import Any
 from builder.archives import trees
 from builder.archives.zips import unpack
 from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
+from builder.nearest import nearest
 from builder.runtimes import Target
 from builder.system import process
 from builder.system.removal import remove
@@ -279,9 +279,8 @@ def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: C
         case "imported":
             return Outcome(imported=True)
         case "no handler":
-            near = difflib.get_close_matches(attribute, [str(name) for name in _list(report["names"])], n=1)
             raise ImportFailed(
-                f"function.handler: {module} has no {attribute}" + (f"; did you mean {near[0]}?" if near else ""),
+                f"function.handler: {module} has no {attribute}{nearest(attribute, map(str, _list(report['names'])))}",
                 hint="handler is FILE.FUNCTION",
             )
         case "not callable":
