@@ -12,6 +12,7 @@ from bootstrap import lifecycle
 from bootstrap.invoke import Ping, ping
 from bootstrap.names import Names, Place
 from bootstrap.policy import POLICY_NAME, Document
+from builder.arns import Arn
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
 from builder.publishing.functions import wait_until_settled
@@ -168,7 +169,7 @@ def whereabouts(clients: Clients) -> Place:
     """The account that the credentials belong to."""
     with aws_errors("asking AWS whose credentials these are"):
         identity = clients.sts.get_caller_identity()
-    return Place(partition=identity["Arn"].split(":")[1], account=identity["Account"], region=clients.region)
+    return Place(partition=Arn.read(identity["Arn"]).partition, account=identity["Account"], region=clients.region)
 
 
 def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, ask_builder: bool) -> Present:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from builder.arns import layer_of
 from builder.errors import InvalidBuildFile
 from builder.nearest import nearest
 from builder.npm.prune import RULES as NPM_RULES
@@ -326,7 +327,7 @@ class LayerArn(Spec):
     @property
     def layer(self) -> str:
         """The ARN without the version: a function can have only one version of a layer."""
-        return self.arn.rpartition(":")[0]
+        return layer_of(self.arn)
 
 
 class PruneSpec(Spec):
