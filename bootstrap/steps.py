@@ -42,6 +42,7 @@ from bootstrap.package import starter_layer
 from bootstrap.patience import patiently
 from bootstrap.policy import POLICY_NAME
 from bootstrap.state import SETTLE_S, FunctionSettings
+from builder.amounts import megabytes
 from builder.aws import Clients, aws_errors, error_code
 from builder.errors import AccessDenied, AwsRefused, FunctionBusy, LambdasmithError, NotSetUp
 from builder.publishing.functions import wait_until_settled
@@ -293,7 +294,7 @@ def _publish_starter(step: PublishStarter, hands: Hands) -> None:
         environment=hands.environment,
         index_url=hands.index_url,
     )
-    hands.tell(step, f"uploading {archive.stat().st_size / 1e6:.1f} MB")
+    hands.tell(step, f"uploading {megabytes(archive.stat().st_size)}")
     # 4 MB, far below the 50 MB of a direct upload: no bucket is needed, and nothing stays in one.
     published = hands.clients.lambda_.publish_layer_version(
         LayerName=step.layer,

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from builder import __version__
+from builder import __version__, amounts
 from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.network import authorities
@@ -183,13 +183,14 @@ def _cache_command(given: argparse.Namespace, progress: Progress) -> Reply:
 def _taken(state: Mapping[str, Any]) -> str:
     """The cache, kind by kind."""
     rows = [
-        (row["kind"], _size(row["bytes"]), f"{row['files']} file{'s' * (row['files'] != 1)}") for row in state["kinds"]
+        (row["kind"], amounts.size(row["bytes"]), f"{row['files']} file{'s' * (row['files'] != 1)}")
+        for row in state["kinds"]
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     lines = [f"{kind:{widths[0]}}  {size:>{widths[1]}}  {files}" for kind, size, files in rows]
-    total = f"{_size(state['bytes'])} in {state['place']}"
+    total = f"{amounts.size(state['bytes'])} in {state['place']}"
     return "\n".join(
-        [*lines, f"{total}, removed" if state["cleared"] else f"{total}, of at most {_size(state['limit'])}"]
+        [*lines, f"{total}, removed" if state["cleared"] else f"{total}, of at most {amounts.size(state['limit'])}"]
     )
 
 
@@ -226,8 +227,8 @@ def _summary(reply: Reply, out: Path) -> str:
         rows = [
             (
                 str(out / files[row["name"]]),
-                _size(row["size"]),
-                f"{_size(row['unzipped'])} in {row['files']} files",
+                amounts.size(row["size"]),
+                f"{amounts.size(row['unzipped'])} in {row['files']} files",
                 "reused" if row["action"] == "reuse" else "built",
             )
             for row in artifacts
@@ -243,12 +244,8 @@ def _library(row: Mapping[str, object]) -> str:
     """One library that came from this machine."""
     needed_by = row["needed_by"] if isinstance(row["needed_by"], list) else []
     more = f" and {len(needed_by) - 1} more" if len(needed_by) > 1 else ""
-    size = _size(row["size"]) if isinstance(row["size"], int) else ""
-    return f"  {row['library']} ({size}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+    amount = amounts.size(row["size"]) if isinstance(row["size"], int) else ""
+    return f"  {row['library']} ({amount}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
 
 
 if __name__ == "__main__":

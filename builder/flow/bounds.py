@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import cast
 
+from builder.amounts import megabytes
 from builder.characters import visible, visible_line
 
 # Lambda lets 6 MB through, counted as its runtime writes them; the rest is for what a door adds.
@@ -47,7 +48,7 @@ def bounded(reply: Mapping[str, object]) -> dict[str, object]:
     for entries, characters in _TRIED:
         cut = cast("dict[str, object]", _cut(told, entries, characters))
         note = (
-            f"the reply had {size / 1e6:.1f} MB, more than Lambda lets through: of each list {entries:,} entries are "
+            f"the reply had {megabytes(size)}, more than Lambda lets through: of each list {entries:,} entries are "
             f"told at most, of each text {characters:,} characters"
         )
         kept = cut.get("warnings")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from builder.amounts import megabytes
 from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, LambdasmithError, StoreDamaged
 from builder.jsontext import read_json
 from builder.making.assembly import Assembly, keep
@@ -164,9 +165,9 @@ class _Checking:
         if total <= MAX_UNZIPPED:
             return
         packages = sorted(self._packages(), key=lambda row: (-row[1], row[0]))[:_LARGEST]
-        largest = "\n".join(f"  {size / 1e6:7.1f} MB  {name}" for name, size in packages)
+        largest = "\n".join(f"  {megabytes(size, '7.1f')}  {name}" for name, size in packages)
         raise ArtifactTooLarge(
-            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
+            f"{megabytes(total)} unzipped, over Lambda's limit of {megabytes(MAX_UNZIPPED)}; largest:\n{largest}",
             hint="remove dependencies or files, or move large data to S3 or EFS",
             problems=[f"{name}: {size} bytes" for name, size in packages],
         )
@@ -434,7 +435,7 @@ def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) ->
 def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
     """For zips that somebody may upload by hand: those that are too large for it."""
     return [
-        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        f"{owner(name)}: {megabytes(artifact.size)} zipped; above {megabytes(MAX_DIRECT)} Lambda wants it from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urldefrag
 
+from builder.amounts import megabytes
 from builder.errors import SourceUnreachable
 from builder.network.access import Network
 from builder.network.urls import without_secrets
@@ -228,7 +229,7 @@ def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > _MAX_BYTES:
-            raise no_page(url, f"answers with a page of more than {_MAX_BYTES / 1e6:.0f} MB")
+            raise no_page(url, f"answers with a page of more than {megabytes(_MAX_BYTES, '.0f')}")
     kind = answer.headers.get("Content-Type", "")
     try:
         return parsed(body, kind, answer.url)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.amounts import megabytes
 from builder.archives.archived import Archived, Limits, Unreadable
 from builder.errors import SourceError, UnsafeSource
 from builder.paths import normalised, path_problem, shown
@@ -92,7 +93,7 @@ def _inflated(content: bytes, label: str) -> bytes:
     except zlib.error as error:
         raise SourceError(f"{label}: is damaged: {error}", hint=_HINT) from error
     if len(text) > MAX_BYTES:
-        raise SourceError(f"{label}: is larger than the {MAX_BYTES / 1e6:.1f} MB of a manifest")
+        raise SourceError(f"{label}: is larger than the {megabytes(MAX_BYTES)} of a manifest")
     if not reader.eof:
         raise SourceError(f"{label}: is cut off", hint=_HINT)
     return text

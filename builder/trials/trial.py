@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.amounts import seconds
 from builder.archives import trees
 from builder.archives.zips import unpack
 from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
@@ -194,7 +195,7 @@ def reported(
             memory_mb=trial.memory_mb,
         )
     except OutOfTime:
-        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
+        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {seconds(timeout_s)}")
     except (CommandFailed, OutOfSpace) as error:
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     if not report.exists():

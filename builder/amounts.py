@@ -1,0 +1,23 @@
+"""Sizes and times as people read them. A kB is 1,000 bytes, as it is to Lambda's limits on storage and to disks."""
+
+from __future__ import annotations
+
+
+def size(count: float) -> str:
+    """Return an artifact's size, given in bytes, in MB or kB."""
+    return megabytes(count) if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def storage(count: float) -> str:
+    """Return what is stored, given in bytes, in GB or MB."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else megabytes(count)
+
+
+def megabytes(count: float, form: str = ".1f") -> str:
+    """Return a number of bytes in MB, formatted as Python's `form` says."""
+    return f"{count / 1e6:{form}} MB"
+
+
+def seconds(count: float, digits: int = 0) -> str:
+    """Return a time with so many digits behind the point."""
+    return f"{count:.{digits}f} s"
