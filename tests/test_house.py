@@ -93,6 +93,10 @@ def test_only_one_module_imports_boto3() -> None:
     assert importers("boto3") == {"builder/aws.py"}
 
 
+def test_only_one_module_knows_what_botocore_raises() -> None:
+    assert importers("botocore") == {"builder/aws.py"}
+
+
 def test_only_one_module_imports_dulwich() -> None:
     assert importers("dulwich") == {"builder/sources/gitlib.py"}
 
