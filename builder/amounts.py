@@ -1,6 +1,8 @@
-"""Sizes and times as people read them. A kB is 1,000 bytes, as it is to Lambda's limits on storage and to disks."""
+"""Sizes, times and long lists as people read them. A kB is 1,000 bytes, a MB 1,000 of these."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def size(count: float) -> str:
@@ -21,3 +23,9 @@ def megabytes(count: float, form: str = ".1f") -> str:
 def seconds(count: float, digits: int = 0) -> str:
     """Return a time with so many digits behind the point."""
     return f"{count:.{digits}f} s"
+
+
+def some(names: Sequence[str], most: int, joint: str = ", ") -> str:
+    """Return the first `most` names, and how many more there are; `joint` may be a semicolon, too."""
+    more = len(names) - most
+    return joint.join(names[:most]) + (f"{joint.strip(', ')} and {more} more" if more > 0 else "")

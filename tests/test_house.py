@@ -97,6 +97,10 @@ def test_only_one_module_knows_what_botocore_raises() -> None:
     assert importers("botocore") == {"builder/aws.py"}
 
 
+def test_only_one_module_looks_for_what_was_meant() -> None:
+    assert importers("difflib") == {"builder/nearest.py"}
+
+
 def test_only_one_module_imports_dulwich() -> None:
     assert importers("dulwich") == {"builder/sources/gitlib.py"}
 

@@ -27,6 +27,7 @@ from builder.archives.archived import (
     Limits,
     TooMany,
     Unreadable,
+    shown,
 )
 from builder.archives.zipformat import MAX_16, MAX_32
 
@@ -51,11 +52,7 @@ class _Record:
 
     @property
     def shown(self) -> str:
-        return _shown(self.name)
-
-
-def _shown(name: bytes) -> str:
-    return repr(name.decode("utf-8", "backslashreplace")[:200])
+        return shown(self.name)
 
 
 def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
@@ -177,7 +174,7 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
             raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
         if method == zipformat.STORED and packed != size and not flags & _ENCRYPTED:
             # Some readers take as many bytes as one of the two says, some as the other.
-            raise Unreadable(f"{_DAMAGED}entry {_shown(name)} is not compressed, and has two sizes")
+            raise Unreadable(f"{_DAMAGED}entry {shown(name)} is not compressed, and has two sizes")
         yield _Record(
             name=name,
             flags=flags,

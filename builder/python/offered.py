@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urldefrag
 
-from builder.amounts import megabytes
+from builder.amounts import megabytes, some
 from builder.errors import SourceUnreachable
 from builder.network.access import Network
 from builder.network.urls import without_secrets
@@ -300,6 +300,4 @@ def _short_tags(names: Sequence[str], target: Target) -> list[str]:
 
 
 def _some(values: Sequence[str]) -> str:
-    if not values:
-        return "no version of it"
-    return ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return some(values, _SHOWN) if values else "no version of it"
