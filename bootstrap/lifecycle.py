@@ -162,8 +162,7 @@ def read(clients: Clients, bucket: str) -> Lifecycle:
         found = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)
     if none.error:
         return Lifecycle()
-    rules = cast("list[Rule]", found["Rules"])
-    return Lifecycle(rules=tuple(rules), smallest=found.get("TransitionDefaultMinimumObjectSize"))
+    return Lifecycle(rules=tuple(found["Rules"]), smallest=found.get("TransitionDefaultMinimumObjectSize"))
 
 
 def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:

@@ -8,9 +8,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__, amounts
 from builder.characters import visible
@@ -20,9 +19,11 @@ from builder.runtimes import MACHINES, RUNTIMES
 from builder.schemas import NAMES
 
 if TYPE_CHECKING:
-    from builder.flow.reply import Reply
     from builder.flow.workstation import Order
     from builder.progress import Progress
+    from builder.replies.deploys import LibraryRow
+    from builder.replies.machines import CacheState
+    from builder.replies.reply import Reply
     from builder.terminal import Terminal
 
 _EPILOG = """\
@@ -146,8 +147,7 @@ def _check(given: argparse.Namespace, progress: Progress) -> Reply:
 
 
 def _valid(answer: Reply) -> str:
-    names = answer["components"] if isinstance(answer["components"], list) else []
-    return f"{answer['build_file']} is valid; it makes {', '.join(names)}"
+    return f"{answer['build_file']} is valid; it makes {', '.join(answer['components'])}"
 
 
 def _build(given: argparse.Namespace, progress: Progress) -> Reply:
@@ -169,18 +169,18 @@ def _cache_command(given: argparse.Namespace, progress: Progress) -> Reply:
     before = local_cache.usage(folder)
     if given.clear:
         local_cache.clear(folder)
-    state = {
+    state: CacheState = {
         "place": str(folder),
         "cleared": given.clear,
         "bytes": sum(each.bytes for each in before),
         "limit": local_cache.limit_bytes(os.environ),
-        "kinds": [asdict(each) for each in before],
+        "kinds": [{"kind": each.kind, "files": each.files, "bytes": each.bytes} for each in before],
     }
     answer: Reply = {"statusCode": 200, "cache": state}
     return answer | account(progress)
 
 
-def _taken(state: Mapping[str, Any]) -> str:
+def _taken(state: CacheState) -> str:
     """The cache, kind by kind."""
     rows = [
         (row["kind"], amounts.size(row["bytes"]), f"{row['files']} file{'s' * (row['files'] != 1)}")
@@ -199,7 +199,7 @@ def _told(given: argparse.Namespace, answer: Reply) -> str:
         case "check":
             return _valid(answer)
         case "cache":
-            return _taken(cast("Mapping[str, Any]", answer["cache"]))
+            return _taken(answer["cache"])
         case _:
             return _summary(answer, Path(given.out))
 
@@ -222,30 +222,27 @@ def _explain(error: LambdasmithError, terminal: Terminal) -> None:
 def _summary(reply: Reply, out: Path) -> str:
     """What was made: file, size, what it was made of."""
     files, artifacts = reply["files"], reply["artifacts"]
-    rows = []
-    if isinstance(files, dict) and isinstance(artifacts, list):
-        rows = [
-            (
-                str(out / files[row["name"]]),
-                amounts.size(row["size"]),
-                f"{amounts.size(row['unzipped'])} in {row['files']} files",
-                "reused" if row["action"] == "reuse" else "built",
-            )
-            for row in artifacts
-        ]
-    libraries = reply["native_libraries"]
-    taken = [_library(row) for row in libraries] if isinstance(libraries, list) else []
+    rows = [
+        (
+            str(out / files[row["name"]]),
+            amounts.size(row["size"]),
+            f"{amounts.size(row['unzipped'])} in {row['files']} files",
+            "reused" if row["action"] == "reuse" else "built",
+        )
+        for row in artifacts
+    ]
+    taken = [_library(row) for row in reply["native_libraries"]]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows]
     return "\n".join([*lines, *taken, f"{reply['runtime']} {reply['architecture']}, {reply['seconds']} s"])
 
 
-def _library(row: Mapping[str, object]) -> str:
+def _library(row: LibraryRow) -> str:
     """One library that came from this machine."""
-    needed_by = row["needed_by"] if isinstance(row["needed_by"], list) else []
+    needed_by = row["needed_by"]
     more = f" and {len(needed_by) - 1} more" if len(needed_by) > 1 else ""
-    amount = amounts.size(row["size"]) if isinstance(row["size"], int) else ""
-    return f"  {row['library']} ({amount}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
+    size = amounts.size(row["size"])
+    return f"  {row['library']} ({size}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import InvalidEvent, LambdasmithError
@@ -25,8 +25,11 @@ from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
+    from builder.cloudformation.door import Answered
     from builder.context import Context
     from builder.event.request import Request
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply
 
 log = logging.getLogger("builder")
 
@@ -47,21 +50,18 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
-        return _custom_resource(event, context, masker, remaining_s)
+        return dict(_custom_resource(event, context, masker, remaining_s))
     from builder.event.read import raises, shortened
 
     reply = _reply(event, context, masker, remaining_s)
-    error = cast("Mapping[str, object] | None", reply.get("error"))
-    if error is None:
+    if "error" not in reply:
         return shortened(reply, event)
     if raises(event):
-        raise _lambda_error(error)
-    return reply
+        raise _lambda_error(reply["error"])
+    return dict(reply)
 
 
-def _reply(
-    event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
-) -> dict[str, object]:
+def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
     started = time.monotonic()
     build_id: str | None = None
     try:
@@ -85,7 +85,7 @@ def _reply(
         distrust()
         raise
     reply = bounded(masker.mask_json(reply))
-    error_reply = cast("Mapping[str, object]", reply.get("error") or {})
+    error_reply: Mapping[str, object] = reply.get("error") or {}
     log.info(
         "answered",
         extra={
@@ -105,7 +105,7 @@ def _reply(
 
 def _custom_resource(
     event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
-) -> dict[str, object]:
+) -> Reply | Answered:
     from builder.cloudformation.door import Door, answer
     from builder.cloudformation.memory import Memory
     from builder.flow.reply import failure
@@ -139,15 +139,15 @@ def _custom_resource(
         return failure(error)
 
 
-def _lambda_error(error: Mapping[str, object]) -> Exception:
+def _lambda_error(error: Error) -> Exception:
     """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
     from builder.flow.reply import as_text
 
-    kind: type[Exception] = type(str(error["code"]), (Exception,), {})
+    kind: type[Exception] = type(error["code"], (Exception,), {})
     return kind(as_text(error))
 
 
-def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
     from builder.event.request import Action
     from builder.flow.selfbuild import require_ready
 
@@ -173,7 +173,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _work(request, masker, remaining_s, request_id)
 
 
-def _ping() -> dict[str, object]:
+def _ping() -> Reply:
     from builder.flow import selfbuild
     from builder.settings import DEFAULT_LAYER, DEFAULT_STORE_PREFIX
 
@@ -245,7 +245,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     )
 
 
-def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _set_up(request: Request, masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.reply import account
     from builder.flow.selfbuild import set_up
 
@@ -254,7 +254,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
 
 
-def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _let_go(request: Request, masker: Masker, remaining_s: float) -> Reply:
     """Terraform takes away what once asked for this. Only `setup` has made something that is nobody else's."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer
@@ -263,15 +263,14 @@ def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     return {"statusCode": 200, "removed": removed}
 
 
-def _status(request: Request) -> dict[str, object]:
-    from builder.flow.reply import known
+def _status(request: Request) -> Reply:
     from builder.publishing.usage import storage
     from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
     if request.build_id is not None:
-        return {"statusCode": 200, "build": known(builds.state(request.build_id))}
+        return {"statusCode": 200, "build": builds.state(request.build_id)}
     if request.function is not None:
         return _ping() | {"builds": builds.of_function(request.function, 10)} | _warnings(context)
     if context.settings.status != "all":
@@ -280,7 +279,7 @@ def _status(request: Request) -> dict[str, object]:
     return _ping() | {"builds": builds.recent(10), "storage": used} | _warnings(context)
 
 
-def _history(request: Request) -> dict[str, object]:
+def _history(request: Request) -> Reply:
     from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
@@ -288,25 +287,25 @@ def _history(request: Request) -> dict[str, object]:
     return {"statusCode": 200, "history": found} | _warnings(context)
 
 
-def _warnings(context: Context) -> dict[str, object]:
+def _warnings(context: Context) -> Reply:
     """What there is to say, where a reply has no phases."""
     return {"warnings": list(context.progress.warnings)} if context.progress.warnings else {}
 
 
-def _probe(masker: Masker, remaining_s: float) -> dict[str, object]:
+def _probe(masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.selfbuild import own_target
     from builder.natives.probe import probe
 
     return {"statusCode": 200} | probe(own_target(), _context(masker, remaining_s).store, by=__version__)
 
 
-def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _verify(request: Request, masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.verify import verify
 
     return verify(request, _context(masker, remaining_s))
 
 
-def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
     """Build or roll back under a build id.
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import IO, Protocol
 
 from builder.archives.zipformat import END, END_RECORD
 
@@ -21,9 +21,19 @@ _ALL = 256 << 20
 _RATIO = 1100
 _DEPTH = 2
 _CHUNK = 1 << 20
-_STREAMS: Mapping[bytes, Callable[..., object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_STREAMS: Mapping[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 # What these readers raise where something is damaged, encrypted, or packed in another way.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
+
+
+class _Stream(Protocol):
+    """What is unpacked while it is read."""
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 @dataclass
@@ -46,7 +56,7 @@ class Looking:
     def _packed(self, content: bytes) -> Iterator[bytes]:
         for beginning, opened in _STREAMS.items():
             if content.startswith(beginning):
-                with cast("io.BufferedIOBase", opened(io.BytesIO(content))) as stream:
+                with opened(io.BytesIO(content)) as stream:
                     yield self._read(stream, len(content))
                 return
         if END not in content[-(1 << 16) - END_RECORD.size :]:  # where zipfile looks for it
@@ -59,13 +69,14 @@ class Looking:
                         continue
                     try:
                         with archive.open(info) as member:
-                            yield self._read(cast("io.BufferedIOBase", member), info.compress_size)
+                            if isinstance(member, zipfile.ZipExtFile):
+                                yield self._read(member, info.compress_size)
                     except _UNREADABLE:
                         continue
         except _UNREADABLE:
             return
 
-    def _read(self, stream: io.BufferedIOBase, packed: int) -> bytes:
+    def _read(self, stream: _Stream, packed: int) -> bytes:
         """As much of a stream as there may be; of a damaged one, what came before."""
         limit, chunks, size = min(_MEMBER, self.left, packed * _RATIO + _CHUNK), [], 0
         try:

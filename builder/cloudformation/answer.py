@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from builder.errors import ArtifactTooLarge
-from builder.flow.reply import Reply
-from builder.plan import FUNCTION
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 MAX_BYTES = 4096
@@ -34,9 +36,8 @@ def attributes(reply: Reply) -> dict[str, object]:
 
     Layers are flat: `Layers.NAME.Key`.
     """
-    packages = cast("Sequence[Mapping[str, object]]", reply.get("packages") or ())
-    layers = cast("Sequence[Mapping[str, object]]", reply.get("layers") or ())
-    function = cast("Mapping[str, object]", reply.get("function") or {})
+    packages, layers = reply.get("packages", []), reply.get("layers", [])
+    function: Mapping[str, object] = reply.get("function") or {}
     found: dict[str, object] = {"CommitId": reply.get("commit"), "BuildId": reply.get("build_id")}
     found |= {name: function.get(key) for name, key in _DEPLOYED.items()}
     if "runtime" in function:
@@ -44,12 +45,13 @@ def attributes(reply: Reply) -> dict[str, object]:
     found["CodeSha256"] = found["SourceCodeHash"] = function.get("code_sha256")
     for row in packages:
         found["Bucket"] = row["bucket"]
-        if row["name"] == FUNCTION:
+        if row["kind"] == "function":
             found |= {name: row.get(key) for name, key in _PACKAGE.items()}
             found["SourceCodeHash"] = row.get("source_code_hash")
-    for row in (*packages, *layers):
-        if row["name"] != FUNCTION:
-            found |= {f"Layers.{row['name']}.{name}": row.get(key) for name, key in _LAYER.items()}
+    rows: list[Mapping[str, object]] = [*packages, *layers]
+    for each in rows:
+        if each.get("kind") != "function":
+            found |= {f"Layers.{each['name']}.{name}": each.get(key) for name, key in _LAYER.items()}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
@@ -66,13 +68,13 @@ class Reason:
     place: str = ""
 
     @classmethod
-    def of(cls, error: Mapping[str, object], log_place: str) -> Reason:
+    def of(cls, error: Error, log_place: str) -> Reason:
         """From the error of a reply."""
         passing = "this may pass: deploy the stack once more" if error.get("retryable") else ""
         return cls(
-            message=str(error["message"]),
-            hint=str(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),
-            tail="\n".join(cast("Sequence[str]", error.get("log_tail") or ())),
+            message=error["message"],
+            hint=(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),
+            tail="\n".join(error.get("log_tail", [])),
             place=log_place,
         )
 

@@ -2,6 +2,9 @@
 
 Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
 has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
+Pydantic would also almost double the imports of a cold deploy that finds nothing to do: importing it and building a
+model of the event takes 200 ms of processor time, everything else 230 ms, of which this module and what it needs take
+40 ms (medians of eleven fresh processes; `python -X importtime -c "import builder.flow.tracking, pydantic"`).
 
 Three shapes are read, the second and third for ever:
 

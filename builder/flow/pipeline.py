@@ -1,11 +1,35 @@
-"""The flow of one build: look → order → make (here, or in the worker) → publish → reply."""
+"""The flow of one build, and with it the architecture of the builder.
+
+    event ─> request ─> look ─> order ─> make ─────────────> publish ─> record and reply
+             event/     situation        product_of          release     tracking, reply
+
+Look: which commit is meant, what the function is now, and what the last deploy left (`situation`). If that deploy was
+of the same commit and request and nobody has touched the function since, the reply is ready: nothing is fetched or
+written.
+
+Order: everything that making needs to know, as one value (`order`). It holds no right to change anything in AWS, so it
+can be sent to another function.
+
+Make: fetch, read, allow, equip, assemble, check (`making`). Foreign code runs in this half and nowhere else. With
+`isolation = split` it happens in the worker, a function that can only write to its own part of the store (`workers`).
+The result, a `Product`, is checked on arrival: the worker may be controlled by the project that it built.
+
+Publish: under the function's lease, the function's present state is compared with the product, and the steps that
+lead from one to the other are carried out (`release`, `publishing/`). Deciding is pure (`publishing/publication.py`)
+and apart from doing (`publishing/publish.py`), so that a plan shows the very steps that a build takes.
+
+Reply: what happened, as one JSON object, kept in the store as the build's record (`reply`, `tracking`).
+
+Each half trusts only values: no step reads what another wrote to a shared variable, and whatever a step needs is in its
+arguments. Wings below this one never call back up; `tests/test_house.py` holds that.
+"""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.context import Context
 from builder.errors import FunctionBusy
@@ -14,8 +38,6 @@ from builder.flow import allowance, fetching, reply
 from builder.flow.order import Order
 from builder.flow.release import Overtaken, release, remember
 from builder.flow.situation import Situation, look
-from builder.making.product import Product, Unchanged
-from builder.making.project import Outline
 from builder.publishing import deployment, overlaps
 from builder.publishing.origins import Origins
 from builder.publishing.steps import FunctionState
@@ -25,8 +47,12 @@ from builder.store.keeping import Damaged
 from builder.trust.roles import Roles
 
 if TYPE_CHECKING:
+    from builder.making.product import Product, Unchanged
+    from builder.making.project import Outline
     from builder.publishing.deployed import Deployed
     from builder.records.claim import Claim
+    from builder.records.record import DeploymentRecord
+    from builder.replies.reply import Reply
 
 # How often a build begins again because the branch has moved while it waited for its turn.
 _TRIES = 5
@@ -41,8 +67,8 @@ class Built:
     `restored` is the id of the build that a rollback has returned to.
     """
 
-    reply: reply.Reply
-    deployment: dict[str, object] | None = field(default=None, repr=False)
+    reply: Reply
+    deployment: DeploymentRecord | None = field(default=None, repr=False)
     restored: str | None = None
 
 
@@ -73,12 +99,15 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+    from builder.making.product import Unchanged  # not before: it brings pydantic, half of a cold start
+
     origins = _origins(situation, request, context)
     order = _order(request, situation, context, origins)
     made = product_of(order, context)
     if isinstance(made, Unchanged):
-        known = cast("Deployed", situation.last)
-        return Built(reply=known.again(made.commit, made.ref) | reply.account(progress))
+        if situation.last is None:
+            raise AssertionError("what has not changed is compared with what was deployed")
+        return Built(reply=situation.last.again(made.commit, made.ref) | reply.account(progress))
     # Again: what the worker says of the build file is a stranger's word.
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
@@ -148,7 +177,7 @@ def _published(
     request: Request, made: Product, situation: Situation, context: Context, claim: Claim, origins: Origins
 ) -> Built:
     last = situation.last
-    answer = reply.assembled(made) | {"commit": made.commit, "ref": made.ref}
+    answer: Reply = {**reply.assembled(made), "commit": made.commit, "ref": made.ref}
 
     def planned(state: FunctionState | None, last: Deployed | None) -> deployment.Deployment:
         layers = {entry for entry in made.outline.spec.layer_order if isinstance(entry, str)}
@@ -167,14 +196,16 @@ def _published(
     if not released.published.steps and last is not None:
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
-    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
+    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
     # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
     return Built(
         reply=answer,
-        deployment={
-            **released.deployment.as_json(released.published, request, lock=made.lock_id),
-            "origin": allowance.origin(situation.resolved, context),
-        },
+        deployment=released.deployment.record(
+            released.published,
+            request,
+            lock=made.lock_id,
+            origin=allowance.origin(situation.resolved, context),
+        ),
     )
 
 

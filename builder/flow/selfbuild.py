@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
     from builder.python.layer import LayerOptions
+    from builder.replies.machines import OwnLayer
+    from builder.replies.reply import Reply
     from builder.secrets.indexes import Indexes
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
@@ -110,7 +112,7 @@ def _layer_key() -> str:
     return hashlib.sha256(inputs.encode()).hexdigest()
 
 
-def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, object]:
+def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
     """Make the builder's layer from its lock, publish it if its content is new, and attach it to this function.
 
     Args:
@@ -156,7 +158,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, o
     if attach:
         with progress.phase("attach", "attaching the layer to the builder"):
             _attach(context, arn)
-    layer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
+    layer: OwnLayer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
     locked = {entry.rpartition(" ")[0]: entry.rpartition(" ")[2] for entry in artifact.contents}
     return {"statusCode": 200, "layer": layer, "versions": locked}
 

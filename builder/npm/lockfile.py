@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from builder.jsontext import read_json
 from builder.paths import name_problem, shown, upwards
@@ -180,7 +179,7 @@ def _packages(file: Path, root: Path) -> Mapping[str, Json]:
         raise Unusable(
             f"{shown_file} has lockfileVersion {version}, of npm 6 or older; run `npm install` with npm 7 or newer"
         )
-    return cast("Mapping[str, Json]", packages)
+    return packages
 
 
 def _checked(lock: Lock, repository: Path) -> Lock:

@@ -11,7 +11,6 @@ stays until after it (layers and variables that the build file no longer names).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import cast
 
 from builder.arns import name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
@@ -178,8 +177,8 @@ def _grown(
 
 
 def _variables(environment: object) -> Mapping[str, str]:
-    given = environment if isinstance(environment, Mapping) else {}
-    return cast("Mapping[str, str]", given.get("Variables", {}))
+    given = environment.get("Variables") if isinstance(environment, Mapping) else None
+    return given if isinstance(given, Mapping) else {}
 
 
 def _layer_name(arn: str) -> str:

@@ -34,6 +34,7 @@ from builder.trust.roles import not_allowed
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
+    from builder.replies.deploys import Invoked
     from builder.runtimes import Target
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
@@ -68,7 +69,7 @@ class Published:
     alias: str | None = None
     state: FunctionState | None = None
     steps: list[str] = field(default_factory=list)
-    invoked: Mapping[str, object] | None = None
+    invoked: Invoked | None = None
     url: str = ""
 
 

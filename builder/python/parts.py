@@ -34,6 +34,7 @@ from builder.store.keeping import Damaged
 from builder.store.values import Fields, UnfitError, body, value_of
 
 if TYPE_CHECKING:
+    from builder.replies.deploys import PrunedRow
     from builder.store.keeping import Store
     from builder.workspace.directory import Workspace
 
@@ -62,7 +63,7 @@ class PartReport:
     it only adds to, as several may do with a namespace.
     """
 
-    pruned: tuple[Mapping[str, str | int], ...] = ()
+    pruned: tuple[PrunedRow, ...] = ()
     notes: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     below: tuple[str, ...] = ()

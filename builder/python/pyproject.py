@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 from builder.errors import InvalidBuildFile
+from builder.paths import shown
 from builder.python.requirements import Line, Requirement, normalised_name, parse_line
 from builder.python.tables import Table
 
@@ -69,22 +71,23 @@ def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Li
                 yield line
 
 
-def _group(document: Table, group: str, file: str, trail: tuple[str, ...] = ()) -> Iterator[Line]:
-    groups = {normalised_name(name): value for name, value in document.table("dependency-groups").values.items()}
-    name = normalised_name(group)
+def _group(document: Table, group: str, file: str) -> Iterator[Line]:
+    from packaging.dependency_groups import DependencyGroupResolver  # only who names a group pays for the import
+
+    groups = document.table("dependency-groups").values
     where = f"{file}: dependency-groups.{group}"
-    if name in trail:
-        raise InvalidBuildFile(f"{where} includes itself")
-    if name not in groups:
+    if normalised_name(group) not in map(normalised_name, groups):
         raise InvalidBuildFile(f"{file} has no dependency group {group!r}", hint=f"its groups: {', '.join(groups)}")
-    entries = groups[name]
-    for entry in entries if isinstance(entries, list) else [entries]:
-        if isinstance(entry, str):
-            yield from _parsed([entry], where)
-        elif isinstance(entry, dict) and isinstance(included := entry.get("include-group"), str):
-            yield from _group(document, included, file, (*trail, name))
-        else:
-            raise InvalidBuildFile(f"{where}: {str(entry)[:80]!r} is neither a requirement nor include-group")
+    try:
+        # What it cannot read is among the errors that it collects.
+        found = DependencyGroupResolver(cast("Mapping[str, list[str]]", groups)).resolve(group)
+    except ExceptionGroup as collected:
+        # A requirement that cannot be parsed: what was expected, the text, and a pointer into it.
+        problems = [": ".join(map(str.strip, str(error).splitlines()[:2])) for error in collected.exceptions]
+        raise InvalidBuildFile(f"{where}: {shown('; '.join(problems))}") from collected
+    except RecursionError as error:
+        raise InvalidBuildFile(f"{where} includes groups nested too deeply") from error
+    yield from _parsed([str(requirement) for requirement in found], where)
 
 
 def _sources(document: Table) -> Mapping[str, object]:

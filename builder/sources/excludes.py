@@ -21,7 +21,6 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
 from builder.amounts import some
 from builder.sources.local import as_regex
@@ -42,7 +41,7 @@ _SHOWN, _READ = 5, 1 << 20
 @functools.cache
 def default_excludes() -> Mapping[str, tuple[str, ...]]:
     """The groups of the list by name, in its order."""
-    groups = cast("dict[str, list[str]]", json.loads(DATA.read_text(encoding="utf-8")))
+    groups: dict[str, list[str]] = json.loads(DATA.read_text(encoding="utf-8"))
     return {name: tuple(patterns) for name, patterns in groups.items()}
 
 

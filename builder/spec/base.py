@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -42,15 +42,15 @@ def path_value(path: str) -> str:
     return path
 
 
-def given(name: str, **schema: object) -> dict[str, JsonValue]:
+def given(name: str, **schema: JsonValue) -> dict[str, JsonValue]:
     """JSON Schema of mappings that have the key, not as null."""
-    wanted: dict[str, object] = {"not": {"type": "null"}, **schema}
-    return cast("dict[str, JsonValue]", {"required": [name], "properties": {name: wanted}})
+    wanted: dict[str, JsonValue] = {"not": {"type": "null"}, **schema}
+    return {"required": [name], "properties": {name: wanted}}
 
 
-def stated(**schema: object) -> FieldInfo:
+def stated(**schema: JsonValue) -> FieldInfo:
     """What a validator wants, as far as JSON Schema can say it."""
-    field: FieldInfo = Field(json_schema_extra=cast("dict[str, JsonValue]", schema))
+    field: FieldInfo = Field(json_schema_extra=schema)
     return field
 
 

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from builder.archives import tars
 from builder.archives.zips import safe_name
@@ -273,6 +273,6 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
         zstd = tars.zstandard()
         try:
             with zstd.open(file, "rb") as stream:
-                yield cast("IO[bytes]", stream)
+                yield stream
         except zstd.ZstdError as error:
             raise tarfile.TarError(str(error)) from error

@@ -24,6 +24,7 @@ from localaws.testing import Server
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy.sh"
 BUCKET = "deploy-sh-tests"
+HANGS_S = 600  # nothing is timed: on a machine that does much else, everything takes its time
 # Every awk that is installed has to read the same: macOS has the one true awk, Debian mawk, Alpine busybox.
 AWKS = [name for name in ("awk", "gawk", "mawk", "original-awk", "busybox") if shutil.which(name)]
 LAMBDA_TRUST = {
@@ -123,7 +124,7 @@ class Project:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=HANGS_S,
             check=False,
         )
 
@@ -134,7 +135,7 @@ class Project:
             env=self.env | env,
             capture_output=True,
             encoding="utf-8",
-            timeout=30,
+            timeout=HANGS_S,
             check=True,
         )
         assert not done.stderr
@@ -178,7 +179,7 @@ def on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
-    seen, position, deadline = "", 0, time.monotonic() + 120
+    seen, position, deadline = "", 0, time.monotonic() + HANGS_S
     while time.monotonic() < deadline:
         if select.select([ours], [], [], 0.2)[0]:
             try:
@@ -196,7 +197,11 @@ def on_a_terminal(project: Project, arguments: list[str], *, answers: list[tuple
             else:
                 os.killpg(child.pid, answer)
     os.close(ours)
-    return child.wait(10), seen
+    try:
+        return child.wait(HANGS_S), seen
+    finally:
+        child.kill()
+        child.wait()
 
 
 def with_awk(project: Project, name: str) -> dict[str, str]:
