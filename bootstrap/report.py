@@ -13,6 +13,7 @@ from bootstrap.plan import STARTER, isolation_of, own_layer
 from bootstrap.secrets import KnownSecret
 from bootstrap.state import Present
 from bootstrap.walk import Done
+from builder import amounts
 from builder.errors import LambdasmithError
 from builder.store.values import Fields
 
@@ -54,7 +55,7 @@ def convergence(
     ping = present.ping
     version = f" {ping.version}" if ping else ""
     if steps:
-        first = f"{names.function}{version} is ready ({len(done)} steps, {seconds:.1f} s)"
+        first = f"{names.function}{version} is ready ({len(done)} steps, {amounts.seconds(seconds, 1)})"
     else:
         first = f"nothing to do: {names.function}{version} is up to date"
     own = own_layer(names, present)
@@ -220,8 +221,7 @@ def _storage_lines(storage: Mapping[str, object]) -> list[str]:
 
 def _size(value: object) -> str:
     """Bytes for people."""
-    size = float(value) if isinstance(value, int | float) else 0.0
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return amounts.storage(value if isinstance(value, int | float) else 0)
 
 
 def _build_line(build: Mapping[str, object]) -> str:

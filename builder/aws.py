@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from builder.errors import (
@@ -46,13 +46,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound="BaseClient")
 
-_DENIED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "403",
-    "UnauthorizedOperation",
-    "KMSAccessDeniedException",
-}
+_DENIED = {"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "KMSAccessDeniedException"}
 _BAD_CREDENTIALS = {
     "UnrecognizedClientException",
     "InvalidClientTokenId",
@@ -93,8 +87,7 @@ class Lent:
 class Clients:
     """AWS clients of one account and region, each made at its first use.
 
-    Standard retries, five attempts (of Lambda: eight): throttling and 5xx answers are retried inside botocore, with
-    jitter.
+    Standard retries, five attempts (of Lambda: eight): botocore repeats what was throttled or answered 5xx.
     """
 
     def __init__(self, session: boto3.Session, config: Config) -> None:
@@ -360,6 +353,25 @@ def aws_errors(doing: str) -> Iterator[None]:
     except BotoCoreError as error:
         refused = AwsRefused(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
         raise refused from error
+
+
+class Expected:
+    """Ends its block where AWS answers with an error of one of the `codes`, and keeps it; other errors pass."""
+
+    error: BaseException | None = None
+
+    def __init__(self, codes: Collection[str]) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        from botocore.exceptions import ClientError
+
+        if isinstance(error, ClientError) and error_code(error) in self._codes:
+            self.error = error
+        return self.error is not None
 
 
 def error_code(error: BaseException | None) -> str:

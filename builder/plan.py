@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from builder.errors import InvalidEvent
+from builder.nearest import nearest
 
 if TYPE_CHECKING:
     from builder.replies.deploys import PrunedRow, TakenLibrary
@@ -109,14 +110,7 @@ def choose_components(known: Sequence[str], wanted: Sequence[str], *, function_e
     """
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        import difflib
-
-        problems = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, known, n=1)
-            problems.append(
-                f"component {name!r} is not in the build file" + (f"; did you mean {near[0]}?" if near else "")
-            )
+        problems = [f"component {name!r} is not in the build file{nearest(name, known)}" for name in unknown]
         raise InvalidEvent(
             "; ".join(problems), hint=f"components of this project: {', '.join(known)}", problems=problems
         )

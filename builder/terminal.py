@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
+from builder.amounts import seconds
 from builder.characters import visible, visible_line
 from builder.flow.bounds import MAX_LINE, short_line
 from builder.flow.page import Text
@@ -28,7 +29,7 @@ class Terminal:
         """Show what begins now, and above it the phases that have ended since."""
         for phase in moment.phases[self._told :]:
             if self._live:
-                self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', f'{phase.seconds:.2f} s')}")
+                self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', seconds(phase.seconds, 2))}")
         self._told = len(moment.phases)
         if not self._live:
             self.line(f"{moment.seconds:6.2f} s  {short_line(moment.message)}")

@@ -50,7 +50,7 @@ WINGS = (
     "store",
     "aws",
     ("hashing", "jsontext", "paths", "runtimes", "network"),
-    ("errors", "characters", "replies"),
+    ("errors", "characters", "nearest", "arns", "amounts", "replies"),
 )
 
 
@@ -61,6 +61,14 @@ def test_wings_stand_on_one_slope() -> None:
 
 def test_only_one_module_imports_boto3() -> None:
     assert importers("boto3") == {"builder/aws.py"}
+
+
+def test_only_one_module_knows_what_botocore_raises() -> None:
+    assert importers("botocore") == {"builder/aws.py"}
+
+
+def test_only_one_module_looks_for_what_was_meant() -> None:
+    assert importers("difflib") == {"builder/nearest.py"}
 
 
 def test_only_one_module_imports_dulwich() -> None:
@@ -85,10 +93,11 @@ def test_the_builder_knows_nothing_of_the_operators_tools() -> None:
 def test_decisions_touch_nothing(module: str) -> None:
     found = set(imports(ROOT / "builder" / f"{module}.py"))
     ours = {name for name in found if name.startswith("builder.")}
-    rooms = ("errors", "trust", "runtimes", "plan", "publishing.steps", "publishing.configuration", "spec.separate")
-    others = {name for name in ours if not name.startswith(tuple(f"builder.{room}" for room in rooms))}
+    rooms = ("errors", "nearest", "arns", "amounts", "trust", "runtimes", "plan", "spec.separate")
+    decisions = ("publishing.steps", "publishing.configuration")
+    others = {name for name in ours if not name.startswith(tuple(f"builder.{room}" for room in (*rooms, *decisions)))}
     assert others <= {"builder.publishing", "builder.spec.build_file"}
-    allowed = {"__future__", "base64", "collections", "dataclasses", "difflib", "typing", "builder"}
+    allowed = {"__future__", "base64", "collections", "dataclasses", "typing", "builder"}
     assert {name.split(".")[0] for name in found} <= allowed
 
 

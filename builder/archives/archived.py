@@ -52,6 +52,11 @@ class Archived:
     problem: str = ""
 
 
+def shown(name: bytes) -> str:
+    """Return an entry's name for a message."""
+    return repr(name.decode("utf-8", "backslashreplace")[:200])
+
+
 class Unreadable(Exception):
     """The archive as a whole cannot be read on: damaged, cut off, or of a kind that is not read here."""
 

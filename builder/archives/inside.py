@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from builder.archives.zipformat import END, END_RECORD
+
 # Of one member, and of all that is looked at for one artifact: what is larger is looked at so far.
 _MEMBER = 32 << 20
 _ALL = 256 << 20
@@ -57,7 +59,7 @@ class Looking:
                 with opened(io.BytesIO(content)) as stream:
                     yield self._read(stream, len(content))
                 return
-        if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:  # where the end of every zip is
+        if END not in content[-(1 << 16) - END_RECORD.size :]:  # where zipfile looks for it
             return
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:

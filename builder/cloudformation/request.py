@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from builder.errors import InvalidEvent
 from builder.event.fields import bare, shown
-from builder.jsontext import read_json
+from builder.jsontext import json_or_text
 from builder.network.urls import is_http
 
 Kind = Literal["Create", "Update", "Delete"]
@@ -121,7 +121,8 @@ def event_of(request: StackRequest) -> dict[str, object]:
     if isinstance(alias := sent.get("alias"), dict):
         alias["weight"] = _number(alias.get("weight"))
     if isinstance(invoke := sent.get("invoke"), str):
-        sent["invoke"] = _json(invoke)
+        # In a structure of the template, numbers would become texts.
+        sent["invoke"] = json_or_text(invoke)
     action = sent.setdefault("action", "package")
     if not isinstance(action, str) or (action.split() or [""])[0].lower() not in _ACTIONS:
         problems.append(f"Action: {shown(action)}: a custom resource can {' or '.join(_ACTIONS)}")
@@ -187,14 +188,6 @@ def _number(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _json(text: str) -> object:
-    """The JSON value that a text is, or the text: in a structure of the template, numbers would become texts."""
-    try:
-        return read_json(text)
-    except ValueError:
-        return text
 
 
 def stack_name(arn: str) -> str:

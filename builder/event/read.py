@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from builder.errors import InvalidEvent
-from builder.event.fields import Fields, bare, kind, nearest, shown
+from builder.event.fields import Fields, bare, kind, shown
 from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request, Source
 from builder.event.table import (
     ACTION,
@@ -46,6 +46,7 @@ from builder.event.table import (
     REPO_NAME,
     SOURCE_MEMBERS,
 )
+from builder.nearest import nearest
 from builder.network.urls import url_problem
 from builder.paths import normalised, path_problem
 

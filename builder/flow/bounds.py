@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
+from builder.amounts import megabytes
 from builder.characters import visible, visible_line
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def bounded(reply: Reply) -> Reply:
     for entries, characters in _TRIED:
         cut = cast("Reply", _cut(told, entries, characters))  # shorter, and of the same form
         note = (
-            f"the reply had {size / 1e6:.1f} MB, more than Lambda lets through: of each list {entries:,} entries are "
+            f"the reply had {megabytes(size)}, more than Lambda lets through: of each list {entries:,} entries are "
             f"told at most, of each text {characters:,} characters"
         )
         cut["warnings"] = [*cut.get("warnings", ()), note]

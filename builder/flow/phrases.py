@@ -9,15 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from builder.amounts import amount, some
+
 Value = Mapping[str, object]
-
-
-def amount(count: float) -> str:
-    """Return a number of bytes for people."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:.0f} B"
 
 
 def part_of(value: Value, name: str) -> Value:
@@ -74,8 +68,7 @@ def commit_of(value: Value) -> str:
 
 def some_of(found: Sequence[object], most: int) -> str:
     """Return the first of them, and how many more there are."""
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(shown(item) for item in found[:most]) + more
+    return some([shown(item) for item in found], most)
 
 
 def source_of(reply: Value) -> str:

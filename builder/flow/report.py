@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from builder.amounts import amount
 from builder.flow.page import Page, Text
 from builder.flow.phrases import (
     Value,
-    amount,
     build_there,
     cells_of,
     commit_of,

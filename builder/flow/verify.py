@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.arns import name_of_layer
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.event.request import GitSource
 from builder.flow import fetching, reply
@@ -104,7 +105,7 @@ def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, co
     if state is None:
         raise FunctionMissing(f"function {name} does not exist")
     found = {}
-    attached = {arn.split(":")[6]: arn for arn in state.layers}
+    attached = {name_of_layer(arn): arn for arn in state.layers}
     for row in made_of.layers:
         arn = row.arn if row.arn in state.layers else attached.get(row.layer)
         if row.sha256 is not None:

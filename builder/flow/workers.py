@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from builder import __version__
+from builder.arns import Arn
 from builder.aws import Lent, aws_errors
 from builder.errors import (
     AwsRefused,
@@ -200,7 +201,7 @@ def _sources(order: Order, context: Context) -> tuple[str, ...]:
     source = order.source
     if not isinstance(source, ObjectSource | ManifestSource):
         return ()
-    partition = context.settings.worker_role.split(":")[1]
+    partition = Arn.read(context.settings.worker_role).partition
     key = source.key if isinstance(source, ObjectSource) else source.manifest
     root = f"arn:{partition}:s3:::{source.bucket}/"
     if isinstance(source, ObjectSource):
@@ -219,7 +220,7 @@ def _literal(key: str) -> str:
 
 def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:
     """The session's: what the role may do is cut down to this."""
-    partition = context.settings.worker_role.split(":")[1]
+    partition = Arn.read(context.settings.worker_role).partition
     root = f"arn:{partition}:s3:::{context.store.bucket}"
     own = f"{root}/{context.store.key(order.domain.folder)}/*"
     statements: list[Mapping[str, object]] = [

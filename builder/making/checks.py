@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from builder.amounts import megabytes
 from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, LambdasmithError, StoreDamaged
 from builder.making.assembly import Assembly, keep
 from builder.making.importing import Importer, importer_for
@@ -158,9 +159,9 @@ class _Checking:
         if total <= MAX_UNZIPPED:
             return
         packages = sorted(self._packages(), key=lambda row: (-row[1], row[0]))[:_LARGEST]
-        largest = "\n".join(f"  {size / 1e6:7.1f} MB  {name}" for name, size in packages)
+        largest = "\n".join(f"  {megabytes(size, '7.1f')}  {name}" for name, size in packages)
         raise ArtifactTooLarge(
-            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
+            f"{megabytes(total)} unzipped, over Lambda's limit of {megabytes(MAX_UNZIPPED)}; largest:\n{largest}",
             hint="remove dependencies or files, or move large data to S3 or EFS",
             problems=[f"{name}: {size} bytes" for name, size in packages],
         )
@@ -379,9 +380,9 @@ def _unzipped(archive: Path) -> int:
 
 def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) -> list[str]:
     """For zips that somebody may upload by hand: those that are too large for it."""
-    limit = f"{MAX_DIRECT / 1e6:.1f} MB"
+    limit = megabytes(MAX_DIRECT)
     return [
-        f"{project.owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {limit} Lambda wants it from S3"
+        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit} Lambda wants it from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from builder.arns import Arn, layer_of, name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.event.request import ArchiveSource
 from builder.plan import MAX_LAYERS, UNBUILT, Artifact
@@ -93,11 +94,12 @@ class Deployment:
         """
         if state is None:
             return []
-        account = ":".join(state.arn.split(":")[:5])
+        here = Arn.read(state.arn)
         taken = {
-            choice.arn.rpartition(":")[0] if choice.arn else f"{account}:layer:{choice.layer}" for choice in choices
+            layer_of(choice.arn) if choice.arn else str(here._replace(resource=f"layer:{choice.layer}"))
+            for choice in choices
         }
-        rest = [arn for arn in state.layers if arn.rpartition(":")[0] not in taken]
+        rest = [arn for arn in state.layers if layer_of(arn) not in taken]
         foreign = [arn for arn in rest if not self.origins.is_ours(arn)]
         self._warn_of_detached([arn for arn in rest if arn not in foreign])
         lost = [one.component for one in choices if not (one.arn or one.artifact)]
@@ -111,7 +113,7 @@ class Deployment:
     def _warn_of_detached(self, arns: Sequence[str]) -> None:
         """Name layers of other functions that go, though no note says that a build attached them."""
         for arn in arns:
-            own = arn.split(":")[6].startswith(own_prefix(self.name))
+            own = name_of_layer(arn).startswith(own_prefix(self.name))
             if not own and not self.origins.is_noted(arn):
                 self.origins.warn(
                     f"layer {arn} is detached from {self.name}: a builder made it, and the build file does not name "
@@ -276,7 +278,7 @@ def _choices(
     for entry in spec.layer_order:
         if not isinstance(entry, str):
             choices.append(
-                LayerChoice(component=entry.name, layer=entry.arn.split(":")[6], artifact=None, arn=entry.arn)
+                LayerChoice(component=entry.name, layer=name_of_layer(entry.arn), artifact=None, arn=entry.arn)
             )
             continue
         layer = project.holder(entry)
@@ -361,13 +363,9 @@ def _clashing(choices: Sequence[LayerChoice]) -> int | None:
     order = sorted(range(len(choices)), key=lambda at: not choices[at].is_named)
     for at in order:
         arn = choices[at].arn
-        if arn and taken.setdefault(_layer_of(arn), arn) != arn:
+        if arn and taken.setdefault(name_of_layer(arn), arn) != arn:
             return at
     return None
-
-
-def _layer_of(arn: str) -> str:
-    return arn.split(":")[6]
 
 
 def _wanted(request: Request, project: Outline, context: Context, state: FunctionState | None) -> Wanted | None:

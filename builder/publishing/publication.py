@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from builder.arns import name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.plan import MAX_LAYERS, Artifact
 from builder.publishing import configuration
@@ -182,7 +183,7 @@ def _variables(environment: object) -> Mapping[str, str]:
 
 def _layer_name(arn: str) -> str:
     """Of a layer version's ARN; what is about to be published is called by its component yet."""
-    return arn.split(":")[6] if arn.startswith("arn:") else arn
+    return name_of_layer(arn) if arn.startswith("arn:") else arn
 
 
 def _attached(layers: Sequence[LayerChoice], foreign: Sequence[str]) -> tuple[str, ...]:

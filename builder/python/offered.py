@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urldefrag
 
+from builder.amounts import megabytes, some
 from builder.errors import SourceUnreachable
 from builder.network.access import Network
 from builder.network.urls import without_secrets
@@ -229,7 +230,7 @@ def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > _MAX_BYTES:
-            raise no_page(url, f"answers with a page of more than {_MAX_BYTES / 1e6:.0f} MB")
+            raise no_page(url, f"answers with a page of more than {megabytes(_MAX_BYTES, '.0f')}")
     kind = answer.headers.get("Content-Type", "")
     try:
         return parsed(body, kind, answer.url)
@@ -300,6 +301,4 @@ def _short_tags(names: Sequence[str], target: Target) -> list[str]:
 
 
 def _some(values: Sequence[str]) -> str:
-    if not values:
-        return "no version of it"
-    return ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return some(values, _SHOWN) if values else "no version of it"

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from builder.amounts import some
 from builder.errors import SourceUnreachable, UntrustedCertificate, WrongIndex
 from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
@@ -133,9 +134,8 @@ def _survey(coming: Sequence[Locked], places: Sequence[str], indexes: Indexes, n
         for other in others:
             doubtful.setdefault((own, other), []).append(str(package["name"]))
     for (own, other), names in sorted(doubtful.items()):
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         note(
-            f"{named(own) or 'another place'} and {named(other)} both have {', '.join(sorted(names)[:_SHOWN])}{more}: "
+            f"{named(own) or 'another place'} and {named(other)} both have {some(sorted(names), _SHOWN)}: "
             f"taken from {named(own) or 'the former'}; `only` in [index NAME] of config.ini says whose a name is"
         )
 

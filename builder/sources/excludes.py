@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from builder.amounts import some
 from builder.sources.local import as_regex
 
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
@@ -157,8 +158,7 @@ def left_out_warning(gone: Iterable[str]) -> str:
     paths = sorted(gone)
     if not paths:
         return ""
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return (
-        f"left out, because such files usually hold secrets: {', '.join(paths[:_SHOWN])}{more}; "
+        f"left out, because such files usually hold secrets: {some(paths, _SHOWN)}; "
         "what belongs to the function is named in the build file's `files`"
     )

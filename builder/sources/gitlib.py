@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from builder.amounts import megabytes
 from builder.errors import (
     LambdasmithError,
     OutOfSpace,
@@ -123,7 +124,7 @@ class Remote:
                 received += len(data)
                 if max_bytes is not None and received > max_bytes:
                     raise OutOfSpace(
-                        f"the repository's commit is larger than the {max_bytes / 1e6:,.1f} MB there are",
+                        f"the repository's commit is larger than the {megabytes(max_bytes, ',.1f')} there are",
                         hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
                     )
                 return file.write(data)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.amounts import megabytes
 from builder.errors import UnsafeSource
 from builder.hashing import sha256_of
 from builder.jsontext import read_json
@@ -113,7 +114,7 @@ def fill(
         if pointer is None:
             left[path] = "the pointer is damaged"
         elif max_bytes is not None and total + pointer.size > max_bytes:
-            left[path] = f"{pointer.size / 1e6:,.1f} MB are more than there is room for"
+            left[path] = f"{megabytes(pointer.size, ',.1f')} are more than there is room for"
         else:
             total += pointer.size
             wanted.setdefault(pointer, []).append(path)

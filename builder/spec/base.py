@@ -5,9 +5,8 @@ The text below a field of a `Spec` says what its key means, to people: it goes i
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import (
@@ -34,12 +33,6 @@ def as_tuple(value: object) -> object:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
-
-
-def nearest(typed: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if something known is like `typed`, else nothing."""
-    near = difflib.get_close_matches(typed[:80], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def path_value(path: str) -> str:

@@ -25,11 +25,11 @@ from builder.archives import tars
 from builder.archives.zips import safe_name
 from builder.errors import NoWheelForTarget, ResolutionFailed, UnknownToolchain
 from builder.hashing import sha256_of
+from builder.nearest import nearest
 from builder.network.access import Network
 from builder.python.asking import WRONG, get, save
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.secrets.indexes import Indexes
-from builder.spec.base import nearest
 from builder.store import whole
 from builder.store.keeping import Store
 from builder.store.values import SHA256

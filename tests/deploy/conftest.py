@@ -65,7 +65,7 @@ def _builder(localaws: Server) -> Builder:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.write(Path(__file__).with_name("builder_double.py"), "builder_double.py")
-        for name in ("__init__", "characters", "flow/__init__", "flow/page", "flow/phrases", "flow/report"):
+        for name in ("__init__", "amounts", "characters", "flow/__init__", "flow/page", "flow/phrases", "flow/report"):
             code.write(ROOT / "builder" / f"{name}.py", f"builder/{name}.py")
     for name in ("lambdasmith", "other-builder"):
         functions.create_function(

@@ -18,7 +18,7 @@ WINGS = (
     "lambda_",
     "iam",
     ("runtime", "git"),
-    ("wire", "environment"),
+    ("wire", "environment", "whole"),
 )
 NAMES = [name for row in WINGS for name in ((row,) if isinstance(row, str) else row)]
 

@@ -11,4 +11,5 @@
 - `git`: a git server for tests
 - `wire`: requests and answers, whatever they are about
 - `environment`: the variables that point a client here
+- `whole`: files and directories that appear whole or not at all
 """

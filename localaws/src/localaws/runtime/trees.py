@@ -7,15 +7,15 @@ import mmap
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-__all__ = ["BadArchive", "atomic_directory", "extract", "merge"]
+from localaws import whole
+
+__all__ = ["BadArchive", "extract", "merge"]
 
 _LOCAL_HEADER_BYTES = 30
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -23,26 +23,6 @@ _WORKERS = min(4, os.cpu_count() or 1)
 
 class BadArchive(Exception):
     """The bytes are no zip that Lambda would unpack; the message says which entry and why."""
-
-
-@contextmanager
-def atomic_directory(target: Path) -> Iterator[Path]:
-    """A directory beside `target` to fill, renamed to `target` at the end.
-
-    Whoever comes second in a race finds `target` there and drops its own copy: the content is the same by definition.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name[:16]}-", dir=target.parent))
-    try:
-        yield work
-        work.chmod(0o755)
-        try:
-            work.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def extract(zip_path: Path, cache: Path) -> Path:
@@ -55,7 +35,7 @@ def extract(zip_path: Path, cache: Path) -> Path:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     target = cache / "trees" / digest
     if not target.is_dir():
-        with atomic_directory(target) as work:
+        with whole.folder(target) as work:
             _unpack(zip_path, work)
     return target
 
@@ -70,7 +50,7 @@ def merge(layers: Sequence[Path], cache: Path) -> Path | None:
     key = hashlib.sha256("\n".join(layer.name for layer in layers).encode()).hexdigest()
     target = cache / "merged" / key
     if not target.is_dir():
-        with atomic_directory(target) as work:
+        with whole.folder(target) as work:
             for layer in layers:
                 _lay_over(layer, work)
     return target

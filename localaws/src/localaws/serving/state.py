@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from localaws import whole
 from localaws.serving.gate import TOKEN_FILE
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def copy_state(source: Path, target: Path) -> None:
 
     if not (source / ACCOUNT).is_dir():
         raise FileNotFoundError(f"{source} is no state directory")
-    ignored = shutil.ignore_patterns(TOKEN_FILE, "*.partial")
+    ignored = shutil.ignore_patterns(TOKEN_FILE, whole.LEFTOVERS)
     shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link, dirs_exist_ok=True)
 
 
@@ -152,9 +153,7 @@ class State:
         if self._written.get(service) == digest:
             return
         target = self._directory / f"{service}.{FORMAT}.pickle"
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(target)
+        whole.write(target, content)
         self._written[service] = digest
 
 
@@ -171,9 +170,7 @@ class _Pickler(pickle.Pickler):
         name = hashlib.sha256(value).hexdigest()
         target = self._blobs / name
         if not target.exists():
-            partial = target.with_suffix(f".{os.getpid()}.partial")
-            partial.write_bytes(value)
-            partial.replace(target)
+            whole.write(target, value)
         return name
 
     def reducer_override(self, value: Any) -> Any:
