@@ -77,7 +77,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     """The builder's message.
 
     Raises:
-        InvalidEvent: it is somebody else's.
+        InvalidEvent: it belongs to someone else.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
@@ -99,13 +99,13 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
 
     tenant = getattr(context, "tenant_id", None)
     if tenant != Domain(name=str(domain["name"])).id:
-        raise InvalidEvent("the order is not of the trust domain that this environment was made for")
+        raise InvalidEvent("the order belongs to another trust domain than this environment")
     secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(said[1])))
     return {**message, **secret}
 
 
 def _stranger() -> InvalidEvent:
-    return InvalidEvent("the worker takes orders of the builder alone", hint="invoke the builder instead")
+    return InvalidEvent("the worker accepts orders only from the builder", hint="invoke the builder instead")
 
 
 def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -> dict[str, object]:

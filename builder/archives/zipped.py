@@ -127,7 +127,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
         small = (disk, first_disk, here, count, length, start)
         (disk, first_disk, here, count, length, start), end = _end64(file, locator, end - 20, small)
     if disk or first_disk or here != count:
-        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
     if start + length != end:
         if start + length < end:
             raise Unreadable(f"{_DAMAGED}there are {end - start - length:,} bytes of other data before or in it")
@@ -143,7 +143,7 @@ def _end64(
     """What the end record of zip64 says, and where it starts. It must not contradict the `small` one."""
     disk_of_end, end, disks = struct.unpack("<4xIQI", locator)
     if disk_of_end or disks > 1:
-        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
     if end + 56 > locator_start:
         raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
     record = _read(file, end, 56)
@@ -177,7 +177,7 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
             fields, (size, _MAX_32), (packed, _MAX_32), (start, _MAX_32), (disk, _MAX_16)
         )
         if disk:
-            raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+            raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
         if method == _STORED and packed != size and not flags & _ENCRYPTED:
             # Some readers take as many bytes as one of the two says, some as the other.
             raise Unreadable(f"{_DAMAGED}entry {_shown(name)} is not compressed, and has two sizes")
@@ -201,7 +201,7 @@ def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], hea
     if flags & _ENCRYPTED or method == _AES:
         return "is encrypted"
     if method not in (_STORED, _DEFLATED) or flags & _PATCH:
-        return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not read here"
+        return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not supported"
     if _has_another_name(name, fields):
         return "has another name for other readers"
     if header_bytes > MAX_HEADER_BYTES:

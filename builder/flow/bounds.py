@@ -47,8 +47,8 @@ def bounded(reply: Mapping[str, object]) -> dict[str, object]:
     for entries, characters in _TRIED:
         cut = cast("dict[str, object]", _cut(told, entries, characters))
         note = (
-            f"the reply had {size / 1e6:.1f} MB, more than Lambda lets through: of each list {entries:,} entries are "
-            f"told at most, of each text {characters:,} characters"
+            f"the reply had {size / 1e6:.1f} MB, more than Lambda allows: each list is cut to {entries:,} "
+            f"entries, each text to {characters:,} characters"
         )
         kept = cut.get("warnings")
         cut["warnings"] = [*(kept if isinstance(kept, list) else ()), note]

@@ -17,7 +17,7 @@ from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim, State
 from builder.workspace.directory import full_disk
 
-_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
+_CRASHED = "the builder failed with an internal error; its log has the traceback"
 
 Work = Callable[[Request, Context, Claim], Built]
 

@@ -24,8 +24,8 @@ def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterat
     names = sorted({lock.name_of(place) for place in places if lock.packages.get(place, {}).get("hasInstallScript")})
     if names:
         yield (
-            f"install scripts of packages were not run: {_listed(names)}; if the function needs what they make, "
-            f"{way_out}"
+            f"install scripts of packages were not run: {_listed(names)}; if the function needs the files that they "
+            f"make, {way_out}"
         )
 
 
@@ -60,7 +60,7 @@ def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
         and not entry.get("integrity")
     ]
     if names:
-        yield f"{lock.file.name} has no hash of {_listed(names)}: what came was taken unseen"
+        yield f"{lock.file.name} has no hash of {_listed(names)}: the packages were not verified"
 
 
 def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> Iterator[str]:

@@ -73,7 +73,7 @@ def assemble(
     What was built lies in the scratch directory alone until `keep`.
 
     Args:
-        force: build even what the store has, and lock anew.
+        force: build everything again, even if the store has it, and lock anew.
         upgrade: lock anew; what then turns out the same is reused.
         dry: build nothing and keep nothing; what would be built is `UNBUILT`.
         before: keys of the components of the last deploy, to tell which inputs differ from it.

@@ -63,8 +63,8 @@ def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Made:
     own = own_files(project, name)
     if twice := sorted({path for path, _ in files} & {path for path, _ in own}):
         raise ArtifactConflict(
-            f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",
-            hint="take it out of files, or build it under another name",
+            f"{place.label} makes {', '.join(twice[:5])}, which files also ships",
+            hint="remove it from files, or build it under another name",
         )
     return replace(made, files=sorted([*files, *own]))
 

@@ -228,7 +228,7 @@ class _Checking:
                 if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
                     raise StoreDamaged(
                         f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
-                        hint="run the same command again: then it is built again",
+                        hint="run the same command again to rebuild it",
                     )
         return path
 
@@ -434,7 +434,7 @@ def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) ->
 def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
     """For zips that somebody may upload by hand: those that are too large for it."""
     return [
-        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB, Lambda requires S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

@@ -159,7 +159,7 @@ def _problem(part: Path) -> str | None:
             return None
     except (UnfitError, zipfile.BadZipFile, FileNotFoundError):
         pass
-    return "is cut short or changed: it does not have the hash that it says"
+    return "is cut short or changed: it does not match its hash"
 
 
 def read_requirements(part: Path) -> list[str]:
@@ -245,7 +245,7 @@ def _unlisted(wheel: WheelFile, kept: Sequence[str], recorded: Mapping[str, str]
         yield (
             f"{wheel.label} has files that its RECORD does not list with a hash: {shown}"
             + (f" and {more} more" if more > 0 else "")
-            + "; whoever changed the wheel after it was made left no trace of them"
+            + "; a wheel that was changed after it was made looks like this"
         )
 
 

@@ -200,7 +200,7 @@ class SettingRow(TypedDict):
     now: object
     then: object
     by_hand: bool
-    """The build file wants what it wanted at the last deploy: somebody else has changed it since."""
+    """The build file's value is that of the last deploy: someone else has changed the function since."""
 
 
 class Limits(TypedDict):
@@ -237,7 +237,7 @@ class Plan(TypedDict):
 
 
 class BuildState(TypedDict):
-    """How far a build is, or how it ended; `failed` a minute after the last sign of life of its builder, too."""
+    """How far a build is, or how it ended; also `failed` a minute after the last sign of life of its builder."""
 
     build_id: str
     function: str | None
@@ -294,7 +294,7 @@ class BuildThere(TypedDict):
     age_seconds: float
     """Since it ended."""
     changed_since: NotRequired[bool]
-    """What is there now is not what this build left: somebody changed it by hand."""
+    """The present state is not the one that this build left: someone changed it by hand."""
 
 
 class WayBack(TypedDict):
@@ -448,7 +448,7 @@ class Reply(TypedDict, total=False):
     layers: list[LayerNow]
     """The layers of the function, in the order of the build file."""
     artifacts: list[ArtifactRow]
-    """The zips: what they were made of, and whether anew."""
+    """The zips: what they were made from, and whether they were built again."""
     changed: list[str]
     """What was done in the account, in words."""
     removed: list[str]
@@ -530,7 +530,7 @@ class Reply(TypedDict, total=False):
     difference: Difference
     """`probe`: how it differs from what this version came with."""
     recorded: str | None
-    """`probe`: where the store has it, and builds go by it; null where the builder is not in Lambda's own system."""
+    """`probe`: where the store has it, for later builds; null where the builder is not in Lambda's own system."""
     files: dict[str, str]
     """On a workstation: where each component's zip is, below OUT."""
     build_file: str

@@ -161,5 +161,5 @@ def left_out_warning(gone: Iterable[str]) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return (
         f"left out, because such files usually hold secrets: {', '.join(paths[:_SHOWN])}{more}; "
-        "what belongs to the function is named in the build file's `files`"
+        "if one of them belongs to the function, name it in the build file's `files`"
     )

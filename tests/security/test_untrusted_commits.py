@@ -1,4 +1,4 @@
-"""Secrets are for commits that a branch or a tag has: not for what anybody may propose to a repository."""
+"""Secrets are for commits that a branch or a tag has: not for what anyone may propose to a repository."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_what_is_sent_along_comes_from_no_ref(repository: Repository) -> None:
     free = repository.under(ProjectRule(pattern="shop", allow=ALLOW))
     allowance.check(SPEC, "shop", None, free.world)
     bound = repository.under(ProjectRule(pattern="shop", allow=ALLOW, refs=("trunk",)))
-    with pytest.raises(SecretNotAllowed, match="what was sent along comes from no ref"):
+    with pytest.raises(SecretNotAllowed, match="files that were sent along come from no ref"):
         allowance.check(SPEC, "shop", None, bound.world)
 
 
