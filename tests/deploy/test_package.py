@@ -58,7 +58,7 @@ def test_what_cannot_be_brought_leaves_the_old(connected: Project) -> None:
     write(out, {"function.zip": "old", "build.json": '{"files": {"function": "function.zip", "x": "../escape.zip"}}'})
     done = connected.run("--package", "out", "-f", "spoilt")
     assert done.returncode == 3
-    assert "has content that does not match its name" in done.stderr
+    assert "has other content than its name says" in done.stderr
     done = connected.run("--package", "out", "-f", "lost")
     assert done.returncode == 3
     assert "(404)" in done.stderr
