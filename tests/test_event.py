@@ -150,7 +150,7 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"git_token": "s3cr3t"}, "git_token: unknown field", id="unknown"),
         pytest.param({"archive": "UEs="}, "repo: given together with archive; give one of them", id="archive-repo"),
         pytest.param({"repo": None, "archive": "U!"}, "archive: is not base64", id="archive-base64"),
-        pytest.param({"repo": None, "archive": "UEs=", "ref": "x"}, "ref: does not apply to an archive", id="archive-ref"),
+        pytest.param({"repo": None, "archive": "UEs=", "ref": "x"}, "ref: does not apply", id="archive-ref"),
         pytest.param({"repo": None, "source": "s3://b/k"}, "source: must be an object with bucket", id="source"),
         pytest.param({"repo": None, "source": {"bucket": "bkt"}}, "source: key: missing", id="source-key"),
         pytest.param({"repo": None, "source": {"bucket": "B/", "key": "k"}}, "source: bucket: 'B/'", id="bucket"),

@@ -285,7 +285,7 @@ def test_a_borrowed_layer_of_which_the_build_file_names_another_version(lab: Lab
     second = builder.deploy(g, layers={"a": {"two.txt": f"2 {g}"}})["layers"][0]["arn"]
     own = {"own": {"one.txt": f"1 {g}"}}
     builder.deploy(f, layers=own)
-    with pytest.raises(AssertionError, match="own has to be built, too"):
+    with pytest.raises(AssertionError, match="own also has to be built"):
         builder.deploy(f, code="2", layers=own, named={"g": second}, components=["function"])
     builder.deploy(f, code="2", layers=own, named={"g": second})
     assert answer(lab, f) == {"code": "2", "opt": {"one.txt": f"1 {g}", "two.txt": f"2 {g}"}}
