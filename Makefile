@@ -12,10 +12,10 @@ JOBS := 3
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
 
-venv: $(VENV)/.installed ## create .venv from requirements.lock (done by the others on their own)
+venv: $(VENV)/.installed ## create .venv from requirements.lock and localaws/ (done by the others on their own)
 
-$(VENV)/.installed: requirements.lock scripts/venv.sh
-	@scripts/venv.sh $(VENV) requirements.lock
+$(VENV)/.installed: requirements.lock scripts/venv.sh localaws/pyproject.toml
+	@scripts/venv.sh $(VENV) requirements.lock localaws
 
 demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, invoke, change, deploy again
 	@scripts/system-tools.sh

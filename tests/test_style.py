@@ -15,7 +15,7 @@ _LAST_TOO = ", too"
 ALLOWED: dict[tuple[str, str], str] = {}
 _ELSEWHERE = {"__pycache__", "node_modules", "out", "dist", "cdk.out", "build"}
 _DATA = {".json", ".lock", ".sum", ".svg"}
-_PLACES = ("*.md", "*.example", "docs/*.md", "*/README.md", "*/*/README.md", "examples/**/*")
+_PLACES = ("*.md", "*.example", "docs/*.md", "*/README.md", "*/*/README.md", "*/*/*/README.md", "examples/**/*")
 PAGES = sorted(
     path
     for place in _PLACES

@@ -9,7 +9,6 @@ from typing import cast
 
 from builder.errors import ArtifactTooLarge
 from builder.flow.reply import Reply
-from builder.plan import FUNCTION
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 MAX_BYTES = 4096
@@ -44,11 +43,11 @@ def attributes(reply: Reply) -> dict[str, object]:
     found["CodeSha256"] = found["SourceCodeHash"] = function.get("code_sha256")
     for row in packages:
         found["Bucket"] = row["bucket"]
-        if row["name"] == FUNCTION:
+        if row["kind"] == "function":
             found |= {name: row.get(key) for name, key in _PACKAGE.items()}
             found["SourceCodeHash"] = row.get("source_code_hash")
     for row in (*packages, *layers):
-        if row["name"] != FUNCTION:
+        if row.get("kind") != "function":
             found |= {f"Layers.{row['name']}.{name}": row.get(key) for name, key in _LAYER.items()}
     return {name: str(value) for name, value in found.items() if value is not None}
 

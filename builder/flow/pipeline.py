@@ -1,4 +1,28 @@
-"""The flow of one build: look → order → make (here, or in the worker) → publish → reply."""
+"""The flow of one build, and with it the architecture of the builder.
+
+    event ─> request ─> look ─> order ─> make ─────────────> publish ─> record and reply
+             event/     situation        product_of          release     tracking, reply
+
+Look: which commit is meant, what the function is now, and what the last deploy left (`situation`). If that deploy was
+of the same commit and request and nobody has touched the function since, the reply is ready: nothing is fetched or
+written.
+
+Order: everything that making needs to know, as one value (`order`). It holds no right to change anything in AWS, so it
+can be sent to another function.
+
+Make: fetch, read, allow, equip, assemble, check (`making`). Foreign code runs in this half and nowhere else. With
+`isolation = split` it happens in the worker, a function that can only write to its own part of the store (`workers`).
+The result, a `Product`, is checked on arrival: the worker may be controlled by the project that it built.
+
+Publish: under the function's lease, the function's present state is compared with the product, and the steps that
+lead from one to the other are carried out (`release`, `publishing/`). Deciding is pure (`publishing/publication.py`)
+and apart from doing (`publishing/publish.py`), so that a plan shows the very steps that a build takes.
+
+Reply: what happened, as one JSON object, kept in the store as the build's record (`reply`, `tracking`).
+
+Each half trusts only values: no step reads what another wrote to a shared variable, and whatever a step needs is in its
+arguments. Wings below this one never call back up; `tests/test_house.py` holds that.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import LambdasmithError
-from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
+from builder.plan import MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.publishing.configuration import differences
 from builder.publishing.deployed import setting_hash
@@ -154,22 +154,21 @@ def packaged(product: Product, store: S3Store) -> Reply:
                 "size": artifact.size,
             }
         )
-    function = next((row for row in rows if row["name"] == FUNCTION), {})
+    function = next((row for row in rows if row["kind"] == "function"), {})
     place = {key: value for key, value in function.items() if key not in ("name", "kind")}
     return {**place, "packages": rows, "function": described(product.outline)}
 
 
 def _attributes(project: Outline, name: str) -> Reply:
     """Whether a package is the function's or a layer's, and what the layer's version is to say of itself."""
-    if name == FUNCTION:
-        return {"kind": FUNCTION}
-    function = project.spec.function
-    if name == DEPENDENCIES:
+    if name in project.functions:
+        return {"kind": "function"}
+    holder, function = project.holder(name), project.spec.function
+    if holder is None:
         runtimes = function.runtimes if function else (project.target.runtime.name,)
         told: Reply = {"description": None, "license": None}
     else:
-        layer = project.layer(name)
-        runtimes, told = layer.runtimes, {"description": layer.description, "license": layer.license}
+        runtimes, told = holder.runtimes, {"description": holder.description, "license": holder.license}
     return {
         "kind": "layer",
         **told,

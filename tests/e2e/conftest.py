@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from localaws.interpreters import find
+from localaws.runtime.interpreters import find
 from localaws.testing import Server, git_server, running
 from tests.schemas import refused_by
 

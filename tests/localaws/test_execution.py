@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from localaws import interpreters
-from localaws.environments import OwnEnvironment
-from localaws.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
-from localaws.memory import below
+from localaws.runtime import interpreters
+from localaws.runtime.environments import OwnEnvironment
+from localaws.runtime.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
+from localaws.runtime.memory import below
 from tests.localaws.fleets import FOUND, MACHINE, Lab, error_of, fleet_for, lines_of
 
 

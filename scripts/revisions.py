@@ -1,0 +1,28 @@
+"""Trees of this repository as they were: a git revision, written to a directory of its own."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_revision(revision: str, into: Path, repository: Path = ROOT) -> Path:
+    """Write the files of `revision` to the directory `into`; return it.
+
+    An archive, not a work tree: nothing is registered in the repository, so nothing is left there after a crash.
+
+    Raises:
+        SystemExit: git does not know the revision; git has said so.
+    """
+    # Without the colon, `main:docs` would be an archive of a part.
+    command = ["git", "-C", str(repository), "archive", "--format=tar", f"{revision}^{{commit}}"]
+    made = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if made.returncode:
+        raise SystemExit(made.returncode)
+    with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
+        archive.extractall(into, filter="data")
+    return into
