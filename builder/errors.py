@@ -173,7 +173,7 @@ class SourceUnreachable(SourceError):
 
 
 class UntrustedCertificate(SourceUnreachable):
-    """A server's certificate is of an authority that nobody here knows, or is not the server's, or not valid now."""
+    """A server's certificate is from an authority that is not known here, or is not the server's, or not valid now."""
 
     code, status, retryable = "untrusted_certificate", 502, False
 
@@ -313,7 +313,7 @@ class WorkerFailed(LambdasmithError):
 
 
 class AwsRefused(LambdasmithError):
-    """AWS answered a call with an error that the user can mend."""
+    """AWS returned an error that the user can fix."""
 
     code, status, exit_code = "aws_refused", 502, 10
 
@@ -337,7 +337,7 @@ class FunctionMissing(AwsRefused):
 
 
 class FunctionBusy(AwsRefused):
-    """Somebody else is updating the function."""
+    """Someone else is updating the function."""
 
     code, status, retryable = "function_busy", 409, True
 

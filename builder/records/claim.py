@@ -112,7 +112,7 @@ class AlreadyTaken(Exception):
     """Somebody else works, or has worked, on the build id. `state` is what they have written of it."""
 
     def __init__(self, state: State) -> None:
-        super().__init__(f"build {state.build_id} is somebody else's")
+        super().__init__(f"build {state.build_id} belongs to someone else")
         self.state = state
 
 
@@ -159,7 +159,7 @@ class Claim:
                 try:
                     self.take()
                 except AlreadyTaken:
-                    log.info("build id is somebody else's", extra={"fields": {"build_id": self.build_id}})
+                    log.info("build id belongs to someone else", extra={"fields": {"build_id": self.build_id}})
             else:
                 self._own.rewrite(self._running().as_json())
 

@@ -42,7 +42,7 @@ class Kept:
             commit = (self._place / _COMMIT).read_text()
             for path in [*self._place.glob("*.pack"), *self._place.glob("*.idx")]:
                 os.link(path, directory / path.name)
-        except OSError:  # nothing kept, or somebody else is changing it
+        except OSError:  # nothing kept, or someone else is changing it
             commit = ""
         if re.fullmatch("[0-9a-f]{40}", commit):
             return commit
