@@ -107,10 +107,10 @@ def end_strays() -> int:
 def _restore_limits() -> None:
     """Undo what a child has done to this process's limits; what cannot be undone ends the environment.
 
-    At once, and not when the next invocation begins, which is somebody else's.
+    At once, and not when the next invocation begins, which belongs to someone else.
     """
     if _OWN_LIMITS and not _OWN_LIMITS[0].restore():
-        log.error("what ran here has lowered the builder's own limits: this environment is given up")
+        log.error("code that ran here has lowered the builder's own limits: this environment is given up")
         give_up()
 
 
@@ -220,7 +220,7 @@ def run(
     if code and expired.is_set():
         raise OutOfTime(
             f"{what}: stopped after {seconds(timeout_s)}, before Lambda's time limit",
-            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
+            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor time",
             log_tail=tuple(tail),
         )
     if code:
