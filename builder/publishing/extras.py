@@ -1,4 +1,4 @@
-"""Settings of a function that are not part of its configuration: each has calls of its own to read and to set it.
+"""Settings of a function outside of its configuration: each has calls of its own to read and set it.
 
 They are compared by `builder.publishing.configuration.changes`, and applied after the function itself is as wanted:
 
@@ -6,7 +6,7 @@ They are compared by `builder.publishing.configuration.changes`, and applied aft
     for key, value in changes(wanted, read_extras(clients, "shop", wanted)).items():
         apply_extra(clients, "shop", key, value)
 
-What the build file does not name is neither read nor set nor removed.
+Settings that the build file does not name are neither read nor set nor removed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.spec.values import FunctionSpec, UrlSpec
 
-# How a call names the function: FunctionName, and Qualifier where an alias is meant.
+# Arguments that name the function: FunctionName, and Qualifier for an alias.
 _Where = Mapping[str, Any]
 
-# Whoever is to call a URL without credentials needs both (AWS asks for the second since October 2025).
+# Calling a URL without credentials needs both permissions (AWS requires the second since October 2025).
 _PUBLIC: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "lambda:InvokeFunction": {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
     "lambda:InvokeFunctionUrl": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
@@ -35,11 +35,11 @@ _STATEMENT_IDS = {"lambda:InvokeFunction": "lambdasmith-url-invoke", "lambda:Inv
 
 
 def wanted_extras(function: FunctionSpec, name: str, settings: Mapping[str, object]) -> dict[str, object]:
-    """What the build file asks for, by key, in the order in which it is to be applied.
+    """Return the wanted extras by key, in the order in which they are applied.
 
     Args:
         name: the function's.
-        settings: its configuration now, empty if there is none: a log group chosen by hand is the one that counts.
+        settings: its present configuration, empty if there is none: a log group chosen by hand counts.
     """
     given = function.configuration
     extras: dict[str, object] = {}
@@ -60,13 +60,13 @@ def wanted_extras(function: FunctionSpec, name: str, settings: Mapping[str, obje
 def read_extras(
     clients: Clients, name: str, wanted: Mapping[str, object], *, alias: str | None = None
 ) -> dict[str, object]:
-    """What there is of each of the `wanted` extras; what does not exist is absent.
+    """Return the present value of each of the `wanted` extras; missing ones are absent.
 
     Args:
-        alias: the alias that is deployed to; URL and asynchronous invokes are those of the alias then.
+        alias: the alias that is deployed to; URL and asynchronous invokes are then the alias's.
 
     Raises:
-        AwsRefused, AccessDenied: AWS will not tell.
+        AwsRefused, AccessDenied: AWS refuses to read one.
     """
     found: dict[str, object] = {}
     for key, value in wanted.items():
@@ -79,7 +79,7 @@ def read_extras(
 
 
 def apply_extra(clients: Clients, name: str, key: str, value: object, *, alias: str | None = None) -> str:
-    """Set one extra to its wanted value; the same again changes nothing. Returns the function's URL, else nothing.
+    """Set one extra to its wanted value; setting it again changes nothing. Returns the function's URL if it sets that.
 
     Raises:
         AwsRefused, AccessDenied, FunctionBusy, FunctionMissing: with AWS's words.
@@ -103,7 +103,7 @@ def _log_group(settings: Mapping[str, object]) -> str:
 
 def _read_retention(clients: Clients, where: _Where, wanted: object) -> object:
     name = cast("Mapping[str, str]", wanted)["LogGroup"]
-    # Answers are sorted, so the group itself comes before all that begin with its name.
+    # Results are sorted, so the group itself comes before all others with its name as a prefix.
     for group in clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
         if group.get("logGroupName") == name:
             return {"LogGroup": name, "RetentionInDays": group.get("retentionInDays")}
@@ -114,7 +114,7 @@ def _apply_retention(clients: Clients, where: _Where, value: object) -> None:
     wanted = cast("Mapping[str, Any]", value)
     try:
         with aws_errors(f"making log group {wanted['LogGroup']}"):
-            # Lambda would make it at the first invoke, without retention.
+            # Lambda would create the group at the first invoke, without retention.
             clients.logs.create_log_group(logGroupName=wanted["LogGroup"])
     except AwsRefused as error:
         if error_code(error) != "ResourceAlreadyExistsException":
@@ -157,7 +157,7 @@ def _apply_event_invoke(clients: Clients, where: _Where, value: object) -> None:
     members = cast("dict[str, Any]", value)
     try:
         with aws_errors("updating"):
-            # Put would take away what the build file does not name.
+            # Put would remove settings that the build file does not name.
             clients.lambda_.update_function_event_invoke_config(**where, **members)
     except FunctionMissing:
         clients.lambda_.put_function_event_invoke_config(**where, **members)
@@ -210,13 +210,13 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
                 **where, StatementId=_STATEMENT_IDS[action], Action=action, Principal="*", **conditions
             )
     except FunctionBusy:
-        # Also the answer to a call that is repeated because its first answer was lost.
+        # This error also means that the first call succeeded but its response was lost.
         if action not in dict(_public_statements(clients, where)[0]):
             raise
 
 
 def _public_statements(clients: Clients, where: _Where) -> tuple[list[tuple[str, str]], _Where]:
-    """Action and id of the policy's statements that let everybody in by the URL, and the revision of the policy."""
+    """action and id of the policy's statements that open the URL to everyone, and the policy's revision."""
     try:
         with aws_errors("reading the policy"):
             answer = clients.lambda_.get_policy(**where)
