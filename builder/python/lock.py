@@ -1,7 +1,7 @@
 """Inputs become a lock: the exact files, with hashes, for one runtime and architecture, as PEP 751 text.
 
-uv resolves, or exports its own lock; the locks of others are read. Whatever the way, the outcome is brought into one
-form: only what the target needs, local places relative to the project, git as commits, every hash of the input held.
+uv resolves, or exports its own lock; the locks of others are read. All results get one form: only packages that the
+target needs, local paths relative to the project, git as commits, and every hash of the input checked.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from builder.runtimes import Target
 if TYPE_CHECKING:
     from packaging.version import Version
 
-# Part of every key: changes when the same inputs would give another lock.
+# Part of every key: raise it when the same inputs would give another lock.
 _FORMAT = 3
 _ANEW = "lock again with the tool that wrote the file"
 _KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
 
 def lock_key(inputs: Inputs, target: Target, index_url: str, resolver: str, pins: str = "") -> str:
-    """The content key of a lock: entries, contents of all files and trees, target, index and resolver version.
+    """Return the content key of a lock: entries, contents of all files and trees, target, index and resolver version.
 
-    `pins` are the rules of whose which name is: a lock is kept as one that they allow.
+    `pins` are the rules that tie names to indexes: a stored lock is one that they allow.
     """
     text = f"lock\0{_FORMAT}\0{target.label}\0{origins.bare(index_url)}\0{resolver}\0{inputs.names}\0{pins}"
     digest = hashlib.sha256(text.encode())
@@ -54,8 +54,8 @@ def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
     Raises:
         RequirementNotFound, NoWheelForTarget, ResolutionFailed: with uv's explanation as `log_tail`.
         SourceUnreachable: the package index does not answer.
-        SourceError: a git dependency cannot be had.
-        WrongIndex: a distribution does not come from the index whose its name is.
+        SourceError: a git dependency cannot be fetched.
+        WrongIndex: a distribution does not come from the index that owns its name.
     """
     with tempfile.TemporaryDirectory(prefix="lock-", dir=by.scratch) as scratch:
         document = _resolved(inputs, target, replace(by, scratch=Path(scratch)))
@@ -78,10 +78,10 @@ def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
 
 
 def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Table:
-    """A pylock.toml of the project's in our form.
+    """Return a project's pylock.toml in our form.
 
     Raises:
-        ResolutionFailed, NoWheelForTarget: it is none, or has nothing for `target`.
+        ResolutionFailed, NoWheelForTarget: it is not one, or has nothing for `target`.
     """
     document = parsed(inputs.contents[lock.path].decode("utf-8", "replace"), lock.path)
     check(document, lock.path)
@@ -99,10 +99,10 @@ def _finished(
     extras: Sequence[str] = (),
     group: str | None = None,
 ) -> Table:
-    """The lock as it is kept: what `target` needs, allowed files alone, places relative to the project.
+    """Return the lock as stored: packages that `target` needs, only allowed files, paths relative to the project.
 
     Raises:
-        ResolutionFailed: a file has none of the hashes of the input, or there is none where one is required.
+        ResolutionFailed: a file has none of the input's hashes, or a required hash is missing.
     """
     allowed = _allowed_hashes(inputs)
     packages = [dict(package) for package in cast("list[Table]", document.get("packages", []))]
@@ -173,10 +173,10 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
 
 
 def _check_urls(package: Table, inputs: Inputs) -> None:
-    """Return if every address in a package of a lock can be asked, and has no login in it.
+    """Return if every address in a package of a lock is usable, and contains no login.
 
     Raises:
-        ResolutionFailed: one cannot.
+        ResolutionFailed: one is not.
     """
     what = f"{', '.join(inputs.names)}: the URL of {package['name']}"
     for file in (*origins.files(package), cast("Table", package.get("vcs", {})), {"url": package.get("index", "")}):
@@ -197,7 +197,7 @@ def _check_urls(package: Table, inputs: Inputs) -> None:
 
 
 def _relocate(package: Table, inputs: Inputs, root: Path, folder: Path) -> None:
-    """Make local places relative to the project, and note what a directory contains."""
+    """Make local paths relative to the project, and record the content of directories."""
     for key in ("directory", "archive", "sdist"):
         file = dict(cast("Table", package.get(key, {})))
         if "path" not in file:
