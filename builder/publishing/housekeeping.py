@@ -105,7 +105,7 @@ class History:
         return History(deployments=self.deployments[:count], complete=False)
 
     def would_know(self, layer: LayerVersion) -> bool:
-        """Return whether these include every build that can have named it: builds name only versions before their end."""
+        """Return whether these include every build that can have named it: builds name only versions of their time."""
         return bool(self.deployments) and layer.created > self._oldest + (0 if self.complete else _IN_USE_S)
 
     def reaches(self, layer: LayerVersion) -> bool:

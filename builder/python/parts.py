@@ -300,7 +300,7 @@ def write_part(out: Path, entries: Sequence[Entry | Member], report: PartReport)
 def _comment(report: PartReport, sha256: str) -> bytes:
     """Return the report and the entries' hash as the comment of a zip.
 
-    Of a long report, as much as a comment may have.
+    A long report is cut to the limit of a comment.
     """
     # A comment over the limit would make the zip invalid, so the longest lists are cut first.
     while len(comment := body({**report.as_json(), "sha256": sha256})) > _MAX_COMMENT:
