@@ -43,7 +43,7 @@ class Tool:
 
 
 def environment(state: Path, peers: Path) -> dict[str, str]:
-    """For every tool: caches below `state`, this machine's proxy and certificates, its own tools first on the PATH."""
+    """Return every tool's environment: caches below `state`, our proxy and certificates, its tools first on PATH."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     own = Path(sys.executable).parent
     return kept | {

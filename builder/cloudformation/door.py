@@ -160,7 +160,7 @@ def _body(request: StackRequest, outcome: Outcome) -> bytes:
 
 
 def _send(request: StackRequest, outcome: Outcome) -> None:
-    """PUT the answer, with an empty content type: the URL is signed for that."""
+    """PUT the response with an empty content type: the URL is signed for that."""
     import urllib3
 
     pool = _pool(urlsplit(request.url))

@@ -196,6 +196,6 @@ def _json(text: str) -> object:
 
 
 def stack_name(arn: str) -> str:
-    """`shop` of arn:aws:cloudformation:REGION:ACCOUNT:stack/shop/UUID."""
+    """Return `shop` of arn:aws:cloudformation:REGION:ACCOUNT:stack/shop/UUID."""
     parts = arn.split("/")
     return parts[1] if len(parts) > 1 else arn

@@ -44,7 +44,7 @@ def attached(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the ARNs that the function or a borrower of its `layers` has attached, in any version.
 
-    And layers that must stay.
+    The second result has the layers that must stay.
 
     The second set has names of layers whose borrowers cannot be asked, or may be about to attach a version.
     """

@@ -28,7 +28,7 @@ _LASTING = ("function", "layers", "artifacts", "pruned", "native_libraries", "ch
 class Deployed:
     """Successful deploy.
 
-    `key` identifies the request and the builder's configuration. `tree` is the id of the directory that.
+    `key` identifies the request and the builder's configuration. `tree` is the id of the directory that
     everything was read from: the project's, or the whole repository's if the project reads outside of itself.
     `revision_id` is the function's after the deploy, `alias` the alias's content.
     `settings` are hashes of the wanted settings by name, `extras` the settings with calls of their own, `keys` the keys

@@ -82,7 +82,7 @@ class Deployment:
     def _content_of(self, choice: LayerChoice) -> str | None:
         """Return the sha256 of a layer's artifact, also of one that was left out of the build.
 
-        None for a layer from elsewhere.
+        It is None for a layer from elsewhere.
         """
         if choice.artifact is None and choice.arn and not choice.is_named:
             content = self.origins.readable(choice.arn)
@@ -146,7 +146,7 @@ class Deployment:
         return found, [arn for arn in foreign if arn not in gone]
 
     def observed(self, state: FunctionState | None, clients: Clients) -> FunctionState | None:
-        """`state` with the wanted settings that have calls of their own."""
+        """Return `state` with the wanted settings that have calls of their own."""
         if state is None or self.wanted is None or not self.wanted.extras:
             return state
         found = read_extras(clients, self.name, self.wanted.extras, alias=self.wanted.alias)

@@ -216,7 +216,7 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
 
 
 def _public_statements(clients: Clients, where: _Where) -> tuple[list[tuple[str, str]], _Where]:
-    """action and id of the policy's statements that open the URL to everyone, and the policy's revision."""
+    """Return action and id of the statements that open the URL to everyone, and the policy's revision."""
     try:
         with aws_errors("reading the policy"):
             answer = clients.lambda_.get_policy(**where)

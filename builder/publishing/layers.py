@@ -54,7 +54,7 @@ class LayerContent:
 
 
 def read_content(clients: Clients, arn: str) -> LayerContent | None:
-    """Return lambda's facts of the layer version, None if it no longer exists.
+    """Return Lambda's facts of the layer version, None if it no longer exists.
 
     Raises:
         AccessDenied: the builder may not see it.

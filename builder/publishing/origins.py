@@ -53,7 +53,7 @@ class Origins:
         self.warn = warn
 
     def content(self, arn: str) -> LayerContent | None:
-        """Return lambda's facts of the version, None if it is gone.
+        """Return Lambda's facts of the version, None if it is gone.
 
         Raises:
             AccessDenied, AwsRefused: AWS refuses to read it.
@@ -77,7 +77,7 @@ class Origins:
             return False
 
     def gone(self, arns: Collection[str]) -> frozenset[str]:
-        """the deleted ones among the versions; asks for all at once."""
+        """Return the deleted ones among the versions; ask for all at once."""
         # A function has five layers at most, so this is the number of threads.
         with ThreadPoolExecutor(max(1, len(arns))) as pool:
             return frozenset(arn for arn, gone in zip(arns, pool.map(self.is_gone, arns), strict=True) if gone)

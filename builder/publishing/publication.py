@@ -91,7 +91,7 @@ def plan_publication(
 
 
 def _served(wanted: Wanted, state: FunctionState | None, version: str | None) -> Iterator[Step]:
-    """steps from $LATEST to callers; `version` is a published version that equals it, if there is one."""
+    """Yield the steps from $LATEST to callers; `version` is a published one that equals it, if there is one."""
     if (wanted.publish or wanted.alias) and version is None:
         yield PublishVersion(name=wanted.name)
     if wanted.payload is not None:
@@ -165,7 +165,7 @@ def _grown(
     state: FunctionState,
     gone: Collection[str],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """settings and layers for both the present and the new code, as far as Lambda's limits allow.
+    """Return settings and layers for both the present and the new code, as far as Lambda's limits allow.
 
     `names` are those of the layers to attach: a function cannot have two versions of one layer.
     """

@@ -141,7 +141,7 @@ def examined(
 def trouble_at(url: str, indexes: Indexes) -> SourceUnreachable | None:
     """Return the problem with the page or file at `url`, which another tool could not get.
 
-    None if it is available now.
+    It is None if the page is available now.
     """
     try:
         if url.endswith("/"):

@@ -57,7 +57,7 @@ def _remote(package: Table) -> list[Table]:
 
 
 def rows(lock: str) -> list[dict[str, object]]:
-    """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
+    """Return [{name, version, index}] for each distribution of our lock; no index if the project contains it.
 
     Every reply has them, so the text is scanned: parsing the TOML takes ten times as long.
     """

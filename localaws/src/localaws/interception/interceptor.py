@@ -54,6 +54,8 @@ class Interceptor:
         invocation = self._callers.find(who.access_key) if who else None
         if who is None or invocation is None:
             return self._application(environ, start_response)
+        # On Lambda such a request could still arrive; a killed function's must have no effect, or tests of kills would
+        # race.
         if invocation.killed:
             _drop(environ)
         return self._called(environ, start_response, invocation, self._calls.begin(invocation, environ, who.service))

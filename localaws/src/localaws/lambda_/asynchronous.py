@@ -40,6 +40,7 @@ def submit_from_service(platform: Platform, function: Function, qualifier: str |
             try:
                 what = target(function, qualifier, platform.clock())
             except ResourceConflictException:
+                # As on AWS, where events for a Pending function stay in the queue.
                 time.sleep(PENDING_POLL_S)
             except LambdaError as error:
                 log.warning("an event for %s is lost: %s", function.qualified(qualifier), error.message)

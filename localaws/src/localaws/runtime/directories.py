@@ -45,7 +45,7 @@ class RuntimeDirs:
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def runtime(self, interpreter: Interpreter) -> Path:
-        """`/var/runtime` for this interpreter: AWS's runtime client and the SDK version of the real runtime."""
+        """Install `/var/runtime` for this interpreter: AWS's runtime client and the SDK version of the real runtime."""
         key = _key(_RUNTIME_LOCK, interpreter.full_version)
         target = self._cache / "runtime" / f"python{interpreter.version}-{key}"
         with self._locks[target]:
@@ -68,7 +68,7 @@ class RuntimeDirs:
         return target / "node"
 
     def nodejs_runtime(self, major: str) -> Path:
-        """`/var/runtime` of a Node.js runtime: AWS's runtime client, its native part replaced by our JavaScript."""
+        """Install `/var/runtime` of a Node.js runtime: AWS's runtime client with our JavaScript as its native part."""
         client = json.loads(_NODEJS_CLIENTS.read_text())[major]
         ours = {name: _NODEJS_GUEST / name for name in ("index.mjs", "node_path.mjs", "rapid-client.js")}
         key = _key(_NODEJS_CLIENTS, major, *(path.read_text() for path in ours.values()))
@@ -135,7 +135,7 @@ def _npm_pack(package: str, sha512: str, target: Path) -> Path:
 
 @contextmanager
 def _npm() -> Iterator[list[str]]:
-    """The command that runs npm: the machine's, or else a temporary one from the package index."""
+    """Provide the command that runs npm: the machine's, or else a temporary one from the package index."""
     if npm := shutil.which("npm"):
         yield [npm]
         return

@@ -54,7 +54,7 @@ def certificates(environ: Mapping[str, str]) -> Path | None:
 
 
 def installers(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for uv, pip and npm, with this machine's certificate authorities instead of their own lists."""
+    """Return `environ` for uv, pip and npm, with this machine's certificate authorities instead of their own lists."""
     named = [environ.get(name, "") for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")]
     named += [value for _, value in _pip(environ)]
     found = next((Path(place) for place in named if place and Path(place).is_file()), certificates(environ))

@@ -85,6 +85,7 @@ class Roots:
         """Return the root of an operating system ("al2", "al2023"), with `/var/lang` when there is a language."""
         with self._lock:
             if (system, language) not in self._made:
+                # Within the lock also while it is made: two sandboxes must not build the same root at once.
                 self._made[system, language] = self._make(system, language)
             return self._made[system, language]
 

@@ -154,6 +154,7 @@ def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
     for name in ("runtime", "node", "rie"):
         link = cache / name
         try:
+            # Only a new cache: one that has its own downloads already keeps them.
             if home and not link.exists():
                 shared = Path(home) / "localaws" / name
                 shared.mkdir(parents=True, exist_ok=True)

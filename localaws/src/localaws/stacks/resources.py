@@ -84,6 +84,7 @@ class Custom:
         self._ask(place, "Delete", properties, PhysicalResourceId=physical_id)
 
     def _ask(self, place: Place, kind: str, properties: Json, **more: Any) -> Made:
+        # A real bucket and a presigned URL, so that a response with a wrong header fails here as it does on AWS.
         s3 = place.aws.client("s3")
         s3.create_bucket(Bucket=RESPONSE_BUCKET)
         request_id = str(uuid.uuid4())

@@ -68,7 +68,7 @@ class Scope:
         return bool(self.value(self.template["Conditions"][condition]))
 
     def value(self, given: Any) -> Any:
-        """`given` with every function replaced by its value.
+        """Return `given` with every function replaced by its value.
 
         Raises:
             TemplateError: an unknown function or name.

@@ -83,6 +83,7 @@ def kill_all(child: int | None) -> None:
     """End every process below us, and wait until none is left."""
     if child is not None:
         with contextlib.suppress(OSError):
+            # The whole group at once, before its members can react to the end of one another.
             os.killpg(child, signal.SIGKILL)
     while True:
         # In rounds until no child is left: a process may fork before it is killed, and its orphans become our children.
@@ -158,6 +159,7 @@ def serve(control: int, status: int, spec: Spec) -> None:
                     os.write(status, b"stopped\n")
     finally:
         kill_all(child)
+        # After the processes: one that still ran could write into it again.
         remove(spec["tmp"])
 
 
