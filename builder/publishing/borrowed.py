@@ -44,9 +44,7 @@ def attached(
 ) -> tuple[frozenset[str], frozenset[str]]:
     """Return the ARNs that the function or a borrower of its `layers` has attached, in any version.
 
-    The second result has the layers that must stay.
-
-    The second set has names of layers whose borrowers cannot be asked, or may be about to attach a version.
+    The second set names layers that must stay: their borrowers cannot be asked, or may be about to attach a version.
     """
     borrowers: dict[str, set[str]] = {}
     unknown = set[str]()
