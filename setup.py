@@ -12,7 +12,7 @@ _NEEDED = ("boto3", "rich", "uv")
 
 
 def _main() -> int:
-    # Everything in this file also runs on an old Python, which so gets further than a SyntaxError.
+    # This file also runs on an old Python, so that users get a clear message instead of a SyntaxError.
     if sys.version_info < (3, 11) or any(importlib.util.find_spec(name) is None for name in _NEEDED):
         return _in_venv()
     sys.path.insert(0, str(_ROOT))
@@ -24,7 +24,7 @@ def _main() -> int:
 
 
 def _in_venv() -> int:
-    """Start again with the checkout's own Python, which has what is needed."""
+    """Restart with the checkout's own Python, which has the dependencies."""
     python = _VENV / "bin" / "python"
     if Path(sys.prefix).resolve() != _VENV and os.access(python, os.X_OK):
         os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])  # noqa: S606

@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Run the command line; return the exit status."""
     options = _parser().parse_args()
     if options.plot:
         known = results.read(options.plot)

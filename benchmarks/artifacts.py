@@ -22,7 +22,7 @@ _METER = Path(__file__).with_name("meter.py")
 
 @dataclass(frozen=True, kw_only=True)
 class Set:
-    """A handler's requirements, what the changed requirements add to them, and what the handler imports."""
+    """A handler's requirements, the added ones after a change, and the handler's imports."""
 
     requirements: str
     more: str
@@ -51,7 +51,7 @@ COLD, FIRST, REQUIREMENT, LINE, NOTHING = SCENARIOS = (
     "one source line changed",
     "nothing changed",
 )
-# After this time a tool has been run often enough: slow ones vary least.
+# After this time a tool has run often enough: slow ones vary least.
 _ENOUGH_S = 30.0
 
 
@@ -60,7 +60,7 @@ class Result:
     """One tool on one set: medians by scenario, in seconds; memory in 10^6 bytes, sizes in bytes.
 
     `runs` is of each scenario, but `COLD` was built once. `memory_mb` is the largest process of the largest run;
-    `import_s` a median of five. Where something failed, `failure` says why, and the rest is missing.
+    `import_s` a median of five. After a failure `failure` gives the reason, and the rest is missing.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What one build took: wall and processor seconds, 10^6 bytes of its largest process."""
+    """Cost of one build: wall and processor seconds, 10^6 bytes of its largest process."""
 
     seconds: float
     processor: float
@@ -88,7 +88,7 @@ def metered(commands: list[list[str]], cwd: Path, env: Mapping[str, str], work: 
     """Run the commands in turn.
 
     Raises:
-        RuntimeError: one failed; its last words.
+        RuntimeError: one failed; with the end of its output.
     """
     report, words = work / "taken.json", work / "output.txt"
     with words.open("w") as output:
@@ -115,7 +115,7 @@ class Bench:
         return self.work / "out"
 
     def build(self, requirements: str, line: int = 0, state: Path | None = None) -> Taken:
-        """What one build of the project with these requirements takes; the zips are in `out`."""
+        """Measure one build of the project with these requirements; the zips are in `out`."""
         project = self._project(state or self.state)
         project.root.mkdir(parents=True, exist_ok=True)
         (project.root / "requirements.txt").write_text(requirements)
@@ -127,12 +127,12 @@ class Bench:
         return metered(self.tool.commands(project, self.out), project.root, env, self.work)
 
     def forget(self) -> None:
-        """Keep downloaded wheels and nothing else."""
+        """Remove everything except downloaded wheels."""
         if self.tool.forget:
             self.tool.forget(self._project(self.state))
 
     def build_cold(self) -> Taken:
-        """What a build takes that finds no cache at all."""
+        """Measure a build without any cache."""
         state = self.work / "cold"
         shutil.rmtree(self.work, ignore_errors=True)
         state.mkdir(parents=True)
@@ -142,7 +142,7 @@ class Bench:
             shutil.rmtree(state)
 
     def artifacts(self) -> list[Path]:
-        """What Lambda would get."""
+        """Return the zips that Lambda would get."""
         made = [self.out / "function.zip", self.out / "chalice/deployment.zip", *self.out.glob("layers/*.zip")]
         return sorted(path for path in made if path.exists())
 
@@ -151,7 +151,7 @@ class Bench:
 
 
 def sha256(artifacts: list[Path]) -> str:
-    """Of all of them, one after the other."""
+    """Return the sha256 of all of them, in order."""
     digest = hashlib.sha256()
     for path in artifacts:
         with path.open("rb") as file:
@@ -160,7 +160,7 @@ def sha256(artifacts: list[Path]) -> str:
 
 
 def measured(bench: Bench, runs: int) -> Result:
-    """All scenarios of one tool on one set."""
+    """Measure all scenarios of one tool on one set."""
     result = Result()
     taken: dict[str, list[Taken]] = {scenario: [] for scenario in SCENARIOS}
     try:
@@ -178,7 +178,7 @@ def measured(bench: Bench, runs: int) -> Result:
 
 
 def _scenarios(bench: Bench, runs: int, taken: Mapping[str, list[Taken]], result: Result) -> None:
-    """Fill `taken` and what `result` says of the artifacts, which are unpacked into the tool's directory `tree`."""
+    """Fill `taken` and the artifacts' figures in `result`; unpack them into the tool's directory `tree`."""
     plain, more = bench.chosen.requirements, bench.chosen.requirements + bench.chosen.more
     taken[COLD].append(bench.build_cold())
     bench.build(more)  # fills the caches of wheels
@@ -215,7 +215,7 @@ def unpack(artifacts: list[Path], into: Path, result: Result) -> None:
 
 
 def import_seconds(tree: Path, imports: str, work: Path) -> float:
-    """Median of five imports in new processes that write no bytecode, as on Lambda, where the tree is read-only.
+    """Return the median of five imports in new processes that write no bytecode, as on read-only Lambda.
 
     Raises:
         RuntimeError: the artifact does not import.
@@ -236,7 +236,7 @@ def import_seconds(tree: Path, imports: str, work: Path) -> float:
 def measure(
     work: Path, tools: Sequence[Tool], sets: Sequence[str], runs: int, keep: Callable[[str, dict[str, Result]], None]
 ) -> None:
-    """Measure every tool on every set; `keep(set, {tool: Result})` is told after each tool."""
+    """Measure every tool on every set; `keep(set, {tool: Result})` is called after each tool."""
     peers = install(work / "peers")
     for name in sets:
         results: dict[str, Result] = {}

@@ -1,4 +1,4 @@
-"""Bootstrap and deploys through the embedded AWS: what the builder itself takes, phase by phase.
+"""Bootstrap and deploys through the embedded AWS: the builder's own time, phase by phase.
 
 The project has the web set (requests, pydantic, PyYAML, boto3). Seconds are the builder's own
 account of each build (its reply), so neither the network to it nor the AWS CLI is in them.
@@ -33,7 +33,7 @@ CODE = "import boto3, pydantic, requests, yaml\ndef handler(event, context):\n  
 
 @dataclass(frozen=True)
 class Row:
-    """One scenario: seconds of every run, and the phases of the median one."""
+    """Scenario: seconds of every run, and the phases of the median one."""
 
     name: str
     seconds: tuple[float, ...]
@@ -43,7 +43,7 @@ class Row:
 
 @dataclass
 class Bench:
-    """A bootstrapped builder and repositories to push to, whose clones are in `home`; the first is what is meant."""
+    """A bootstrapped builder and repositories to push to, whose clones are in `home`; the first is the default."""
 
     aws: Server
     home: Path
@@ -77,7 +77,7 @@ class Bench:
 
 @contextmanager
 def bootstrapped(names: tuple[str, ...] = ("web",), isolation: str = "shared") -> Iterator[tuple[Bench, float]]:
-    """A fresh embedded AWS with a builder in it and repositories, and the seconds that `setup.py init` took."""
+    """Start an embedded AWS with a builder and repositories; yield them and the seconds of `setup.py init`."""
     found = find(os.environ)
     runtime = next(f"python3.{minor}" for minor in (14, 13, 12, 11) if f"3.{minor}" in found)
     with tempfile.TemporaryDirectory() as directory:
@@ -116,7 +116,7 @@ def row(name: str, replies: list[dict[str, Any]]) -> Row:
 
 
 def _pins() -> tuple[list[str], list[str]]:
-    """Pinned additions: a few that together use every wheel, and new combinations of those same wheels."""
+    """Yield pinned additions: a few that together use every wheel, and new combinations of the same wheels."""
     idna, six, attrs = ("3.8", "3.9", "3.10"), ("1.16.0", "1.17.0"), ("24.1.0", "24.2.0", "24.3.0")
     every = [f"idna=={i}\nsix=={s}\nattrs=={a}\n" for i in idna for s in six for a in attrs]
     known = [f"idna=={i}\nsix=={s}\nattrs=={a}\n" for i, s, a in zip(idna, (*six, six[0]), attrs, strict=True)]
@@ -124,7 +124,7 @@ def _pins() -> tuple[list[str], list[str]]:
 
 
 def measure(runs: int) -> tuple[list[Row], float]:
-    """Rows of all scenarios, and the seconds of one bootstrap."""
+    """Measure all scenarios; return their rows, and the seconds of one bootstrap."""
     with bootstrapped() as (bench, bootstrap):
         build_file = (
             f"function:\n  runtimes: [{bench.runtime}]\n  handler: app.handler\n  files: [app.py]\n  timeout: 30\n"
@@ -158,7 +158,7 @@ def measure(runs: int) -> tuple[list[Row], float]:
 
 
 def report(rows: list[Row], bootstrap: float) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [
         f"Bootstrap (`setup.py init`, whole): {bootstrap:.1f} s",
         "",

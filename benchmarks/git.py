@@ -58,7 +58,7 @@ class Row:
 
 
 class _Repository:
-    """A work tree whose pushes are served."""
+    """Work tree whose pushes are served."""
 
     def __init__(self, place: Path, fill: Callable[[Path], None]) -> None:
         self.bare, self.tree = place / "served" / "project.git", place / "tree"
@@ -85,7 +85,7 @@ def _git(cwd: Path, *arguments: str) -> None:
 
 
 def _sources(tree: Path) -> None:
-    """4,000 modules of up to 400 lines, as in a large monorepo."""
+    """Write 4,000 modules of up to 400 lines, as in a large monorepo."""
     noise = random.Random(1)
     for package in range(200):
         (tree / "src" / f"p{package}").mkdir(parents=True)
@@ -97,7 +97,7 @@ def _sources(tree: Path) -> None:
 
 
 def _data(tree: Path) -> None:
-    """250 MB that cannot be compressed: one file of 150 MB and twenty of 5 MB, with some sources."""
+    """Write 250 MB that cannot be compressed: one file of 150 MB and twenty of 5 MB, with some sources."""
     (tree / "src" / "p1").mkdir(parents=True)
     (tree / "src" / "p1" / "m1.py").write_text("x = 1\n" * 100)
     noise = random.Random(2)
@@ -109,7 +109,7 @@ def _data(tree: Path) -> None:
 
 
 class _Counter(ThreadingHTTPServer):
-    """Passes everything on to `behind` and counts what comes back."""
+    """Proxy that passes everything to `behind` and counts the bytes that come back."""
 
     daemon_threads = True
 
@@ -160,7 +160,7 @@ def _served(root: Path) -> Iterator[tuple[str, _Counter]]:
 
 
 def _metered(commands: list[list[str]], scratch: Path) -> tuple[float, float]:
-    """Seconds and 10^6 bytes of memory of commands that are run in turn."""
+    """Run the commands in turn; return seconds and 10^6 bytes of memory."""
     report = scratch / "report.json"
     environment = {**_GIT, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-S", str(METER), str(report), json.dumps(commands)], check=True, env=environment)
@@ -171,7 +171,7 @@ def _metered(commands: list[list[str]], scratch: Path) -> tuple[float, float]:
 
 
 def measure(name: str, fill: Callable[[Path], None], runs: int) -> list[Row]:
-    """Ours and git's on one repository, each cold, and again after a change of one line."""
+    """Measure ours and git on one repository, each cold, and again after a change of one line."""
     with tempfile.TemporaryDirectory(prefix="lambdasmith-git-") as folder:
         place = Path(folder)
         repository = _Repository(place, fill)
@@ -217,7 +217,7 @@ _CHECKOUT = ["checkout", "-q", "-f", "FETCH_HEAD"]
 
 
 def main() -> int:
-    """Print a table; the exit status."""
+    """Print a table; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.git", description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs

@@ -20,7 +20,7 @@ _EXAMPLES = ROOT / "examples"
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """An example: its files, and the file and word that change."""
+    """Example: its files, and the file and word that change."""
 
     name: str
     files: tuple[str, ...]
@@ -28,7 +28,7 @@ class Project:
     word: str
 
     def at(self, number: int) -> Mapping[str, str]:
-        """The files as they are at the `number`th change."""
+        """Return the files after the `number`th change."""
         found = {file: (_EXAMPLES / self.name / file).read_text() for file in self.files}
         if self.word not in found[self.changing]:
             raise SystemExit(f"{self.changing} of examples/{self.name} has no {self.word!r}")
@@ -48,7 +48,10 @@ PROJECTS = (
 
 
 def measure(project: Project, runs: int) -> dict[str, list[float]]:
-    """Seconds of every build, by scenario; the first two scenarios have an embedded AWS of their own for each run."""
+    """Measure every build, in seconds by scenario.
+
+    The first two scenarios have an embedded AWS of their own for each run.
+    """
     seconds: dict[str, list[float]] = {"first": [], "new environment": [], "warm": [], "unchanged": []}
     with bootstrapped((project.name,)) as (bench, _):
         number = 0
@@ -73,7 +76,7 @@ def measure(project: Project, runs: int) -> dict[str, list[float]]:
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kinds", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="counted runs of each scenario but the first (default: 3)")
     parser.add_argument("--only", nargs="+", choices=[project.name for project in PROJECTS])

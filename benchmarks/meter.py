@@ -1,8 +1,8 @@
-"""Runs commands in turn and writes what they took: python -S meter.py REPORT COMMANDS
+"""Runs commands in turn and writes their cost: python -S meter.py REPORT COMMANDS
 
 COMMANDS is a JSON list of argument lists; the first that fails ends it. REPORT gets {seconds, processor, memory_mb,
-failed}. It is a process of its own because Linux counts the memory of whoever starts a program as that program's, up to
-its first instruction: started from the benchmark itself, `true` would be as large as the benchmark.
+failed}. It is a process of its own because Linux counts the parent's memory as a program's own, up to its first
+instruction: started from the benchmark itself, `true` would be as large as the benchmark.
 """
 
 import json

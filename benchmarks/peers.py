@@ -1,4 +1,4 @@
-"""The tools we are measured against, each used as its own documentation says, all for this machine's Python."""
+"""The tools that we compare with, each used as documented, all for this machine's Python."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Tool:
 
 
 def environment(state: Path, peers: Path) -> dict[str, str]:
-    """For every tool: caches below `state`, this machine's proxy and certificates, its own tools first on the PATH."""
+    """Return every tool's environment: caches below `state`, our proxy and certificates, its tools first on PATH."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     own = Path(sys.executable).parent
     return kept | {
@@ -58,7 +58,7 @@ def environment(state: Path, peers: Path) -> dict[str, str]:
 
 
 def install(folder: Path, packages: Sequence[str] = PEERS) -> Path:
-    """A virtual environment with the peers, made once per Python and set of peers."""
+    """Make a virtual environment with the peers, once per Python and set of peers."""
     done, wanted = folder / "done", "\n".join((sys.version, *packages))
     if not done.exists() or done.read_text() != wanted:
         uv = str(Path(sys.executable).with_name("uv"))
@@ -94,7 +94,7 @@ def _ours(project: Project, out: Path) -> list[list[str]]:
 
 
 def _forget_ours(project: Project) -> None:
-    """Everything but wheels, also those built of sources, and the caches of uv and pip."""
+    """Remove everything except wheels, also those built from sources, and the caches of uv and pip."""
     for place in ("cache", "store"):
         for folder in (project.state / "ours" / place).glob("*"):
             if folder.name not in ("wheels", "built", "tools", "uv", "pip"):
@@ -125,7 +125,7 @@ def _pip_zip(project: Project, out: Path) -> list[list[str]]:
 
 
 def _wheelhouse(project: Project, out: Path) -> list[list[str]]:
-    """The Makefile recipe: wheels into a directory, unzipped, `zip -9`."""
+    """Return the Makefile recipe: wheels into a directory, unzipped, `zip -9`."""
     house, target = str(out / "wheels"), str(out / "package")
     return [
         ["mkdir", house, target],
@@ -148,7 +148,7 @@ def _sam_template(project: Project, handler: str) -> None:
 
 
 def _sam(project: Project, out: Path) -> list[list[str]]:
-    """With its cache, as the configuration that `sam init` writes has it."""
+    """Return SAM's commands, with its cache, as `sam init` configures it."""
     places = ["--build-dir", str(out / "sam"), "--cache-dir", str(project.state / "sam")]
     build = ["sam", "build", "--cached", "--template", str(project.state / "template.yaml"), *places]
     return [build, ["sh", "-c", f"cd {out}/sam/F && zip -q -r ../../function.zip ."]]
@@ -160,7 +160,7 @@ def _forget_sam(project: Project) -> None:
 
 
 def _chalice_project(project: Project, handler: str) -> None:
-    """The packager imports app.py, so what the handler imports is imported when it is called."""
+    """Return the packager imports app.py, so what the handler imports is imported when it is called."""
     imports, _, rest = handler.partition("\n")
     body = rest.replace("):\n", f"):\n    {imports}\n")
     start = "from chalice import Chalice\napp = Chalice(app_name='bench')\n@app.lambda_function()\n"

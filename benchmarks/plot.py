@@ -25,7 +25,7 @@ _LEFT, _TOP, _WIDTH, _BAR, _GAP = 210, 54, 168, 13, 26
 
 
 def svg(sets: Mapping[str, Mapping[str, Result]]) -> str:
-    """The chart; all panels of a row share their axis."""
+    """Draw the chart; all panels of a row share their axis."""
     tools = list(dict.fromkeys(tool for results in sets.values() for tool in results))
     row_height = _BAR * len(tools) + 2 * _GAP
     width, height = _LEFT + (_WIDTH + _GAP) * len(sets), _TOP + row_height * len(_FIGURES)
@@ -54,12 +54,12 @@ def _x(column: int) -> int:
 
 
 def _y(top: int, number: int) -> int:
-    """The base line of a bar's text."""
+    """Return the base line of a bar's text."""
     return top + _GAP + _BAR * number + _BAR - 3
 
 
 def _axis(x: int, top: int, bars: int, scale: Callable[[float], float], most: float) -> list[str]:
-    """A line and a number for each power of ten."""
+    """Yield a line and a number for each power of ten."""
     lines = []
     for power in range(-3, math.floor(math.log10(most)) + 1):
         at = x + scale(10.0**power)
@@ -71,7 +71,7 @@ def _axis(x: int, top: int, bars: int, scale: Callable[[float], float], most: fl
 
 
 def _scale(least: float, most: float) -> Callable[[float], float]:
-    """Seconds to a bar's length, from a power of ten to the longest with room for its number."""
+    """Return the scale from seconds to a bar's length, with room for the number of the longest."""
     start = math.floor(math.log10(least))
     span = max(math.log10(most) - start, 1)
     return lambda seconds: (_WIDTH - 34) * (math.log10(seconds) - start) / span

@@ -1,4 +1,4 @@
-"""What was measured, as Markdown tables."""
+"""Results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LIMIT = 262_144_000
 
 
 def everything(results: Results) -> str:
-    """All tables but that of the deploys."""
+    """Return all tables except the one of the deploys."""
     parts = ["## Artifacts against peers", *(artifacts(name, tools) for name, tools in results.artifacts.items())]
     return "\n".join([*parts, "## The splice alone", splices(results.splice)])
 
 
 def artifacts(name: str, tools: Mapping[str, Result]) -> str:
-    """One set; in brackets how many times ours, which is the first tool."""
+    """Return the table of one set; in brackets the ratio to ours, which is the first tool."""
     ours = next(iter(tools.values()))
     facts = ["CPU s", "MB memory", "zip MB", "unzipped MB", "files", "same bytes twice", "import s"]
     lines = [f"### {name}", "", *_head([*SCENARIOS, *facts])]
@@ -39,7 +39,7 @@ def artifacts(name: str, tools: Mapping[str, Result]) -> str:
 
 
 def splices(rows: Mapping[str, Spliced]) -> str:
-    """All sets; in brackets how many times the splice."""
+    """Return the table of all sets; in brackets the ratio to the splice."""
     peers = list(dict.fromkeys(peer for row in rows.values() for peer in row.peers))
     columns = [
         "zip MB",

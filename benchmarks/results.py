@@ -1,4 +1,4 @@
-"""What a run measured, as the file that tables and plot are made from."""
+"""Results of a run, as the file from which tables and plot are made."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Results:
     splice: dict[str, Spliced] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the results as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def of_this_checkout(runs: int) -> Results:
-    """Nothing measured yet."""
+    """Return empty results for this checkout."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=_ROOT, capture_output=True, text=True, check=False)
     return Results(
         commit=commit.stdout.strip(),
@@ -45,7 +45,7 @@ def of_this_checkout(runs: int) -> Results:
 
 
 def read(path: Path) -> Results:
-    """What `Results.write` wrote."""
+    """Read a file of `Results.write`."""
     known = json.loads(path.read_text())
     known["artifacts"] = {
         name: {tool: Result(**result) for tool, result in tools.items()} for name, tools in known["artifacts"].items()

@@ -17,11 +17,11 @@ from builder.archives.splice import Part, splice
 from builder.archives.zips import ZipSummary
 
 SETS_SPLICED = ("web", "crypto", "data")
-# More than Lambda takes, for the memory that it needs.
+# More than Lambda accepts, to measure the memory.
 LARGE = "data and crypto"
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS, *_AGAINST = [tool for tool in TOOLS if tool.name in ("lambdasmith", "uv + zip", "sam build + zip")]
-# Of what takes less than a second; the tools take longer, and vary less.
+# Runs of tasks below a second; the tools take longer, and vary less.
 _RUNS = 9
 _CODE = (
     "import sys; from pathlib import Path; from builder.archives.splice import Part, splice; "
@@ -48,7 +48,7 @@ class Spliced:
 
 
 def measure(work: Path, sets: Sequence[str], runs: int, keep: Callable[[str, Spliced], None]) -> None:
-    """Measure the sets, then data and crypto in one; `keep(name, Spliced)` is told of each when it is done."""
+    """Measure the sets, then data and crypto in one; `keep(name, Spliced)` is called after each."""
     peers = install(work / "peers")
     parts: dict[str, list[Path]] = {}
     for name in sets:
@@ -82,7 +82,7 @@ def _moved(folder: Path, to: Path) -> list[Path]:
 
 
 def splice_and_copy(paths: Sequence[Path], work: Path) -> Spliced:
-    """Splice those parts, and copy what comes out."""
+    """Splice those parts, and copy the result."""
     out, copy = work / "spliced.zip", work / "copied.zip"
     parts = [Part(path=path, label=path.name) for path in paths]
 
@@ -115,7 +115,7 @@ def splice_and_copy(paths: Sequence[Path], work: Path) -> Spliced:
 
 
 def _median(work: Callable[[], object], made: Path) -> float:
-    """Seconds that `work` takes where the file it makes is not there yet."""
+    """Return the median seconds of `work` without its output file."""
     times = []
     for _ in range(_RUNS):
         made.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The changes that a plan is made of, as values. Each says in one sentence what it does."""
+"""Steps of a plan, as values. Each describes itself in one sentence."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from bootstrap.state import FunctionSettings, GitSecret
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One change. A step starts when those in `needs` that the plan has are done.
+    """One change.
 
-    `writes_files`: it works in the temporary directory, which cannot be removed before it lets go.
+    A step starts when those steps in `needs` that the plan contains are done. `writes_files`: it works in the temporary
+    directory, which must not be removed while it runs.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -32,7 +33,7 @@ class MakeBucket(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class PutLifecycle(Step):
-    """This builder's rules in the bucket become `rules`."""
+    """Replaces this builder's rules in the bucket by `rules`."""
 
     name: ClassVar[str] = "lifecycle"
     needs: ClassVar[tuple[str, ...]] = ("bucket",)
@@ -67,7 +68,7 @@ class PutWorkerRole(PutRole):
 
 @dataclass(frozen=True, kw_only=True)
 class PutStoreRole(PutRole):
-    """IAM takes no trust in a role that is not there."""
+    """IAM refuses trust in a role that does not exist."""
 
     name: ClassVar[str] = "store role"
     needs: ClassVar[tuple[str, ...]] = ("role",)
@@ -101,7 +102,7 @@ class DeleteFunction(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteWorker(DeleteFunction):
-    """After the builder was told to do without."""
+    """Comes after the builder's settings no longer name the worker."""
 
     name: ClassVar[str] = "worker removed"
     needs: ClassVar[tuple[str, ...]] = ("function removed", "configuration")
@@ -109,18 +110,18 @@ class DeleteWorker(DeleteFunction):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaceWorker(DeleteFunction):
-    """Of a worker that cannot become what it should be."""
+    """Deletes a worker that cannot be changed into the wanted one."""
 
     name: ClassVar[str] = "worker replaced"
 
 
-# What the builder is told of has to be there before.
+# The worker must exist before the builder's settings name it.
 _WORKER = ("worker role", "store role", "worker", "worker configuration", "worker code")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateFunction(Step):
-    """`layer` is empty where this run publishes it. `per_tenant`: Lambda keeps the tenants that invokes name apart."""
+    """`layer` is empty if this run publishes it. `per_tenant`: Lambda isolates the tenants that invokes name."""
 
     name: ClassVar[str] = "function"
     needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed", *_WORKER)
@@ -140,7 +141,10 @@ class CreateWorker(CreateFunction):
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateConfiguration(Step):
-    """`layer` replaces the builder's own in `layers`; None leaves the layers alone, empty is this run's."""
+    """`layer` replaces the builder's own in `layers`.
+
+    None leaves the layers alone, empty means the one from this run.
+    """
 
     name: ClassVar[str] = "configuration"
     needs: ClassVar[tuple[str, ...]] = ("role", "starter layer", *_WORKER)
@@ -173,7 +177,7 @@ class UpdateWorkerCode(UpdateCode):
 
 @dataclass(frozen=True, kw_only=True)
 class NeverRepeat(Step):
-    """Lambda itself repeats an asynchronous invocation that failed twice, unless told otherwise."""
+    """Turns off retries: by default Lambda repeats a failed asynchronous invocation twice."""
 
     name: ClassVar[str] = "retries"
     needs: ClassVar[tuple[str, ...]] = ("function", "configuration", "code")
@@ -202,7 +206,10 @@ class AllowSetUp(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class SetUp(Step):
-    """The builder installs its real dependencies and attaches them to itself. `layer_key` is what ping then says."""
+    """The builder installs its real dependencies and attaches them to itself.
+
+    `layer_key` is the key that ping then returns.
+    """
 
     name: ClassVar[str] = "setup"
     needs: ClassVar[tuple[str, ...]] = (
@@ -215,7 +222,7 @@ class SetUp(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class EndSetUp(Step):
-    """The role's standing policy, with which the builder cannot change itself, comes back."""
+    """Restores the role's standing policy, with which the builder cannot change itself."""
 
     name: ClassVar[str] = "setup ended"
     needs: ClassVar[tuple[str, ...]] = ("setup allowed", "setup")
@@ -226,7 +233,7 @@ class EndSetUp(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AttachToWorker(Step):
-    """The worker gets the layer that `SetUp` has attached to the builder: the worker itself has no right to."""
+    """Attaches the layer that `SetUp` has attached to the builder: the worker itself may not do that."""
 
     name: ClassVar[str] = "worker layer"
     needs: ClassVar[tuple[str, ...]] = ("setup", "worker", "worker configuration", "worker code", "worker retries")
@@ -246,7 +253,7 @@ class DeleteLayers(Step):
 @dataclass(frozen=True, kw_only=True)
 class DeleteRole(Step):
     name: ClassVar[str] = "role removed"
-    # The role is the proof that what is below our prefix is ours. The store role trusts it.
+    # The role proves that the objects below our prefix are ours, so it goes after them. The store role trusts it.
     needs: ClassVar[tuple[str, ...]] = ("function removed", "bucket emptied", "store role removed")
     role: str
 
@@ -273,7 +280,7 @@ class DeleteSecret(Step):
 @dataclass(frozen=True, kw_only=True)
 class DeleteLogGroup(Step):
     name: ClassVar[str] = "log group removed"
-    # A last invocation may still write, and Lambda would make the group anew if the role let it.
+    # A last invocation may still write, and Lambda would create the group again while the role allows it.
     needs: ClassVar[tuple[str, ...]] = ("function removed",)
     group: str
 
@@ -286,7 +293,7 @@ class DeleteWorkerLogGroup(DeleteLogGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class EmptyBucket(Step):
-    """`delete_bucket`: also the bucket itself, if nothing else is in it then."""
+    """`delete_bucket`: also the bucket itself, if it is empty then."""
 
     name: ClassVar[str] = "bucket emptied"
     needs: ClassVar[tuple[str, ...]] = ("function removed", "worker removed", "lifecycle")

@@ -1,4 +1,4 @@
-"""The operator's door: parses, asks, calls the core and prints. Result on stdout, everything else on stderr."""
+"""The operator's command line: parses, asks, calls the core and prints. Result on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _COMMANDS = {
     "package": "write what Terraform needs to set the builder up into the directory OUT; no AWS is needed",
     "secret": "set NAME (the value is asked for, or comes on stdin), list, or remove NAME",
 }
-# As the original implementation's setup.py knows them. Its --function is too near to --functions to be one.
+# Aliases from the original implementation's setup.py, without --function, which is too close to --functions.
 _OLDER_FLAGS = {"deployment_bucket": ("--bucket",), "aws_region": ("--region",)}
 _INTERRUPTED, _DECLINED = 130, 1
 
 
 @dataclass(frozen=True)
 class _Session:
-    """One run of the door."""
+    """One run of a command."""
 
     options: argparse.Namespace
     environment: Mapping[str, str]
@@ -56,7 +56,7 @@ class _Session:
 
     @property
     def asks(self) -> bool:
-        """Whether there is somebody to ask."""
+        """Whether there is a terminal to ask on."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", nargs="?", choices=list(_COMMANDS), default="update", metavar="COMMAND")
     parser.add_argument("words", nargs="*", metavar="…", help="of secret: set NAME, list, remove NAME; of package: OUT")
-    # As the original implementation's setup.py was called.
+    # The form of the original implementation's setup.py.
     parser.add_argument("--init", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-c", "--config", metavar="FILE", help="instead of config.ini beside setup.py")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
@@ -218,10 +218,10 @@ def _converge(session: _Session) -> Report:
 
 
 def _with_functions(session: _Session, present: Present) -> _Session:
-    """With the functions that the builder may deploy: as configured, or as it has them, or as the operator says now.
+    """Return the configuration with the functions that the builder may deploy: configured, present, or asked for now.
 
     Raises:
-        InvalidConfiguration: nothing says it, and there is nobody to ask.
+        InvalidConfiguration: they are not known, and there is no terminal to ask on.
     """
     if session.config.functions:
         return session
@@ -246,7 +246,7 @@ def _with_functions(session: _Session, present: Present) -> _Session:
 
 
 def _with_what_it_has(session: _Session, present: Present) -> _Session:
-    """With what was answered once, and the configuration does not say."""
+    """Return the configuration with earlier answers that it does not contain."""
     config = session.config
     return replace(
         session,
@@ -279,8 +279,7 @@ def _confirm(session: _Session, *, type_this: str = "") -> None:
     """Return if the operator agrees.
 
     Raises:
-        InvalidConfiguration: there is nobody to ask.
-        _Declined: he does not.
+        InvalidConfiguration: there is no terminal to ask on. _Declined: the operator does not.
     """
     if session.options.yes:
         return
@@ -297,7 +296,7 @@ def _confirm(session: _Session, *, type_this: str = "") -> None:
 
 
 def _carry_out(session: _Session, steps: Sequence[Step]) -> tuple[tuple[Done, ...], Hands]:
-    # A thread that is late after Ctrl-C may still write into the directory while it is removed.
+    # A thread that ends late after Ctrl-C may still write to the directory while it is removed.
     with (
         tempfile.TemporaryDirectory(prefix="lambdasmith-", ignore_cleanup_errors=True) as work,
         shown(steps, sys.stderr, session.environment) as watcher,
@@ -357,8 +356,8 @@ def _secret(session: _Session) -> Report:
         case ["list"]:
             return report.secrets(secrets.list_secrets(clients, names))
         case ["set", name]:
-            secret = secrets.full_name(names, name)  # a name that cannot be used is told before a value is asked for
-            # Never as an argument: those are in the shell's history, and every user of the machine can read them.
+            secret = secrets.full_name(names, name)  # report an unusable name before asking for a value
+            # Never as an argument: arguments stay in the shell's history, and every user of the machine can read them.
             value = getpass.getpass(f"value of {secret}: ") if session.asks else sys.stdin.read().removesuffix("\n")
             return report.secret_set(secret, is_new=secrets.set_secret(clients, names, name, value))
         case ["remove", name]:

@@ -19,17 +19,17 @@ from builder.runtimes import RUNTIMES, Architecture, architecture_of
 from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import ArchiveTool
 
-# The builder's own code needs Python 3.11.
+# The builder's own code needs Python 3.11 or newer.
 BUILDER_RUNTIMES = tuple(
     name for name, known in RUNTIMES.items() if known.python is not None and known.python >= (3, 11)
 )
-# Read by deploy.sh, which checks it by itself.
+# Read and checked by deploy.sh.
 _SECTION_OF_THE_CLIENT = "deploy"
-# Keys of [aws] in the original implementation's config.ini that are about projects: deploy.sh reads them.
+# Keys of [aws] in the original implementation's config.ini that concern projects: deploy.sh reads them.
 _KEYS_OF_THE_CLIENT = ("git_repo", "git_branch", "log_file", "prompt_before_deploy")
 # Whether projects' code runs in the builder itself, or in a function of its own.
 Isolation = Literal["shared", "split"]
-# Lambda allows 64 characters, and the worker is called like the builder with `-worker` behind.
+# Lambda allows 64 characters, and the worker's name is the builder's with `-worker` appended.
 _MOST_SPLIT = 57
 
 
@@ -44,12 +44,12 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable that overrides the file."""
+        """Name of the environment variable that overrides the file."""
         return f"LAMBDASMITH_{self.section}_{self.key}".upper()
 
     @property
     def flag(self) -> str:
-        """The command-line flag that overrides both."""
+        """Command-line flag that overrides both."""
         return "--" + self.key.replace("_", "-") + ("-file" if self.secret else "")
 
 
@@ -118,7 +118,7 @@ _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What the operator wants. None where nothing was said and nothing is the default."""
+    """The operator's configuration. None where a setting is absent and has no default."""
 
     aws_profile: str | None = None
     aws_region: str | None = None
@@ -145,7 +145,7 @@ class Config:
     tag: tuple[str, str] | None = None
     code_signing: tuple[str, ...] = ()
     status: Literal["all", "function"] = "all"
-    expire_days: int | None = None  # 0: never; None: as it is
+    expire_days: int | None = None  # 0: never; None: unchanged
     archive_caches: tuple[str, ...] = ()
     index_url: str | None = None
     go_proxy: str | None = None
@@ -156,7 +156,7 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A value as somebody typed it. `rank`: 0 file, 1 environment, 2 flag; `origin` names the place in messages."""
+    """A value as typed. `rank`: 0 file, 1 environment, 2 flag; `origin` names the place in messages."""
 
     value: str = field(repr=False)
     rank: int
@@ -164,15 +164,15 @@ class Given:
 
 
 def read_config(*, file: Path, required: bool, environment: Mapping[str, str], flags: Mapping[str, str]) -> Config:
-    """The configuration from all three places.
+    """Read the configuration from all three places.
 
     Args:
         file: config.ini; may be absent unless `required`.
         environment: LAMBDASMITH_SECTION_KEY overrides the file.
-        flags: key → value as typed; for secrets the path of a file that holds the value. Wins over everything.
+        flags: key → value as typed; for secrets the path of a file that holds the value. Flags win over everything.
 
     Raises:
-        InvalidConfiguration: `problems` has every single one.
+        InvalidConfiguration: `problems` lists all of them.
     """
     problems: list[str] = []
     lines = _lines(file, required, problems)
@@ -223,7 +223,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
             problems += [problem] if problem not in problems else []
             continue
         keys = {setting.key for setting in SETTINGS if setting.section == section}
-        if key is None:  # the line is not shown: it may hold a token
+        if key is None:  # the line is not shown: it may contain a token
             problems.append(f"{name}:{line.number}: not a `key = value` line")
         elif section == "aws" and key in _KEYS_OF_THE_CLIENT:
             continue
@@ -278,13 +278,16 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Reader:
-    """Typed access to what was given; every problem goes to the list, a default keeps the reading going."""
+    """Typed access to the given values.
+
+    Problems go to a list and a default is used, so that one run reports all of them.
+    """
 
     given: Mapping[str, Given]
     problems: list[str]
 
     def take(self, key: str, default: _T, parse: Callable[[str], _T]) -> _T:
-        """The parsed value of `key`; `parse` raises ValueError with the second half of the message."""
+        """Return the parsed value of `key`; `parse` raises ValueError with the second half of the message."""
         if key not in self.given:
             return default
         item = self.given[key]
@@ -297,7 +300,7 @@ class _Reader:
             return default
 
     def text(self, key: str, pattern: str = r".+", rule: str = "is not valid") -> str | None:
-        """A string that matches `pattern`, or None."""
+        """Return a string that matches `pattern`, or None."""
 
         def parse(value: str) -> str | None:
             if not re.fullmatch(pattern, value):
@@ -307,7 +310,7 @@ class _Reader:
         return self.take(key, None, parse)
 
     def number(self, key: str, default: int, low: int, high: int, unit: str) -> int:
-        """A whole number from `low` to `high`."""
+        """Return a whole number from `low` to `high`."""
 
         def parse(value: str) -> int:
             if not re.fullmatch(r"\d{1,9}", value) or not low <= int(value) <= high:
@@ -317,7 +320,7 @@ class _Reader:
         return self.take(key, default, parse)
 
     def names(self, key: str, default: tuple[str, ...], pattern: str, rule: str) -> tuple[str, ...]:
-        """Names separated by commas or white space."""
+        """Return names separated by commas or white space."""
 
         def parse(value: str) -> tuple[str, ...]:
             names = tuple(dict.fromkeys(re.split(r"[,\s]+", value.strip(", \n"))))
@@ -337,7 +340,7 @@ _ROLES = r"(arn:[a-z-]+:iam::\d{12}:role/)?[\w+=.@/*-]+"
 
 
 def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
-    """The typed configuration of `given`; what is wrong goes to `problems`."""
+    """Return the typed configuration of `given`; add every problem to `problems`."""
     read = _Reader(given, problems)
     profile, key, secret = (read.text(k) for k in ("aws_profile", "aws_access_key_id", "aws_secret_access_key"))
     if (key is None) != (secret is None):
@@ -393,9 +396,9 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
 def _one_identity(
     given: Mapping[str, Given], problems: list[str], profile: str | None, key: str | None, secret: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    """Of a profile and an access key, the one that was given at the stronger place; in one file the profile."""
+    """Choose between a profile and an access key: the one from the stronger place; within one file the profile."""
     by_profile, by_key = given["aws_profile"], given["aws_access_key_id"]
-    if by_profile.rank == by_key.rank and by_profile.rank > 0:  # of config.ini, deploy.sh takes the profile, too
+    if by_profile.rank == by_key.rank and by_profile.rank > 0:  # from config.ini, deploy.sh also takes the profile
         problems.append(f"{by_profile.origin} and {by_key.origin} exclude each other")
     return (profile, None, None) if by_profile.rank >= by_key.rank else (None, key, secret)
 
@@ -436,7 +439,7 @@ def _days(value: str) -> int:
 
 
 def _go_proxy(value: str) -> str:
-    """The list without blanks; `direct` and `off` are Go's words."""
+    """Return the list without blanks; `direct` and `off` are Go's keywords."""
     parts = [part.strip() for part in re.split(r"([,|])", value)]
     for part in parts[::2]:
         if part not in ("direct", "off"):
@@ -445,7 +448,7 @@ def _go_proxy(value: str) -> str:
 
 
 def _npm_registry(value: str) -> str:
-    """The registry, and those of scopes, separated by one comma each."""
+    """Return the registry and those of scopes, separated by commas."""
     parts = [part for part in re.split(r"[,\s]+", value) if part]
     for part in parts:
         scope, equals, url = part.partition("=") if part.startswith("@") else ("", "", part)
@@ -458,7 +461,7 @@ def _npm_registry(value: str) -> str:
 
 
 def _certificates(value: str) -> str:
-    """The text of a PEM file; a path below /opt is one in a layer of the function, and stays one."""
+    """Return the text of a PEM file; a path below /opt lies in a layer of the function, and stays a path."""
     if value.startswith("/opt/"):
         return value
     try:
@@ -466,7 +469,7 @@ def _certificates(value: str) -> str:
         ssl.create_default_context(cadata=text)
     except (OSError, ValueError, ssl.SSLError) as error:
         raise ValueError(f"cannot be read as certificates: {error}") from error
-    # Lambda allows 4 KB for all variables of a function.
+    # Lambda allows 4 KB for all variables of a function together.
     text = "".join(re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", text, re.DOTALL))
     if len(text) > 3000:
         raise ValueError("has more than 3 KB of certificates: put it into a layer and name it /opt/FILE")

@@ -1,6 +1,6 @@
-"""The lines of config.ini, read by the same rules as deploy.sh reads them (INI_READER there).
+"""Lines of config.ini, read by the same rules as in deploy.sh (INI_READER there).
 
-Not configparser: that keeps quotes and comments behind values, and takes indented lines for the value before them.
+Configparser differs: it keeps quotes and trailing comments, and treats indented lines as part of the value before them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-# Where a quoted value ends: at the quote before the end of the line, or before a comment. It may contain quotes itself.
+# A quoted value ends at the quote before the end of the line, or before a comment. It may contain quotes itself.
 _ENDS = {quote: re.compile(rf"{quote}[ \t]*\Z|{quote}[ \t]+[#;]") for quote in "\"'"}
 _COMMENT = re.compile(r"(?:^|[ \t]+)[#;].*", re.DOTALL)
 
@@ -21,11 +21,11 @@ class Line:
     number: int
     section: str
     key: str | None
-    value: str = field(default="", repr=False)  # may be a secret
+    value: str = field(default="", repr=False)  # the text may be a secret
 
 
 def read_lines(text: str) -> Iterator[Line]:
-    """Every line that says something; sections, comments and empty lines do not."""
+    """Yield every line with a key or a problem; sections, comments and empty lines are left out."""
     section = ""
     for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         line = raw.removesuffix("\r").strip(" \t")
@@ -43,7 +43,7 @@ def read_lines(text: str) -> Iterator[Line]:
 
 
 def _value(text: str) -> str:
-    """Without the quotes around it, or without the comment behind it."""
+    """Remove the quotes around a value, or the comment after it."""
     value = text.lstrip(" \t")
     end = _ENDS.get(value[:1])
     found = end.search(value, 1) if end else None

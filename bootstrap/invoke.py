@@ -1,4 +1,4 @@
-"""Calls of the builder's own actions, with its refusals turned back into our errors."""
+"""Calls of the builder's own actions, with error replies turned back into our errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from builder.errors import LambdasmithError, error_of
 
 
 class BuilderCrashed(LambdasmithError):
-    """The builder itself failed, not what it was asked for."""
+    """Error: the builder itself failed, not the requested action."""
 
     code, status, exit_code = "builder_crashed", 500, 11
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ping:
-    """What the builder says of itself. `layer_key` is empty while it has no real layer."""
+    """The builder's reply to ping. `layer_key` is empty while it has no real layer."""
 
     ready: bool
     version: str
@@ -27,7 +27,7 @@ class Ping:
 
 
 def ping(clients: Clients, function: str) -> Ping:
-    """Ask the builder how it is. Works without its layer."""
+    """Ask the builder for its status. Works without its layer."""
     reply = call(clients, function, {"action": "ping"})
     versions = reply.get("versions")
     return Ping(
@@ -42,7 +42,7 @@ def call(clients: Clients, function: str, event: Mapping[str, object]) -> dict[s
     """Invoke the builder, wait for its reply and return it.
 
     Raises:
-        LambdasmithError: the class that the builder's error code belongs to, with its message and hint.
+        LambdasmithError: of the class of the builder's error code, with its message and hint.
         BuilderCrashed: it ended with an error of its own.
     """
     with aws_errors(f"calling {event['action']} of function {function}"):

@@ -1,24 +1,24 @@
-"""What S3 removes by itself below the builder's prefix, and why that is never anything that is still needed.
+"""Lifecycle rules below the builder's prefix, and why S3 never removes an object that is still needed.
 
-Only that expires by age to which nothing else in the store refers, and which the next build that wants it makes again,
-or the client sends again (S3 counts from the last write, not from the last use). All else stays however old it is:
+An object expires by age only if nothing else in the store refers to it, and the next build makes it again or the client
+sends it again (S3 counts from the last write, not from the last use). Everything else stays, however old it is:
 artifacts, because a rollback, or another function of the same content, may want them (but see below); the parts that
-artifacts are made of, and what leads to them; locks, because `verify` compares with them; accounts of builds. Of all
-that only artifacts and parts take room, and those that nobody reads move to cheaper storage by themselves, where they
-are as quick to read (but for objects below 128 kB, which S3 leaves where they are).
+artifacts are made of, and the records that lead to them; locks, because `verify` compares with them; accounts of
+builds. Of all that only artifacts and parts take room, and those that nobody reads move to cheaper storage by
+themselves, where they are as quick to read (but for objects below 128 kB, which S3 leaves where they are).
 
-With `isolation = split` that holds of what was deployed, too, because the builder copies it to the folders above. What
-is kept for a trust domain's next build, locks included, goes half a year after it was written: domains come and go, and
-each has everything for itself.
+With `isolation = split` that also holds for deployed artifacts, because the builder copies them to the folders above.
+Objects for a trust domain's next build, including locks, expire half a year after they were written: domains come and
+go, and each has its own copies.
 
-With `expire_days` in config.ini artifacts go so many days after the last build that used them. They are named by their
-content, so several functions may have one in common: the builder writes one anew that a build uses again, at most once
-a day, and S3 counts from there. Whoever has an artifact's key and version from a reply has it for as long. What is
-deployed needs none, since Lambda has a copy, and a build that misses one makes it again; but a rollback to a build
+With `expire_days` in config.ini artifacts expire that many days after the last build that used them. They are named by
+their content, so several functions may share one: when a build uses an artifact again, the builder writes it again, at
+most once a day, and S3 counts from there. The key and version in a reply are valid for the same time. Deployed
+functions do not need it, since Lambda has a copy, and a build that misses one makes it again; but a rollback to a build
 whose version or layers are gone from Lambda reaches back no further.
 
-The bucket of `init` keeps old versions of objects, and nothing here has a use for them: they go. Those of artifacts
-stay: a function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
+The bucket of `init` keeps old versions of objects, and nothing here uses them: they expire. Those of artifacts stay: a
+function in Lambda's REFERENCE mode reads one version of an object for as long as it lives.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Rule = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Lifecycle:
-    """All rules of a bucket, whoever made them, and the one setting beside them; None is S3's default."""
+    """All rules of a bucket, ours and others', and the one setting beside them; None is S3's default."""
 
     rules: tuple[Rule, ...] = ()
     smallest: TransitionDefaultMinimumObjectSizeType | None = None
@@ -48,11 +48,11 @@ class Lifecycle:
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """What happens to the objects of one folder of the store. All in days, None is never.
+    """Lifetimes of the objects in one folder of the store. All in days; None is never.
 
     Args:
-        expire: after the last write, until an object goes.
-        forget: after it was overwritten or removed, until an old version goes.
+        expire: after the last write, until an object expires.
+        forget: after it was overwritten or removed, until an old version expires.
         rest: after the last write, until S3 chooses the storage class by use.
     """
 
@@ -90,14 +90,14 @@ FOLDERS: Mapping[str, Folder] = {
 
 
 def rules(names: Names, *, expire_days: int = 0) -> tuple[Rule, ...]:
-    """The rules of this builder; no other prefix of the bucket is touched by them.
+    """Return the rules of this builder; they touch no other prefix of the bucket.
 
     Args:
         expire_days: of artifacts, after their last use; 0 is never.
     """
     folders = dict(FOLDERS)
     if expire_days:
-        # A day more, since builds renew what they use once a day.
+        # One day more, because builds renew an artifact only once a day.
         rest = folders["artifacts"].rest
         folders["artifacts"] = Folder(
             expire=expire_days + 1, forget=expire_days + 1, rest=rest if rest and rest <= expire_days else None
@@ -110,7 +110,7 @@ def _rules(names: Names, folders: Mapping[str, Folder]) -> Iterator[Rule]:
     for name, folder in folders.items():
         rule = _rule(names, name, f"{names.prefix}{name}/")
         if folder.expire:
-            rule["Expiration"] = {"Days": folder.expire}  # this also takes away markers of what was removed
+            rule["Expiration"] = {"Days": folder.expire}  # this also removes delete markers
         elif folder.forget:
             rule["Expiration"] = {"ExpiredObjectDeleteMarker": True}
         if folder.forget:
@@ -125,17 +125,20 @@ def _rule(names: Names, title: str, prefix: str) -> dict[str, Any]:
 
 
 def _stem(names: Names) -> str:
-    """Begins the ID of each of our rules. Function names have no spaces, so no other builder's rule begins alike."""
+    """Return the prefix of our rules' IDs.
+
+    Function names have no spaces, so no other builder's rules have this prefix.
+    """
     return f"lambdasmith {names.function} "
 
 
 def ours(names: Names, present: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Those of the bucket's rules that are this builder's."""
+    """Return this builder's rules among the bucket's."""
     return tuple(rule for rule in present if str(rule.get("ID", "")).startswith(_stem(names)))
 
 
 def merged(names: Names, present: Sequence[Rule], wanted: Sequence[Rule]) -> list[Rule]:
-    """All rules that the bucket shall have: those of others as they are, then `wanted` in place of ours.
+    """Return all rules for the bucket: those of others unchanged, then `wanted` in place of ours.
 
     S3 knows an older spelling of a rule's prefix, and refuses both spellings in one bucket: the older one becomes the
     newer, which means the same.
@@ -151,7 +154,7 @@ def _newer(rule: Rule) -> Rule:
 
 
 def same(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
-    """Whether both ask the same, in whatever order."""
+    """Return whether both have the same rules, in any order."""
     return sorted(one, key=lambda rule: str(rule["ID"])) == sorted(other, key=lambda rule: str(rule["ID"]))
 
 
@@ -166,7 +169,7 @@ def read(clients: Clients, bucket: str) -> Lifecycle:
 
 
 def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:
-    """Let `wanted` be this builder's rules in the bucket; those of others stay."""
+    """Replace this builder's rules in the bucket by `wanted`; those of others stay."""
     present = read(clients, bucket)
     every = merged(names, present.rules, wanted)
     with aws_errors(f"changing the lifecycle rules of bucket {bucket}"):

@@ -1,6 +1,6 @@
-"""The sections of config.ini that say where secrets are, and who may use them.
+"""Sections of config.ini that name secrets, and the projects that may use them.
 
-[git HOST], [index NAME] and [project PATTERN]. Values of secrets have no place in them: only references, as
+[git HOST], [index NAME] and [project PATTERN]. They contain no values of secrets, only references, as
 `builder.secrets.references` reads them.
 """
 
@@ -26,21 +26,21 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "project": ("allow", "refs"),
 }
 _CODEARTIFACT = re.compile(r"codeartifact:(?:(?P<account>\d{12})/)?(?P<domain>[a-z0-9-]{2,50})/(?P<repository>[\w.-]+)")
-# Of the 4,096 bytes that Lambda allows for all variables of a function; the others need some of them.
+# A share of the 4,096 bytes that Lambda allows for all variables of a function; other variables need the rest.
 _MAX_BYTES = 3_200
 
 T = TypeVar("T")
 
 
 def is_login_section(section: str) -> bool:
-    """Whether a section is one of these."""
+    """Return whether a section is one of these."""
     kind, _, subject = section.partition(" ")
     return kind in KINDS and bool(subject.strip())
 
 
 @dataclass
 class Section:
-    """`[KIND SUBJECT]` and what stands in it; `origin` names it in messages."""
+    """Section `[KIND SUBJECT]` with its values; `origin` names it in messages."""
 
     kind: str
     subject: str
@@ -49,7 +49,7 @@ class Section:
 
 
 def read_logins(lines: Iterable[Line], name: str, problems: list[str]) -> Logins:
-    """What the sections say; what is wrong goes to `problems`, without values.
+    """Read the sections; add every problem to `problems`, without values.
 
     Args:
         lines: those in sections for which `is_login_section` holds.
@@ -73,7 +73,7 @@ def read_logins(lines: Iterable[Line], name: str, problems: list[str]) -> Logins
 def read_sections(
     lines: Iterable[Line], name: str, kinds: Mapping[str, tuple[str, ...]], problems: list[str]
 ) -> dict[str, Section]:
-    """Sections `[KIND SUBJECT]` with their values; `kinds` has the keys of each kind."""
+    """Read sections `[KIND SUBJECT]` with their values; `kinds` has the keys of each kind."""
     sections: dict[str, Section] = {}
     for line in lines:
         kind, _, subject = line.section.partition(" ")
@@ -125,7 +125,7 @@ def _git(section: Section) -> GitLogin:
 
 
 def _modules(text: str) -> str:
-    """Beginnings of module paths, separated by one blank each."""
+    """Return prefixes of module paths, separated by single blanks."""
     paths = dict.fromkeys(re.split(r"[,\s]+", text.strip(", \t")))
     for path in paths:
         if not is_module_path(path):
@@ -159,7 +159,7 @@ def _index(section: Section) -> IndexLogin:
 
 
 def _only(text: str) -> str:
-    """Patterns of names of distributions in their normal form, separated by one blank each."""
+    """Return patterns of normalised distribution names, separated by single blanks."""
     patterns = dict.fromkeys(re.sub(r"[-_.]+", "-", one).lower() for one in re.split(r"[,\s]+", text.strip(", \t")))
     for pattern in patterns:
         if not re.fullmatch(r"[a-z0-9*?-]+", pattern) or not pattern.strip("*?-"):
@@ -204,7 +204,7 @@ def _url(text: str) -> str:
 
 
 def expanded(logins: Logins, *, account: str, region: str) -> Logins:
-    """With the URLs of CodeArtifact's repositories, and who gives their passwords, spelled out."""
+    """Return the logins with CodeArtifact's URLs and the sources of its passwords spelled out."""
     indexes = []
     for index in logins.indexes:
         if match := _CODEARTIFACT.fullmatch(index.url):

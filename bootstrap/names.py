@@ -1,4 +1,4 @@
-"""What everything in the account is called: all names follow from the function's name, the account and the region."""
+"""Names of everything in the account, derived from the function's name, the account and the region."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-# Every resource that can carry tags is made with OWNER_TAG; `destroy` removes nothing without it.
+# Every resource that can have tags is created with OWNER_TAG; `destroy` removes nothing without it.
 from builder.trust.reach import OWN_ENDS, OWNER_TAG
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where AWS calls go."""
+    """Account and region of AWS calls."""
 
     partition: str
     account: str
@@ -21,12 +21,12 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
-    """The names of one builder. Two builders with different function names share nothing."""
+    """Names of one builder. Two builders with different function names share nothing."""
 
     place: Place
     function: str
     bucket: str
-    owns_bucket_name: bool  # nobody else would choose that name
+    owns_bucket_name: bool  # a name that no one else would choose
 
     @property
     def function_arn(self) -> str:
@@ -34,7 +34,7 @@ class Names:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What marks a resource as made by this builder's `init`."""
+        """Tags of a resource that this builder's `init` made."""
         return {OWNER_TAG: self.function_arn}
 
     @property
@@ -48,7 +48,7 @@ class Names:
 
     @property
     def layer_arn(self) -> str:
-        """Without the version."""
+        """ARN without the version."""
         return self.arn_in("lambda", f"layer:{self.layer}")
 
     @property
@@ -79,17 +79,17 @@ class Names:
 
     @property
     def store_role(self) -> str:
-        """The role that the builder borrows the worker's access to the store from."""
+        """Role that the builder assumes to lend the worker access to the store."""
         return self._role_of(f"{self.function}-store")
 
     @property
     def own_functions(self) -> tuple[str, ...]:
-        """Names of all functions that belong to this builder, whether there are such or not."""
+        """Names of all functions that belong to this builder, whether they exist or not."""
         return tuple(f"{self.function}{end}" for end in OWN_ENDS)
 
     @property
     def own_role_arns(self) -> tuple[str, ...]:
-        """ARNs of their roles, and of the one that access to the store is lent from."""
+        """ARNs of their roles, and of the store role."""
         roles = [*map(self._role_of, self.own_functions), self.store_role]
         return tuple(map(self.role_arn_of, roles))
 
@@ -101,21 +101,21 @@ class Names:
         return _fitted(f"{name}-{self.place.region}", 64)
 
     def role_arn_of(self, role: str) -> str:
-        """The ARN of a role that is given by name, path and name, or ARN."""
+        """Return the ARN of a role that is given by name, path and name, or ARN."""
         return role if role.startswith("arn:") else f"arn:{self.place.partition}:iam::{self.place.account}:role/{role}"
 
     def policy_arn_of(self, policy: str) -> str:
-        """The ARN of a managed policy that is given by name, path and name, or ARN."""
+        """Return the ARN of a managed policy that is given by name, path and name, or ARN."""
         own = f"arn:{self.place.partition}:iam::{self.place.account}:policy/{policy}"
         return policy if policy.startswith("arn:") else own
 
     def arn_in(self, service: str, rest: str) -> str:
-        """An ARN in this account and region."""
+        """Return an ARN in this account and region."""
         return f"arn:{self.place.partition}:{service}:{self.place.region}:{self.place.account}:{rest}"
 
 
 def names_for(*, function: str, bucket: str | None, place: Place) -> Names:
-    """The names of the builder `function`; without `bucket` one that is unique to function, account and region."""
+    """Return the names of the builder `function`; the default bucket is unique to function, account and region."""
     own = bucket is None
     if bucket is None:
         stem = re.sub(r"[^a-z0-9-]", "-", function.lower()).strip("-") or "lambdasmith"
@@ -125,7 +125,7 @@ def names_for(*, function: str, bucket: str | None, place: Place) -> Names:
 
 
 def _fitted(name: str, limit: int) -> str:
-    """`name`, or where it is too long its beginning and a hash of the whole."""
+    """Return `name`, or if it is too long, its beginning and a hash of the whole."""
     if len(name) <= limit:
         return name
     return f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

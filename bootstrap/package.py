@@ -1,4 +1,4 @@
-"""What is uploaded: the function's zip and the starter layer, the same bytes for the same source."""
+"""Uploads: the function's zip and the starter layer, the same bytes for the same source."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _ROOT = Path(__file__).resolve().parent.parent
 _BUILDER = _ROOT / "builder"
 _LOCK = _BUILDER / "requirements.lock"
 _STARTER_LOCK = Path(__file__).resolve().parent / "starter.lock"
-# boto3 and all it needs: with half of them from the runtime, versions mix.
+# boto3 and all its dependencies: half of them from the runtime would mix versions.
 _STARTER = ("boto3", "botocore", "jmespath", "pip", "python-dateutil", "s3transfer", "six", "urllib3")
-# botocore's descriptions of 400 other services are 27 of its 31 MB.
+# botocore's models of 400 other services take 27 of its 31 MB.
 _SERVICES = ("codeartifact", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "signer", "ssm", "sts")
 # Same name as the real module, so that `import dulwich` in the builder says what is missing instead of failing.
 _PLACEHOLDER = b'"""Stands in until `setup` has installed the real one."""\n\n__lambdasmith_placeholder__ = True\n'
 _PLACEHOLDERS = ("dulwich", "yaml")
-# Raised when the starter layer is put together differently from the same inputs.
+# Raise this number when the starter layer is made differently from the same inputs.
 _STARTER_FORMAT = "1"
 _DOWNLOAD_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """The builder as this checkout has it. Keys are hex sha256, `code_sha256` is spelled as Lambda does."""
+    """The builder as this checkout has it. Keys are hex sha256, `code_sha256` has Lambda's spelling."""
 
     code: bytes = field(repr=False)
     code_sha256: str
@@ -48,7 +48,7 @@ class Package:
 
 
 def package() -> Package:
-    """The function's zip and what decides whether the layers in the account are current."""
+    """Make the function's zip, and the keys that decide whether the layers in the account are current."""
     buffer = io.BytesIO()
     write_zip(buffer, function_entries(_BUILDER))
     code = buffer.getvalue()
@@ -62,13 +62,13 @@ def package() -> Package:
 
 
 def code_sha256(content: bytes) -> str:
-    """The hash of a zip as Lambda's CodeSha256 spells it."""
+    """Return the hash of a zip in the spelling of Lambda's CodeSha256."""
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
 def function_entries(builder: Path) -> Iterator[Entry]:
-    """The entries of the function's zip, from the directory of the builder's source."""
-    excludes = Excludes("")  # a checkout is where people work
+    """Return the entries of the function's zip, from the directory of the builder's source."""
+    excludes = Excludes("")  # a checkout is where people work, so it may contain caches and editors' files
     for path in sorted(builder.rglob("*")):
         name = path.relative_to(builder.parent).as_posix()
         if path.is_file() and not path.name.startswith(".") and not excludes.group_of(name):
@@ -78,15 +78,15 @@ def function_entries(builder: Path) -> Iterator[Entry]:
 def write_package(
     out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None
 ) -> dict[str, str]:
-    """What other tools need to set the builder up, as files in the directory `out`: the same bytes for the same source.
+    """Write the files with which other tools set the builder up to `out`: the same bytes for the same source.
 
-    `builder.zip` is the function's code, `starter.zip` its first layer, `package.json` says what they are.
+    `builder.zip` is the function's code, `starter.zip` its first layer, `package.json` describes them.
 
     Args:
         work: an empty directory for downloads; the caller removes it.
 
     Returns:
-        what `package.json` says: version, runtime, code_sha256, starter_sha256, layer_key.
+        the contents of `package.json`: version, runtime, code_sha256, starter_sha256, layer_key.
 
     Raises:
         CommandFailed: the download failed.
@@ -109,10 +109,10 @@ def write_package(
 
 
 def starter_requirements() -> str:
-    """The starter layer's distributions, pinned with hashes.
+    """Return the starter layer's distributions, pinned with hashes.
 
     Raises:
-        LookupError: a lock lacks one of them, which is a fault of this checkout.
+        LookupError: a lock lacks one of them, which is a bug in this checkout.
     """
     blocks: dict[str, str] = {}
     for lock in (_LOCK, _STARTER_LOCK):
@@ -127,13 +127,13 @@ def starter_requirements() -> str:
 def starter_layer(
     out: Path, *, runtime: str, work: Path, environment: Mapping[str, str], index_url: str | None
 ) -> None:
-    """Download what the starter layer holds and write its zip to `out`.
+    """Download the contents of the starter layer and write its zip to `out`.
 
     Everything in it is pure Python, so one zip fits both architectures.
 
     Args:
         work: an empty directory for downloads; the caller removes it.
-        environment: the operator's: his proxy, his certificates and his package index are used.
+        environment: the operator's: its proxy, certificates and package index are used.
 
     Raises:
         UntrustedCertificate: the index's.
@@ -165,13 +165,13 @@ def _uv() -> str:
 
 
 def _uv_environment(environment: Mapping[str, str], index_url: str | None) -> dict[str, str]:
-    """The operator's environment without the secrets in it, and with pip's index where uv has none of its own."""
+    """Return the operator's environment without its secrets, and with pip's index if uv has none."""
     kept = {name: value for name, value in environment.items() if not name.startswith(("AWS_", "LAMBDASMITH_"))}
     if index_url:
         kept["UV_DEFAULT_INDEX"] = index_url
     elif "PIP_INDEX_URL" in kept and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & kept.keys():
         kept["UV_DEFAULT_INDEX"] = kept["PIP_INDEX_URL"]
-    # Installer metadata holds the path of the download; without it the same wheels give the same tree.
+    # Installer metadata contains the path of the download; without it the same wheels give the same tree.
     return kept | {"UV_NO_INSTALLER_METADATA": "1", "UV_NO_PROGRESS": "1"}
 
 

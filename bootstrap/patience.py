@@ -1,4 +1,4 @@
-"""Patience with what AWS needs some seconds to spread."""
+"""Retries of calls that fail until a change has spread through AWS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ def patiently(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
-    """The result of `attempt`, repeated with growing pauses while `retry` accepts its error, for `patience_s`."""
+    """Return the result of `attempt`; repeat it with growing pauses while `retry` accepts its error."""
     deadline, pause = clock() + patience_s, 0.25
     while True:
         try:
             return attempt()
         except LambdasmithError as error:
+            # Not after a pause that would end too late: its attempt would come after the deadline.
             if not retry(error) or clock() + pause > deadline:
                 raise
         sleep(pause)
+        # Growing, so that the usual second costs little; bounded, so that the last attempts are not far apart.
         pause = min(pause * 1.6, 4.0)

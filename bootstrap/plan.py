@@ -1,4 +1,4 @@
-"""Pure: from what is wanted and what is there to the steps between, each with the sentence that people read."""
+"""Pure functions from the wanted and the present state to the steps between, each with a sentence for people."""
 
 from __future__ import annotations
 
@@ -56,24 +56,24 @@ _HANDLER = "builder.handler.handler"
 _DESCRIPTION = "Lambdasmith: builds and deploys Lambda functions"
 _WORKER_HANDLER = "builder.worker.handler"
 _WORKER_DESCRIPTION = "Lambdasmith: runs the code of the projects that are built"
-# Begins the description of every version that the bootstrap publishes; the key of its content follows.
+# Start of the description of every version that the bootstrap publishes; the key of its content follows.
 STARTER = "lambdasmith starter layer"
 _ENVIRONMENT_PREFIX = "LAMBDASMITH_"
-# Lambda allows 4,096 bytes for all of a function's variables; somebody else may have added some.
+# Lambda allows 4,096 bytes for all of a function's variables; someone else may have added some.
 _MAX_VARIABLES = 3_900
-# Of all inline policies of a role together, blanks not counted.
+# Limit of all inline policies of a role together, without blanks.
 _MAX_POLICY = 10_240
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the account shall look like."""
+    """The wanted state of the account."""
 
     names: Names
     secret: GitSecret | None
     policy: Document
-    setup_policy: Document  # for as long as `setup` runs
-    boundary: str | None  # ARN of the role's permissions boundary; None where it stays as it is
+    setup_policy: Document  # while `setup` runs
+    boundary: str | None  # ARN of the role's permissions boundary; None leaves it unchanged
     architecture: str
     settings: FunctionSettings
     package: Package
@@ -83,11 +83,11 @@ class Wanted:
 
 
 def wanted(config: Config, names: Names, package: Package) -> Wanted:
-    """What `config` asks for, spelled out."""
+    """Return the wanted state for `config`."""
     roles = tuple(role for role in (config.role, *config.roles) if role)
     secret = None
     if config.git_token:
-        # Forges take any user name beside a token; this one is what GitHub Apps use.
+        # Forges accept any user name with a token; GitHub Apps use this one.
         username = config.git_username or "x-access-token"
         secret = GitSecret(username=username, token=config.git_token, email=config.git_email or "")
     scope = Scope(
@@ -137,25 +137,25 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
 
 
 def own_layer(names: Names, present: Present) -> str:
-    """ARN of the builder's own layer that its function uses, or an empty string."""
+    """Return the ARN of the builder's own layer that its function uses, or an empty string."""
     layers = present.function.layers if present.function else ()
     return next((layer for layer in layers if layer.startswith(f"{names.layer_arn}:")), "")
 
 
 def isolation_of(present: Present) -> Isolation:
-    """Where the builder has the code of projects run now."""
+    """Return the present setting `isolation`."""
     there = present.function.settings.environment if present.function else {}
     return "split" if there.get(f"{_ENVIRONMENT_PREFIX}WORKER") else "shared"
 
 
 def functions_of(present: Present) -> tuple[str, ...]:
-    """The functions that the builder may deploy now."""
+    """Return the functions that the builder may deploy now."""
     there = present.function.settings.environment if present.function and present.function.made_here else {}
     return tuple(filter(None, there.get(f"{_ENVIRONMENT_PREFIX}FUNCTIONS", "").split(",")))
 
 
 def expire_days_of(present: Present) -> int:
-    """Days until artifacts expire now; 0 is never."""
+    """Return the days until artifacts expire now; 0 is never."""
     there = present.function.settings.environment if present.function and present.function.made_here else {}
     days = there.get(f"{_ENVIRONMENT_PREFIX}EXPIRE_DAYS", "")
     return int(days) if days.isdecimal() else 0
@@ -197,7 +197,7 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
     return variables
 
 
-# What making needs of the builder's variables; logins travel with each order that may have them.
+# Variables of the builder that the worker also needs; logins are sent with each order that may have them.
 _OF_THE_WORKER = (
     *("BUCKET", "PREFIX", "GIT_BASE", "GIT_HOSTS", "CA_BUNDLE", "INDEX_URL", "GO_PROXY", "NPM_REGISTRY", "TOOLCHAINS"),
 )
@@ -214,15 +214,15 @@ def _logins(config: Config, names: Names) -> Logins:
 
 
 def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
-    """The steps from `present` to `want`, in the order in which they are shown; none if nothing differs.
+    """Return the steps from `present` to `want`, in the order in which they are shown; none if nothing differs.
 
     Raises:
-        InvalidConfiguration: something of the same name is there that setup.py did not make.
+        InvalidConfiguration: a resource of the same name exists that setup.py did not make.
     """
     _refuse_strangers(want, present)
     function = _function(want, present)
     role = present.role
-    # An interrupted run has left it so, and `setup` goes on from there.
+    # An interrupted run has left this state, and `setup` continues from it.
     opened = (
         role is not None
         and (role.policy, role.trust) == (want.setup_policy, TRUST)
@@ -323,7 +323,7 @@ def _role(
     description: str,
     boundary: str | None,
 ) -> list[Step]:
-    """The step that makes a role what it should be, unless it is."""
+    """Yield the step that brings a role to its wanted state, unless it has that."""
     if there is not None and (there.policy, there.trust) == (policy, trust) and boundary in (there.boundary, None):
         return []
     sentence = f"{'make' if there is None else 'bring up to date'} role {name} {what}"
@@ -341,7 +341,7 @@ def _role(
 
 
 def _worker(want: Wanted, present: Present, settings: FunctionSettings, *, setting_up: bool) -> list[Step]:
-    """What makes the worker what it should be, but for the layer that `setup` is about to make."""
+    """Yield the steps to the wanted worker, except for the layer that `setup` is about to make."""
     names, there = want.names, present.worker
     steps = [
         *_role(
@@ -378,7 +378,7 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
     never_repeat = NeverRepeatWorker(
         sentence=f"tell Lambda never to repeat a failed invocation of function {name} by itself", function=name
     )
-    # Tenants are kept apart from a function's creation on, or never.
+    # Tenant isolation can be set only when a function is created.
     if function is None or function.state == "Failed" or not function.per_tenant:
         if function is not None:
             text = f"remove function {name}, which does not keep trust domains apart"
@@ -420,7 +420,7 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
 
 
 def _moved(want: Wanted, present: Present) -> bool:
-    """Whether the builder goes to another runtime or architecture, for which its layer is not."""
+    """Return whether the builder changes to another runtime or architecture, which its layer does not fit."""
     function = present.function
     return function is not None and (
         function.settings.runtime != want.settings.runtime or function.architecture != want.architecture
@@ -433,7 +433,7 @@ def _attach_to_worker(names: Names) -> AttachToWorker:
 
 
 def _remove_worker(names: Names, present: Present) -> list[Step]:
-    """The steps that take away what `isolation = split` has made."""
+    """Return the steps that remove the resources of `isolation = split`."""
     there, steps = present.worker, list[Step]()
     if there.function and there.function.made_here:
         steps.append(DeleteWorker(sentence=f"delete function {names.worker}", function=names.worker))
@@ -459,7 +459,7 @@ def _function(want: Wanted, present: Present) -> list[Step]:
     moved = _moved(want, present)
     layer: str | None = None
     if moved or not own:
-        # Wheels of the old runtime cannot be loaded by the new one: back to the layer that `setup` starts from.
+        # The new runtime cannot load wheels for the old one, so `setup` must start from the starter layer again.
         layer, publish = _starter(want, present)
         steps += publish
     changed = _differences(function.settings, settings)
@@ -524,7 +524,7 @@ def _never_repeat(names: Names) -> NeverRepeat:
 
 
 def _starter(want: Wanted, present: Present) -> tuple[str, list[Step]]:
-    """The starter layer's ARN if it is there already, else an empty string and the step that publishes it."""
+    """Return the starter layer's ARN if it exists, else an empty string and the step that publishes it."""
     runtime = want.settings.runtime
     for version in present.layers:
         if version.description == want.starter and runtime in version.runtimes:
@@ -543,7 +543,7 @@ def _set_up(want: Wanted) -> SetUp:
 
 
 def _settings(want: Wanted, present: Present) -> FunctionSettings:
-    """The function's settings, with variables that somebody else has added to its environment."""
+    """Return the function's settings, with variables that someone else has added to its environment."""
     environment = dict(want.settings.environment)
     if want.secret or (present.secret and present.secret.made_here and not present.secret.deleted):
         environment[_ENVIRONMENT_PREFIX + "GIT_SECRET"] = want.names.secret
@@ -553,7 +553,7 @@ def _settings(want: Wanted, present: Present) -> FunctionSettings:
 
 
 def _others(there: Mapping[str, str]) -> dict[str, str]:
-    """The variables that somebody else has added."""
+    """Return the variables that someone else has added."""
     return {name: value for name, value in there.items() if not name.startswith(_ENVIRONMENT_PREFIX)}
 
 
@@ -565,7 +565,7 @@ _TITLES: Mapping[str, str] = {
 
 
 def _differences(there: FunctionSettings, wanted: FunctionSettings) -> list[str]:
-    """Names of the settings that differ, for people."""
+    """Return the names of the settings that differ, for people."""
     return [
         _TITLES.get(name, name)
         for name in FunctionSettings.__dataclass_fields__
@@ -574,7 +574,7 @@ def _differences(there: FunctionSettings, wanted: FunctionSettings) -> list[str]
 
 
 def remove(names: Names, present: Present) -> tuple[Step, ...]:
-    """The steps that take away what `init` made, and nothing else."""
+    """Return the steps that remove the resources that `init` made, and nothing else."""
     steps = list[Step]()
     function: FunctionState | None = present.function
     if function and function.made_here:
@@ -601,7 +601,7 @@ def remove(names: Names, present: Present) -> tuple[Step, ...]:
 
 
 def _filled_by_us(names: Names, present: Present) -> bool:
-    """Whether a bucket that init did not make has content of this builder: only then its role may write there."""
+    """Return whether a bucket that init did not make has content of this builder: its role proves that."""
     role = present.role
     allowed = json.dumps(role.policy) if role and role.made_here else ""
     used = present.bucket is not None and present.bucket.used

@@ -1,4 +1,7 @@
-"""What the builder's roles may do, on what, and why. `python -m bootstrap.policy` prints the tables of docs/iam.md."""
+"""Permissions of the builder's roles: actions, resources and reasons.
+
+`python -m bootstrap.policy` prints the tables of docs/iam.md.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ TRUST: Document = {
 
 
 def store_trust(names: Names) -> Document:
-    """Only the builder may lend what the store role may do."""
+    """Return the trust policy of the store role: only the builder may assume it."""
     builder: Document = {"Effect": "Allow", "Principal": {"AWS": names.role_arn}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [builder]}
 
@@ -36,8 +39,8 @@ def store_trust(names: Names) -> Document:
 class Grant:
     """One statement of the policy. `why` maps every action to the reason for it.
 
-    `forbids`, whatever other statements say: "here" the actions on `resources`, "elsewhere" the actions on anything but
-    `resources`, "all else" anything but the actions on `resources`.
+    `forbids` makes it a Deny: "here" of the actions on `resources`, "elsewhere" of the actions on anything but
+    `resources`, "all else" of anything but the actions on `resources`.
     """
 
     sid: str
@@ -47,7 +50,7 @@ class Grant:
     forbids: Literal["", "here", "elsewhere", "all else"] = ""
 
     def statement(self) -> Document:
-        """As IAM wants it."""
+        """Return the statement in IAM's format."""
         plain: dict[str, Json] = {
             "Sid": self.sid,
             "Effect": "Deny" if self.forbids else "Allow",
@@ -59,12 +62,12 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What config.ini says of the builder's power.
+    """Scope of the builder's permissions, from config.ini.
 
     Args:
         functions: names or patterns of the functions that the builder may deploy.
         roles: names, ARNs or patterns of the roles that it may give to functions.
-        logins: with the secrets that it reads.
+        logins: name the secrets that it reads.
         code_signing: ARNs or patterns of the code signing configurations that it may give to functions.
         tag: name and value of a tag that functions must have, and get when the builder creates them.
         split: whether foreign code runs in the worker.
@@ -79,21 +82,21 @@ class Scope:
 
 
 def policy(names: Names, scope: Scope, *, setting_up: bool = False) -> Document:
-    """The inline policy of the builder's role.
+    """Return the inline policy of the builder's role.
 
     Args:
-        setting_up: the one for the time in which setup.py lets the builder make and attach its own layer.
+        setting_up: the policy while setup.py lets the builder make and attach its own layer.
     """
     return document(grants(names, scope, setting_up=setting_up))
 
 
 def document(granted: Sequence[Grant]) -> Document:
-    """The grants as one policy."""
+    """Return the grants as one policy."""
     return {"Version": "2012-10-17", "Statement": [grant.statement() for grant in granted]}
 
 
 def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Grant, ...]:
-    """Everything the builder may do; nothing is granted that its code does not call."""
+    """Return everything that the builder may do; nothing is granted that its code does not call."""
     functions = scope.functions
     deploying = [*_deploying(names, scope), _layers(names, functions), _log_groups(names, functions)]
     granted = [
@@ -124,7 +127,7 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
 
 
 def worker_grants(names: Names) -> tuple[Grant, ...]:
-    """Everything the worker's own role may do: foreign code that gets hold of it has nothing."""
+    """Return everything that the worker's own role may do: almost nothing, as foreign code may get hold of it."""
     return (
         _logs(names, names.worker_log_group),
         Grant(
@@ -136,7 +139,7 @@ def worker_grants(names: Names) -> tuple[Grant, ...]:
 
 
 def store_grants(names: Names) -> tuple[Grant, ...]:
-    """The most that the builder can lend to the worker; each order gets its own trust domain's part of it alone."""
+    """Return the most that the builder can lend to the worker; each order gets only its own trust domain's part."""
     return (
         Grant(
             sid="KeepOfDomains",
@@ -161,7 +164,7 @@ def _stored(names: Names, what: str) -> str:
     return f"arn:{names.place.partition}:s3:::{names.bucket}/{names.prefix}{what}"
 
 
-# What the build file may name that is not part of a function's configuration.
+# Settings in a build file that are not part of a function's configuration.
 _EXTRAS = {
     "lambda:GetFunctionUrlConfig": "`url`: compare",
     "lambda:CreateFunctionUrlConfig": "`url`: make it",
@@ -189,14 +192,14 @@ _SIGNING = {
 
 
 def _deploying(names: Names, scope: Scope) -> list[Grant]:
-    """What concerns functions; with a tag, those that have it, and new ones that get it."""
+    """Yield the grants for functions; with a tag, for those that have it, and for new ones that get it."""
     resources = _function_arns(names, scope.functions)
     deploy = _functions(resources)
     granted = [replace(deploy, why={**_LOOKING, **_CREATING, **deploy.why})]
     if scope.tag:
         name, value = scope.tag
         has = {"StringEquals": {f"aws:ResourceTag/{name}": value}}
-        # A function that is not there has no tags, and that it is not there must be told.
+        # A missing function has no tags, but the builder must learn that it is missing.
         looks = {"StringEqualsIfExists": {f"aws:ResourceTag/{name}": value}}
         gets = {"StringEquals": {f"aws:RequestTag/{name}": value}}
         tagging = {"lambda:TagResource": "a function is created with its tags"}
@@ -241,7 +244,7 @@ def _functions(resources: tuple[str, ...]) -> Grant:
 
 
 def _open_urls_alone(names: Names) -> list[Grant]:
-    """A permission lets in everybody, by a URL without credentials, or nobody."""
+    """Return the condition that a permission is only for a URL without credentials."""
     why = {"lambda:AddPermission": "no other account or service is let in, and no URL that wants credentials"}
     everything = (names.arn_in("lambda", "function:*"),)
     return [
@@ -291,7 +294,7 @@ def _itself(names: Names) -> Grant:
     )
 
 
-# A Deny cannot be overruled, so what `setup` needs is left out of it while setup.py runs that.
+# A Deny cannot be overruled, so the actions of `setup` are left out of it while setup.py runs that.
 _SETUP = {
     "lambda:GetFunction": "wait until the change has arrived",
     "lambda:GetFunctionConfiguration": "read its own layers",
@@ -320,7 +323,7 @@ _LOOKING_AT_BUILDERS = {
 
 
 def _never_another_builder(names: Names, setting_up: bool) -> Grant:
-    """Builders have a tag, whoever has set them up."""
+    """Forbid access to other builders: all have a tag, whichever tool has set them up."""
     return Grant(
         sid="NeverChangeBuilders",
         forbids="all else",
@@ -393,7 +396,7 @@ def _layer_versions(names: Names) -> Grant:
         why={
             "lambda:GetLayerVersion": "see what a version has and who made it; Lambda asks for it when one is attached"
         },
-        # Build files name layers of others, too, whose accounts decide who may read them.
+        # Build files may also name layers of other accounts, which decide who may read them.
         resources=(f"arn:{names.place.partition}:lambda:{names.place.region}:*:layer:*",),
     )
 
@@ -404,7 +407,7 @@ def _objects(names: Names, split: bool) -> Grant:
         sid="KeepBuilds",
         why={
             "s3:GetObject": "read artifacts, locks and records; Lambda reads the code with it",
-            **({} if split else archives),  # the worker reads them, with what it is lent
+            **({} if split else archives),  # the worker reads them, with lent credentials
             "s3:PutObject": "store them",
         },
         resources=(_stored(names, "*"),),
@@ -449,13 +452,13 @@ def _secret(names: Names) -> Grant:
     return Grant(
         sid="ReadGitToken",
         why={"secretsmanager:GetSecretValue": "fetch from private repositories"},
-        # Secrets Manager ends every ARN with six random characters.
+        # Secrets Manager appends six random characters to every ARN.
         resources=(names.arn_in("secretsmanager", f"secret:{names.secret}-??????"),),
     )
 
 
 def secret_grants(names: Names, logins: Logins) -> list[Grant]:
-    """Reading the secrets that config.ini names, and those that its patterns allow to projects."""
+    """Yield grants to read the secrets that config.ini names, and those that its patterns allow to projects."""
     own = [Reference.parse(text) for text in logins.references()]
     allowed = [pattern.partition("#")[0] for rule in logins.projects for pattern in rule.allow]
     places = dict.fromkeys([*(f"{one.service}:{one.name}" for one in own), *allowed])
@@ -477,11 +480,11 @@ def secret_grants(names: Names, logins: Logins) -> list[Grant]:
 
 
 def _secret_arns(names: Names, name: str) -> tuple[str, ...]:
-    """Secrets Manager ends every ARN with six random characters; it may be given without them."""
+    """Return the ARNs of a secret: Secrets Manager appends six random characters, which the given one may lack."""
     arn = name if name.startswith("arn:") else names.arn_in("secretsmanager", f"secret:{name}")
     if arn.endswith("*"):
         return (arn,)
-    # `…-secret` may end with them, or need them.
+    # the six letters of `…-secret` may be the random ones, or not
     whole = name.startswith("arn:") and re.search(r"-[A-Za-z0-9]{6}$", name)
     return (arn, f"{arn}-??????") if whole else (f"{arn}-??????",)
 
@@ -562,7 +565,7 @@ def _pass_role(names: Names, roles: Sequence[str]) -> Grant:
     )
 
 
-# What docs/iam.md shows.
+# The scope that docs/iam.md shows.
 EXAMPLE = Logins(
     git=(GitLogin(base="https://git.example.com", token="ssm:/shop/git"),),  # noqa: S106  # a reference
     indexes=(
@@ -588,9 +591,9 @@ _HEAD = ("| statement | action | on | why |", "|---|---|---|---|")
 
 
 def table() -> str:
-    """The actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`.
+    """Return the actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`.
 
-    What only holds while `setup` runs, or with `isolation = split`, comes last.
+    Permissions that hold only while `setup` runs, or with `isolation = split`, come last.
     """
     names, lines = _example(), [*_HEAD]
     told: set[tuple[str, str]] = set()
@@ -606,7 +609,7 @@ def table() -> str:
 
 
 def split_table() -> str:
-    """The same of the two roles that `isolation = split` adds."""
+    """Return the same table for the two roles that `isolation = split` adds."""
     names, lines = _example(), ["| role | statement | action | on | why |", "|---|---|---|---|---|"]
     for role, granted in ((names.worker_role, worker_grants(names)), (names.store_role, store_grants(names))):
         for grant in granted:

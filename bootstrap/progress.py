@@ -1,4 +1,4 @@
-"""Shows a walk: a live list on a terminal, one line per finished step elsewhere."""
+"""Progress of a run: a live list on a terminal, one line per finished step elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shown(steps: Sequence[Step], stream: TextIO, environment: Mapping[str, str]) -> Iterator[Watcher]:
-    """A watcher that writes to `stream` in the way that suits it."""
+    """Return a watcher that suits `stream`."""
     if stream.isatty() and environment.get("TERM", "dumb") != "dumb":
         with _live(steps, stream, environment) as watcher:
             yield watcher
@@ -28,7 +28,7 @@ def shown(steps: Sequence[Step], stream: TextIO, environment: Mapping[str, str])
 
 
 class Lines:
-    """Plain lines: what a long step is at, and every step when it ends."""
+    """Watcher with plain lines: the progress of long steps, and the end of every step."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +38,7 @@ class Lines:
         print(visible(line), file=self._stream, flush=True)
 
     def started(self, step: Step) -> None:
-        """Nothing: a line at the end is enough."""
+        """Print nothing: a line at the end is enough."""
 
     def said(self, step: Step, text: str) -> None:
         if self._said.get(step.name) != text:
@@ -64,7 +64,7 @@ def _live(steps: Sequence[Step], stream: TextIO, environment: Mapping[str, str])
 
 
 class _Board:
-    """All steps of a plan, with a sign, the time and what is going on."""
+    """Live list of all steps of a plan, each with a sign, its time and its progress."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         from rich.spinner import Spinner

@@ -1,4 +1,4 @@
-"""What setup.py prints: facts as values first, then as text for people or as JSON for machines."""
+"""Output of setup.py: facts as values, then as text for people or as JSON for machines."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Report:
 
 
 def plan_lines(names: Names, steps: Sequence[Step], *, identity: str) -> list[str]:
-    """What is going to happen, and where."""
+    """Return the plan as text: the steps, and their account and region."""
     return [f"account {names.place.account}, region {names.place.region}, {identity}", "will:"] + [
         f"  - {step.sentence}" for step in steps
     ]
 
 
 def notes(config: Config, *, private: bool) -> list[str]:
-    """What the operator should know of his choices. `private`: there is a git token, now or from before."""
+    """Return notes on the operator's choices. `private`: there is a git token, new or old."""
     said = []
     if "*" in config.functions:
         said.append(
@@ -51,7 +51,7 @@ def notes(config: Config, *, private: bool) -> list[str]:
 def convergence(
     names: Names, present: Present, steps: Sequence[Step], done: Sequence[Done], *, seconds: float
 ) -> Report:
-    """After `init` and `update`; `present` is how it is now."""
+    """Report `init` or `update`; `present` is the new state."""
     ping = present.ping
     version = f" {ping.version}" if ping else ""
     if steps:
@@ -104,7 +104,7 @@ def _places(names: Names, present: Present) -> Facts:
 
 
 def _worker(names: Names, present: Present) -> Facts | None:
-    """What there is of the worker, and whether it has what the builder has."""
+    """Describe the worker, and whether its code and layer are the builder's."""
     worker, builder = present.worker.function, present.function
     if worker is None or not worker.made_here:
         return None
@@ -130,7 +130,7 @@ def _worker_rows(names: Names, present: Present) -> list[tuple[str, str]]:
 
 
 def status(names: Names, present: Present, answer: Mapping[str, object], pending: Sequence[Step]) -> Report:
-    """The whole installation as a table. `answer` is what the builder says of itself; empty if it does not."""
+    """Report the whole installation as a table. `answer` is the builder's reply to ping; empty without one."""
     function, ping = present.function, present.ping
     listed, storage = answer.get("builds"), answer.get("storage")
     builds = [build for build in listed if isinstance(build, dict)] if isinstance(listed, list) else []
@@ -230,7 +230,7 @@ def _build_line(build: Mapping[str, object]) -> str:
 
 
 def removal(names: Names, steps: Sequence[Step], remarks: Sequence[str]) -> Report:
-    """After `destroy`."""
+    """Report `destroy`."""
     first = f"removed all of {names.function}" if steps else f"nothing to remove: {names.function} is not installed"
     return Report(
         lines=[first, *remarks],
@@ -239,7 +239,7 @@ def removal(names: Names, steps: Sequence[Step], remarks: Sequence[str]) -> Repo
 
 
 def failure(error: LambdasmithError) -> Report:
-    """An error that the user can mend."""
+    """Report an error that the user can fix."""
     lines = [f"setup.py: {error.message}"]
     lines += [f"  - {problem}" for problem in error.problems]
     lines += [f"  | {line}" for line in error.log_tail]
@@ -258,19 +258,19 @@ def failure(error: LambdasmithError) -> Report:
 
 
 def as_json(report: Report) -> str:
-    """The facts on several lines."""
+    """Return the facts as JSON on several lines."""
     return json.dumps(report.facts, indent=2)
 
 
 def secrets(known: Sequence[KnownSecret]) -> Report:
-    """After `secret list`: how each is referred to."""
+    """Report `secret list`: the reference to each secret."""
     lines = [f"{secret.reference}  (changed {secret.changed})" for secret in known] or ["no secrets are set"]
     rows = [{"name": secret.name, "reference": secret.reference, "changed": secret.changed} for secret in known]
     return Report(lines=lines, facts={"secrets": rows})
 
 
 def secret_set(name: str, *, is_new: bool) -> Report:
-    """After `secret set`."""
+    """Report `secret set`."""
     lines = [f"{'made' if is_new else 'changed'} secret {name}", f"  refer to it as secretsmanager:{name}"]
     if is_new:
         lines.append("  in config.ini: as a login, or allowed to a [project …]; then run: python setup.py update")
@@ -278,6 +278,6 @@ def secret_set(name: str, *, is_new: bool) -> Report:
 
 
 def secret_removed(name: str) -> Report:
-    """After `secret remove`."""
+    """Report `secret remove`."""
     lines = [f"removed secret {name}; for seven days `secret set` brings the name back"]
     return Report(lines=lines, facts={"changed": True, "name": name})

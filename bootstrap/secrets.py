@@ -1,6 +1,6 @@
-"""Secrets that config.ini and build files refer to: set, listed and removed, below the builder's own prefix alone.
+"""Secrets that config.ini and build files refer to: set, listed and removed, only below the builder's own prefix.
 
-Every one carries the tag by which `setup.py` knows what is its own. The git token of `init` is not among them.
+Each has the tag by which `setup.py` recognises its own resources. The git token of `init` is not among them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RECOVERY_DAYS = 7
 
 @dataclass(frozen=True, kw_only=True)
 class KnownSecret:
-    """A secret of ours. `changed` is the day of its last value, as 2026-11-21."""
+    """A secret of this builder. `changed` is the day of its last value, as 2026-11-21."""
 
     name: str
     reference: str
@@ -30,10 +30,10 @@ class KnownSecret:
 
 
 def full_name(names: Names, name: str) -> str:
-    """The secret's name in Secrets Manager.
+    """Return the secret's name in Secrets Manager.
 
     Raises:
-        InvalidConfiguration: `name` cannot be one, or is the git token's.
+        InvalidConfiguration: `name` is not valid, or is the git token's.
     """
     name = name.removeprefix(f"{names.function}/")
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
@@ -48,10 +48,10 @@ def full_name(names: Names, name: str) -> str:
 
 
 def set_secret(clients: Clients, names: Names, name: str, value: str) -> bool:
-    """Give the secret a value; whether it is a new one.
+    """Set the secret's value, and return whether the secret is new.
 
     Raises:
-        InvalidConfiguration: the name or the value cannot be used, or somebody else has made a secret of that name.
+        InvalidConfiguration: the name or the value cannot be used, or someone else has made a secret of that name.
     """
     secret = full_name(names, name)
     if not value.strip():
@@ -77,7 +77,7 @@ def set_secret(clients: Clients, names: Names, name: str, value: str) -> bool:
 
 
 def remove_secret(clients: Clients, names: Names, name: str) -> str:
-    """Delete the secret; for a week `set_secret` brings the name back. Returns the whole name.
+    """Delete the secret; for a week `set_secret` can restore it. Returns the full name.
 
     Raises:
         SecretMissing: there is none.
@@ -91,7 +91,7 @@ def remove_secret(clients: Clients, names: Names, name: str) -> str:
 
 
 def list_secrets(clients: Clients, names: Names) -> tuple[KnownSecret, ...]:
-    """Our secrets, by name; no values."""
+    """Return this builder's secrets, by name, without values."""
     found = []
     with aws_errors("listing secrets"):
         pages = clients.secretsmanager.get_paginator("list_secrets").paginate(
@@ -111,7 +111,7 @@ def list_secrets(clients: Clients, names: Names) -> tuple[KnownSecret, ...]:
 
 
 def _state(clients: Clients, names: Names, secret: str) -> str | None:
-    """`there`, `deleted`, or None.
+    """Return `there`, `deleted`, or None.
 
     Raises:
         InvalidConfiguration: it is not ours.

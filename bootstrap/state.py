@@ -1,4 +1,4 @@
-"""What is in the account now, as frozen values. Reads only; everything is asked for at the same time."""
+"""The present state of the account, as frozen values. Only reads, and reads everything at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_lambda.type_defs import GetFunctionResponseTypeDef
 
 _T = TypeVar("_T")
-# How long a change of a function may take to arrive, in seconds; a few are usual.
+# Longest wait for a change of a function to take effect, in seconds; a few are usual.
 SETTLE_S = 300.0
 _ABSENT = {
     "404",
@@ -38,20 +38,20 @@ _ABSENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class GitSecret:
-    """What goes into Secrets Manager."""
+    """The git token, as stored in Secrets Manager."""
 
     username: str
     token: str = field(repr=False)
     email: str
 
     def text(self) -> str:
-        """As the builder reads it."""
+        """Return the JSON that the builder reads."""
         return json.dumps({"username": self.username, "token": self.token, "email": self.email}, sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BucketState:
-    """`made_here`: init made it, for this builder; its three settings are only read then.
+    """`made_here`: init made it, for this builder; its three settings are read only then.
 
     `used`: something is below the builder's prefix. `rules`: the lifecycle rules of this builder.
     """
@@ -74,7 +74,7 @@ class RoleState:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretState:
-    """`current`: it holds what was asked for, or nothing was asked for. `deleted`: it waits for its deletion."""
+    """`current`: it holds the wanted value, or none is wanted. `deleted`: it is scheduled for deletion."""
 
     made_here: bool
     deleted: bool
@@ -97,7 +97,7 @@ class LayerVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSettings:
-    """The part of a function's configuration that setup.py decides."""
+    """The part of a function's configuration that setup.py manages."""
 
     runtime: str
     handler: str
@@ -111,10 +111,10 @@ class FunctionSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionState:
-    """`state` is Lambda's own word (Active, Failed, …).
+    """`state` is Lambda's (Active, Failed, …).
 
-    `retries_decided`: it has settings for asynchronous invocations, which say how often Lambda repeats one that failed.
-    `per_tenant`: Lambda keeps the tenants that invokes name apart.
+    `retries_decided`: it has settings for asynchronous invocations, which limit the retries of a failed one.
+    `per_tenant`: Lambda isolates the tenants that invokes name.
     """
 
     made_here: bool
@@ -129,7 +129,7 @@ class FunctionState:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerState:
-    """What there is of a builder's worker. `store_role` is the one that its access to the store is lent from."""
+    """State of a builder's worker. `store_role` is the role from which its access to the store is lent."""
 
     function: FunctionState | None = None
     role: RoleState | None = None
@@ -143,7 +143,7 @@ class WorkerState:
 
 @dataclass(frozen=True, kw_only=True)
 class Present:
-    """Everything that there is of a builder; None for what there is not.
+    """State of a builder; None for a missing resource.
 
     `ping` is None as well when the builder did not answer, `silence` then says why.
     """
@@ -160,24 +160,24 @@ class Present:
 
     @property
     def nothing(self) -> bool:
-        """Whether nothing of this builder is in the account."""
+        """Whether the account has nothing of this builder."""
         parts = (self.bucket, self.role, self.secret, self.log_group, self.function, *self.worker.parts)
         return not self.layers and all(part is None or not part.made_here for part in parts)
 
 
 def whereabouts(clients: Clients) -> Place:
-    """The account that the credentials belong to."""
+    """Return the account of the credentials."""
     with aws_errors("asking AWS whose credentials these are"):
         identity = clients.sts.get_caller_identity()
     return Place(partition=Arn.read(identity["Arn"]).partition, account=identity["Account"], region=clients.region)
 
 
 def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, ask_builder: bool) -> Present:
-    """Look at everything that carries one of `names`.
+    """Read the state of everything that has one of `names`.
 
     Args:
-        secret: what the secret shall hold; only compared, never shown.
-        ask_builder: also invoke `ping` where the function is there.
+        secret: the wanted value of the secret; only compared, never shown. ask_builder: also invoke `ping` if the
+            function exists.
 
     Raises:
         AwsRefused: a bucket of that name belongs to another account or is in another region.
@@ -229,7 +229,7 @@ def _bucket(clients: Clients, names: Names) -> BucketState | None:
     with aws_errors(f"looking into bucket {name}"):
         listed = s3.list_object_versions(Bucket=name, Prefix=names.prefix, MaxKeys=1)
         used = bool(listed.get("Versions") or listed.get("DeleteMarkers"))
-        # Services that ignore tags at creation leave this behind when a run dies between the two calls.
+        # Services that ignore tags at creation leave an untagged resource when a run dies between the two calls.
         half_made = names.owns_bucket_name and not tags and not used
         rules = lifecycle.ours(names, lifecycle.read(clients, name).rules)
         if tags.get(OWNER_TAG) != names.function_arn and not half_made:
@@ -248,7 +248,7 @@ def _bucket(clients: Clients, names: Names) -> BucketState | None:
 
 
 def _bucket_tags(clients: Clients, names: Names) -> dict[str, str] | None:
-    """The bucket's tags; None if there is no such bucket."""
+    """Return the bucket's tags; None if there is no such bucket."""
     s3, name = clients.s3, names.bucket
     try:
         head = _unless_absent(lambda: s3.head_bucket(Bucket=name), f"looking for bucket {name}")
@@ -289,7 +289,7 @@ def _role(clients: Clients, names: Names, role: str) -> RoleState | None:
 
 
 def _document(value: object) -> Document:
-    """A policy as botocore returns it: decoded, or as text where the service did not escape it."""
+    """Parse a policy as botocore returns it: decoded, or as text where the service did not escape it."""
     decoded = json.loads(value) if isinstance(value, str) else value
     return decoded if isinstance(decoded, dict) else {}
 
@@ -321,7 +321,7 @@ def _log_group(clients: Clients, names: Names, name: str) -> LogGroupState | Non
 
 
 def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
-    """Versions of the builder's layer, newest first. Layers have no tags: their descriptions say that they are ours."""
+    """Return the versions of the builder's layer, newest first. Layers have no tags: descriptions mark ours."""
     with aws_errors(f"listing versions of layer {names.layer}"):
         pages = clients.lambda_.get_paginator("list_layer_versions").paginate(LayerName=names.layer)
         versions = [version for page in pages for version in page.get("LayerVersions", [])]
@@ -357,7 +357,7 @@ def _function(clients: Clients, names: Names, name: str) -> FunctionState | None
         return None
     settled = found["Configuration"]
     if settled.get("State") == "Pending" or settled.get("LastUpdateStatus") == "InProgress":
-        # What an interrupted run left is still arriving.
+        # A change by an interrupted run may still be taking effect.
         wait_until_settled(clients, name, timeout_s=SETTLE_S)
         with aws_errors(f"reading function {name}"):
             found = clients.lambda_.get_function(FunctionName=name)

@@ -1,4 +1,4 @@
-"""Carries out steps. Every one may be repeated: an interrupted run is finished by the next."""
+"""Execution of steps. Every step may be repeated: the next run finishes an interrupted one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 
 class Configuration(TypedDict):
-    """The arguments that CreateFunction and UpdateFunctionConfiguration share."""
+    """Arguments that CreateFunction and UpdateFunctionConfiguration share."""
 
     Runtime: RuntimeType
     Handler: str
@@ -68,26 +68,27 @@ class Configuration(TypedDict):
 
 
 class Tenancy(TypedDict, total=False):
-    """The argument of CreateFunction alone."""
+    """Argument of CreateFunction alone."""
 
     TenancyConfig: TenancyConfigTypeDef
 
 
-# A new role is usable after about ten seconds, seldom later.
+# A new role is usable after about ten seconds, rarely later.
 _IAM_PATIENCE_S = 90.0
 # Secrets Manager frees the name of a deleted secret a little later.
 _SECRET_PATIENCE_S = 30.0
+# Lambda applies most updates of a function within seconds, and refuses another one meanwhile.
 _BUSY_PATIENCE_S = 60.0
 
 
 @dataclass
 class Hands:
-    """What steps need to be carried out, and what they leave for later ones.
+    """Context of the steps, and the results that they leave for later ones.
 
     Args:
         work: an empty temporary directory; the caller removes it.
         environment: the operator's, for the download of the starter layer.
-        tell: gets a sentence from a step that takes long.
+        tell: receives a sentence from a step that takes long.
     """
 
     clients: Clients
@@ -184,7 +185,7 @@ def _gone_is_fine() -> Expected:
 
 
 class Tag(TypedDict):
-    """As S3 and IAM spell it."""
+    """Tag in the spelling of S3 and IAM."""
 
     Key: str
     Value: str
@@ -198,9 +199,9 @@ def _make_bucket(step: MakeBucket, hands: Hands) -> None:
     s3, bucket, region = hands.clients.s3, step.bucket, hands.names.place.region
     tags = _tags(hands)
     if step.create:
-        # Made with its tags in one call: a run that dies here leaves nothing whose owner is unknown.
+        # Created with its tags in one call: a run that dies here leaves no resource without a known owner.
         made: CreateBucketConfigurationTypeDef = {"Tags": tags}
-        if region != "us-east-1":  # S3 refuses to be told its first region
+        if region != "us-east-1":  # S3 refuses its first region as a constraint
             made["LocationConstraint"] = cast("BucketLocationConstraintType", region)
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=made)
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
@@ -262,7 +263,7 @@ def _put_role(step: PutRole, hands: Hands) -> None:
             iam.update_assume_role_policy(RoleName=step.role, PolicyDocument=json.dumps(step.trust))
 
     def is_young(error: LambdasmithError) -> bool:
-        # A role that trusts another one: IAM itself needs some seconds to know a new principal.
+        # A role that trusts a new one: IAM itself needs some seconds to know a new principal.
         return error_code(error) == "MalformedPolicyDocument" and "principal" in error.message.lower()
 
     patiently(create if step.create else trust, retry=is_young, patience_s=_IAM_PATIENCE_S)
@@ -321,7 +322,7 @@ def _create_function(step: CreateFunction, hands: Hands) -> None:
 
 
 def _role_is_young(error: LambdasmithError) -> bool:
-    """Whether Lambda does not know a new role yet: IAM needs some seconds to spread it."""
+    """Return whether Lambda does not know a new role yet: IAM takes some seconds to propagate it."""
     return error_code(error) == "InvalidParameterValueException" and "assumed" in error.message
 
 
@@ -395,7 +396,7 @@ def _set_up(step: SetUp, hands: Hands) -> None:
         return answer
 
     def retry(error: LambdasmithError) -> bool:
-        # A policy that was put a moment ago is not known everywhere yet.
+        # A policy that was put a moment ago may not have reached every service yet.
         again = isinstance(error, FunctionBusy | AccessDenied)
         if again:
             hands.tell(step, f"trying again: {error.message}")
@@ -409,7 +410,7 @@ def _attach_to_worker(step: AttachToWorker, hands: Hands) -> None:
     lambda_ = hands.clients.lambda_
 
     def layers_of(function: str) -> tuple[list[str], list[str]]:
-        """The versions of the builder's own layer that a function has, and its other layers."""
+        """Return the versions of the builder's own layer that a function has, and its other layers."""
         present = lambda_.get_function_configuration(FunctionName=function)
         every = [layer.get("Arn", "") for layer in present.get("Layers", [])]
         own = [arn for arn in every if arn.startswith(f"{step.layer}:")]
@@ -427,6 +428,7 @@ def _attach_to_worker(step: AttachToWorker, hands: Hands) -> None:
 
 def _allow_set_up(step: AllowSetUp, hands: Hands) -> None:
     with hands.lock:
+        # Checked under the lock: after `take_back` a late thread must not open what that has just closed.
         if hands.closed:
             return
         hands.opened = True
@@ -437,12 +439,13 @@ def _allow_set_up(step: AllowSetUp, hands: Hands) -> None:
 def _end_set_up(step: EndSetUp, hands: Hands) -> None:
     with hands.lock:
         _put_policy(step, hands)
+        # Only after the policy is back: if the call fails, `take_back` must still try.
         hands.opened = False
     _wait_for_right(step, hands, right=False)
 
 
 def take_back(steps: Sequence[Step], hands: Hands) -> None:
-    """At the end of a run, however it ended: the builder must not change itself any more.
+    """Take back the builder's right to change itself, at the end of a run, however it ended.
 
     Raises:
         LambdasmithError: AWS refused.
@@ -462,10 +465,10 @@ def _put_policy(step: AllowSetUp | EndSetUp, hands: Hands) -> None:
 
 
 def _wait_for_right(step: AllowSetUp | EndSetUp, hands: Hands, *, right: bool) -> None:
-    """Wait until the builder finds that it may change itself, or that it may not: IAM needs some seconds to spread it.
+    """Wait until the builder may change itself, or no longer may: IAM takes some seconds to propagate a policy.
 
-    IAM's own simulation would not do: it says what was put, not what Lambda knows of it. An embedded AWS knows a policy
-    at once, and may hold nobody to it.
+    IAM's own simulation is no proof: it evaluates the stored policy, not the one that Lambda uses. An embedded AWS
+    applies a policy at once, and may not enforce it at all.
     """
 
     def attempt() -> None:

@@ -1,4 +1,4 @@
-"""The sections [toolchain NAME] of config.ini: archives with compilers that build files may name."""
+"""Sections [toolchain NAME] of config.ini: archives with compilers that build files may name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ KIND: Mapping[str, tuple[str, ...]] = {"toolchain": ("url", "sha256", "strip", "
 
 
 def is_toolchain_section(section: str) -> bool:
-    """Whether a section is one of these."""
+    """Return whether a section is one of these."""
     kind, _, subject = section.partition(" ")
     return kind in KIND and bool(subject.strip())
 
 
 def read_toolchains(lines: Iterable[Line], name: str, problems: list[str]) -> tuple[ArchiveTool, ...]:
-    """What the sections say, in their order; what is wrong goes to `problems`.
+    """Read the sections in their order; add every problem to `problems`.
 
     Args:
         lines: those in sections for which `is_toolchain_section` holds.

@@ -1,4 +1,4 @@
-"""Walks a plan: every step as soon as those that it needs are done, several at a time."""
+"""Execution of a plan: every step starts as soon as those that it needs are done, several at a time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Protocol
 
 from bootstrap.changes import Step
 
-# After Ctrl-C, for what runs to let go of its temporary files.
+# Time after Ctrl-C for running steps to release their temporary files.
 _FAREWELL_S = 5.0
 
 
 class Watcher(Protocol):
-    """Is told what happens. `said` may come from any thread."""
+    """Observer of a run. `said` may be called from any thread."""
 
     def started(self, step: Step) -> None: ...
 
@@ -38,7 +38,7 @@ class Done:
 def walk(steps: Sequence[Step], carry_out: Callable[[Step], None], watcher: Watcher) -> tuple[Done, ...]:
     """Carry out all `steps` and return them in the order in which they ended.
 
-    After a failure nothing new is started, what runs is waited for, and the first error is raised.
+    After a failure no step is started, running ones are waited for, and the first error is raised.
     """
     return _Walk(steps, carry_out, watcher).walk()
 
@@ -83,7 +83,7 @@ class _Walk:
         unfinished = {step.name for step in self._waiting} | self._running.keys()
         for step in [step for step in self._waiting if not unfinished.intersection(step.needs)]:
             self._waiting.remove(step)
-            # Daemons: an invocation of the builder may last minutes, and Ctrl-C shall not wait for it.
+            # Daemon threads: an invocation of the builder may last minutes, and Ctrl-C must not wait for it.
             thread = threading.Thread(target=self._run, args=(step,), name=step.name, daemon=True)
             self._running[step.name] = thread
             self._watcher.started(step)

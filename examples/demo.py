@@ -32,7 +32,7 @@ def say(text: str) -> None:
 
 
 def run(*argv: str, cwd: Path, env: Mapping[str, str]) -> float:
-    """Run a command as a user would, showing what it prints; the seconds it took."""
+    """Run a command as a user would, with its output shown; return the seconds that it took."""
     print(f"$ {' '.join(argv)}", flush=True)
     started = time.monotonic()
     subprocess.run(argv, cwd=cwd, env=env, check=True)
@@ -52,7 +52,7 @@ def newest_runtime() -> str:
 
 
 def make_repository(home: Path, served: Path, runtime: str, env: Mapping[str, str]) -> Path:
-    """A clone of a new bare repository that holds the example and deploy.sh; the clone."""
+    """Create a bare repository with the example and deploy.sh; return a clone of it."""
     quiet("git", "init", "--bare", "-b", "main", str(served / f"{FUNCTION}.git"), cwd=home, env=env)
     clone = home / FUNCTION
     shutil.copytree(ROOT / "examples" / FUNCTION, clone)
@@ -74,7 +74,7 @@ def push(clone: Path, message: str, env: Mapping[str, str]) -> None:
 
 
 def make_role(aws: Server) -> str:
-    """The role that the deployed function runs with; in a real account you have one."""
+    """Create the deployed function's role; in a real account you have one."""
     trust = {
         "Version": "2012-10-17",
         "Statement": [

@@ -23,14 +23,14 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 SECURITY = ROOT / "docs" / "security.md"
 ATTACKS = ROOT / "tests" / "security"
-# What tests of both ways to run foreign code ask for.
+# Fixtures that tests of both isolations request.
 _BOTH = frozenset({"lab", "tenancy"})
 _MARKED = re.compile(r"(<!-- (?P<name>[\w-]+): written by `make docs` -->\n).*?(<!-- end of (?P=name) -->)", re.DOTALL)
 Schema = Mapping[str, Any]
 
 
 def main() -> None:
-    """Write what differs."""
+    """Write the files that differ."""
     for path, text in written().items():
         if not path.exists() or path.read_text() != text:
             path.parent.mkdir(exist_ok=True)
@@ -39,14 +39,14 @@ def main() -> None:
 
 
 def written() -> dict[Path, str]:
-    """All that is made of the code, by the file that has it."""
+    """Return everything that is generated from the code, by its file."""
     schemas = {ROOT / "schemas" / f"{name}.schema.json": schema_text(name) for name in NAMES}
     pages = {page: marked(page.read_text()) for page in (REFERENCE, SECURITY)}
     return {**schemas, **pages}
 
 
 def marked(page: str) -> str:
-    """The page with its tables made again; all that is not between markers stays."""
+    """Return the page with fresh tables; text outside of the markers stays."""
     tables = {
         "event": list(_event()),
         "build-file": list(_build_file(schema("build"))),
@@ -73,7 +73,7 @@ def _row(*cells: str) -> str:
 
 
 def _attacks() -> Iterator[str]:
-    """Every test of tests/security: what its file is about, what it expects, and in which isolation it runs."""
+    """Yield every test of tests/security: the subject of its file, its expectation, and its isolation."""
     yield from _table("attack", "isolation")
     for path in sorted(ATTACKS.glob("test_*.py")):
         module = ast.parse(path.read_text())
@@ -150,7 +150,7 @@ def _build_file(whole: Schema) -> Iterator[str]:
 
 
 def _facts(described: Schema) -> Iterator[str]:
-    """What the values of a key may be, in words, as far as it is short."""
+    """Return the allowed values of a key, in words, as far as they are short."""
     allowed = [value for value in described.get("enum", ()) if value is not None]
     if allowed:
         yield _choice([f"`{value}`" if isinstance(value, str) else str(value) for value in allowed])
@@ -189,7 +189,7 @@ def _parts(definitions: Mapping[str, Schema]) -> Iterator[str]:
 
 
 def _value(described: Schema) -> str:
-    """What a field of a reply holds, in few words."""
+    """Return the content of a reply's field, in few words."""
     if "$ref" in described:
         return f"**{described['$ref'].rpartition('/')[2]}**"
     for key in ("allOf", "anyOf"):

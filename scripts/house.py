@@ -27,7 +27,7 @@ from scripts.revisions import ROOT, write_revision
 
 PACKAGES = ("builder", "bootstrap", "localaws")
 JUNIT = ROOT / ".cache" / "junit.xml"
-# Where the list of the builder's wings is, highest first: names, or tuples of names for wings that are side by side.
+# Name of the list of the builder's wings, highest first: names, or tuples of names for wings at the same height.
 _RULES, _WINGS = "tests/test_house.py", "WINGS"
 Graph = Mapping[str, frozenset[str]]
 
@@ -67,7 +67,7 @@ class Module:
 
     @property
     def functions(self) -> list[int]:
-        """The lines of each function, from `def` to its end; methods and functions in functions count, too."""
+        """The lines of each function, from `def` to its end; this includes methods and nested functions."""
         found = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         return [(node.end_lineno or node.lineno) - node.lineno + 1 for node in found]
 
@@ -86,7 +86,7 @@ class Module:
 
     @cached_property
     def imports(self) -> list[str]:
-        """The names that it imports when it runs, late imports included; those for type checkers alone are left out."""
+        """The names that it imports when it runs, including late imports, without those only for type checkers."""
         checks = [node for node in ast.walk(self.tree) if isinstance(node, ast.If)]
         unseen = {
             child
@@ -137,7 +137,7 @@ class House:
 
     def _own(self, module: Module) -> Iterator[str]:
         for name in module.imports:
-            # What is imported from a package is a module of it, or a name in its __init__.
+            # A name imported from a package is one of its modules, or a name in its __init__.
             found = next((each for each in (name, name.rpartition(".")[0]) if each in self.modules), None)
             if found:
                 yield found

@@ -1,4 +1,4 @@
-"""Trees of this repository as they were: a git revision, written to a directory of its own."""
+"""Earlier states of this repository: a git revision, written to a directory of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_revision(revision: str, into: Path, repository: Path = ROOT) -> Path:
     An archive, not a work tree: nothing is registered in the repository, so nothing is left there after a crash.
 
     Raises:
-        SystemExit: git does not know the revision; git has said so.
+        SystemExit: git does not know the revision, and has printed an error.
     """
     # Without the colon, `main:docs` would be an archive of a part.
     command = ["git", "-C", str(repository), "archive", "--format=tar", f"{revision}^{{commit}}"]

@@ -14,7 +14,7 @@ _BLOCK = re.compile(r'^(?P<kind>variable|output) "(?P<name>\w+)" \{\n(?P<body>.*
 
 
 def tables(module: Path) -> str:
-    """The variables and outputs of a module, as Markdown."""
+    """Return the variables and outputs of a module, as Markdown."""
     variables = ["| variable | type | default | |", "|---|---|---|---|"]
     outputs = ["| output | |", "|---|---|"]
     for name in ("variables.tf", "outputs.tf"):
@@ -49,7 +49,7 @@ def _default(body: str) -> str:
 
 
 def with_tables(module: Path) -> str:
-    """The module's README as it is to be."""
+    """Return the module's README with current tables."""
     before, _, rest = (module / "README.md").read_text().partition(_BEGIN)
     return before + _BEGIN + tables(module) + _END + rest.partition(_END)[2]
 

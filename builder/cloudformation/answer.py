@@ -1,4 +1,4 @@
-"""What a template can ask of a custom resource, and the answer within CloudFormation's 4,096 bytes."""
+"""Attributes of a custom resource, and the response within CloudFormation's 4,096 bytes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SETTINGS = {
     "MemorySize": "memory",
     "Timeout": "timeout",
 }
-# Lambda's own: a template cannot ask for an attribute only if it is there.
+# Lambda's limit on layers: a template cannot ask for an attribute only if it exists.
 _DEFAULTS = {"MemorySize": 128, "Timeout": 3}
 _LAYER = {"Arn": "arn", "Key": "key", "VersionId": "version_id"}
 
 
 def attributes(reply: Reply) -> dict[str, object]:
-    """The attributes for `Fn::GetAtt`, all texts, from a reply to `package` or `build`; none that has no value.
+    """Return the attributes for `Fn::GetAtt` from a reply to `package` or `build`, all strings, without empty ones.
 
     Layers are flat: `Layers.NAME.Key`.
     """
@@ -59,9 +59,9 @@ def attributes(reply: Reply) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why something failed, for whoever reads the stack's events; empty where nothing did.
+    """Reason of a failure, for readers of the stack's events; empty without one.
 
-    `message` says what is wrong, `hint` what to do, `tail` is what a tool said last, `place` where the log is.
+    `message` says what is wrong, `hint` what to do, `tail` is a tool's last output, `place` is the log's.
     """
 
     message: str = ""
@@ -105,10 +105,10 @@ class Reason:
 
 
 def fitted(answer: Mapping[str, object], why: Reason) -> bytes:
-    """The answer as JSON, with as much of the reason as there is room for.
+    """Return the response as JSON, with as much of the reason as fits.
 
     Raises:
-        ArtifactTooLarge: the answer alone is too long.
+        ArtifactTooLarge: the response alone is too long.
     """
     room = MAX_BYTES - len(_json({**answer, "Reason": ""}))
     if room < 0:
@@ -121,7 +121,7 @@ def fitted(answer: Mapping[str, object], why: Reason) -> bytes:
 
 
 def _shortened(text: str, room: int) -> str:
-    """The beginning and the end of a text, of which the one says what is wrong and the other is the newest."""
+    """Return the beginning and the end of a text: the one says what is wrong, the other is the newest."""
     cut, length = text, min(len(text), max(room, 0))
     while cut and _size(cut) > room:
         length -= max(1, length // 50)
@@ -131,7 +131,7 @@ def _shortened(text: str, room: int) -> str:
 
 
 def _size(text: str) -> int:
-    """How many bytes a text takes within JSON."""
+    """Return the number of bytes of a text within JSON."""
     return len(_json(text)) - 2
 
 

@@ -1,7 +1,7 @@
 """The CloudFormation door: a custom resource's request → an event like any other → a PUT to where CloudFormation waits.
 
-Nobody reads what the function returns here: CloudFormation invokes it asynchronously, and until the answer is there it
-waits, an hour unless the template says otherwise. So whatever happens, an answer is sent.
+The function's return value is not read here: CloudFormation invokes it asynchronously and waits for the response, an
+hour unless the template says otherwise. So a response is always sent, also after an error.
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 """
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Lambda stops what it takes for a loop after 16 invocations, also where functions invoke each other directly:
+# Lambda stops a suspected loop after 16 invocations, also if functions invoke each other directly:
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 _MOST_ATTEMPTS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """What answering needs of the world.
+    """Dependencies of a response.
 
-    `reply` answers an event of ours; `again` invokes this function with an event, asynchronously; `memory` opens what
-    was answered before; `log_place` says where the log is; `clock` gives seconds since the epoch.
+    `reply` handles an event of ours; `again` invokes this function with an event, asynchronously; `memory` opens the
+    earlier responses; `log_place` names the log; `clock` gives seconds since the epoch.
     """
 
     reply: Callable[[Mapping[str, object]], Reply]
@@ -49,7 +49,7 @@ class Door:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What is to be answered."""
+    """The response to send."""
 
     status: Literal["SUCCESS", "FAILED"]
     name: str
@@ -69,9 +69,9 @@ def answer(event: Mapping[str, object], door: Door) -> Answered:
     """Carry out the request and answer CloudFormation; for the log, what was answered.
 
     Raises:
-        InvalidEvent: there is nobody to answer.
-        AwsUnavailable: the answer does not get there.
-        Exception: by a mistake of our own, after it was answered.
+        InvalidEvent: the request has no usable address for a response.
+        AwsUnavailable: the response cannot be delivered.
+        Exception: a bug of ours, after the response was sent.
     """
     request = StackRequest.parse(event, endpoints=door.endpoints, now=door.clock())
     door.masker.add(urlsplit(request.url).query)
@@ -93,9 +93,9 @@ def answer(event: Mapping[str, object], door: Door) -> Answered:
 
 
 def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> Outcome | None:
-    """What to answer; None where another invocation will."""
+    """Return the response; None if another invocation will send it."""
     if request.kind == "Delete":
-        # Nothing is deleted: artifacts may be another function's, or a rollback's; a function has its users.
+        # Nothing is deleted: other functions or a rollback may need the artifacts, and a function has its users.
         return Outcome(status="SUCCESS", name=_kept_name(request))
     try:
         sent = event_of(request)
@@ -111,6 +111,7 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
                 return _failed(event, request, reply, door)
             data = attributes(reply)
         outcome = Outcome(status="SUCCESS", name=request.name, data=data)
+        # Made here only to see that it fits: an error now still becomes a response.
         _body(request, outcome)
     except LambdasmithError as error:
         told: Error = {
@@ -122,6 +123,7 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
         why = Reason.of(door.masker.mask_json(told), door.log_place)
         return Outcome(status="FAILED", name=_kept_name(request), reason=why)
     try:
+        # Before the response is sent: afterwards CloudFormation may send the next request, which needs this memory.
         memory.keep(request, data, door.clock())
     except LambdasmithError as error:
         log.warning("the answer was not stored", extra={"fields": {"error": error.message}})
@@ -149,15 +151,15 @@ def _failed(event: Mapping[str, object], request: StackRequest, reply: Reply, do
 
 
 def _kept_name(request: StackRequest) -> str:
-    """The name that changes nothing: with another one CloudFormation would delete the resource as it was."""
+    """Return the resource's present name: with another one CloudFormation would delete the old resource."""
     return request.physical_id or request.name
 
 
 def _body(request: StackRequest, outcome: Outcome) -> bytes:
-    """The answer as CloudFormation wants it.
+    """Return the response in CloudFormation's format.
 
     Raises:
-        ArtifactTooLarge: not even without a reason it fits.
+        ArtifactTooLarge: it does not fit, even without a reason.
     """
     answered: dict[str, object] = {
         "Status": outcome.status,
@@ -171,7 +173,7 @@ def _body(request: StackRequest, outcome: Outcome) -> bytes:
 
 
 def _send(request: StackRequest, outcome: Outcome) -> None:
-    """PUT the answer, with an empty content type: the URL is signed for that."""
+    """PUT the response with an empty content type: the URL is signed for that."""
     import urllib3
 
     pool = _pool(urlsplit(request.url))
@@ -185,7 +187,7 @@ def _send(request: StackRequest, outcome: Outcome) -> None:
         )
         problem = "" if given.status < 300 else f"S3 says {given.status}"
     except urllib3.exceptions.HTTPError as error:
-        problem = type(error).__name__  # its text has the URL
+        problem = type(error).__name__  # its text contains the URL
     finally:
         pool.clear()
     log.info(
@@ -207,7 +209,7 @@ def _send(request: StackRequest, outcome: Outcome) -> None:
 
 
 def _pool(url: Any) -> Any:
-    """Connections to the URL's host, through the environment's proxy if there is one for it."""
+    """Return connections to the URL's host, through the environment's proxy if there is one for it."""
     import urllib.request
 
     import urllib3

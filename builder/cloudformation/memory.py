@@ -1,7 +1,7 @@
-"""What was answered for a custom resource before, so that going back really goes back.
+"""Earlier responses of a custom resource, so that a rollback restores the earlier state.
 
-When a stack update fails, CloudFormation sends the properties from before once more. They may name a branch that has
-moved on: built anew, the rollback would deploy what nobody has asked for, or fail like the update.
+When a stack update fails, CloudFormation sends the earlier properties again. They may name a branch that has moved on:
+built again, the rollback would deploy an unwanted commit, or fail like the update.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from builder.store.keeping import Store
     from builder.store.values import JsonObject
 
-# CloudFormation's, and no part of what is asked for.
+# CloudFormation's own properties, not part of the request.
 _NOT_ASKED = ("ServiceToken", "ServiceTimeout")
-# An update that is undone later than this is somebody's decision.
+# A later return to old properties is a decision, not a rollback.
 _ROLLBACK_WITHIN_S = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """An answer from before. `is_repeated`: it was given to this very request, which has arrived twice."""
+    """Earlier response. `is_repeated`: it was the response to this very request, which has arrived twice."""
 
     data: Mapping[str, object]
     is_repeated: bool
 
     def pinned(self, event: Mapping[str, object]) -> dict[str, object]:
-        """The event, for the commit that was built then."""
+        """Return the event for the commit that was built then."""
         commit = self.data.get("CommitId")
         if commit is None or not ({"repo", "repo_name"} & set(event)):
             return dict(event)
@@ -43,7 +43,7 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was answered: to which request, for which properties (their hash), when in seconds since 1970."""
+    """Response: its request, the hash of its properties, and its time in seconds since 1970."""
 
     request: str
     asked: str
@@ -51,12 +51,12 @@ class Answer:
     data: Mapping[str, object]
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return the JSON for the store."""
         return {"request": self.request, "asked": self.asked, "at": self.at, "data": dict(self.data)}
 
     @classmethod
     def parse(cls, kept: Fields) -> Answer:
-        """What `as_json` gave."""
+        """Parse the result of `as_json`."""
         return cls(
             request=kept.text("request"),
             asked=kept.text("asked"),
@@ -66,13 +66,13 @@ class Answer:
 
 
 class Memory:
-    """The last two answers for each custom resource, below `stacks/` in the store."""
+    """The last two responses for each custom resource, below `stacks/` in the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def recall(self, request: StackRequest, now: float) -> Known | None:
-        """The answer that the request goes back to, None if it asks for something new."""
+        """Return the response to which the request returns, None if it asks for something new."""
         current, previous = self._kept(request)
         if current is None:
             return None
@@ -81,17 +81,17 @@ class Memory:
             return Known(data=current.data, is_repeated=True)
         if request.kind != "Update":
             return None
-        # What is asked for is what was answered last: the update in between has failed, and is taken back.
+        # The properties are those of the last response: the update in between has failed, and is rolled back.
         if current.asked == asked:
             return Known(data=current.data, is_repeated=False)
-        # The update was answered, and something else of the stack has failed.
+        # The update was successful here, and another resource of the stack has failed.
         undone = current.asked == _hash(request.old_properties) and previous and previous.asked == asked
         if undone and previous and now - current.at < _ROLLBACK_WITHIN_S:
             return Known(data=previous.data, is_repeated=False)
         return None
 
     def keep(self, request: StackRequest, data: Mapping[str, object], now: float) -> None:
-        """Remember an answer. What is gone back to has no answer before it: the next update is a new one."""
+        """Record a response. After a rollback there is no earlier one: the next update is a new one."""
         current, previous = self._kept(request)
         asked = _hash(request.properties)
         if current and current.request == request.request_id:
@@ -103,10 +103,10 @@ class Memory:
         self._store.write_json(_name(request), {**value, **kept})
 
     def _kept(self, request: StackRequest) -> tuple[Answer | None, Answer | None]:
-        """The last answer and the one before it.
+        """Return the last response and the one before it.
 
         Raises:
-            StoreDamaged: they cannot be read, and it is an update, which may be one that goes back to them.
+            StoreDamaged: they cannot be read, and it is an update, which may be a rollback to them.
         """
         found = self._store.look(_name(request), _answers)
         if isinstance(found, Damaged):

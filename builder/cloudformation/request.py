@@ -1,4 +1,4 @@
-"""A custom resource's request, read: what CloudFormation wants, and the event of ours that it asks for."""
+"""A custom resource's request: parsing it, and turning it into an event of ours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from builder.network.urls import is_http
 Kind = Literal["Create", "Update", "Delete"]
 _KINDS: tuple[Kind, ...] = ("Create", "Update", "Delete")
 _ACTIONS = ("build", "package")
-# CloudFormation's own, and one of which we only see that it changed.
+# CloudFormation's own properties, and one that only forces an update by its change.
 _NOT_OURS = ("ServiceToken", "ServiceTimeout", "Trigger")
-# What goes with the event to the next attempt.
+# Key of the state that goes with the event to the next attempt.
 ATTEMPT = "LambdasmithAttempt"
 _LONGEST_S = 3600
-# Of an attempt: more than any time in seconds.
+# Digits of an attempt's numbers: more than any time in seconds.
 _MAX_NUMBER = 1 << 40
 # S3's own hosts, in all spellings and partitions.
 _S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.(?:com(?:\.cn)?|eu)")
@@ -29,9 +29,10 @@ _S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+)*\.amazonaws\.(?:c
 
 @dataclass(frozen=True, kw_only=True)
 class StackRequest:
-    """One request for one custom resource.
+    """Request for one custom resource.
 
-    `url` lets whoever has it answer in our place. `physical_id` is what we called the resource before, None on Create.
+    `url` lets anyone who has it respond in our place. `physical_id` is our earlier name of the resource, None on
+    Create.
     `attempt` counts from 1 the invocations that have worked on it, `until` is when CloudFormation stops waiting, in
     seconds since the epoch.
     """
@@ -49,13 +50,13 @@ class StackRequest:
 
     @classmethod
     def parse(cls, event: Mapping[str, object], *, endpoints: tuple[str, ...], now: float) -> StackRequest:
-        """The request that `event` is.
+        """Parse the request in `event`.
 
         Args:
-            endpoints: URLs that AWS is reached by here, where they are not AWS's own.
+            endpoints: URLs of AWS in this environment, if they are not AWS's own.
 
         Raises:
-            InvalidEvent: it cannot be answered: nothing in it can be trusted to come from CloudFormation.
+            InvalidEvent: no response is possible: nothing in it can be trusted to come from CloudFormation.
         """
         names = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
         problems = [f"{name}: must be text" for name in names if not isinstance(event.get(name), str)]
@@ -64,7 +65,7 @@ class StackRequest:
             problems.append(f"RequestType: {shown(event['RequestType'])} is not one of {', '.join(_KINDS)}")
         url = str(event["ResponseURL"])
         if not problems and not (is_http(url) and _is_s3(url, endpoints)):
-            # Not all of the URL: it lets whoever has it answer.
+            # Not the whole URL: it lets anyone who has it respond.
             host = shown(urlsplit(url).netloc) if is_http(url) else "what it names"
             problems.append(f"ResponseURL: {host} is not a host of S3")
         properties, old = (_mapping(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties"))
@@ -90,7 +91,7 @@ class StackRequest:
 
     @property
     def name(self) -> str:
-        """What the resource is called towards CloudFormation: the function's name, so that `Ref` is good for something.
+        """Physical id of the resource: the function's name, so that `Ref` is useful.
 
         Another name means another resource to CloudFormation, which then deletes the one before.
         """
@@ -99,19 +100,19 @@ class StackRequest:
 
     @property
     def build_id(self) -> str:
-        """One per attempt: a build that ran out of time has ended, and its id answers so for ever."""
+        """One per attempt: a build that ran out of time has ended, and its id always returns that result."""
         allowed = re.sub(r"[^A-Za-z0-9._-]", "-", self.request_id)[:120]
         return allowed if self.attempt == 1 else f"{allowed}.{self.attempt}"
 
 
 def event_of(request: StackRequest) -> dict[str, object]:
-    """What the properties ask for, as an event of ours.
+    """Return the properties as an event of ours.
 
-    CloudFormation makes text of every scalar. Names may be ours or begin with capitals; what is empty counts as left
-    out, because a template cannot leave out a parameter.
+    CloudFormation turns every scalar into a string. Names may be ours or start with capitals; an empty value counts as
+    absent, because a template cannot leave out a parameter.
 
     Raises:
-        InvalidEvent: with what is wrong that `parse_event` could not say as well.
+        InvalidEvent: for problems that `parse_event` could not report as well.
     """
     problems: list[str] = []
     sent = _plain({name: value for name, value in request.properties.items() if name not in _NOT_OURS}, problems)
@@ -139,7 +140,7 @@ def event_of(request: StackRequest) -> dict[str, object]:
 
 
 def _is_s3(url: str, endpoints: tuple[str, ...]) -> bool:
-    """Whether an answer may go there: to S3, or to what stands for it where AWS is not AWS's own."""
+    """Return whether a response may be sent there: to S3, or to its substitute in another environment."""
     parts = urlsplit(url)
     if any((parts.scheme, parts.netloc) == urlsplit(endpoint)[:2] for endpoint in endpoints):
         return True
@@ -147,7 +148,7 @@ def _is_s3(url: str, endpoints: tuple[str, ...]) -> bool:
 
 
 def _attempt(event: Mapping[str, object], until: float, problems: list[str]) -> tuple[int, float]:
-    """The number of the attempt, and until when CloudFormation waits: `until` for the first one."""
+    """Return the number of the attempt, and until when CloudFormation waits: `until` for the first one."""
     said = _mapping(event.get(ATTEMPT))
     numbers = [
         value
@@ -161,7 +162,7 @@ def _attempt(event: Mapping[str, object], until: float, problems: list[str]) -> 
 
 
 def _patience_s(properties: Mapping[str, object]) -> float:
-    """How long CloudFormation waits: `ServiceTimeout` of the template, an hour without it."""
+    """Return how long CloudFormation waits: the template's `ServiceTimeout`, else an hour."""
     given = str(properties.get("ServiceTimeout", ""))
     return min(int(given), _LONGEST_S) if re.fullmatch("[0-9]{1,9}", given) else _LONGEST_S
 
@@ -171,7 +172,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _plain(given: Mapping[str, object], problems: list[str]) -> dict[str, object]:
-    """Our names for what may be written as RepoName or repo_name, without what is empty."""
+    """Return the properties under our names (RepoName → repo_name), without empty ones."""
     found: dict[str, object] = {}
     for name, value in given.items():
         ours = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name)).lower()
@@ -183,7 +184,7 @@ def _plain(given: Mapping[str, object], problems: list[str]) -> dict[str, object
 
 
 def _number(value: object) -> object:
-    """The number that a text is; what is none stays, for the event's own reader to refuse."""
+    """Convert a text to a number; other values stay, and the event's own parser refuses them."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -191,6 +192,6 @@ def _number(value: object) -> object:
 
 
 def stack_name(arn: str) -> str:
-    """`shop` of arn:aws:cloudformation:REGION:ACCOUNT:stack/shop/UUID."""
+    """Return `shop` of arn:aws:cloudformation:REGION:ACCOUNT:stack/shop/UUID."""
     parts = arn.split("/")
     return parts[1] if len(parts) > 1 else arn

@@ -1,1 +1,1 @@
-"""What is deployed, what is to be, and the way from the one to the other, one step after the other."""
+"""The present and the wanted state of a function and its layers, and the steps from one to the other."""

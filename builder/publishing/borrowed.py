@@ -1,8 +1,8 @@
-"""Which functions have layers attached that are not their own: a version of a layer goes only if no borrower has it.
+"""Functions that have borrowed layers attached: a layer version is removed only if no borrower has it.
 
-`borrowed/LAYER/FUNCTION.json` in the store, written before a build attaches such a version, and never removed: a layer
-whose content the account has is used, whosever it is, and a build file may name layers from elsewhere. So nothing has
-to look through all functions of the account, whose variables it would see.
+`borrowed/LAYER/FUNCTION.json` in the store, written before a build attaches such a version, and never removed: a build
+uses any layer in the account with the right content, and a build file may name layers from elsewhere. So the builder
+need not list all functions of the account, whose variables it would see.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
 
-# What was noted no longer ago may be about to be attached. Builders' clocks differ by less.
+# A version with a younger note may be about to be attached. Builders' clocks differ by less.
 _YOUNG_S = 3600.0
 _MOST = 1000
 
@@ -36,24 +36,25 @@ def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
 
 
 def is_noted(store: S3Store, function: str, arn: str) -> bool:
-    """Whether a build of the function has attached a version of that layer, or was about to."""
+    """Return whether a build of the function has attached a version of that layer, or was about to."""
     return store.exists(f"borrowed/{arn.split(':')[6]}/{function}.json")
 
 
 def attached(
     clients: Clients, store: S3Store, function: str, layers: Collection[str], deadline: Deadline, *, now: float
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """ARNs that the function or a borrower of its `layers` has attached, in any version; and layers that must stay.
+    """Return the ARNs that the function or a borrower of its `layers` has attached, in any version.
 
-    The second are names of layers whose borrowers cannot be asked, or may be about to attach a version.
+    The second set names layers that must stay: their borrowers cannot be asked, or may be about to attach a version.
     """
     borrowers: dict[str, set[str]] = {}
     unknown = set[str]()
     for layer in layers:
         found = store.first_names(f"borrowed/{layer}", _MOST)
+        # Bounded: asking each borrower takes a call. Beyond the limit the layer simply stays.
         if len(found) == _MOST:
             unknown.add(layer)
-        # One that is damaged says nothing of its age: it may be young.
+        # The age of a damaged note is unknown: it may be young.
         notes = store.look_at_all(found, lambda kept: kept.number("at"))
         if any(isinstance(at, Damaged) or now - at < _YOUNG_S for at in notes):
             unknown.add(layer)
@@ -67,5 +68,6 @@ def attached(
         except FunctionMissing:
             continue
         except AccessDenied:
+            # A borrower that may not be read may have any version attached, so none may be removed.
             unknown |= borrowers.get(name, set(layers))
     return frozenset(arns), frozenset(unknown)

@@ -1,8 +1,8 @@
-"""A function's configuration: what the build file asks of Lambda, and how that differs from what Lambda has.
+"""A function's configuration: the build file's settings, and their differences from Lambda's.
 
-Pure functions of values, in Lambda's own names. What CreateFunction and UpdateFunctionConfiguration take is made and
-compared here; what has calls of its own (log retention, URL, concurrency …) is in `extras`, which compares with the
-same `differences`.
+Pure functions of values, in Lambda's own names. The arguments of CreateFunction and UpdateFunctionConfiguration are
+made and compared here; settings with calls of their own (log retention, URL, concurrency …) are in `extras`, which uses
+the same `differences`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 CREATION_ONLY = ("TenancyConfig",)
 
 HIDDEN = "***"
-"""Stands for the value of an environment variable: they may be secrets, and differences are shown."""
+"""Placeholder for the value of an environment variable: it may be secret, and differences are shown."""
 
 _VARIABLES = "Environment.Variables"
-# What holds where Lambda's answer leaves a member out.
+# Defaults of members that Lambda's response leaves out.
 _DEFAULTS: Mapping[str, object] = {
     "MemorySize": 128,
     "Timeout": 3,
@@ -37,13 +37,13 @@ _DEFAULTS: Mapping[str, object] = {
     "EventInvokeConfig.MaximumEventAgeInSeconds": 21_600,
     "RuntimeManagementConfig.UpdateRuntimeOn": "Auto",
 }
-# Lists in which the order says nothing, so that Lambda may answer in another.
+# Lists without a meaningful order: Lambda may return them in another one.
 _UNORDERED = ("SubnetIds", "SecurityGroupIds", "AllowHeaders", "AllowMethods", "AllowOrigins", "ExposeHeaders")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One setting that is not as wanted. `key` is dotted, in Lambda's names; None is: not set.
+    """Setting that differs from the wanted one. `key` is dotted, in Lambda's names; None is: not set.
 
     Of environment variables `now` and `then` only say whether there is one (`HIDDEN`) or not.
     """
@@ -54,14 +54,16 @@ class Difference:
 
     @property
     def sentence(self) -> str:
-        """For people: `MemorySize: 128 → 512`, `Environment.Variables.LEVEL: changed`."""
+        """Text for people: `MemorySize: 128 → 512`, `Environment.Variables.LEVEL: changed`."""
         if HIDDEN not in (self.now, self.then):
             return f"{self.key}: {_shown(self.now)} → {_shown(self.then)}"
         return f"{self.key}: {'added' if self.now is None else 'removed' if self.then is None else 'changed'}"
 
 
 def settings(function: FunctionSpec, target: Target) -> dict[str, object]:
-    """What the build file asks of CreateFunction and UpdateFunctionConfiguration; what it does not name is absent.
+    """Return the arguments of CreateFunction and UpdateFunctionConfiguration for a build file.
+
+    Settings that it does not name are absent.
 
     Layers, code, architecture and tags are not part of it, nor is what `SEPARATE` lists.
     """
@@ -82,20 +84,20 @@ def settings(function: FunctionSpec, target: Target) -> dict[str, object]:
 
 
 def differences(wanted: Mapping[str, object], present: Mapping[str, object]) -> tuple[Difference, ...]:
-    """Where `present` is not what `wanted` says.
+    """Return differences of `present` from `wanted`.
 
-    Only what `wanted` names is compared, member by member: Lambda answers more than it was sent. The exception are
-    environment variables, which Lambda replaces all together: one that is not wanted is a difference, too.
+    Only members of `wanted` are compared: Lambda returns more than it was sent. Environment variables are an exception,
+    since Lambda replaces all of them together: an unwanted one is also a difference.
 
     Args:
         wanted: as `settings` makes it.
-        present: the `Configuration` that GetFunction answers; empty for a function that does not exist.
+        present: the `Configuration` from GetFunction; empty for a function that does not exist.
     """
     return tuple(_differences("", wanted, present))
 
 
 def changes(wanted: Mapping[str, object], present: Mapping[str, object]) -> dict[str, object]:
-    """The members of `wanted` that UpdateFunctionConfiguration must get, whole; empty if all is as wanted.
+    """Return the members of `wanted` that UpdateFunctionConfiguration must get, whole; empty if all is as wanted.
 
     Raises:
         InvalidBuildFile: Lambda cannot change one of them once the function exists.
@@ -124,7 +126,7 @@ def _differences(at: str, wanted: object, present: object) -> Iterator[Differenc
 
 
 def _list_differences(at: str, wanted: list[object], present: list[object]) -> Iterator[Difference]:
-    """Of two lists that are equally long."""
+    """Yield the differences of two lists of equal length."""
     if at.rpartition(".")[2] in _UNORDERED:
         if sorted(map(str, wanted)) != sorted(map(str, present)):
             yield Difference(key=at, now=present, then=wanted)
@@ -145,7 +147,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _same(wanted: object, present: object) -> bool:
-    # Lambda leaves out what is empty. 0 is not empty: no concurrency is another thing than no limit to it.
+    # Lambda leaves out empty members. 0 is not empty: a concurrency of 0 differs from no limit.
     if _is_empty(wanted) or _is_empty(present):
         return _is_empty(wanted) and _is_empty(present)
     return wanted == present and isinstance(wanted, bool) == isinstance(present, bool)

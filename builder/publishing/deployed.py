@@ -1,6 +1,6 @@
-"""What the last deploy of a function left, so that the next can tell that nothing has changed before it does anything.
+"""Record of a function's last deploy, by which the next one can tell at once that nothing has changed.
 
-`deployed/FUNCTION.json` in the store. It is never needed: without it, every comparison is made anew.
+`deployed/FUNCTION.json` in the store. It is never needed: without it, everything is compared again.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from builder.settings import Settings
     from builder.store.s3 import S3Store
 
-# Of a reply, what is true again of a deploy that finds nothing to do.
+# Fields of a reply that also hold for a deploy that finds nothing to do.
 _LASTING = ("function", "layers", "artifacts", "pruned", "native_libraries", "checks", "warnings")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployed:
-    """A deploy that ended well.
+    """Successful deploy.
 
-    `key` stands for all that was asked for and how the builder was configured. `tree` is the id of the directory that
-    everything was read from: the project's, or the whole repository's where the project reads outside of itself.
-    `revision_id` is the function's afterwards, `alias` what the alias served.
-    `settings` are hashes of what was wanted by name, `extras` the settings with calls of their own, `keys` those of the
-    components' inputs.
+    `key` identifies the request and the builder's configuration. `tree` is the id of the directory that
+    everything was read from: the project's, or the whole repository's if the project reads outside of itself.
+    `revision_id` is the function's after the deploy, `alias` the alias's content.
+    `settings` are hashes of the wanted settings by name, `extras` the settings with calls of their own, `keys` the keys
+    of the components' inputs.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Deployed:
         return function["version"] if function and "arn" in function else None
 
     def stands(self, key: str, state: FunctionState | None) -> bool:
-        """Whether the same is asked for, and nobody has changed the function since."""
+        """Return whether the request is the same and the function is unchanged since."""
         return (
             state is not None
             and not state.busy
@@ -84,13 +84,16 @@ class Deployed:
 
 
 def request_key(request: Request, settings: Settings, domain: str) -> str:
-    """Stands for all but the source that decides what is deployed; `domain` is the id of the trust domain."""
+    """Return a key for everything except the source that decides what is deployed.
+
+    `domain` is the trust domain's id.
+    """
     asked = (request.path, request.build_file, request.components, request.version, request.alias, request.weight)
     return hashlib.sha256(json.dumps([__version__, domain, asked, asdict(settings)]).encode()).hexdigest()
 
 
 def read(store: S3Store, function: str) -> Deployed | None:
-    """What is known of the last deploy; what another version of the builder has kept is not."""
+    """Return the record of the last deploy; None for a record of another version of the builder."""
     return store.find(_name(function), _parse)
 
 
@@ -131,7 +134,7 @@ def keep(
     keys: Mapping[str, str],
     reply: Mapping[str, object],
 ) -> None:
-    """Remember a deploy that ended well; `state` is the function's after it."""
+    """Record a successful deploy; `state` is the function's after it."""
     value = {
         "builder": __version__,
         "key": key,
@@ -150,12 +153,12 @@ def keep(
 
 
 def forget(store: S3Store, function: str) -> None:
-    """Remember nothing of the last deploy, before something else takes the place of what it left."""
-    store.write_json(_name(function), {"builder": ""})  # the role may remove nothing here
+    """Remove the record of the last deploy, before its result is replaced."""
+    store.write_json(_name(function), {"builder": ""})  # the role may not remove objects here
 
 
 def setting_hash(value: object) -> str:
-    """Stands for the value of a setting, which may be secret."""
+    """Return a hash of a setting's value, which may be secret."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

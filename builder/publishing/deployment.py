@@ -1,4 +1,4 @@
-"""What a function is to be in the account, as one value: made of a built project, or of an earlier build's record."""
+"""The wanted state of a function as one value, made from a built project or from an earlier build's record."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Deployment:
     """Code, layers and configuration that belong together.
 
-    `code` is None where it was not part of the build, `wanted` where the project has no function. `origins` tells whose
-    the attached layers are. `reach` is the builder's.
+    `code` is None if it was not part of the build, `wanted` if the project has no function. `origins` knows who
+    attached a layer. `reach` is the builder's.
     """
 
     name: str
@@ -46,10 +46,12 @@ class Deployment:
     reach: Reach = field(default_factory=Reach)
 
     def steps(self, state: FunctionState | None, made: Mapping[str, str]) -> tuple[Step, ...]:
-        """What makes Lambda agree, from `state`; `made` are ARNs of layer versions made meanwhile, by component.
+        """Return the steps from `state` to this deployment.
+
+        `made` are ARNs of layer versions made meanwhile, by component.
 
         Raises:
-            RoleMissing, InvalidBuildFile, InvalidEvent, OwnTarget, AccessDenied: it cannot be done.
+            RoleMissing, InvalidBuildFile, InvalidEvent, OwnTarget, AccessDenied: it cannot be deployed.
         """
         choices = [replace(choice, arn=made.get(choice.component, choice.arn)) for choice in self.layers]
         foreign = self._foreign(choices, state)
@@ -67,30 +69,33 @@ class Deployment:
         return steps
 
     def note_layers(self) -> None:
-        """Note the versions to attach, also those that are attached already: someone may have done that by hand."""
+        """Note the versions to attach, also those that are already attached: someone may have attached them by hand."""
         self.origins.note(choice.arn for choice in self.layers if choice.arn)
 
     def kept_layers(self, state: FunctionState | None) -> list[str]:
-        """ARNs of attached layers that someone else has attached, and that stay."""
+        """Return ARNs of attached layers that someone else has attached, and that stay."""
         return self._foreign(self.layers, state)
 
     def has_layers_of(self, state: FunctionState) -> bool:
-        """Whether the function has just these layers, besides those that someone else has attached."""
+        """Return whether the function has exactly these layers, apart from those that someone else has attached."""
         wanted = in_place(choice.arn for choice in self.layers if choice.arn)
         return [*wanted] == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
 
     def _content_of(self, choice: LayerChoice) -> str | None:
-        """The sha256 of a layer's artifact, also of one that was left out of the build; None for one from elsewhere."""
+        """Return the sha256 of a layer's artifact, also of one that was left out of the build.
+
+        It is None for a layer from elsewhere.
+        """
         if choice.artifact is None and choice.arn and not choice.is_named:
             content = self.origins.readable(choice.arn)
             return content.sha256 if content else None
         return choice.artifact.sha256 if choice.artifact else None
 
     def _foreign(self, choices: Sequence[LayerChoice], state: FunctionState | None) -> list[str]:
-        """The attached layers that stay though the build file does not name them.
+        """Return the attached layers that stay though the build file does not name them.
 
         Raises:
-            InvalidEvent: a component was left out of the build, and which of the attached layers it is is not known.
+            InvalidEvent: a component was left out of the build, and its attached layer is not known.
         """
         if state is None:
             return []
@@ -111,7 +116,7 @@ class Deployment:
         return foreign
 
     def _warn_of_detached(self, arns: Sequence[str]) -> None:
-        """Name layers of other functions that go, though no note says that a build attached them."""
+        """Warn of layers of other functions that will be detached although no note shows that a build attached them."""
         for arn in arns:
             own = name_of_layer(arn).startswith(own_prefix(self.name))
             if not own and not self.origins.is_noted(arn):
@@ -123,7 +128,7 @@ class Deployment:
     def _attachable(
         self, choices: Sequence[LayerChoice], foreign: Sequence[str], gone: Collection[str]
     ) -> tuple[list[LayerChoice], list[str]]:
-        """Without the versions `gone`, which were deleted while they were attached.
+        """Return the layers without the versions `gone`, which were deleted while they were attached.
 
         Raises:
             InvalidEvent: a component was left out of the build, and its layer version is gone.
@@ -144,7 +149,7 @@ class Deployment:
         return found, [arn for arn in foreign if arn not in gone]
 
     def observed(self, state: FunctionState | None, clients: Clients) -> FunctionState | None:
-        """`state` with those settings that have calls of their own, as far as any are wanted."""
+        """Return `state` with the wanted settings that have calls of their own."""
         if state is None or self.wanted is None or not self.wanted.extras:
             return state
         found = read_extras(clients, self.name, self.wanted.extras, alias=self.wanted.alias)
@@ -155,7 +160,7 @@ class Deployment:
     ) -> DeploymentRecord:
         """What the record of a build that has deployed it says: all it takes to deploy the same again.
 
-        What was not part of the build is taken from the function's state after it.
+        Parts outside of the build come from the function's state after it.
         """
         state, made = published.state, published.layers
         code = self.code.sha256 if self.code else state.code_hex if state else ""
@@ -201,10 +206,10 @@ def of_project(
     *,
     before: Mapping[str, str],
 ) -> Deployment:
-    """What a built project is to be. Every layer comes with the version in the account that has its artifact, if any.
+    """Return the deployment of a built project. Every layer has the version in the account with its artifact, if any.
 
     Args:
-        origins: whose the attached layers are.
+        origins: knows who attached a layer.
         before: ARNs of the layers that the function has, by component, as far as they are known.
     """
     name = request.function or ""
@@ -220,9 +225,9 @@ def of_project(
 
 
 def of_record(kept: DeploymentRecord, request: Request, name: str, context: Context) -> Deployment:
-    """What the record of an earlier build says that it deployed.
+    """Return the deployment in the record of an earlier build.
 
-    Layers come with the version that they had then; whether it still exists is not known here.
+    Layers have the version that they had then; it may no longer exist.
     """
     target = Target(runtime=RUNTIMES[kept.runtime], architecture=architecture_of(kept.architecture))
     return Deployment(
@@ -258,7 +263,7 @@ def of_record(kept: DeploymentRecord, request: Request, name: str, context: Cont
 
 
 def _kept_artifact(sha256: str) -> Artifact:
-    """An artifact of which nothing but the content is known any more."""
+    """Return an artifact of which only the content is still known."""
     return Artifact(sha256=sha256, size=0, unzipped=0, files=0)
 
 
@@ -314,10 +319,10 @@ def _choices(
 def known_layers(
     state: FunctionState | None, memories: Iterable[Sequence[tuple[str, str]]], origins: Origins
 ) -> dict[str, str]:
-    """ARNs of the function's layers by component, as the first of several memories tells that is still true.
+    """Return ARNs of the function's layers by component, from the first of several memories that is still true.
 
-    A memory is, in order, which component had which layer version. It is true if the function has just those now, in
-    that order: an exchange of contents, a rollback or another builder leave the names as they were.
+    A memory lists components and their layer versions in order. It is true if the function has exactly those now, in
+    that order: names alone prove nothing, as an exchange of contents, a rollback or another builder do not change them.
     """
     for memory in memories:
         arns = in_place(arn for _, arn in memory)
@@ -327,13 +332,13 @@ def known_layers(
 
 
 def distinct(choices: Sequence[LayerChoice], function: str) -> tuple[LayerChoice, ...]:
-    """With at most one version of each layer, as Lambda wants it: another content gets a version of its own layer.
+    """Return the choices with at most one version of each layer: other content gets a version of its own layer.
 
-    A component that is to be published takes its own layer's name, and another one may have borrowed a version of that.
+    A component to publish takes its own layer's name, and another component may have borrowed a version of that.
 
     Raises:
         InvalidBuildFile: layers that the build file names cannot be attached together with its own.
-        InvalidEvent: what can be built to put it right was left out.
+        InvalidEvent: the component that would resolve it was left out.
     """
     found = list(choices)
     while (at := _clashing(found)) is not None:
@@ -355,9 +360,9 @@ def distinct(choices: Sequence[LayerChoice], function: str) -> tuple[LayerChoice
 
 
 def _clashing(choices: Sequence[LayerChoice]) -> int | None:
-    """The place of a choice that has to give way: it has a version of a layer of which another one is attached."""
+    """Return the index of a choice that must give way: another version of its layer is attached."""
     taken: dict[str, str] = {}
-    for choice in choices:  # who has to be published, or is named by its ARN, does not give way
+    for choice in choices:  # a layer to publish, or one named by its ARN, does not give way
         if choice.artifact is not None and not choice.arn:
             taken[choice.layer] = ""
     order = sorted(range(len(choices)), key=lambda at: not choices[at].is_named)

@@ -1,4 +1,4 @@
-"""Settings of a function that are not part of its configuration: each has calls of its own to read and to set it.
+"""Settings of a function outside of its configuration: each has calls of its own to read and set it.
 
 They are compared by `builder.publishing.configuration.changes`, and applied after the function itself is as wanted:
 
@@ -6,7 +6,7 @@ They are compared by `builder.publishing.configuration.changes`, and applied aft
     for key, value in changes(wanted, read_extras(clients, "shop", wanted)).items():
         apply_extra(clients, "shop", key, value)
 
-What the build file does not name is neither read nor set nor removed.
+Settings that the build file does not name are neither read nor set nor removed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.spec.values import FunctionSpec, UrlSpec
 
-# How a call names the function: FunctionName, and Qualifier where an alias is meant.
+# Arguments that name the function: FunctionName, and Qualifier for an alias.
 _Where = Mapping[str, Any]
 # What else a call is given, by the names that Lambda has for it.
 _Members = Mapping[str, Any]
 
-# Whoever is to call a URL without credentials needs both (AWS asks for the second since October 2025).
+# Calling a URL without credentials needs both permissions (AWS requires the second since October 2025).
 _PUBLIC: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "lambda:InvokeFunction": {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}},
     "lambda:InvokeFunctionUrl": {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}},
@@ -38,11 +38,11 @@ _STATEMENT_IDS = {"lambda:InvokeFunction": "lambdasmith-url-invoke", "lambda:Inv
 
 
 def wanted_extras(function: FunctionSpec, name: str, settings: Mapping[str, object]) -> dict[str, object]:
-    """What the build file asks for, by key, in the order in which it is to be applied.
+    """Return the wanted extras by key, in the order in which they are applied.
 
     Args:
         name: the function's.
-        settings: its configuration now, empty if there is none: a log group chosen by hand is the one that counts.
+        settings: its present configuration, empty if there is none: a log group chosen by hand counts.
     """
     given = function.configuration
     extras: dict[str, object] = {}
@@ -63,13 +63,13 @@ def wanted_extras(function: FunctionSpec, name: str, settings: Mapping[str, obje
 def read_extras(
     clients: Clients, name: str, wanted: Mapping[str, object], *, alias: str | None = None
 ) -> dict[str, object]:
-    """What there is of each of the `wanted` extras; what does not exist is absent.
+    """Return the present value of each of the `wanted` extras; missing ones are absent.
 
     Args:
-        alias: the alias that is deployed to; URL and asynchronous invokes are those of the alias then.
+        alias: the alias that is deployed to; URL and asynchronous invokes are then the alias's.
 
     Raises:
-        AwsRefused, AccessDenied: AWS will not tell.
+        AwsRefused, AccessDenied: AWS refuses to read one.
     """
     found: dict[str, object] = {}
     for key, value in wanted.items():
@@ -82,7 +82,7 @@ def read_extras(
 
 
 def apply_extra(clients: Clients, name: str, key: str, value: object, *, alias: str | None = None) -> str:
-    """Set one extra to its wanted value; the same again changes nothing. Returns the function's URL, else nothing.
+    """Set one extra to its wanted value; setting it again changes nothing. Returns the function's URL if it sets that.
 
     Raises:
         AwsRefused, AccessDenied, FunctionBusy, FunctionMissing: with AWS's words.
@@ -160,7 +160,7 @@ def _read_event_invoke(clients: Clients, where: _Where, wanted: object) -> objec
 def _apply_event_invoke(clients: Clients, where: _Where, members: _Members) -> None:
     try:
         with aws_errors("updating"):
-            # Put would take away what the build file does not name.
+            # Put would remove settings that the build file does not name.
             clients.lambda_.update_function_event_invoke_config(**where, **members)
     except FunctionMissing:
         clients.lambda_.put_function_event_invoke_config(**where, **members)
@@ -212,7 +212,7 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
                 **where, StatementId=_STATEMENT_IDS[action], Action=action, Principal="*", **conditions
             )
     except FunctionBusy:
-        # Also the answer to a call that is repeated because its first answer was lost.
+        # This error also means that the first call succeeded but its response was lost.
         if action not in dict(_public_statements(clients, where)[0]):
             raise
 

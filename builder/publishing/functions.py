@@ -1,4 +1,4 @@
-"""Lambda functions and layers as they are now: read, waited for, never changed here."""
+"""Present state of Lambda functions and layers: this module reads and waits, and never changes anything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from builder.aws import Clients
 
-# GetFunction has a rate of its own (100 a second), so polling it takes nothing from the 15 a second of everything else.
+# GetFunction has its own rate (100 per second), so polling it does not use up the 15 per second of other calls.
 # Lambda applies most updates within a second: ask often at first.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.03, 1.0
 
-# Members of a function's configuration that nobody sets, or that have calls of their own.
+# Members of a function's configuration that cannot be set, or have calls of their own.
 _NOT_SETTINGS = frozenset(
     {
         *("FunctionName", "FunctionArn", "MasterArn", "Version", "RevisionId", "LastModified", "PackageType"),
@@ -32,10 +32,10 @@ _NOT_SETTINGS = frozenset(
 
 
 def read_function(clients: Clients, name: str, *, qualifier: str = "$LATEST") -> FunctionState | None:
-    """The function's present state, or that of a published version; None if it does not exist.
+    """Return the function's present state, or that of a published version; None if it does not exist.
 
     Raises:
-        AwsRefused: AWS will not tell.
+        AwsRefused: AWS refuses to read it.
     """
     try:
         with aws_errors(f"reading function {name}"):
@@ -59,7 +59,7 @@ def read_function(clients: Clients, name: str, *, qualifier: str = "$LATEST") ->
 
 
 def _failure(configuration: FunctionConfigurationTypeDef) -> str:
-    """Why Lambda cannot run it or apply the last update; empty if it can."""
+    """Return the reason why Lambda cannot run it or apply the last update; empty if it can."""
     if configuration.get("State") == "Failed":
         return configuration.get("StateReason") or "the function has failed"
     if configuration.get("LastUpdateStatus") == "Failed":
@@ -68,7 +68,7 @@ def _failure(configuration: FunctionConfigurationTypeDef) -> str:
 
 
 def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
-    """The settings, in the shape in which they are sent; what Lambda counts, computes or reports is left out."""
+    """Return the settings in the shape in which they are sent, without members that Lambda computes or reports."""
     settings: dict[str, object] = {"Description": "", "Environment": {"Variables": {}}}
     settings |= {key: value for key, value in configuration.items() if key not in _NOT_SETTINGS}
     if "SnapStart" in configuration:
@@ -77,7 +77,7 @@ def _settings(configuration: FunctionConfigurationTypeDef) -> dict[str, object]:
 
 
 def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifier: str = "$LATEST") -> FunctionState:
-    """Wait until no update is under way, or the published version can be invoked; the state then.
+    """Wait until no update is under way, or the published version can be invoked. Return the state then.
 
     Raises:
         FunctionBusy: it is still being updated after `timeout_s` seconds.
@@ -89,14 +89,17 @@ def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifi
         state = read_function(clients, name, qualifier=qualifier)
         if state is None:
             raise FunctionMissing(f"function {name} was deleted while it was being updated")
+        # Before `busy`: an update that failed is over, and waiting would not change it.
         if state.failure:
             raise AwsRefused(f"function {name}: Lambda could not apply the update: {state.failure}")
         if not state.busy:
             return state
+        # Not after the deadline: the caller needs the rest of its time for the reply.
         if time.monotonic() + pause > deadline:
             raise FunctionBusy(
                 f"function {name} is still being updated after {seconds(timeout_s)}",
                 hint="someone else is deploying it; run the same command again",
             )
         time.sleep(pause)
+        # Growing, since an update that takes long takes minutes; bounded, since each pause may be pure waiting.
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)

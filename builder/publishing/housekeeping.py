@@ -1,21 +1,21 @@
-"""Which versions of a function and of its layers nobody needs any more, and their removal.
+"""Versions of a function and of its layers that are no longer needed, and their removal.
 
-Two reasons make one go:
-- The build file says `keep: N` and it is older than the newest N. Without that line nothing is removed for its age:
-  whoever invokes a version by its number, from a rule or another account, is not known here, so only the project can
-  say that there is nobody.
-- No build that ended well ever named a layer version, and nothing has it attached: a builder was killed between
-  publishing it and the end of its build. Nobody can know of those, so they always go, an hour later.
+A version is removed for one of two reasons:
+- The build file says `keep: N` and it is older than the newest N. Without that line nothing is removed for its age: the
+  builder does not know who invokes a version by its number, from a rule or another account, so only the project can
+  rule that out. - No build that ended well ever named a layer version, and nothing has it attached: a builder was
+  killed between publishing it and the end of its build. No one can know of those, so they are always removed an hour
+  later.
 
-Whatever the reason, these stay: what an alias serves, also a part of the traffic; what the function, or another that
-the builder has given a layer of it (`borrowed`), has attached, in `$LATEST` or in a published version; what one of the
-newest N successful builds of the function deployed, which is as far as a rollback reaches; the newest; a layer version
-of the last hour, which a build may be about to attach; what was published before the oldest build that the store still
-knows, or by a builder with another store. Who attaches a version by other means is not known here; Lambda
-lets functions that have a removed version keep it.
+Regardless of the reason, these stay: versions that an alias serves, also with a part of the traffic; what the function,
+or another that the builder has given a layer of it (`borrowed`), has attached, in `$LATEST` or in a published version;
+what one of the newest N successful builds of the function deployed, which is as far as a rollback reaches; the newest;
+a layer version of the last hour, which a build may be about to attach; what was published before the oldest build that
+the store still knows, or by a builder with another store. The builder does not see versions that are attached by other
+means; functions keep a removed version that they have.
 
-Artifacts stay in the store (bootstrap/lifecycle.py), so what a rollback misses all the same is published from there: a
-layer version that another function has borrowed, for one, is not protected by that function's records.
+Artifacts stay in the store (bootstrap/lifecycle.py), so if a rollback misses a version anyway, it is published from
+there: a layer version that another function has borrowed, for one, is not protected by that function's records.
 """
 
 from __future__ import annotations
@@ -49,18 +49,19 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
 
-# A build, of this function or of another that shares a layer, lasts 15 minutes at most. Also more than clocks differ.
+# A build, of this function or of another that shares a layer, lasts 15 minutes at most. An hour also exceeds the
+# difference of clocks.
 _IN_USE_S = 3600.0
-# How many builds are looked at for what names a layer version. What was published before the oldest of them ended was
-# judged when they ended.
+# Number of builds that are searched for layer versions. Versions published before the oldest of them ended were judged
+# when those builds ended.
 _RECORDS, _MOST_RECORDS = 20, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """What one successful build put in place; `ended` is in seconds since 1970.
+    """Result of one successful build; `ended` is in seconds since 1970.
 
-    `layers` are ARNs, `named` the layers' names with the components that they are of.
+    `layers` are ARNs, `named` the layers' names with their components.
     """
 
     version: str | None
@@ -78,7 +79,10 @@ class Deployment:
         )
 
     def own_layers(self, function: str) -> Iterator[str]:
-        """Names of the layers that builds of the function publish; those from elsewhere are someone else's to keep."""
+        """Yield the names of the layers that builds of the function publish.
+
+        Layers from elsewhere belong to someone else.
+        """
         for layer, component in self.named:
             if layer == layer_name(function, component):
                 yield layer
@@ -86,7 +90,7 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Successful builds of a function, the newest first. `complete`: there are no older ones."""
+    """Successful builds of a function, newest first. `complete`: there are no older ones."""
 
     deployments: tuple[Deployment, ...]
     complete: bool
@@ -100,14 +104,11 @@ class History:
         return History(deployments=self.deployments[:count], complete=False)
 
     def would_know(self, layer: LayerVersion) -> bool:
-        """Whether every build that can have named it is among these: one names only what was there when it ended.
-
-        That there are no older ones says nothing of what was there before: the store may have been lost.
-        """
+        """Return whether these include every build that can have named it: builds name only versions of their time."""
         return bool(self.deployments) and layer.created > self._oldest + (0 if self.complete else _IN_USE_S)
 
     def reaches(self, layer: LayerVersion) -> bool:
-        """Whether the oldest of these builds, or a later one, may have published it."""
+        """Return whether the oldest of these builds, or a later one, may have published it."""
         return bool(self.deployments) and layer.created > self._oldest - _IN_USE_S
 
     @property
@@ -118,7 +119,7 @@ class History:
 def superseded_versions(
     numbers: Collection[int], *, keep: int | None, aliased: Collection[str], history: History
 ) -> tuple[int, ...]:
-    """The versions of a function that go.
+    """Return the versions of a function to remove.
 
     Args:
         numbers: its published versions.
@@ -134,7 +135,7 @@ def superseded_versions(
 def superseded_layers(
     layers: Iterable[LayerVersion], *, keep: int | None, attached: Collection[str], history: History, now: float
 ) -> tuple[LayerVersion, ...]:
-    """The layer versions that go.
+    """Return the layer versions to remove.
 
     Args:
         layers: all versions of the layers of one function.
@@ -167,16 +168,16 @@ def tidy(
     progress: Progress,
     clock: Callable[[], float] = time.time,
 ) -> list[str]:
-    """Remove what nobody needs; what was done, in words.
+    """Remove versions that are no longer needed; return sentences about it.
 
-    For the end of a build that published a version or a layer, while no other build of the function may run and before
-    its own record is written. A failure is a warning, and what is not done is left for the next build.
+    Called at the end of a build that published a version or a layer, while no other build of the function may run and
+    before its own record is written. A failure is a warning, and the rest is left for the next build.
 
     Args:
         keep: of the build file.
         deployment: of this build, as its record will have it.
-        records: the newest records of the function, the last first, by how many are asked for. With one that cannot be
-            read nothing is removed: it may name anything.
+        records: returns a number of records of the function, newest first. If one cannot be read, nothing is removed:
+            it may name any version.
     """
     done: list[str] = []
     try:
@@ -187,8 +188,9 @@ def tidy(
         if keep is not None:
             _remove_versions(clients, function, keep, history, deadline, done)
         names = {name for each in (present, *found) for name in each.own_layers(function)}
+        # After the versions of the function: a layer that only a removed version had is then free.
         listed = [each for name in sorted(names) for each in layer_versions(clients, name, deadline)]
-        # What another builder has published of them, that one's records know.
+        # Versions from another builder are left to it: only its records know who needs them.
         listed = [each for each in listed if is_from(each.description, store)]
         _remove_layers(clients, store, function, listed, keep, history, deadline, done, now=now)
     except LambdasmithError as error:
@@ -199,9 +201,9 @@ def tidy(
 def _look_back(
     records: Callable[[int], Sequence[Record | Damaged]], present: Deployment, keep: int
 ) -> tuple[Sequence[Deployment], History]:
-    """What the newest records deployed, and with `present` the history, which has `keep` builds if there are as many.
+    """Return the deployments of the newest records, and the history with `present`, of `keep` builds if possible.
 
-    Builds that failed have records as well, so it is not known beforehand how many records that takes.
+    Failed builds also have records, so the number of records to read is not known beforehand.
     """
     count = max(_RECORDS, keep)
     while True:
@@ -210,6 +212,7 @@ def _look_back(
         history = History(deployments=(present, *deployed), complete=len(found) < count)
         if history.complete or len(history.deployments) >= keep or count == _MOST_RECORDS:
             return deployed, history
+        # Bounded: each record is a read, and many failed builds must not use up the time of this one.
         count = min(4 * count, _MOST_RECORDS)
 
 
@@ -227,12 +230,13 @@ def _remove_versions(
     numbers = list(published_versions(clients, function, deadline))
     if len(numbers) <= keep:
         return
+    # Read after the list of versions: an alias may have moved to one of them meanwhile.
     aliased = list(aliased_versions(clients, function, deadline))
     for number in superseded_versions(numbers, keep=keep, aliased=aliased, history=history):
         doing = f"removing version {number} of {function}"
         check_time(doing, deadline)
         with contextlib.suppress(FunctionMissing), aws_errors(doing):
-            # Lambda refuses this for a version that an alias has come to serve meanwhile.
+            # Lambda refuses this for a version that an alias serves by now, so the race is harmless.
             clients.lambda_.delete_function(FunctionName=function, Qualifier=str(number))
         done.append(f"removed version {number} of {function}")
 
@@ -250,7 +254,7 @@ def _remove_layers(
     now: float,
 ) -> None:
     if not superseded_layers(layers, keep=keep, attached=(), history=history, now=now):
-        return  # to ask who has them would change nothing
+        return  # asking for their borrowers would change nothing
     names = {each.layer for each in layers}
     attached, unknown = borrowed.attached(clients, store, function, names, deadline, now=now)
     for each in superseded_layers(layers, keep=keep, attached=attached, history=history, now=now):

@@ -1,9 +1,9 @@
-"""Layer versions: made of an artifact in the store once, and found again by their content, whichever layer has it.
+"""Layer versions: made once from an artifact in the store, and found again by their content, in any layer.
 
-Each version that a builder publishes is signed: its description, which nobody can change afterwards, ends with
-`[lambdasmith HASH STORE]`, the beginning of its content's sha256 and which store the builder has. `layers/SHA256.json`
-in the store says which version has an artifact: {"arn", "runtimes", "architecture"}. It saves calls; without it the
-account is asked.
+Each version that a builder publishes is signed: its description, which cannot be changed afterwards, ends with
+`[lambdasmith HASH STORE]`: the beginning of its content's sha256, and an id of the builder's store.
+`layers/SHA256.json` in the store names the version with an artifact: {"arn", "runtimes", "architecture"}. It saves
+calls; without it the builder asks the account.
 """
 
 from __future__ import annotations
@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
 _MAX_DESCRIPTION = 256
-# Newest versions of a layer among which content is looked for: what one call lists.
+# Number of a layer's newest versions that are searched for content: one page of the list.
 _LISTED = 50
+# 64 bits: enough to find candidates in a description of 256 characters; their whole hash is compared afterwards.
 _SHOWN = 16
 _SIGNED = re.compile(r"\[lambdasmith ([0-9a-f]{16}) ([0-9a-f]{8})\]\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerContent:
-    """What Lambda says of a layer version. `sha256` is its zip's, `location` a URL to that for some minutes."""
+    """Lambda's facts of a layer version.
+
+    `sha256` is its zip's, `location` a URL of the zip that is valid for minutes.
+    """
 
     sha256: str
     description: str
@@ -45,17 +49,17 @@ class LayerContent:
 
     @property
     def is_signed(self) -> bool:
-        """Whether a builder published it: someone may copy a description, but not to other content."""
+        """Whether a builder published it: a copied description does not match other content."""
         found = _SIGNED.search(self.description)
         return found is not None and found[1] == self.sha256[:_SHOWN]
 
 
 def read_content(clients: Clients, arn: str) -> LayerContent | None:
-    """What Lambda says of the layer version, None if there is no such version any more.
+    """Return Lambda's facts of the layer version, None if it no longer exists.
 
     Raises:
         AccessDenied: the builder may not see it.
-        AwsRefused: AWS will not tell.
+        AwsRefused: AWS refuses to read it.
     """
     try:
         with aws_errors(f"reading layer {arn}"):
@@ -76,19 +80,19 @@ def read_content(clients: Clients, arn: str) -> LayerContent | None:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownVersion:
-    """A layer version that was made of an artifact, and what it says that it is for."""
+    """Layer version made from an artifact, with its declared architecture and runtimes."""
 
     arn: str
     runtimes: tuple[str, ...]
     architecture: str
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return the JSON for the store."""
         return {"arn": self.arn, "runtimes": list(self.runtimes), "architecture": self.architecture}
 
     @classmethod
     def parse(cls, kept: Fields) -> KnownVersion:
-        """What `as_json` gave."""
+        """Parse the result of `as_json`."""
         return cls(arn=kept.text("arn"), runtimes=kept.texts("runtimes"), architecture=kept.text("architecture"))
 
 
@@ -104,15 +108,14 @@ def known_version(
     others: Iterable[str] = (),
     read: Callable[[str], LayerContent | None] | None = None,
 ) -> str | None:
-    """The ARN of a layer version that has just this content and says that it is for `target` and all of `runtimes`.
+    """Return the ARN of a layer version with exactly this content that is declared for `target` and all of `runtimes`.
 
-    The store says where it is. Where it does not, because it was lost or is another builder's, the account is asked:
+    The store knows its place. If it does not, because it was lost or the layer is another builder's, ask the account:
     first for the layer versions `others`, then for those of the layer `name`.
 
     Args:
-        attached: ARNs that need not be looked for, because a function has them now.
-        others: ARNs of layer versions that may have it.
-        read: `read_content`, or what remembers its answers.
+        attached: ARNs that need no check, because a function has them now.
+        others: ARNs of layer versions that may have the content. read: `read_content`, or a cache of its results.
     """
     ask = read or (lambda arn: read_content(clients, arn))
     kept = store.find(_record(artifact), KnownVersion.parse)
@@ -144,7 +147,7 @@ def publish_version(
     description: str = "",
     license_info: str = "",
 ) -> str:
-    """Make a new version of layer `name` of the artifact in the store; its ARN.
+    """Publish a new version of layer `name` from the artifact in the store; return its ARN.
 
     Raises:
         AwsRefused: with AWS's words.
@@ -159,6 +162,7 @@ def publish_version(
             **{key: value for key, value in optional.items() if value},
         )
     arn, content = answer["LayerVersionArn"], base64.b64decode(answer["Content"].get("CodeSha256", "")).hex()
+    # Before it is remembered: the store must never name a version with other content.
     if content != artifact.sha256:
         raise ContentMismatch(
             f"layer {name}: Lambda has made version {answer['Version']} of other content than was built: "
@@ -171,7 +175,10 @@ def publish_version(
 
 
 def signed(description: str, sha256: str, store: S3Store) -> str:
-    """The description of a layer version that a builder publishes; too long a text is cut, the signature never."""
+    """Return the description of a layer version that a builder publishes.
+
+    A long text is cut, the signature never.
+    """
     signature = f"[lambdasmith {sha256[:_SHOWN]} {store.identity}]"
     room = _MAX_DESCRIPTION - len(signature) - 1
     text = description if len(description) <= room else f"{description[: room - 1]}…"
@@ -179,13 +186,16 @@ def signed(description: str, sha256: str, store: S3Store) -> str:
 
 
 def is_from(description: str, store: S3Store) -> bool:
-    """Whether a builder with this store published the layer version of that description."""
+    """Return whether a builder with this store published the layer version with that description."""
     found = _SIGNED.search(description)
     return found is not None and found[2] == store.identity
 
 
 def _signed_versions(clients: Clients, layer: str, artifact: Artifact) -> list[LayerVersionsListItemTypeDef]:
-    """The newest versions of the layer that say that they have the artifact; none where there is no such layer."""
+    """Return the newest versions of the layer that are signed for the artifact.
+
+    There are none without such a layer.
+    """
     try:
         with aws_errors(f"listing versions of layer {layer}"):
             page = clients.lambda_.list_layer_versions(LayerName=layer, MaxItems=_LISTED)

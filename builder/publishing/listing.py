@@ -1,4 +1,4 @@
-"""What the account has of functions and layers, page by page, while there is time."""
+"""Lists of the account's functions and layers, page by page, while there is time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from builder.workspace.directory import Deadline
 
 _Page = TypeVar("_Page")
-# What is left of an invocation's time then belongs to its reply.
+# Time reserved for the invocation's reply: nothing is listed after that.
 _SPARE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionVersion:
-    """A version of a function; `number` is `$LATEST` or digits. `layers` maps ARNs to sizes; all in bytes, zipped."""
+    """Version of a function; `number` is `$LATEST` or digits. `layers` maps ARNs to sizes; all in bytes, zipped."""
 
     function: str
     number: str
@@ -31,7 +31,7 @@ class FunctionVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerVersion:
-    """A version of a layer; `created` is in seconds since 1970."""
+    """Version of a layer; `created` is in seconds since 1970."""
 
     layer: str
     number: int
@@ -41,7 +41,7 @@ class LayerVersion:
 
 
 def function_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[FunctionVersion]:
-    """Every version of a function, `$LATEST` first, 50 a call.
+    """Yield every version of a function, `$LATEST` first, 50 per call.
 
     Raises:
         FunctionMissing: there is no such function.
@@ -58,14 +58,14 @@ def function_versions(clients: Clients, function: str, deadline: Deadline) -> It
 
 
 def published_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[int]:
-    """Numbers of the function's versions, without `$LATEST`."""
+    """Yield numbers of the function's versions, without `$LATEST`."""
     for version in function_versions(clients, function, deadline):
         if version.number.isdigit():
             yield int(version.number)
 
 
 def aliased_versions(clients: Clients, function: str, deadline: Deadline) -> Iterator[str]:
-    """Versions that an alias of the function serves, wholly or to a part of the traffic."""
+    """Yield the versions that an alias of the function serves, with all or a part of the traffic."""
     pages = clients.lambda_.get_paginator("list_aliases").paginate(FunctionName=function)
     for page in _timed(pages, f"listing aliases of {function}", deadline):
         for entry in page["Aliases"]:
@@ -74,7 +74,7 @@ def aliased_versions(clients: Clients, function: str, deadline: Deadline) -> Ite
 
 
 def layer_versions(clients: Clients, layer: str, deadline: Deadline) -> Iterator[LayerVersion]:
-    """Every version of the layer; none where there is no such layer."""
+    """Yield every version of the layer; none if there is no such layer."""
     pages = clients.lambda_.get_paginator("list_layer_versions").paginate(LayerName=layer)
     try:
         for page in _timed(pages, f"listing versions of layer {layer}", deadline):
@@ -94,7 +94,7 @@ def check_time(doing: str, deadline: Deadline) -> None:
     """Return if there is time for one more call.
 
     Raises:
-        OutOfTime: there is only enough left for the reply.
+        OutOfTime: only enough time for the reply is left.
     """
     if deadline.remaining() < _SPARE_S:
         raise OutOfTime(f"{doing}: too little time is left before Lambda's limit")

@@ -1,4 +1,4 @@
-"""What Lambda says that it has, against what was meant: a reply of 200 means that they are the same."""
+"""Comparison of Lambda's content with the deployed artifact: a reply of 200 means that they are the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
-    """Return if Lambda has taken just what was built; before a version is made of it, or an alias moves.
+    """Return if Lambda has exactly the built artifact; called before a version is published or an alias moves.
 
     Raises:
         ContentMismatch: it has something else.
@@ -29,7 +29,10 @@ def require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
 def difference(
     name: str, step: UpdateCode | UpdateConfiguration, state: FunctionState | None, made: Mapping[str, str]
 ) -> ContentMismatch:
-    """The error that after a deploy `step` is still to be done; `made` are ARNs of new layer versions by component."""
+    """Return the error that `step` is still necessary after a deploy.
+
+    `made` are ARNs of new layer versions by component.
+    """
     if isinstance(step, UpdateCode):
         has, meant = f"CodeSha256 {state.code_sha256 if state else ''}", step.code.code_sha256
     else:
@@ -43,5 +46,5 @@ def difference(
 
 
 def listed(arns: Sequence[str]) -> str:
-    """ARNs of layers, for people."""
+    """Return ARNs of layers as text for people."""
     return ", ".join(arns) or "none"

@@ -1,4 +1,4 @@
-"""Layers that someone else has attached, and that have files of ours: the user is told of both.
+"""Warnings about layers that someone else has attached and that contain files of ours.
 
 Only the directories of the zips are fetched, which are at their ends.
 """
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState, LayerChoice
 
-# What is fetched first of a zip: the directory of some 600 files.
+# First request: the end of a zip, enough for the directory of some 600 files.
 _TAIL = 64 << 10
 _TIMEOUT_S = (5, 20)
-# A range of a file, as HTTP's header Range has it, to its content and the header Content-Range.
+# Function from an HTTP Range to the content and the header Content-Range.
 _Fetch = Callable[[str], tuple[bytes, str]]
 
 
@@ -42,7 +42,7 @@ def warn(deployment: Deployment, state: FunctionState | None, context: Context) 
             try:
                 both = sorted(found.result() & files.result())
             except (OSError, zipfile.BadZipFile, LambdasmithError) as error:
-                # Not the error's own words: the URL in them is a key to the content.
+                # Not the error's own text: its URL gives access to the content.
                 context.progress.warn(f"layer {arn} could not be compared with {component} ({type(error).__name__})")
                 continue
             if both:
@@ -55,7 +55,7 @@ def warn(deployment: Deployment, state: FunctionState | None, context: Context) 
 
 
 def _layer(deployment: Deployment, arn: str) -> _Fetch | None:
-    """How to read the layer version's zip; None where the builder may not see it."""
+    """Return a function that reads the layer version's zip; None if the builder may not see it."""
     content = deployment.origins.readable(arn)
     return functools.partial(_fetched, content.location) if content else None
 
@@ -77,7 +77,7 @@ def _fetched(url: str, wanted: str) -> tuple[bytes, str]:
 
 
 def _files(fetch: _Fetch | None) -> frozenset[str]:
-    """Names of the files in a zip."""
+    """Return names of the files in a zip."""
     if fetch is None:
         return frozenset()
     with zipfile.ZipFile(io.BufferedReader(_Remote(fetch), _TAIL)) as archive:
@@ -85,7 +85,7 @@ def _files(fetch: _Fetch | None) -> frozenset[str]:
 
 
 class _Remote(io.RawIOBase):
-    """A file elsewhere, of which only what is read is fetched, if the server has ranges."""
+    """Remote file that fetches only the parts that are read, if the server supports ranges."""
 
     def __init__(self, fetch: _Fetch) -> None:
         super().__init__()
@@ -111,11 +111,11 @@ class _Remote(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fill `buffer` from where the file is, with a request where that was not fetched yet."""
+        """Fill `buffer` from the current position; request the bytes if they were not fetched yet."""
         if self._at >= self._size:
             return 0
         if not self._start <= self._at < self._start + len(self._kept):
-            self._load(f"bytes={self._at}-{self._size - 1}")  # what is behind it is the directory, and wanted next
+            self._load(f"bytes={self._at}-{self._size - 1}")  # the directory follows, and is read next
         found = self._kept[self._at - self._start :][: len(buffer)]
         buffer[: len(found)] = found
         self._at += len(found)

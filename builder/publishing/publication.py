@@ -1,11 +1,11 @@
-"""The decision what is published, and in which order. Pure functions of values.
+"""The decision what to publish, and in which order. Pure functions of values.
 
-What serves is never a mixture of old and new where an alias serves: layers, configuration and code of $LATEST are
+Where an alias serves, callers never get a mixture of old and new: layers, configuration and code of $LATEST are
 brought up to date first, then frozen as a version, then tried, and only then the alias moves, in one call.
 
 Without an alias $LATEST serves, and Lambda has no call that changes layers, settings and code at once. The order is
-then grow, swap, shrink: what the new code needs is there before it (new layers, new variables), what the old code needs
-stays until after it (layers and variables that the build file no longer names).
+then grow, swap, shrink: the new code's layers and variables come before it, and the old code's (which the build file no
+longer names) stay until after the swap.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ def plan_publication(
     foreign: Sequence[str] = (),
     gone: Collection[str] = (),
 ) -> tuple[Step, ...]:
-    """The steps that make Lambda agree with the artifacts. What agrees already is not touched.
+    """Return the steps that make Lambda agree with the artifacts. Parts that already agree are not touched.
 
     Args:
         wanted: None where the build file has no function.
         code: the function's artifact; None where it was not part of this build.
         layers: all layers of the build file, in its order, which is the order in which they are attached.
         foreign: ARNs of attached layers that someone else has attached: they stay, in front of ours, which cover them.
-            What else is attached and not among `layers` is detached.
-        gone: ARNs of attached layer versions that were deleted: Lambda leaves them attached, but attaches them no more.
+            Other attached layers that are not among `layers` are detached.
+        gone: ARNs of attached layer versions that were deleted: Lambda leaves them attached, but cannot attach them
+            again.
 
     Raises:
         RoleMissing: the function must be created and no role is known.
@@ -78,19 +79,19 @@ def plan_publication(
         ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias)
         for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items()
     ]
-    # A log group of another name may be forbidden, and is there before the first invoke then.
+    # A log group of another name may be forbidden; it then exists before the first invoke.
     steps += [extra for extra in extras if extra.key == "LogRetention"]
     steps += update
     if state is not None and (tags := {k: v for k, v in wanted.tags.items() if state.tags.get(k) != v}):
         steps.append(TagFunction(name=wanted.name, tags=tags))
     steps += _served(wanted, state, version)
-    # Last: a URL may be the alias's, which has to be there.
+    # Last: a URL may belong to the alias, which must exist first.
     steps += [extra for extra in extras if extra.key != "LogRetention"]
     return tuple(steps)
 
 
 def _served(wanted: Wanted, state: FunctionState | None, version: str | None) -> Iterator[Step]:
-    """From $LATEST to what callers get; `version` is a published one that has just that, if there is one."""
+    """Yield the steps from $LATEST to callers; `version` is a published one that equals it, if there is one."""
     if (wanted.publish or wanted.alias) and version is None:
         yield PublishVersion(name=wanted.name)
     if wanted.payload is not None:
@@ -102,9 +103,9 @@ def _served(wanted: Wanted, state: FunctionState | None, version: str | None) ->
 
 
 def explained(before: FunctionState | None, after: FunctionState | None, step: Step) -> bool:
-    """Whether `step` alone accounts for the difference: it took effect, and only its answer was lost.
+    """Return whether `step` alone accounts for the difference: it took effect, and only its response was lost.
 
-    Everything else means that somebody else has changed the function meanwhile.
+    Any other difference means that someone else has changed the function meanwhile.
     """
     if before is None or after is None:
         return isinstance(step, CreateFunction) and after is not None and after.code_sha256 == step.code.code_sha256
@@ -131,7 +132,10 @@ def _update(
     new_layers: Mapping[str, str],
     gone: Collection[str],
 ) -> list[Step]:
-    """The changes of $LATEST. `new_layers`: names of layers by component, for those that are about to be published."""
+    """Return the changes of $LATEST.
+
+    `new_layers`: names of the layers to publish, by component.
+    """
     name, architecture = wanted.name, wanted.target.architecture
     changes = configuration.changes(wanted.settings, state.settings)
     swap = code is not None and (code.code_sha256 != state.code_sha256 or architecture != state.architecture)
@@ -161,7 +165,7 @@ def _grown(
     state: FunctionState,
     gone: Collection[str],
 ) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Settings and layers that serve the code now and the code to come, as far as Lambda's limits let them.
+    """Return settings and layers for both the present and the new code, as far as Lambda's limits allow.
 
     `names` are those of the layers to attach: a function cannot have two versions of one layer.
     """
@@ -172,7 +176,7 @@ def _grown(
         now, then = _variables(state.settings.get(_ENVIRONMENT)), _variables(grown[_ENVIRONMENT])
         grown[_ENVIRONMENT] = {"Variables": {**now, **then}}
         if _variables(grown[_ENVIRONMENT]) == now:
-            del grown[_ENVIRONMENT]  # variables only go
+            del grown[_ENVIRONMENT]  # variables are only removed
     return grown, layers
 
 
@@ -187,7 +191,7 @@ def _layer_name(arn: str) -> str:
 
 
 def _attached(layers: Sequence[LayerChoice], foreign: Sequence[str]) -> tuple[str, ...]:
-    """Layers to attach, in order: ARNs, or component names of layers about to be published.
+    """Return the layers to attach, in order: ARNs, or component names of layers about to be published.
 
     Lambda unpacks them one over the other, so the last one wins.
     """
@@ -196,5 +200,5 @@ def _attached(layers: Sequence[LayerChoice], foreign: Sequence[str]) -> tuple[st
 
 
 def in_place(layers: Iterable[str]) -> tuple[str, ...]:
-    """Each layer once: two components of the same content are one layer version, whose last place counts in /opt."""
+    """Return each layer once: components of the same content are one layer version, whose last place counts in /opt."""
     return tuple(reversed(dict.fromkeys(reversed([*layers]))))

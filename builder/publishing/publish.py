@@ -1,4 +1,4 @@
-"""Carries out the publish half of a plan. Every step can be repeated, and each waits for Lambda before the next."""
+"""Execution of the publish half of a plan. Every step can be repeated, and waits for Lambda before the next."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
 
-# Longest wait for Lambda to apply one update, or for somebody else's to end.
+# Longest wait for Lambda to apply one update, or for someone else's to end.
 _SETTLE_S = 120.0
-# How often a decision is made anew after AWS said that the function is not what it was.
+# Attempts at a decision after AWS reported that the function has changed.
 _TRIES = 4
-# Of what a tried function answers, what the reply carries: a synchronous invocation has 6 MB for all of it.
+# Limit of a tried function's response in the reply: a synchronous invocation has 6 MB for everything.
 _MAX_ANSWER = 256 << 10
+# Enough for a traceback; the whole log is in CloudWatch.
 _LOG_LINES = 20
-# What to do when the answer was an error, by whether there is an alias.
+# Advice after an error, by whether there is an alias.
 _AFTER_FAILURE = {
     True: "no alias was moved; fix the function and deploy again",
     False: "it is deployed: fix it and deploy again, or roll back; with an alias, the trial comes first",
@@ -57,10 +58,10 @@ Planner = Callable[[FunctionState | None, Mapping[str, str]], Sequence[Step]]
 
 @dataclass(kw_only=True)
 class Published:
-    """What the steps brought about.
+    """Result of the steps.
 
-    `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` says in
-    words what was done. `invoked` is what the function answered: {status, version, payload, size, cut, error,
+    `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` are
+    sentences. `invoked` is the function's response: {status, version, payload, size, cut, error,.
     log_tail}; a payload that was cut is text. `url` is the function's URL where it was set.
     """
 
@@ -74,9 +75,9 @@ class Published:
 
 
 class Publisher:
-    """Walks the steps of one function's publication.
+    """Executor of the steps of one function's publication.
 
-    `confirm` is called before every call that changes something; it raises if this build may no longer do that.
+    `confirm` is called before every call that changes something; it raises if this build may no longer change anything.
     """
 
     def __init__(
@@ -102,17 +103,17 @@ class Publisher:
         """Whether the function itself was changed."""
 
     def publish(self, plan: Planner, state: FunctionState | None) -> Published:
-        """Do what `plan` decides for the function as it is.
+        """Carry out the decision of `plan` for the function's present state.
 
-        Where AWS says that the function is not in the state that the decision was made from, although nobody but us
-        has changed it (a call took effect, but its answer was lost), the decision is made anew.
+        If AWS reports that the function has changed since the decision, although no one but us has changed it (a call
+        took effect, but its response was lost), decide again.
 
         Args:
             plan: the steps for a state, given the layer versions made so far by component.
 
         Raises:
-            FunctionBusy: somebody else changed the function meanwhile; nothing of theirs is overwritten.
-            InvokeFailed: the function failed when it was tried; the alias is where it was.
+            FunctionBusy: someone else changed the function meanwhile; nothing of theirs is overwritten.
+            InvokeFailed: the function failed when it was tried; the alias has not moved.
             AwsRefused, RoleMissing: with AWS's words.
         """
         for tries_left in reversed(range(_TRIES)):
@@ -122,6 +123,7 @@ class Publisher:
                 self._rehearse(steps)
             for step in steps:
                 try:
+                    # A version cannot be changed and an alias serves at once: check before either, not only at the end.
                     if isinstance(step, PublishVersion | TryFunction | PointAlias):
                         self._require_meant(plan)
                     self._carry_out(step)
@@ -139,9 +141,9 @@ class Publisher:
         return self._result
 
     def _require_meant(self, plan: Planner) -> None:
-        """Return if Lambda says that the function has the code and the layers that were meant for it.
+        """Return if the function has the code and the layers that were meant for it.
 
-        The decision is made once more, of what Lambda says now: it must come to nothing.
+        Decide once more from Lambda's present state: no step may be left.
 
         Raises:
             ContentMismatch: it has something else.
@@ -153,10 +155,7 @@ class Publisher:
                 raise meant.difference(self._name, step, self._result.state, self._result.layers)
 
     def _rehearse(self, steps: Sequence[Step]) -> None:
-        """Ask whether the code would be taken, where something else is changed before it: a refusal comes in time then.
-
-        All that comes before the code is granted together with it, or is refused without having changed anything.
-        """
+        """Ask Lambda in a dry run whether it would take the code, if other changes come before it."""
         writing = [step for step in steps if not isinstance(step, TryFunction)]
         code = next((step for step in writing if isinstance(step, UpdateCode)), None)
         if code is not None and code is not writing[0]:
@@ -169,6 +168,7 @@ class Publisher:
         if isinstance(step, TryFunction):
             self._try(step)
             return
+        # Directly before the call: a build that lost its lease while waiting must not change anything.
         self._confirm(step.sentence)
         match step:
             case PublishLayer():
@@ -190,10 +190,12 @@ class Publisher:
                 self._point_alias(step)
 
     def _read(self, step: Step) -> FunctionState | None:
-        """What is deployed after a conflict."""
+        """Read the deployed state after a conflict."""
         before = self._result.state
         self._settle_if_there()
         alias = step.alias if isinstance(step, PointAlias) else before.alias.name if before and before.alias else None
+        # The version of a call whose response was lost is among these: without it, the retry would publish a second
+        # one.
         versions = [version for version in (self._result.version, before.version if before else None) if version]
         state = read_published(self._clients, self._name, alias, versions)
         return replace(state, extras=before.extras) if state and before else state
@@ -205,6 +207,7 @@ class Publisher:
             return
 
     def _settled(self, version: str = "$LATEST") -> FunctionState:
+        # Bounded by the invocation's own time as well, so that a reply can still be sent.
         timeout = min(_SETTLE_S, self._deadline.check(f"waiting for {self._name}"))
         return wait_until_settled(self._clients, self._name, timeout_s=timeout, qualifier=version)
 
@@ -221,6 +224,7 @@ class Publisher:
     def _publish_layer(self, choice: LayerChoice) -> None:
         if choice.artifact is None:
             return
+        # Kept by component: if the decision is repeated, the layer must not be published twice.
         self._result.layers[choice.component] = layers.publish_version(
             self._clients,
             self._store,
@@ -270,6 +274,7 @@ class Publisher:
         self._changed()
 
     def _update_code(self, step: UpdateCode) -> None:
+        # Lambda refuses another revision than ours, so a change by someone else between two steps is never overwritten.
         taken = self._send_code(step, dry_run=False)
         self.touched = True
         meant.require_content(f"function {step.name}", step.code, taken)
@@ -294,12 +299,13 @@ class Publisher:
             self._clients.lambda_.tag_resource(Resource=arn, Tags=dict(step.tags))
 
     def _publish_version(self, step: PublishVersion) -> None:
-        """Freeze what was just brought up to date, and nothing that somebody else made of it since."""
+        """Publish exactly the state that this build made: Lambda refuses if someone else has changed it since."""
         state = self._result.state
         with aws_errors(f"publishing a version of {step.name}"):
             answer = self._clients.lambda_.publish_version(
                 FunctionName=step.name, CodeSha256=state.code_sha256 if state else "", RevisionId=self._revision
             )
+        # Kept before waiting: after an error the next attempt must know this version.
         self._result.version = answer["Version"]
         frozen = self._settled(answer["Version"])
         if state is not None and (frozen.code_sha256, frozen.layers) != (state.code_sha256, state.layers):
@@ -316,6 +322,7 @@ class Publisher:
                 FunctionName=step.name, Qualifier=qualifier, Payload=step.payload.encode(), LogType="Tail"
             )
         log_tail = base64.b64decode(answer.get("LogResult", "")).decode(errors="replace").splitlines()[-_LOG_LINES:]
+        # Read whole although it may be cut: only then is its size known.
         content = answer["Payload"].read()
         text, cut = content[:_MAX_ANSWER].decode(errors="replace"), len(content) > _MAX_ANSWER
         failure = answer.get("FunctionError")
@@ -354,6 +361,8 @@ class Publisher:
                         RevisionId=present.revision_id,
                     )
         except FunctionBusy:
+            # The conflict may be with our own first call, whose response was lost: then the alias serves the version
+            # already.
             now = read_alias(self._clients, step.name, step.alias)
             if now is None or not now.serves(version, step.weight if present else None):
                 raise
@@ -368,7 +377,7 @@ def _told(text: str) -> str:
 
 
 def _role_error(error: AwsRefused, function: str, role: str) -> AwsRefused:
-    """AWS refuses a role that is missing or not assumable with one general code; say which role it was."""
+    """Name the role in an error: AWS has one general code for a missing role and one that cannot be assumed."""
     if role and "iam:PassRole" in error.message:
         return not_allowed(role, (), "", function)
     if role and error_code(error) == "InvalidParameterValueException" and "role" in error.message.lower():

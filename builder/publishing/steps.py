@@ -1,6 +1,6 @@
-"""What Lambda has, what is wanted of it, and the steps from the one to the other, as values.
+"""Lambda's present state, the wanted state, and the steps from one to the other, as values.
 
-Each step says in words what it does: a dry run prints the same steps that a build carries out.
+Each step has a sentence about itself: a dry run prints the same steps that a build carries out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from builder.trust.reach import Touched
 
 @dataclass(frozen=True, kw_only=True)
 class AliasState:
-    """What an alias serves: a version, and of others the part of the traffic that goes to them."""
+    """Content of an alias: a version, and the share of the traffic of others."""
 
     name: str
     version: str
@@ -25,7 +25,7 @@ class AliasState:
     revision_id: str
 
     def serves(self, version: str, weight: float | None) -> bool:
-        """Whether `version` has all of the traffic, or the part `weight` of it."""
+        """Return whether `version` has all of the traffic, or the share `weight`."""
         if version == self.version:
             return not self.weights
         return weight is not None and dict(self.weights) == {version: weight}
@@ -33,11 +33,11 @@ class AliasState:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionState:
-    """What Lambda says of the function now. `settings` has Lambda's own names, normalised for comparison.
+    """Present state of the function. `settings` has Lambda's own names, normalised for comparison.
 
-    `busy`: an update is under way. `failure`: why the last one could not be applied, empty if it was. `version` is a
-    published version known to hold just this code and configuration; `alias` the one that a request is about. Both are
-    None where there is none, or nobody asked.
+    `busy`: an update is under way. `failure`: why the last update could not be applied, empty if it was. `version` is a
+    published version with exactly this code and configuration; `alias` is the request's. Both are None if there is none
+    or it was not read.
     """
 
     arn: str
@@ -55,20 +55,20 @@ class FunctionState:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Those of its environment, as far as the builder may read them."""
+        """Variables of its environment, as far as the builder may read them."""
         environment = self.settings.get("Environment")
         given = environment.get("Variables") if isinstance(environment, Mapping) else None
         return {str(name): str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @property
     def code_hex(self) -> str:
-        """`code_sha256`, which is base64, as the store names artifacts."""
+        """`code_sha256` (base64) in hex, as the store names artifacts."""
         return base64.b64decode(self.code_sha256).hex()
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerChoice:
-    """A layer of the build file: the artifact if it was part of this build, the version that has it if one is known.
+    """Layer of the build file: the artifact if it was part of this build, and the version with it if known.
 
     A layer from elsewhere has an ARN and no artifact.
     """
@@ -89,11 +89,10 @@ class LayerChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The function as the build file describes it; settings it does not name are absent. Names are Lambda's.
+    """Function as the build file describes it; settings that it does not name are absent. Names are Lambda's.
 
-    `extras` are the settings that have calls of their own. `weight` is the part of the alias's traffic that a new
-    version gets, None for all of it. `payload` is JSON text that the function is tried with before the alias moves;
-    None if it is not tried.
+    `extras` are the settings that have calls of their own. `weight` is the share of the alias's traffic for a new
+    version, None for all of it. `payload` is JSON text for a trial before the alias moves; None if there is none.
     """
 
     name: str
@@ -174,7 +173,7 @@ class TagFunction:
 
 @dataclass(frozen=True, kw_only=True)
 class ApplyExtra:
-    """Set what has a call of its own: log retention, URL, concurrency …; of the alias where it is one's."""
+    """Set something with a call of its own: log retention, URL, concurrency …; the alias's if it belongs to one."""
 
     name: str
     key: str
@@ -216,7 +215,7 @@ class TryFunction:
 
 @dataclass(frozen=True, kw_only=True)
 class PointAlias:
-    """Let an alias serve a version, None for the one just published; with `weight`, give it a part of the traffic."""
+    """Let an alias serve a version, None for the one just published; with `weight`, give it a share of the traffic."""
 
     name: str
     alias: str
@@ -245,12 +244,12 @@ Step = (
 
 
 def writes(steps: Iterable[Step]) -> bool:
-    """Whether one of the steps changes anything in the account."""
+    """Return whether one of the steps changes anything in the account."""
     return any(not isinstance(step, TryFunction) for step in steps)
 
 
 def touched(step: Step) -> Touched:
-    """What the step touches, for those who decide whether it may."""
+    """Return the resource that the step touches, for the permission check."""
     match step:
         case PublishLayer():
             return Touched(layers=(step.choice.layer,))

@@ -1,4 +1,4 @@
-"""How much of the account's code storage is in use, and how much of that is what this builder has deployed."""
+"""Use of the account's code storage, in total and by this builder's deployments."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
 
-# Lambda answers some twelve such questions a second.
+# Bounded by Lambda's rate: it answers about twelve such calls per second.
 _MOST_FUNCTIONS = 100
 
 
 def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadline) -> Storage:
     """The account's code storage in this region.
 
-    Takes a call for each function of ours, for each layer of ours, and for each layer version that none of ours has.
-    Nothing is asked of other functions: who lists them all sees their variables.
+    It takes a call for each function and layer of ours, and for each layer version that none of ours has. Other
+    functions are not read: listing them all would show their variables.
 
     Args:
         own_layer: name of the builder's own layer.
 
     Returns:
         {"limit_bytes", "used_bytes"} of all, as Lambda counts them, unzipped; {"ours_bytes", "functions", "versions",
-        "layers"} of ours, zipped, because that is all that Lambda tells of a single version: `versions` counts
-        published ones and `$LATEST`, `layers` layer versions. These are absent where there are too many functions to
-        ask each. Where AWS refuses or time is short {"problem"} instead.
+        "layers"} of ours, zipped, because Lambda gives no other size of a single version: `versions` counts
+        published ones and `$LATEST`, `layers` layer versions. These are absent if there are too many functions to read
+            each. {"problem"} instead if AWS refuses or time is short.
     """
     try:
         with aws_errors("reading the account's settings"):
@@ -49,7 +49,7 @@ def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadl
 
 
 def _deployed(clients: Clients, store: S3Store) -> set[str]:
-    """Names of the functions that have a record of a build."""
+    """Return names of the functions with a record of a build."""
     prefix = store.key("records/")
     with aws_errors("listing what was deployed"):
         pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=store.bucket, Prefix=prefix, Delimiter="/")
@@ -60,7 +60,7 @@ def _deployed(clients: Clients, store: S3Store) -> set[str]:
 def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline) -> Storage:
     versions: list[FunctionVersion] = []
     for name in sorted(names):
-        # Gone meanwhile, or none any more of those that the builder may deploy.
+        # Deleted meanwhile, or no longer among the functions that the builder may deploy.
         with contextlib.suppress(FunctionMissing, AccessDenied):
             versions += function_versions(clients, name, deadline)
     sizes = {arn: size for version in versions for arn, size in version.layers.items()}

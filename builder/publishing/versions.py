@@ -1,4 +1,4 @@
-"""Published versions and aliases of a function as they are now: read, never changed here."""
+"""Present published versions and aliases of a function: this module only reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_alias(clients: Clients, function: str, alias: str) -> AliasState | None:
-    """What the alias serves, None if there is no such alias (or no such function)."""
+    """Return the alias's content, None if there is no such alias or function."""
     try:
         with aws_errors(f"reading alias {alias} of {function}"):
             answer = clients.lambda_.get_alias(FunctionName=function, Name=alias)
@@ -33,13 +33,13 @@ def read_alias(clients: Clients, function: str, alias: str) -> AliasState | None
 def read_published(
     clients: Clients, function: str, alias: str | None, versions: Iterable[str] = ()
 ) -> FunctionState | None:
-    """The function as it is now, with the alias, and the published version that equals it if one is found.
+    """Return the function's present state, with the alias, and the published version that equals it if one is found.
 
     Args:
-        versions: where to look for the equal one besides what the alias serves.
+        versions: versions to compare besides the one that the alias serves.
 
     Raises:
-        AwsRefused: AWS will not tell.
+        AwsRefused: AWS refuses to read it.
     """
     state = read_function(clients, function)
     if state is None:
@@ -50,7 +50,7 @@ def read_published(
 
 
 def equal_version(clients: Clients, function: str, state: FunctionState, versions: Iterable[str]) -> str | None:
-    """The first of `versions` that holds just what the function has now."""
+    """Return the first of `versions` that equals the function's present state."""
     for version in dict.fromkeys(versions):
         if version == "$LATEST":
             continue
@@ -61,7 +61,7 @@ def equal_version(clients: Clients, function: str, state: FunctionState, version
 
 
 def same_content(one: FunctionState, other: FunctionState) -> bool:
-    """Whether both run the same code in the same way."""
+    """Return whether both run the same code with the same configuration."""
     return (one.code_sha256, one.architecture, one.layers, dict(one.settings)) == (
         other.code_sha256,
         other.architecture,

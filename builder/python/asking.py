@@ -1,4 +1,4 @@
-"""Asking package indexes, and whoever has their files: patiently, and with words for what came instead."""
+"""Requests to package indexes and file hosts: with retries, and with clear errors for unexpected responses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 ONCE = Network(pauses_s=(), read_timeout_s=8)
-"""For those who have been patient already."""
+"""Network settings without retries, for callers that have already retried."""
 
-# How often a file is fetched that is not what it should be: a proxy or a mirror may have another one, or half, once.
+# Attempts at a file with a wrong hash: a proxy or a mirror may serve another file, or half of it, once.
 WRONG = 2
 
 T = TypeVar("T")
@@ -38,13 +38,13 @@ def get(
     headers: Mapping[str, str] | None = None,
     network: Network | None = None,
 ) -> T:
-    """What `read` makes of the answer to a GET of `url`; asked again where the server has trouble that may pass.
+    """Return gET `url` and return the result of `read`; retry if the server has trouble that may pass.
 
     Args:
-        what: the file or project that it is about, for messages.
+        what: the file or project, for messages.
 
     Raises:
-        SourceUnreachable: the server has trouble, does not answer, or breaks off, every time.
+        SourceUnreachable: every attempt ends with an error, no response, or a broken connection.
     """
     import requests
 
@@ -54,24 +54,24 @@ def get(
     def attempt() -> T:
         asking = session.get if session else requests.get
         try:
-            # A redirect to another host goes without the login.
+            # requests drops the login on a redirect to another host.
             limits = (network.connect_s, network.read_s)
             with asking(url, headers=headers, stream=True, timeout=limits, auth=login) as answer:
                 if trouble := busy(where, answer.status_code, answer.headers):
                     raise trouble
                 return read(answer)
         except requests.RequestException as error:
-            # Without its cause, which may have secrets of the URL.
+            # Without its cause, whose text may contain secrets of the URL.
             raise unreachable(where, error, url) from None
 
     return patiently(attempt, network)
 
 
 def save(answer: requests.Response, path: Path, what: str) -> str:
-    """Write the body of an answer to `path`; its sha256.
+    """Write the body of a response to `path` and return its sha256.
 
     Raises:
-        SourceUnreachable: it is no file.
+        SourceUnreachable: the response is not a file.
     """
     if answer.status_code != 200:
         raise SourceUnreachable(
@@ -80,6 +80,7 @@ def save(answer: requests.Response, path: Path, what: str) -> str:
         )
     digest = hashlib.sha256()
     with path.open("wb") as file:
+        # In chunks: a wheel may be larger than the memory that is left. Hashed on the way, so that it is read once.
         for chunk in answer.iter_content(_CHUNK):
             digest.update(chunk)
             file.write(chunk)

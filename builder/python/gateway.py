@@ -1,8 +1,8 @@
-"""Package indexes with a login, for tools that must not know the login: uv and pip, which may run a stranger's code.
+"""Proxy for package indexes with a login: uv and pip must not know the login, as they may run foreign code.
 
-A server on loopback for the time of one command. It hands out the pages of the configured indexes, and the files that
-these pages have named, and adds the login on the way to their host; nothing else can be asked of it. Its URLs begin
-with a random word. What it hands out has its own URLs in the place of the index's; `real` puts those back.
+A server on loopback that runs during one command. It serves the pages of the configured indexes and the files that
+these pages name, and adds the login on the way to their host; it serves nothing else. Its URLs start with a random
+word. Its pages contain its own URLs instead of the index's; `real` restores those.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from builder.python.pages import links
 from builder.secrets.indexes import Indexes
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+# Pages are rewritten in memory: a server must not be able to use it up.
 _MAX_PAGE = 64 << 20
 _VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 _FILE = re.compile(r"f/(?P<number>\d+)/[^/]+?(?P<metadata>\.metadata)?")
@@ -28,7 +29,7 @@ _PAGE = re.compile(r"i/(?P<number>\d+)/(?P<rest>(?:[A-Za-z0-9._-]+/?)?)")
 
 
 class Gateway:
-    """What is handed out at the moment. The server starts with the first address that is asked for."""
+    """Gateway for the configured indexes. The server starts at the first call of `address`."""
 
     def __init__(self, indexes: Indexes, scratch: Path) -> None:
         self.indexes = indexes
@@ -41,16 +42,16 @@ class Gateway:
 
     @property
     def refused(self) -> Sequence[Refused]:
-        """Where a login was not taken."""
+        """Hosts that refused a login."""
         return self._upstream.refused
 
     @property
     def untrusted(self) -> Sequence[UntrustedCertificate]:
-        """Whose certificate was not believed."""
+        """Hosts whose certificate was not trusted."""
         return self._upstream.untrusted
 
     def address(self, url: str) -> str:
-        """Where to ask for the index, or page of links, at `url`: here if it has a login, else there."""
+        """Return the address of the index, or page of links, at `url`: the gateway's if it has a login, else `url`."""
         if not self.indexes.covers(url):
             return url
         if not self._loopback.started:
@@ -60,19 +61,19 @@ class Gateway:
         return f"{self._root}/i/{self._pages.index(url)}/"
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a tool with the default index as `address` says it."""
+        """Return the environment of a tool, with the address of the default index."""
         changed = {
             name: " ".join(map(self.address, environment[name].split())) for name in _VARIABLES if environment.get(name)
         }
         if not self._loopback.started:
             return dict(environment)
-        # Our URLs are others each time: what is kept under them is of no use later.
+        # Our URLs differ each time: a cache keyed by them would be useless later.
         cache = self._scratch / "private-cache"
         changed |= reaching_loopback(environment)
         return {**environment, **changed, "UV_CACHE_DIR": str(cache), "PIP_CACHE_DIR": str(cache)}
 
     def real(self, text: str) -> str:
-        """`text` with the indexes' own URLs in the place of ours."""
+        """Return `text` with the indexes' own URLs instead of ours."""
         if not self._loopback.started:
             return text
         text = re.sub(
@@ -99,6 +100,7 @@ class Gateway:
             call.send(404)
             return
         url, is_page = found
+        # Files without content coding: ranges and hashes refer to the plain bytes.
         headers = {"Accept": _ACCEPT} if is_page else {"Accept-Encoding": "identity"}
         if not is_page and "Range" in call.headers:
             headers["Range"] = call.headers["Range"]
@@ -106,12 +108,12 @@ class Gateway:
             if is_page and answer.status == 200:
                 call.send(200, self._page(answer), {"Content-Type": "text/html"})
             elif call.method == "HEAD" and answer.status == 501:
-                call.send(405)  # which uv takes for an answer, and asks by GET
+                call.send(405)  # after a 405 uv uses GET
             else:
                 call.pass_on(answer)
 
     def _named(self, rest: str) -> tuple[str, bool] | None:
-        """The URL that a path here stands for, and whether it is a page; None if nothing does."""
+        """Return the URL behind a path, and whether it is a page; None for an unknown path."""
         if (match := _FILE.fullmatch(rest)) and int(match["number"]) < len(self._files):
             return self._files[int(match["number"])] + (match["metadata"] or ""), False
         if (match := _PAGE.fullmatch(rest)) and int(match["number"]) < len(self._pages):
@@ -135,16 +137,17 @@ class Gateway:
             return url
         with self._lock:
             self._files.append(url)
+            # Numbers are indexes of the list, so append and length belong together: requests run in parallel.
             number = len(self._files) - 1
         return f"{self._root}/f/{number}/{quote(unquote(urlsplit(url).path.rpartition('/')[2]))}"
 
 
 @contextlib.contextmanager
 def opened(indexes: Indexes, scratch: Path) -> Iterator[Gateway]:
-    """A gateway for the time of the block.
+    """Open a gateway while the block runs.
 
     Args:
-        scratch: an existing directory for what tools keep meanwhile.
+        scratch: an existing directory for the tools' caches.
     """
     gateway = Gateway(indexes, scratch)
     try:

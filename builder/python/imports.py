@@ -1,4 +1,4 @@
-"""Which modules the kept code of a wheel can import, read off its source without running it.
+"""Modules that the kept code of a wheel can import, found in its source without running it.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -17,7 +17,7 @@ _USES_FILES = re.compile(rb"__file__|__path__|\bresources\b|get_data")
 
 
 def module_of(path: str) -> str | None:
-    """The name by which a file of a wheel is imported, source or extension module; None if it is neither."""
+    """Return the module name of a wheel's file, source or extension module; None if it is neither."""
     path = _DATA_SCHEME.sub("", path)
     if path.endswith(".py"):
         path = path.removesuffix(".py").removesuffix("/__init__")
@@ -31,11 +31,11 @@ def module_of(path: str) -> str | None:
 def reachable(
     candidates: Collection[str], kept: Collection[str], read: Callable[[str], bytes], names: Collection[str]
 ) -> set[str]:
-    """The `candidates` that the `kept` files need: modules that they import, directly or by others, and their data.
+    """Return the `candidates` that the `kept` files need: modules that they import, also indirectly, and their data.
 
     Args:
         read: the content of a path.
-        names: what the candidates have in their paths; only files that contain one are looked at closely.
+        names: parts of the candidates' paths; only files that contain one are parsed.
     """
     present = {name for name in names if any(name in re.split(r"[/.]", path) for path in candidates)}
     words = _mention("|".join(sorted(present)) or "attach_stub")
@@ -46,7 +46,7 @@ def reachable(
     while pending:
         path = pending.pop()
         source = read(path)
-        # What is needed itself may import its neighbours without a word.
+        # A needed module may import its neighbours relatively, without naming the package.
         if path not in needed and not words.search(source):
             continue
         for name in _named(path, source, read, everything):
@@ -60,7 +60,7 @@ def reachable(
 
 
 def _mention(name: str) -> re.Pattern[bytes]:
-    """Where a file can name one of those for import: parsing every file that has the word in its prose takes long."""
+    """Return a pattern of imports of those names: parsing every file that contains the word would take long."""
     continued = (
         rf"^[ \t]*(?:\w+(?:[ \t]+as[ \t]+\w+)?[ \t]*,[ \t]*)*(?:{name})(?:[ \t]+as[ \t]+\w+)?[ \t]*(?:[,)\\#]|$)"
     )
@@ -76,7 +76,7 @@ def _named(path: str, source: bytes, read: Callable[[str], bytes], everything: C
     module = module_of(path) or ""
     is_package = path.endswith("/__init__.py")
     names = set(references(source, module, is_package=is_package))
-    # lazy_loader.attach_stub takes the names to import from the stub beside the module.
+    # lazy_loader.attach_stub reads the names to import from the stub beside the module.
     if b"attach_stub" in source and f"{path}i" in everything:
         names.update(references(read(f"{path}i"), module, is_package=is_package))
     return names
@@ -91,19 +91,19 @@ def _with_parents(name: str) -> Iterator[str]:
 def _data_of(
     needed: Collection[str], candidates: Collection[str], kept: Collection[str], read: Callable[[str], bytes]
 ) -> set[str]:
-    """Data beside and below needed modules that read files, since nobody can tell which."""
+    """Return data beside and below needed modules that read files, since it is unknown which files."""
     folders = {
         path.rpartition("/")[0] + "/"
         for path in needed
         if path.endswith(".py") and "/" in path and _USES_FILES.search(read(path))
     }
-    # Where a conftest.py lies, other things do too; what those read was never a candidate.
+    # A directory with a conftest.py also has other modules; files that those read were never candidates.
     own = tuple(folder for folder in folders if not any(path.startswith(folder) for path in kept))
     return {path for path in candidates if own and not path.endswith(".py") and path.startswith(own)}
 
 
 def _parsed(source: bytes) -> ast.Module | None:
-    """The syntax tree; None of what is no Python, such as a template."""
+    """Return the syntax tree; None if the source is not Python, such as a template."""
     for _ in range(3):
         try:
             with warnings.catch_warnings():
@@ -112,17 +112,17 @@ def _parsed(source: bytes) -> ast.Module | None:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
         except SystemError:
-            # Python before 3.11.5 miscounts when it collects garbage meanwhile, see
+            # Python before 3.11.5 miscounts if it collects garbage meanwhile, see
             # https://github.com/python/cpython/issues/106905; the next attempt succeeds.
             continue
     return None
 
 
 def references(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
-    """Absolute names of all that a module may import, wherever in it: also what is no module but a name in one.
+    """Return the absolute names that a module may import, anywhere in its code, also of objects within modules.
 
-    Beside import statements, strings count: every one that is a dotted name (`importlib.import_module`, tables of
-    plugins), and in a module with `__getattr__` or a lazy loader every one that may be a name below the module.
+    Besides import statements, strings count: every dotted name (`importlib.import_module`, tables of plugins), and in a
+    module with `__getattr__` or a lazy loader every string that may be a name below the module.
     """
     tree = _parsed(source)
     if tree is None:
@@ -144,7 +144,7 @@ def references(source: bytes, module: str, *, is_package: bool) -> Iterator[str]
 
 
 def _absolute(name: str, package: str) -> str:
-    """A name as written in a module of `package`, without its leading dots."""
+    """Return the absolute name of one as written in a module of `package`."""
     level = len(name) - len(name.lstrip("."))
     if not level:
         return name

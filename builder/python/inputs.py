@@ -1,6 +1,6 @@
-"""What a component's dependencies are to be locked from: the named files, all they include, and local sources.
+"""Inputs of a component's lock: the named files, their includes, and local sources.
 
-Only the standard library is used here: a kept lock is found without importing anything heavy.
+Only the standard library is used here: a stored lock is found without any heavy import.
 
     requirements.txt               and what it includes by -r and -c
     pyproject.toml                 [project].dependencies;  pyproject.toml[web] adds an extra
@@ -26,14 +26,14 @@ from builder.python.requirements import Include, Line, Option, Requirement, norm
 LockKind = Literal["uv", "pylock"]
 
 _ENTRY = re.compile(r"(?P<path>[^\[#]+)(?P<extras>\[[^\]]*\])?(?:#group=(?P<group>[A-Za-z0-9._-]+))?")
-# Made by tools and never part of what is built.
+# Directories that tools make, never part of a build.
 _IGNORED_FOLDERS = {".git", "__pycache__", ".venv", "node_modules", ".tox", ".nox", ".mypy_cache", ".pytest_cache"}
 _UV_DIRECTORY = re.compile(r'^source = \{ (?:directory|editable) = "(?P<path>[^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockFile:
-    """A lock that another tool made, taken as it is. `group` is None for the project's own dependencies."""
+    """Lock of another tool, used unchanged. `group` is None for the project's own dependencies."""
 
     path: str
     kind: LockKind
@@ -57,14 +57,14 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Everything that a lock is made from.
+    """Everything that determines a lock.
 
     Args:
         names: as typed in the build file.
         contents: path → bytes of every file read. Paths are relative to the project, here and below.
         requirements, constraints: of all files; the `place` of a local one is relative to the project.
-        exact: the requirements are a whole lock already: nothing is added to them.
-        lock: set instead of requirements where the file is a lock with files and hashes.
+        exact: the requirements are a complete lock: nothing is added to them.
+        lock: set instead of requirements if the file is a lock with files and hashes.
         trees: path of a local directory or file → hash of its content.
     """
 
@@ -79,7 +79,7 @@ class Inputs:
 
 
 def split_entry(entry: str) -> tuple[str, tuple[str, ...], str | None]:
-    """(path, extras, group) of an entry such as `pyproject.toml[web]` or `pyproject.toml#group=prod`.
+    """Return (path, extras, group) of an entry such as `pyproject.toml[web]` or `pyproject.toml#group=prod`.
 
     Raises:
         InvalidBuildFile: the entry has another shape.
@@ -98,13 +98,13 @@ def read_inputs(entries: Sequence[str], root: Path, boundary: Path | None = None
 
     Raises:
         PathNotFound: a file is missing.
-        InvalidBuildFile: a kind of file that is not understood, a line that cannot be used, a path out of `boundary`.
+        InvalidBuildFile: an unsupported kind of file, an unusable line, or a path outside of `boundary`.
     """
     return _Reader(entries, root, boundary or root).read()
 
 
 class _Reader:
-    """Gathers the requirements, constraints and options of several files."""
+    """Collector of the requirements, constraints and options of several files."""
 
     def __init__(self, entries: Sequence[str], root: Path, boundary: Path) -> None:
         self.entries, self.root, self.boundary = tuple(entries), root.resolve(), boundary.resolve()
@@ -143,7 +143,7 @@ class _Reader:
                 raise InvalidBuildFile(f"layers.dependencies: {entry}: a requirements file has no extras or groups")
             self._requirements_file(path, "the build file", constraint=False, trail=())
             return
-        from builder.python import lockfiles, pyproject  # most projects have a requirements file alone
+        from builder.python import lockfiles, pyproject  # most projects have only a requirements file
 
         content = self._file(path, "the build file")
         folder = PurePosixPath(path).parent
@@ -171,7 +171,7 @@ class _Reader:
             )
 
     def _file(self, path: str, origin: str) -> bytes:
-        """The content of a file, noted for the key."""
+        """Read a file, and record its content for the key."""
         _check_name(path, origin)
         place = (self.root / path).resolve()
         if not place.is_relative_to(self.boundary):
@@ -192,7 +192,7 @@ class _Reader:
         content = self._file(path, origin)
         name = self._name((self.root / path).resolve())
         if name in trail:
-            return  # files that include each other say nothing new
+            return  # files may include each other
         text = content.decode("utf-8-sig", "replace")
         self._lines(parse(text, name), PurePosixPath(name).parent, constraint=constraint, trail=(*trail, name))
 
@@ -217,7 +217,7 @@ class _Reader:
                     self.requirements.append(line)
 
     def _links(self, path: str, folder: PurePosixPath, origin: str) -> str:
-        """Note a directory of distributions; its path relative to the project."""
+        """Record a directory of distributions; return its path relative to the project."""
         _check_name(path, origin)
         near, top = (self.root / folder / path).resolve(), (self.root / path).resolve()
         place = near if near.exists() else top
@@ -232,10 +232,10 @@ class _Reader:
         return name
 
     def _local(self, path: str, folder: PurePosixPath, origin: str) -> str:
-        """Note a local directory or file; its path relative to the project."""
+        """Record a local directory or file; return its path relative to the project."""
         _check_name(path, origin)
         near, top = (self.root / folder / path).resolve(), (self.root / path).resolve()
-        place = near if near.exists() else top  # pip takes such paths from where it runs, usually the project
+        place = near if near.exists() else top  # pip resolves them from its working directory
         if not place.is_relative_to(self.boundary):
             raise InvalidBuildFile(f"{origin}: {path} lies outside the repository")
         if not place.exists():
@@ -280,13 +280,13 @@ class _Reader:
 
 
 def _check_name(path: str, origin: str) -> None:
-    """Raise InvalidBuildFile for a path that can be none: looking for it would fail in ways of its own."""
+    """Raise InvalidBuildFile for an impossible path: looking for it would fail with an obscure error."""
     if problem := name_problem(path):
         raise InvalidBuildFile(f"{origin}: the path {shown(path)} {problem}")
 
 
 def _names(known: tuple[str, ...], typed: str) -> tuple[str, ...]:
-    """A list of --no-binary or --only-binary with the names of one more; `:none:` empties it."""
+    """Return a list of --no-binary or --only-binary with the names of another option; `:none:` empties it."""
     names = list(known)
     for name in (part.strip() for part in typed.split(",")):
         if name == ":none:":
@@ -297,7 +297,7 @@ def _names(known: tuple[str, ...], typed: str) -> tuple[str, ...]:
 
 
 def tree_hash(place: Path) -> str:
-    """The sha256 of a file's content, or of a directory's names, contents, executable bits and links.
+    """Return the sha256 of a file's content, or of a directory's names, contents, executable bits and links.
 
     Raises:
         UnsafeSource: a file of the directory has a name that is not UTF-8.
@@ -317,7 +317,7 @@ def tree_hash(place: Path) -> str:
 
 
 def tree_files(place: Path) -> list[Path]:
-    """The files and links of a directory that a build may see, sorted by path."""
+    """Return the files and links of a directory that a build may see, sorted by path."""
     found: list[Path] = []
     for folder, below, files in os.walk(place):
         links = [name for name in below if (Path(folder) / name).is_symlink()]

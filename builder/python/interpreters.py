@@ -1,4 +1,4 @@
-"""Which Python of this machine compiles for a target: the one that runs the builder, else one on the PATH.
+"""The Python of this machine that compiles for a target: the one that runs the builder, else one on the PATH.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 from builder.errors import LambdasmithError
 from builder.system import process
 
-# Our own modules run in it, and code objects of earlier ones have other fields.
+# Our own modules run in it, and code objects of earlier versions have other fields.
 _OLDEST = (3, 11)
+# It only prints its version; a program of that name may be anything and wait for ever.
 _TIMEOUT_S = 10.0
 _ASK = (
     "import importlib.util, sys; print(sys.implementation.name, '%d.%d' % sys.version_info[:2], sys.abiflags or '-', "
@@ -28,7 +29,7 @@ _ASK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A CPython. `prefix` is where its library directory is, `magic` what its bytecode begins with, in hex."""
+    """CPython. `prefix` contains its library directory, `magic` is the start of its bytecode, in hex."""
 
     executable: str
     prefix: str
@@ -37,7 +38,7 @@ class Interpreter:
 
     @property
     def tag(self) -> str:
-        """What its bytecode is called, as part of a key.
+        """Tag of its bytecode, as part of a key.
 
         The magic number changes with the format. Patch releases of one minor version read each other's bytecode.
         """
@@ -45,7 +46,7 @@ class Interpreter:
 
 
 def compiling_for(python: tuple[int, int] | None) -> Interpreter | None:
-    """The interpreter whose bytecode that Python reads; None if there is none here. Looked for once per process."""
+    """Return an interpreter whose bytecode that Python reads; None if there is none. Searched once per process."""
     if python is None or python < _OLDEST:
         return None
     if python == sys.version_info[:2] and sys.implementation.name == "cpython":
@@ -72,14 +73,14 @@ def _candidates(python: tuple[int, int], search_path: str) -> Iterator[str]:
     for folder in dict.fromkeys(search_path.split(os.pathsep)):
         if found := shutil.which(name, path=folder):
             yield found
-            # pyenv's stand-ins run only the version that is chosen at the moment; the real ones lie beside them.
+            # pyenv's shims run only the selected version; the real interpreters are beside them.
             if Path(folder).name == "shims":
                 versions = sorted(Path(folder).parent.glob(f"versions/{python[0]}.{python[1]}.*/bin/{name}"))
                 yield from map(str, versions)
 
 
 def _asked(executable: str, python: tuple[int, int]) -> Interpreter | None:
-    """What the program says of itself; None if it is not what its name says."""
+    """Ask the program for its facts; None if they do not match its name."""
     try:
         done = process.run(
             [executable, "-I", "-S", "-c", _ASK],
@@ -92,7 +93,7 @@ def _asked(executable: str, python: tuple[int, int]) -> Interpreter | None:
         name, version, flags, level, cache_tag, magic, prefix = done.tail[-1].split(maxsplit=6)
     except (LambdasmithError, ValueError, IndexError):
         return None
-    # Without the GIL it is another Python, and before its release the format may still change.
+    # A build without the GIL has another format, and before a release the format may still change.
     if (name, version, flags, level) != ("cpython", f"{python[0]}.{python[1]}", "-", "final"):
         return None
     return Interpreter(executable=executable, prefix=prefix, cache_tag=cache_tag, magic=magic)

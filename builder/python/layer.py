@@ -1,4 +1,4 @@
-"""Locked wheels become one artifact: a part per wheel, made once ever, then spliced."""
+"""Locked wheels become one artifact: a part per wheel, made only once, and then spliced."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ from builder.secrets.indexes import NO_LOGINS, Indexes
 from builder.store.keeping import Store
 from builder.workspace.directory import Workspace
 
+# Fetching parts is waiting, so more than the two processors; few enough for Lambda's 1,024 file descriptors.
 _PARALLEL = 8
-# Bytecode takes room that a function near Lambda's limit needs for itself: above this share it is left out.
+# Bytecode uses space that a function near Lambda's limit needs: above this share it is left out.
 _BYTECODE_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOptions:
-    """How dependencies are packed for `target`: what is pruned, and whether bytecode is asked for.
+    """How dependencies are packed for `target`: the pruning, and whether bytecode is wanted.
 
-    `asked` is what the project itself requires, if the runtime's own SDK may take the place of the locked one.
+    `asked` are the project's own requirements, if the runtime's SDK may replace the locked one.
     """
 
     target: Target
@@ -47,21 +48,21 @@ class LayerOptions:
 
     @property
     def compiler(self) -> Interpreter | None:
-        """What makes bytecode; None if none is wanted, or nothing here can."""
+        """Interpreter that makes bytecode; None if none is wanted or available."""
         return compiling_for(self.target.runtime.python) if self.bytecode else None
 
     @property
     def tag(self) -> str:
-        """Which bytecode is made; empty for none."""
+        """Tag of the bytecode; empty for none."""
         return self.compiler.tag if self.compiler else ""
 
     def key(self) -> str:
-        """A text that is equal for equal effects."""
+        """Return a text that is equal for equal effects."""
         runtime = "" if self.asked is None else repr((self.asked, known_versions(self.target.runtime.name)))
         return f"{self.target.label}\0{part_key('', self.prune, self.tag)}\0{runtime}"
 
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of these options."""
+        """Return notes for the user about these options."""
         if self.tag or not self.bytecode or self.target.runtime.python is None:
             return ()
         return (
@@ -71,7 +72,7 @@ class LayerOptions:
 
 
 def dependencies_key(lock: str, options: LayerOptions) -> str:
-    """The content key of a dependency artifact: what is locked and how it is packed."""
+    """Return the content key of a dependency artifact: its lock and its options."""
     return hashlib.sha256(f"dependencies\0{options.key()}\0{lock}".encode()).hexdigest()
 
 
@@ -85,7 +86,9 @@ def build_layer(
     indexes: Indexes = NO_LOGINS,
     collect: Callable[[Sequence[tuple[Path, str]]], Collected] = lambda parts: NOTHING,
 ) -> Artifact:
-    """Write the artifact of `wheels` to `out`; parts come from /tmp, else from the store, else from the index.
+    """Write the artifact of `wheels` to `out`.
+
+    Parts come from /tmp, else from the store, else they are made from the index's wheels.
 
     Args:
         collect: finds the native libraries that (part, label) pairs lack; they are added.
@@ -93,7 +96,7 @@ def build_layer(
     Raises:
         NativeMismatch: from `collect`.
         ArtifactConflict: two wheels have different content for one path.
-        ResolutionFailed, AuthenticationFailed, SourceUnreachable: a wheel cannot be had or is not the locked one.
+        ResolutionFailed, AuthenticationFailed, SourceUnreachable: a wheel is not available or is not the locked one.
     """
     sdk = [wheel for wheel in wheels if options.asked is not None and wheel.name in SDK]
     rest = [wheel for wheel in wheels if wheel not in sdk]
@@ -120,7 +123,7 @@ def build_layer(
 def _parts(
     wheels: Sequence[LockedWheel], options: LayerOptions, workspace: Workspace, store: Store, indexes: Indexes
 ) -> dict[str, Path]:
-    """The part of each wheel, by the wheel's sha256."""
+    """Return the part of each wheel, by the wheel's sha256."""
     folder = workspace.cached("parts")
     keys = {wheel.sha256: part_key(wheel.sha256, options.prune, options.tag) for wheel in wheels}
     paths = {sha256: folder / f"{key}.zip" for sha256, key in keys.items()}
@@ -136,6 +139,7 @@ def _parts(
                 workspace.seal(path, sha256)
             jobs = [(files[wheel.sha256], paths[wheel.sha256]) for wheel in missing]
             store_parts(jobs, options.prune, bytecode=options.compiler)
+            # Hashed and sealed before they are stored: a project's command could change a part in the cache meanwhile.
             hashes = {path: sha256_of(path) for _, path in jobs}
             for path, sha256 in hashes.items():
                 workspace.seal(path, sha256)
@@ -185,7 +189,7 @@ def _spliced(parts: Sequence[tuple[Path, str]], out: Path, notes: Sequence[str],
 
 
 def _shared(parts: Sequence[tuple[str, PartReport]]) -> Iterator[str]:
-    """What there is to say of packages of one distribution that another one has modules in, too."""
+    """Return notes on packages of one distribution in which another one also has modules."""
     owners: dict[str, list[str]] = {}
     for label, report in parts:
         for module in report.modules:
@@ -200,7 +204,7 @@ def _shared(parts: Sequence[tuple[str, PartReport]]) -> Iterator[str]:
 
 
 def _fitting(parts: Sequence[Part], entries: Sequence[Entry], out: Path) -> tuple[ZipSummary, list[str]]:
-    """The splice, without bytecode where that leaves too little of Lambda's limit; what to say of it."""
+    """Return the splice, without bytecode if that leaves too little of Lambda's limit, and a note about it."""
     with out.open("wb") as file:
         full = splice(file, parts, entries=entries)
     if full.unzipped <= MAX_UNZIPPED * _BYTECODE_SHARE:

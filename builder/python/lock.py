@@ -1,7 +1,7 @@
 """Inputs become a lock: the exact files, with hashes, for one runtime and architecture, as PEP 751 text.
 
-uv resolves, or exports its own lock; the locks of others are read. Whatever the way, the outcome is brought into one
-form: only what the target needs, local places relative to the project, git as commits, every hash of the input held.
+uv resolves, or exports its own lock; the locks of others are read. All results get one form: only packages that the
+target needs, local paths relative to the project, git as commits, and every hash of the input checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from builder.runtimes import Target
 if TYPE_CHECKING:
     from packaging.version import Version
 
-# Part of every key: changes when the same inputs would give another lock.
+# Part of every key: raise it when the same inputs would give another lock.
 _FORMAT = 3
 _ANEW = "lock again with the tool that wrote the file"
 # What of a package is kept, in this order.
@@ -36,9 +36,9 @@ KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "whe
 
 
 def lock_key(inputs: Inputs, target: Target, index_url: str, resolver: str, pins: str = "") -> str:
-    """The content key of a lock: entries, contents of all files and trees, target, index and resolver version.
+    """Return the content key of a lock: entries, contents of all files and trees, target, index and resolver version.
 
-    `pins` are the rules of whose which name is: a lock is kept as one that they allow.
+    `pins` are the rules that tie names to indexes: a stored lock is one that they allow.
     """
     text = f"lock\0{_FORMAT}\0{target.label}\0{origins.bare(index_url)}\0{resolver}\0{inputs.names}\0{pins}"
     digest = hashlib.sha256(text.encode())
@@ -55,8 +55,8 @@ def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
     Raises:
         RequirementNotFound, NoWheelForTarget, ResolutionFailed: with uv's explanation as `log_tail`.
         SourceUnreachable: the package index does not answer.
-        SourceError: a git dependency cannot be had.
-        WrongIndex: a distribution does not come from the index whose its name is.
+        SourceError: a git dependency cannot be fetched.
+        WrongIndex: a distribution does not come from the index that owns its name.
     """
     with tempfile.TemporaryDirectory(prefix="lock-", dir=by.scratch) as scratch:
         document = _resolved(inputs, target, replace(by, scratch=Path(scratch)))
@@ -80,7 +80,7 @@ def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Docum
     """A pylock.toml of the project's in our form.
 
     Raises:
-        ResolutionFailed, NoWheelForTarget: it is none, or has nothing for `target`.
+        ResolutionFailed, NoWheelForTarget: it is not one, or has nothing for `target`.
     """
     document = parsed(inputs.contents[lock.path].decode("utf-8", "replace"), lock.path)
     check(document, lock.path)
@@ -101,7 +101,7 @@ def _finished(
     """The lock as it is kept: what `target` needs, allowed files alone, places relative to the project.
 
     Raises:
-        ResolutionFailed: a file has none of the hashes of the input, or there is none where one is required.
+        ResolutionFailed: a file has none of the input's hashes, or a required hash is missing.
     """
     allowed = _allowed_hashes(inputs)
     packages: list[Locked] = [{**package} for package in document.get("packages", [])]
@@ -178,7 +178,7 @@ def _check_urls(package: Locked, inputs: Inputs) -> None:
     """Return if every address in a package of a lock can be asked, and has no login in it.
 
     Raises:
-        ResolutionFailed: one cannot.
+        ResolutionFailed: one is not.
     """
     what = f"{', '.join(inputs.names)}: the URL of {package['name']}"
     places: list[Place | Commits] = [*origins.files(package), package.get("vcs", {}), {"url": package.get("index", "")}]

@@ -1,4 +1,4 @@
-"""The locks of Poetry and Pipenv as requirements, each at its one version with its hashes.
+"""Locks of Poetry and Pipenv as requirements, each pinned to its version with its hashes.
 
 Both locks name versions and hashes but no addresses, so the index is asked for these exact files and nothing else.
 (micropipenv does the same but needs pip's internals, which the builder's layer does not have.)
@@ -13,7 +13,7 @@ from builder.errors import InvalidBuildFile
 from builder.python.requirements import Line, Requirement, normalised_name, parse_line
 from builder.python.tables import Table
 
-# Both lock formats have them as written in Python's own: https://packaging.python.org/en/latest/specifications/
+# Both lock formats spell names as in Python's own standard: https://packaging.python.org/en/latest/specifications/
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 _REF = re.compile(r"[^\s#@]+")
@@ -21,10 +21,10 @@ _POETRY, _PIPENV = "make the lock again: `poetry lock`", "make the lock again: `
 
 
 def poetry(text: str, file: str, extras: tuple[str, ...], group: str | None) -> Iterator[Line]:
-    """The packages of a poetry.lock in `group` (default: main), with the optional ones of `extras`.
+    """Return the packages of a poetry.lock in `group` (default: main), with the optional ones of `extras`.
 
     Raises:
-        InvalidBuildFile: not such a file, or something that cannot be had from an index or by https.
+        InvalidBuildFile: not such a file, or a package that is not available from an index or by https.
     """
     document = Table.of_toml(text, file, hint=_POETRY)
     wanted = _wanted_extras(document, extras)
@@ -79,7 +79,7 @@ def _poetry_place(source: Table, name: str) -> str:
 
 
 def _git(table: Table, url: str, key: str) -> str:
-    """A requirement's address of a commit in a repository; `key` is where the lock has the commit."""
+    """Return a requirement's address of a commit in a repository; `key` is the lock's key of the commit."""
     ref, below = table.text(key), table.text("subdirectory", "")
     if not _REF.fullmatch(ref):
         raise table.problem(key, f"{ref[:80]!r} is not a commit")
@@ -93,10 +93,10 @@ def _nearby(path: str) -> str:
 
 
 def pipfile(text: str, file: str, extras: tuple[str, ...], group: str | None) -> Iterator[Line]:
-    """The packages of a Pipfile.lock in `group` (default: default; `dev` is Pipenv's develop).
+    """Return the packages of a Pipfile.lock in `group` (default: default; `dev` is Pipenv's develop).
 
     Raises:
-        InvalidBuildFile: not such a file, no such group, or something that cannot be had from an index or by https.
+        InvalidBuildFile: not such a file, no such group, or a package that is not available from an index or by https.
     """
     document = Table.of_json(text, file, hint=_PIPENV)
     wanted = {None: "default", "dev": "develop"}.get(group, group or "")
@@ -135,7 +135,7 @@ def _line(
 
 
 def pylock_paths(text: str, file: str) -> Iterator[str]:
-    """The local directories and files that a pylock.toml names.
+    """Return the local directories and files that a pylock.toml names.
 
     Raises:
         InvalidBuildFile: it is not such a file.

@@ -1,8 +1,8 @@
-"""Code objects as bytes that depend on nothing but the code.
+"""Code objects as bytes that depend only on the code.
 
-`marshal` writes which objects are one and the same, which are interned, and which somebody else refers to. The
-compiler leaves all three to what the process did before (https://github.com/python/cpython/issues/78274), so code is
-put together anew here: equal constants become one object, names are interned and nothing else is.
+`marshal` writes which objects are identical, which are interned, and which are referenced elsewhere. All three depend
+on the history of the process (https://github.com/python/cpython/issues/78274), so code is rebuilt here: equal constants
+become one object, names are interned and nothing else is.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -16,15 +16,15 @@ from collections.abc import Hashable, Iterator
 from types import CodeType
 from typing import cast
 
-# Constants that the compiler interns whatever they are used for.
+# Constants that the compiler always interns.
 _LIKE_A_NAME = re.compile(r"[A-Za-z0-9_]*\Z")
 
 
 def dumps(code: CodeType) -> bytes:
-    """The marshalled form of `code`."""
+    """Return the marshalled form of `code`."""
     rebuilt = _Rebuilt(code)
     data = marshal.dumps(rebuilt.code)
-    # What is referred to from here until now counts as shared, always.
+    # Objects that this function still references always count as shared.
     rebuilt.known.clear()
     return data
 
@@ -54,7 +54,7 @@ class _Rebuilt:
         return rebuilt
 
     def _value(self, item: object) -> object:
-        """The one object that stands for all constants equal to `item`."""
+        """Return the one object for all constants equal to `item`."""
         key: Hashable
         if isinstance(item, str):
             if item in self._names or _LIKE_A_NAME.match(item):
@@ -65,7 +65,7 @@ class _Rebuilt:
             item = type(item)(inner)
             key = (type(item), type(item)(map(id, inner)))
         elif isinstance(item, float | complex):
-            key = (type(item), repr(item))  # 0.0 and -0.0 are equal
+            key = (type(item), repr(item))  # 0.0 and -0.0 compare equal, but are different constants
         elif isinstance(item, bytes | int) and not isinstance(item, bool):
             key = (type(item), item)
         else:

@@ -1,4 +1,4 @@
-"""Which distribution gives a module, and what it means that another one gives it.
+"""The distribution that usually provides a module, and warnings if another one provides it.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 
-# Of widely used distributions, those whose module is named otherwise. Read off their top-level files.
+# Widely used distributions whose module has another name, from their top-level files.
 _DISTRIBUTIONS = {
     "Crypto": "pycryptodome",
     "MySQLdb": "mysqlclient",
@@ -43,7 +43,7 @@ _DISTRIBUTIONS = {
 }
 
 
-# Widely used distributions whose module has their own name: what somebody who wants to be imported would take.
+# Widely used distributions whose module has the same name: names that an attacker would choose for a module.
 _OF_THEIR_NAME = frozenset(
     re.findall(
         r"\S+",
@@ -59,7 +59,7 @@ _OF_THEIR_NAME = frozenset(
         """,
     )
 )
-# Several give the same module, each in its own right: builds of one project, or its successor.
+# Distributions that rightly provide the same module: builds of one project, or its successor.
 _ALSO = {
     "Crypto": ("pycrypto",),
     "PIL": ("pillow-simd",),
@@ -79,7 +79,7 @@ _START_UP = {"sitecustomize", "usercustomize"}
 
 
 def distribution_of(module: str) -> str:
-    """The name to write into requirements for `module` (`a.b` is looked up before `a`)."""
+    """Return the name for requirements that provides `module` (`a.b` is looked up before `a`)."""
     name = module
     while name:
         if name in _DISTRIBUTIONS:
@@ -89,7 +89,7 @@ def distribution_of(module: str) -> str:
 
 
 def strange(module: str, distribution: str) -> str:
-    """What is strange about a top-level module in a wheel of `distribution`; "" if nothing is."""
+    """Describe what is suspicious about a top-level module in a wheel of `distribution`; "" if nothing is."""
     own = _normalised(distribution)
     if module in _START_UP:
         return "which Python runs at every start, before the function"

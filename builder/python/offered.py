@@ -1,6 +1,6 @@
-"""What an index offers of one project: to say in the reader's words why a resolution failed, and where a file is from.
+"""Files of one project on an index: to explain why a resolution failed, and where a file comes from.
 
-Simple API (JSON, or HTML where that is all):
+Simple API (JSON, or else HTML):
 https://packaging.python.org/en/latest/specifications/simple-repository-api/
 """
 
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+# The largest pages have some 10 MB; a server must not use up the builder's memory.
 _MAX_BYTES = 32 << 20
 _SHOWN = 6
-# Of a page, to see whether there is a file on it.
+# The start of a page, enough to see whether it lists a file.
 _BEGINNING = 64 << 10
 _ENDINGS = (b".whl", b".tar.gz", b".zip", b".tar.bz2", b".egg")
 
@@ -45,13 +46,13 @@ class Offer:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Every version that has a file, newest first."""
+        """Every version with a file, newest first."""
         from packaging.version import Version
 
         return tuple(sorted({*self.wheels, *self.sdists}, key=Version, reverse=True))
 
     def fitting(self, target: Target) -> tuple[str, ...]:
-        """The versions that have a wheel for `target`, newest first."""
+        """Return the versions with a wheel for `target`, newest first."""
         accepted = set(tags(target))
         return tuple(
             version
@@ -60,7 +61,7 @@ class Offer:
         )
 
     def explained(self, specifier: str, target: Target) -> str:
-        """One sentence or two: which versions there are, what the wanted ones offer, what the target accepts."""
+        """Explain which versions exist, what the wanted ones offer, and what the target accepts."""
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
         try:
@@ -91,7 +92,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """A file on an index's page. `sha256` is "" where the page does not say it."""
+    """File on an index's page. `sha256` is "" if the page does not have it."""
 
     url: str
     sha256: str
@@ -100,7 +101,7 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What the page of one project lists, by file name."""
+    """Files on the page of one project, by name."""
 
     files: Mapping[str, Listed]
 
@@ -113,16 +114,16 @@ class Listing:
 
 
 def look_up(name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS) -> Offer | None:
-    """What the first index at `urls` that knows the project `name` offers; None if none does, or answers."""
+    """Return the offer of the first index at `urls` that knows the project `name`; None if none does or responds."""
     return examined(name, urls, indexes)[0]
 
 
 def examined(
     name: str, urls: Sequence[str], indexes: Indexes = NO_LOGINS
 ) -> tuple[Offer | None, SourceUnreachable | None]:
-    """As `look_up`; beside it what is wrong with the first of the indexes that are in trouble.
+    """Return the result of `look_up`, and the problem of the first index that has one.
 
-    A page without files counts as trouble here: who does not know a project answers that there is no page.
+    A page without files is a problem: an index without the project responds that there is no page.
     """
     trouble: SourceUnreachable | None = None
     for index in urls:
@@ -140,7 +141,10 @@ def examined(
 
 
 def trouble_at(url: str, indexes: Indexes) -> SourceUnreachable | None:
-    """What is wrong with the page or file at `url`, which others could not get; None if it can be had now."""
+    """Return the problem with the page or file at `url`, which another tool could not get.
+
+    It is None if the page is available now.
+    """
     try:
         if url.endswith("/"):
             _page_at(url, indexes, ONCE)
@@ -159,10 +163,10 @@ def _skimmed(answer: requests.Response) -> None:
 
 
 def listing(name: str, index: str, indexes: Indexes = NO_LOGINS) -> Listing | None:
-    """What the index at the URL `index` lists of the project `name`; None if it does not know it.
+    """Return the index's listing of the project `name`; None if it does not know the project.
 
     Raises:
-        SourceUnreachable: it does not answer, or what it answers is no page.
+        SourceUnreachable: it does not respond, or its response is not a page.
     """
     files = _page_at(_url(name, index), indexes, None)
     return Listing(files=files) if files else None
@@ -173,10 +177,10 @@ def _page_at(url: str, indexes: Indexes, network: Network | None) -> dict[str, L
 
 
 def knows(name: str, index: str, indexes: Indexes = NO_LOGINS) -> bool:
-    """Whether the index has a file of the project `name`. Of a long page the beginning is enough.
+    """Return whether the index has a file of the project `name`. The start of a long page is enough.
 
     Raises:
-        SourceUnreachable: it does not answer, or what it answers is no page.
+        SourceUnreachable: it does not respond, or its response is not a page.
     """
     url = _url(name, index)
 
@@ -186,6 +190,7 @@ def knows(name: str, index: str, indexes: Indexes = NO_LOGINS) -> bool:
         beginning = b""
         for chunk in answer.iter_content(1 << 14):
             beginning += chunk
+            # A page of this length lists files: the rest, megabytes for some projects, need not be loaded.
             if len(beginning) > _BEGINNING:
                 return True
         return any(ending in beginning for ending in _ENDINGS)
@@ -202,10 +207,10 @@ def _asked(url: str, read: Callable[[requests.Response], T], indexes: Indexes, n
 
 
 def _is_there(answer: requests.Response, url: str) -> bool:
-    """Whether the answer is a page. Whoever is not let in does not get to know what is there.
+    """Return whether the response is a page. Without access it is unknown whether there is one.
 
     Raises:
-        SourceUnreachable: it is something else.
+        SourceUnreachable: it is another response.
     """
     if answer.status_code in (401, 403, 404, 410):
         return False
@@ -218,7 +223,7 @@ def _is_there(answer: requests.Response, url: str) -> bool:
 
 
 def no_page(url: str, came: str) -> SourceUnreachable:
-    """The error for an index that answers something else than a page."""
+    """Return the error for an index whose response is not a page."""
     return SourceUnreachable(
         f"{without_secrets(url)} {came}",
         hint="try again later; if this persists, check the index's URL: it must be one that pip accepts",
@@ -229,6 +234,7 @@ def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
     body = b""
     for chunk in answer.iter_content(1 << 16):
         body += chunk
+        # Counted while it arrives: a server may send more than its Content-Length, or have none.
         if len(body) > _MAX_BYTES:
             raise no_page(url, f"answers with a page of more than {megabytes(_MAX_BYTES, '.0f')}")
     kind = answer.headers.get("Content-Type", "")
@@ -245,11 +251,11 @@ def _beginning(body: bytes) -> str:
 
 
 def parsed(body: bytes, content_type: str, url: str) -> dict[str, Listed]:
-    """The files that the page at `url` lists, by name.
+    """Return the files that the page at `url` lists, by name.
 
 
     Raises:
-        ValueError: it is no page of an index.
+        ValueError: it is not a page of an index.
     """
     return {
         link.text: Listed(url=urldefrag(link.url)[0], sha256=link.sha256, yanked="data-yanked" in link.attributes)
@@ -258,7 +264,7 @@ def parsed(body: bytes, content_type: str, url: str) -> dict[str, Listed]:
 
 
 def offer_of(files: Mapping[str, Listed]) -> Offer:
-    """What the files are, by version; what is no wheel and no source distribution by its name is passed over."""
+    """Return the files by version; files that are neither wheels nor source distributions by name are skipped."""
     from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
     from packaging.version import InvalidVersion
 
@@ -274,7 +280,7 @@ def offer_of(files: Mapping[str, Listed]) -> Offer:
                 version = str(parse_sdist_filename(filename)[1])
                 sdists.setdefault(version, []).append(filename)
         except (InvalidWheelFilename, InvalidSdistFilename, InvalidVersion):
-            continue  # eggs, installers and names from before there were rules
+            continue  # eggs, installers, and names from before the standard
         if file.yanked:
             yanked.add(version)
     return Offer(
@@ -291,7 +297,7 @@ def _tags_of(filename: str) -> frozenset[Tag]:
 
 
 def _short_tags(names: Sequence[str], target: Target) -> list[str]:
-    """The tags of wheel names, those for Linux and the target's Python first."""
+    """Return the tags of wheel names, those for Linux and the target's Python first."""
     version = target.runtime.python or (3, 13)
     found = list(dict.fromkeys("-".join(name.removesuffix(".whl").split("-")[-3:]) for name in names))
     own = f"cp{version[0]}{version[1]}-"

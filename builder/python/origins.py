@@ -1,7 +1,7 @@
-"""Where the distributions of a lock come from: the index of each, names that several have, names that are one's alone.
+"""Origins of the distributions in a lock: the index of each, ambiguous names, and names that one index owns.
 
-uv does not say which index a distribution came from, and a lock that others made may say what it likes. So the indexes
-are asked: a file is of the index whose page lists it, by its hash.
+uv does not report the index of a distribution, and a foreign lock may claim any. So the indexes are asked: a file
+belongs to the index whose page lists its hash.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PARALLEL = 8
 _SHOWN = 12
 
-# Lines of a lock as `pylock.dumped` writes it: a key and its value, which for texts is JSON.
+# Lines of a lock as `pylock.dumped` writes them: a key and its value, which is JSON for strings.
 _LINE = re.compile(r"^([a-z-]+) = (.*)$", re.MULTILINE)
 _PLACES = ("archive", "sdist", "wheels", "vcs")
 _URL = re.compile(r'(?:^|[{ ])url = ("[^"]*")')
@@ -37,13 +37,13 @@ T = TypeVar("T")
 
 
 def named(url: str) -> str:
-    """An index, or a server, in words: host and path, without what could be secret."""
+    """Return an index or server for people: host and path, without parts that could be secret."""
     parts = urlsplit(url)
     return f"{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
 def bare(url: str) -> str:
-    """A URL without what could be secret in it."""
+    """Return a URL without parts that could be secret."""
     return f"{urlsplit(url).scheme}://{named(url)}" if url else ""
 
 
@@ -63,7 +63,7 @@ def _remote(package: Locked) -> list[Place]:
 def rows(lock: str) -> list[DistributionRow]:
     """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
 
-    Every reply has them, so the text is looked through: parsing its TOML takes ten times as long.
+    Every reply has them, so the text is scanned: parsing the TOML takes ten times as long.
     """
     return [_row(dict(_LINE.findall(block))) for block in lock.split("\n[[packages]]\n")[1:]]
 
@@ -93,13 +93,13 @@ def _where(package: Locked) -> str:
 def attribute(
     packages: Sequence[Locked], inputs: Inputs, places: Sequence[str], indexes: Indexes, note: Callable[[str], None]
 ) -> None:
-    """Write its index into every package that came from one; note the names that more than one index has.
+    """Add its index to every package that came from one; report names that more than one index has.
 
     Args:
-        places: the indexes of a resolution in their order; a lock that others made names its own.
+        places: the indexes of a resolution in their order; a foreign lock names its own.
 
     Raises:
-        SourceUnreachable: one of several indexes does not answer.
+        SourceUnreachable: one of several indexes does not respond.
     """
     coming = [package for package in packages if _remote(package) and "archive" not in package]
     if inputs.lock is not None:
@@ -125,6 +125,8 @@ def _is_plausible(index: str, package: Locked) -> bool:
 
 def _survey(coming: Sequence[Locked], places: Sequence[str], indexes: Indexes, note: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(_PARALLEL) as pool:
+        # All indexes are asked for every name, also after a hit: a second index with the name is what the note is
+        # about.
         found = list(pool.map(lambda package: _having(package, places, indexes), coming))
     doubtful: dict[tuple[str, str], list[str]] = {}
     for package, (own, others) in zip(coming, found, strict=True):
@@ -177,7 +179,7 @@ def _listed(package: Locked, index: IndexLogin, indexes: Indexes) -> bool:
 def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> None:
     """Return if every distribution whose name is an index's alone, by `only` of config.ini, is that index's.
 
-    What the project has itself, as a path, or names as a git repository, is its own choice.
+    Distributions that the project contains as a path, or names as a git repository, are its own choice.
 
     Raises:
         WrongIndex: names all that come from elsewhere.
@@ -205,7 +207,7 @@ def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> 
 def _is_of(package: Locked, index: IndexLogin, inputs: Inputs, indexes: Indexes) -> bool:
     """Whether a package is that index's, or one that the project has or names itself."""
     if "vcs" in package:
-        # A dependency of a dependency may name any repository.
+        # A dependency's own dependency could name any repository, so only the project's are trusted.
         own = {one.name for one in inputs.requirements if one.kind == "git"}
         return inputs.lock is not None or normalised_name(str(package["name"])) in own
     return not _remote(package) or _listed(package, index, indexes)

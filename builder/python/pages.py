@@ -1,4 +1,4 @@
-"""The page of one project on a package index: its files, whether it came as JSON or as HTML.
+"""The page of one project on a package index: its files, from JSON or HTML.
 
 https://packaging.python.org/en/latest/specifications/simple-repository-api/
 """
@@ -15,7 +15,7 @@ from builder.jsontext import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A file of a page: its absolute URL with the hash as its fragment, its name, and what an HTML page says of it."""
+    """File of a page: its absolute URL with the hash as its fragment, its name, and its HTML attributes."""
 
     url: str
     text: str
@@ -23,16 +23,16 @@ class Link:
 
     @property
     def sha256(self) -> str:
-        """ "" where the page does not say it."""
+        """Hash of the file; "" if the page does not have it."""
         fragment = urldefrag(self.url)[1]
         return fragment.removeprefix("sha256=") if fragment.startswith("sha256=") else ""
 
 
 def links(body: bytes, base: str, *, is_json: bool) -> Iterator[Link]:
-    """The files of the page at the URL `base`. A file without a usable address is passed over.
+    """Return the files of the page at the URL `base`. A file without a usable address is skipped.
 
     Raises:
-        ValueError: it is no page.
+        ValueError: it is not a page.
     """
     if is_json:
         yield from _of_json(body, base)
@@ -40,7 +40,7 @@ def links(body: bytes, base: str, *, is_json: bool) -> Iterator[Link]:
     page = _Page(base)
     try:
         page.feed(body.decode("utf-8", "replace"))
-    except AssertionError as error:  # html.parser, of a declaration that it does not know
+    except AssertionError as error:  # html.parser fails on a declaration that it does not know
         raise ValueError(f"no HTML: {error}") from error
     yield from page.links
 
@@ -63,7 +63,7 @@ def _of_json(body: bytes, base: str) -> Iterator[Link]:
 
 
 def _attributes(file: Mapping[str, object]) -> dict[str, str]:
-    """What an HTML page would say of a file."""
+    """Return the attributes that an HTML page would have for a file."""
     attributes = {}
     if isinstance(required := file.get("requires-python"), str) and required:
         attributes["data-requires-python"] = required
@@ -81,7 +81,7 @@ def _sha256(hashes: object) -> str:
 
 
 def _absolute(base: str, url: str) -> str | None:
-    """The URL as seen from the page; None where it is none, as `https://[x`, or cannot be written."""
+    """Return the URL relative to the page; None if it is not valid, such as `https://[x`, or cannot be written."""
     try:
         found = urljoin(base, url)
         urlsplit(found)
@@ -92,7 +92,7 @@ def _absolute(base: str, url: str) -> str | None:
 
 
 class _Page(html.parser.HTMLParser):
-    """An index page: its links are the files."""
+    """Parser of an index page: its links are the files."""
 
     def __init__(self, base: str) -> None:
         super().__init__()

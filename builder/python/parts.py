@@ -1,8 +1,9 @@
-"""A wheel becomes a part: its files where Lambda looks for them, pruned, compressed once, with bytecode.
+"""A wheel becomes a part: its files at their place on Lambda, pruned, compressed once, with bytecode.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 
-Layout of a wheel and its `.data` directory: https://packaging.python.org/en/latest/specifications/binary-distribution-format/
+Layout of a wheel and its `.data` directory:
+https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """
 
 from __future__ import annotations
@@ -38,29 +39,31 @@ if TYPE_CHECKING:
     from builder.store.keeping import Store
     from builder.workspace.directory import Workspace
 
-# Part of every key: changes when the same wheel would give other bytes.
+# Part of every key: raise it when the same wheel would give other bytes.
 FORMAT = 4
-# Where a Lambda layer's Python code lies, below /opt.
+# Directory of a Lambda layer's Python code, below /opt.
 ROOT = "python/"
 _SCRIPTS = "bin/"  # /opt/bin is on Lambda's PATH
+# A smaller file gets larger by compressing it.
 _WORTH_COMPRESSING = 64
+# Scripts and declarations are read whole; a larger file of that name is something else.
 _SCRIPT_MAX = 1 << 20
 _DECLARATION_MAX = 2_000
 _SHOWN = 5
-# The report is the comment of a zip, whose length has two bytes.
+# The report is the comment of a zip, whose length field has two bytes.
 _MAX_MODULES, _MAX_COMMENT = 300, 0xFFFF
 _DATA = re.compile(r"^[^/]+\.data/(?P<scheme>[^/]+)/(?P<path>.+)$")
 _METADATA = re.compile(r"python/[^/]+\.dist-info/METADATA")
-# Declares a namespace package for Pythons before 3.3; those of today find one without it.
+# Declares a namespace package for Pythons before 3.3; newer ones do not need it.
 _NAMESPACE_PTH = "-nspkg.pth"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """What a part says of its making: `pruned` is [{rule, files, bytes}], `notes` are sentences for the user.
+    """Report of a part: `pruned` is [{rule, files, bytes}], `notes` are sentences for the user.
 
-    `modules` are the top-level modules and packages that the distribution has for itself; `below` are packages that
-    it only adds to, as several may do with a namespace.
+    `modules` are the top-level modules and packages of the distribution alone; `below` are packages that it only adds
+    to, as several distributions may with a namespace.
     """
 
     pruned: tuple[PrunedRow, ...] = ()
@@ -69,12 +72,12 @@ class PartReport:
     below: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
-        """For the comment of the part."""
+        """Return the JSON for the comment of the part."""
         return asdict(self)
 
     @classmethod
     def parse(cls, kept: Fields) -> PartReport:
-        """What `as_json` gave."""
+        """Parse the result of `as_json`."""
         return cls(
             pruned=tuple(
                 {"rule": row.text("rule"), "files": row.count("files"), "bytes": row.count("bytes")}
@@ -88,7 +91,7 @@ class PartReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A part before it is written: the wheel's files that stay, by path, and what is added to them."""
+    """Part before it is written: the wheel's remaining files, by path, and added files."""
 
     wheel: WheelFile
     kept: tuple[str, ...]
@@ -97,7 +100,7 @@ class _Draft:
 
 
 def part_key(wheel_sha256: str, options: PruneOptions, bytecode: str = "") -> str:
-    """The content key of a part: equal inputs, equal key. `bytecode` is the interpreter's tag."""
+    """Return the content key of a part: equal inputs, equal key. `bytecode` is the interpreter's tag."""
     return hashlib.sha256(f"part\0{FORMAT}\0{wheel_sha256}\0{options.key()}\0{bytecode}".encode()).hexdigest()
 
 
@@ -105,7 +108,7 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
     """Write the part of each wheel to the file beside it in `jobs`, whole or not at all.
 
     Args:
-        bytecode: what makes the bytecode that is added; None for none.
+        bytecode: interpreter that makes bytecode; None for no bytecode.
 
     Raises:
         UnsafeSource: an entry leaves its directory, is a link, or the wheel is implausibly large.
@@ -116,6 +119,7 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parts-")))
         compiler = stack.enter_context(Compiler(bytecode, scratch)) if bytecode else None
         readers = stack.enter_context(ThreadPoolExecutor(os.cpu_count() or 1))
+        # All open at once, which the 1,024 file descriptors of Lambda allow: no layer has that many wheels.
         wheels = [stack.enter_context(WheelFile(path)) for path, _ in jobs]
         drafts = [
             (draft, _compile(draft, compiler) if compiler else [])
@@ -128,7 +132,7 @@ def store_parts(jobs: Sequence[tuple[Path, Path]], options: PruneOptions, *, byt
 
 
 def read_report(part: Path) -> PartReport:
-    """The report that a part carries as its zip comment.
+    """Read the report in a part's zip comment.
 
     Raises:
         UnfitError, zipfile.BadZipFile: the part is damaged.
@@ -137,13 +141,14 @@ def read_report(part: Path) -> PartReport:
 
 
 def fetch_part(path: Path, workspace: Workspace, store: Store) -> bool:
-    """Whether the part is at `path`, in a cache, as it was made; the store may have it. One that is damaged goes."""
+    """Return whether an intact part is at `path`, in a cache; fetch it from the store if needed. Damaged ones go."""
     if workspace.intact(path) and (workspace.is_sealed or _problem(path) is None):
         return True
     name = f"parts/{path.name}"
     if not store.fetch(name, path):
         path.unlink(missing_ok=True)
         return False
+    # The store may be damaged as well: checked before the part is sealed and trusted by the next builds.
     if problem := _problem(path):
         store.forsake(Damaged(place=store.place(name), why=problem))
         path.unlink(missing_ok=True)
@@ -153,7 +158,7 @@ def fetch_part(path: Path, workspace: Workspace, store: Store) -> bool:
 
 
 def _problem(part: Path) -> str | None:
-    """What is wrong with a part; it says itself which content it was made with."""
+    """Return what is wrong with a part, by the hash of its content in its comment."""
     try:
         kept = Fields(value_of(read_comment(part)))
         PartReport.parse(kept)
@@ -165,7 +170,7 @@ def _problem(part: Path) -> str | None:
 
 
 def read_requirements(part: Path) -> list[str]:
-    """What the distribution in a part requires, each as its METADATA has it."""
+    """Return the requirements of the distribution in a part, as in its METADATA."""
     with zipfile.ZipFile(part) as archive:
         names = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
         text = archive.read(names[0]).decode("utf-8", "replace") if names else ""
@@ -174,7 +179,7 @@ def read_requirements(part: Path) -> list[str]:
 
 
 def _draft(wheel: WheelFile, options: PruneOptions) -> _Draft:
-    """Decide what stays, and read that once to see that it is what the wheel says."""
+    """Decide which files stay, and read those once to verify them against the wheel."""
     recorded = wheel.recorded()
     removed = prune(wheel.infos, options, wheel.read)
     pruned = Pruned()
@@ -211,7 +216,10 @@ def _notes(wheel: WheelFile, kept: Sequence[str]) -> Iterator[str]:
 
 
 def _modules(wheel: WheelFile, kept: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The names at the top of the import path that the wheel has for itself; those below which it has modules only."""
+    """Return the names at the top of the import path that the wheel has for itself.
+
+    Those below which it has modules only.
+    """
     own, below = set(), set()
     for path in kept:
         place = (_place(path, wheel.name) or ("", False))[0]
@@ -227,7 +235,7 @@ def _modules(wheel: WheelFile, kept: Sequence[str]) -> tuple[list[str], list[str
 
 
 def _is_shared(wheel: WheelFile, path: str) -> bool:
-    """Whether a package's file only declares it, as each distribution does that shares a namespace in the old way."""
+    """Return whether a package's file only declares it, as in distributions that share an old-style namespace."""
     if wheel.infos[path].file_size > _DECLARATION_MAX:
         return False
     content = wheel.read(path)
@@ -267,7 +275,7 @@ def _compile(draft: _Draft, compiler: Compiler) -> list[Path]:
 
 
 def _source(path: str, wheel: str) -> str | None:
-    """The place of a Python module in the layer; None for anything else."""
+    """Return the place of a Python module in the layer; None for other files."""
     place = _place(path, wheel)
     return place[0] if place and place[0].startswith(ROOT) and path.endswith(".py") else None
 
@@ -284,13 +292,17 @@ def _write(draft: _Draft, compiled: Sequence[Path], out: Path) -> None:
 
 
 def write_part(out: Path, entries: Sequence[Entry | Member], report: PartReport) -> None:
-    """Write a part that `fetch_part` takes for one, whole or not at all."""
+    """Write a part that `fetch_part` accepts, whole or not at all."""
     with whole.file(out) as partial, partial.open("wb") as file:
         write_zip(file, entries, comment=lambda sha256: _comment(report, sha256))
 
 
 def _comment(report: PartReport, sha256: str) -> bytes:
-    """The report and the entries' hash as the comment of a zip; of a long report, as much as a comment may have."""
+    """Return the report and the entries' hash as the comment of a zip.
+
+    A long report is cut to the limit of a comment.
+    """
+    # A comment over the limit would make the zip invalid, so the longest lists are cut first.
     while len(comment := body({**report.as_json(), "sha256": sha256})) > _MAX_COMMENT:
         longest = max(("notes", "modules", "below"), key=lambda name: sum(map(len, getattr(report, name))))
         kept = getattr(report, longest)
@@ -299,7 +311,7 @@ def _comment(report: PartReport, sha256: str) -> bytes:
 
 
 def _entries(draft: _Draft) -> Iterator[Entry | Member]:
-    """The files of a wheel at their place in a layer. Only what must change is compressed again."""
+    """Yield the files of a wheel at their place in a layer. Only changed files are compressed again."""
     wheel = draft.wheel
     for path in draft.kept:
         info = wheel.infos[path]
@@ -311,14 +323,14 @@ def _entries(draft: _Draft) -> Iterator[Entry | Member]:
             info.compress_type == zipfile.ZIP_STORED and info.file_size < _WORTH_COMPRESSING
         ):
             yield Member(name=name, archive=wheel.path, info=info, label=wheel.name, executable=executable)
-        else:  # stored, or a method that Lambda may not know
+        else:  # stored, or a compression method that Lambda may not know
             yield Entry(name=name, source=wheel.opener(path), executable=executable)
     for name, content in draft.scripts.items():
         yield Entry(name=_SCRIPTS + name, source=content, executable=True)
 
 
 def _place(path: str, wheel: str) -> tuple[str, bool] | None:
-    """The path in the layer, and whether it is a script; None for what has no place on Lambda (headers).
+    """Return the path in the layer, and whether it is a script; None for files without use on Lambda (headers).
 
     Raises:
         ArtifactConflict: the wheel specification has no such scheme.
@@ -339,7 +351,7 @@ def _place(path: str, wheel: str) -> tuple[str, bool] | None:
 
 
 def _with_shebang(wheel: WheelFile, path: str) -> bytes | None:
-    """A script for `python` with a first line that works on Lambda; None if it is not such a script."""
+    """Return a `python` script with a first line that works on Lambda; None if it is not such a script."""
     if wheel.infos[path].file_size > _SCRIPT_MAX:
         return None
     content = wheel.read(path)

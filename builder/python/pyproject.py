@@ -1,4 +1,4 @@
-"""The requirements of a pyproject.toml: the project's own, with extras, or those of a dependency group.
+"""Requirements of a pyproject.toml: the project's own, with extras, or those of a dependency group.
 
 Formats: https://packaging.python.org/en/latest/specifications/pyproject-toml/ and .../dependency-groups/; also
 `tool.uv.sources`, which says where some of them come from, as uv documents it.
@@ -18,10 +18,10 @@ from builder.python.tables import Table
 
 
 def requirements(text: str, file: str, *, extras: tuple[str, ...], group: str | None) -> Iterator[Line]:
-    """What `file` asks for: [project].dependencies and `extras`, or `group` alone.
+    """Return the requirements in `file`: [project].dependencies and `extras`, or only `group`.
 
     Raises:
-        InvalidBuildFile: not TOML, no such extra or group, or dependencies that only a build could tell.
+        InvalidBuildFile: not TOML, no such extra or group, or dependencies that only a build could determine.
     """
     document = Table.of_toml(text, file)
     sources = _sources(document)
@@ -72,14 +72,16 @@ def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Li
 
 
 def _group(document: Table, group: str, file: str) -> Iterator[Line]:
-    from packaging.dependency_groups import DependencyGroupResolver  # only who names a group pays for the import
+    from packaging.dependency_groups import (
+        DependencyGroupResolver,
+    )  # costly: only for projects that name a group
 
     groups = document.table("dependency-groups").values
     where = f"{file}: dependency-groups.{group}"
     if normalised_name(group) not in map(normalised_name, groups):
         raise InvalidBuildFile(f"{file} has no dependency group {group!r}", hint=f"its groups: {', '.join(groups)}")
     try:
-        # What it cannot read is among the errors that it collects.
+        # Unreadable requirements are among the errors that it collects.
         found = DependencyGroupResolver(cast("Mapping[str, list[str]]", groups)).resolve(group)
     except ExceptionGroup as collected:
         # A requirement that cannot be parsed: what was expected, the text, and a pointer into it.
@@ -96,7 +98,7 @@ def _sources(document: Table) -> Mapping[str, object]:
 
 
 def _placed(line: Line, sources: Mapping[str, object]) -> Line:
-    """The requirement with the place that tool.uv.sources gives it."""
+    """Return the requirement with its place from tool.uv.sources."""
     if not isinstance(line, Requirement) or line.name not in sources:
         return line
     value = sources[line.name]

@@ -1,4 +1,4 @@
-"""What uv's refusals mean in terms of the project's own lines, and of what the index has."""
+"""Explanations of uv's errors in terms of the project's own lines and the index's files."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _CAUSE = re.compile(
     r"(?P<version>(?:[=<>!~]=?[^\s,]+)(?:,[=<>!~]=?[^\s,]+)*)?"
 )
 _UNREACHABLE = ("Failed to fetch", "error sending request", "client error (Connect)", "Request failed after")
-# It answers, but with something else than a page.
+# The index responds, but not with a page.
 _NO_PAGE = ("Received some unexpected", "Unsupported `Content-Type`", "Missing `Content-Type`")
-# What a page names, and nobody can fetch.
+# A page lists a file that cannot be fetched.
 _NO_ADDRESS = re.compile(r"(?:Failed to fetch: `?|Could not parse absolute URL `)(?P<url>[\w+.-]+:[^\s`]+)")
 _URL = re.compile(r"https?://[^\s`'\"()<>]+")
 _NO_LOGIN = ("lack of valid authentication credentials", "401 Unauthorized", "403 Forbidden")
@@ -48,19 +48,19 @@ _ABSENT = ("not found in the package registry", "there is no version of", "there
 
 
 def without_wheels(error: CommandFailed) -> str | None:
-    """The distribution without wheels that uv stopped at, if that is why it did."""
+    """Return the distribution without wheels at which uv stopped, if that was the reason."""
     match = _NO_WHEELS.search(" ".join(error.log_tail))
     return normalised_name(next(value for value in match.groups() if value)) if match else None
 
 
 def is_of_the_network(error: CommandFailed) -> bool:
-    """Whether the index gave no answer, or none to us."""
+    """Return whether the index did not respond, or refused us."""
     text = " ".join(error.log_tail)
     return any(word in text for word in (*_UNREACHABLE, *_NO_PAGE, *_NO_LOGIN))
 
 
 def of_login(indexes: Gateway, inputs: Inputs) -> None:
-    """Raise an error if an index has refused the login that is configured for it, or is not the one it seems."""
+    """Raise an error if an index has refused its configured login, or its certificate is not trusted."""
     for untrusted in indexes.untrusted:
         raise untrusted
     for refusal in indexes.refused:
@@ -69,7 +69,7 @@ def of_login(indexes: Gateway, inputs: Inputs) -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed resolution, told in terms of the project's own lines and of what the index has."""
+    """Failed resolution, explained in terms of the project's own lines and the index's files."""
 
     error: CommandFailed
     inputs: Inputs
@@ -77,7 +77,7 @@ class Failure:
     by: Resolver
 
     def explained(self) -> ResolutionFailed | SourceError:
-        """The error to raise instead of uv's own."""
+        """Return the error to raise instead of uv's own."""
         text = " ".join(self.error.log_tail)
         if refused := explained(text):
             refused.log_tail = self._tail()
@@ -107,7 +107,7 @@ class Failure:
         )
         subject, where = f"{name}{specifier}", self._named(name)
         offer, trouble = self._offer(name) if lacking or absent else (None, None)
-        # Of several indexes the one in trouble comes before the one that has it, and nothing is taken past it.
+        # An index in trouble may come before the one with the file, and must not be skipped.
         if trouble and absent:
             return self._unreachable(where, trouble)
         offered = f"; {offer.explained(specifier, self.target)}" if offer else ""
@@ -147,7 +147,7 @@ class Failure:
         return next((one for one in self.inputs.requirements if one.name == wanted), None)
 
     def _named(self, name: str) -> str:
-        """The line that asks for `name`, else the files."""
+        """Return the line that asks for `name`, else the files."""
         requirement = self._requirement(name) if name else None
         return requirement.origin if requirement else ", ".join(self.inputs.names)
 
@@ -159,7 +159,7 @@ class Failure:
         return examined(normalised_name(name), indexes(self.inputs, self.by), self.by.indexes)
 
     def _in_trouble(self, text: str) -> SourceUnreachable:
-        """The error for an index that uv got no good answer from. It does not say all, so the index is asked again."""
+        """Return the error for an index that failed for uv. uv does not report every detail, so ask the index again."""
         from builder.python.offered import trouble_at
 
         found = _URL.search(text)

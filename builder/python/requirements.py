@@ -1,4 +1,4 @@
-"""The lines of a requirements file, as values; pure text in, nothing is looked up.
+"""Lines of a requirements file, as values; a pure parser that looks nothing up.
 
 Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
@@ -29,30 +29,30 @@ _CREDENTIALS = re.compile(r"://[^/\s]*@|://[^\s#]*\?")
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-# Ends a line, or a path, for some of those who read the line after us, or cannot be written to a file.
+# Characters that end a line or a path for some later readers, or cannot be written to a file.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 _SPECIFIER = re.compile(r"(?:(?:===|[<>=!~]=|[<>])\s*[^\s,;@<>=!~]+\s*(?:,\s*|$))+")
 
 _SHORT = {"-r": "--requirement", "-c": "--constraint", "-e": "--editable", "-i": "--index-url", "-f": "--find-links"}
-# What means nothing here: the first is always so, the others tell pip how to behave.
+# Options without effect here: the first is always on, the others concern pip's behaviour.
 _IGNORED = {"--prefer-binary", "--use-feature", "--disable-pip-version-check", "--no-cache-dir"}
 _FLAGS = {"--pre", "--require-hashes", "--no-index"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One line that asks for a distribution.
+    """Line that asks for a distribution.
 
     Args:
         origin: `file:line`, for messages.
-        name: normalised; "" where only the source itself knows it.
+        name: normalised; "" if only the source itself has it.
         extras: `[web,cli]` as typed, or "".
         specifier: of the version, for kind index.
         marker: environment marker, or "".
         place: for kind url the URL, for git the repository's https URL, for path a path relative to the file, as typed.
         ref, subdirectory: for kind git; subdirectory also for url and path.
-        hashes: `sha256:…`, any of which the file may have.
+        hashes: `sha256:…`, of which the file must have one.
     """
 
     origin: str
@@ -69,7 +69,7 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Include:
-    """Another file to read: `path` relative to the file that names it."""
+    """Include of another file: `path` relative to the file that names it."""
 
     origin: str
     path: str
@@ -78,7 +78,7 @@ class Include:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """An option for the whole resolution, long name, `value` empty for flags."""
+    """Option for the whole resolution, by its long name; `value` is empty for flags."""
 
     origin: str
     name: str
@@ -89,15 +89,15 @@ Line = Requirement | Include | Option
 
 
 def normalised_name(name: str) -> str:
-    """The name as indexes spell it (PEP 503)."""
+    """Return the name as indexes spell it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def parse(text: str, file: str) -> Iterator[Line]:
-    """The lines of a requirements file called `file`.
+    """Parse the lines of a requirements file called `file`.
 
     Raises:
-        InvalidBuildFile: a line that cannot be read or used, as `file:line: what is wrong`. No credentials in it.
+        InvalidBuildFile: a line is invalid or unusable, as `file:line: what is wrong`, without credentials.
     """
     for number, line in _logical_lines(text):
         parsed = parse_line(line, f"{file}:{number}")
@@ -106,7 +106,7 @@ def parse(text: str, file: str) -> Iterator[Line]:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number of its first physical line, text) of every line that is not empty; continued ones joined."""
+    """Yield (number of its first physical line, text) of every line that is not empty; continued ones are joined."""
     held: list[str] = []
     first = 0
     for number, physical in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
@@ -123,7 +123,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse_line(line: str, origin: str) -> Line | None:
-    """One logical line without its comment; None where it means nothing here."""
+    """Parse one logical line without its comment; None if it has no effect here."""
     if (odd := _UNPRINTABLE.search(line)) is not None:
         raise _problem(origin, f"{line[:80]!r} contains the character {odd[0]!r}", "write it again, in plain text")
     # `git@` of the ssh spelling is no secret, and is told what to write instead.
@@ -213,7 +213,7 @@ def _requirement(line: str, origin: str, *, editable: bool = False) -> Requireme
 
 
 def _is_place(text: str) -> bool:
-    """Whether a line without a name is a path or URL rather than a requirement by name."""
+    """Return whether a line is a path or URL rather than a requirement by name."""
     place = text.split(";")[0].strip()
     return (
         "://" in place
@@ -244,7 +244,7 @@ def _from_index(text: str, origin: str, hashes: tuple[str, ...]) -> Requirement:
 
 @dataclass(kw_only=True)
 class _Fragment:
-    """What follows `#` in a URL: egg=NAME[EXTRAS]&subdirectory=DIR, or a hash."""
+    """Fragment of a URL: egg=NAME[EXTRAS]&subdirectory=DIR, or a hash."""
 
     name: str = ""
     extras: str = ""
@@ -303,11 +303,11 @@ def _at_place(place: str, origin: str, *, name: str, extras: str, marker: str, h
 
 
 def _git(url: str, origin: str) -> tuple[str, str]:
-    """The https URL and the ref of `git+https://host/path@ref`."""
+    """Return the https URL and the ref of `git+https://host/path@ref`."""
     bare = url.removeprefix("git+")
     head, slash, last = bare.rpartition("/")
     last, _, ref = last.partition("@")
-    if "@" in head.partition("://")[2].partition("/")[2]:  # a ref with a slash: everything behind the path's first @
+    if "@" in head.partition("://")[2].partition("/")[2]:  # a ref with a slash: everything after the path's first @
         start = bare.index("@", bare.index("/", bare.index("://") + 3))
         address, ref = bare[:start], bare[start + 1 :]
     else:

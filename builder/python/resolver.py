@@ -1,4 +1,4 @@
-"""uv as a program: where it is, what it is given, which indexes it asks."""
+"""uv as a program: its path, its settings and its indexes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ from builder.system import process
 
 @dataclass(frozen=True, kw_only=True)
 class Resolver:
-    """What resolving needs besides the inputs.
+    """Context of a resolution, besides the inputs.
 
     Args:
-        root: the project's directory. repository: the directory that it is in, None for none but itself.
+        root: the project's directory. repository: the repository's directory, None if it is `root`.
         scratch: an existing directory for files in between.
         environment: of children: cache directory, index, trust store.
         timeout_s: seconds, for all of it.
-        credentials: of git dependencies; asked for only where there is one. network: what those may reach.
-        indexes: those that want a login; uv gets it from a gateway, and does not know it.
-        anew: ask the index even where it allowed an earlier answer to be kept for longer.
-        note: is told what should be known of the outcome.
+        credentials: of git dependencies; read only if there is one. network: the hosts that those may reach. indexes:
+            those with a login, which a gateway adds, so that uv does not know it. anew: ask the index even if an
+            earlier response is still valid in the cache. note: receives remarks on the result.
     """
 
     root: Path
@@ -49,7 +48,7 @@ class Resolver:
 
 
 def uv_binary(search_path: str) -> str:
-    """The uv binary of our layer (/opt/bin) or of the environment that this Python belongs to."""
+    """Return the uv binary of our layer (/opt/bin) or of this Python's environment."""
     beside = Path(sys.executable).with_name("uv")
     found = str(beside) if beside.exists() else shutil.which("uv", path=search_path)
     if found is None:
@@ -58,7 +57,7 @@ def uv_binary(search_path: str) -> str:
 
 
 def resolver_version() -> str:
-    """What resolves, for keys: a new uv may choose other versions."""
+    """Return the resolver's version, for keys: a new uv may choose other versions."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -68,25 +67,25 @@ def resolver_version() -> str:
 
 
 def is_own(target: Target) -> bool:
-    """Whether what is compiled here, for this Python and machine, runs on `target`."""
+    """Return whether code compiled here, for this Python and machine, runs on `target`."""
     return target.runtime.python == sys.version_info[:2] and target.machine == os.uname().machine
 
 
 def default_index(by: Resolver) -> str:
-    """The index that is asked where nobody names one, as uv itself says it; "" if it does not."""
+    """Return uv's default index, as uv itself reports it; "" if it does not."""
     return by.environment.get("UV_DEFAULT_INDEX") or by.environment.get("UV_INDEX_URL") or public_index(by)
 
 
 def named_indexes(environment: Mapping[str, str]) -> str:
-    """The indexes that the environment names, for keys: others may have other files."""
+    """Return the indexes that the environment names, for keys: another index may have other files."""
     return " ".join(filter(None, map(environment.get, ("UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL"))))
 
 
 def refuse_unread(environment: Mapping[str, str]) -> None:
-    """Return unless the environment says that no index is to be asked.
+    """Return unless the environment forbids asking an index.
 
     Raises:
-        InvalidConfiguration: it does; to pass over that would be to ask one that was not meant.
+        InvalidConfiguration: it does; ignoring that would ask an index that was not meant.
     """
     if environment.get("PIP_NO_INDEX", "").lower() not in ("", "0", "false", "no", "off"):
         raise InvalidConfiguration(
@@ -96,8 +95,11 @@ def refuse_unread(environment: Mapping[str, str]) -> None:
 
 
 def public_index(by: Resolver) -> str:
-    """The index that uv knows by itself, where anyone may publish under any name that is free; "" if it knows none."""
-    # Without the variables that name another one.
+    """Return the built-in index of uv, on which anyone may publish under any free name.
+
+    "" if it knows none.
+    """
+    # Without the variables that name another index.
     environment = tuple((name, value) for name, value in sorted(by.environment.items()) if "INDEX" not in name)
     return _uvs_own_index(uv_binary(by.environment.get("PATH", "")), environment)
 
@@ -121,12 +123,12 @@ def _uvs_own_index(uv: str, environment: tuple[tuple[str, str], ...]) -> str:
 
 
 def indexes(inputs: Inputs, by: Resolver) -> list[str]:
-    """The URLs of the indexes that are asked: what the first that knows a name has of it is all there is.
+    """Return the URLs of the indexes to ask: the first that knows a name provides all its versions.
 
     They are in the order in which the project writes them, --index-url first, then those that the environment adds,
     and last the default that the project does not write. But an index of the operator's configuration comes before
     others, and the public one, which anyone may publish on, after all others: pip takes the highest version of any
-    index, so these files promise no order, and a private name must not be taken over by whoever registers it in
+    index, so these files promise no order, and no one must be able to take over a private name by registering it in
     public.
     """
     options = inputs.options

@@ -1,6 +1,6 @@
-"""The SDK that Lambda's Python runtimes bring along: whether a function can do without its own copy.
+"""The SDK in Lambda's Python runtimes: whether a function needs its own copy.
 
-Which versions a runtime has is a matter of record (`runtime_packages.json`, each with its source), never of guessing.
+The versions in a runtime are recorded (`runtime_packages.json`, each with its source), never guessed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Taken from the runtime together or not at all: AWS tells to ship the SDK with all that it needs or nothing of it.
+# All from the runtime or none: AWS advises to ship the SDK with all its dependencies, or nothing of it.
 SDK = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "python-dateutil", "six"})
 _DATA = Path(__file__).with_name("runtime_packages.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """`requirement` in PEP 508's words, asked for by `by`."""
+    """Requirement in PEP 508's syntax, from `by`."""
 
     requirement: str
     by: str
@@ -32,10 +32,10 @@ def known_versions(runtime: str) -> Mapping[str, str]:
 
 
 def why_shipped(runtime: str, locked: Mapping[str, str], demands: Iterable[Demand]) -> str | None:
-    """Why the locked SDK packages must be shipped; None if the runtime's own serve everybody.
+    """Return why the locked SDK packages must be shipped; None if the runtime's own satisfy all demands.
 
-    The runtime's set fits together by itself. So a package whose version there is not known can be left out as long as
-    nobody outside the set asks for it.
+    The runtime's set is consistent. So a package with an unknown version there can be left out if nothing outside of
+    the set requires it.
 
     Args:
         locked: name → version of the SDK packages of the lock.

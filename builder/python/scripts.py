@@ -14,7 +14,7 @@ _NAME = re.compile(r"[\w][\w.-]*")
 
 
 def console_scripts(entry_points: str) -> dict[str, bytes]:
-    """File name → content for the commands that an `entry_points.txt` names; what is not valid there is left out."""
+    """Return file name → content for the commands in an `entry_points.txt`; invalid entries are left out."""
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # the documented way to keep names as they are
     try:

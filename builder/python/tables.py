@@ -1,4 +1,4 @@
-"""The tables of TOML and JSON that other tools wrote: their values by kind, or an error that names file and place."""
+"""Tables in TOML and JSON from other tools: typed access, with errors that name file and place."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KINDS: Mapping[type, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table that knows `where` it is: `poetry.lock: package requests`. `hint` says what to do about what is wrong.
+    """Table that knows `where` it is: `poetry.lock: package requests`.
 
-    Raises InvalidBuildFile for a value of another kind than it is asked for as, here and below.
+    `hint` is the advice in errors. All methods raise InvalidBuildFile for a value of another type.
     """
 
     values: Mapping[str, object]
@@ -35,17 +35,17 @@ class Table:
 
     @classmethod
     def of_toml(cls, text: str, file: str, *, hint: str = "") -> Table:
-        """The document of a TOML file."""
+        """Parse the document of a TOML file."""
         try:
             return cls(values=tomllib.loads(text), where=file, hint=hint)
-        # Also a number of more digits than Python converts, a date that is none, or brackets without end.
+        # ValueError also for a number with too many digits or an invalid date, RecursionError for endless brackets.
         except (ValueError, RecursionError) as error:
             what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise InvalidBuildFile(f"{file} is not valid TOML: {what}", hint=hint) from error
 
     @classmethod
     def of_json(cls, text: str, file: str, *, hint: str = "") -> Table:
-        """The object of a JSON file."""
+        """Parse the object of a JSON file."""
         try:
             value = read_json(text)
         except ValueError as error:
@@ -56,33 +56,33 @@ class Table:
         return self.values.get(key) is not None
 
     def at(self, where: str) -> Table:
-        """The same table under the name by which people know it."""
+        """Return the same table under a name that people know."""
         return Table(values=self.values, where=where, hint=self.hint)
 
     def text(self, key: str, otherwise: str | None = None) -> str:
-        """A text without control characters; `otherwise` where there is none, if it may be missing."""
+        """Return a text without control characters; `otherwise` if it is missing and may be."""
         if key not in self and otherwise is not None:
             return otherwise
         return self._text(self._needed(key), key)
 
     def texts(self, key: str) -> list[str]:
-        """A list of such texts, empty where there is none."""
+        """Return a list of such texts, empty if there is none."""
         return [self._text(item, f"{key}[{number}]") for number, item in enumerate(self._list(key))]
 
     def table(self, key: str) -> Table:
-        """A table, empty where there is none."""
+        """Return a table, empty if there is none."""
         return self._table(self.values.get(key, {}), key)
 
     def tables(self, key: str) -> list[Table]:
-        """A list of tables, empty where there is none."""
+        """Return a list of tables, empty if there is none."""
         return [self._table(item, f"{key}[{number}]") for number, item in enumerate(self._list(key))]
 
     def each(self) -> list[tuple[str, Table]]:
-        """The tables in a table whose keys are names, by name."""
+        """Yield the tables in a table whose keys are names, by name."""
         return [(self._text(key, "a name"), self._table(value, key)) for key, value in self.values.items()]
 
     def problem(self, key: str, what: str) -> InvalidBuildFile:
-        """The error for what stands at `key`."""
+        """Return the error for the value at `key`."""
         return InvalidBuildFile(f"{self.where}: {key}: {what}" if key else f"{self.where} {what}", hint=self.hint)
 
     def _needed(self, key: str) -> object:

@@ -1,4 +1,4 @@
-"""uv as our resolver: what it is told."""
+"""uv as our resolver: its command line, settings and results."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from builder.system import process
 if TYPE_CHECKING:
     from builder.python.gateway import Gateway
 
-# How long the public index lets its answers be kept, by its own headers. Mirrors and proxies often pass them on
-# without, and uv then asks anew for every page and every wheel's metadata of a resolution.
+# Cache lifetime of the public index's responses, by its own headers. Mirrors and proxies often drop those headers, and
+# uv then requests every page and every wheel's metadata again.
 _KEPT_LONGER = 'cache-control = { api = "max-age=600", files = "max-age=365000000, immutable" }'
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
-# Each round lets one more distribution be built from source; a project that needs more has another problem.
+# Each round allows one more distribution to be built from source; a project that needs more has another problem.
 _MAX_FROM_SOURCE = 20
 _OF_OTHERS = re.compile(
     r"Failed to (?:download and build|fetch|build|resolve)[^`]*"
@@ -51,7 +51,7 @@ def exported(lock: LockFile, by: Resolver) -> Document:
             environment=by.environment,
             timeout_s=by.timeout_s,
             what=f"reading {lock.path}",
-            trusted=True,  # what is frozen needs no build
+            trusted=True,  # a frozen export builds nothing
         )
     except CommandFailed as error:
         raise ResolutionFailed(
@@ -62,7 +62,7 @@ def exported(lock: LockFile, by: Resolver) -> Document:
 
 @dataclass(frozen=True, kw_only=True)
 class _Commit:
-    """A git dependency as it was fetched."""
+    """Git dependency that was fetched."""
 
     url: str
     commit: str
@@ -72,7 +72,7 @@ class _Commit:
 
 @dataclass
 class Compilation:
-    """One run of `uv pip compile`, repeated where something has to be built from source."""
+    """One run of `uv pip compile`, repeated if something must be built from source."""
 
     inputs: Inputs
     target: Target
@@ -86,8 +86,8 @@ class Compilation:
     def document(self) -> Document:
         """The lock as uv wrote it, with git dependencies as such.
 
-        Wheels alone are the rule, so that no stranger's code runs. What has none is built: uv then asks its build
-        backend for metadata, in a child without credentials.
+        By default only wheels are used, so that no foreign code runs. A distribution without one is built: uv then asks
+        its build backend for metadata, in a child without credentials.
         """
         with gateway.opened(self.by.indexes, self.by.scratch) as indexes:
             return self._document(indexes)
@@ -103,11 +103,14 @@ class Compilation:
                 return self._run(indexes, anew=anew)
             except CommandFailed as error:
                 error.log_tail = tuple(map(indexes.real, error.log_tail))
+                # First: after a refused login uv reports a missing distribution, which would mislead.
                 refusals.of_login(indexes, self.inputs)
+                # Each round fetches another dependency, so this ends; the limit of the loop holds for it as well.
                 if self._fetch_other(error):
                     continue
 
-                # What is asked for may be younger than an answer that the index allowed to be kept.
+                # The wanted version may be younger than the cached response: try once more without the cache.
+                # Only once: a second failure is not the cache's, and every attempt costs a whole resolution.
                 anew, may_be_old = may_be_old and not refusals.is_of_the_network(error), False
                 if anew:
                     continue
@@ -136,9 +139,11 @@ class Compilation:
         ]
         command += ["--python-version", f"{major}.{minor}", "--python-platform", _uv_platform(self.target)]
         command += ["--no-header", "--no-annotate", "--python", sys.executable]
+        # Created with its mode before anything is in it: the URLs of indexes may contain logins.
         (scratch / "uv.toml").touch(mode=0o600)
         (scratch / "uv.toml").write_text(self._settings(indexes))
         command += ["--config-file", "uv.toml"]
+        # Only if needed: it requests every page and every wheel's metadata again.
         command += ["--refresh"] if anew else []
         if ":all:" not in options.no_binary:
             command += ["--only-binary", ":all:"]
@@ -151,7 +156,7 @@ class Compilation:
         process.run(
             command,
             cwd=scratch,
-            # A variable would win over the file, and be inherited by what uv starts.
+            # A variable would override the file, and uv's children would inherit it.
             environment={
                 **{name: value for name, value in environment.items() if name not in _INDEX_VARIABLES},
                 **self.versions,
@@ -169,14 +174,14 @@ class Compilation:
 
     @property
     def _builds_nothing(self) -> bool:
-        """Whether uv reads wheels' metadata alone: a directory or an sdist is asked for its own by running it."""
+        """Whether uv only reads metadata of wheels: for a directory or an sdist it runs the build backend."""
         from_index = all(requirement.kind == "index" for requirement in self.inputs.requirements)
         return from_index and not (self.from_source or self.others or self.inputs.options.no_binary)
 
     def _settings(self, at: Gateway) -> str:
-        """Where to look, as a file of uv's: everybody can read what stands on a command line.
+        """Return the indexes as uv's settings file: every user of the machine can read a command line.
 
-        In our order. uv's own would be another: for it --index-url comes after --extra-index-url.
+        They are in our order: uv itself would put --index-url after --extra-index-url.
         """
         *before, last = [at.address(url) for url in indexes(self.inputs, self.by)] or [""]
         tables = [[f"url = {json.dumps(url)}"] for url in before]
@@ -191,11 +196,11 @@ class Compilation:
         return "\n".join([*links, *(line for table in tables for line in ("[[index]]", *table)), ""])
 
     def _has_answers(self) -> bool:
-        """Whether uv may know something from an earlier resolution."""
+        """Return whether uv may have cached responses of an earlier resolution."""
         return any(Path(self.by.environment["UV_CACHE_DIR"]).glob("simple-*"))
 
     def asks_public_index(self) -> bool:
-        """Whether the public index is the default, because nobody names another."""
+        """Return whether the public index is the default, because no other is named."""
         named = (self.inputs.options.index_url, *map(self.by.environment.get, _INDEX_VARIABLES))
         return not any(named) and bool(default_index(self.by))
 
@@ -213,7 +218,7 @@ class Compilation:
         package["vcs"] = vcs
 
     def _line(self, requirement: Requirement) -> str:
-        """A requirement as uv is told it."""
+        """Return a requirement as a line for uv."""
         marker = f" ; {requirement.marker}" if requirement.marker else ""
         if requirement.kind == "index":
             return _by_name(requirement)
@@ -232,7 +237,7 @@ class Compilation:
                 if requirement.name
                 else (f"{place.as_uri()}{marker}")
             )
-        # As editable, uv reads a directory's metadata while building anything else stays switched off.
+        # As editable, uv reads a directory's metadata although all other builds are switched off.
         return f"-e {place.as_uri()}{requirement.extras}{marker}"
 
     @property
@@ -240,7 +245,7 @@ class Compilation:
         return (self.by.repository or self.by.root).resolve()
 
     def _copied(self, place: Path) -> Path:
-        """A directory of the repository, in a copy of it: a build that is asked for its metadata writes beside it."""
+        """Return a directory within a copy of the repository: a build backend may write beside it."""
         copy = self.by.scratch / "repository"
         if not copy.exists():
             shutil.copytree(self._repository, copy, symlinks=True)
@@ -254,7 +259,7 @@ class Compilation:
             directory["path"] = str(self._repository / place.relative_to(copy))
 
     def _fetched(self, requirement: Requirement) -> Path:
-        """The directory of a git dependency, at its commit."""
+        """Return the directory of a git dependency, at its commit."""
         from builder.sources import git
 
         credentials = self.by.credentials()
@@ -279,7 +284,10 @@ class Compilation:
         return place
 
     def _fetch_other(self, error: CommandFailed) -> bool:
-        """Whether uv stopped at a git dependency of a dependency, which is fetched now: uv would need git for it."""
+        """Fetch a dependency's own git dependency at which uv stopped, as uv would need git.
+
+        Return whether it did.
+        """
         match = _OF_OTHERS.search(" ".join(error.log_tail))
         if match is None or normalised_name(match["name"]) in self.others:
             return False
@@ -291,7 +299,7 @@ class Compilation:
         return True
 
     def _may_be_built(self, error: CommandFailed) -> str | None:
-        """The distribution without wheels that uv stopped at, if it is worth trying to build it."""
+        """Return the distribution without wheels at which uv stopped, if it is worth trying to build it."""
         name = refusals.without_wheels(error)
         if name is None:
             return None
@@ -303,10 +311,10 @@ class Compilation:
         return name
 
     def _is_better_not(self, name: str) -> bool:
-        """Whether a project has no source, or surely has to be compiled, and either cannot be here, or need not be.
+        """Return whether a project has no source, or surely must be compiled and either cannot be here, or need not be.
 
-        It surely has to where it publishes compiled wheels for others; it need not be where another version has a
-        wheel that fits. Who wants it nevertheless says so by --no-binary.
+        It surely must if it publishes compiled wheels for others; it need not if another version has a wheel that fits.
+        --no-binary overrides this.
         """
         from builder.python.offered import look_up
 
@@ -331,9 +339,9 @@ def _name_paths(package: Locked) -> None:
 
 
 def version_without_history(name: str, ref: str, commit: str) -> dict[str, str]:
-    """Variables that tell the version to projects which read it from git's history: we fetch one commit without any.
+    """Return variables with the version for projects that read it from git's history, which one commit does not have.
 
-    The version is that of the tag if `ref` looks like one, else 0 with the commit.
+    The version is the tag's if `ref` looks like one, else 0 with the commit.
     """
     if not name:
         return {}
@@ -348,6 +356,6 @@ def _by_name(requirement: Requirement) -> str:
 
 
 def _uv_platform(target: Target) -> str:
-    # uv knows no 2_26 or 2_27: what runs on Amazon Linux 2 must be asked for as 2_17.
+    # uv does not know 2_26 or 2_27, so wheels for Amazon Linux 2 must be requested as 2_17.
     glibc = "2_34" if target.runtime.glibc >= (2, 34) else "2_17"
     return f"{target.machine}-manylinux_{glibc}"

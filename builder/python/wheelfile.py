@@ -1,4 +1,4 @@
-"""A wheel opened for reading: its files, looked at with suspicion.
+"""A wheel opened for reading, with checks against malicious archives.
 
 Only the standard library is used here: the builder makes its own first layer with this module.
 """
@@ -28,11 +28,11 @@ from builder.errors import ArtifactConflict, UnsafeSource
 
 _CHUNK = 1 << 20
 _RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
-# No function may have more than 250 MB, so a wheel beyond these is a mistake or a bomb.
+# A function may have 250 MB at most, so a wheel beyond these limits is a mistake or a bomb.
 _MAX_UNZIPPED = 1 << 30
 _MAX_FILES = 100_000
 _MAX_RECORD = 32 << 20
-# Text and zeros reach 30 to 1; a bomb lives at 1,000 to 1. Small wheels may be odd without harm.
+# Text and zeros reach 30 to 1, a bomb about 1,000 to 1. A small wheel with any ratio does no harm.
 _MAX_RATIO = 100
 _SMALL = 64 << 20
 # What the wheel specification allows in RECORD, of what every Python has.
@@ -40,12 +40,12 @@ _HASHES = frozenset({"sha256", "sha384", "sha512"})
 
 
 class WheelFile:
-    """The files of a wheel, `infos` by path. Use as a context manager; several threads may read.
+    """Files of a wheel, `infos` by path. Use as a context manager; several threads may read.
 
     Raises:
         UnsafeSource: an entry leaves its directory, is a link, has a name that hides something or is not the same for
             every reader of zips; or the wheel is implausibly large.
-        ArtifactConflict: the file is no readable zip.
+        ArtifactConflict: the file is not a readable zip.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class WheelFile:
         self.name = path.name
         try:
             self._archive = zipfile.ZipFile(path)
-        except OSError as error:  # also a place before the file's beginning that its directory names
+        except OSError as error:  # also for an offset before the start of the file
             if error.errno not in (None, errno.EINVAL):
                 raise
             raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
@@ -78,24 +78,24 @@ class WheelFile:
         return " ".join(self.name.split("-")[:2])
 
     def read(self, path: str) -> bytes:
-        """The content of a file, which should be a small one."""
+        """Read the content of a small file."""
         with self._readable():
             return self._archive.read(self.infos[path])
 
     def opener(self, path: str) -> Callable[[], IO[bytes]]:
-        """What opens a file as a stream."""
+        """Return a function that opens a file as a stream."""
         return lambda: self._archive.open(self.infos[path])
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Name the wheel in what its damage makes of reading from it."""
+        """Translate errors of a damaged zip into one that names the wheel."""
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, ValueError) as error:
             raise ArtifactConflict(f"{self.name} is not a readable wheel: {error}") from error
 
     def recorded(self) -> dict[str, str]:
-        """RECORD's hash of each path that has a usable one, as ALGORITHM=BASE64; "" for the files that need none.
+        """Return RECORD's usable hashes by path, as ALGORITHM=BASE64; "" for the files that need none.
 
         Raises:
             ArtifactConflict: there is not exactly one RECORD, it cannot be read, or it has two hashes for one path.
@@ -104,6 +104,7 @@ class WheelFile:
         records = [path for path in self.infos if _RECORD.fullmatch(path)]
         if len(records) != 1:
             raise ArtifactConflict(f"{self.name} has {len(records)} RECORD files instead of one")
+        # Before it is read: RECORD is held in memory whole.
         if self.infos[records[0]].file_size > _MAX_RECORD:
             raise UnsafeSource(f"{self.name}: RECORD has more than {_MAX_RECORD >> 20} MiB")
         found: dict[str, str] = {records[0] + signature: "" for signature in ("", ".jws", ".p7s")}
@@ -111,6 +112,7 @@ class WheelFile:
             for row in csv.reader(io.StringIO(self.read(records[0]).decode("utf-8", "replace"))):
                 if len(row) < 2 or row[1].partition("=")[0] not in _HASHES:
                     continue
+                # Installers differ in which of two they check, so a file could pass here and be another one there.
                 if found.setdefault(row[0], row[1]) not in ("", row[1]):
                     raise ArtifactConflict(f"{self.name}: RECORD has two hashes for {row[0]}")
         except csv.Error as error:
@@ -118,10 +120,10 @@ class WheelFile:
         return found
 
     def verify(self, path: str, expected: str | None) -> None:
-        """Read a file once: size and CRC must be those of the directory, and the hash RECORD's (`expected`).
+        """Read a file once: size and CRC must equal the directory's, and the hash RECORD's (`expected`).
 
         Raises:
-            ArtifactConflict: the hash is another, or the file is damaged, or is not as long as it says.
+            ArtifactConflict: the hash differs, the file is damaged, or its length is not the declared one.
         """
         algorithm, _, wanted = (expected or "").partition("=")
         digest = hashlib.new(algorithm or "sha256")
@@ -132,8 +134,11 @@ class WheelFile:
             raise ArtifactConflict(f"{self.name}: {path} does not match the wheel's own RECORD")
 
     def _chunks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        """The content of a file. zipfile stops at the size that the directory names, whatever follows; since compressed
-        bytes are copied as they are, what follows would get into the artifact, so it is an error here."""
+        """Yield the content of a file.
+
+        zipfile stops at the declared size, whatever follows. Compressed bytes are copied unchanged, so extra data would
+        get into the artifact, and is an error here.
+        """
         if info.compress_type != zipfile.ZIP_DEFLATED:
             with self._archive.open(info) as source:
                 while chunk := source.read(_CHUNK):
@@ -150,7 +155,7 @@ class WheelFile:
                 if not data:
                     data = file.read(min(_CHUNK, left))
                     left -= len(data)
-                # Also without input: what is limited to a chunk may have left output behind.
+                # Also without input: output that exceeded the last chunk may be pending.
                 chunk = inflate.decompress(data, _CHUNK)
                 if not data and not chunk:
                     break
@@ -162,6 +167,7 @@ class WheelFile:
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}
         listed = self._archive.infolist()
+        # Before any entry is looked at: the work here grows with their number.
         if len(listed) > _MAX_FILES:
             raise UnsafeSource(f"{self.name}: more than {_MAX_FILES:,} files")
         for info in listed:
@@ -185,7 +191,7 @@ class WheelFile:
         return members
 
     def _examine(self) -> None:
-        """Compare the directory with what lies before it. zipfile goes by the directory, other tools do not."""
+        """Compare the directory with the local headers. zipfile uses the directory, other tools do not."""
         from builder.archives.archived import Limits, Unreadable
         from builder.archives.zipped import zip_entries
 
@@ -195,7 +201,7 @@ class WheelFile:
                     name = entry.name.decode("utf-8", "backslashreplace")
                     info = self.infos.get(name)
                     is_odd = info is not None and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-                    if entry.problem and not is_odd:  # odd methods are compressed again
+                    if entry.problem and not is_odd:  # entries with other methods are compressed again
                         raise UnsafeSource(f"{self.name}: {name!r} {entry.problem}")
                     if info is not None and entry.kind != "file":
                         raise UnsafeSource(f"{self.name}: {name} is a {entry.kind} for some readers")
@@ -207,7 +213,7 @@ class WheelFile:
         if unzipped > _MAX_UNZIPPED:
             raise UnsafeSource(f"{self.name}: more than {_MAX_UNZIPPED >> 20} MiB unzipped")
         size = self.path.stat().st_size
-        # Entries that overlap are how a small file claims to hold much.
+        # Overlapping entries let a small file declare much content.
         if sum(info.compress_size for info in members.values()) > size or (
             unzipped > _SMALL and unzipped > size * _MAX_RATIO
         ):

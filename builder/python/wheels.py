@@ -1,4 +1,4 @@
-"""Wheels: downloaded in parallel, verified against the lock, kept by sha256."""
+"""Wheels: downloaded in parallel, verified against the lock, cached by sha256."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from builder.python.pylock import LockedWheel
 
-# Lambda allows 1,024 file descriptors and gives two processors at our memory: more connections do not help.
+# Lambda allows 1,024 file descriptors and two processors at our memory size: more connections do not help.
 _PARALLEL = 8
 
 
 def download(wheels: Sequence[LockedWheel], cache: Path, indexes: Indexes = NO_LOGINS) -> dict[str, Path]:
-    """Fetch what `cache` does not have; the file of each wheel, by sha256.
+    """Fetch the wheels that `cache` does not have; return the file of each wheel, by sha256.
 
     Raises:
-        AuthenticationFailed: the server wants a login, or another one.
-        ResolutionFailed: a file does not have the hash that the lock names.
-        SourceUnreachable: the server does not give it after some attempts.
+        AuthenticationFailed: the server requires a login, or another one.
+        ResolutionFailed: a file does not have the lock's hash.
+        SourceUnreachable: all attempts have failed.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -51,9 +51,10 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
     path = cache / wheel.sha256 / wheel.filename
     # Hashed again: commands of projects run as the same user as the builder, and might have written to the cache.
     if path.exists() and sha256_of(path) == wheel.sha256:
-        os.utime(path.parent)  # in the cache, what was used longest ago goes first
+        os.utime(path.parent)  # the cache removes the least recently used first
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: another build may look into the cache meanwhile.
     with whole.file(path) as partial:
         for _ in range(WRONG):
             found = _downloaded(wheel, partial, session, indexes)
@@ -67,7 +68,7 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
 
 
 def _downloaded(wheel: LockedWheel, path: Path, session: requests.Session, indexes: Indexes) -> str:
-    """The sha256 of what came."""
+    """Download a wheel to `path` and return its sha256."""
 
     def read(answer: requests.Response) -> str:
         if answer.status_code in (401, 403):
@@ -78,7 +79,7 @@ def _downloaded(wheel: LockedWheel, path: Path, session: requests.Session, index
 
 
 def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:
-    """Copy a wheel that was not downloaded to where `download` looks for it."""
+    """Copy a wheel that was not downloaded to its place in the cache."""
     kept = cache / sha256 / filename
     if not kept.exists() or sha256_of(kept) != sha256:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -88,13 +89,13 @@ def keep_wheel(path: Path, sha256: str, filename: str, cache: Path) -> Path:
 
 
 def download_with_pip(lock: Path, into: Path, *, environment: Mapping[str, str], timeout_s: float) -> list[Path]:
-    """Have pip fetch the wheels of a hashed requirements file for this interpreter; for when nothing else is there.
+    """Let pip fetch the wheels of a hashed requirements file for this interpreter, while there is no other tool.
 
     `into` must be an empty directory. Hashes are enforced by pip.
 
     Raises:
         UntrustedCertificate: the index's.
-        CommandFailed: pip's own words are in `log_tail`.
+        CommandFailed: pip's own output is in `log_tail`.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-input", "--dest", str(into)]

@@ -1,15 +1,15 @@
 """An AWS account on this machine, in wings: each imports only from those further down in this list.
 
 - `stacks`: a client that deploys CloudFormation templates
-- `testing`: servers as context managers, for whoever tests against them
+- `testing`: servers as context managers, for tests
 - `serving`: everything put together, and kept across restarts
-- `interception`: every call that a function makes of AWS: kept, and failed on demand
-- `s3`: what moto's S3 lets pass and the real one does not
+- `interception`: the calls of AWS that functions make: recorded, and failed on demand
+- `s3`: checks of the real S3 that moto's leaves out
 - `lambda_`: the Lambda API
-- `iam`: who calls, and what that caller may do
+- `iam`: callers and their permissions
 - `runtime`: where functions run
 - `git`: a git server for tests
-- `wire`: requests and answers, whatever they are about
+- `wire`: requests and responses of every service
 - `environment`: the variables that point a client here
 - `whole`: files and directories that appear whole or not at all
 """

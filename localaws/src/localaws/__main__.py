@@ -145,7 +145,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _faults(file: Path | None) -> tuple[Fault, ...]:
-    """The faults in a file.
+    """Return the faults in a file.
 
     Raises:
         RuntimeError: it is not a JSON list of faults.
@@ -179,7 +179,7 @@ def _until_told(server: _Endless, ready: str) -> None:
     """Print the ready line and serve until SIGINT or SIGTERM."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
-        # From another thread: shutdown waits for serve_forever, which this signal has interrupted.
+        # From another thread: shutdown waits for serve_forever, and this handler has interrupted just that.
         threading.Thread(target=server.shutdown).start()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def client_environment(url: str) -> dict[str, str]:
-    """Variables for clients; the keys are the operator's and no secret."""
+    """Return the variables for a client. The keys are the operator's; they are not secret."""
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "test",

@@ -1,7 +1,7 @@
 """Bare repositories over smart HTTP: git's own `http-backend` behind a loopback server.
 
-What a forge does is done here too: any reachable commit can be fetched by its id, protocol 2 is spoken, a token makes
-everything private. Answers without or with a wrong token are 401, unknown repositories 404, as on a forge.
+The server behaves like a forge: any reachable commit can be fetched by its id, protocol 2 is spoken, a token makes
+everything private. A missing or wrong token is answered with 401, an unknown repository with 404.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 _CHUNK_BYTES = 64 * 1024
-# Each repository is made to behave like a forge's, whatever its own configuration says.
+# These settings override each repository's own, so that it behaves like a forge's.
 _CONFIGURATION = {
     "uploadpack.allowReachableSHA1InWant": "true",
     "uploadpack.allowAnySHA1InWant": "true",
@@ -35,7 +35,7 @@ _CONFIGURATION = {
 
 
 class GitServer(ThreadingHTTPServer):
-    """Serves every bare repository under `root` at its relative path, with or without `.git`."""
+    """Server of every bare repository under `root` at its relative path, with or without `.git`."""
 
     daemon_threads = True
 
@@ -43,7 +43,7 @@ class GitServer(ThreadingHTTPServer):
         """Bind to loopback.
 
         Raises:
-            FileNotFoundError: there is no git here.
+            FileNotFoundError: git is not installed.
         """
         git = shutil.which("git")
         if git is None:
@@ -58,7 +58,7 @@ class GitServer(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}"
 
     def repository(self, name: str) -> Path | None:
-        """The repository with this relative name; None for anything else, or outside the root."""
+        """Return the repository with this relative name; None for anything else, or outside the root."""
         for candidate in (name, f"{name}.git"):
             path = (self.root / candidate).resolve()
             if path.is_relative_to(self.root) and path != self.root and (path / "HEAD").is_file():
@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
 
     def _relay(self, output: IO[bytes]) -> None:
-        """The CGI answer as HTTP; its length is unknown, so the connection ends with it."""
+        """Send the CGI output as HTTP. Its length is unknown, so the end of the connection marks its end."""
         headers: list[tuple[str, str]] = []
         status = 200
         for line in iter(output.readline, b""):
@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _body(self) -> Iterator[bytes]:
-        """The request body in blocks, freed from chunking and gzip."""
+        """Yield the request body in blocks, with chunking and gzip undone."""
         blocks = self._raw_body()
         if self.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
             yield from blocks
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Repository name and the action below it, of a smart-HTTP path; empty for any other path."""
+    """Split a smart-HTTP path into repository and action. Both are empty for any other path."""
     for action in ("/info/refs", "/git-upload-pack", "/git-receive-pack"):
         if path.endswith(action):
             return path.removesuffix(action).strip("/"), action
@@ -191,7 +191,10 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _environment(handler: _Handler, repository: Path, action: str, query: str) -> dict[str, str]:
-    """The CGI environment; git's configuration travels in it, so no file of the user's is read or changed."""
+    """Return the CGI environment.
+
+    Git's configuration is passed in it, so that no file of the user is read or changed.
+    """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "GIT_CONFIG_NOSYSTEM": "1",

@@ -39,7 +39,7 @@ LAMBDA_TRUST = {
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:
-    """A zip with these files; those under `bin/` or called `bootstrap` are executable."""
+    """Return a zip with these files; those under `bin/` or called `bootstrap` are executable."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -53,7 +53,7 @@ def zip_of(files: Mapping[str, str | bytes]) -> bytes:
 
 @cache
 def _session() -> Any:
-    """One session for all clients: loading the service models anew costs a tenth of a second each time."""
+    """Return one session for all clients: loading the service models again takes a tenth of a second each time."""
     import boto3
 
     return boto3.session.Session()
@@ -61,17 +61,17 @@ def _session() -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A running embedded AWS. `env` is what a child process needs to talk to it."""
+    """Running embedded AWS. `env` is the environment for a child process that uses it."""
 
     endpoint_url: str
     pid: int
     ready_line: str
     env: Mapping[str, str] = field(default_factory=dict)
     operator_token: str = field(default="", repr=False)
-    """What the controls ask for while IAM is enforced, in the header `X-Localaws-Token`."""
+    """Token that the controls require while IAM is enforced, in the header `X-Localaws-Token`."""
 
     def client(self, service: str, **overrides: Any) -> Any:
-        """A boto3 client with the operator's keys; `overrides` go to `Session.client`."""
+        """Return a boto3 client with the operator's keys; `overrides` go to `Session.client`."""
         from botocore.config import Config
 
         arguments: dict[str, Any] = {
@@ -84,7 +84,7 @@ class Server:
         return _session().client(service, **(arguments | overrides))
 
     def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
-        """Make a role that Lambda can assume, with one inline policy of these statements; return its ARN."""
+        """Create a role that Lambda can assume, with one inline policy of these statements; return its ARN."""
         iam = self.client("iam")
         arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(LAMBDA_TRUST))["Role"]["Arn"]
         if statements:
@@ -94,8 +94,10 @@ class Server:
 
     @contextmanager
     def fault(self, do: str, *, function: str, **more: object) -> Iterator[PresentFault]:
-        """While the block runs, this happens to the function's calls of AWS;
-        `more` as in `localaws.interception.faults.Fault`."""
+        """Inject a fault into the function's AWS calls while the block runs.
+
+        `more` as in `localaws.interception.faults.Fault`.
+        """
         identity = self._own("POST", "faults", {"do": do, "function": function, **more})["id"]
         fault = PresentFault()
         try:
@@ -105,7 +107,7 @@ class Server:
 
     @contextmanager
     def rate_limits(self) -> Iterator[None]:
-        """While the block runs, Lambda's control plane is throttled at AWS's rates."""
+        """Throttle Lambda's control plane at AWS's rates while the block runs."""
         self._own("PUT", "rate-limits")
         try:
             yield
@@ -113,7 +115,10 @@ class Server:
             self._own("DELETE", "rate-limits")
 
     def calls(self, *, function: str = "", request_id: str = "") -> list[dict[str, Any]]:
-        """What a function, or one invocation, has called, the oldest first; see.interception.api_calls.ApiCall`."""
+        """Return the calls of a function or of one invocation, oldest first.
+
+        See `localaws.interception.api_calls.ApiCall`.
+        """
         given = {"function": function, "request_id": request_id}
         query = urllib.parse.urlencode({name: value for name, value in given.items() if value})
         return list(self._own("GET", f"calls?{query}"))
@@ -134,14 +139,14 @@ class Server:
 
 @dataclass
 class PresentFault:
-    """A fault that was set; `fired` says how often it has happened, once it is taken back."""
+    """Fault that is set; after its removal `fired` says how often it was injected."""
 
     fired: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitServer:
-    """A running git server; repositories are at `{url}/{path}`."""
+    """Running git server; repositories are at `{url}/{path}`."""
 
     url: str
     pid: int
@@ -159,7 +164,7 @@ def running(
     copy_of: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """An embedded AWS on a free port, ended on exit.
+    """Run an embedded AWS on a free port, and end it on exit.
 
     Args:
         state: a directory that keeps the account.
@@ -185,7 +190,7 @@ def running(
 
 @contextmanager
 def git_server(root: Path, token: str | None = None) -> Iterator[GitServer]:
-    """A git server for the bare repositories under `root`, on a free port; private when a token is given."""
+    """Run a git server for the bare repositories under `root`, on a free port; private if a token is given."""
     environment = {**os.environ, **({"LOCALAWS_GIT_TOKEN": token} if token else {})}
     with _child(["git", "--root", str(root), "--port", "0"], environment) as (process, line):
         yield GitServer(url=_url(line), pid=process.pid)
@@ -202,7 +207,7 @@ def _url(line: str) -> str:
 def _child(
     arguments: Sequence[str], environment: Mapping[str, str] | None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`python -m localaws …` and its ready line; ended by SIGINT on exit, as a person would.
+    """Run `python -m localaws …` and yield it with its ready line; end it with SIGINT on exit, as Ctrl-C does.
 
     Raises:
         RuntimeError: it ended, or said nothing for minutes.
@@ -215,6 +220,7 @@ def _child(
         cwd=Path(__file__).resolve().parent.parent,
     )
     assert process.stdout is not None  # noqa: S101
+    # readline() has no timeout: the kill closes the pipe, so that it returns.
     impatience = threading.Timer(READY_TIMEOUT_S, process.kill)
     impatience.start()
     try:

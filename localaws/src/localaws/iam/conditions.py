@@ -1,4 +1,4 @@
-"""The Condition blocks of policies: operators, their set forms, and what stands in patterns.
+"""The Condition blocks of policies: operators, their set forms, and the patterns of values.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 """
@@ -15,11 +15,11 @@ from typing import Any
 __all__ = ["Context", "Value", "any_match", "conditions_hold", "listed", "lowered", "tag_keys"]
 
 Value = str | tuple[str, ...]
-"""What a request has under a condition key; several values for keys like `aws:TagKeys`."""
+"""Value of a condition key in a request: several for keys like `aws:TagKeys`."""
 Context = Mapping[str, Value]
-"""Condition keys and their values; what a request lacks is absent. This module is given keys in small letters."""
+"""Condition keys of a request and their values. This module expects the keys in lower case."""
 
-# What stands for a wildcard that came with a value: it is a character of the value and matches only itself.
+# Stands for a wildcard character that a variable's value contains: it must match only itself.
 _LITERAL = str.maketrans({"*": "\ue000", "?": "\ue001"})
 _VARIABLES = {"*": "\ue000", "?": "\ue001", "$": "$"}
 
@@ -29,7 +29,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def any_match(patterns: Any, value: str, *, ignore_case: bool = False, context: Context | None = None) -> bool:
-    """Whether one of the patterns, with `*`, `?` and variables like `${aws:username}`, is the value."""
+    """Return whether one of the patterns, with `*`, `?` and variables like `${aws:username}`, matches the value."""
     if patterns is None:
         return False
     resolved = (_resolved(pattern, context or {}) for pattern in listed(patterns))
@@ -37,7 +37,7 @@ def any_match(patterns: Any, value: str, *, ignore_case: bool = False, context: 
 
 
 def conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Context, *, unknown: bool) -> bool:
-    """Whether all conditions are met; `unknown` is the answer for an operator that is not known here."""
+    """Return whether all conditions are met; an operator that is not implemented here counts as `unknown`."""
     return all(
         _condition_holds(operator, key.lower(), [_text(value) for value in listed(expected)], context, unknown)
         for operator, keys in conditions.items()
@@ -76,7 +76,7 @@ def _condition_holds(operator: str, key: str, expected: list[str], context: Cont
         return any(map(matches, actual))
     if not actual:
         return negative
-    # Several values without a quantifier: as AWS, one that matches is enough, and for a negation none may.
+    # Several values without a quantifier: as on AWS, one match is enough, and a negation allows no match.
     return all(map(matches, actual)) if negative else any(map(matches, actual))
 
 
@@ -88,7 +88,7 @@ def _passes(test: Callable[[str, str], bool], expected: str, actual: str) -> boo
 
 
 def _resolved(pattern: str, context: Context) -> str:
-    """A pattern with its variables filled in; one that the request lacks stays as it is, and matches nothing."""
+    """Return a pattern with its variables filled in. A variable that the request lacks stays, and matches nothing."""
 
     def value(found: re.Match[str]) -> str:
         name, _, default = (part.strip() for part in found[1].partition(","))
@@ -110,7 +110,7 @@ def _wildcard(pattern: str, ignore_case: bool = False) -> re.Pattern[str]:
 
 
 def _plain(pattern: str) -> str:
-    """A value that is compared as it is: variables may have brought what is no wildcard."""
+    """Return a value for a literal comparison, with the escaped wildcard characters restored."""
     return pattern.replace("\ue000", "*").replace("\ue001", "?")
 
 
@@ -119,7 +119,7 @@ def _like(expected: str, actual: str) -> bool:
 
 
 def _arn_like(expected: str, actual: str) -> bool:
-    """Part by part: a wildcard does not reach over a colon, except in the last of the six."""
+    """Compare two ARNs part by part: a wildcard does not cross a colon, except in the last of the six parts."""
     if expected == "*":
         return True
     wanted, given = expected.split(":", 5), actual.split(":", 5)
@@ -155,10 +155,10 @@ _TESTS: Mapping[str, Callable[[str, str], bool]] = {
 
 
 def lowered(*parts: Context) -> dict[str, Value]:
-    """One context of several, with keys in small letters; the later wins."""
+    """Return several contexts merged, with keys in lower case; later ones win."""
     return {key.lower(): value for part in parts for key, value in part.items()}
 
 
 def tag_keys(prefix: str, tags: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Condition keys that tags are: `aws:RequestTag/KEY` for the prefix `aws:RequestTag`."""
+    """Return the condition keys of tags: `aws:RequestTag/KEY` for the prefix `aws:RequestTag`."""
     return ((f"{prefix}/{key}", value) for key, value in tags.items())

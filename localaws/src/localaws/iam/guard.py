@@ -1,4 +1,4 @@
-"""Enforcement for everything that moto answers: who calls, what that needs, and the service's own way to say no."""
+"""Enforcement of IAM before moto: the caller, the permissions needed, and a denial in the service's own format."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from localaws.wire.wsgi import Application, Environ, StartResponse
 
 
 class Guard:
-    """A WSGI application that lets through to `application` what the caller's policies allow."""
+    """WSGI application that passes to `application` only the requests that the caller's policies allow."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "").startswith("/moto-api"):  # the operator's: `Gate` has asked for the token
+        if environ.get("PATH_INFO", "").startswith("/moto-api"):  # `Gate` has checked the operator's token
             return self._application(environ, start_response)
         who = signed(environ)
         if who is None:
@@ -79,7 +79,7 @@ def _check_service(environ: Environ, who: Signed, caller: policies.Principal) ->
     name, params = operation(environ, who.service)
     prefix = services.ACTION_PREFIXES.get(who.service, who.service)
     action = f"{prefix}:{name}"
-    # moto unpacks bodies; what SDKs pack are large metrics.
+    # moto decompresses bodies; SDKs only compress large metrics.
     packed = bool(environ.get("HTTP_CONTENT_ENCODING")) and who.service != "monitoring"
     if packed or is_ambiguous(environ, name):
         raise AccessDeniedException("The request can be read in more than one way.")
@@ -104,7 +104,7 @@ def _keep_session(environ: Environ, caller: policies.Principal) -> None:
 
 
 def _hiding_absence(application: Application, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer 403 where S3 would say 404 to somebody who may not list the bucket."""
+    """Answer 403 instead of 404 to callers who may not list the bucket, as S3 does."""
     answer: dict[str, Any] = {}
 
     def remember(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], Any]:
@@ -122,7 +122,7 @@ def _hiding_absence(application: Application, environ: Environ, start_response: 
 def _refuse(
     start_response: StartResponse, service: str, error: LambdaError, *, target: bool = False
 ) -> Iterable[bytes]:
-    """The denial in the shape of the service's protocol."""
+    """Answer with a denial in the format of the service's protocol."""
     request_id = str(uuid.uuid4())
     invalid = isinstance(error, UnrecognizedClientException)
     message = escape(error.message)

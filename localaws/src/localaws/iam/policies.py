@@ -1,8 +1,8 @@
-"""Who calls, and what their policies allow: identity policies evaluated as AWS documents it.
+"""Callers, and what their policies allow: identity policies, evaluated as AWS documents it.
 
-An explicit Deny wins, then any Allow, else the answer is no. Understood are Action, NotAction, Resource, NotResource
-and conditions, see `conditions`; a permissions boundary and the policies of a session narrow. Resource policies,
-except the trust policies of roles (`sts`), and service control policies are not evaluated.
+An explicit Deny wins, then any Allow; otherwise the request is denied. Supported are Action, NotAction, Resource,
+NotResource and conditions, see `conditions`; a permissions boundary and session policies narrow the result. Resource
+policies, except the trust policies of roles (`sts`), and service control policies are not evaluated.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from urllib.parse import unquote
 from localaws.iam.conditions import Context, any_match, conditions_hold, listed, lowered, tag_keys
 from localaws.wire.errors import AccessDeniedException, UnrecognizedClientException
 
-# The keys that documentation tells people to use; they are the account's operator, whatever is enforced.
-OPERATOR_KEYS = frozenset({"test", "ak"})  # "ak" is what moto's Step Functions signs its own calls with
+# The keys that the documentation names: the account's operator, also under enforcement.
+OPERATOR_KEYS = frozenset({"test", "ak"})  # moto's Step Functions signs its own calls with "ak"
 
 Statement = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """A caller: ARN, statements of its identity policies, of its boundary and its session's (None: there are none).
+    """Caller: its ARN, and the statements of its identity, boundary and session policies (None: none attached).
 
-    `unlimited` is the operator, and everybody while enforcement is off.
+    `unlimited` holds for the operator, and for everyone while enforcement is off.
     """
 
     arn: str
@@ -39,7 +39,7 @@ class Principal:
     context: Context = field(default_factory=dict)
 
     def allows(self, action: str, resource: str, context: Context | None = None) -> bool:
-        """Whether the policies allow an action like `s3:GetObject` on one resource ARN."""
+        """Return whether the policies allow an action like `s3:GetObject` on one resource ARN."""
         if self.unlimited:
             return True
         facts = lowered(_COMMON, self.context, context or {})
@@ -47,14 +47,14 @@ class Principal:
         return all(decide(policy, action, resource, facts) for policy in (self.statements, *limits))
 
     def denies(self, action: str, resource: str, context: Context | None = None) -> bool:
-        """Whether an identity policy refuses the action explicitly, or boundary or session do not let it through."""
+        """Return whether an identity policy denies the action, or the boundary or session policies exclude it."""
         facts = lowered(_COMMON, self.context, context or {})
         limits = [limit for limit in (self.boundary, self.session) if limit is not None]
         everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
         return not all(decide(policy, action, resource, facts) for policy in ((*self.statements, everything), *limits))
 
     def require(self, action: str, resource: str, context: Context | None = None) -> None:
-        """Raise AccessDeniedException in AWS's words unless the action is allowed."""
+        """Raise AccessDeniedException with AWS's wording unless the action is allowed."""
         if not self.allows(action, resource, context):
             raise AccessDeniedException(
                 f"User: {self.arn} is not authorized to perform: {action} on resource: {resource} because no "
@@ -62,7 +62,7 @@ class Principal:
             )
 
 
-# As on AWS, whose endpoints speak HTTPS alone: policies rely on it.
+# AWS's endpoints speak only HTTPS and policies rely on that, so plain loopback HTTP must count as secure.
 _COMMON: Context = {"aws:SecureTransport": "true", "aws:SourceIp": "127.0.0.1"}
 
 
@@ -71,10 +71,10 @@ def operator(account: str) -> Principal:
 
 
 def principal(access_key: str, session_token: str | None, account: str, *, enforce: bool) -> Principal:
-    """The caller that an access key stands for.
+    """Return the caller with this access key.
 
     Raises:
-        UnrecognizedClientException: with enforcement, a key or session token that nobody issued.
+        UnrecognizedClientException: with enforcement, an unknown key or session token.
     """
     if not enforce or access_key in OPERATOR_KEYS:
         return operator(account)
@@ -94,7 +94,7 @@ def principal(access_key: str, session_token: str | None, account: str, *, enfor
 
 
 def role_principal(account: str, role_arn: str, session_name: str) -> Principal:
-    """What a function's own credentials are allowed; nothing when the role is gone."""
+    """Return the caller behind a function's credentials; it may do nothing if the role is gone."""
     name = role_arn.rsplit("/", 1)[-1]
     return _role_principal(account, name, f"arn:aws:sts::{account}:assumed-role/{name}/{session_name}")
 
@@ -147,7 +147,7 @@ def _boundary(account: str, arn: str | None) -> tuple[Statement, ...] | None:
 
 
 def managed_statements(account: str, arn: str) -> list[Statement]:
-    """The statements of a managed policy; none when it is gone."""
+    """Return the statements of a managed policy; none when it is gone."""
     from moto.iam.models import iam_backends
 
     policy = iam_backends[account]["aws"].managed_policies.get(arn)
@@ -155,7 +155,7 @@ def managed_statements(account: str, arn: str) -> list[Statement]:
 
 
 def _document(policy: Any) -> str:
-    """The document of a managed policy's default version."""
+    """Return the document of a managed policy's default version."""
     return next(str(version.document) for version in policy.versions if version.is_default)
 
 
@@ -174,7 +174,7 @@ def _parsed(document: str) -> Mapping[str, Any]:
 
 
 def decide(statements: Iterable[Statement], action: str, resource: str, context: Context) -> bool:
-    """Whether statements allow an action; `context` has lower-case keys."""
+    """Return whether statements allow an action; `context` has lower-case keys."""
     allowed = False
     for statement in statements:
         if _concerns(statement, action, resource, context):
@@ -193,5 +193,5 @@ def _concerns(statement: Statement, action: str, resource: str, context: Context
         resource_matches = not any_match(statement["NotResource"], resource, context=context)
     if not (action_matches and resource_matches):
         return False
-    # What is not understood never helps the caller.
+    # A condition that is not understood never widens access: it fails an Allow and meets a Deny.
     return conditions_hold(statement.get("Condition", {}), context, unknown=statement.get("Effect") == "Deny")

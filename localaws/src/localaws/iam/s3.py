@@ -1,4 +1,4 @@
-"""What an S3 request needs permission for, told from its method, path and query."""
+"""Permissions that an S3 request needs, derived from its method, path and query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 from localaws.iam.conditions import Value
 from localaws.wire.wsgi import Environ
 
-# Query flags that address a part of a bucket, and how IAM calls that part.
+# Query flags that address a part of a bucket, and IAM's name of that part.
 _BUCKET_PARTS = {
     "acl": "BucketAcl",
     "accelerate": "AccelerateConfiguration",
@@ -42,7 +42,7 @@ _OBJECT_PARTS = {"acl": "Acl", "tagging": "Tagging", "retention": "Retention", "
 
 @dataclass(frozen=True, kw_only=True)
 class S3Request:
-    """An S3 request: bucket and key as addressed ("" for none), query and the two headers that matter."""
+    """S3 request: bucket and key as addressed ("" for none), query and the two relevant headers."""
 
     method: str
     bucket: str
@@ -62,7 +62,7 @@ class S3Request:
 
 @dataclass(frozen=True, kw_only=True)
 class CopySource:
-    """What a copy is made of, read from its header exactly as moto does."""
+    """Source of a copy, parsed from its header exactly as moto parses it."""
 
     bucket: str
     key: str
@@ -76,15 +76,15 @@ class CopySource:
 
 
 def located(environ: Environ) -> tuple[str, str]:
-    """Bucket and key that a request addresses, "" for none."""
+    """Return the bucket and key that a request addresses, "" for none."""
     path = unquote(urlparse(environ.get("RAW_URI", "").partition("?")[0]).path) or environ["PATH_INFO"]
     return address(environ.get("HTTP_HOST", ""), path)
 
 
 def address(host: str, path: str) -> tuple[str, str]:
-    """Bucket and key of a path-style request, or of one to a name below `localhost`, whose first label is a bucket.
+    """Return the bucket and key of a path-style request, or of one to `BUCKET.localhost`.
 
-    Exactly as moto tells them apart: whatever it understood otherwise would be checked as something else.
+    This follows moto exactly: a request that moto understood differently would be checked against the wrong resource.
     """
     name = host.partition(":")[0]
     if name.lower().endswith(".localhost") and not name.startswith("localhost"):
@@ -94,7 +94,10 @@ def address(host: str, path: str) -> tuple[str, str]:
 
 
 def context(request: S3Request) -> dict[str, Value]:
-    """Condition keys of the request: those of a listing only where the request has them, as on AWS."""
+    """Return the condition keys of the request.
+
+    As on AWS, keys of a listing are present only if the request has them.
+    """
     from moto.s3.models import s3_backends
 
     keys: dict[str, Value] = {
@@ -108,7 +111,7 @@ def context(request: S3Request) -> dict[str, Value]:
 
 
 def permissions(request: S3Request) -> list[tuple[str, str]]:
-    """Every (action, resource) pair that the request needs."""
+    """Return every (action, resource) pair that the request needs."""
     if not request.bucket:
         return [("s3:ListAllMyBuckets", "*")]
     if request.key:
@@ -119,9 +122,9 @@ def permissions(request: S3Request) -> list[tuple[str, str]]:
 
 
 def _deletions(body: bytes) -> list[tuple[str, str]]:
-    """Action and key of every object that a DeleteObjects names, read by the parser that moto has.
+    """Return the action and key of every object in a DeleteObjects request, read with moto's parser.
 
-    What cannot be read needs the right to all: moto has the error for whoever has it.
+    An unreadable body needs permission for all objects; moto then reports the error.
     """
     xmltodict: Any = importlib.import_module("xmltodict")  # untyped
     try:
@@ -130,7 +133,7 @@ def _deletions(body: bytes) -> list[tuple[str, str]]:
         return [
             ("s3:DeleteObjectVersion" if one.get("VersionId") else "s3:DeleteObject", one["Key"]) for one in objects
         ]
-    except Exception:  # expat's errors, and whatever other structures there are
+    except Exception:  # expat's errors, and errors from an unexpected structure
         return [("s3:DeleteObject", "*")]
 
 

@@ -1,4 +1,4 @@
-"""Which resource a request to one of moto's JSON or query services is about, as far as policies usually name one."""
+"""Resources that a request to one of moto's JSON or query services concerns, where policies usually name one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ACTION_PREFIXES = {"eventbridge": "events", "monitoring": "cloudwatch", "email":
 
 
 def resources(service: str, params: Params, region: str, account: str) -> list[str]:
-    """ARNs that all have to be allowed; where AWS accepts two spellings, one ARN with both joined by `|`."""
+    """Return the ARNs that must all be allowed. Where AWS accepts two spellings, both are joined by `|`."""
     found = _RESOURCES[service](params, region, account) if service in _RESOURCES else []
     return found or ["*"]
 
 
 def context(service: str, operation: str, params: Params, account: str) -> dict[str, Value]:
-    """Condition keys of the request: the tags that it gives or takes, and for IAM the policies that it is about."""
+    """Return the condition keys of the request: tags that it changes, and for IAM the policies that it names."""
     keys: dict[str, Value] = {}
     if tags := _tags(params):
         keys |= dict(tag_keys("aws:RequestTag", tags))
@@ -39,7 +39,7 @@ def context(service: str, operation: str, params: Params, account: str) -> dict[
 
 
 def passed_roles(service: str, params: Params) -> list[tuple[str, str]]:
-    """(role, service that gets it) for every role that the request hands to a service."""
+    """Yield (role, receiving service) for every role that the request passes to a service."""
     found = [(params[member], to) for member, to in _PASSED.get(service, ()) if params.get(member)]
     targets = params.get("Targets") if service == "events" else None
     roles = [target.get("RoleArn") for target in targets or () if isinstance(target, dict)]
@@ -53,7 +53,7 @@ _PASSED: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def _several(params: Params, member: str) -> tuple[str, ...]:
-    """The values of a list, of JSON or of a form with a field for each."""
+    """Return the values of a list in JSON, or in a form with one field per value."""
     found = params.get(member)
     if isinstance(found, list):
         return tuple(map(str, found))
@@ -61,7 +61,7 @@ def _several(params: Params, member: str) -> tuple[str, ...]:
 
 
 def _tags(params: Params) -> dict[str, str]:
-    """The tags in a request, in whichever of the shapes that services have for them."""
+    """Return the tags in a request, in any of the shapes that services use."""
     found = params.get("Tags") or params.get("tags")
     if isinstance(found, dict):
         return {str(key): str(value) for key, value in found.items()}
@@ -73,7 +73,7 @@ def _tags(params: Params) -> dict[str, str]:
 
 
 def _role(params: Params, account: str) -> Any:
-    """moto's role that a request to IAM names; None if there is none."""
+    """Return moto's role that an IAM request names; None if there is none."""
     from moto.iam.models import iam_backends
 
     name = params.get("RoleName")

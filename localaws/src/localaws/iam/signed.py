@@ -1,4 +1,4 @@
-"""Whose request it is and which operation it names, told from a WSGI environment without answering it."""
+"""Signer and operation of a request, read from its WSGI environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from localaws.wire.errors import UnknownOperationException
 from localaws.wire.requests import find_operation
 from localaws.wire.wsgi import Environ, read_body
 
-# Read as moto reads it, from the first thing behind the algorithm: elsewhere another scope could stand.
+# Parsed as moto does it, right after the algorithm: a second scope elsewhere could name another service.
 _SCOPE = r"([^/,\s=]+)/\d{8}/([^/,\s]+)/([^/,\s]+)/aws4_request"
 _HEADER = re.compile(rf"[^\s,]+\s+(?:Credential=)?{_SCOPE}(?=[\s,]|$)")
 _QUERY = re.compile(_SCOPE)
@@ -22,7 +22,7 @@ _QUERY = re.compile(_SCOPE)
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """The signature's facts: who signed, for which service and region."""
+    """Facts of a signature: access key, service and region."""
 
     access_key: str
     token: str | None
@@ -31,13 +31,13 @@ class Signed:
 
 
 def signed(environ: Environ) -> Signed | None:
-    """What the signature of a request says, in a header or in a presigned URL; None without one."""
+    """Return the facts of a request's signature, in a header or a presigned URL; None without one."""
     query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
     header = environ.get("HTTP_AUTHORIZATION", "")
     found = _HEADER.match(header) if header else _QUERY.fullmatch(query.get("X-Amz-Credential", ""))
     if found is not None and not header and found[3] != "s3":
-        return None  # moto takes every presigned URL for one of S3
-    if found is None and "AWSAccessKeyId" in query:  # a URL presigned the old way: S3 only
+        return None  # moto treats every presigned URL as one for S3
+    if found is None and "AWSAccessKeyId" in query:  # signature version 2, which only S3 accepts
         security_token = query.get("x-amz-security-token")
         return Signed(access_key=query["AWSAccessKeyId"], token=security_token, region="us-east-1", service="s3")
     if found is None:
@@ -47,16 +47,16 @@ def signed(environ: Environ) -> Signed | None:
 
 
 def operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
-    """Name and parameters of the operation, by target header, form field, or method and path.
+    """Return the operation's name and parameters, from the target header, form field, or method and path.
 
-    Parameters that are in the path are left out. `UnknownOperation` where nothing fits.
+    Parameters in the path are left out. The name is `UnknownOperation` if nothing matches.
     """
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         return target.rsplit(".", 1)[-1], _json(peek(environ))
     if service == "lambda":
         return _lambda_operation(environ), {}
-    if service == "s3":  # a body is content, however it is declared
+    if service == "s3":  # the body is an object's content, also if it is declared as a form
         return _routed(environ, service), {}
     form = {name: values[0] for name, values in parse_qs(peek(environ).decode("utf-8", "replace")).items()}
     query = {name: values[0] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
@@ -67,10 +67,10 @@ def operation(environ: Environ, service: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def is_ambiguous(environ: Environ, name: str) -> bool:
-    """Whether moto could take a request that names this operation for another one, or for other parameters.
+    """Return whether moto could read another operation, or other parameters, from this request.
 
-    It looks for an Action in forms, then in the query, in bodies of any kind, and in headers, before the target; SDKs
-    name one in one place.
+    moto looks for an Action in forms, the query, any body and headers before it reads the target. SDKs name the action
+    in one place only.
     """
     from werkzeug.wrappers import Request
 
@@ -97,13 +97,13 @@ def _routed(environ: Environ, service: str) -> str:
 
     try:
         found, _ = get_service_router(service).match(Request(environ))
-    except Exception:  # moto raises several kinds for a path it does not know; it will answer that itself
+    except Exception:  # moto raises several types for a path that it does not know, and answers those requests itself
         return "UnknownOperation"
     return str(found.name)
 
 
 def peek(environ: Environ) -> bytes:
-    """The request body, left readable for the application."""
+    """Read the request body, and leave it readable for the application."""
     body = read_body(environ)
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))

@@ -1,4 +1,4 @@
-"""Assuming a role: whom its trust policy lets in, and what the session's own policies leave of its rights."""
+"""Assuming a role: the callers that its trust policy admits, and the permissions that session policies leave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from localaws.wire.wsgi import Environ
 
 __all__ = ["check_assume_role", "keep_session_policies"]
 
-MAX_POLICY_LENGTH = 2048  # of the JSON text; AWS also limits a packed form, which it does not document
+MAX_POLICY_LENGTH = 2048  # of the JSON text; AWS also limits an undocumented packed form
 
 
 class MalformedPolicyDocument(LambdaError):
@@ -31,7 +31,7 @@ def check_assume_role(caller: Principal, params: Mapping[str, Any], context: Con
     """Raise AccessDeniedException unless the role trusts the caller and the caller may assume it.
 
     A trust policy that names the caller itself is a grant; one that names the account leaves it to the caller's own
-    policies, and in another account both are needed.
+    policies, across accounts both are needed.
     """
     role_arn = str(params.get("RoleArn", ""))
     facts = {**context, "sts:RoleSessionName": str(params.get("RoleSessionName", ""))}
@@ -56,7 +56,7 @@ def check_assume_role(caller: Principal, params: Mapping[str, Any], context: Con
 
 
 def _role(arn: str) -> Any:
-    """moto's role; None if there is none."""
+    """Return moto's role; None if there is none."""
     from moto.iam.models import iam_backends
 
     parts = arn.split(":")
@@ -72,13 +72,13 @@ def _document(role: Any) -> Mapping[str, Any]:
 
 
 def _names(caller: Principal) -> set[str]:
-    """How a policy may name the caller itself: its own ARN, and that of the role behind a session."""
+    """Return the ARNs by which a policy can name the caller: its own, and that of the role behind a session."""
     role = caller.context.get("aws:PrincipalArn")
     return {"*", caller.arn, *([role] if isinstance(role, str) else [])}
 
 
 def _trusts(statements: list[Any], role_arn: str, names: set[str], context: Context) -> bool:
-    """Whether a trust policy lets one of the names in; a Deny counts for whom it names."""
+    """Return whether a trust policy admits one of the names and denies none."""
     concerned = []
     for statement in statements:
         principal = statement.get("Principal")
@@ -89,10 +89,10 @@ def _trusts(statements: list[Any], role_arn: str, names: set[str], context: Cont
 
 
 def keep_session_policies(environ: Environ, params: Mapping[str, Any], account: str) -> None:
-    """Check the session policies of an AssumeRole, and make one inline policy of them, which moto keeps.
+    """Check the session policies of an AssumeRole, and merge them into one inline policy, which moto stores.
 
     Raises:
-        MalformedPolicyDocument, PackedPolicyTooLarge: the inline policy is no policy, or too long.
+        MalformedPolicyDocument, PackedPolicyTooLarge: the inline policy is invalid, or too long.
     """
     inline = str(params.get("Policy") or "")
     arns = [value for name, value in params.items() if re.fullmatch(r"PolicyArns\.member\.\d+\.arn", name)]

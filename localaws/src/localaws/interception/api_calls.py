@@ -1,4 +1,4 @@
-"""The calls that functions make of AWS: each known by its service, operation and place in the invocation, and kept."""
+"""Record of the AWS calls that functions make: service, operation and position in the invocation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from localaws.wire.wsgi import Environ
 
 __all__ = ["ApiCall", "CallLog"]
 
+# Bounds the memory of a server that runs for days.
 _MOST_KEPT = 50_000
-# How the names of operations begin that change nothing, in every service.
+# Prefixes of operations that change nothing, in every service.
 _READING = ("Get", "List", "Head", "Describe", "BatchGet", "Filter", "Lookup", "Search", "Select", "Simulate", "Query")
 
 
 @dataclass(kw_only=True)
 class ApiCall:
-    """One request of a function. What the SDK repeats is the same call again, with the next `attempt`.
+    """One request of a function. A retry by the SDK is the same call with the next `attempt`.
 
-    `number` counts the calls of an invocation from 1. `status` is what AWS answered; None if the call never took
-    effect, or is under way. `fault` is what was done to it.
+    `number` counts the calls of an invocation from 1. `status` is the response's; None if the call never took effect,
+    or is under way. `fault` is the fault that was injected.
     """
 
     function: str
@@ -40,12 +41,12 @@ class ApiCall:
 
     @property
     def name(self) -> str:
-        """As in policies: `s3:PutObject`."""
+        """Name as in policies: `s3:PutObject`."""
         return f"{self.service}:{self.operation}"
 
     @property
     def writes(self) -> bool:
-        """Whether it may change something."""
+        """Whether the call may change something."""
         return not self.operation.startswith(_READING)
 
     def as_json(self) -> Mapping[str, object]:
@@ -54,22 +55,23 @@ class ApiCall:
 
 @dataclass
 class _Count:
-    """The calls of one invocation so far: the number of each by the SDK's id, and its attempts."""
+    """Calls of one invocation so far: number and attempts by the SDK's invocation id."""
 
     numbers: dict[str, int]
     attempts: dict[str, int]
 
 
 class CallLog:
-    """The last calls of all functions, the oldest first. Thread-safe."""
+    """Most recent calls of all functions, oldest first. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: deque[ApiCall] = deque(maxlen=_MOST_KEPT)
+        # Weak: the counts of an invocation go with it, as nothing announces its end.
         self._counts: WeakKeyDictionary[Invocation, _Count] = WeakKeyDictionary()
 
     def begin(self, invocation: Invocation, environ: Environ, service: str) -> ApiCall:
-        """Note a request that has come in."""
+        """Record an incoming request."""
         name, _ = operation(environ, service)
         identity = environ.get("HTTP_AMZ_SDK_INVOCATION_ID") or str(uuid.uuid4())
         with self._lock:
@@ -89,13 +91,13 @@ class CallLog:
         return call
 
     def kept(self, *, function: str | None = None, request_id: str | None = None) -> list[ApiCall]:
-        """The calls of a function, or of one invocation; of all without either."""
+        """Return the calls of a function or of one invocation, or all calls."""
         with self._lock:
             calls = list(self._calls)
         return [call for call in calls if function in (None, call.function) and request_id in (None, call.request_id)]
 
     def forget(self) -> None:
-        """Begin anew, with what is under way counted from 1 again."""
+        """Forget all calls; invocations under way count from 1 again."""
         with self._lock:
             self._calls.clear()
             self._counts.clear()

@@ -1,4 +1,4 @@
-"""Faults on demand: at a chosen call that a function makes of AWS, the function dies, or AWS fails it.
+"""Faults on demand: at a chosen AWS call, the function is killed or the call fails.
 
 Faults are set over HTTP (docs/localaws.md), or by `localaws.testing.Server.fault`.
 """
@@ -24,22 +24,22 @@ Kind = Literal["all", "reading", "writing"]
 
 
 class FaultError(ValueError):
-    """A fault that cannot be meant so; the message names every problem."""
+    """Invalid description of a fault; the message names every problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What is to happen to which calls.
+    """Fault to inject, and the calls that it concerns.
 
     Args:
         do: kill-before, kill-after (the function's environment is killed before or after the call takes effect),
             throttle, fail (429 or 503, and 500; without effect), drop (takes effect, the connection ends unanswered).
-        function: name of the function whose calls these are.
-        event: members that the invocation's event has; others are left alone.
-        operation: pattern of operations, as `s3:Put*`.
+        function: name of the calling function.
+        event: members that the invocation's event must have.
+        operation: pattern of operations, such as `s3:Put*`.
         calls: those that read, those that write, or all.
-        at: the number of the one call among those that fit, from 1, counted in each invocation; None for every one.
-        times: how many attempts of a call, of which SDKs make several; None for every one.
+        at: number of the call among those that match, from 1 in each invocation; None for every one.
+        times: number of attempts to hit, as SDKs retry; None for every attempt.
     """
 
     do: Action
@@ -52,10 +52,10 @@ class Fault:
 
     @classmethod
     def parse(cls, value: object) -> Fault:
-        """The fault that a JSON object describes.
+        """Parse the fault that a JSON object describes.
 
         Raises:
-            FaultError: it does not describe one.
+            FaultError: the object is not a valid fault.
         """
         if not isinstance(value, dict):
             raise FaultError("a fault is a JSON object")
@@ -71,7 +71,7 @@ class Fault:
         return cls(**value)
 
     def concerns(self, invocation: Invocation, call: ApiCall) -> bool:
-        """Whether the call is one of those that are counted."""
+        """Return whether the call matches."""
         if invocation.function != self.function or not fnmatch.fnmatchcase(call.name, self.operation):
             return False
         if self.calls != "all" and call.writes != (self.calls == "writing"):
@@ -106,7 +106,7 @@ assert {one.name for one in fields(Fault)} == _CHECKS.keys()  # noqa: S101
 
 
 class _Set:
-    """A fault that is set, and what has come of it."""
+    """Fault that is set, with its counters."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -114,7 +114,7 @@ class _Set:
         self._places: WeakKeyDictionary[Invocation, dict[int, int]] = WeakKeyDictionary()
 
     def due(self, invocation: Invocation, call: ApiCall) -> bool:
-        """Whether the call is to be met."""
+        """Count the call and return whether the fault hits it."""
         if not self.fault.concerns(invocation, call):
             return False
         places = self._places.setdefault(invocation, {})
@@ -126,32 +126,32 @@ class _Set:
 
 
 class Faults:
-    """The faults that are set. Thread-safe."""
+    """Faults that are set. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._set: dict[str, _Set] = {}
 
     def add(self, fault: Fault) -> str:
-        """Set a fault; its id."""
+        """Set a fault and return its id."""
         identity = uuid.uuid4().hex
         with self._lock:
             self._set[identity] = _Set(fault)
         return identity
 
     def remove(self, identity: str) -> int | None:
-        """Take a fault back; how often it has happened, None if there is none of that id."""
+        """Remove a fault and return how often it fired; None if no fault has this id."""
         with self._lock:
             found = self._set.pop(identity, None)
         return found.fired if found else None
 
     def shown(self) -> list[Mapping[str, object]]:
-        """Every fault with its id and how often it has happened."""
+        """Return every fault with its id and how often it fired."""
         with self._lock:
             return [{"id": identity, "fired": one.fired, **vars(one.fault)} for identity, one in self._set.items()]
 
     def due(self, invocation: Invocation, call: ApiCall) -> Action | None:
-        """What is to happen to a call. Every fault counts it, the first that is due happens."""
+        """Return the fault that hits a call. Every fault counts the call; the first that is due is injected."""
         with self._lock:
             found = [one.fault.do for one in self._set.values() if one.due(invocation, call)]
         return found[0] if found else None

@@ -1,4 +1,4 @@
-"""The outermost WSGI application: sees every call that a function makes of AWS, keeps it, and lets faults happen."""
+"""Outermost WSGI application: records every AWS call of a function, and injects faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from localaws.wire.wsgi import Application, Environ, StartResponse, read_body
 
 _FAULTS, _CALLS, _RATES = "/_localaws/faults", "/_localaws/calls", "/_localaws/rate-limits"
 _WRONG_METHOD = 405
-# What AWS says by protocol: status, error code, message.
+# AWS's own errors by protocol: status, error code, message.
 _ANSWERS = {
     ("throttle", "lambda"): (429, "TooManyRequestsException", "Rate exceeded"),
     ("throttle", "s3"): (503, "SlowDown", "Please reduce your request rate."),
@@ -32,7 +32,7 @@ _ANSWERS = {
 
 
 class Interceptor:
-    """Hands everything on to `application`; calls of functions are counted, kept and met by `faults` on the way."""
+    """WSGI application that passes requests to `application`, records calls of functions and injects `faults`."""
 
     def __init__(self, application: Application, callers: Callers, faults: Faults, rates: ControlPlaneRates) -> None:
         self._application = application
@@ -54,6 +54,8 @@ class Interceptor:
         invocation = self._callers.find(who.access_key) if who else None
         if who is None or invocation is None:
             return self._application(environ, start_response)
+        # On Lambda such a request could still arrive; a killed function's must have no effect, or tests of kills would
+        # race.
         if invocation.killed:
             _drop(environ)
         return self._called(environ, start_response, invocation, self._calls.begin(invocation, environ, who.service))
@@ -66,7 +68,7 @@ class Interceptor:
             invocation.kill()
             _drop(environ)
         if call.fault in ("throttle", "fail"):
-            read_body(environ)  # a client that is still sending would not see the answer
+            read_body(environ)  # drain the body: a client that is still sending would not read the response
             return _refuse(start_response, environ, call)
 
         def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
@@ -76,6 +78,7 @@ class Interceptor:
         chunks = self._application(environ, started)
         if call.fault is None:
             return chunks
+        # Consumed although nothing is sent: a WSGI application may do its work only while it is iterated.
         b"".join(chunks)
         if call.fault == "kill-after":
             invocation.kill()
@@ -109,16 +112,19 @@ class Interceptor:
 
 
 def _drop(environ: Environ) -> Iterable[bytes]:
-    """End the connection without an answer. Never returns: the server takes the error for a client that has gone."""
+    """End the connection without an answer.
+
+    Never returns: the server treats the exception as a client that disconnected.
+    """
     connection: socket.socket = environ["werkzeug.socket"]
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-        read_body(environ)  # what is left of it here would be taken for the next request
+        read_body(environ)  # an unread rest of the body would be parsed as the next request
     raise ConnectionAbortedError("dropped by a fault")
 
 
 def _refuse(start_response: StartResponse, environ: Environ, call: ApiCall) -> Iterable[bytes]:
-    """AWS's own error, in the shape of the service's protocol."""
+    """Answer with AWS's own error, in the format of the service's protocol."""
     kind = call.service if call.service in ("lambda", "s3") else "json" if "HTTP_X_AMZ_TARGET" in environ else "query"
     status, code, message = _ANSWERS[str(call.fault), kind]
     headers = {"x-amzn-ErrorType": code}
@@ -138,7 +144,7 @@ def _refuse(start_response: StartResponse, environ: Environ, call: ApiCall) -> I
 def _answer(
     start_response: StartResponse, environ: Environ, status: int, body: object, headers: Mapping[str, str] | None = None
 ) -> Iterable[bytes]:
-    """XML as text, anything else as JSON."""
+    """Send a response: XML as text, anything else as JSON."""
     content = (body if isinstance(body, str) else json.dumps(body)).encode()
     kind = "application/xml" if isinstance(body, str) else "application/json"
     given = {"Content-Type": kind, "Content-Length": str(len(content)), **(headers or {})}

@@ -1,4 +1,4 @@
-"""The Lambda API: one request in, one answer out, whatever happens in between."""
+"""The Lambda API: every request gets a response, also if a handler fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MODULES: tuple[ModuleType, ...] = (
 
 
 def _handlers() -> Mapping[str, Handler]:
-    """The function that carries out each operation, by the operation's name in snake case."""
+    """Return the function that carries out each operation, by the operation's name in snake case."""
     return {
         operation.name: getattr(module, operation.function_name)
         for operation in operations()
@@ -42,10 +42,10 @@ def _handlers() -> Mapping[str, Handler]:
 
 
 class LambdaApi:
-    """Answers requests for all accounts and regions.
+    """Lambda API for all accounts and regions.
 
     Args:
-        region_of: the state of an account's region.
+        region_of: returns the state of an account's region.
     """
 
     def __init__(self, platform: Platform, region_of: Callable[[str, str], Region]) -> None:
@@ -54,7 +54,7 @@ class LambdaApi:
         self._handlers = _handlers()
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """The answer to a request; errors are answers too."""
+        """Return the response to a request; errors become responses."""
         try:
             return self._answer(request)
         except LambdaError as error:
@@ -68,6 +68,7 @@ class LambdaApi:
             request.access_key, request.session_token, request.account, enforce=self._platform.enforce_iam
         )
         operation, path = find_operation(request.method, request.path, request.query)
+        # After the signature and before any work, as AWS throttles: an unknown caller uses no tokens.
         self._platform.rates.take(request.account, request.region, operation.name)
         call = Call(
             platform=self._platform,

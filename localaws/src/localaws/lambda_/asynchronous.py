@@ -33,13 +33,14 @@ def submit(platform: Platform, what: Target, payload: bytes, *, request_id: str 
 
 
 def submit_from_service(platform: Platform, function: Function, qualifier: str | None, payload: bytes) -> None:
-    """Queue an event that another service sends: one for a function that is still Pending waits until it is not."""
+    """Queue an event from another service; it waits while the function is Pending."""
 
     def deliver() -> None:
         while True:
             try:
                 what = target(function, qualifier, platform.clock())
             except ResourceConflictException:
+                # As on AWS, where events for a Pending function stay in the queue.
                 time.sleep(PENDING_POLL_S)
             except LambdaError as error:
                 log.warning("an event for %s is lost: %s", function.qualified(qualifier), error.message)
@@ -53,7 +54,7 @@ def submit_from_service(platform: Platform, function: Function, qualifier: str |
 
 @dataclass(frozen=True, kw_only=True)
 class _Event:
-    """One event on its way; retries and destinations are those of its qualifier."""
+    """Event being delivered, with the retries and destinations of its qualifier."""
 
     platform: Platform
     target: Target
@@ -78,7 +79,7 @@ class _Event:
                 if self.platform.clock() >= deadline:
                     self._conclude("EventAgeExceeded", attempts, None)
                     return
-                time.sleep(1)  # a throttle is no attempt: Lambda tries on until the event is too old
+                time.sleep(1)  # a throttle is not an attempt: Lambda retries until the event is too old
                 continue
             except LambdaError as error:
                 log.warning("%s cannot run: %s", self.target.arn, error.message)
@@ -93,6 +94,8 @@ class _Event:
                 return
             time.sleep(self.platform.retry_delays_s[min(attempts, len(self.platform.retry_delays_s)) - 1])
             what = self.target
+            # Resolved again: during the delay an alias may have moved, and AWS retries with the version that it has
+            # then.
             current = target(what.function, what.qualifier, self.platform.clock(), tenant_id=what.tenant_id)
 
     @property
@@ -112,7 +115,7 @@ class _Event:
             destinations.send_dead_letter(configuration.dead_letter_arn, self.payload.decode(), self.request_id, error)
 
     def _record(self, condition: str, attempts: int, result: InvokeResult | None) -> Json:
-        """The invocation record that destinations get."""
+        """Return the invocation record for destinations."""
         record: Json = {
             "version": "1.0",
             "timestamp": timestamp(self.platform.clock()).replace("+0000", "Z"),

@@ -26,21 +26,21 @@ _platform: Platform | None = None
 
 
 def install(platform: Platform) -> None:
-    """Put our backend in moto's place. Has to happen before the first request."""
+    """Replace moto's backend by ours. Call this before the first request."""
     global _platform
     _platform = platform
     moto_lambda.lambda_backends.backend = Backend
 
 
 def region_of(account: str, region: str) -> Region:
-    """The state of an account's region, empty at first."""
+    """Return the state of an account's region; a new one is empty."""
     backend = moto_lambda.lambda_backends[account][region]
     assert isinstance(backend, Backend)  # noqa: S101
     return backend.region
 
 
 def regions() -> Iterator[Region]:
-    """Every region that somebody used."""
+    """Yield every region that was used."""
     for _, _, backend in list(moto_lambda.lambda_backends.iter_backends()):
         if isinstance(backend, Backend):
             yield backend.region
@@ -53,7 +53,7 @@ def platform() -> Platform:
 
 
 def find(arn: str) -> tuple[Function, str | None]:
-    """The function of an ARN and the ARN's qualifier.
+    """Return the function of an ARN and the ARN's qualifier.
 
     Raises:
         ResourceNotFoundException: there is none.
@@ -73,7 +73,7 @@ def invoke_event(arn: str, payload: bytes) -> None:
 
 
 class Handle:
-    """A function as moto's other services see one."""
+    """Function as moto's other services see it."""
 
     def __init__(self, function: Function, qualifier: str | None) -> None:
         self.function = function
@@ -84,12 +84,12 @@ class Handle:
         self.tags = function.tags
 
     def invoke(self, body: str, request_headers: Any, response_headers: Any) -> str:
-        """Queue the event: all the services that call this one invoke asynchronously on AWS."""
+        """Queue the event: the services that call this invoke asynchronously on AWS."""
         submit_from_service(platform(), self.function, self.qualifier, body.encode())
         return ""
 
     def run(self, body: str) -> tuple[bytes, str | None]:
-        """Run now: payload and error flag."""
+        """Run the function now; return payload and error flag."""
         what = target(self.function, self.qualifier, platform().clock())
         result = run(platform(), what, body.encode(), request_id=str(uuid.uuid4()))
         return result.payload, result.function_error
@@ -99,7 +99,7 @@ class Handle:
 
 
 class _Lookup:
-    """The two look-ups that moto's event senders (SNS, Kinesis, DynamoDB, Logs) make."""
+    """Look-ups that moto's event senders (SNS, Kinesis, DynamoDB, Logs) make."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -112,7 +112,7 @@ class _Lookup:
 
 
 class Backend(moto_lambda.LambdaBackend):
-    """One account's Lambda in one region, for moto's own use."""
+    """Lambda of one account and region, for moto's own use."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -149,14 +149,14 @@ class Backend(moto_lambda.LambdaBackend):
     def invoke(
         self, function_name: str, qualifier: str | None, body: Any, headers: Any, response_headers: Any
     ) -> bytes:
-        """Run a function for Secrets Manager's rotation and EventBridge rules, which do not look at the answer."""
+        """Run a function for Secrets Manager's rotation and EventBridge rules, which ignore the result."""
         payload, error = self.get_function(function_name, qualifier).run(body)
         if error:
             response_headers["x-amz-function-error"] = error
         return bytes(payload)
 
     def send_sqs_batch(self, function_arn: str, messages: Any, queue_arn: str) -> bool:
-        """Nothing: the poller of `events` receives by itself, so a send must not deliver anything."""
+        """Ignore a send: `poller` receives messages itself, and delivering here would invoke the function twice."""
         return False
 
     def iter_tagged_resources(self) -> Iterator[TaggedResource]:

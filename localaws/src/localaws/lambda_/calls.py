@@ -1,4 +1,4 @@
-"""What every Lambda operation is given: the platform it runs on and the call it answers."""
+"""Arguments of every Lambda operation: the platform and the call."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Platform:
-    """The machinery behind the control plane, shared by all accounts and regions.
+    """Machinery behind the control plane, shared by all accounts and regions.
 
-    `pending_s` is how long a created function is Pending and an updated one InProgress. `enforce_iam` decides whether
-    callers are held to their policies. `invoke_event` invokes the function of an ARN asynchronously: outcomes of one
-    function may be another's events. `rates` may hold callers to Lambda's rates.
+    `pending_s` is how long a created function is Pending and an updated one InProgress. `enforce_iam` turns on the
+    evaluation of policies. `invoke_event` invokes the function of an ARN asynchronously, for outcomes that are another
+    function's events. `rates` throttles callers as Lambda does.
     """
 
     fleet: Fleet
@@ -38,12 +38,12 @@ class Platform:
     enforce_iam: bool
     invoke_event: Callable[[str, bytes], None]
     rates: ControlPlaneRates
-    retry_delays_s: tuple[float, ...] = (1.0, 2.0)  # AWS waits minutes; nobody would wait for them here
+    retry_delays_s: tuple[float, ...] = (1.0, 2.0)  # AWS waits minutes between retries; that would make tests too slow
     clock: Callable[[], float] = time.time
     _trees: dict[str, Path] = field(default_factory=dict)
 
     def tree(self, package: Package) -> Path:
-        """The directory with the content of a package.
+        """Return the directory with the content of a package.
 
         Raises:
             BadArchive: the zip is damaged.
@@ -55,7 +55,7 @@ class Platform:
         return known
 
     def image(self, function: Function, version: Version, tenant_id: str | None = None) -> FunctionImage:
-        """What the fleet needs to run one version of a function, for a tenant if it keeps them apart.
+        """Return the image of one version of a function, for a tenant if the function isolates tenants.
 
         Raises:
             BadArchive: its code or a layer is a damaged zip.
@@ -84,7 +84,7 @@ class Platform:
         )
 
     def prepare(self, function: Function, version: Version) -> None:
-        """Begin to unpack code and layers, so that the first invoke finds them: the real cost of a cold start."""
+        """Start unpacking code and layers before the first invoke needs them: it is the real cost of a cold start."""
 
         def work() -> None:
             try:
@@ -101,7 +101,7 @@ class Platform:
 
 
 def _credentials(function: Function, role: str) -> Credentials:
-    """New credentials of the role, for a session named after the function."""
+    """Issue credentials of the role, for a session named after the function."""
     from moto.sts.models import sts_backends
 
     session = sts_backends[function.account]["aws"].assume_role(
@@ -121,7 +121,7 @@ def _credentials(function: Function, role: str) -> Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request of the Lambda API, parsed: who asks, in which region, with which parameters."""
+    """Parsed request of the Lambda API: caller, region and parameters."""
 
     platform: Platform
     region: Region
@@ -135,10 +135,10 @@ class Call:
         return self.platform.clock()
 
     def function(self) -> tuple[Function, str | None]:
-        """The function that FunctionName (a name, `name:qualifier` or ARN) and Qualifier address.
+        """Return the function that FunctionName (a name, `name:qualifier` or ARN) and Qualifier address.
 
         Raises:
-            ResourceNotFoundException: no such function here.
+            ResourceNotFoundException: there is no such function.
         """
         name, qualifier = self.reference()
         function = self.region.functions.get(name)
@@ -148,7 +148,7 @@ class Call:
         return function, qualifier
 
     def unqualified_function(self) -> Function:
-        """The function addressed by name alone, for operations that work on `$LATEST`."""
+        """Return the function addressed by name alone, for operations that work on `$LATEST`."""
         function, qualifier = self.function()
         if qualifier not in (None, "$LATEST"):
             raise InvalidParameterValueException(
@@ -160,7 +160,7 @@ class Call:
         return f"arn:aws:lambda:{self.region.name}:{self.region.account}:function:{name}"
 
     def reference(self) -> tuple[str, str | None]:
-        """Function name and qualifier of the call, from whichever form they came in."""
+        """Return the call's function name and qualifier, in any of the accepted forms."""
         name, derived = split_function(self.params["FunctionName"], self.region)
         qualifier = self.params.get("Qualifier")
         if derived and qualifier and derived != qualifier:
@@ -171,7 +171,7 @@ class Call:
 
 
 def split_function(text: str, region: Region) -> tuple[str, str | None]:
-    """Name and qualifier in a function name, partial ARN (`123456789012:function:name`) or ARN.
+    """Return the name and qualifier in a function name, partial ARN (`123456789012:function:name`) or ARN.
 
     Raises:
         AccessDeniedException, ResourceNotFoundException: an ARN of another account or region.

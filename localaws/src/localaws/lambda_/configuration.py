@@ -30,7 +30,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Creating and updating is blocked by AWS (state of November 2026).
+# AWS blocks creating and updating functions with these (as of November 2026).
 _RETIRED = _words(
     "nodejs nodejs4.3 nodejs4.3-edge nodejs6.10 nodejs8.10 nodejs10.x nodejs12.x nodejs14.x nodejs16.x python2.7 "
     "python3.6 python3.7 python3.8 dotnetcore1.0 dotnetcore2.0 dotnetcore2.1 dotnetcore3.1 dotnet6 go1.x ruby2.5 "
@@ -48,13 +48,13 @@ _RESERVED_VARIABLES = _words(
     "AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_LAMBDA_RUNTIME_API AWS_LAMBDA_METADATA_API LAMBDA_TASK_ROOT "
     "LAMBDA_RUNTIME_DIR"
 )
-# Nothing of this is emulated; it is answered as it was sent.
+# Stored and returned as sent, without any effect.
 _KEPT_AS_SENT = ("TenancyConfig", "DurableConfig", "CapacityProviderConfig", "RuntimeConfig", "AcceleratorConfig")
 _ROLE = re.compile(r"arn:(aws[a-zA-Z-]*)?:iam::(\d{12}):role/?[a-zA-Z_0-9+=,.@\-_/]+")
 
 
 def created(call: Call, package: Package) -> Configuration:
-    """The configuration a CreateFunction asks for, with AWS's defaults, checked."""
+    """Return the checked configuration that a CreateFunction asks for, with AWS's defaults."""
     params = call.params
     image_uri = params["Code"].get("ImageUri")
     package_type = params.get("PackageType", "Zip")
@@ -70,7 +70,7 @@ def created(call: Call, package: Package) -> Configuration:
 
 
 def changed(call: Call, old: Configuration, package: Package) -> Configuration:
-    """`old` with the members of the request applied, checked against AWS's limits.
+    """Return `old` with the members of the request applied, checked against AWS's limits.
 
     Raises:
         InvalidParameterValueException, ValidationException: a value AWS refuses.
@@ -96,7 +96,7 @@ def changed(call: Call, old: Configuration, package: Package) -> Configuration:
 
 
 def _simple_members(params: Json, old: Configuration) -> Json:
-    """Fields of Configuration that a request sets as they are."""
+    """Return the fields of Configuration that a request sets unchanged."""
     fields = {
         "Role": "role",
         "Runtime": "runtime",
@@ -250,10 +250,10 @@ def check_total_size(package: Package, layers: tuple[AttachedLayer, ...]) -> Non
 def shown(
     function: Function, version: Version, now: float, *, qualifier: str | None = None, with_state: bool = True
 ) -> Json:
-    """The FunctionConfiguration structure of one version.
+    """Return the FunctionConfiguration structure of one version.
 
     Args:
-        qualifier: what the ARN is suffixed with (an alias, for example); published versions have their number anyway.
+        qualifier: suffix of the ARN, such as an alias; published versions have their number anyway.
         with_state: list operations leave out state and runtime version.
     """
     configuration = version.configuration
@@ -294,7 +294,7 @@ def shown(
 
 
 def check_untenanted(function: Function, feature: str) -> None:
-    """Raise InvalidParameterValueException for what a function that keeps tenants apart cannot have."""
+    """Raise InvalidParameterValueException for a feature that functions with tenant isolation cannot have."""
     if function.latest.configuration.per_tenant:
         raise InvalidParameterValueException(
             f"{feature} not supported for functions with tenant isolation mode: {function.arn}"

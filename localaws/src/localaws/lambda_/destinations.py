@@ -1,4 +1,4 @@
-"""Where the outcome of an asynchronous invoke goes: SQS, SNS, EventBridge, S3 or another function."""
+"""Destinations of asynchronous invokes: SQS, SNS, EventBridge, S3 or another function."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _check_batch(mapping: EventSourceMapping) -> None:
 
 
 def _check_source(call: Call, function: Function, mapping: EventSourceMapping) -> None:
-    """Raise unless the source exists, fits the function, and may be read by its role; register streams with moto."""
+    """Raise unless the source exists, suits the function and may be read by its role. Register streams with moto."""
     if ":sqs:" in mapping.source_arn:
         _check_queue(call, function, mapping)
         return
@@ -140,7 +140,7 @@ def _check_source(call: Call, function: Function, mapping: EventSourceMapping) -
     holder = _stream(mapping)
     if holder is None:
         raise InvalidParameterValueException(f"Stream not found: {mapping.source_arn}")
-    # moto hands records to whatever is registered, by the function's ARN.
+    # moto pushes records to whatever is registered, by the function's ARN.
     holder.lambda_event_source_mappings[mapping.function_arn] = _Registered(mapping)
 
 
@@ -170,7 +170,7 @@ def _check_queue(call: Call, function: Function, mapping: EventSourceMapping) ->
 
 
 class _Registered:
-    """What moto's streams want to know of a mapping."""
+    """Mapping in the form that moto's streams expect."""
 
     def __init__(self, mapping: EventSourceMapping) -> None:
         self._mapping = mapping
@@ -183,7 +183,7 @@ class _Registered:
 
 
 def _stream(mapping: EventSourceMapping) -> Any:
-    """The moto object of a Kinesis stream or of a table with a stream; None if there is none."""
+    """Return the moto object of a Kinesis stream or of a table with a stream; None if there is none."""
     _, _, service, region, account, name = mapping.source_arn.split(":", 5)
     if service == "kinesis":
         from moto.kinesis.models import kinesis_backends

@@ -20,7 +20,7 @@ from localaws.wire.errors import (
 )
 from localaws.wire.requests import Json
 
-MAX_UPLOAD_BYTES = 70_167_211  # of the whole request, base64 included: about 50 MB of zip
+MAX_UPLOAD_BYTES = 70_167_211  # size of the whole request with base64: about 50 MB of zip
 _NO_CODE = Package(sha256="0" * 64, size_bytes=0, unzipped_bytes=0)
 
 
@@ -52,6 +52,7 @@ def create_function(call: Call) -> Json:
         answer = shown(function, latest, call.now)
         if params.get("Publish"):
             answer = shown(function, publish(function, call.now), call.now)
+    # Outside of the lock: unpacking takes long, and other requests must not wait for it.
     call.platform.prepare(function, latest)
     return answer
 
@@ -161,7 +162,7 @@ def publish_version(call: Call) -> Json:
 
 
 def publish(function: Function, now: float, *, description: str | None = None) -> Version:
-    """The version that has the content of `$LATEST`: the newest one if nothing changed since, else a new one."""
+    """Return a version with the content of `$LATEST`: the newest one if nothing has changed since, else a new one."""
     newest = function.versions[max(function.versions)] if function.versions else None
     if newest is not None and newest.published_from == function.latest.content():
         return newest
@@ -184,7 +185,7 @@ def publish(function: Function, now: float, *, description: str | None = None) -
 
 
 def resolve(function: Function, qualifier: str | None) -> Version:
-    """The version that a qualifier (none, `$LATEST`, number, alias) means, without routing weights.
+    """Return the version that a qualifier (none, `$LATEST`, number, alias) means, without routing weights.
 
     Raises:
         ResourceNotFoundException: nothing has this qualifier.
@@ -214,7 +215,7 @@ def check_changeable(function: Function, call: Call) -> None:
 
 
 def check_upload_size(call: Call, operation: str) -> None:
-    """Raise RequestEntityTooLargeException for a request that AWS's front end refuses by its size alone."""
+    """Raise RequestEntityTooLargeException for a request that AWS's front end refuses because of its size."""
     if len(call.request.body) >= MAX_UPLOAD_BYTES:
         raise RequestEntityTooLargeException(
             f"Request must be smaller than {MAX_UPLOAD_BYTES} bytes for the {operation} operation"
@@ -222,7 +223,7 @@ def check_upload_size(call: Call, operation: str) -> None:
 
 
 def page(call: Call, member: str, entries: Iterable[Json], *, default: int) -> Json:
-    """One page of a list answer: MaxItems entries after Marker, and NextMarker when there are more."""
+    """Return one page of a list answer: MaxItems entries after Marker, and NextMarker when there are more."""
     everything = list(entries)
     marker = call.params.get("Marker")
     start = int(base64.urlsafe_b64decode(marker)) if marker else 0
@@ -234,7 +235,7 @@ def page(call: Call, member: str, entries: Iterable[Json], *, default: int) -> J
 
 
 def keep(call: Call, code: Json) -> Callable[[], Package]:
-    """The package of a Code or Content structure, checked; call the result to store it."""
+    """Check the package of a Code or Content structure; call the result to store it."""
     bucket, key = code.get("S3Bucket"), code.get("S3Key")
     action = "s3:GetObjectVersion" if code.get("S3ObjectVersion") else "s3:GetObject"
     may_read = not (bucket and key) or call.caller.allows(action, f"arn:aws:s3:::{bucket}/{key}")
@@ -258,7 +259,7 @@ def _code(call: Call, version: Version) -> Json:
 
 
 def _next(old: Version, call: Call, **changes: object) -> Version:
-    """`$LATEST` after a change: a new revision, a new build, in progress for a while."""
+    """Return `$LATEST` after a change: with a new revision and build, in progress for a while."""
     return Version(
         number=LATEST,
         package=changes.get("package", old.package),  # type: ignore[arg-type]

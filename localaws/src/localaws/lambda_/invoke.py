@@ -1,4 +1,4 @@
-"""Operations that invoke functions: what the caller sends, and what comes back."""
+"""Operations that invoke functions: requests and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from localaws.wire.requests import HttpAnswer
 
 
 def invocation_type(call: Call) -> str:
-    """RequestResponse, Event or DryRun."""
+    """Return RequestResponse, Event or DryRun."""
     kind: str = call.params.get("InvocationType", "RequestResponse")
     if kind not in {"RequestResponse", "Event", "DryRun"}:
         raise InvalidParameterValueException(f"Invocation type {kind} is not supported.")
@@ -46,7 +46,7 @@ def invoke(call: Call) -> HttpAnswer:
 
 
 def invoke_async(call: Call) -> HttpAnswer:
-    """The deprecated InvokeAsync: 202 and `{"Status": 202}`."""
+    """Return the deprecated InvokeAsync with 202 and `{"Status": 202}`."""
     function, qualifier = call.function()
     payload = checked_payload(call.request.body, MAX_ASYNC_BYTES)
     what = target(function, qualifier, call.now)
@@ -55,7 +55,7 @@ def invoke_async(call: Call) -> HttpAnswer:
 
 
 def invoke_with_response_stream(call: Call) -> HttpAnswer:
-    """A response stream of one payload chunk and the completion: functions here are not streamed piece by piece."""
+    """Return a response stream of one payload chunk and the completion: output is not streamed incrementally here."""
     kind = invocation_type(call)
     function, qualifier = call.function()
     what = target(function, qualifier, call.now, tenant_id=call.params.get("TenantId"))

@@ -77,7 +77,7 @@ def list_layers(call: Call) -> Json:
 
 
 def existing_version(call: Call, name: str, number: int, *, account: str | None = None) -> tuple[Layer, LayerVersion]:
-    """A layer and one of its versions.
+    """Return a layer and one of its versions.
 
     Raises:
         ResourceNotFoundException: there is no such version (any more).
@@ -91,7 +91,7 @@ def existing_version(call: Call, name: str, number: int, *, account: str | None 
 
 
 def layer_name(call: Call) -> str:
-    """The name in LayerName, which may be an ARN."""
+    """Return the name in LayerName, which may be an ARN."""
     text: str = call.params["LayerName"]
     if not text.startswith("arn:"):
         return text
@@ -101,7 +101,7 @@ def layer_name(call: Call) -> str:
 
 
 def _compatible(call: Call, versions: Iterable[LayerVersion]) -> list[LayerVersion]:
-    """The versions that pass the call's filters, newest first."""
+    """Return the versions that pass the call's filters, newest first."""
     runtime, architecture = call.params.get("CompatibleRuntime"), call.params.get("CompatibleArchitecture")
     return sorted(
         (

@@ -1,4 +1,4 @@
-"""Lines of functions into CloudWatch Logs, as Lambda writes them."""
+"""Log lines of functions, written to CloudWatch Logs as Lambda does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from localaws.runtime.execution import InvokeResult
 
 
 def write(function: Function, version: Version, result: InvokeResult, *, enforce_iam: bool) -> None:
-    """Append an invoke's log events to its stream, making group and stream as needed.
+    """Append an invoke's log events to its stream; create group and stream as needed.
 
-    With enforcement, a role that may not write logs writes none, which is what happens on AWS.
+    With enforcement, a role without permission to write logs writes none, as on AWS.
     """
     from moto.logs.models import logs_backends
 
@@ -23,7 +23,7 @@ def write(function: Function, version: Version, result: InvokeResult, *, enforce
     backend.ensure_log_group(group)
     backend.ensure_log_stream(group, result.log_stream)
     if result.log_lines:
-        # Two streams of one process can overtake each other by a millisecond; CloudWatch insists on order.
+        # stdout and stderr can overtake each other by a millisecond; CloudWatch requires order.
         times = accumulate((at for at, _ in result.log_lines), max)
         events = [
             {"timestamp": at, "message": f"{line}\n"} for at, (_, line) in zip(times, result.log_lines, strict=True)

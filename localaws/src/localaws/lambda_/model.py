@@ -1,7 +1,7 @@
-"""What the embedded Lambda remembers: packages, configurations, versions, aliases, functions, layers.
+"""State of the embedded Lambda: packages, configurations, versions, aliases, functions, layers.
 
-Values are frozen; `Function`, `Layer` and `Region` are the mutable records that hold them, and are changed only under
-`Region.lock`. All of it pickles, which is how the account survives a restart.
+Values are frozen; `Function`, `Layer` and `Region` are the mutable records that hold them, and change only under
+`Region.lock`. Everything can be pickled, which is how the account survives a restart.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def new_revision() -> RevisionId:
 
 
 def timestamp(at: float) -> str:
-    """The ISO form Lambda uses: milliseconds and a numeric zone, 2026-01-31T09:08:07.123+0000."""
+    """Format a time as Lambda does: milliseconds and a numeric zone, 2026-01-31T09:08:07.123+0000."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03d}+0000"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """A zip in the package store: hex sha256, size in bytes as uploaded and unzipped."""
+    """Zip in the package store: hex sha256, and its size in bytes as uploaded and unzipped."""
 
     sha256: str
     size_bytes: int
@@ -49,7 +49,7 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class AttachedLayer:
-    """A layer version as it was when attached: the function keeps it even when the version is deleted."""
+    """Layer version as it was when attached: the function keeps it after the version is deleted."""
 
     arn: str
     package: Package
@@ -57,7 +57,7 @@ class AttachedLayer:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Everything a caller can configure on one version of a function. Sizes in MB, the timeout in seconds."""
+    """Configuration of one version of a function. Sizes in MB, the timeout in seconds."""
 
     role: str
     runtime: str | None
@@ -83,18 +83,18 @@ class Configuration:
 
     @property
     def per_tenant(self) -> bool:
-        """Whether environments are kept apart by the tenant that an invoke names."""
+        """Whether each tenant has its own environments."""
         return bool(self.others.get("TenancyConfig"))
 
     def fingerprint(self) -> str:
-        """The base64 sha256 of the configuration; equal configurations have equal fingerprints."""
+        """Return the base64 sha256 of the configuration; equal configurations have equal fingerprints."""
         text = json.dumps(asdict(self), sort_keys=True, default=dict)
         return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One state of a function: `$LATEST` at some moment, or a published number.
+    """State of a function: `$LATEST` at some moment, or a published number.
 
     `build` changes whenever code or configuration changes: it is the key under which environments are reused.
     `settled_at` is the wall-clock time at which Pending (of a creation) or InProgress (of an update) ends.
@@ -121,13 +121,13 @@ class Version:
         return "InProgress" if not self.created and self.settling(now) else "Successful"
 
     def content(self) -> str:
-        """Equal for two states that publish as one version: same code, same configuration."""
+        """Return a key that is equal for states with the same code and configuration, which publish as one version."""
         return f"{self.package.sha256} {self.configuration.fingerprint()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alias:
-    """A name for a version; `weights` sends that share (0 to 1) of the invokes to one other version."""
+    """Name of a version; `weights` sends a share (0 to 1) of the invokes to another version."""
 
     name: str
     version: str
@@ -138,7 +138,7 @@ class Alias:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionUrl:
-    """A function URL's configuration; `url_id` is the host label, and the path element under /_localaws/url/."""
+    """Configuration of a function URL; `url_id` is the host label, and the path element under /_localaws/url/."""
 
     url_id: str
     auth_type: str
@@ -150,7 +150,7 @@ class FunctionUrl:
 
 @dataclass(kw_only=True)
 class Policy:
-    """A resource policy: its statements in order, and the revision that guards changes."""
+    """Resource policy: its statements in order, and the revision that guards changes."""
 
     statements: list[Json] = field(default_factory=list)
     revision: RevisionId = field(default_factory=new_revision)
@@ -158,16 +158,16 @@ class Policy:
 
 @dataclass(kw_only=True)
 class Function:
-    """A function with its versions, aliases and settings. Maps by qualifier use "$LATEST" for none."""
+    """Function with its versions, aliases and settings. Maps by qualifier use "$LATEST" for no qualifier."""
 
     name: str
     account: str
     region: str
     latest: Version
-    previous: Version | None = None  # what invokes run while `latest` is being rolled out
+    previous: Version | None = None  # invokes run this while `latest` is being rolled out
     versions: dict[int, Version] = field(default_factory=dict)
     aliases: dict[str, Alias] = field(default_factory=dict)
-    next_number: int = 1  # numbers are never used twice, not even after a delete
+    next_number: int = 1  # numbers are never reused, not even after a delete
     tags: dict[str, str] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     urls: dict[str, FunctionUrl] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class Function:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerVersion:
-    """One published layer version."""
+    """Published layer version."""
 
     name: str
     number: int
@@ -206,7 +206,7 @@ class LayerVersion:
 
 @dataclass(kw_only=True)
 class Layer:
-    """A layer with its versions by number; numbers are never used twice."""
+    """Layer with its versions by number; numbers are never reused."""
 
     name: str
     arn: str
@@ -217,7 +217,7 @@ class Layer:
 
 @dataclass(kw_only=True)
 class EventSourceMapping:
-    """An event source mapping: the members of its creation request, and what happened last."""
+    """Event source mapping: the members of its creation request, and the last result."""
 
     uuid: str
     request: Json
@@ -231,7 +231,7 @@ class EventSourceMapping:
 
 @dataclass(kw_only=True)
 class Region:
-    """All that one account has in one region."""
+    """Everything that one account has in one region."""
 
     account: str
     name: str

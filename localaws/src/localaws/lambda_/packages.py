@@ -1,4 +1,4 @@
-"""The zips of functions and layers: checked as AWS checks them, kept once by content."""
+"""Zips of functions and layers: checked as AWS checks them, stored once per content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CANNOT_UNZIP = "Could not unzip uploaded file. Please check your file, then try
 
 
 class PackageStore:
-    """Zips under a directory, each named by the hex sha256 of its bytes."""
+    """Store of zips in a directory, each named by the hex sha256 of its bytes."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class PackageStore:
         return self._directory / f"{sha256}.zip"
 
     def add(self, content: bytes) -> Package:
-        """Keep a zip that passed `inspect` and return what is known of it."""
+        """Store a zip that passed `inspect` and return its description."""
         package = inspect(content)
         target = self.path(package.sha256)
         if not target.exists():
@@ -37,10 +37,10 @@ class PackageStore:
 
 
 def inspect(content: bytes) -> Package:
-    """What a zip is, without keeping it.
+    """Check a zip and return its description, without storing it.
 
     Raises:
-        InvalidParameterValueException: not a zip, an empty one, or more than 250 MB unzipped.
+        InvalidParameterValueException: not a zip, an empty zip, or more than 250 MB unzipped.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -56,14 +56,14 @@ def inspect(content: bytes) -> Package:
 
 
 def code_bytes(code: Json, *, account: str, region: str, may_read: bool = True) -> bytes:
-    """The zip that a Code or Content structure names: inline or an S3 object (of an exact version when given).
+    """Return the zip that a Code or Content structure names: inline or an S3 object (of an exact version when given).
 
     Args:
         code: ZipFile (base64), or S3Bucket, S3Key and perhaps S3ObjectVersion.
-        may_read: whether the caller's own policies allow s3:GetObject on it, which AWS demands.
+        may_read: whether the caller's own policies allow s3:GetObject on it, which AWS requires.
 
     Raises:
-        InvalidParameterValueException: nothing named, both named, or S3 has no such thing.
+        InvalidParameterValueException: neither or both are named, or S3 has no such object.
         AccessDeniedException: the caller may not read the object.
     """
     inline = code.get("ZipFile")

@@ -1,4 +1,4 @@
-"""What a Lambda request needs permission for: IAM action, resource ARN, condition keys."""
+"""Permissions that a Lambda request needs: IAM action, resource ARN, condition keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from localaws.lambda_.calls import Call, split_function
 from localaws.lambda_.model import LATEST, Function
 from localaws.wire.requests import Json, Operation
 
-# Operations whose permission is named otherwise.
+# Operations whose permission has another name.
 _ACTIONS = {
     "Invoke": "InvokeFunction",
     "InvokeWithResponseStream": "InvokeFunction",
@@ -23,7 +23,7 @@ def action(operation: Operation) -> str:
 
 
 def resource(call: Call) -> str:
-    """The ARN that policies have to name; `*` for operations without a resource."""
+    """Return the ARN that policies must name; `*` for operations without a resource."""
     params, region = call.params, call.region
     prefix = f"arn:aws:lambda:{region.name}:{region.account}"
     if "LayerName" in params:
@@ -43,7 +43,7 @@ def resource(call: Call) -> str:
 
 
 def context(call: Call) -> dict[str, Value]:
-    """Condition keys of the request."""
+    """Return the condition keys of the request."""
     params, function = call.params, _function(call)
     keys: dict[str, Value] = {"aws:RequestedRegion": call.region.name, "aws:ResourceAccount": call.region.account}
     if params.get("Layers"):
@@ -58,7 +58,7 @@ def context(call: Call) -> dict[str, Value]:
 
 
 def _function(call: Call) -> Function | None:
-    """The function that a request is about, if it exists."""
+    """Return the function that a request concerns, if it exists."""
     name = call.params.get("FunctionName")
     if name is None and isinstance(arn := call.params.get("Resource"), str) and ":function:" in arn:
         name = arn
@@ -77,7 +77,7 @@ def _tag_keys(call: Call, function: Function | None) -> dict[str, Value]:
 
 
 def _grant_keys(call: Call, function: Function | None) -> dict[str, Value]:
-    """Whom a statement of the function's policy lets in, and who may call its URL."""
+    """Return the keys of a permission: the principal of the statement, and the URL's authentication."""
     params, keys = call.params, dict[str, Value]()
     derived = split_function(params["FunctionName"], call.region)[1] if "FunctionName" in params else None
     qualifier = params.get("Qualifier") or derived or LATEST
@@ -96,7 +96,7 @@ def _grant_keys(call: Call, function: Function | None) -> dict[str, Value]:
 
 
 def _principal(principal: str | Json) -> str:
-    """Whom a statement names, as the request did that added it."""
+    """Return a statement's principal, as written in the request that added it."""
     if isinstance(principal, str):
         return principal
     name = str(next(iter(principal.values())))

@@ -1,4 +1,4 @@
-"""Operations on resource policies: who else may invoke a function or use a layer."""
+"""Operations on resource policies: permissions of others to invoke a function or use a layer."""
 
 from __future__ import annotations
 

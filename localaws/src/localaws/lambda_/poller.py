@@ -1,4 +1,4 @@
-"""Queues into functions: batches, partial failures, visibility timeouts and redrive as Lambda's own pollers do it."""
+"""SQS queues as event sources: batches, partial failures, visibility timeouts and redrive, as on Lambda."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from localaws.wire.requests import Json
 log = logging.getLogger(__name__)
 
 TICK_S = 0.05
-CONCURRENT_BATCHES = 5  # what AWS begins with
+CONCURRENT_BATCHES = 5  # the number that AWS starts with
 
 
 class Poller:
-    """Polls every enabled SQS mapping of every region on one thread; batches run on threads of their own."""
+    """Poller of every enabled SQS mapping, on one thread; each batch runs on a thread of its own."""
 
     def __init__(self, platform: Platform, regions: Callable[[], Iterable[Region]]) -> None:
         self._platform = platform
@@ -58,6 +58,7 @@ class Poller:
             log.exception("receiving from %s failed", mapping.source_arn)
             return
         if messages:
+            # Counted before the thread starts: the next tick may come first, and would exceed the limit.
             self._busy[mapping.uuid] += 1
             threading.Thread(target=self._batch, args=(region, mapping, messages), daemon=True).start()
 
@@ -80,7 +81,7 @@ def _queue(mapping: EventSourceMapping) -> tuple[Any, Any]:
 
 
 def _receive(platform: Platform, mapping: EventSourceMapping) -> list[Any]:
-    """The messages of the next batch; none while the batching window waits for more."""
+    """Return the messages of the next batch; none while the batching window waits for more."""
     backend, queue = _queue(mapping)
     waiting = queue.messages if queue else []
     if not waiting:
@@ -95,7 +96,7 @@ def _receive(platform: Platform, mapping: EventSourceMapping) -> list[Any]:
 
 
 def _process(platform: Platform, region: Region, mapping: EventSourceMapping, messages: list[Any]) -> str:
-    """Run one batch and return what LastProcessingResult says. Failed messages come back after their timeout."""
+    """Run one batch and return what LastProcessingResult says. Failed messages return after their timeout."""
     backend, queue = _queue(mapping)
     wanted = [message for message in messages if _matches(mapping, message)]
     done = [message for message in messages if message not in wanted]
@@ -110,7 +111,7 @@ def _process(platform: Platform, region: Region, mapping: EventSourceMapping, me
             what = target(function, qualifier, platform.clock())
             result = run(platform, what, json.dumps(event).encode(), request_id=str(uuid.uuid4()))
         except TooManyRequestsException:
-            return "PROBLEM: Function call throttled"  # the messages come back after their visibility timeout
+            return "PROBLEM: Function call throttled"  # the messages return after their visibility timeout
         except LambdaError as error:
             return f"PROBLEM: {error.message}"
         failed = _failed_ids(mapping, result, wanted)
@@ -122,7 +123,7 @@ def _process(platform: Platform, region: Region, mapping: EventSourceMapping, me
 
 
 def _failed_ids(mapping: EventSourceMapping, result: InvokeResult, messages: list[Any]) -> set[str]:
-    """Which messages were not processed: all after an error, else what the function reports if it may report."""
+    """Return the messages that were not processed: all after an error, else those that the function reports."""
     everything = {message.id for message in messages}
     if result.function_error:
         return everything
@@ -132,9 +133,9 @@ def _failed_ids(mapping: EventSourceMapping, result: InvokeResult, messages: lis
         answer = json.loads(result.payload or b"null") or {}
         reported = {item["itemIdentifier"] for item in answer.get("batchItemFailures") or ()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return everything  # an answer of the wrong shape fails the whole batch
+        return everything  # a malformed response fails the whole batch
     if reported - everything:
-        return everything  # so does an identifier that was not in it
+        return everything  # and so does an identifier that was not in the batch
     return reported
 
 
@@ -174,7 +175,10 @@ def _attribute(value: Json) -> Json:
 
 
 def _matches(mapping: EventSourceMapping, message: Any) -> bool:
-    """Whether any filter of the mapping lets the message through; messages that none lets through are dropped."""
+    """Return whether a filter of the mapping matches the message.
+
+    Messages that no filter matches are dropped.
+    """
     filters = (mapping.request.get("FilterCriteria") or {}).get("Filters") or []
     if not filters:
         return True

@@ -1,4 +1,4 @@
-"""How many requests a second Lambda's control plane takes from an account in a region."""
+"""Request rates of Lambda's control plane, per account and region."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from localaws.wire.errors import TooManyRequestsException
 
 __all__ = ["ControlPlaneRates"]
 
-# Requests a second: these two have a rate of their own, all others share one. Invokes are limited by concurrency.
+# Requests per second: these two have rates of their own, all others share one. Invokes are limited by concurrency.
 _OWN = {"GetFunction": 100.0, "GetPolicy": 15.0}
 _SHARED = 15.0
 
 
 class ControlPlaneRates:
-    """Token buckets that hold a second's worth; nobody is held to them unless they are `enforced`. Thread-safe."""
+    """Token buckets that hold one second's worth; they have no effect unless `enforced`. Thread-safe."""
 
     def __init__(self, *, enforced: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self.enforced = enforced
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[tuple[str, str, str], tuple[float, float]] = {}
-        """(account, region, operation or "") → (tokens, when they were counted)."""
+        """(account, region, operation or "") → (tokens, time of the count)."""
 
     def take(self, account: str, region: str, operation: str) -> None:
         """Count a request.
 
         Raises:
-            TooManyRequestsException: there were too many.
+            TooManyRequestsException: the rate is exceeded.
         """
         if not self.enforced or operation.startswith("Invoke"):
             return

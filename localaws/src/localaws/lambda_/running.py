@@ -1,4 +1,4 @@
-"""Running a function once: which version, under which concurrency, with which bounds on what goes in and out."""
+"""Running a function once: its version, concurrency, and the limits on event and response."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class InvalidRuntimeException(LambdaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What one invoke runs: the version, the ARN as it was addressed, and for which tenant."""
+    """Target of one invoke: the version, the ARN as addressed, and the tenant."""
 
     function: Function
     version: Version
@@ -54,7 +54,7 @@ class Target:
 
 
 class Running:
-    """Counts invokes in flight, to hold functions to their concurrency."""
+    """Counter of invokes in flight, for the concurrency limits."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -62,7 +62,7 @@ class Running:
 
     @contextmanager
     def one(self, function: Function) -> Iterator[None]:
-        """A place among the running invokes of a function.
+        """Count one running invoke of a function while the block runs.
 
         Raises:
             TooManyRequestsException: its reserved concurrency or the account's is used up.
@@ -89,10 +89,10 @@ _RUNNING = Running()
 
 
 def target(function: Function, qualifier: str | None, now: float, *, tenant_id: str | None = None) -> Target:
-    """What an invoke with this qualifier runs now: routing weights applied, old code while an update rolls out.
+    """Return the target of an invoke now: routing weights applied, and the old code while an update rolls out.
 
     Raises:
-        InvalidParameterValueException: the function keeps tenants apart and no tenant is named, or the reverse.
+        InvalidParameterValueException: the function isolates tenants and no tenant is named, or the reverse.
         ResourceNotFoundException: nothing has the qualifier.
         ResourceConflictException: the function is still Pending.
     """
@@ -132,7 +132,7 @@ def run(
 
     Raises:
         TooManyRequestsException: no concurrency left.
-        InvalidZipFileException, InvalidRuntimeException: it cannot be run here at all.
+        InvalidZipFileException, InvalidRuntimeException: it cannot be run here.
     """
     function, version = what.function, what.version
     if version.configuration.package_type != "Zip":
@@ -165,10 +165,10 @@ def _bounded(result: InvokeResult) -> InvokeResult:
 
 
 def checked_payload(body: bytes, limit: int) -> bytes:
-    """The event in a request body; nothing at all is `{}`.
+    """Return the event in a request body; an empty body is `{}`.
 
     Raises:
-        RequestTooLargeException, InvalidRequestContentException: too big, or no JSON.
+        RequestTooLargeException, InvalidRequestContentException: too big, or not JSON.
     """
     if len(body) > limit:
         raise RequestTooLargeException(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
@@ -184,6 +184,6 @@ def checked_payload(body: bytes, limit: int) -> bytes:
 
 
 def log_tail(result: InvokeResult) -> str:
-    """The base64 of the last 4 KB of an invoke's log; may begin inside a character, as on AWS."""
+    """Return the base64 of the last 4 KB of an invoke's log; it may start inside a character, as on AWS."""
     text = "".join(f"{line}\n" for _, line in result.log_lines).encode()
     return base64.b64encode(text[-LOG_TAIL_BYTES:]).decode()

@@ -1,4 +1,4 @@
-"""Operations on what hangs on a function besides its code: tags, concurrency, asynchronous invokes, and the account."""
+"""Operations on a function's other settings: tags, concurrency, asynchronous invokes, and the account."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def untag_resource(call: Call) -> Json:
 
 
 def _tags(call: Call) -> dict[str, str]:
-    """The live tags of the resource that the call names by ARN."""
+    """Return the live tags of the resource that the call names by ARN."""
     arn: str = call.params["Resource"]
     kind, name, *qualifier = arn.split(":")[5:]
     if qualifier:

@@ -115,7 +115,7 @@ def serve(platform: Platform, regions: list[Region], request: HttpRequest, *, si
     """Answer an HTTP request to a function URL; `request.path` begins with PREFIX.
 
     With AuthType AWS_IAM an unsigned request is refused; signatures themselves are not verified. With NONE the
-    function's policy has to let everybody in.
+    function's policy must allow everyone.
     """
     url_id, _, rest = request.path.removeprefix(PREFIX).partition("/")
     found = _find(regions, url_id)
@@ -157,7 +157,7 @@ def _message(status: HTTPStatus, text: str) -> HttpAnswer:
 
 
 def _event(request: HttpRequest, path: str, found: _Found) -> Json:
-    """The payload format 2.0 of a request."""
+    """Return the payload format 2.0 of a request."""
     headers = {name: value for name, value in request.headers.items() if name != "cookie"}
     host = request.headers.get("host", "")
     now = time.time()
@@ -204,7 +204,7 @@ def _joined(pairs: list[tuple[str, str]]) -> Mapping[str, str]:
 
 
 def _body(body: bytes, content_type: str) -> Json:
-    """Text as text, anything else as base64, told apart by the content type as Lambda does."""
+    """Return the body as text or base64, depending on the content type, as Lambda does."""
     kind = content_type.partition(";")[0].strip().lower()
     textual = kind.startswith("text/") or kind in {"application/json", "application/javascript", "application/xml"}
     if textual:
@@ -213,7 +213,7 @@ def _body(body: bytes, content_type: str) -> Json:
 
 
 def _answer(payload: bytes) -> HttpAnswer:
-    """What a function returned, as HTTP: a structure with statusCode, or anything else as a JSON 200."""
+    """Return a function's result as HTTP: a structure with statusCode, or anything else as JSON with 200."""
     value: Any = json.loads(payload or b"null")
     if not isinstance(value, dict) or "statusCode" not in value:
         return HttpAnswer(status=200, body=value.encode() if isinstance(value, str) else payload)

@@ -1,4 +1,4 @@
-"""Lambda's Runtime API on loopback: the HTTP server that a runtime asks for invocations.
+"""Lambda's Runtime API on loopback: the HTTP server that hands invocations to a runtime.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -37,7 +37,7 @@ _REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 40
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One invocation as the runtime gets it."""
+    """Invocation as the runtime gets it."""
 
     request_id: str
     payload: bytes
@@ -46,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Ready:
-    """The runtime asked for an invocation."""
+    """Event: the runtime asked for an invocation."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """The runtime reported an error of the function."""
+    """Event: the runtime reported an error of the function."""
 
     payload: bytes
     type: str
@@ -64,7 +64,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class InitFailure:
-    """The runtime reported that it could not initialise."""
+    """Event: the runtime reported that it could not initialise."""
 
     payload: bytes
     type: str
@@ -72,26 +72,26 @@ class InitFailure:
 
 @dataclass(frozen=True)
 class Oversized:
-    """The runtime's answer was refused."""
+    """Event: the runtime's response was too large."""
 
 
 @dataclass(frozen=True)
 class Exited:
-    """The runtime's process ended, with a shell's exit code if that is known."""
+    """Event: the runtime's process ended, with a shell's exit code if that is known."""
 
     code: int | None
 
 
 @dataclass(frozen=True)
 class Starved:
-    """The runtime used more than its memory."""
+    """Event: the runtime used more than its memory."""
 
 
 Event = Ready | Answer | Failure | InitFailure | Oversized | Exited | Starved
 
 
 class Session:
-    """What one start of a runtime says and is told. A new start gets a new one, so that nothing stale gets through."""
+    """Dialogue with one start of a runtime. Every start gets a new session, so that no stale message gets through."""
 
     def __init__(self) -> None:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -99,17 +99,17 @@ class Session:
         self._current: Call | None = None
 
     def put(self, call: Call) -> None:
-        """Give the runtime an invocation, at once or when it asks."""
+        """Queue an invocation for the runtime, which may be waiting already."""
         self._calls.put(call)
 
     def close(self) -> None:
-        """Let go of a runtime that waits for an invocation."""
+        """Release a runtime that waits for an invocation."""
         self._calls.put(None)
 
     def next(self) -> Call | None:
-        """Wait for an invocation; None when there will be none.
+        """Wait for an invocation; None if the session is closed.
 
-        Whoever asks during one gets the same again, as from AWS's emulator: any process of the function can ask.
+        Any process of the function can ask: during an invocation it gets the same one again, as from AWS's emulator.
         """
         if self._current is not None:
             return self._current
@@ -118,7 +118,7 @@ class Session:
         return self._current
 
     def finish(self, request_id: str, event: Answer | Failure | Oversized) -> bool:
-        """Take the result of the current invocation; False for any other."""
+        """Accept the result of the current invocation; return False for any other."""
         if self._current is None or request_id != self._current.request_id:
             return False
         self._current = None
@@ -127,7 +127,7 @@ class Session:
 
 
 class RuntimeApi:
-    """A listening socket for one execution environment."""
+    """Listening socket for one execution environment."""
 
     def __init__(self) -> None:
         self.session = Session()
@@ -137,7 +137,8 @@ class RuntimeApi:
         threading.Thread(target=self._accept, name="localaws-runtime-api", daemon=True).start()
 
     def renew(self) -> Session:
-        """End the present session, begin another."""
+        """End the current session and start another."""
+        # Replaced before it is closed, so that a runtime that reconnects at once gets the new session.
         old, self.session = self.session, Session()
         old.close()
         return self.session
@@ -164,7 +165,7 @@ class RuntimeApi:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection of a runtime."""
+    """Handler of one connection of a runtime."""
 
     protocol_version = "HTTP/1.1"
     session: ClassVar[Session]
@@ -194,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._reply_json(413, {"errorMessage": message, "errorType": "RequestEntityTooLarge"})
                 return
             case ["invocation", request_id, "response"]:
-                # A streaming runtime that fails half-way says so in a trailer or header; then this is an error.
+                # A streaming runtime that fails half-way reports the error in a trailer or header.
                 known = self.session.finish(request_id, Failure(body, kind) if kind else Answer(body))
             case _:
                 self._reply_json(404, {"errorMessage": "Not Found", "errorType": "NotFound"})
@@ -205,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply_json(400, {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"})
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the function's log is not ours."""
+        """Log nothing: the function's log must not contain our lines."""
 
     def _body(self) -> bytes:
         if (self.headers.get("Transfer-Encoding") or "").lower() != "chunked":
@@ -222,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        # Head and body in one write: two would be two packets, and cost as much as the rest of a warm invoke.
+        # Head and body in one write: two packets would cost as much as the rest of a warm invoke.
         head = [f"HTTP/1.1 {status} {_REASONS[status]}", f"Content-Length: {len(body)}"]
         head += [f"{name}: {value}" for name, value in headers.items()]
         self.wfile.write("\r\n".join([*head, "", ""]).encode() + body)

@@ -1,4 +1,4 @@
-"""Which invocation a request comes from: every environment has credentials of its own, as on Lambda."""
+"""The invocation that a request comes from: every environment has its own credentials, as on Lambda."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Callers", "Invocation"]
 
 
 class Invocation:
-    """A function's invocation that is under way."""
+    """Invocation under way."""
 
     def __init__(self, environment: Environment, request_id: str, payload: bytes) -> None:
         self._environment = environment
@@ -27,17 +27,18 @@ class Invocation:
 
     @cached_property
     def event(self) -> object:
-        """What the function was invoked with."""
+        """Event of the invocation."""
         return json.loads(self._payload)
 
     def kill(self) -> None:
-        """End the environment with SIGKILL, with all that is in it; nothing of it runs when this returns."""
+        """Kill the environment with SIGKILL; none of its processes runs when this returns."""
+        # Marked first: a request that arrives during the kill must find it marked, and get no response.
         self.killed = True
         self._environment.kill()
 
 
 class Callers:
-    """The invocations under way, by the access key of their environments. Thread-safe."""
+    """Invocations under way, by the access key of their environments. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +46,7 @@ class Callers:
 
     @contextmanager
     def during(self, environment: Environment, request_id: str, payload: bytes) -> Iterator[None]:
-        """The block is an invocation. A killed one stays known: what it had on its way may arrive later."""
+        """Register an invocation while the block runs. A killed one stays known: its requests may still arrive."""
         key = environment.credentials.access_key_id
         invocation = Invocation(environment, request_id, payload)
         with self._lock:
@@ -58,6 +59,6 @@ class Callers:
                     self._by_key.pop(key, None)
 
     def find(self, access_key: str) -> Invocation | None:
-        """The invocation that signs with this key."""
+        """Return the invocation whose requests are signed with this key."""
         with self._lock:
             return self._by_key.get(access_key)

@@ -1,4 +1,4 @@
-"""What AWS lays into a runtime by itself: `/var/runtime`, and the emulator's binary. Installed at first use."""
+"""Files that AWS adds to a runtime: `/var/runtime` and the emulator's binary. Installed at first use."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ _RUNTIME_LOCK = _HERE / "runtime.lock"
 _RIE_LOCK = _HERE / "rie.lock"
 _NODEJS_CLIENTS = _HERE / "nodejs.json"
 _NODEJS_GUEST = _HERE / "guest" / "nodejs"
+# One download of 200 MB on a slow line; an installer that hangs must not block its callers for ever.
 _TIMEOUT_S = 300
 _ERROR_LINES = 12
 
 
 class RuntimeDirs:
-    """Directories below a cache, each made once from a hash-locked file. Thread-safe."""
+    """Directories below a cache, each installed once from a hash-locked file. Thread-safe."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        # One lock per directory: a slow download of one runtime must not delay the functions of another.
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def runtime(self, interpreter: Interpreter) -> Path:
-        """`/var/runtime` for this interpreter: AWS's runtime client and an SDK as old as the real runtime's."""
+        """Install `/var/runtime` for this interpreter: AWS's runtime client and the SDK version of the real runtime."""
         key = _key(_RUNTIME_LOCK, interpreter.full_version)
         target = self._cache / "runtime" / f"python{interpreter.version}-{key}"
         with self._locks[target]:
@@ -53,7 +55,7 @@ class RuntimeDirs:
         return target
 
     def node(self, major: str) -> Path:
-        """A Node.js of this major version from the package index: the executable alone, of 200 MB."""
+        """Return a Node.js of this major version from the package index: only the executable, of 200 MB."""
         lock = _HERE / f"nodejs{major}.lock"
         target = self._cache / "node" / f"{major}-{_key(lock, platform.machine())}"
         with self._locks[target]:
@@ -66,7 +68,7 @@ class RuntimeDirs:
         return target / "node"
 
     def nodejs_runtime(self, major: str) -> Path:
-        """`/var/runtime` of a Node.js runtime: AWS's runtime client, its native part replaced by JavaScript of ours."""
+        """Install `/var/runtime` of a Node.js runtime: AWS's runtime client with our JavaScript as its native part."""
         client = json.loads(_NODEJS_CLIENTS.read_text())[major]
         ours = {name: _NODEJS_GUEST / name for name in ("index.mjs", "node_path.mjs", "rapid-client.js")}
         key = _key(_NODEJS_CLIENTS, major, *(path.read_text() for path in ours.values()))
@@ -85,7 +87,7 @@ class RuntimeDirs:
         return target
 
     def emulator(self) -> Path:
-        """The Runtime Interface Emulator's binary for this machine."""
+        """Return the Runtime Interface Emulator's binary for this machine."""
         machine = {"x86_64": "x86_64", "aarch64": "arm64"}.get(platform.machine())
         if machine is None or sys.platform != "linux":
             raise RuntimeUnavailable(f"the emulator exists for Linux on x86_64 and arm64, not {platform.machine()}")
@@ -117,7 +119,10 @@ def _install(lock: Path, python: Path, target: Path) -> None:
 
 
 def _npm_pack(package: str, sha512: str, target: Path) -> Path:
-    """Fetch a package's archive into `target`, from wherever npm is configured to. Raises RuntimeUnavailable."""
+    """Fetch a package's archive into `target`, from the registry that npm is configured for.
+
+    Raises RuntimeUnavailable.
+    """
     with _npm() as npm:
         command = [*npm, "pack", "--silent", "--ignore-scripts", "--pack-destination", str(target), package]
         _run(command, f"fetch {package} from the npm registry", cwd=target)
@@ -130,7 +135,7 @@ def _npm_pack(package: str, sha512: str, target: Path) -> Path:
 
 @contextmanager
 def _npm() -> Iterator[list[str]]:
-    """The command that runs npm: the machine's, or else one from the package index that is gone afterwards."""
+    """Provide the command that runs npm: the machine's, or else a temporary one from the package index."""
     if npm := shutil.which("npm"):
         yield [npm]
         return

@@ -46,12 +46,13 @@ __all__ = [
     "own_bootstrap",
 ]
 
+# Lambda's own limit on initialising before the first invocation.
 INIT_LIMIT_S = 10.0
 _MB = 1024 * 1024
 
 
 class Environment(Protocol):
-    """What a pool keeps."""
+    """Protocol of what a pool keeps."""
 
     image: FunctionImage
     credentials: Credentials
@@ -64,14 +65,14 @@ class Environment(Protocol):
         """Run the function once."""
 
     def kill(self) -> None:
-        """End every process in it at once; an invocation under way learns of it, and the environment is dead."""
+        """Kill every process in it; an invocation under way fails, and the environment is dead."""
 
     def close(self) -> None:
-        """End everything in it."""
+        """End every process in it."""
 
 
 class OwnEnvironment:
-    """An environment whose Runtime API is ours."""
+    """Environment with our own Runtime API."""
 
     def __init__(
         self,
@@ -124,6 +125,7 @@ class OwnEnvironment:
         logs = self._sandbox.logs
         limit_bytes = self.image.memory_mb * _MB
         self._peak_bytes = min(self._peak_bytes, limit_bytes)
+        # Before anything runs, so that initialising is also watched.
         self._memory.add(self._sandbox.pid, limit_bytes, self._used, self._starved)
         try:
             init_ms = self._first_initialisation(request_id) if self._first else None
@@ -169,10 +171,10 @@ class OwnEnvironment:
         self._api.close()
 
     def _first_initialisation(self, request_id: str) -> float | None:
-        """Initialise before the first invocation: milliseconds if it went well.
+        """Initialise before the first invocation: return the milliseconds if it succeeds.
 
-        If not, Lambda says so in the log and does it once more as part of the invocation; then the function's own
-        timeout counts instead of these ten seconds.
+        If not, Lambda logs that and initialises again as part of the invocation, within the function's own timeout
+        instead of these ten seconds.
         """
         self._first = False
         self._sandbox.logs.write(reports.init_start(self.image))
@@ -213,27 +215,28 @@ class OwnEnvironment:
             case other:
                 self._reset()
                 return self._fault(call.request_id, other)
-        # The invocation ends for Lambda when the runtime asks for the next one; what it writes until then counts.
+        # For Lambda the invocation ends when the runtime asks for the next one; output until then belongs to it.
         if not isinstance(self._wait(deadline), Ready):
             self._reset()
         return result
 
     def _measured(self, request_id: str, result: bytes | Fault) -> bytes | Fault:
-        """The result, or a Fault when the function used too much memory between two looks at it."""
+        """Return the result, or a Fault if the function used too much memory between two polls."""
         self._used(used_bytes(self._sandbox.pid))
         self._used(peak_bytes(self._sandbox.pid))
+        # A runtime that was stopped already has its fault; it must not be reported twice.
         if self._peak_bytes > self.image.memory_mb * _MB and self._initialised:
             self._reset()
             return reports.out_of_memory(request_id)
         return result
 
     def _reset(self) -> None:
-        """End the runtime; the next invocation initialises it again, with what is in /tmp."""
+        """End the runtime; the next invocation initialises it again. /tmp stays."""
         self._initialised = False
         self._sandbox.stop()
 
     def _wait(self, deadline: float) -> Event | None:
-        """The next thing that happens in the session, None at the deadline."""
+        """Return the next event of the session, None at the deadline."""
         try:
             return self._api.session.events.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
@@ -281,7 +284,7 @@ class OwnEnvironment:
 
 
 def bootstrap_command(image: FunctionImage, guest: Guest, layout: Layout) -> list[str] | str:
-    """What starts the runtime, or why nothing can, in Lambda's words."""
+    """Return the command that starts the runtime, or why none can, with Lambda's wording."""
     match guest.language:
         case Interpreter():
             return list(layout.start)
@@ -307,13 +310,13 @@ def bootstrap_command(image: FunctionImage, guest: Guest, layout: Layout) -> lis
 
 
 def own_bootstrap(guest: Guest) -> Path | None:
-    """The program that the function brings with it as its runtime, from its package or else from its layers."""
+    """Return the runtime that the function includes, from its package or else from its layers."""
     places = (folder / "bootstrap" for folder in (guest.code, guest.opt) if folder)
     return next((place for place in places if place.is_file()), None)
 
 
 def client_context_json(text: str) -> str:
-    """The client context as JSON on one line, whether it came as JSON or as the header's base64."""
+    """Return the client context as JSON on one line, whether it came as JSON or as the header's base64."""
     try:
         return json.dumps(json.loads(text))
     except ValueError:
@@ -325,12 +328,12 @@ def client_context_json(text: str) -> str:
 
 
 def new_log_stream(image: FunctionImage) -> str:
-    """A name as Lambda makes it: day, version, and an identifier of the environment."""
+    """Return a name as Lambda makes it: day, version, and an identifier of the environment."""
     return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{image.version}]{os.urandom(16).hex()}"
 
 
 def error_type(payload: bytes) -> str:
-    """The type that an error payload names, or a general one."""
+    """Return the type in an error payload, or a general one."""
     try:
         return str(json.loads(payload)["errorType"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Where functions run: the one module of the execution side that the control plane imports.
+"""Execution of functions: the only module of the execution side that the control plane imports.
 
 fleet = Fleet(cache=Path("…"), engine="own", isolation="auto")
 code = extract(Path("function.zip"), cache)
@@ -48,15 +48,18 @@ _AL2 = {"python3.9", "python3.10", "python3.11", "provided.al2"}
 
 
 class Fleet:
-    """Execution environments of all functions. Thread-safe: one invoke at a time in each, more started under load."""
+    """Execution environments of all functions.
+
+    Thread-safe: each runs one invoke at a time, and more start under load.
+    """
 
     isolation: Literal["bwrap", "plain"]
     why: str | None
-    """Why "auto" fell back to plain children; None when it did not."""
+    """Reason why "auto" fell back to plain children; None if it did not."""
     runtimes: Mapping[str, str]
-    """Runtime name → what runs it here, `{"python3.13": "CPython 3.13.0 at …", "provided.al2023": "bootstrap"}`.
+    """Runtime names and what runs them here, `{"python3.13": "CPython 3.13.0 at …", "provided.al2023": "bootstrap"}`.
 
-    Of a nodejs runtime that nobody has used yet it may be that a Node.js will be installed."""
+    For an unused nodejs runtime this may be that a Node.js will be installed."""
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Fleet:
         isolation: Isolation = "auto",
         forwarded: Mapping[str, str] = _NOTHING,
     ) -> None:
-        """`forwarded` are variables that functions get too; certificates that they name become visible inside.
+        """`forwarded` are further variables for functions; certificates that they name become visible inside.
 
         Raises RuntimeUnavailable when "bwrap" was asked for and does not work here.
         """
@@ -105,8 +108,8 @@ class Fleet:
     ) -> InvokeResult:
         """Run the function once and wait for it. `client_context` is the JSON text or its base64.
 
-        Raises RuntimeUnavailable when nothing here can run `image.runtime`. Whatever the function itself does wrong
-        is an InvokeResult with `function_error`.
+        Raises RuntimeUnavailable when nothing here can run `image.runtime`. An error of the function is an InvokeResult
+        with `function_error`.
         """
         with self._pool.environment(image) as environment, self.callers.during(environment, request_id, payload):
             return environment.invoke(
@@ -114,7 +117,7 @@ class Fleet:
             )
 
     def prepare(self, image: FunctionImage) -> None:
-        """Do ahead what does not depend on the invocation: the runtime's directory, the merged layers."""
+        """Prepare what does not depend on the invocation: the runtime's directory and the merged layers."""
         self._isolator.prepare(self._guest(image))
 
     def discard(self, arn: str) -> None:
@@ -122,7 +125,7 @@ class Fleet:
         self._pool.discard(arn)
 
     def close(self) -> None:
-        """End every child. Invocations still running answer with an error."""
+        """End every child. Invocations that still run return an error."""
         self._pool.close()
         self._memory.close()
 
@@ -153,7 +156,7 @@ class Fleet:
         return guest
 
     def _language(self, runtime: str) -> tuple[Language | None, Path | None]:
-        """What goes to `/var/lang` and `/var/runtime`."""
+        """Return the contents of `/var/lang` and `/var/runtime`."""
         if major := nodes.major_of(runtime):
             node = self._nodes.get(major)
             self.runtimes = {**self.runtimes, runtime: self._nodes.described()[major]}

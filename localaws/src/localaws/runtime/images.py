@@ -1,4 +1,4 @@
-"""The values that cross between the control plane and the execution side."""
+"""Values that the control plane and the execution side exchange."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["Credentials", "FunctionImage", "InvokeResult", "RuntimeUnavailable"]
 
 
 class RuntimeUnavailable(Exception):
-    """Nothing on this machine can run the function's runtime; the message says what to install."""
+    """Error: nothing on this machine can run the function's runtime. The message says what to install."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Temporary credentials of the function's role, as STS hands them out."""
+    """Temporary credentials of the function's role, as STS issues them."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -24,7 +24,7 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionImage:
-    """All that an execution environment is made of.
+    """Everything that defines an execution environment.
 
     Two images with the same `arn` and `revision` are the same one and share warm environments, so `revision` has to
     change whenever code, layers or configuration do (a fresh UUID, or "REVISION:VERSION" for published ones).
@@ -50,17 +50,17 @@ class FunctionImage:
     memory_mb: int
     ephemeral_mb: int
     credentials: Callable[[], Credentials]
-    """New ones of the role, for one environment."""
+    """Factory of new credentials of the role, for one environment."""
     endpoint_url: str
-    """What the function gets as AWS_ENDPOINT_URL; "" sets none."""
+    """Value of AWS_ENDPOINT_URL for the function; "" sets none."""
     log_group: str
     tenant_id: str | None = None
-    """Whose environments these are; they are never used for another tenant."""
+    """Tenant of the environments; they are never used for another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvokeResult:
-    """What one invocation gave."""
+    """Result of one invocation."""
 
     payload: bytes
     function_error: str | None

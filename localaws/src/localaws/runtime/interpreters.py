@@ -1,4 +1,4 @@
-"""The CPythons of this machine that can stand in for Lambda's `/var/lang`."""
+"""CPythons of this machine that can stand in for Lambda's `/var/lang`."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _ASK = (
     " getattr(sys, '_base_executable', sys.executable), sysconfig.get_config_var('LIBDIR') or '',"
     " sys.version_info.releaselevel, bool(sysconfig.get_config_var('Py_GIL_DISABLED'))]))"
 )
-# Prefixes that hold much more than Python: they never count as a better choice than one of its own.
+# Prefixes that hold much more than Python: a dedicated prefix is always preferred.
 _SHARED_PREFIXES = (Path("/usr"), Path("/usr/local"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """One CPython, run and found to be what it says."""
+    """CPython whose version was verified by running it."""
 
     version: str
     """Major and minor, "3.13"."""
     full_version: str
     prefix: Path
     executable: Path
-    """The real file below `prefix`, never a virtual environment's."""
+    """Real file below `prefix`, never a virtual environment's."""
     lib_dir: Path
-    """Where its libpython is, if it has a shared one."""
+    """Directory of its shared libpython, if it has one."""
 
     @property
     def stdlib(self) -> Path:
@@ -49,7 +49,7 @@ class Interpreter:
 
     @property
     def shared_libraries(self) -> tuple[Path, ...]:
-        """libpython files that the executable may load, none for a static build."""
+        """libpython files that the executable may load; none for a static build."""
         patterns = (f"libpython{self.version}.so*", "libpython3.so*")
         return tuple(sorted(path for pattern in patterns for path in self.lib_dir.glob(pattern)))
 
@@ -58,9 +58,9 @@ class Interpreter:
 
 
 def find(environ: Mapping[str, str]) -> dict[str, Interpreter]:
-    """Version → the best interpreter that really runs for this user, in the order of VERSIONS.
+    """Find the best interpreter of each version that runs for this user, in the order of VERSIONS.
 
-    Looks at pyenv's versions, those that uv manages, PATH, /usr/bin, /usr/local/bin and /opt. A prefix of its own wins
+    Looks at pyenv's versions, those that uv manages, PATH, /usr/bin, /usr/local/bin and /opt. A dedicated prefix wins
     over a shared one, then the newest patch release, then the order of the search.
     """
     candidates = list(dict.fromkeys(_candidates(environ)))
@@ -90,7 +90,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     for root in roots:
         yield from _below(_listed(root))
     for folder in [*environ.get("PATH", "").split(os.pathsep), "/usr/local/bin", "/usr/bin"]:
-        if not folder or Path(folder).name == "shims":  # pyenv's shims are slow, and what they lead to is listed above
+        if not folder or Path(folder).name == "shims":  # pyenv's shims are slow, and their targets are listed above
             continue
         for version in VERSIONS:
             if path := shutil.which(f"python{version}", path=folder):
@@ -104,7 +104,7 @@ def _data_home(environ: Mapping[str, str], home: Path) -> Path:
 def _listed(root: Path) -> Iterable[Path]:
     try:
         return sorted(root.iterdir())
-    except OSError:  # absent, or below somebody else's home
+    except OSError:  # absent, or below someone else's home
         return ()
 
 

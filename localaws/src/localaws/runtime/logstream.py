@@ -1,4 +1,4 @@
-"""What a function prints, as log events, read from one pipe in the order in which it was written."""
+"""Log events of a function, read from one pipe in the order in which they were written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import time
 
 __all__ = ["LogStream"]
 
-# awslambdaric frames what goes through `logging`, so that one event may have many lines: type (4 bytes, the last one
-# and a half say format and level), length (4), microseconds (8), text. Both kinds share a pipe to keep their order; no
-# UTF-8 text contains these bytes.
+# awslambdaric frames records of `logging`, so that one event may have many lines: type (4 bytes, the last one and a
+# half say format and level), length (4), microseconds (8), text. Both kinds share a pipe to keep their order; no UTF-8
+# text contains these bytes.
 _FRAME = b"\xa5\x5a\x00"
 _FRAME_HEADER = struct.Struct(">4sIQ")
+# A larger length means binary output that happens to look like a frame: waiting for its end would swallow the log.
 _FRAME_LIMIT = 16 * 1024 * 1024
 _CHUNK = 65536
 
@@ -24,7 +25,8 @@ class LogStream:
     """Log events of one execution environment. `pump` and the invoker may call at the same time."""
 
     def __init__(self, descriptor: int) -> None:
-        """`descriptor` is the reading end of the pipe; it becomes non-blocking and belongs to this object."""
+        """`descriptor` is the reading end of the pipe; it becomes non-blocking, and this object closes it."""
+        # The invoker may empty the pipe between the select and the read of `pump`, which must not block then.
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
         self._lock = threading.Lock()
@@ -33,25 +35,25 @@ class LogStream:
         self._closed = False
 
     def pump(self) -> bool:
-        """Read what is there now, so that the function never waits for us; False once the pipe has ended."""
+        """Read the available output, so that the function never blocks on us. Return False once the pipe has ended."""
         with self._lock:
             return self._read(_CHUNK)
 
     def write(self, text: str) -> None:
-        """Add an event of the platform after everything that was written before this call."""
+        """Add an event of the platform after all output so far."""
         with self._lock:
             self._drain()
             self._events.append((_now_ms(), text))
 
     def take(self) -> tuple[tuple[int, str], ...]:
-        """All events so far, an unfinished last line included; they are forgotten here."""
+        """Return all events so far, including an unfinished last line, and clear them."""
         with self._lock:
             self._drain()
             events, self._events = self._events, []
         return tuple(events)
 
     def holds(self, text: str) -> bool:
-        """Whether a complete line so far contains `text`."""
+        """Return whether a complete line so far contains `text`."""
         with self._lock:
             self._read_waiting()
             return any(text in line for _, line in self._events)
@@ -70,8 +72,8 @@ class LogStream:
             self._rest = b""
 
     def _read_waiting(self) -> None:
-        # What a function wrote before it answered is in the pipe already; what a thread of it goes on writing
-        # meanwhile would keep us here for ever, so the amount is fixed first.
+        # Everything that a function wrote before it responded is in the pipe already. One of its threads may go on
+        # writing, which would keep us here for ever, so the amount is fixed first.
         if not self._closed:
             waiting = struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
             if waiting:
@@ -88,7 +90,7 @@ class LogStream:
         return bool(data)
 
     def _split(self, data: bytes) -> bytes:
-        """Add the complete events in `data`, return what is left."""
+        """Add the complete events in `data` and return the rest."""
         now = _now_ms()
         start = 0
         while start < len(data):

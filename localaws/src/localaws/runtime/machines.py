@@ -1,4 +1,4 @@
-"""Machines by the names that Lambda has for them: "x86_64" and "arm64"."""
+"""Machines by Lambda's names: "x86_64" and "arm64"."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _ELF = {62: "x86_64", 183: "arm64"}  # e_machine: EM_X86_64, EM_AARCH64
 
 
 def machine_here() -> str:
-    """This machine; its own name for it if Lambda has none."""
+    """Return this machine's name; the system's own if Lambda has none."""
     name = platform.machine().lower()
     return _MACHINES.get(name, name)
 
 
 def elf_machine(head: bytes) -> str | None:
-    """The machine that an ELF file is for, by its first ELF_HEAD_BYTES; None for anything else."""
+    """Return the machine of an ELF file, from its first ELF_HEAD_BYTES; None for any other file."""
     return _ELF.get(int.from_bytes(head[18:20], "little")) if head[:4] == b"\x7fELF" else None

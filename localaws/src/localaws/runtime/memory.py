@@ -1,4 +1,4 @@
-"""Memory used by the processes of an execution environment, read from /proc without any privilege."""
+"""Memory used by the processes of an execution environment, read from /proc without privileges."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from contextlib import suppress
 __all__ = ["MemoryWatch", "below", "peak_bytes", "used_bytes"]
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+# Short enough to catch most functions before they exceed much; what falls between is caught by `peak_bytes`.
 _POLL_S = 0.025
-# Time between two looks, as a multiple of the processor time that one takes.
+# Time between two polls, as a multiple of the processor time of one.
 _SHARE = 19
-# Machinery around the runtime, which Lambda does not count either.
+# Processes around the runtime, which Lambda does not count either.
 _NOT_COUNTED = {"bwrap", "supervise.sh", "aws-lambda-rie"}
 
 
 class MemoryWatch:
-    """Calls back when processes below a watched one use more than they may. One thread for all of them."""
+    """Watch that calls back when the processes below a watched one exceed their limit. One thread polls for all."""
 
     def __init__(self) -> None:
         self._watched: dict[int, tuple[int, Callable[[int], None], Callable[[], None]]] = {}
@@ -35,7 +36,7 @@ class MemoryWatch:
         seen: Callable[[int], None],
         exceeded: Callable[[], None],
     ) -> None:
-        """Watch what is below the process `root`: `seen` gets every size, `exceeded` is called once; both are quick."""
+        """Watch the processes below `root`: `seen` gets every size, `exceeded` is called once. Both must be quick."""
         with self._lock:
             self._watched[root] = (limit_bytes, seen, exceeded)
         self._wake.set()
@@ -51,6 +52,7 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._ended:
             with self._lock:
+                # A copy: reading /proc takes long, and `add` must not wait for it.
                 watched = list(self._watched.items())
                 if not watched:
                     self._wake.clear()
@@ -63,22 +65,22 @@ class MemoryWatch:
                 used = used_bytes(root)
                 with self._lock:
                     if self._watched.get(root) is not entry:
-                        continue  # so that after `remove` nobody is called any more
+                        continue  # removed meanwhile: no callback may come after `remove`
                     seen(used)
                     if used > limit_bytes:
                         del self._watched[root]
                         exceeded()
-            # Many are looked at less often: `peak_bytes` sees in the end what was missed.
+            # Many environments are polled less often; `peak_bytes` catches at the end what a poll missed.
             time.sleep(max(_POLL_S, _SHARE * (time.thread_time() - begun)))
 
 
 def used_bytes(root: int) -> int:
-    """Resident bytes now of everything below the process `root`, itself and our machinery not counted."""
+    """Return the resident bytes of all processes below `root`, without itself and our own helpers."""
     return sum(_resident(pid) for pid in _counted(root))
 
 
 def peak_bytes(root: int) -> int:
-    """The greatest resident size that any single process below `root` ever had, which no poll can miss."""
+    """Return the greatest resident size that any process below `root` ever had, which no poll can miss."""
     return max((_high_water(pid) for pid in _counted(root)), default=0)
 
 
@@ -91,7 +93,7 @@ def _counted(root: int) -> Iterable[int]:
 
 
 def below(root: int) -> list[int]:
-    """The processes below the process `root`, those that are ending included."""
+    """Return the processes below the process `root`, including those that are ending."""
     found: list[int] = []
     queue = [root]
     while queue:

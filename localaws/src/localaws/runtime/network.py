@@ -1,4 +1,4 @@
-"""How this machine reaches the network and its package registries, as variables for functions (`--forward-network`)."""
+"""Network settings of this machine and its package registries, as variables for functions (`--forward-network`)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ _REGISTRIES = (
 _VARIABLES = frozenset((*_CERTIFICATES.split(), *_PROXIES.split(), *_REGISTRIES.split(), *_GO))
 _PATTERN = re.compile(r"CARGO_REGISTRIES_\w+_INDEX")
 _NPM = ("registry", "cafile", "proxy", "https-proxy", "noproxy")
+# A tool that asks its own network for settings must not hold up the start.
 _TIMEOUT_S = 20
-# In files are logins that nobody chose to hand on; in a variable somebody put it there for programs to find.
+# Logins in files were not meant for others; a variable was set for programs to find.
 _LOGIN = re.compile(r"//[^/]*@")
 _PROTECTED = "//…@"
-"""For what npm leaves out of its list: a URL with a login."""
+"""Placeholder that npm prints for a URL with a login."""
 
 
 _HOST_BUNDLES = (
@@ -47,13 +48,13 @@ _HOST_BUNDLES = (
 
 
 def certificates(environ: Mapping[str, str]) -> Path | None:
-    """The file of authorities that this machine trusts: SSL_CERT_FILE, or else the system's."""
+    """Return the file of certificate authorities that this machine trusts: SSL_CERT_FILE, or else the system's."""
     places = (environ.get("SSL_CERT_FILE"), *_HOST_BUNDLES, ssl.get_default_verify_paths().openssl_cafile)
     return next((Path(place) for place in places if place and Path(place).is_file()), None)
 
 
 def installers(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for uv, pip and npm, which bring lists of authorities of their own: with this machine's instead."""
+    """Return `environ` for uv, pip and npm, with this machine's certificate authorities instead of their own lists."""
     named = [environ.get(name, "") for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")]
     named += [value for _, value in _pip(environ)]
     found = next((Path(place) for place in named if place and Path(place).is_file()), certificates(environ))
@@ -63,9 +64,9 @@ def installers(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of `environ` that are about it, and what go and npm, where they are installed, have in files.
+    """Return the network variables of `environ`, and the settings that go and npm, if installed, have in files.
 
-    A tool that is absent or fails adds nothing. A setting that only a file has and that contains a login is left out.
+    A tool that is absent or fails adds nothing. A setting with a login that is only in a file is left out.
     """
     with ThreadPoolExecutor(3) as pool:
         from_files = {
@@ -98,8 +99,11 @@ def _npm(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _pip(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """`cert` of pip's files, the last that has it: https://pip.pypa.io/en/stable/topics/configuration/#location."""
-    if environ.get("PIP_CONFIG_FILE") == os.devnull:  # by which pip reads none
+    """Yield `cert` of pip's files.
+
+    The last one counts: https://pip.pypa.io/en/stable/topics/configuration/#location.
+    """
+    if environ.get("PIP_CONFIG_FILE") == os.devnull:  # this value makes pip read no file
         return
     home = environ.get("HOME", "")
     own = environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
@@ -113,7 +117,7 @@ def _pip(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _output(tool: str, arguments: Sequence[str], environ: Mapping[str, str]) -> str:
-    """What a tool prints; nothing if it is not there or fails. It runs where no project's own settings are."""
+    """Return a tool's output, nothing if it is absent or fails. It runs where no project's settings apply."""
     program = shutil.which(tool, path=environ.get("PATH", ""))
     if program is None:
         return ""

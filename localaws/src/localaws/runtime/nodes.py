@@ -1,4 +1,4 @@
-"""The Node.js that can stand in for Lambda's `/var/lang`: the machine's own, or one from the package index."""
+"""Node.js that can stand in for Lambda's `/var/lang`: the machine's own, or one from the package index."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 MAJORS = ("20", "22", "24")
 
-# What newer releases do by default and Lambda takes back, as long as NODE_OPTIONS does not ask for it:
+# Defaults of newer releases that Lambda turns off unless NODE_OPTIONS asks for them:
 # https://docs.aws.amazon.com/lambda/latest/dg/lambda-nodejs.html
 _TAKEN_BACK = {
     "20": ("experimental-require-module",),
     "22": ("experimental-require-module", "experimental-detect-module"),
     "24": (),
 }
-# A build that takes libraries from the system, as distributions make it, is not accepted: the sandbox does not have
-# them all, and Debian's also finds the modules that are installed on the host.
+# A distribution's build, which loads libraries of the system, is not accepted: the sandbox lacks some of them, and
+# Debian's build also finds modules that are installed on the host.
 _QUESTION = """
 const shares = Object.entries(process.config.variables).some(([k, v]) => /^node_shared/.test(k) && `${v}` === "true");
 const names = ["experimental-require-module", "experimental-detect-module"];
@@ -41,13 +41,13 @@ console.log(JSON.stringify([process.release.name, process.versions.node, process
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One Node.js, run and found to be what it says."""
+    """Node.js whose version was verified by running it."""
 
     version: str
     """"22.20.0"."""
     executable: Path
     switches: tuple[str, ...]
-    """Those of the features that Lambda takes back which this release can take back."""
+    """Switches of this release for the features that Lambda turns off."""
 
     @property
     def major(self) -> str:
@@ -58,15 +58,15 @@ class Node:
 
 
 def major_of(runtime: str) -> str | None:
-    """ "22" for "nodejs22.x"; None for what is no Node.js runtime that could run here."""
+    """Return "22" for "nodejs22.x"; None for a runtime that is not Node.js or cannot run here."""
     found = re.fullmatch(r"nodejs(\d+)\.x", runtime)
     return found[1] if found and found[1] in MAJORS else None
 
 
 def find(environ: Mapping[str, str]) -> dict[str, Node]:
-    """Major version → the newest Node.js of it on this machine, of all that carry their own libraries.
+    """Find the newest Node.js of each major version on this machine, among builds that include their libraries.
 
-    Looks at PATH and at what nvm has installed.
+    Looks at PATH and at nvm's installations.
     """
     candidates = list(dict.fromkeys(_candidates(environ)))
     with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
@@ -79,10 +79,10 @@ def find(environ: Mapping[str, str]) -> dict[str, Node]:
 
 
 class Nodes:
-    """Which Node.js runs which major version. Thread-safe."""
+    """Node.js for each major version. Thread-safe."""
 
     def __init__(self, found: Mapping[str, Node], install: Callable[[str], Path]) -> None:
-        """`install` gives the executable of a major version, or raises RuntimeUnavailable."""
+        """`install` returns the executable of a major version, or raises RuntimeUnavailable."""
         self._found = dict(found)
         self._install = install
         self._descriptions = {
@@ -93,15 +93,16 @@ class Nodes:
         self._lock = threading.Lock()
 
     def described(self) -> Mapping[str, str]:
-        """Major version → what runs it, as far as that is known by now."""
+        """Describe what runs each major version, as far as known."""
         return self._descriptions
 
     def get(self, major: str) -> Node:
-        """The machine's own of this major version, else an installed one, else the machine's nearest, with a warning.
+        """Return a Node.js: the machine's of this version, else an installed one, else the nearest, with a warning.
 
         Raises RuntimeUnavailable when there is none at all.
         """
         with self._lock:
+            # Within the lock also while installing: two functions must not download 200 MB twice.
             if major not in self._chosen:
                 self._chosen[major], self._descriptions[major] = self._choose(major)
             return self._chosen[major]
@@ -121,12 +122,12 @@ class Nodes:
 
 
 def _nearest(found: Mapping[str, Node], major: str) -> Node | None:
-    """The one that differs least from `major`, rather newer than older."""
+    """Return the version nearest to `major`; of two equally near, the newer."""
     return min(found.values(), key=lambda node: (abs(int(node.major) - int(major)), -int(node.major)), default=None)
 
 
 def _ask(executable: Path) -> Node | None:
-    """What an executable says of itself; None when it is no Node.js that could be used."""
+    """Ask an executable for its version; None if it is not a usable Node.js."""
     try:
         answer = subprocess.run(
             [executable, "-e", _QUESTION],
@@ -145,9 +146,9 @@ def _ask(executable: Path) -> Node | None:
 
 
 def options(node: Node, major: str, *, memory_mb: int, node_options: str) -> list[str]:
-    """The command line options that Lambda's bootstrap gives to node in runtime `major`.
+    """Return the command line options that Lambda's bootstrap gives to node in runtime `major`.
 
-    `node_options` is the function's NODE_OPTIONS: what is chosen there is left alone.
+    `node_options` is the function's NODE_OPTIONS: options that are set there are left alone.
     """
     chosen = node_options.replace("_", "-")
     given = ["--expose-gc", "--max-http-header-size=81920"]
@@ -166,7 +167,7 @@ def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     nvm = Path(environ.get("NVM_DIR") or Path(environ.get("HOME") or "/nonexistent") / ".nvm")
     try:
         yield from sorted(path for path in nvm.glob("versions/node/*/bin/node") if os.access(path, os.X_OK))
-    except OSError:  # below somebody else's home
+    except OSError:  # below someone else's home
         return
 
 

@@ -1,4 +1,4 @@
-"""The environments that exist: warm ones are used again, more are made under load, stale ones are stopped."""
+"""Existing environments: warm ones are reused, more are made under load, stale ones are stopped."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
+# Each idle environment is a process with its memory; Lambda also stops idle ones after some time.
 _MOST_IDLE = 16
 
 
 class Pool:
-    """Thread-safe. `make` is called without any lock held, so that environments start in parallel."""
+    """Pool of environments. Thread-safe. `make` is called without a lock, so that environments start in parallel."""
 
     def __init__(self, make: Callable[[FunctionImage], Environment]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._idle: list[Environment] = []
-        """Least recently used first."""
+        """Idle environments, least recently used first."""
         self._all: set[Environment] = set()
         self._current: dict[tuple[str, str], str] = {}
-        """(ARN, version) → revision asked for last."""
+        """Revision asked for last, by (ARN, version)."""
         self._discards: Counter[str] = Counter()
         self._closed = False
 
     @contextmanager
     def environment(self, image: FunctionImage) -> Iterator[Environment]:
-        """An environment for one invocation, given back at the end."""
+        """Lend an environment for one invocation; it returns to the pool at the end."""
         with self._lock:
             if self._closed:
                 raise RuntimeError("the fleet is closed")
             self._current[image.arn, image.version] = image.revision
             epoch = self._discards[image.arn]
+            # Stale environments are only stopped once the new revision is invoked: until then the old one may still
+            # serve.
             stale = [one for one in self._idle if _differs(one.image, image)]
             self._idle = [one for one in self._idle if one not in stale]
             found = next((one for one in reversed(self._idle) if _key(one.image) == _key(image)), None)
@@ -55,7 +58,7 @@ class Pool:
         with self._lock:
             self._all.add(environment)
             closed = self._closed
-        if closed:  # closed while this one was starting
+        if closed:  # the pool was closed while this one started
             environment.close()
             raise RuntimeError("the fleet is closed")
         try:
@@ -64,15 +67,16 @@ class Pool:
             self._give_back(environment, epoch)
 
     def discard(self, arn: str) -> None:
-        """Stop the idle environments of a function now, the busy ones when they are given back."""
+        """Stop the idle environments of a function now, and the busy ones when they return."""
         with self._lock:
+            # Busy environments are not in the list: the count tells `_give_back` that theirs is from before.
             self._discards[arn] += 1
             stale = [one for one in self._idle if one.image.arn == arn]
             self._idle = [one for one in self._idle if one.image.arn != arn]
         self._stop(stale)
 
     def close(self) -> None:
-        """Stop all environments, busy ones too, and wait for it."""
+        """Stop all environments, including busy ones, and wait."""
         with self._lock:
             self._closed = True
             everything, self._all, self._idle = list(self._all), set(), []
@@ -86,18 +90,20 @@ class Pool:
             keep = (
                 not self._closed
                 and environment.alive
+                # A discard since the start of this invocation means it as well.
                 and self._discards[image.arn] == epoch
                 and self._current[image.arn, image.version] == image.revision
             )
             if keep:
                 self._idle.append(environment)
             surplus = [] if keep else [environment]
+            # From the front: those that were used least recently.
             while len(self._idle) > _MOST_IDLE:
                 surplus.append(self._idle.pop(0))
         self._stop(surplus)
 
     def _stop(self, environments: Iterable[Environment]) -> None:
-        """Close without making the caller wait: ending processes takes milliseconds."""
+        """Close in the background: ending processes takes milliseconds, and the caller is an invoke."""
         for environment in environments:
             threading.Thread(target=self._close, args=(environment,), name="localaws-stop", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The lines and the error payloads that Lambda's platform writes around an invocation."""
+"""Log lines and error payloads that Lambda's platform writes around an invocation."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MB = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Why an invocation or an initialisation failed."""
+    """Reason why an invocation or an initialisation failed."""
 
     type: str
     payload: bytes
-    """What the caller gets."""
+    """Payload for the caller."""
     status: str = "error"
-    """As in REPORT: "error" or "timeout"."""
+    """Status as in REPORT: "error" or "timeout"."""
     line: str | None = None
-    """What the platform itself adds to the log."""
+    """Line that the platform adds to the log."""
 
 
 def init_start(image: FunctionImage) -> str:
-    """The first line of an environment's log."""
+    """Format the first line of an environment's log."""
     runtime = re.sub(r"^(python|nodejs)([\d.]*\d).*", r"\1:\2", image.runtime)
     return (
         f"INIT_START Runtime Version: {runtime}.local\t"
@@ -39,7 +39,7 @@ def init_start(image: FunctionImage) -> str:
 
 
 def init_report(duration_ms: float, phase: str, fault: Fault) -> str:
-    """The line about an initialisation that failed."""
+    """Format the line about a failed initialisation."""
     kind = f"\tError Type: {fault.type}" if fault.status == "error" else ""
     return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\tStatus: {fault.status}{kind}"
 
@@ -61,7 +61,7 @@ def report(
     used_bytes: int,
     fault: Fault | None = None,
 ) -> str:
-    """The REPORT line. Initialising is billed too, since August 2025."""
+    """Format the REPORT line. Since August 2025 initialising is also billed."""
     parts = [
         f"REPORT RequestId: {request_id}",
         f"Duration: {duration_ms:.2f} ms",
@@ -73,13 +73,13 @@ def report(
         parts.append(f"Init Duration: {init_ms:.2f} ms")
     if fault and fault.status == "timeout":
         parts.append("Status: timeout")
-    elif fault and fault.line:  # an error that the function reported by itself is a success of the platform
+    elif fault and fault.line:  # an error that the function reported itself is a success for the platform
         parts += ["Status: error", f"Error Type: {fault.type}"]
     return "\t".join(parts) + "\t"
 
 
 def timed_out(request_id: str, timeout_s: float) -> Fault:
-    """The function did not answer in time."""
+    """Describe a timeout: the function did not respond in time."""
     text = f"Task timed out after {timeout_s:.2f} seconds"
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Fault(
@@ -91,12 +91,12 @@ def timed_out(request_id: str, timeout_s: float) -> Fault:
 
 
 def out_of_memory(request_id: str) -> Fault:
-    """The function used more than its memory size and was killed."""
+    """Describe a kill: the function used more than its memory size."""
     return _runtime_fault("Runtime.OutOfMemory", request_id, "Runtime exited with error: signal: killed")
 
 
 def exited(request_id: str, code: int | None) -> Fault:
-    """The runtime ended by itself; `code` as a shell has it, None when even that is unknown."""
+    """Describe a runtime that ended by itself; `code` is a shell's exit code, None if unknown."""
     if code == 0:
         return _runtime_fault("Runtime.ExitError", request_id, "Runtime exited without providing a reason")
     if code is None:
@@ -106,12 +106,12 @@ def exited(request_id: str, code: int | None) -> Fault:
 
 
 def invalid_entrypoint(request_id: str, reason: str) -> Fault:
-    """There is no bootstrap that could be started."""
+    """Describe a bootstrap that is missing or cannot be started."""
     return _runtime_fault("Runtime.InvalidEntrypoint", request_id, reason)
 
 
 def too_large(limit_bytes: int) -> Fault:
-    """The answer is over the limit of a response."""
+    """Describe a response over the limit."""
     kind = "Function.ResponseSizeTooLarge"
     message = f"Response payload size exceeded maximum allowed payload size ({limit_bytes} bytes)."
     return Fault(type=kind, payload=_payload(kind, message), line=message)
@@ -127,7 +127,7 @@ def _payload(kind: str, message: str) -> bytes:
 
 
 def _signal_name(number: int) -> str:
-    # The names that Lambda shows are those of its Go programs.
+    # Lambda shows the names of its Go types.
     names = {1: "hangup", 2: "interrupt", 3: "quit", 4: "illegal instruction", 6: "aborted", 7: "bus error"}
     names |= {8: "floating point exception", 9: "killed", 11: "segmentation fault", 13: "broken pipe", 15: "terminated"}
     return names.get(number, str(number))

@@ -1,7 +1,7 @@
-"""Environments whose Runtime API is AWS's own Runtime Interface Emulator: it keeps ours honest.
+"""Environments with AWS's own Runtime Interface Emulator as Runtime API, which keeps ours honest.
 
-What the emulator does not do is made up for here: it has no error flag, no memory limit, one ARN for all, answers a
-timeout with plain text, and initialises at the first invocation. Its START, END and REPORT lines give way to ours.
+This module supplies what the emulator lacks: it has no error flag, no memory limit, one ARN for all, answers a
+timeout with plain text, and initialises at the first invocation. Our START, END and REPORT lines replace its own.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ __all__ = ["RieEnvironment", "emulator_bind"]
 
 _PATH = "/2015-03-31/functions/function/invocations"
 _PLACE = "/usr/local/bin"
+# The emulator listens within milliseconds; this leaves room for a loaded machine.
 _START_LIMIT_S = 10.0
-# The emulator sees a timeout late, and may first have to initialise.
+# Extra time: the emulator notices a timeout late, and may have to initialise first.
 _SLACK_S = 12.0
-# How long its last lines may take to arrive after its answer; without a REPORT line there is nothing to wait for.
+# Longest wait for its last lines after its response; without a REPORT line there is no other sign of the end.
 _REPORT_LIMIT_S = 0.5
 _QUIET_S = 0.05
 _MB = 1024 * 1024
 
 
 def emulator_bind(binary: Path) -> Bind:
-    """How the emulator is shown to a sandbox: the folder, empty on Lambda, in which nothing else is."""
+    """Return the bind that shows the emulator to a sandbox, in a folder that is empty on Lambda."""
     return Bind(source=binary.parent, target=_PLACE)
 
 
 class RieEnvironment:
-    """One emulator with one runtime."""
+    """Environment of one emulator with one runtime."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class RieEnvironment:
         if isinstance(guest.language, Interpreter):
             variables["_LOCALAWS_LAYERS"] = layout.opt
         argv = [
-            # Its own messages go to stderr, the function's lines to stdout, whichever of the two they came from.
+            # The emulator writes its own messages to stderr, and all of the function's lines to stdout.
             *("/bin/sh", "-c", 'exec "$@" 2>/dev/null', "rie", f"{layout.extra[_PLACE]}/aws-lambda-rie"),
             *("--log-level", "error", "--runtime-api-address", f"127.0.0.1:{self._api_port}"),
             *("--runtime-interface-emulator-address", f"127.0.0.1:{self._port}"),
@@ -112,7 +113,7 @@ class RieEnvironment:
         finally:
             self._memory.remove(self._sandbox.pid)
             if self._stopping:
-                self._stopping.join()  # or it would end the successor
+                self._stopping.join()  # or the exit of the old one would end its successor
                 self._stopping = None
         duration_ms = (time.monotonic() - begun) * 1000
         self._used(used_bytes(self._sandbox.pid))
@@ -156,7 +157,7 @@ class RieEnvironment:
         if self._broken:
             return reports.invalid_entrypoint(request_id, self._broken)
         headers = {"Content-Type": "application/json", "X-Amzn-RequestId": request_id}
-        # For the runtimes that we start, the one header that is handed on as it came brings the ARN, too.
+        # The one header that the emulator passes on unchanged also carries the ARN, for runtimes that we start.
         tenant = [invoked_arn] if self._marker else []
         tenant += [self.image.tenant_id] if self.image.tenant_id else []
         if tenant:
@@ -182,7 +183,7 @@ class RieEnvironment:
             late = f"Task timed out after {self.image.timeout_s:.2f} seconds".encode()
             if body == late:
                 return timeout
-            # A runtime that finds nothing wrong with a refused answer, as that of Node.js, reports no error.
+            # Some runtimes, such as Node.js's, ignore a refused response and report no error.
             if body == (refused := reports.too_large(RESPONSE_LIMIT_BYTES)).payload:
                 return refused
             if self._marker is None and _looks_like_error(body):
@@ -191,7 +192,7 @@ class RieEnvironment:
         kind = error_type(body)
         if kind == "Function.ResponseSizeTooLarge":
             return reports.too_large(RESPONSE_LIMIT_BYTES)
-        if not body:  # it died before it asked for an invocation; the emulator does not say how
+        if not body:  # it ended before it asked for an invocation; the emulator does not say how
             return reports.exited(request_id, 1)
         message = f"RequestId: {request_id} Error:"
         by_platform = message.encode() in body
@@ -200,12 +201,12 @@ class RieEnvironment:
         )
 
     def _start(self) -> None:
-        """Start the emulator and wait until it listens. Raises OSError when it does not."""
+        """Start the emulator and wait until it listens. Raises OSError if it does not."""
         if self._running:
             return
         self._sandbox.start()
         deadline = time.monotonic() + _START_LIMIT_S
-        # It begins to serve runtimes by itself: one that is started at once may be there first.
+        # The emulator may listen late: a runtime that is started at once could connect too early.
         for port in (self._port, self._api_port):
             self._await(port, deadline)
         self._running = True
@@ -232,7 +233,7 @@ class RieEnvironment:
             time.sleep(0.0005)
 
     def _lines(self, events: Iterable[tuple[int, str]], request_id: str) -> tuple[tuple[tuple[int, str], ...], bool]:
-        """(the lines without the emulator's own, whether the runtime reported an error)."""
+        """Return (the lines without the emulator's own, whether the runtime reported an error)."""
         start = reports.start(request_id, self.image.version)
         marks = [start.split(" Version")[0], f"END RequestId: {request_id}", f"REPORT RequestId: {request_id}"]
         error = f"{self._marker} {request_id}"
@@ -241,10 +242,10 @@ class RieEnvironment:
         for when_ms, line in events:
             text = line.replace("\r", "\n")
             if text == start and all(one != start for _, one in kept):
-                kept.append((when_ms, text))  # ours, written before the emulator was asked
+                kept.append((when_ms, text))  # our own line, written before the emulator was called
                 continue
             for mark in [*marks, error] if self._marker else marks:
-                # A last line without a newline has the emulator's line behind it.
+                # The emulator's line follows directly after a last line without a newline.
                 text, found, _ = text.partition(mark)
                 failed |= bool(found) and mark == error
                 if found and not text:
@@ -270,7 +271,7 @@ def _looks_like_error(body: bytes) -> bool:
 
 
 def _free_port() -> int:
-    """A port below the range from which the system takes those of outgoing connections."""
+    """Return a free port below the range of outgoing connections, which could take it at any time."""
     while True:
         port = random.randint(20_000, 32_000)  # noqa: S311 - not a secret
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""The read-only root directory of a sandbox: what Lambda's operating system has, made from the host's own files."""
+"""Read-only root directory of a sandbox: the contents of Lambda's operating system, made from the host's files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from localaws.runtime.nodes import Node
 __all__ = ["Bind", "Language", "Root", "Roots", "certificate_binds"]
 
 Language = Interpreter | Node
-"""What a managed runtime has in `/var/lang`."""
+"""Language of a managed runtime, in `/var/lang`."""
 
-# What bash, coreutils-single, gawk, grep, sed and curl-minimal give on Lambda. Not there on purpose: git, ssh, tar,
+# Programs of bash, coreutils-single, gawk, grep, sed and curl-minimal on Lambda. Left out on purpose: git, ssh, tar,
 # zip, unzip, find, xargs, a compiler, and any second Python.
 _TOOLS = (
     "arch awk base32 base64 basename bash cat chmod chown cksum comm cp csplit curl cut date dd df dir "
@@ -33,10 +33,10 @@ _TOOLS = (
 )
 
 _PACKAGES = "var/lang/packages"
-"""Laid over the host interpreter's site-packages: what somebody installed there is not in Lambda."""
+"""Directory laid over the host interpreter's site-packages: packages installed there are not in Lambda."""
 
 _LAYOUT = 5
-"""Part of every key: raise it when what is laid out below changes."""
+"""Part of every key: raise it when the layout below changes."""
 
 _SYSTEMS = {
     "al2": 'NAME="Amazon Linux"\nVERSION="2"\nID="amzn"\nID_LIKE="centos rhel fedora"\nVERSION_ID="2"\n'
@@ -56,7 +56,7 @@ _CERTIFICATE_PLACES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
-    """A host path shown read-only inside."""
+    """Host path that is shown read-only inside."""
 
     source: Path
     target: str
@@ -64,17 +64,17 @@ class Bind:
 
 @dataclass(frozen=True, kw_only=True)
 class Root:
-    """A root directory, and what has to be bound into it: its mount points are there already."""
+    """Root directory, and the binds for it: their mount points exist already."""
 
     path: Path
     binds: tuple[Bind, ...]
 
 
 class Roots:
-    """Makes each root once below a cache. Thread-safe."""
+    """Roots below a cache, each made once. Thread-safe."""
 
     def __init__(self, cache: Path, *, extra: Sequence[Bind] = (), environ: Mapping[str, str] | None = None) -> None:
-        """`extra` is bound into every root, at places that need not exist yet."""
+        """`extra` is bound into every root, at paths that need not exist yet."""
         self._cache = cache
         self._extra = tuple(extra)
         self._path = (environ or {}).get("PATH", "") + ":/usr/bin:/bin"
@@ -82,9 +82,10 @@ class Roots:
         self._lock = threading.Lock()
 
     def get(self, system: str, language: Language | None) -> Root:
-        """The root of an operating system ("al2", "al2023"), with `/var/lang` when there is a language."""
+        """Return the root of an operating system ("al2", "al2023"), with `/var/lang` when there is a language."""
         with self._lock:
             if (system, language) not in self._made:
+                # Within the lock also while it is made: two sandboxes must not build the same root at once.
                 self._made[system, language] = self._make(system, language)
             return self._made[system, language]
 
@@ -131,7 +132,7 @@ class Roots:
 
 
 def certificate_binds(variables: Mapping[str, str]) -> tuple[Bind, ...]:
-    """What a sandbox must show so that forwarded variables naming certificates stay true inside.
+    """Return the binds for certificates that forwarded variables name.
 
     Only absolute paths in variables about certificates count: no other variable can open a host's file to a function.
     """
@@ -154,7 +155,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def _library_folders() -> list[Path]:
-    """The folders of the host's shared libraries, narrow ones where the system has them.
+    """Return the folders of the host's shared libraries, as narrow as the system has them.
 
     On Debian and its kin /usr/lib also holds git's and the compiler's programs; the multiarch folder does not.
     """
@@ -170,7 +171,7 @@ def _language_binds(language: Language) -> tuple[Bind, ...]:
     match language:
         case Interpreter():
             return _python_binds(language)
-        case Node():  # 120 MB in one file that needs nothing beside it: not worth a copy
+        case Node():  # one file of 120 MB that needs nothing beside it: not worth a copy
             return (Bind(source=language.executable, target="/var/lang/bin/node"),)
 
 
@@ -178,7 +179,7 @@ def _python_binds(interpreter: Interpreter) -> tuple[Bind, ...]:
     version = interpreter.version
     binds = [Bind(source=interpreter.stdlib, target=f"/var/lang/lib/python{version}")]
     if interpreter.include.is_dir():
-        # Debian keeps half of them by architecture, and the others include that half.
+        # Debian keeps half of the headers per architecture, and the others include those.
         halves = interpreter.include.parent.glob(f"*-linux-gnu*/python{version}")
         places = {f"{half.parent.name}/python{version}": half for half in halves}
         places[f"python{version}"] = interpreter.include
@@ -215,14 +216,14 @@ def _fill(work: Path, system: str, tools: Mapping[str, Path], bundle: Path | Non
     if bundle:
         for name in _CERTIFICATE_PLACES:
             shutil.copyfile(bundle, work / name)
-    # en_US.UTF-8 is Lambda's LANG; few hosts have it, and C's character classes are the same.
+    # en_US.UTF-8 is Lambda's LANG. Few hosts have it, and C's character classes are the same.
     if (plain := Path("/usr/lib/locale/C.utf8")).is_dir():
         for name in ("C.utf8", "en_US.utf8"):
             shutil.copytree(plain, work / "usr" / "lib" / "locale" / name)
 
 
 def _copy_tools(folder: Path, tools: Mapping[str, Path]) -> None:
-    """Copies of the tools; the many names of one multi-call binary become links to its one copy."""
+    """Copy the tools; the names of a multi-call binary become links to one copy."""
     copied: dict[str, str] = {}
     for name, path in tools.items():
         real = os.path.realpath(path)
@@ -232,7 +233,7 @@ def _copy_tools(folder: Path, tools: Mapping[str, Path]) -> None:
             shutil.copy(real, folder / name)
             (folder / name).chmod(0o755)
             copied[real] = name
-    # /bin/sh is bash on Amazon Linux, whatever it is here.
+    # /bin/sh is bash on Amazon Linux; here it may be dash.
     (folder / "sh").symlink_to("bash")
 
 
@@ -247,7 +248,7 @@ def _fill_python(lang: Path, interpreter: Interpreter) -> None:
 
 
 def _packages(interpreter: Interpreter) -> dict[str, Path]:
-    """What Lambda's own site-packages hold too, as far as the host has it: pip."""
+    """Return the packages that Lambda's site-packages also hold, as far as the host has them: pip."""
     folder = interpreter.stdlib / "site-packages"
     return {path.name: path for path in [*folder.glob("pip"), *folder.glob("pip-*.dist-info")]}
 

@@ -1,4 +1,4 @@
-"""Places where a runtime runs: inside bubblewrap, or as plain children where that is refused."""
+"""Sandboxes for runtimes: bubblewrap, or plain children where the system refuses that."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ __all__ = ["Bwrap", "Guest", "Isolator", "Layout", "Plain", "Sandbox", "probe"]
 log = logging.getLogger(__name__)
 
 _GUEST = Path(__file__).parent / "guest"
+# Killing takes milliseconds; the rest is for a loaded machine. After that the whole sandbox is closed.
 _STOP_S = 5.0
 _UID, _GID = 993, 990
-# Handed to the runtime alone, past the sandbox's own two processes: a function's children can read those.
+# Passed to the runtime alone, not through the sandbox's own two processes: a function's children can read their
+# environments.
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guest:
-    """What is shown to a runtime."""
+    """Contents of a sandbox."""
 
     system: Literal["al2", "al2023"]
     language: Language | None
-    """None for a runtime that the function brings with it."""
+    """Language of the runtime; None for a runtime that the function includes."""
     runtime: Path | None
-    """`/var/runtime`."""
+    """Directory for `/var/runtime`."""
     code: Path
     opt: Path | None
     ephemeral_mb: int
@@ -53,38 +55,38 @@ class Guest:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where things are as the runtime sees them: Lambda's own paths, or the host's without a sandbox."""
+    """Paths as the runtime sees them: Lambda's own, or the host's without a sandbox."""
 
     task: str
     opt: str
     runtime: str
     start: tuple[str, ...]
-    """What begins the command that starts a managed runtime; () for a guest without a language."""
+    """Start of the command of a managed runtime; () for a guest without a language."""
     library_path: str
     path: str
     tmp: str | None
-    """The private folder that stands for /tmp; None where /tmp is itself private."""
+    """Private folder in place of /tmp; None where /tmp itself is private."""
     extra: Mapping[str, str]
-    """Bind target → path at which the runtime finds it."""
+    """Path at which the runtime finds each bind target."""
 
 
 class Isolator(Protocol):
-    """One way to run a guest."""
+    """Protocol of a way to run guests."""
 
     kind: Literal["bwrap", "plain"]
 
     def layout(self, guest: Guest) -> Layout:
-        """Paths for a new sandbox. Each call belongs to one `open`."""
+        """Return the paths for a new sandbox. Each call belongs to one `open`."""
 
     def prepare(self, guest: Guest) -> None:
-        """Make what every sandbox for such a guest needs."""
+        """Prepare what every sandbox for such a guest needs."""
 
     def open(self, guest: Guest, layout: Layout, argv: Sequence[str], env: Mapping[str, str]) -> Sandbox:
-        """A sandbox in which `argv` can be started, with nothing started yet."""
+        """Return a sandbox in which `argv` can be started, with no runtime started yet."""
 
 
 class Sandbox:
-    """A running supervisor that starts and stops one runtime at a time. Ends when closed or when this process does."""
+    """Running supervisor that starts and stops one runtime at a time. It ends when closed or when this process ends."""
 
     def __init__(
         self,
@@ -96,13 +98,13 @@ class Sandbox:
         kill: bool,
         secrets: tuple[int, bytes],
     ) -> None:
-        """`kill`: the supervisor may be killed, which ends all below it; otherwise it is asked to end them.
+        """`kill`: the supervisor may be killed, which ends all below it; otherwise it is asked to end its children.
 
-        `secrets`: a descriptor, and what each runtime that is started reads from it.
+        `secrets`: a descriptor, and the lines that each runtime reads from it at its start.
         """
         self.logs = logs
         self.on_exit: Callable[[int, int | None], None] = lambda number, code: None
-        """Called with the number of a start, and the shell's exit code of the runtime or None if all is gone."""
+        """Callback with the number of a start, and the runtime's exit code, or None if the supervisor has ended."""
         self._process = process
         self._control = control
         self._status = status
@@ -133,7 +135,8 @@ class Sandbox:
         return self._number
 
     def stop(self) -> None:
-        """End every process of the runtime and wait for it; what is in /tmp stays."""
+        """End every process of the runtime and wait for it; /tmp stays."""
+        # Cleared before the request is sent: afterwards the clear could erase the answer.
         self._stopped.clear()
         self._send(b"stop\n")
         if self.alive and not self._stopped.wait(_STOP_S):
@@ -141,15 +144,16 @@ class Sandbox:
 
     def close(self) -> None:
         """End everything and wait for it. May be called again."""
-        with self._closing:  # held to the end: whoever comes second waits for the first
+        with self._closing:  # held to the end: a second caller waits until everything has ended
             if self._closed:
                 return
             self._closed = True
-            os.close(self._control)  # the plain supervisor cleans up at this
+            os.close(self._control)  # at the end of this pipe the plain supervisor cleans up
             os.close(self._secrets[0])
             if self._kill:
                 self._process.kill()
             try:
+                # Bounded: a process in uninterruptible sleep must not block the server's end.
                 self._process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
@@ -159,7 +163,7 @@ class Sandbox:
 
     def _send(self, lines: bytes, descriptor: int | None = None) -> None:
         with self._closing, suppress(OSError):
-            if not self._closed:  # else the number may be another file's by now
+            if not self._closed:  # a closed descriptor's number may belong to another file by now
                 os.write(self._control if descriptor is None else descriptor, lines)
 
     def _run(self) -> None:
@@ -234,7 +238,7 @@ class Bwrap:
         for name, value in env.items():
             if name not in _CREDENTIALS:
                 arguments += ["--setenv", name, value]
-        # The arguments go over a descriptor: what is in argv, every user of the machine can read.
+        # Arguments go through a descriptor: every user of the machine can read argv.
         return _launch(
             lambda control, status, spec, secrets: [
                 *(self._program, "--args", spec, "--", "/var/rapid/supervise.sh", control, status, secrets, *argv)
@@ -256,8 +260,8 @@ class Bwrap:
         ]
         hidden = [bind for bind in binds if bind.target.startswith("/tmp/")]  # noqa: S108 - by what is mounted there
         size = ["--size", str(guest.ephemeral_mb * 1024 * 1024)] if self._sized_tmp else []
-        # No process of the host can be seen or signalled, no privilege can be gained; the network is the host's, as
-        # the function has to reach the server and whatever it could reach from Lambda.
+        # Processes of the host cannot be seen or signalled, and no privilege can be gained. The network is the host's:
+        # the function must reach the server, and everything that it could reach from Lambda.
         return [
             *("--die-with-parent", "--new-session", "--unshare-user", "--unshare-pid", "--unshare-ipc"),
             *("--unshare-uts", "--unshare-cgroup-try", "--uid", str(_UID), "--gid", str(_GID), "--cap-drop", "ALL"),
@@ -268,7 +272,7 @@ class Bwrap:
         ]
 
     def trial(self) -> str | None:
-        """Why a sandbox does not start here, None if one does."""
+        """Return why a sandbox does not start here, None if one does."""
         guest = Guest(system="al2023", language=None, runtime=None, code=_GUEST, opt=None, ephemeral_mb=64, extra=())
         try:
             done = subprocess.run(
@@ -295,12 +299,12 @@ class Plain:
         self._temporary = cache / "tmp"
         for folder in (self._empty, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in self._temporary.glob("function-*"):  # of a server that was killed
+        for folder in self._temporary.glob("function-*"):  # left by a server that was killed
             if not Path(f"/proc/{folder.name.split('-')[1]}").exists() and Path("/proc/self").exists():
                 supervise.remove(str(folder))
 
     def prepare(self, guest: Guest) -> None:
-        """Nothing: the host's own files are used."""
+        """Do nothing: the host's own files are used."""
 
     def layout(self, guest: Guest) -> Layout:
         opt, task, runtime = str(guest.opt or self._empty), str(guest.code), str(guest.runtime or self._empty)
@@ -310,7 +314,7 @@ class Plain:
             start = (str(guest.language.executable),)
             language_path = f"{guest.language.executable.parent}:"
         if isinstance(guest.language, Interpreter):
-            # -S: what is installed into the host's interpreter is not in Lambda's. -B: the code is shared.
+            # -S: packages of the host's interpreter are not in Lambda's. -B: environments share the code's directory.
             start = (*start, "-S", "-B", str(_GUEST / "bootstrap.py"))
             language_library = f"{guest.language.lib_dir}:"
         return Layout(
@@ -334,12 +338,12 @@ class Plain:
                 kill=False,
             )
         except BaseException:
-            supervise.remove(str(layout.tmp))  # nobody else will
+            supervise.remove(str(layout.tmp))  # without a supervisor nothing else removes it
             raise
 
 
 def probe(isolation: Literal["auto", "bwrap", "plain"], cache: Path, roots: Roots) -> tuple[Isolator, str | None]:
-    """The way to run guests here, and why it is a plain one although "auto" would have liked another.
+    """Return the isolator that works here, and the reason if "auto" fell back to plain children.
 
     Raises OSError when "bwrap" was asked for and does not work.
     """
@@ -349,7 +353,7 @@ def probe(isolation: Literal["auto", "bwrap", "plain"], cache: Path, roots: Root
     if not sys.platform.startswith("linux"):
         reason = "bubblewrap needs Linux"
     elif program := shutil.which("bwrap"):
-        for sized in (True, False):  # before 0.7, or installed setuid, it refuses --size
+        for sized in (True, False):  # bubblewrap before 0.7, or installed setuid, refuses --size
             bwrap = Bwrap(program, roots, sized_tmp=sized)
             trouble = bwrap.trial()
             if trouble is None:
@@ -369,7 +373,7 @@ def _words(binds: Iterable[Bind]) -> list[str]:
 def _launch(
     command: Callable[[str, str, str, str], list[str]], spec: bytes, *, kill: bool, secrets: str = ""
 ) -> Sandbox:
-    """Start a supervisor: `command` makes it of descriptors for control, status, reading `spec`, and for `secrets`."""
+    """Start a supervisor. `command` makes its command line of descriptors for control, status, `spec` and `secrets`."""
     control_read, control_write = os.pipe()
     status_read, status_write = os.pipe()
     log_read, log_write = os.pipe()
@@ -385,6 +389,7 @@ def _launch(
                 os.close(descriptor)
             raise
         finally:
+            # Our copies of the child's ends: while they are open, the end of the child would not end the pipes.
             for descriptor in (control_read, status_write, log_write, secrets_read):
                 os.close(descriptor)
     secret = (secrets_write, secrets.encode())
@@ -392,7 +397,7 @@ def _launch(
 
 
 class _Spawner:
-    """Starts all children from one thread that never ends.
+    """Thread that starts all children and never ends.
 
     bubblewrap's --die-with-parent is PR_SET_PDEATHSIG, which fires when the starting *thread* ends: a sandbox started
     by the thread of one request would die with that request.
@@ -405,7 +410,7 @@ class _Spawner:
         self._thread: threading.Thread | None = None
 
     def spawn(self, command: list[str], *, pass_fds: tuple[int, ...], output: int) -> subprocess.Popen[bytes]:
-        """A child in a session of its own, with an empty environment."""
+        """Start a child in a session of its own, with an empty environment."""
         with self._start:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="localaws-spawner", daemon=True)

@@ -1,4 +1,4 @@
-"""Directories made from zips: extracted once, content-addressed, merged by hard links."""
+"""Directories made from zips: extracted once per content, and merged by hard links."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _WORKERS = min(4, os.cpu_count() or 1)
 
 
 class BadArchive(Exception):
-    """The bytes are no zip that Lambda would unpack; the message says which entry and why."""
+    """Error: Lambda would not unpack this zip. The message names the entry and the reason."""
 
 
 def extract(zip_path: Path, cache: Path) -> Path:
-    """The directory with the content of a zip, made at the first call for these bytes.
+    """Return the directory with the content of a zip, made at the first call for these bytes.
 
-    Modes and symbolic links are kept. Raises BadArchive for anything that is no zip, damaged, encrypted, or has an
+    Modes and symbolic links are kept. Raises BadArchive for a file that is not a zip, damaged or encrypted, or has an
     entry outside its root.
     """
     with zip_path.open("rb") as stream:
@@ -41,9 +41,9 @@ def extract(zip_path: Path, cache: Path) -> Path:
 
 
 def merge(layers: Sequence[Path], cache: Path) -> Path | None:
-    """One directory with all `layers` laid over each other, the later ones winning; None without layers.
+    """Return one directory with all `layers` laid over each other, the later ones winning; None without layers.
 
-    Files are hard links, so this costs no copy. A single layer is its own merge.
+    Files are hard links, so nothing is copied. A single layer is its own merge.
     """
     if len(layers) < 2:
         return layers[0] if layers else None
@@ -85,13 +85,13 @@ def _unpack(zip_path: Path, target: Path) -> None:
     files = {name: info for name, info in entries if not info.is_dir() and name not in links}
     named = [name for name, info in entries if info.is_dir()]
     folders = {*named, *(parent for name in (*files, *links, *named) for parent in name.parents)}
-    # A link is made last and never written through, so that no entry can leave the root by way of one.
+    # Links are made last and never written through, so that no entry can leave the root through one.
     if crossing := next((name for name in folders if name in links or name in files), None):
         raise BadArchive(f"{crossing}: both a folder and something else")
     for folder in sorted(folders, key=lambda name: len(name.parts)):
         (target / folder).mkdir(exist_ok=True)
     with zip_path.open("rb") as stream:
-        # Not closed by hand: an error's traceback may still hold a slice of it.
+        # Not closed explicitly: an error's traceback may still hold a slice of it.
         view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     _write_files(view, files, target)
     for name, info in links.items():
@@ -109,7 +109,7 @@ def _write_files(view: memoryview, files: dict[PurePosixPath, zipfile.ZipInfo], 
     if len(items) < 32:
         _write_some(view, items, target)
         return
-    # Inflating, checksumming and writing leave the interpreter lock, so threads help even here.
+    # Inflating, checksumming and writing release the interpreter lock, so threads help.
     with ThreadPoolExecutor(_WORKERS) as pool:
         jobs = [pool.submit(_write_some, view, items[start::_WORKERS], target) for start in range(_WORKERS)]
         errors = [job.exception() for job in jobs]
@@ -132,15 +132,18 @@ def _write_some(view: memoryview, items: Iterable[tuple[PurePosixPath, zipfile.Z
 
 
 def _as_lambda_sees(mode: int) -> int:
-    """The mode with the owner's read and execute bits taken from the others'.
+    """Return the mode with the read and execute bits of others as the owner's.
 
-    In Lambda the files belong to somebody else than the function; a file packed as 0600 cannot be read there.
+    On Lambda another user owns the files: a file packed as 0600 cannot be read there.
     """
     return (mode & 0o277) | (mode & 0o005) << 6
 
 
 def _content(view: memoryview, info: zipfile.ZipInfo) -> bytes | memoryview:
-    """The bytes of one entry. Raises BadArchive when they are damaged, encrypted or packed in an unknown way."""
+    """Return the bytes of one entry.
+
+    Raises BadArchive when they are damaged, encrypted or compressed with an unknown method.
+    """
     start = info.header_offset
     header = view[start : start + _LOCAL_HEADER_BYTES]
     if len(header) < _LOCAL_HEADER_BYTES or bytes(header[:4]) != b"PK\x03\x04":

@@ -1,4 +1,4 @@
-"""The environment variables that Lambda gives to a function."""
+"""Environment variables that Lambda sets for a function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def function_variables(
     log_stream: str,
     forwarded: Mapping[str, str],
 ) -> dict[str, str]:
-    """All variables of a runtime: defaults, over them the forwarded ones, the function's own, and the reserved ones."""
+    """Return all variables of a runtime: the defaults, then the forwarded, the function's own and the reserved ones."""
     python, node = image.runtime.startswith("python"), major_of(image.runtime)
     defaults = {
         "PATH": layout.path,
@@ -40,7 +40,7 @@ def function_variables(
         defaults["NODE_PATH"] = f"{modules}:{layout.runtime}/node_modules:{layout.runtime}:{layout.task}"
     if layout.tmp:
         defaults["TMPDIR"] = layout.tmp
-        # /var/task cannot be written to; here it is a directory that other environments share.
+        # /var/task is read-only on Lambda; here it is a directory that other environments share.
         defaults["PYTHONDONTWRITEBYTECODE"] = "1"
     if image.endpoint_url:
         defaults["AWS_ENDPOINT_URL"] = image.endpoint_url

@@ -1,7 +1,7 @@
 """Conditional requests to one S3 object, one at a time.
 
-moto compares ETags first and writes later. Between the two another request may write: two that hold the same ETag would
-both succeed, which S3 rules out.
+moto compares ETags first and writes later. Another request may write in between: two requests with the same ETag would
+both succeed, which cannot happen on S3.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from localaws.wire.wsgi import Application, Environ, StartResponse
 
 
 class Conditions:
-    """Passes requests on; those with a condition on what they change wait for others of the same path."""
+    """WSGI application that serialises conditional writes per path, and passes all other requests on."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._lock = threading.Lock()
-        # By path: the lock, and how many hold it or wait for it.
+        # By path: the lock, and the number of its holders and waiters, so that the last one removes it.
         self._paths: dict[str, tuple[threading.Lock, int]] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

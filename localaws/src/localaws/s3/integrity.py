@@ -1,7 +1,7 @@
-"""What S3 holds uploads and copies against: their checksums, the ETag that was expected, the bucket's owner.
+"""S3's checks of uploads and copies: their checksums, the expected ETag, the bucket's owner.
 
-moto takes all of these as they are. Hashed are MD5, SHA-1, SHA-256 and CRC32, and with awscrt installed CRC32C and
-CRC64NVME, which SDKs cannot send without it.
+moto checks none of these. Supported are MD5, SHA-1, SHA-256 and CRC32, and with awscrt installed CRC32C and CRC64NVME,
+which SDKs cannot send without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SIZES = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
 
 
 class S3Error(Exception):
-    """An error answer of S3."""
+    """Error of S3."""
 
     def __init__(self, status: str, code: str, message: str, **members: str) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ def _failed(condition: str) -> S3Error:
 
 
 class S3Integrity:
-    """Hands on to `application` what S3 would accept, with checksums named so that moto keeps them."""
+    """WSGI application that passes on what S3 would accept, with checksums named so that moto stores them."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -71,7 +71,7 @@ class S3Integrity:
 
 
 def _header(environ: Environ, name: str) -> str | None:
-    """A header, or the parameter of a presigned URL that stands for it."""
+    """Return a header, or the equivalent parameter of a presigned URL."""
     found = environ.get(f"HTTP_{name.upper().replace('-', '_')}")
     if found is None and name in environ.get("QUERY_STRING", "").lower():
         query = {key.lower(): values[0] for key, values in parse_qs(environ["QUERY_STRING"]).items()}
@@ -100,7 +100,7 @@ def _check_owner(expected: str, bucket: str) -> None:
 
 
 def _check_body(environ: Environ, *, whole: bool) -> None:
-    """Hold the body against what the request says of it; `whole`: also against what any service's request may say."""
+    """Check the body against the request's checksums; `whole`: also against those that every service accepts."""
     claimed = _claimed(environ)
     digest = environ.get("HTTP_CONTENT_MD5") if whole else None
     payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256", "") if whole else ""
@@ -132,13 +132,13 @@ def _check_body(environ: Environ, *, whole: bool) -> None:
         )
     for algorithm, value in claimed.items():
         _check_checksum(algorithm, value, content)
-        # moto keeps a checksum only if both are there, and looks for a trailer anywhere in the content.
+        # moto stores a checksum only if both headers are present, and searches the whole content for a trailer.
         environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = algorithm
         environ[f"HTTP_X_AMZ_CHECKSUM_{algorithm}"] = value
 
 
 def _claimed(environ: Environ) -> dict[str, str]:
-    """The checksums of the body that are in headers, by algorithm. Completing an upload has that of the object."""
+    """Return the checksums in headers, by algorithm. Completing an upload sends the object's instead of the body's."""
     query = environ.get("QUERY_STRING", "")
     if environ["REQUEST_METHOD"] == "POST" and "uploadId=" in query:
         return {}
@@ -147,7 +147,7 @@ def _claimed(environ: Environ) -> dict[str, str]:
 
 
 def _unchunked(raw: bytes) -> tuple[bytes, dict[str, str]]:
-    """The content of an aws-chunked body, and the checksums that trail it, by algorithm."""
+    """Return the content of an aws-chunked body, and its trailing checksums by algorithm."""
     stream = io.BytesIO(raw)
     chunks: list[bytes] = []
     try:
@@ -188,7 +188,7 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _hashes() -> Mapping[str, Callable[[bytes], bytes]]:
-    """What computes a checksum's bytes, by algorithm."""
+    """Return functions that compute a checksum, by algorithm."""
     found: dict[str, Callable[[bytes], bytes]] = {
         "CRC32": lambda content: zlib.crc32(content).to_bytes(4, "big"),
         "SHA1": lambda content: hashlib.sha1(content, usedforsecurity=False).digest(),
@@ -206,11 +206,11 @@ def _hashes() -> Mapping[str, Callable[[bytes], bytes]]:
 
 
 def _check_copy(environ: Environ) -> None:
-    """Hold a copy against its conditions on the source, and on what is in its place so far."""
+    """Check a copy's conditions on its source and on its target."""
     source = CopySource.parse(environ.get("HTTP_X_AMZ_COPY_SOURCE", ""))
     if any(name.startswith("HTTP_X_AMZ_COPY_SOURCE_IF_") for name in environ):
         found = _object(source.bucket, source.key, source.version_id)
-        if found is not None:  # otherwise moto has the right error
+        if found is not None:  # otherwise moto returns the right error
             _check_source(environ, found)
     if "uploadId=" in environ.get("QUERY_STRING", ""):
         return
@@ -237,7 +237,7 @@ def _same(wanted: str, etag: str) -> bool:
 
 
 def _object(bucket: str, key: str, version_id: str | None) -> Any:
-    """moto's object; None if there is none."""
+    """Return moto's object; None if there is none."""
     from moto.s3.models import s3_backends
 
     owner = s3_backends.bucket_accounts.get(bucket)
@@ -248,7 +248,7 @@ def _object(bucket: str, key: str, version_id: str | None) -> Any:
 
 
 def _refuse(environ: Environ, start_response: StartResponse, error: S3Error) -> Iterable[bytes]:
-    read_body(environ)  # a client that is still sending would not see the answer
+    read_body(environ)  # drain the body: a client that is still sending would not read the response
     members = {**error.members, "RequestId": uuid.uuid4().hex[:16].upper()}
     text = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in members.items())
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'.encode()

@@ -1,4 +1,4 @@
-"""The WSGI application in front of moto: Lambda is answered here, the rest by moto."""
+"""The WSGI application in front of moto: answers Lambda requests and passes the others to moto."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from localaws.wire.wsgi import Application, Environ, StartResponse, read_body
 
 
 class Front:
-    """Routes by credential scope and path, and gives every answer one request id."""
+    """WSGI application that routes by credential scope and path, and adds a request id to every response."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Front:
         try:
             return self._routed(environ, start_response)
         finally:
+            # Also after an error: it may have come after a part of the change.
             if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
                 self._changed()
 
@@ -71,7 +72,7 @@ class Front:
 
 
 def _request(environ: Environ, who: Signed | None, request_id: str) -> HttpRequest:
-    """The request; `who` is what its signature says, None for requests that need none."""
+    """Return the request; `who` is its signature's facts, None for requests that need no signature."""
     from moto.iam.models import get_account_id_from
 
     access_key = who.access_key if who else ""
@@ -90,7 +91,7 @@ def _request(environ: Environ, who: Signed | None, request_id: str) -> HttpReque
 
 
 class _Headers(Mapping[str, str]):
-    """The headers of a WSGI environment, by any spelling."""
+    """Headers of a WSGI environment, case-insensitive."""
 
     def __init__(self, environ: Environ) -> None:
         self._values = {name[5:]: value for name, value in environ.items() if name.startswith("HTTP_")}

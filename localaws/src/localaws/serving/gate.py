@@ -1,4 +1,4 @@
-"""The outermost WSGI application: answers programs of this machine, and lets the operator alone at the controls."""
+"""Outermost WSGI application: serves only programs of this machine, and reserves the controls for the operator."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CONTROLS = ("/moto-api", "/_localaws/faults", "/_localaws/calls", "/_localaws/r
 
 
 def new_token(file: Path) -> str:
-    """Write a new operator token to a file that this user alone can read, and return it."""
+    """Write a new operator token to a file that only this user can read, and return it."""
     token = secrets.token_urlsafe(32)
     with suppress(FileNotFoundError):
-        file.unlink()  # whatever its modes were, and not followed if it is a link
+        file.unlink()  # never reuse an existing file: its mode may be open, or it may be a link
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(token)
@@ -32,7 +32,7 @@ def new_token(file: Path) -> str:
 
 
 class Gate:
-    """Hands on to `application` what comes from this machine; with a `token`, controls ask for it."""
+    """WSGI application that passes on requests from this machine; with a `token`, the controls require it."""
 
     def __init__(self, application: Application, token: str | None) -> None:
         self._application = application
@@ -44,7 +44,7 @@ class Gate:
             why = self._why_not_operator(environ)
         if why is None:
             return self._application(environ, start_response)
-        read_body(environ)  # a client that is still sending would not see the answer
+        read_body(environ)  # drain the body: a client that is still sending would not read the response
         body = json.dumps({"message": f"Forbidden: {why}"}).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response("403 Forbidden", headers)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"  # never anything else: functions here run what anybody uploads
+HOST = "127.0.0.1"  # never another address: functions run whatever code a client uploads
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
@@ -48,7 +48,7 @@ class Options:
 
 
 class Server:
-    """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve_forever` runs."""
+    """Bound server: `url` accepts connections at once, and requests are answered while `serve_forever` runs."""
 
     def __init__(self, options: Options) -> None:
         self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
@@ -87,7 +87,7 @@ class Server:
         from localaws.serving.front import Front
         from localaws.serving.gate import TOKEN_FILE, Gate, new_token
 
-        # Bound first, because functions and moto itself have to be told the port.
+        # Bound first, because functions and moto itself need the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
         os.environ["MOTO_PORT"] = str(http.port)
         platform = Platform(
@@ -142,7 +142,8 @@ class Server:
         self._http.shutdown()
 
     def close(self) -> None:
-        """End every function that runs and give back what was used."""
+        """End every running function and release all resources."""
+        # The poller first: a batch that it started later would change the account after the last write.
         self._poller.stop()
         if self._state:
             self._state.close()
@@ -155,11 +156,12 @@ class Server:
 
 
 def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
-    """Make the parts of a cache that are downloaded, the same for every server, live in the user's cache directory."""
+    """Keep the downloaded parts of a cache, which all servers share, in the user's cache directory."""
     home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
     for name in ("runtime", "node", "rie"):
         link = cache / name
         try:
+            # Only a new cache: one that has its own downloads already keeps them.
             if home and not link.exists():
                 shared = Path(home) / "localaws" / name
                 shared.mkdir(parents=True, exist_ok=True)
@@ -182,7 +184,7 @@ def _not_ready(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 def _quiet(handler: type[Any]) -> type[Any]:
-    """The request handler without a line per request; HTTP/1.0, see docs/localaws.md for why that is faster."""
+    """Return the request handler without a line per request; HTTP/1.0, see docs/localaws.md for why that is faster."""
 
     class Quiet(handler):  # type: ignore[misc]
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:

@@ -1,8 +1,8 @@
-"""The account across restarts: moto's backends, pickled service by service into the state directory.
+"""State of the account across restarts: moto's backends, pickled service by service into the state directory.
 
-Each service is a file of its own, written beside and renamed, so that an interruption leaves the older state and a
-service that cannot be pickled costs only itself. Large contents (S3 objects) are files named by their hash. Pickles
-run code when loaded: a state directory is only ever as trustworthy as whoever can write to it.
+Each service has its own file, written beside the old one and renamed, so that an interruption leaves the older state
+and a service that cannot be pickled does not affect the others. Large contents (S3 objects) are files named by their
+hash. Pickles run code when loaded: a state directory is only as trustworthy as everyone who can write to it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOCKS: dict[type, Callable[[], Any]] = {
     threading.Condition: threading.Condition,
     threading.Event: threading.Event,
 }
-# Rebuilt at every start, or of no use after it.
+# Services that are rebuilt at every start, or useless after it.
 _NOT_KEPT = frozenset({"moto_api", "instance_metadata"})
 
 
@@ -86,7 +86,7 @@ class State:
         self._directory, self._blobs = directory / ACCOUNT, directory / BLOBS
         for path in (self._directory, self._blobs):
             path.mkdir(parents=True, exist_ok=True)
-            path.chmod(0o700)  # secrets of the account are in there
+            path.chmod(0o700)  # the account's secrets are in there
         self._changed = threading.Event()
         self._ended = threading.Event()
         self._written: dict[str, str] = {}
@@ -97,11 +97,11 @@ class State:
         self._thread.start()
 
     def changed(self) -> None:
-        """Note that a request may have changed something."""
+        """Record that a request may have changed something."""
         self._changed.set()
 
     def close(self) -> None:
-        """Write a last time."""
+        """Write the state a last time."""
         self._ended.set()
         self._changed.set()
         self._thread.join()
@@ -111,15 +111,16 @@ class State:
         pause = _INTERVAL_S
         while not self._ended.is_set():
             self._changed.wait()
+            # Cleared before saving: a change during the save sets it again, and is written in the next round.
             self._changed.clear()
             if self._ended.wait(pause):
                 return
             begin = time.monotonic()
             self.save()
-            pause = max(_INTERVAL_S, 10 * (time.monotonic() - begin))  # at most a tenth of the time goes into this
+            pause = max(_INTERVAL_S, 10 * (time.monotonic() - begin))  # pickling takes at most a tenth of the time
 
     def save(self) -> None:
-        """Write every service whose content changed."""
+        """Write every service whose content has changed."""
         from moto.core.base_backend import BackendDict
 
         for backends in list(BackendDict._instances):  # type: ignore[misc]
@@ -139,7 +140,7 @@ class State:
             buffer = io.BytesIO()
             try:
                 _Pickler(buffer, self._blobs).dump(kept)
-            except RuntimeError as error:  # a dictionary changed size: a request is at work in it
+            except RuntimeError as error:  # a dictionary changed size: a request was changing it meanwhile
                 if attempt == 4:
                     raise
                 log.debug("again: %s", error)
@@ -158,7 +159,7 @@ class State:
 
 
 class _Pickler(pickle.Pickler):
-    """Keeps locks as fresh locks, lambdas as code, and large bytes as files."""
+    """Pickler that stores locks as new locks, lambdas as code, and large bytes as files."""
 
     def __init__(self, stream: io.BytesIO, blobs: Path) -> None:
         super().__init__(stream, protocol=pickle.HIGHEST_PROTOCOL)
@@ -176,7 +177,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if type(value) in _LOCKS:
             return _LOCKS[type(value)], ()
-        if isinstance(value, defaultdict) and type(value) is not defaultdict:  # its constructor may take anything
+        if isinstance(value, defaultdict) and type(value) is not defaultdict:  # its constructor may have any arguments
             return _unconstructed, (type(value),), value.__dict__, None, iter(list(value.items()))
         if isinstance(value, types.FunctionType) and "<" in value.__qualname__:
             cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
@@ -198,9 +199,9 @@ def _unconstructed(kind: type[defaultdict[Any, Any]]) -> Any:
 
 
 def _function(module: str, code: bytes, defaults: tuple[Any, ...] | None, cells: tuple[Any, ...]) -> Any:
-    """A lambda or local function again; moto has some in `defaultdict(lambda: …)`."""
+    """Recreate a lambda or local function; moto has some in `defaultdict(lambda: …)`."""
     scope = vars(importlib.import_module(module))
     closure = tuple(types.CellType(content) for content in cells)
-    # Written by ourselves, into a directory that only the account's owner can write to.
+    # We wrote the code ourselves, to a directory that only the account's owner can write to.
     content: types.CodeType = marshal.loads(code)  # noqa: S302
     return types.FunctionType(content, scope, argdefs=defaults, closure=closure or None)

@@ -1,4 +1,4 @@
-"""CloudFormation stacks in the embedded AWS: templates read, and deployed as CloudFormation would."""
+"""CloudFormation stacks in the embedded AWS: templates are read, and deployed in CloudFormation's order."""
 
 from localaws.stacks.stack import Stack, StackFailed
 from localaws.stacks.templates import read_template

@@ -1,4 +1,4 @@
-"""The resources that stacks can have here: custom ones, Lambda functions, versions, aliases and layers, roles."""
+"""Resources that stacks support here: custom ones, Lambda functions, versions, aliases and layers, roles."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 # CloudFormation's buckets, by region: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-vpce.html
 RESPONSE_BUCKET = "cloudformation-custom-resource-response-useast1"
+# CloudFormation's own limit on a response, so that a longer one also fails here.
 _MOST_ANSWERED = 4096
 _POLL_S = 0.05
 
 
 class ResourceFailed(Exception):
-    """A resource is not as it should be. `physical_id`: what there is of it all the same."""
+    """Error: a resource could not be made or changed. `physical_id` identifies what exists of it anyway."""
 
     def __init__(self, reason: str, physical_id: str | None = None) -> None:
         super().__init__(reason)
@@ -31,7 +32,7 @@ class ResourceFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A resource as it is after a change: `Ref`, and what `Fn::GetAtt` can ask for."""
+    """Resource after a change: its `Ref`, and its attributes for `Fn::GetAtt`."""
 
     physical_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a resource is: its stack and logical id, and the account."""
+    """Place of a resource: its stack and logical id, and the account."""
 
     aws: Server
     stack: str
@@ -48,15 +49,15 @@ class Place:
     type: str
 
     def name(self, limit: int = 64) -> str:
-        """A name for a resource that the template gives none."""
+        """Return a name for a resource that has none in the template."""
         return f"{self.stack}-{self.logical_id}"[: limit - 13] + f"-{uuid.uuid4().hex[:12].upper()}"
 
 
 class Kind(Protocol):
-    """One type of resource. An update that answers another physical id has made a new one in the old one's place."""
+    """Type of resource. An update that returns another physical id has replaced the resource."""
 
     def is_replaced(self, properties: Json, old: Json) -> bool:
-        """Whether the change is made by creating another resource; if that fails, the old one is as it was."""
+        """Return whether the change creates another resource; if that fails, the old one is unchanged."""
         ...
 
     def create(self, place: Place, properties: Json) -> Made: ...
@@ -67,7 +68,7 @@ class Kind(Protocol):
 
 
 class Custom:
-    """`Custom::…`: whoever is behind the service token is asked, and answers by a PUT to a presigned URL."""
+    """`Custom::…`: the target of the service token gets a request, and responds with a PUT to a presigned URL."""
 
     def is_replaced(self, properties: Json, old: Json) -> bool:
         return False
@@ -83,6 +84,7 @@ class Custom:
         self._ask(place, "Delete", properties, PhysicalResourceId=physical_id)
 
     def _ask(self, place: Place, kind: str, properties: Json, **more: Any) -> Made:
+        # A real bucket and a presigned URL, so that a response with a wrong header fails here as it does on AWS.
         s3 = place.aws.client("s3")
         s3.create_bucket(Bucket=RESPONSE_BUCKET)
         request_id = str(uuid.uuid4())
@@ -114,7 +116,7 @@ class Custom:
             except s3.exceptions.NoSuchKey:
                 time.sleep(_POLL_S)
                 continue
-            if answer["ContentType"] not in ("", "binary/octet-stream"):  # the latter where none was sent
+            if answer["ContentType"] not in ("", "binary/octet-stream"):  # the timeout if no response was sent
                 raise ResourceFailed(f"S3 refuses the PUT: the URL is signed for no type, not {answer['ContentType']}")
             return bytes(answer["Body"].read())
         raise ResourceFailed("CloudFormation did not receive a response from your Custom Resource.")
@@ -142,7 +144,7 @@ def _why(answer: Json) -> str:
 
 
 def _texts(value: Any) -> Any:
-    """As CloudFormation hands properties over: every scalar is a text."""
+    """Return properties as CloudFormation passes them: every scalar is a string."""
     if isinstance(value, dict):
         return {name: _texts(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -187,7 +189,7 @@ _NO_SETTINGS = (
 
 
 def _numbers(properties: Json) -> Json:
-    """Attributes are texts; CloudFormation makes numbers of them where the API has numbers."""
+    """Convert attributes, which are strings, to numbers where the API has numbers, as CloudFormation does."""
     return {
         key: int(value) if key in ("MemorySize", "Timeout") and isinstance(value, str) else value
         for key, value in properties.items()
@@ -195,7 +197,7 @@ def _numbers(properties: Json) -> Json:
 
 
 class LambdaVersion:
-    """`AWS::Lambda::Version`: another one whenever a property changes, if Lambda finds the function changed, too."""
+    """`AWS::Lambda::Version`: replaced whenever a property changes, if the function itself has also changed."""
 
     def is_replaced(self, properties: Json, old: Json) -> bool:
         return True
@@ -343,5 +345,5 @@ KINDS: Mapping[str, Kind] = {
 
 
 def kind_of(type_name: str) -> Kind | None:
-    """What makes resources of the type; None if stacks cannot have them here."""
+    """Return the implementation of a resource type; None if it is not supported here."""
     return Custom() if type_name.startswith("Custom::") else KINDS.get(type_name)

@@ -1,11 +1,11 @@
 """CloudFormation stacks in the embedded AWS, as far as custom resources and Lambda functions need them.
 
-Not the service: a client that deploys a template as CloudFormation would, with its order of requests: dependencies
-first; after a failure everything back to the properties from before (or away, where it is new); what was replaced or
-left out of the template deleted at the very end.
+This is not the service but a client that deploys a template with CloudFormation's order of requests: dependencies
+first; after a failure every resource returns to its earlier properties (or is deleted if it is new); resources that
+were replaced or removed from the template are deleted at the very end.
 
-Why not moto's CloudFormation: it invokes a custom resource's function, but neither waits for the answer nor updates,
-fails or deletes the resource, so a template that works there says nothing about a real stack.
+moto's CloudFormation is not enough: it invokes a custom resource's function, but neither waits for the response nor
+updates, fails or deletes the resource, so a template that works there proves nothing about a real stack.
 
     stack = Stack(aws, "shop")
     stack.deploy(read_template(Path("template.yaml").read_text()), {"BuilderArn": arn})
@@ -32,7 +32,7 @@ _IGNORED = "AWS::CDK::Metadata"
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of what `aws cloudformation describe-stack-events` would show."""
+    """Event as in `aws cloudformation describe-stack-events`."""
 
     resource: str
     status: str
@@ -40,7 +40,7 @@ class Event:
 
 
 class StackFailed(Exception):
-    """The stack could not become what the template says, and is as it was. `reason` is the first resource's."""
+    """Error: the stack could not be changed, and was rolled back. `reason` is the first failed resource's."""
 
     def __init__(self, stack: Stack, reason: str) -> None:
         super().__init__(f"{stack.name}: {stack.status}: {reason}")
@@ -49,9 +49,9 @@ class StackFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Present:
-    """A resource that is there, or was tried to be made: `properties` are those that it was last asked to have.
+    """Resource that exists, or may exist after a failed attempt: `properties` are the last requested ones.
 
-    `retained` names the policies by which it stays: DeletionPolicy, UpdateReplacePolicy.
+    `retained` names the policies that keep it: DeletionPolicy, UpdateReplacePolicy.
     """
 
     type: str
@@ -67,7 +67,7 @@ class _Wish:
 
 
 class Stack:
-    """One stack. `status` is CloudFormation's word for how it is, `events` what happened, the oldest first."""
+    """Stack. `status` is CloudFormation's, `events` are in order, oldest first."""
 
     def __init__(self, aws: Server, name: str) -> None:
         self.aws, self.name = aws, name
@@ -83,7 +83,7 @@ class Stack:
         """Create the stack, or update it.
 
         Raises:
-            StackFailed: a resource failed; what was there before is as it was.
+            StackFailed: a resource failed; the stack was rolled back.
             TemplateError: the template cannot be used here; nothing was changed.
         """
         template = deepcopy(template)
@@ -107,18 +107,18 @@ class Stack:
         """Delete every resource.
 
         Raises:
-            StackFailed: one of them does not want to.
+            StackFailed: a resource could not be deleted.
         """
         for name in reversed(self._scope(self._wish).wanted()):
             self._delete(name, self._present.pop(name, None))
         self.status = "DELETE_COMPLETE"
 
     def physical_id(self, logical_id: str) -> str:
-        """What a resource is called outside of the stack."""
+        """Return the physical id of a resource."""
         return self._present[logical_id].made.physical_id
 
     def attributes(self, logical_id: str) -> Mapping[str, Any]:
-        """What `Fn::GetAtt` can ask of a resource."""
+        """Return the attributes of a resource for `Fn::GetAtt`."""
         return self._present[logical_id].made.attributes
 
     def _apply(self, wish: _Wish) -> None:
@@ -150,7 +150,7 @@ class Stack:
             failed = error if isinstance(error, ResourceFailed) else ResourceFailed(str(error))
             self.events.append(Event(resource=name, status=f"{verb}_FAILED", reason=failed.reason))
             if present is not None and not is_made:
-                # Asked to become something else; how far that went nobody knows, so the way back asks again.
+                # An update was requested; how far it got is unknown, so the rollback requests the old properties again.
                 self._present[name] = replace(present, properties=properties)
             elif present is None and failed.physical_id:
                 self._present[name] = _Present(
@@ -163,9 +163,9 @@ class Stack:
         self._present[name] = _Present(type=type_name, properties=properties, made=made, retained=retained)
 
     def _take_back(self) -> None:
-        """To the template from before; what that has not goes."""
+        """Roll back to the earlier template; resources that it does not have are deleted."""
         self._replaced, replaced = [], self._replaced
-        for name, old in replaced:  # the old one is still there, and what was made in its place is the one to go
+        for name, old in replaced:  # the old resource still exists; its replacement is the one to delete
             self._replaced.append((name, self._present[name]))
             self._present[name] = old
         try:
@@ -180,6 +180,7 @@ class Stack:
             self._delete(name, old, "UpdateReplacePolicy")
         self._replaced = []
         kept = set(self._scope(wish).wanted())
+        # Reversed: a resource must go before those that it depends on.
         for name in [name for name in reversed(self._present) if name not in kept]:
             self._delete(name, self._present.pop(name))
 

@@ -1,4 +1,4 @@
-"""CloudFormation templates: read, and their functions resolved."""
+"""CloudFormation templates: reading them, and resolving their functions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _VARIABLE = re.compile(r"\$\{(!?)([^}]+)\}")
 
 
 class TemplateError(ValueError):
-    """The template says something that is wrong, or that is not understood here."""
+    """Error: the template is wrong, or uses something that is not supported here."""
 
 
 def read_template(text: str) -> Json:
-    """A template in JSON, or in YAML with its short forms (`!GetAtt Build.Key`)."""
+    """Read a template in JSON, or in YAML with its short forms (`!GetAtt Build.Key`)."""
     if text.lstrip().startswith("{"):
         return dict(json.loads(text))
     import yaml
@@ -38,14 +38,14 @@ def read_template(text: str) -> Json:
         return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
 
     Loader.add_multi_constructor("!", short)
-    # A date that is not quoted (AWSTemplateFormatVersion) stays text.
+    # An unquoted date (AWSTemplateFormatVersion) stays a string.
     Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(node.value))
     return dict(yaml.load(text, Loader=Loader))  # noqa: S506  # a SafeLoader
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What functions are resolved with: `ref` and `attribute` ask for resources that are there already."""
+    """Scope in which functions are resolved: `ref` and `attribute` look up existing resources."""
 
     template: Json
     parameters: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Scope:
     attribute: Callable[[str, str], Any] = field(repr=False)
 
     def wanted(self) -> list[str]:
-        """Logical ids of the resources whose condition holds, each behind those that it needs."""
+        """Return the logical ids of resources whose condition holds, each after its dependencies."""
         resources = {
             name: resource
             for name, resource in self.template["Resources"].items()
@@ -64,11 +64,11 @@ class Scope:
         return list(TopologicalSorter(needs).static_order())
 
     def holds(self, condition: str) -> bool:
-        """Whether one of the template's conditions is true."""
+        """Return whether one of the template's conditions is true."""
         return bool(self.value(self.template["Conditions"][condition]))
 
     def value(self, given: Any) -> Any:
-        """`given` with every function replaced by its value.
+        """Return `given` with every function replaced by its value.
 
         Raises:
             TemplateError: an unknown function or name.
@@ -139,7 +139,7 @@ _NOTHING = object()
 
 
 def _needs(value: Any) -> Iterator[str]:
-    """Every name that a resource refers to."""
+    """Yield every name that a resource refers to."""
     if isinstance(value, list):
         for one in value:
             yield from _needs(one)

@@ -1,7 +1,7 @@
 """The errors of the Lambda API: one class per error code of AWS, with its HTTP status.
 
-Only `LambdaError` is caught, at the single place that answers HTTP requests; a class is named exactly as the code
-that clients compare with. Anything else that is raised is a fault of ours and is answered with a 500.
+Only `LambdaError` is caught, at the single place that answers HTTP requests; a class has exactly the name of the code
+that clients compare with. Any other exception is our bug and becomes a 500.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class LambdaError(Exception):
-    """An error answer of the Lambda API.
+    """Error of the Lambda API.
 
     Args:
         message: the text that AWS would send.
@@ -94,7 +94,7 @@ class ServiceException(LambdaError):
 
 
 class NotImplementedByLocalAws(LambdaError):
-    """An operation that AWS has and the embedded AWS has not."""
+    """Operation that AWS has and the embedded AWS does not have."""
 
     status = 501
 

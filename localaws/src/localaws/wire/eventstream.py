@@ -1,4 +1,4 @@
-"""AWS's event stream encoding, as far as answering needs it: string headers and a payload in checksummed frames."""
+"""AWS's event stream encoding, as far as responses need it: string headers and a payload in checksummed frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _STRING_HEADER = 7
 
 
 def message(event_type: str, content_type: str, payload: bytes) -> bytes:
-    """One frame: two lengths and their CRC, headers, payload, CRC of it all."""
+    """Return one frame: two lengths and their CRC, headers, payload, and a CRC of everything."""
     headers = b"".join(
         _header(name, value)
         for name, value in (

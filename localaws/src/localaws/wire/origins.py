@@ -1,8 +1,8 @@
-"""Whether a request comes from a program of this machine, or from a web page that somebody looks at.
+"""Origin of a request: a program of this machine, or a web page in someone's browser.
 
-A page cannot be kept from sending requests to loopback: with a host name that its owner points at 127.0.0.1 (DNS
-rebinding) it may even read the answers, and signatures, which are not verified here, can be made by anybody. But it
-cannot choose the `Host`, `Origin`, `Sec-Fetch-Site` and `Referer` that its browser sends.
+A page can always send requests to loopback: with a host name that its owner points at 127.0.0.1 (DNS rebinding) it may
+even read the responses, and signatures, which are not verified here, can be made up. But it cannot choose the `Host`,
+`Origin`, `Sec-Fetch-Site` and `Referer` that its browser sends.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable
 
 __all__ = ["is_form", "is_loopback", "why_refused"]
 
-# What an HTML form, or a script without asking first, can send to another site.
+# Content types that an HTML form, or a script without a preflight request, can send to another site.
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 
-# Nothing else is a host in any reading of the header, and there is one reading of this.
+# Stricter than the standard: every parser reads this form of the header in the same way.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{1,5})?")
 _PAGE = re.compile(r"https?://([^/?#\\]+)", re.IGNORECASE)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, with or without a port, can only be this machine: its loopback addresses, localhost and below."""
+    """Return whether a host, with or without a port, can only be this machine: loopback, localhost or below it."""
     found = _HOST.fullmatch(host)
     if found is None:
         return False
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 def why_refused(header: Callable[[str], str | None]) -> str | None:
-    """Why a request with these headers is not answered; None if it is."""
+    """Return why a request with these headers is refused; None if it is allowed."""
     host = header("Host")
     if host and not is_loopback(host):
         return f"the host {host!r} is not this machine: use 127.0.0.1, localhost or a name below it"
@@ -52,7 +52,7 @@ def why_refused(header: Callable[[str], str | None]) -> str | None:
 
 
 def is_form(content_type: str | None) -> bool:
-    """Whether a page of any site could send a body of this type without being asked first."""
+    """Return whether a page of any site could send a body of this type without a preflight request."""
     return (content_type or "").partition(";")[0].strip().lower() in _FORMS
 
 

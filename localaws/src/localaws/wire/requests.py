@@ -1,7 +1,7 @@
-"""HTTP requests of the Lambda API, read by AWS's own service model: which operation, which parameters, which limits.
+"""HTTP requests of the Lambda API, parsed with AWS's own service model: operation, parameters and limits.
 
 The model comes with botocore, so every operation that exists is known by name, and its lengths, enumerations and
-patterns are checked in one place; the modules behind see only parameters that have the right types.
+patterns are checked in one place; the modules behind it see only parameters of the right types.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from localaws.wire.errors import (
     ValidationException,
 )
 
-# JSON of a request or of an answer. Members are checked against AWS's own service model before they get here.
+# JSON of a request or response. Members are checked against AWS's service model before other modules see them.
 Json = dict[str, Any]
 
-# Lambda answers these itself with a more telling error, or the model's limits are those of another kind of compute.
+# Members with a more specific error of Lambda, or with limits in the model that belong to another kind of compute.
 _CHECKED_ELSEWHERE = frozenset({"Runtime", "Timeout", "MemorySize", "EphemeralStorageSize", "InvocationType"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpRequest:
-    """What the front hands over: an HTTP request whose credential scope says `lambda`.
+    """HTTP request whose credential scope is `lambda`.
 
     `path` is percent-decoded; `body` is read whole.
     """
@@ -50,8 +50,10 @@ class HttpRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpAnswer:
-    """Status, headers and body of an answer; the front adds request id and length. `repeated`: more headers, any name
-    more than once."""
+    """Status, headers and body of a response; the front adds request id and length.
+
+    `repeated`: headers that may occur several times.
+    """
 
     status: int
     body: bytes = b""
@@ -62,7 +64,7 @@ class HttpAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One operation of the service model: how it is addressed and what it takes."""
+    """Operation of the service model: its address and its parameters."""
 
     name: str
     method: str
@@ -73,7 +75,7 @@ class Operation:
 
     @property
     def function_name(self) -> str:
-        """`get_function` for GetFunction."""
+        """Name of its handler: `get_function` for GetFunction."""
         return re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
 
 
@@ -94,7 +96,7 @@ def _model() -> Json:
 
 @cache
 def operations() -> tuple[Operation, ...]:
-    """Every operation of the service model."""
+    """Return every operation of the service model."""
     return tuple(_operation(name, model) for name, model in _model()["operations"].items())
 
 
@@ -115,7 +117,7 @@ def _operation(name: str, model: Json) -> Operation:
 
 
 def find_operation(method: str, path: str, query: str) -> tuple[Operation, dict[str, str]]:
-    """The operation that a method, decoded path and query address and what the path says.
+    """Return the operation that a method, decoded path and query address, and the parameters in the path.
 
     Raises:
         UnknownOperationException: no operation has this method and path.
@@ -132,7 +134,7 @@ def find_operation(method: str, path: str, query: str) -> tuple[Operation, dict[
 
 
 def parameters(operation: Operation, request: HttpRequest, path: Mapping[str, str]) -> Json:
-    """The input members of an operation by their API names, typed as the service model says.
+    """Return the input members of an operation by their API names, typed as the service model says.
 
     Raises:
         InvalidRequestContentException: the body is not a JSON object.
@@ -208,7 +210,7 @@ def _lower(member: str) -> str:
 
 
 def _problems(value: object, shape: str, where: str = "") -> Iterator[str]:
-    """What in a value violates the model, in AWS's wording."""
+    """Yield what in a value violates the model, in AWS's wording."""
     model = _shapes()[shape]
     if shape in _CHECKED_ELSEWHERE:
         return

@@ -1,4 +1,4 @@
-"""What the WSGI modules share."""
+"""Helpers that the WSGI modules share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 def read_body(environ: Environ) -> bytes:
-    """The whole request body; a chunked one too, which the server has already taken apart."""
+    """Read the whole request body, also a chunked one, which the server has already decoded."""
     stream = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):
         return bytes(stream.read())

@@ -1,6 +1,6 @@
-"""What starts inside `/var/lang/bin/python3.X`: arranges sys.path as Lambda does, then hands over to awslambdaric.
+"""Entry point inside `/var/lang/bin/python3.X`: arranges sys.path as Lambda does, then runs awslambdaric.
 
-Has to run on every Python from 3.9 on, with nothing but the standard library.
+It must run on every Python from 3.9 on, with only the standard library.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ def arrange(task: str, layers: str, runtime: str) -> None:
     own = [path for path in sys.path[1:] if path not in (runtime, "")]
     sys.path[:] = own
     for path in ours:
-        site.addsitedir(path)  # for the .pth files; where the folder stands in the list is settled below
+        site.addsitedir(path)  # for the .pth files; the folder's position in the list is set below
     added = [path for path in sys.path if path not in own and path not in ours]
     sys.path[:] = [*ours, *own, *added, runtime]
 
 
 def make_up_for_emulator(marker: str) -> None:
-    """Do two things that the emulator does not: tell errors from answers, and give the function's real ARN.
+    """Add two things that the emulator lacks: a distinction of errors from results, and the function's real ARN.
 
-    The server sends the ARN before the tenant, in the one header that the emulator hands on as it came.
+    The server sends the ARN and the tenant in the one header that the emulator passes on unchanged.
     """
     client = importlib.import_module("awslambdaric.lambda_runtime_client").BaseLambdaRuntimeClient
     bootstrap = importlib.import_module("awslambdaric.bootstrap")

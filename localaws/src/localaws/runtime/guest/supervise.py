@@ -1,10 +1,10 @@
-"""Starts and stops a runtime without a sandbox around it, and ends with everything below it when the server does.
+"""Supervisor of a runtime without a sandbox: starts and stops it, and ends with all its children when the server does.
 
     supervise.py CONTROL STATUS SPEC
 
 CONTROL, a descriptor, brings lines "start N" and "stop"; STATUS gets "exit N CODE" (a shell's code, 128 + signal) and
 "stopped". SPEC is a descriptor with JSON {"argv": […], "env": {…}, "cwd": "…", "tmp": "…"}; it is read once, so that no
-credential is ever an argument. Standard library only, and little of it: this is part of every cold start.
+credential is ever an argument. It uses only the standard library, and little of it, as it is part of every cold start.
 """
 # ruff: noqa: PTH114, PTH123, PTH208, S606
 
@@ -20,7 +20,7 @@ import shutil
 import signal
 import sys
 
-TYPE_CHECKING = False  # importing typing would cost more than all the rest
+TYPE_CHECKING = False  # importing typing would take longer than everything else here
 if TYPE_CHECKING:
     from typing import TypedDict
 
@@ -36,27 +36,27 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
-    """Set an attribute of this process; nothing happens where there is no such call."""
+    """Set an attribute of this process; no effect on systems without the call."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def limit() -> None:
-    """Lambda's limit on open files, where the host allows as many; no core dumps."""
+    """Set Lambda's limit on open files, as far as the host allows, and turn off core dumps."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024 if hard == resource.RLIM_INFINITY else min(1024, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def start(spec: Spec) -> int:
-    """The process id of a new runtime, in a session of its own, with its log on descriptor 3 too."""
+    """Start a runtime in a session of its own, with its log also on descriptor 3; return its process id."""
     child = os.fork()
     if child:
         return child
     try:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setsid()
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a new program would inherit that
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores SIGPIPE, and a new program would inherit that
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(1, 3)
         os.closerange(4, 1024)
@@ -70,7 +70,7 @@ def start(spec: Spec) -> int:
 
 
 def children() -> list[int]:
-    """Process ids of all children, adopted ones included."""
+    """Return the process ids of all children, including adopted ones."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir("/proc/self/task"):
@@ -83,8 +83,10 @@ def kill_all(child: int | None) -> None:
     """End every process below us, and wait until none is left."""
     if child is not None:
         with contextlib.suppress(OSError):
+            # The whole group at once, before its members can react to the end of one another.
             os.killpg(child, signal.SIGKILL)
     while True:
+        # In rounds until no child is left: a process may fork before it is killed, and its orphans become our children.
         for pid in children():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -95,7 +97,7 @@ def kill_all(child: int | None) -> None:
 
 
 def remove(folder: str) -> None:
-    """Remove a directory, whatever modes the function gave to what is in it, and however deep that is."""
+    """Remove a directory of any depth, also if the function took permissions away from its contents."""
     with contextlib.suppress(OSError, RecursionError):
         shutil.rmtree(folder)
     if not os.path.lexists(folder):
@@ -108,7 +110,7 @@ def remove(folder: str) -> None:
 
 
 def reap(child: int | None) -> int | None:
-    """The shell's exit code of `child` if it has ended; adopted processes are reaped on the way."""
+    """Return the shell's exit code of `child` if it has ended; adopted processes are reaped on the way."""
     code = None
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -121,10 +123,12 @@ def reap(child: int | None) -> int | None:
 
 
 def serve(control: int, status: int, spec: Spec) -> None:
-    """Carry out what comes over `control` until it ends."""
+    """Carry out the commands from `control` until it ends."""
     wake_read, wake_write = os.pipe()
+    # The signal handler writes to this pipe: a full one must not block it.
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # A byte per SIGCHLD wakes select(); without the pipe, a child that ends just before select() would go unnoticed.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     child: int | None = None
     number, pending = "0", b""
@@ -139,6 +143,8 @@ def serve(control: int, status: int, spec: Spec) -> None:
                     os.write(status, f"exit {number} {code}\n".encode())
             if control not in readable:
                 continue
+            # Exits are reported first, so that a stop that follows never hides the exit code of a runtime that ended by
+            # itself.
             data = os.read(control, 4096)
             if not data:
                 return
@@ -153,12 +159,13 @@ def serve(control: int, status: int, spec: Spec) -> None:
                     os.write(status, b"stopped\n")
     finally:
         kill_all(child)
+        # After the processes: one that still ran could write into it again.
         remove(spec["tmp"])
 
 
 def main(control: int, status: int, spec_descriptor: int) -> None:
-    """Read what to run, then serve."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)  # children that detach themselves become ours, so that they can be ended
+    """Read the specification, then serve."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphaned descendants become our children, so that they can be killed
     with os.fdopen(spec_descriptor, "rb") as stream:
         spec: Spec = json.load(stream)
     with contextlib.suppress(BrokenPipeError):
