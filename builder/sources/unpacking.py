@@ -1,8 +1,8 @@
-"""Entries of an archive to files, safely: the rules of a tree, and the single place where they are written.
+"""Writes entries of an archive as files, safely: the rules of a tree, and the only place where they are written.
 
-Every directory on the way is opened by its own name, following no link, so nothing can be written elsewhere whatever
-else happens to the disk meanwhile. Links are made last. What is wrong with single entries is gathered: after the first
-problem nothing is written, but the rest is still looked at.
+Every directory on the way is opened by its own name without following links, so nothing can be written elsewhere
+whatever else happens to the disk meanwhile. Links are made last. Problems of single entries are collected: after the
+first one nothing is written, but the rest is still examined.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INSTEAD = "replace the link by the file itself, or remove it"
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A name that is taken; `parent` is the directory it is in."""
+    """A name that is taken; `parent` is the directory around it."""
 
     name: str
     parent: _Node | None
@@ -43,9 +43,9 @@ class _Node:
 
 @dataclass
 class Unpacker:
-    """Writes entries below `root`, an empty directory. `label` names the archive in messages, `mtime` is every file's.
+    """Writer of entries below `root`, an empty directory. `label` names the archive in messages, `mtime` dates files.
 
-    `files`, `size_bytes` and `lfs_pointers` say what has been written; `take` every entry, then `finish`.
+    `files`, `size_bytes` and `lfs_pointers` count what has been written; `take` every entry, then `finish`.
     """
 
     root: Path
@@ -74,7 +74,7 @@ class Unpacker:
             os.close(self._open.pop()[1])
 
     def take(self, entry: Archived) -> None:
-        """Write one entry, or note what is wrong with it.
+        """Write one entry, or note its problem.
 
         Raises:
             OutOfSpace, TooMany: it would be more than the limits allow.
@@ -96,9 +96,10 @@ class Unpacker:
         """Make the links.
 
         Raises:
-            UnsafeSource: something was wrong with some entries; what has been written is incomplete.
+            UnsafeSource: some entries had problems; the files that were written are incomplete.
         """
         self.refuse_problems()
+        # All links before the first check: one may lead through another that comes later.
         for node, target in self._links:
             os.symlink(target, node.name, dir_fd=self._directory(node.parent or self._top))
         for node, target in self._links:
@@ -107,7 +108,7 @@ class Unpacker:
         self.refuse_problems()
 
     def refuse_problems(self) -> None:
-        """Raise UnsafeSource with what has been wrong so far, if anything has."""
+        """Raise UnsafeSource with all problems so far, if there are any."""
         if not self._problems:
             return
         more = self.problem_count - len(self._problems)
@@ -135,7 +136,7 @@ class Unpacker:
     # --- names ------------------------------------------------------------------------------------------------------
 
     def _claimed(self, names: list[str], entry: Archived) -> _Node | None:
-        """The node that the entry takes, its directories made; None if it cannot have it, or is the top itself."""
+        """Return the node of the entry, its directories made; None if its name is taken, or it is the root itself."""
         node = self._top
         for index, name in enumerate(names):
             if node.kind != "directory":
@@ -146,6 +147,7 @@ class Unpacker:
             key = (id(node), folded(name))
             other = self._taken.get(key)
             if other is None:
+                # Directories that only a path mentions count as well: one entry `a/b/c/…` makes hundreds.
                 if not is_last:
                     self._count()
                 other = self._taken[key] = _Node(name, node, kind)
@@ -164,7 +166,7 @@ class Unpacker:
         return node if names else None
 
     def _directory(self, node: _Node) -> int:
-        """A descriptor of a directory that has been made, good until the next call."""
+        """Return a descriptor of a directory that has been made, good until the next call."""
         above: list[_Node] = []
         at: _Node | None = node
         while at is not None:
@@ -176,6 +178,7 @@ class Unpacker:
             common += 1
         while len(self._open) > common:
             os.close(self._open.pop()[1])
+        # One descriptor per level stays open between entries: neighbours in an archive share most of their way.
         for below in above[common:]:
             self._open.append((below, os.open(below.name, _INTO, dir_fd=self._open[-1][1])))
         return self._open[-1][1]
@@ -194,6 +197,7 @@ class Unpacker:
             self.size_bytes += len(target)
 
     def _write(self, node: _Node, entry: Archived) -> None:
+        # Before writing, by the size that the entry states; `_bounded` counts again, since that may be a lie.
         if entry.size > self.limits.max_file_bytes:
             raise self._too_large(node)
         if self.size_bytes + entry.size > self.limits.max_bytes:
@@ -207,14 +211,14 @@ class Unpacker:
             for chunk in self._bounded(node, entry):
                 file.write(chunk)
                 head = head or chunk[: len(LFS_HEADER)]
-            # Not by the mode argument of open(): the umask of the process would have its say.
+            # fchmod, because the mode argument of open() would be narrowed by the umask of the process.
             os.fchmod(descriptor, 0o755 if entry.executable else 0o644)
             os.utime(descriptor, (self.mtime, self.mtime))
         if head == LFS_HEADER and entry.size <= LFS_MAX_BYTES:
             self.lfs_pointers.append(node.path)
 
     def _bounded(self, node: _Node, entry: Archived) -> Iterator[bytes]:
-        """The entry's content as long as it is within the limits."""
+        """Yield the entry's content as long as it is within the limits."""
         size = 0
         for chunk in entry.content():
             size += len(chunk)
@@ -241,12 +245,12 @@ class Unpacker:
 
 
 def _decoded(name: bytes) -> str:
-    """The name with what is not UTF-8 escaped."""
+    """Decode the name, escaping whatever is not UTF-8."""
     return name.decode("utf-8", "backslashreplace")
 
 
 def _segments(path: str) -> list[str]:
-    """The names on the way; tar writes "./" before all of them, and "/" behind directories."""
+    """Split a path into names; tar writes "./" before all of them, and "/" behind directories."""
     while path.startswith("./"):
         path = path[2:]
     path = path.removesuffix("/")
@@ -254,7 +258,7 @@ def _segments(path: str) -> list[str]:
 
 
 def _path_problem(path: str, raw: bytes) -> tuple[str, str] | None:
-    """Why no entry may have that path, and what to do; None if one may."""
+    """Say why no entry may have that path, and what to do; None if one may."""
     if len(raw) > MAX_PATH_BYTES:
         return f"has a path longer than {MAX_PATH_BYTES} bytes", ""
     if path.encode() != raw:
