@@ -1,4 +1,4 @@
-"""What is packed in a file: members of zips (jar, whl), and what gzip, bzip2 and xz have made smaller. With bounds."""
+"""Unpacks content inside a file: members of zips (jar, whl), and gzip, bzip2 and xz streams. With bounds."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-# Of one member, and of all that is looked at for one artifact: what is larger is looked at so far.
+# Of one member, and of all that one artifact is searched for: larger content is searched up to here.
 _MEMBER = 32 << 20
 _ALL = 256 << 20
-# What grows more than deflate can make of any text is a bomb, and its zeros say nothing.
+# Content that grows more than deflate can make of any text is a bomb, and its zeros say nothing.
 _RATIO = 1100
 _DEPTH = 2
 _CHUNK = 1 << 20
 _STREAMS: Mapping[bytes, Callable[..., object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-# What these readers raise where something is damaged, encrypted, or packed in another way.
+# Raised by these readers for something damaged, encrypted, or packed in another way.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
 
 
 @dataclass
 class Looking:
-    """What may still be unpacked for one artifact."""
+    """The bytes that may still be unpacked for one artifact."""
 
     left: int = _ALL
 
     def at(self, content: bytes, depth: int = 0) -> Iterator[bytes]:
-        """Yield the content, and what is packed in it, also what is packed in that; with names of members.
+        """Yield the content, and what is packed in it, recursively; with names of members.
 
-        What cannot be read is left out.
+        Unreadable content is left out.
         """
         yield content
         if depth == _DEPTH:
@@ -47,7 +47,7 @@ class Looking:
                 with cast("io.BufferedIOBase", opened(io.BytesIO(content))) as stream:
                     yield self._read(stream, len(content))
                 return
-        if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:  # where the end of every zip is
+        if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:  # every zip ends with this record and its comment
             return
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -64,7 +64,7 @@ class Looking:
             return
 
     def _read(self, stream: io.BufferedIOBase, packed: int) -> bytes:
-        """As much of a stream as there may be; of a damaged one, what came before."""
+        """Read as much of a stream as allowed; of a damaged one, what comes before the damage."""
         limit, chunks, size = min(_MEMBER, self.left, packed * _RATIO + _CHUNK), [], 0
         try:
             while size < limit and (chunk := stream.read1(min(_CHUNK, limit - size))):

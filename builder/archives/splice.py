@@ -1,7 +1,7 @@
-"""Zips joined into one by copying the bytes that are already compressed, in runs as long as the order allows.
+"""Joins zips into one by copying bytes that are already compressed, in runs as long as the order allows.
 
-A part is a zip that `builder.archives.zips` wrote, so its records need no change but their offset: what lies between
-two files that stay neighbours is copied as it is, headers included.
+A part is a zip that `builder.archives.zips` wrote, so only the offsets in its records change: whatever lies between
+two files that stay neighbours is copied unchanged, headers included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LOCAL_SIZE = 30
 _END = struct.Struct("<4s4H2IH")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
 _LIMIT_32 = 0xFFFFFFFF
-# A package that several distributions share says so with one of these, in words that differ between them.
+# A package that several distributions share declares itself by one of these, in words that differ between them.
 _NAMESPACE = re.compile(rb"\b(?:extend_path|declare_namespace)\(")
 _NAMESPACE_MAX = 4096
 
@@ -39,7 +39,7 @@ class Part:
 
 
 class _File(NamedTuple):
-    """A file of a part: its directory record, and where its local record begins and its data ends."""
+    """A file of a part: its directory record, where its local record begins, and where its data ends."""
 
     header: Header
     part: int
@@ -57,8 +57,8 @@ def splice(
 ) -> ZipSummary:
     """Join the files of `parts`, still compressed, and `entries`, compressed now, into one zip.
 
-    The same path with the same content in two parts is written once, and so is the `__init__.py` of a namespace
-    package, which declares the same in every distribution whatever its bytes.
+    The same path with the same content in two parts is written once, as is the `__init__.py` of a namespace package,
+    which means the same in every distribution whatever its bytes.
 
     Args:
         wanted: False for the names of files to leave out.
@@ -86,7 +86,7 @@ def splice(
 
 
 def _runs(ordered: Sequence[_File | Entry]) -> Iterator[list[_File] | Entry]:
-    """Files that lie one after the other in one part, as lists; entries alone."""
+    """Yield files that are neighbours in one part as lists; entries alone."""
     run: list[_File] = []
     for item in ordered:
         if isinstance(item, _File) and run and item.part == run[-1].part and item.start == run[-1].end:
@@ -107,6 +107,7 @@ def _copy(writer: Writer, run: list[_File], archive: BinaryIO) -> None:
     shift = writer.offset - run[0].start
     for file in run:
         offset = file.start + shift
+        # Past 4 GB the offset moves to a zip64 field, so the record is made again instead of patched.
         if offset >= _LIMIT_32:
             record = file.header.central(offset)
         else:
@@ -142,7 +143,7 @@ def _union(parts: Sequence[Part], wanted: Callable[[str], bool] | None) -> dict[
 
 
 def _package_of(name: str) -> str:
-    """The package whose `__init__` a file is, in source or as bytecode; the file itself if it is no such thing."""
+    """Return the package whose `__init__` a file is, as source or bytecode; else the file itself."""
     folder, _, base = name.rpartition("/")
     return folder.removesuffix("/__pycache__") if base.startswith("__init__.") else name
 
@@ -162,10 +163,10 @@ def _content(path: Path, header: Header, file: _File) -> bytes:
 
 
 def _files(part: Part, number: int) -> Iterator[_File]:
-    """The files of a part in their order.
+    """Yield the files of a part in their order.
 
     Raises:
-        zipfile.BadZipFile: it is not as `builder.archives.zips` writes it.
+        zipfile.BadZipFile: it is not in the form that `builder.archives.zips` writes.
     """
     directory, count, start = _directory(part)
     at = end = 0
@@ -184,6 +185,7 @@ def _files(part: Part, number: int) -> Iterator[_File]:
             executable=bool(fields[15] >> 16 & 0o100),
         )
         record = directory[at:after]
+        # Anything else than our own form would break the byte-for-byte copy, or what other readers see in the result.
         if extra_length or offset != end or record != header.central(offset) or safe_name(name) != name:
             raise zipfile.BadZipFile(f"{part.label}: {name!r} was not written by this builder")
         at = after
@@ -194,7 +196,7 @@ def _files(part: Part, number: int) -> Iterator[_File]:
 
 
 def _directory(part: Part) -> tuple[bytes, int, int]:
-    """The directory of a zip, the number of its records, and where it starts."""
+    """Return the directory of a zip, the number of its records, and where it starts."""
     with part.path.open("rb") as archive:
         size = archive.seek(0, 2)
         tail_start = max(0, size - 0xFFFF - _END.size - _END_64.size - 20)

@@ -1,6 +1,6 @@
-"""Tars that are trusted, links included: a verified toolchain's, and caches that this builder has kept itself.
+"""Unpacks tars that are trusted, links included: a verified toolchain's, and caches that this builder has kept.
 
-What comes from others is unpacked by `builder.sources.archive`, which trusts nothing.
+Tars from others are unpacked by `builder.sources.archive`, which trusts nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 def zstandard() -> ModuleType:
-    """The module for Zstandard; the standard library has it from Python 3.14 on."""
+    """Return the module for Zstandard; the standard library has it from Python 3.14 on."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

@@ -1,7 +1,7 @@
-"""Deterministic zip files, written from files or from entries of other zips that are already compressed.
+"""Writes deterministic zip files, from files or from already compressed entries of other zips.
 
 Every zip made here has its entries sorted by name, 1980-01-01 as date, 0644 or 0755 as mode, no directory entries and
-no extra fields but zip64 where sizes need it, so equal content gives equal bytes. Nothing is held in memory whole.
+no extra fields but zip64 for large sizes, so equal content gives equal bytes. Nothing is held in memory whole.
 
 Format: PKWARE APPNOTE 6.3.10. Lambda's demands on modes: the "Python package" page of its developer guide.
 """
@@ -61,7 +61,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class ZipSummary:
-    """What was written. Sizes in bytes; `sha256` in hex; `content_sha256` does not depend on order or compression."""
+    """The zip that was written. Sizes in bytes; `sha256` in hex; `content_sha256` is the same for any compression."""
 
     sha256: str
     size: int
@@ -72,7 +72,7 @@ class ZipSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a zip says of one file, in the only form that this module writes."""
+    """Header of one file, in the only form that this module writes."""
 
     name: str
     method: int
@@ -86,7 +86,7 @@ class Header:
         return encoded, 0 if encoded.isascii() else _UTF8_NAME
 
     def local(self) -> bytes:
-        """The record before the file's data."""
+        """Return the record before the file's data."""
         name, flags = self._fields()
         large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
         extra = struct.pack("<HHQQ", 1, 16, self.unzipped, self.compressed) if large else b""
@@ -107,7 +107,7 @@ class Header:
         return head + name + extra
 
     def central(self, offset: int) -> bytes:
-        """The record in the directory at the end; `offset` is where the local one is."""
+        """Return the record in the directory at the end; `offset` is where the local one is."""
         name, flags = self._fields()
         large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
         far = offset >= _LIMIT_32
@@ -139,7 +139,7 @@ class Header:
 
 
 class Writer:
-    """Writes headers and data in the order it is called, hashing on the way."""
+    """Writes headers and data in the order of the calls, hashing them on the way."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -161,7 +161,7 @@ class Writer:
         self.copy(data, header.compressed)
 
     def note(self, record: bytes, header: Header) -> None:
-        """Put one file, whose local record and data the caller writes, into the directory."""
+        """Add a file, whose local record and data the caller writes, to the directory."""
         self._central.append(record)
         self._unzipped += header.unzipped
         self._content.append(f"{header.name}\0{header.crc:08x}\0{header.unzipped}\0{int(header.executable)}\n")
@@ -170,7 +170,7 @@ class Writer:
         """Append `length` bytes from the current position of `data`.
 
         Raises:
-            zipfile.BadZipFile: there are fewer.
+            zipfile.BadZipFile: there are fewer bytes.
         """
         while length:
             chunk = data.read(min(_CHUNK, length))
@@ -180,10 +180,10 @@ class Writer:
             length -= len(chunk)
 
     def finish(self, comment: Callable[[str], bytes] = lambda _: b"") -> ZipSummary:
-        """Append the directory and return what was written.
+        """Append the directory and return a summary.
 
         Args:
-            comment: gets the sha256, in hex, of all that is before the comment and its length.
+            comment: called with the sha256, in hex, of all that precedes the comment and its length.
         """
         start, count = self.offset, len(self._central)
         for record in self._central:
@@ -207,7 +207,7 @@ class Writer:
 
 
 def safe_name(name: str) -> str:
-    """`name` itself if it stays inside the directory it is unpacked to.
+    """Return `name` if it stays inside the directory that it is unpacked to.
 
     Raises:
         UnsafeSource: it is absolute, climbs, or is not a plain POSIX path.
@@ -223,7 +223,7 @@ def write_zip(
     """Write `entries` to `out`, sorted by name, and return what was written.
 
     Args:
-        comment: what gives the zip's, below 64 KiB, see `Writer.finish`.
+        comment: returns the zip's comment, below 64 KiB, see `Writer.finish`.
 
     Raises:
         ArtifactConflict: two entries have the same name, or names that differ only in case or Unicode form.
@@ -252,7 +252,7 @@ def _opened(source: Path | bytes | Callable[[], IO[bytes]]) -> IO[bytes]:
 
 
 def add_entry(writer: Writer, entry: Entry) -> None:
-    """Compress `entry` and append it; stored as it is where compressing gains nothing."""
+    """Compress `entry` and append it; store it if compressing gains nothing."""
     with ExitStack() as stack:
         source = stack.enter_context(_opened(entry.source))
         packed: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL))
@@ -264,6 +264,7 @@ def add_entry(writer: Writer, entry: Entry) -> None:
             packed.write(deflate.compress(chunk))
         packed.write(deflate.flush())
         method, data, compressed = _DEFLATED, packed, packed.tell()
+        # Read again rather than kept: the source may be larger than memory.
         if compressed >= size:
             stack.enter_context(source := _opened(entry.source))
             method, data, compressed = _STORED, source, size
@@ -301,12 +302,12 @@ def _copy(writer: Writer, member: Member, file: BinaryIO) -> None:
 
 
 def folded(name: str) -> str:
-    """The same for all names that are one file on a system that folds case or Unicode forms."""
+    """Return a text that is equal for names which are one file on a system that folds case or Unicode forms."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
-    """Raise ArtifactConflict where two names are one file on a system that folds case or Unicode forms."""
+    """Raise ArtifactConflict if two names are one file on a system that folds case or Unicode forms."""
     seen: dict[str, tuple[str, str]] = {}
     for name, label in names:
         key = folded(name)
@@ -320,10 +321,10 @@ def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
 
 
 def read_comment(archive: Path) -> bytes:
-    """The comment of a zip made by this module, without reading the directory before it.
+    """Return the comment of a zip made by this module, without reading the directory before it.
 
     Raises:
-        zipfile.BadZipFile: it has no end.
+        zipfile.BadZipFile: the end is missing.
     """
     with archive.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _END_MAX))
@@ -334,7 +335,7 @@ def read_comment(archive: Path) -> bytes:
 
 
 def sha256_before_comment(archive: Path) -> str:
-    """What `Writer.finish` has given the comment, of a zip that is as it was written."""
+    """Return the hash that `Writer.finish` passed to `comment`, if the zip is as it was written."""
     left = archive.stat().st_size - len(read_comment(archive)) - 2
     digest = hashlib.sha256()
     with archive.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What a build file says about the project's files, held against the files that are there."""
+"""Compares the files that a build file names with those that exist."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["check_against_tree"]
 
 
 def check_against_tree(spec: BuildSpec, root: Path) -> None:
-    """Compare what `spec` names with the project's directory `root`.
+    """Compare the names in `spec` with the project's directory `root`.
 
-    What a layer's `preinstall` may still make is not looked for.
+    Files that a layer's `preinstall` may still make are not looked for.
 
     Raises:
-        InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
-            every problem, each as `file:line: key: what is wrong`.
-        LfsMissing: that is all right, but the content of files is not here.
+        InvalidBuildFile: files are missing, a handler is not among the files, or paths leave the project; every problem
+            as `file:line: key: what is wrong`.
+        LfsMissing: all of that is right, but the content of files is not here.
     """
     lacking: list[LfsMissing] = []
     problems = [*_function_problems(spec, root, lacking), *_dependency_problems(spec, root)]
@@ -73,7 +73,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
     if not names:
         yield f"{spec.at('function.exclude')}: takes away every file there is"
     elif makes_all(function.build):
-        return  # what is built is seen only then
+        return  # its files exist only after the build
     elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
         unsaid = "function.handler" not in spec.lines
         if unsaid and not (root / function.source_dir / "lambda_function.py").exists():
@@ -99,7 +99,7 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
     if on_disk:
         return f"{function.handler!r} is in {on_disk[0]}, which is not among the files; add it to function.files"
     if incomplete:
-        return None  # it may well be one of the missing ones: one problem is enough
+        return None  # it may be one of the missing files: one problem is enough
     modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
     typed = next((name for name in (f"{module}.ts", f"{module}.mts") if name in names), "")
     if family == "nodejs" and typed:
@@ -157,7 +157,7 @@ def _placed(error: LfsMissing, where: str) -> LfsMissing:
 def _file_problems(
     spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str], lacking: list[LfsMissing]
 ) -> Iterator[str]:
-    """One problem for each entry that selects nothing, or something that must not be packaged."""
+    """Yield one problem for each entry that selects nothing, or something that must not be packaged."""
     for position, entry in enumerate(files):
         key = f"{label}.files.{position}"
         where = spec.at(key if key in spec.lines else f"{label}.files")

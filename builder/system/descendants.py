@@ -50,7 +50,7 @@ def end(spare: Collection[int] = (), *, patience_s: float = _PATIENCE_S) -> int:
 
     Args:
         spare: children that go on, with all that they have started.
-            patience_s: seconds until it gives up.
+        patience_s: seconds until it gives up.
 
     Raises:
         StillRunningError: some are still running.
