@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
+# S3 lists by name and in ascending order only.
 _FAR_FUTURE_MS = 10**13
 # Of the refs that one commit was deployed from, so many are kept.
 _MOST_REFS = 20
@@ -50,7 +51,7 @@ class Builds:
         self._claims_expire_s = claims_expire_s
 
     def look(self, build_id: str) -> State | None:
-        """The state that somebody's work on the build id has; None if it is free.
+        """Return the state of a build id that someone works on, or has worked on; None if it is free.
 
         One that cannot be read counts as free here: whoever claims the id finds out whether somebody works on it.
         """
@@ -58,7 +59,7 @@ class Builds:
         return None if present is None or is_lost(present) else State.of(present)
 
     def claim(self, build_id: str, function: str) -> Claim:
-        """A claim to the build id that is not taken yet."""
+        """Return a claim to the build id that is not taken yet."""
         return Claim(self._store, build_id, function, expires_s=self._claims_expire_s, clock=self._clock)
 
     def end(
@@ -85,6 +86,7 @@ class Builds:
         record = self._record(claim, request, reply, "failed" if failed else "succeeded", seconds)
         record |= {"deployment": deployment, "restored": restored}
         name = None
+        # Records are written under the claim: of two builders with one id, only one may leave a record.
         if recorded:
             try:
                 claim.take()
@@ -93,7 +95,7 @@ class Builds:
                 return
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
             name = f"records/{request.function}/{listed}"
-            # Before the state: what has ended has its record.
+            # Before the state: whoever sees that the build has ended can rely on its record.
             vouched = {} if failed else _vouched(cast("Mapping[str, object] | None", (deployment or {}).get("origin")))
             self._store.write_all({name: record, f"recent/{listed}": short(record), **vouched})
         state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A claim that was not renewed for so long belongs to a builder that was killed.
+# A claim that was not renewed for this long belongs to a builder that was killed. Four renewals fit in.
 EXPIRES_S = 60.0
 _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
@@ -98,6 +98,7 @@ class Claim:
 
         Raises:
             AlreadyTaken: somebody else has it; also where they had reason to think that this builder was killed.
+        # Checked and taken under the lock: the progress thread and the build may both come here first.
         """
         with self._lock:
             if not self.taken:
@@ -107,6 +108,7 @@ class Claim:
     def note(self, moment: Moment) -> None:
         """Let those who ask know what the build does. Takes the build id, or leaves it to whoever has it."""
         with self._lock:
+            # After `finish`, a late progress message must not overwrite the last state.
             if self._ended.is_set():
                 return
             self._moment = moment
@@ -119,6 +121,7 @@ class Claim:
                 self._own.rewrite(self._running())
 
     def finish(self, state: Mapping[str, object] | None) -> bool:
+        # Before the lock: a renewal that is on its way ends first, and none begins after it.
         """Stop renewing and write the last state; without one, leave what is there. False if it was not ours."""
         self._ended.set()
         with self._lock:
@@ -146,6 +149,7 @@ class Claim:
         }
 
     def _keep(self) -> None:
+        # A quarter of the time to expire: three renewals may fail before others believe that this builder is dead.
         while not self._ended.wait(self._expires_s / 4):
             with self._lock:
                 if self._ended.is_set():
