@@ -1,7 +1,7 @@
-"""The worker's door: an order of the builder's → what was made of it. Foreign code runs here and in no other function.
+"""The worker's entry point: builds an order of the builder's. Foreign code runs here and in no other function.
 
-The worker's own role can read what the builder has said of orders, and write logs. What an order needs of the store is
-lent with it, for the order's trust domain alone.
+The worker's own role can read what the builder has recorded of orders, and write logs. Access to the store comes with
+the order, for the order's trust domain alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger("builder")
 
 
 class _NeedsSecretsError(Exception):
-    """The build file names secrets, and the builder has not given any yet."""
+    """The build file names secrets, and the builder has not sent any yet."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
         answer = failure(error)
     except StillRunningError:
-        execution.give_up()  # whoever has left them loses his build, and nobody else's
+        execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
         distrust()
         raise
@@ -74,10 +74,10 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
 
 def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str, object]:
-    """The builder's message.
+    """Check and decrypt the builder's message.
 
     Raises:
-        InvalidEvent: it is somebody else's.
+        InvalidEvent: it is not the builder's.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
@@ -169,7 +169,7 @@ def _context(
 
 @contextlib.contextmanager
 def _written_down(nonce: str, context: Context) -> Iterator[None]:
-    """Write down what is being done, for the builder to tell it on."""
+    """Write down the present work in the block, for the builder to report it."""
     from builder.progress import BackgroundListener, Moment
 
     def write(now: Moment) -> None:
@@ -190,7 +190,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 @functools.cache
 def _orders() -> DomainStore:
-    """What the builder has said of orders: the only part of its store that the worker's own role can read."""
+    """Return the builder's record of orders: the only part of its store that the worker's own role can read."""
     from builder.aws import connect
     from builder.settings import Settings
     from builder.store.s3 import DomainStore
