@@ -1,4 +1,4 @@
-"""Any commands, run in a copy of the project with the toolchains that they name; what they leave is what is built."""
+"""Runs any commands in a copy of the project, with the toolchains that they name; their output is what is built."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from builder.toolchains import zig
 from builder.workshop import commands
 from builder.workshop.kind import Files, Made, Place, Work
 
-# Files that say which packages of others a build is made with: while they stay the same, so does most of its cache.
+# Files that say which packages of others a build uses: while they stay the same, so does most of its cache.
 _LOCKS = frozenset(
     {"go.sum", "package-lock.json", "Cargo.lock", "cabal.project.freeze", "stack.yaml.lock", "uv.lock", "poetry.lock"}
 )
-# Where tools keep what they may need again, by the variable that tells them.
+# Directories where tools keep what they may need again, by the variable that sets them.
 _CACHES: Mapping[str, str] = {
     "XDG_CACHE_HOME": "xdg",
     "GOCACHE": "go/build",
@@ -59,12 +59,13 @@ class _Command:
 
     def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
         shop = work.shop
-        # Compilers write the paths of their sources into what they make: this one is the same every time.
+        # Compilers write the paths of their sources into their results, so this path is the same every time.
         with shop.workspace.build_place() as folder:
             copy = folder / "source"
             shutil.copytree(place.root, copy, symlinks=True)
             base = copy / place.source_dir
             tools = (shop.toolbox.identity(name) for name in recipe.toolchains)
+            # Toolchains are part of the name: one version's cache can break another's build.
             cache = shop.cache("command", place.component, place.target.label, *tools)
             cache.restore()
             commands.run(
@@ -81,7 +82,7 @@ class _Command:
                 listen=work.listen,
             )
             if recipe.secrets:
-                # What was made with a secret may have it inside, and is not for what runs next.
+                # Results may contain the secret, and must not reach whatever runs next.
                 shop.workspace.sweep()
                 remove(cache.folder)
             else:
@@ -124,7 +125,7 @@ def _fingerprint(recipe: CommandBuild, place: Place) -> str:
 
 
 def _taken(recipe: CommandBuild, place: Place, base: Path, out: Path) -> Files:
-    """Copy what the commands have left to `out`. Of a single directory, what is in it; all else by its own path."""
+    """Copy the output to `out`. A single directory contributes its contents; anything else keeps its own path."""
     entries = recipe.output
     only = base / entries[0] if len(entries) == 1 else None
     folder, chosen = (entries[0], ()) if only is not None and only.is_dir() else (".", entries)

@@ -1,4 +1,4 @@
-"""Go: commands built by `go build` into static programs that are the same bytes wherever they are built.
+"""Builds Go commands with `go build` into static programs that have the same bytes wherever they are built.
 
 Flags: https://pkg.go.dev/cmd/go#hdr-Compile_packages_and_dependencies. `lambda.norpc` leaves the protocol of the
 retired go1.x runtime out of aws-lambda-go (its README).
@@ -35,7 +35,7 @@ _SKIPPED = frozenset({"vendor", "testdata", "node_modules"})
 _ELF = b"\x7fELF"
 _IN_A_FILE = re.compile(r"\S+\.go:\d+:\d+: ")
 
-# What Go says, and what to do about it.
+# Go's messages, and what to do about them.
 _HINTS: Sequence[tuple[str, str]] = (
     (
         r"missing go\.sum entry|updates to go\.(?:mod|sum) needed|no required module provides",
@@ -109,12 +109,12 @@ GO = _Go()
 
 
 def _output(place: Place) -> str:
-    """Where a single command goes: Lambda starts /var/task/bootstrap; what is in a layer has the layer's name."""
+    """Return the place of a single command: Lambda starts /var/task/bootstrap; in a layer it has the layer's name."""
     return _BOOTSTRAP if place.is_function else place.component
 
 
 def _top(place: Place) -> Path | None:
-    """The directory that has everything: the module's, its workspace's, or the repository where they reach further."""
+    """Return the directory around everything: the module's, its workspace's, or the repository if these reach out."""
     repository = place.repository.resolve()
     module = next(
         (folder for folder in _upwards(place.base.resolve(), repository) if (folder / "go.mod").is_file()), None
@@ -151,7 +151,7 @@ def _is_main(folder: Path) -> bool:
 
 
 def _commands(base: Path) -> list[str]:
-    """The commands of a module, as Go names packages: the directory itself alone if it is one, else all below it."""
+    """Return a module's commands, as Go names packages: the directory itself if it is one, else all below it."""
     if _is_main(base):
         return ["."]
     folders = sorted({path.parent for path in base.rglob("*.go")})
@@ -169,7 +169,7 @@ def _candidates(place: Place) -> str:
 
 
 def _named(root: Path, name: str) -> str | None:
-    """Of several commands, the one that is called as the function."""
+    """Return, of several commands, the one named like the function."""
     found = _commands(root)
     return next((package for package in found if len(found) > 1 and PurePosixPath(package).name == name), None)
 
@@ -203,7 +203,7 @@ class _Building:
         return tuple(made)
 
     def _default_proxies(self) -> str:
-        """What Go itself asks where nobody says anything."""
+        """Return what Go itself asks if nothing is set."""
         text = (self._go.root / "go" / "go.env").read_text()
         found = re.search(r"^GOPROXY=(\S+)", text, re.MULTILINE)
         return found[1] if found else "direct"
@@ -222,7 +222,7 @@ class _Building:
                 listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
-            # What a compiler says of a file is no matter of modules, whatever was asked for on the way.
+            # An error in a source file has nothing to do with modules, even if one was refused on the way.
             if proxy.refusals and not any(_IN_A_FILE.match(line) for line in error.log_tail):
                 raise proxy.refusals[0] from error
             said = "\n".join(map(proxy.real, error.log_tail))
@@ -269,18 +269,20 @@ class _Building:
             "CGO_ENABLED": "0",
             "SOURCE_DATE_EPOCH": str(work.commit_time),
         }
+        # Each of the parallel compilers has its own collector, and so has `go` itself: together they stay below the
+        # limit.
         if shop.memory_mb is not None:
             environment["GOMEMLIMIT"] = f"{shop.memory_mb // (shop.jobs + 1)}MiB"
         if self._recipe.cgo:
             environment |= zig.compiler(self._place.target, work.scratch, shop.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
-            # Of this project, like all else that is compiled, and so kept with it.
+            # Kept with this project's cache, like everything else that it compiles.
             environment |= dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(cache / "zig"))
             path.insert(0, str(zig.programs(work.scratch)))
         return environment | {"PATH": ":".join(filter(None, path))}
 
     def _fingerprint(self) -> str:
-        """Stands for the modules that were compiled: those change rarely, the project's own packages at every build."""
+        """Hash the modules that were compiled: those change rarely, the project's own packages at every build."""
         digest = hashlib.sha256()
         top = _top(self._place) or self._place.base
         for name in ("go.mod", "go.sum", "go.work", "go.work.sum"):
@@ -290,5 +292,5 @@ class _Building:
 
 
 def _is_progress(line: str) -> bool:
-    """Whether it is one of the package names that -v prints."""
+    """Tell whether it is one of the package names that -v prints."""
     return bool(re.fullmatch(r"[\w.~/-]+", line)) or line.startswith("go: downloading ")
