@@ -1,4 +1,4 @@
-"""What npm says when it installs nothing, as our errors."""
+"""Turns npm's messages about a failed installation into our errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LOGIN = "a private registry needs a login of the builder's (docs/secrets.md); t
 
 
 def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
-    """The error that says what npm means; `log_tail` keeps its words."""
+    """Return the error for npm's failure; `log_tail` keeps its words."""
     words = words_of(error.log_tail)
     text = "\n".join(error.log_tail)
     found = _CODE.search(text)
@@ -52,7 +52,7 @@ def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
 
 
 def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[LambdasmithError], str, str]:
-    """Class, message ("" for npm's own first line) and hint."""
+    """Return class, message ("" for npm's own first line) and hint."""
     name = lock.file.name
     if steps := _STEP.findall(words):
         shown = "; ".join(steps[:5]) + (f"; and {len(steps) - 5} more" if len(steps) > 5 else "")
@@ -100,7 +100,7 @@ def _again(lock: Lock) -> str:
 
 
 def words_of(lines: Sequence[str]) -> list[str]:
-    """npm's own words, without what only helps at a terminal."""
+    """Return npm's own words, without those that only help at a terminal."""
     words = []
     for line in lines:
         plain = _PREFIX.sub("", line).rstrip()
