@@ -184,7 +184,7 @@ def _kept(text: str, *, in_memory: bool) -> str:
         file = os.memfd_create("certificates", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         with os.fdopen(os.dup(file), "w") as stream:
             stream.write(text)
-        # Sealed against every process, this one included: foreign code could reach the descriptor through /proc.
+        # Sealed against every process, this one included: foreign code runs as the same user.
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
         return f"{_IN_MEMORY}{file}"

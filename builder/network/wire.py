@@ -101,7 +101,7 @@ def _cut(error: BaseException) -> Trouble | None:
         came = error.partial if isinstance(error.partial, int) else len(error.partial)
         missing = f", {error.expected:,} are missing" if isinstance(error.expected, int) and error.expected > 0 else ""
         return Trouble(kind="cut", words=f"the answer broke off after {came:,} bytes{missing}")
-    if type(error).__name__ == "HangupException":  # dulwich's, by name: importing it here would cost the cold start
+    if type(error).__name__ == "HangupException":  # dulwich's, by name: only gitlib imports dulwich
         return Trouble(kind="cut", words="the answer broke off")
     if isinstance(error, http.client.RemoteDisconnected):
         return Trouble(kind="cut", words="the connection was closed without an answer")

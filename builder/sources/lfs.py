@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from builder.network.pool import GuardedPool
 
 _TYPE = "application/vnd.git-lfs+json"
-# Git LFS sends 100 objects per batch, too; eight downloads fill a connection without looking like an attack.
+# Git LFS's own defaults: 100 objects per batch, eight transfers at a time.
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
 _MAX_ANSWER_BYTES = 16 << 20
 _LARGEST = 1 << 50

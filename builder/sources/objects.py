@@ -119,7 +119,7 @@ class Objects:
     def _remember(self, pack: _Pack, offset: int, base: tuple[int, bytes]) -> None:
         self._bases[pack, offset] = base
         self._bases_bytes += len(base[1])
-        # Oldest first: a tree is read depth first, so what was used last is what is needed next.
+        # Oldest first: neighbours in a tree share bases, so the newest ones are needed next.
         while self._bases_bytes > _BASES_BYTES:
             _, (_, content) = self._bases.popitem(last=False)
             self._bases_bytes -= len(content)

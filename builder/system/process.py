@@ -117,7 +117,7 @@ def _restore_limits() -> None:
 def give_up() -> NoReturn:
     """End this process, and with it the environment: Lambda replaces it with a new one."""
     logging.shutdown()
-    # Not sys.exit: handlers and threads that foreign code may have reached must not delay the end.
+    # Not sys.exit, which runs handlers and waits for threads: what could not be ended would run meanwhile.
     os._exit(_ENDED)
 
 

@@ -15,7 +15,7 @@ from builder.system.states import States, states
 # A file's sha256. A tree has thousands of files, so for it the kernel's word on each (see `states`).
 _FILES: dict[Path, str] = {}
 _TREES: dict[Path, States] = {}
-# Trees that were compared in this build: once is enough, since foreign code has not run in between.
+# Trees that were compared in this build already, since a look at thousands of files takes a while.
 _COMPARED: set[Path] = set()
 
 
