@@ -9,7 +9,7 @@
     │   └── StoreMissing        or no bucket any more
     ├── StoreDamaged            an object of the store is not what was written there
     ├── OwnTarget               what was asked for would touch the builder itself
-    ├── UnknownBuild            a build id nobody recorded
+    ├── UnknownBuild            a build id without a record
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
     │   ├── PathNotFound        ├── UnsafeSource          ├── LfsMissing

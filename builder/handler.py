@@ -1,4 +1,4 @@
-"""The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors.
+"""Lambda's entry point: event → core → reply. Errors that a user can fix are replies; our own bugs stay Lambda errors.
 
 With `on_error: raise` in the event, both are Lambda errors: tools such as Terraform and Step Functions know no others.
 The event of the Go builder's clients, `{name, architecture, archive}`, asks for that by its shape.
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
-# Where artifacts expire, one that a build uses again begins anew once a day: lifecycle rules count in days.
+# Where artifacts expire, one that a build uses again is renewed once a day: lifecycle rules count in days.
 _DAY_S = 24 * 3600.0
-# What a custom resource's answer may take, or handing over.
+# Time reserved for answering CloudFormation, or for handing over to the next invocation.
 _ANSWERING_S = 5.0
 # Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
 _TOLD = 1200
@@ -80,7 +80,7 @@ def _reply(
 
         reply = failure(error, build_id=build_id)
     except StillRunningError:
-        execution.give_up()  # whoever has left them loses his build, and nobody else's
+        execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
         distrust()
         raise
@@ -92,7 +92,7 @@ def _reply(
             "fields": {
                 "status": reply["statusCode"],
                 "code": error_reply.get("code"),
-                # Whoever sees the log alone (LogResult, the console) is told as much as whoever gets the reply.
+                # Readers of the log alone (LogResult, the console) learn as much as those who get the reply.
                 **{key: str(error_reply[key])[:_TOLD] for key in ("message", "hint") if error_reply.get(key)},
                 "build_id": reply.get("build_id"),
                 "commit": reply.get("commit"),
@@ -122,7 +122,7 @@ def _custom_resource(
         invoke_later(_clients(), os.environ["AWS_LAMBDA_FUNCTION_NAME"], sent)
 
     door = Door(
-        # Less than there is: what was answered has to get to CloudFormation, or to the next attempt.
+        # Less than there is: the answer still has to reach CloudFormation, or the next attempt.
         reply=lambda sent: _reply(sent, context, masker, remaining_s - min(_ANSWERING_S, remaining_s / 10)),
         again=again,
         memory=memory,
@@ -140,7 +140,7 @@ def _custom_resource(
 
 
 def _lambda_error(error: Mapping[str, object]) -> Exception:
-    """What Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all that people need."""
+    """Return the error that Lambda's runtime turns into `errorType` and `errorMessage`: code, message and hint."""
     from builder.flow.reply import as_text
 
     kind: type[Exception] = type(str(error["code"]), (Exception,), {})
@@ -203,7 +203,7 @@ def _may_change_itself() -> bool:
 
 @functools.cache
 def _clients() -> Clients:
-    """One set for the whole life of the environment: its credentials are those of the process, and do not change."""
+    """Return the clients for the whole life of the environment: its credentials are the process's, and don't change."""
     from builder.aws import connect
     from builder.settings import PREFIX, reach_of
 
@@ -255,7 +255,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
 
 
 def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
-    """Terraform takes away what once asked for this. Only `setup` has made something that is nobody else's."""
+    """Remove what Terraform deletes: only `setup` has made anything that belongs to a single event."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer
 
@@ -289,7 +289,7 @@ def _history(request: Request) -> dict[str, object]:
 
 
 def _warnings(context: Context) -> dict[str, object]:
-    """What there is to say, where a reply has no phases."""
+    """Return the warnings of a reply without phases."""
     return {"warnings": list(context.progress.warnings)} if context.progress.warnings else {}
 
 

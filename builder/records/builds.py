@@ -1,8 +1,8 @@
-"""The account of builds in the store: who works on a build id, how far it is, how it ended, what was deployed.
+"""Builds in the store: who works on a build id, how far it is, how it ended, what was deployed.
 
 builds = Builds(store)
 if (present := builds.look(build_id)) is not None:
-    …                                       # somebody works on it, or it has ended: answer with that
+    …                                       # someone works on it, or it has ended: answer with that
 claim = builds.claim(build_id, function)    # nothing is written yet
 claim.note(moment)                          # from time to time, in another thread
 claim.take()                                # before the first change of anything that content does not name
@@ -53,7 +53,7 @@ class Builds:
     def look(self, build_id: str) -> State | None:
         """Return the state of a build id that someone works on, or has worked on; None if it is free.
 
-        One that cannot be read counts as free here: whoever claims the id finds out whether somebody works on it.
+        A state that cannot be read counts as free: a claim to the id finds out whether someone works on it.
         """
         present = self._store.read_version(state_name(build_id))
         return None if present is None or is_lost(present) else State.of(present)
@@ -132,7 +132,7 @@ class Builds:
         }
 
     def state(self, build_id: str) -> Mapping[str, object]:
-        """What is known of a build.
+        """Return the state of a build.
 
         Raises:
             UnknownBuild: nothing.
@@ -155,18 +155,18 @@ class Builds:
         return self._store.find_all(self._store.first_names("recent", count), read_short)
 
     def of_function(self, function: str, count: int) -> list[dict[str, object]]:
-        """The same of one function's builds."""
+        """Return short accounts of one function's builds."""
         return [record.short() for record in self._whole_ones(function, count)]
 
     def history(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
-        """What people want to know of the last builds, the newest first; records that are damaged are left out."""
+        """Return what people want to know of the last builds, newest first; damaged records are left out."""
         return [record.for_people() for record in self._whole_ones(function, count, before=before)]
 
     def _whole_ones(self, function: str, count: int, *, before: str | None = None) -> list[Record]:
         return self._store.find_all(self._names(function, count, before=before), Record.parse)
 
     def records(self, function: str, count: int) -> list[Record | Damaged]:
-        """The last builds of a function that changed something or failed, the newest first."""
+        """Return the last builds of a function that changed something or failed, the newest first."""
         return self._store.look_at_all(self._names(function, count), Record.parse)
 
     def _names(self, function: str, count: int, *, before: str | None = None) -> list[str]:
@@ -182,7 +182,7 @@ class Builds:
         return self._store.first_names(f"records/{function}", count, after=after)
 
     def find(self, function: str, build_id: str) -> Record:
-        """The record of one build of the function.
+        """Return the record of one build of the function.
 
         Raises:
             UnknownBuild: it left none, or was another function's.
@@ -194,13 +194,13 @@ class Builds:
         return record
 
     def deployed_from(self, url: str, commit: str) -> tuple[str, ...]:
-        """The refs, by full name, that the commit was the tip of when it was deployed: of any function, at any time."""
+        """Return the refs, by full name, that the commit was the tip of when it was deployed, by any function."""
         found = self._store.find_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS), _vouched_for)
         return tuple(ref for at, of, ref in found if (at, of) == (url, commit))
 
     def _record_name(self, function: str, build_id: str) -> str:
         state = self._store.look(state_name(build_id), State.parse)
-        if isinstance(state, Damaged):  # the record's own name has the id, too
+        if isinstance(state, Damaged):  # the record's name also has the id
             names = self._store.first_names(f"records/{function}", _MOST_LISTED)
             found = next((name for name in names if name.endswith(f"-{build_id}.json")), None)
         else:
@@ -215,7 +215,7 @@ def _vouched_folder(url: str, commit: str) -> str:
 
 
 def _vouched(origin: Mapping[str, object] | None) -> dict[str, dict[str, object]]:
-    """What is written to find again where a commit that was deployed came from; one object for each ref."""
+    """Return the objects that tell where a deployed commit came from, one for each ref."""
     if origin is None:
         return {}
     url, commit, refs = str(origin["url"]), str(origin["commit"]), cast("list[str]", origin["refs"])

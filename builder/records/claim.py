@@ -41,7 +41,7 @@ class State:
 
     @classmethod
     def parse(cls, kept: Fields) -> State:
-        """What a claim has written."""
+        """Parse what a claim has written."""
         running = kept.text("state") == "running"
         reply = None if running else kept.fields("reply")
         return cls(
@@ -56,7 +56,7 @@ class State:
 
     @classmethod
     def of(cls, version: Version | None) -> State | None:
-        """What was read; None where it cannot be understood."""
+        """Parse a version that was read; None if it cannot be understood."""
         try:
             return cls.parse(Fields(version.value)) if version else None
         except UnfitError:
@@ -64,7 +64,7 @@ class State:
 
 
 class AlreadyTaken(Exception):
-    """Somebody else works, or has worked, on the build id. `state` is what they have written of it."""
+    """Someone else works, or has worked, on the build id. `state` is what they have written."""
 
     def __init__(self, state: State) -> None:
         super().__init__(f"build {state.build_id} is somebody else's")
@@ -97,7 +97,7 @@ class Claim:
         """Make the build id ours, if it is not yet: one conditional write, the first time.
 
         Raises:
-            AlreadyTaken: somebody else has it; also where they had reason to think that this builder was killed.
+            AlreadyTaken: someone else has it, perhaps because this builder seemed to have been killed.
         # Checked and taken under the lock: the progress thread and the build may both come here first.
         """
         with self._lock:
@@ -106,7 +106,7 @@ class Claim:
                 threading.Thread(target=self._keep, name=f"claim of {self.build_id}", daemon=True).start()
 
     def note(self, moment: Moment) -> None:
-        """Let those who ask know what the build does. Takes the build id, or leaves it to whoever has it."""
+        """Let others know what the build does. Takes the build id, or leaves it to the build that has it."""
         with self._lock:
             # After `finish`, a late progress message must not overwrite the last state.
             if self._ended.is_set():
@@ -122,7 +122,7 @@ class Claim:
 
     def finish(self, state: Mapping[str, object] | None) -> bool:
         # Before the lock: a renewal that is on its way ends first, and none begins after it.
-        """Stop renewing and write the last state; without one, leave what is there. False if it was not ours."""
+        """Stop renewing and write the last state; without one, keep the present one. False if it was not ours."""
         self._ended.set()
         with self._lock:
             return self.taken and (state is None or self._own.rewrite(state))
@@ -162,17 +162,17 @@ class Claim:
 
 
 def state_name(build_id: str) -> str:
-    """Where the state of a build is in the store."""
+    """Return the name of a build's state in the store."""
     return f"builds/{build_id}.json"
 
 
 def is_lost(version: Version) -> bool:
-    """Whether the state is that of a build whose builder was killed, or one that nobody can read any more."""
+    """Tell whether the state is of a build whose builder was killed, or cannot be read any more."""
     state = State.of(version)
     expires_s = state.expires_s if state else EXPIRES_S
     return expires_s is not None and version.age_s > expires_s
 
 
 def utc(seconds: float) -> str:
-    """A time as text, 2026-11-21T10:16:36Z."""
+    """Return a time as text, 2026-11-21T10:16:36Z."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

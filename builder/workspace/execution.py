@@ -58,7 +58,7 @@ def _take_over() -> None:
     conceal()
     if is_lambdas():
         authorities.settle(os.environ, on_lambda=True)
-        # Nobody types control-C here. A signal from foreign code must not stop the builder in the middle of ending it.
+        # No one types control-C here. A signal from foreign code must not stop the builder in the middle of ending it.
         signal.signal(signal.SIGINT, _ignored)
     process.adopt()
     if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
