@@ -179,12 +179,15 @@ class UntrustedCertificate(SourceUnreachable):
 
 
 class LfsMissing(SourceError):
-    """The content of files to ship is in Git LFS and could not be had; `lacking` is path → problem."""
+    """The content of files to ship is in Git LFS and could not be had.
+
+    `lacking` is path → problem.
+    """
 
     code, status = "lfs_missing", 404
     lacking: Mapping[str, str] = MappingProxyType({})
 
-    def told(self) -> LfsMissing:
+    def with_message(self) -> LfsMissing:
         """Return the error, with a message about what is `lacking`."""
         self.problems = tuple(self.lacking.values())
         self.message = "; ".join(self.problems)

@@ -144,9 +144,9 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
     for other in others:
         for name in _linked(marks, missing, other, content):
             del missing[name]
-    heaps = [list(missing.items())[start::_PARALLEL] for start in range(_PARALLEL)]
+    shares = [list(missing.items())[start::_PARALLEL] for start in range(_PARALLEL)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
+        list(pool.map(lambda share: _unpack(archive, share, content), shares))
     # After the files: each new entry changes the date of its directory.
     for below in folders:
         os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))

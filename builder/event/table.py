@@ -51,15 +51,15 @@ class EventField:
     name: str
     actions: tuple[Action, ...]
     schema: Schema
-    told: str
+    meaning: str
 
 
 def _text(pattern: str, **more: object) -> Schema:
     return {"type": "string", "pattern": f"^{pattern}$", **more}
 
 
-def _row(name: str, actions: tuple[Action, ...], schema: Schema, told: str) -> EventField:
-    return EventField(name=name, actions=actions, schema=schema, told=told)
+def _row(name: str, actions: tuple[Action, ...], schema: Schema, meaning: str) -> EventField:
+    return EventField(name=name, actions=actions, schema=schema, meaning=meaning)
 
 
 # Older clients send flags as text.
@@ -98,7 +98,7 @@ ACTION = EventField(
     name="action",
     actions=_ALL,
     schema={"type": "string", "anyOf": [{"enum": [*Action]}, {"pattern": rf"^build(?: +{NAME})+$"}]},
-    told=", ".join(f"`{action}`" for action in Action),
+    meaning=", ".join(f"`{action}`" for action in Action),
 )
 
 FIELDS: tuple[EventField, ...] = (

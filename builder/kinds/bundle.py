@@ -104,12 +104,12 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         *(["--sourcemap"] if recipe.sourcemap else []),
     ]
     what = f"{place.label}: esbuild {recipe.bundle}"
-    shop = npm.work.shop
-    shop.progress.say(f"bundling {recipe.bundle}")
+    workshop = npm.work.shop
+    workshop.progress.say(f"bundling {recipe.bundle}")
     environment = dict(npm.environment())
     # esbuild is a Go program: without a limit its collector lets it grow until the kernel ends it.
-    if shop.memory_mb is not None:
-        environment["GOMEMLIMIT"] = f"{shop.memory_mb // 2}MiB"
+    if workshop.memory_mb is not None:
+        environment["GOMEMLIMIT"] = f"{workshop.memory_mb // 2}MiB"
     try:
         lines = npm.run(
             [str(_program(base, lock)), f"./{recipe.bundle}", *options], base, what, environment=environment

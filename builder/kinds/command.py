@@ -58,15 +58,15 @@ class _Command:
         return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
 
     def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
-        shop = work.shop
+        workshop = work.shop
         # Compilers write the paths of their sources into their results, so this path is the same every time.
-        with shop.workspace.build_place() as folder:
+        with workshop.workspace.build_place() as folder:
             copy = folder / "source"
             shutil.copytree(place.root, copy, symlinks=True)
             base = copy / place.source_dir
-            tools = (shop.toolbox.identity(name) for name in recipe.toolchains)
+            tools = (workshop.toolbox.identity(name) for name in recipe.toolchains)
             # Toolchains are part of the name: one version's cache can break another's build.
-            cache = shop.cache("command", place.component, place.target.label, *tools)
+            cache = workshop.cache("command", place.component, place.target.label, *tools)
             cache.restore()
             commands.run(
                 recipe.command,
@@ -75,15 +75,15 @@ class _Command:
                 folder / "home",
                 label=place.label,
                 environment=_environment(recipe, place, work, folder, cache.folder),
-                secrets=shop.secrets,
-                deadline=shop.deadline,
-                memory_mb=shop.memory_mb,
-                say=shop.progress.say,
+                secrets=workshop.secrets,
+                deadline=workshop.deadline,
+                memory_mb=workshop.memory_mb,
+                say=workshop.progress.say,
                 listen=work.listen,
             )
             if recipe.secrets:
                 # Results may contain the secret, and must not reach whatever runs next.
-                shop.workspace.sweep()
+                workshop.workspace.sweep()
                 remove(cache.folder)
             else:
                 cache.keep(_fingerprint(recipe, place))
@@ -94,23 +94,23 @@ COMMAND = _Command()
 
 
 def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, cache: Path) -> dict[str, str]:
-    shop, path = work.shop, []
-    environment = dict(shop.environment)
+    workshop, path = work.shop, []
+    environment = dict(workshop.environment)
     for name in recipe.toolchains:
-        installed = shop.toolbox.get(name)
+        installed = workshop.toolbox.get(name)
         path += [str(place) for place in installed.bins]
         if name == "zig":
-            environment |= zig.compiler(place.target, folder, shop.toolbox)
+            environment |= zig.compiler(place.target, folder, workshop.toolbox)
             path += [str(zig.programs(folder)), str(installed.root / "ziglang")]
         if name == "go":
             environment |= {"GOROOT": str(installed.root / "go"), "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw"}
     environment |= {variable: str(cache / below) for variable, below in _CACHES.items()}
     return environment | {
-        "PATH": os.pathsep.join([*path, shop.environment.get("PATH", "")]),
+        "PATH": os.pathsep.join([*path, workshop.environment.get("PATH", "")]),
         "SOURCE_DATE_EPOCH": str(work.commit_time),
         "ARCHITECTURE": place.target.architecture,
         "RUNTIME": place.target.runtime.name,
-        "JOBS": str(shop.jobs),
+        "JOBS": str(workshop.jobs),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }

@@ -178,22 +178,22 @@ class _Building:
     """One run of `go build` per command, with what they share."""
 
     def __init__(self, recipe: GoBuild, place: Place, work: Work) -> None:
-        self._recipe, self._place, self._work, self._shop = recipe, place, work, work.shop
-        self._go = self._shop.toolbox.get("go")
-        self._cache = self._shop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
+        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.shop
+        self._go = self._workshop.toolbox.get("go")
+        self._cache = self._workshop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
 
     def files(self, packages: Mapping[str, str]) -> Files:
         self._cache.restore()
-        work, shop, made = self._work, self._shop, []
+        work, workshop, made = self._work, self._workshop, []
         environment = self._environment()
         with module_proxy.opened(
-            credentials=shop.credentials,
-            network=shop.network,
-            workspace=shop.workspace,
+            credentials=workshop.credentials,
+            network=workshop.network,
+            workspace=workshop.workspace,
             scratch=work.scratch,
-            repository=shop.repository,
-            proxies=shop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
-            indexes=shop.indexes,
+            repository=workshop.repository,
+            proxies=workshop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
+            indexes=workshop.indexes,
         ) as proxy:
             environment = proxy.environment(environment)
             for output, package in sorted(packages.items()):
@@ -216,9 +216,9 @@ class _Building:
                 [str(self._go.bins[0] / "go"), "build", *self._flags(), "-o", str(out), package],
                 cwd=self._place.base,
                 environment=environment,
-                timeout_s=self._shop.deadline.check(what),
+                timeout_s=self._workshop.deadline.check(what),
                 what=what,
-                memory_mb=self._shop.memory_mb,
+                memory_mb=self._workshop.memory_mb,
                 listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
@@ -245,15 +245,22 @@ class _Building:
         recipe = self._recipe
         ldflags = " ".join(filter(None, (_LDFLAGS, recipe.ldflags)))
         tags = ",".join((*_TAGS, *recipe.tags))
-        return ["-v", "-trimpath", "-buildvcs=false", f"-p={self._shop.jobs}", f"-tags={tags}", f"-ldflags={ldflags}"]
+        return [
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            f"-p={self._workshop.jobs}",
+            f"-tags={tags}",
+            f"-ldflags={ldflags}",
+        ]
 
     def _environment(self) -> dict[str, str]:
-        work, shop, cache = self._work, self._shop, self._cache.folder
+        work, workshop, cache = self._work, self._workshop, self._cache.folder
         home = work.scratch / "home"
         home.mkdir()
-        path = [str(self._go.bins[0]), shop.environment.get("PATH", "")]
+        path = [str(self._go.bins[0]), workshop.environment.get("PATH", "")]
         environment = {
-            **shop.environment,
+            **workshop.environment,
             "HOME": str(home),
             "TMPDIR": str(home),
             "GOROOT": str(self._go.root / "go"),
@@ -271,10 +278,10 @@ class _Building:
         }
         # Each of the parallel compilers has its own collector, and so has `go` itself: together they stay below the
         # limit.
-        if shop.memory_mb is not None:
-            environment["GOMEMLIMIT"] = f"{shop.memory_mb // (shop.jobs + 1)}MiB"
+        if workshop.memory_mb is not None:
+            environment["GOMEMLIMIT"] = f"{workshop.memory_mb // (workshop.jobs + 1)}MiB"
         if self._recipe.cgo:
-            environment |= zig.compiler(self._place.target, work.scratch, shop.toolbox, debug=True)
+            environment |= zig.compiler(self._place.target, work.scratch, workshop.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
             # Kept with this project's cache, like everything else that it compiles.
             environment |= dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(cache / "zig"))

@@ -192,7 +192,7 @@ class _Building:
 
     def _packages(self, only: set[str] | None) -> Modules:
         """Return the production dependencies for the function's machine, whatever the builder's is."""
-        shop, place, lock = self._work.shop, self._place, self._lock
+        workshop, place, lock = self._work.shop, self._place, self._lock
         options = ["--omit=dev", f"--cpu={CPUS[place.target.architecture]}", "--os=linux", "--libc=glibc"]
         if lock.workspace:
             options.append(f"--workspace={lock.workspace}")
@@ -205,11 +205,11 @@ class _Building:
 
         if self._scripts:  # they may have left anything, so nothing is kept
             return install()
-        tool = shop.toolbox.identity("node")
+        tool = workshop.toolbox.identity("node")
         files = [*_few(lock), *(path for folder in _local(lock) for _, path in _own(folder))]
         named = sorted((str(path.relative_to(place.repository.resolve())), path) for path in files)
         how = (_KEPT, tool, options, only and sorted(only), place.target.runtime.name, registries(self._work, ""))
-        cache = shop.cache("node_modules", tool, place.component, place.target.label)
+        cache = workshop.cache("node_modules", tool, place.component, place.target.label)
         return Kept(cache=cache, key=files_key(repr(how), named)).get(install)
 
     def _ci(self, copy: Path, options: Sequence[str]) -> None:

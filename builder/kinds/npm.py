@@ -56,8 +56,8 @@ def settings(text: str) -> str:
 
 def registries(work: Work, npmrc: str) -> Registries:
     """Return the sources of packages: the project's .npmrc, else the builder's, else its machine's, else npm's."""
-    shop = work.shop
-    configured = shop.npm_registry or shop.environment.get("npm_config_registry", "")
+    workshop = work.shop
+    configured = workshop.npm_registry or workshop.environment.get("npm_config_registry", "")
     return Registries.parse(configured).with_npmrc(npmrc)
 
 
@@ -84,12 +84,12 @@ class Npm:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of Node.js, and of packages' scripts if they may run."""
-        shop = self.work.shop
-        path = os.pathsep.join(filter(None, [str(self.node.parent), shop.environment.get("PATH", "")]))
-        heap = "" if shop.memory_mb is None else f"--max-old-space-size={int(shop.memory_mb * _HEAP)}"
-        options = " ".join(filter(None, (shop.environment.get("NODE_OPTIONS"), heap)))
+        workshop = self.work.shop
+        path = os.pathsep.join(filter(None, [str(self.node.parent), workshop.environment.get("PATH", "")]))
+        heap = "" if workshop.memory_mb is None else f"--max-old-space-size={int(workshop.memory_mb * _HEAP)}"
+        options = " ".join(filter(None, (workshop.environment.get("NODE_OPTIONS"), heap)))
         return {
-            **shop.environment,
+            **workshop.environment,
             **({"NODE_OPTIONS": options} if options else {}),
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),

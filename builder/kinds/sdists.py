@@ -120,24 +120,24 @@ class BuiltWheel:
 
 
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
-    key, shop = wheel_key(source, bench.target), bench.shop
-    cache = shop.workspace.cached("wheels")
-    kept = shop.kept.find(f"built/{key}.json", BuiltWheel.parse)
+    key, workshop = wheel_key(source, bench.target), bench.shop
+    cache = workshop.workspace.cached("wheels")
+    kept = workshop.kept.find(f"built/{key}.json", BuiltWheel.parse)
     if kept is not None:
         path = cache / kept.sha256 / kept.filename
         path.parent.mkdir(parents=True, exist_ok=True)
         is_here = path.exists() and sha256_of(path) == kept.sha256
-        if is_here or shop.kept.fetch(f"built/{key}.whl", path, sha256=kept.sha256):
+        if is_here or workshop.kept.fetch(f"built/{key}.whl", path, sha256=kept.sha256):
             return _wheel(source, kept.sha256, kept.filename)
-    with shop.workspace.build_place() as folder:
+    with workshop.workspace.build_place() as folder:
         # One build at a time, in a directory with a constant path: compilers write it into their results.
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
-        shop.kept.put(f"built/{key}.whl", path, sha256=sha256)
+        workshop.kept.put(f"built/{key}.whl", path, sha256=sha256)
         # The record after the wheel: a builder that is killed in between leaves a wheel that no one refers to.
         made = BuiltWheel(sha256=sha256, filename=path.name, source=source.name)
-        shop.kept.write_json(f"built/{key}.json", made.as_json())
+        workshop.kept.write_json(f"built/{key}.json", made.as_json())
         keep_wheel(path, sha256, path.name, cache)
         return _wheel(source, sha256, path.name)
 

@@ -94,9 +94,9 @@ def read_natives(archive: Path) -> tuple[Native, ...]:
         names = [info.filename for info in opened.infolist() if info.file_size > len(_MAGIC)]
     candidates = sorted(name for name in names if not _OTHER.search(name))
     # Interleaved, so that large neighbours spread over the threads; each has its own handle, and zlib releases the GIL.
-    heaps = [candidates[start::_PARALLEL] for start in range(min(_PARALLEL, len(candidates)))]
+    shares = [candidates[start::_PARALLEL] for start in range(min(_PARALLEL, len(candidates)))]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = [native for heap in pool.map(lambda heap: list(_read(archive, heap)), heaps) for native in heap]
+        found = [native for share in pool.map(lambda share: list(_read(archive, share)), shares) for native in share]
     return tuple(sorted(found, key=lambda native: native.path))
 
 

@@ -55,8 +55,10 @@ def _schemas(name: str) -> list[Schema]:
 def _property(name: str) -> Schema:
     """Return a field for every action; the values of one with several meanings are given with the actions."""
     rows = [field for field in FIELDS if field.name == name]
-    told = "; ".join(f"{row.told} ({', '.join(row.actions)})" for row in rows) if len(rows) > 1 else rows[0].told
-    described = {"description": f"{told[0].upper()}{told[1:]}."}
+    meaning = (
+        "; ".join(f"{row.meaning} ({', '.join(row.actions)})" for row in rows) if len(rows) > 1 else rows[0].meaning
+    )
+    described = {"description": f"{meaning[0].upper()}{meaning[1:]}."}
     return {**values(rows[0]), **described} if len(rows) == 1 else described
 
 

@@ -51,7 +51,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _described(made: JsonSchemaValue, model: type, keys: Mapping[str, str]) -> JsonSchemaValue:
-    for name, text in told(model).items():
+    for name, text in field_texts(model).items():
         field = made["properties"][keys[name]]
         # Up to draft 7, keys beside a reference are ignored.
         made["properties"][keys[name]] = ({"allOf": [field]} if "$ref" in field else field) | {"description": text}
@@ -76,7 +76,7 @@ def _tidied(node: Any) -> Any:
 
 
 @cache
-def told(model: type) -> Mapping[str, str]:
+def field_texts(model: type) -> Mapping[str, str]:
     """Return field → the text below it in the source of the class, or of one that it inherits from."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):

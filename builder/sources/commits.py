@@ -22,7 +22,7 @@ from builder.network.access import GitCredentials, Network
 from builder.network.urls import url_problem
 from builder.paths import MAX_ENTRIES
 from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, verified, walk
-from builder.sources.errand import peeled, read_commit, transfer
+from builder.sources.fetch import peeled, read_commit, transfer
 from builder.sources.gitlib import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
 from builder.sources.refs import Listing, default_branch

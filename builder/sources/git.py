@@ -4,7 +4,7 @@
 alone. Neither needs a git binary, a HOME, or a configuration file, and neither leaves credentials anywhere: they travel
 in one header, to the origin that they belong to.
 
-`gitlib` speaks the protocol, `errand` takes the steps of a fetch, `checkout` writes to disk, `submodules` finds the
+`gitlib` speaks the protocol, `fetch` takes the steps of a fetch, `checkout` writes to disk, `submodules` finds the
 other repositories, `lfs` the files that are elsewhere, and `kept` holds the packs of a warm environment.
 """
 
@@ -19,7 +19,7 @@ from builder.errors import InvalidEvent
 from builder.network.access import GitCredentials, Network
 from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
-from builder.sources.errand import Errand
+from builder.sources.fetch import Fetch
 from builder.sources.gitlib import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
@@ -119,7 +119,7 @@ def fetch(
         # Beside `into`, so on its disk: packs and LFS files are linked and renamed, not copied.
         tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,
     ):
-        errand = Errand(
+        fetching = Fetch(
             credentials=credentials,
             network=network,
             hosts=network.hosts(resolved.url, credentials),
@@ -127,8 +127,8 @@ def fetch(
             scratch=Path(scratch),
             room_bytes=max_bytes,
         )
-        snapshot = errand.fetch(resolved, into, path=path, known=known)
-        if errand.submodules_fetched:
+        snapshot = fetching.fetch(resolved, into, path=path, known=known)
+        if fetching.submodules_fetched:
             # A submodule may have turned a directory on the way of an outer link into something else.
             check_links(into)
         return snapshot

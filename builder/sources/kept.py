@@ -36,7 +36,7 @@ class Kept:
         self._place = cache / f"{self._name}-{who}"
         self._limit_bytes = int(shutil.disk_usage(cache).total * _SHARE)
 
-    def lend(self, directory: Path) -> str | None:
+    def link_packs(self, directory: Path) -> str | None:
         """Put the packs into the empty `directory`; return the commit that they hold completely, None without any."""
         try:
             commit = (self._place / _COMMIT).read_text()
@@ -51,7 +51,7 @@ class Kept:
             path.unlink()
         return None
 
-    def lend_lfs(self, oid: str, target: Path) -> bool:
+    def link_lfs(self, oid: str, target: Path) -> bool:
         """Make the LFS file with that sha256 available as `target`; the caller has to check its content."""
         try:
             os.link(self._place / "lfs" / oid, target)

@@ -43,7 +43,7 @@ _LARGEST = 1 << 50
 # A header field that http.client sends: a name, and a value of one line.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
 
-Lend = Callable[[str, Path], bool]
+Link = Callable[[str, Path], bool]
 """Places the file with a sha256, from an earlier fetch, at a path; False if there is none."""
 
 
@@ -94,7 +94,7 @@ def fill(
     network: Network,
     scratch: Path,
     max_bytes: int | None,
-    lend: Lend,
+    link: Link,
 ) -> Filled:
     """Replace the pointers at `paths` below `root` by their content; modes and times stay.
 
@@ -119,7 +119,7 @@ def fill(
         else:
             total += pointer.size
             wanted.setdefault(pointer, []).append(path)
-    got, lacking = _obtain(list(wanted), url, ref, lfs_url, credentials, network, scratch, lend)
+    got, lacking = _obtain(list(wanted), url, ref, lfs_url, credentials, network, scratch, link)
     files, size_bytes = {}, 0
     for pointer, places in wanted.items():
         if pointer in got:
@@ -139,13 +139,13 @@ def _obtain(
     credentials: Sequence[GitCredentials],
     network: Network,
     scratch: Path,
-    lend: Lend,
+    link: Link,
 ) -> tuple[dict[Pointer, Path], dict[Pointer, str]]:
     """Return the files, in `scratch`, and the reasons why others are missing."""
     got: dict[Pointer, Path] = {}
     for pointer in pointers:
         place = scratch / f"{pointer.oid}-{pointer.size}"
-        if lend(pointer.oid, place):
+        if link(pointer.oid, place):
             # A kept file is checked like a download: another build of this environment may have written to it.
             if _is(pointer, place):
                 got[pointer] = place

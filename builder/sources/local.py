@@ -215,18 +215,18 @@ def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
             "in preinstall",
         )
         error.lacking = {str(path): f"{name}: is a Git LFS pointer" for name, path in pointers.items()}
-        raise error.told()
+        raise error.with_message()
 
 
 def add_reasons(error: LfsMissing, root: Path, reasons: Mapping[str, str]) -> None:
     """Add the reason why each file could not be had to the error; `reasons` are by posix paths relative to `root`."""
-    told = {}
+    explained = {}
     for pointer, problem in error.lacking.items():
         path = Path(os.path.relpath(os.path.realpath(pointer), os.path.realpath(root))).as_posix()
-        told[pointer] = f"{problem}: {reasons[path]}" if path in reasons else problem
-    if told:
-        error.lacking = told
-        error.told()
+        explained[pointer] = f"{problem}: {reasons[path]}" if path in reasons else problem
+    if explained:
+        error.lacking = explained
+        error.with_message()
 
 
 def _exclusion(pattern: str) -> re.Pattern[str]:

@@ -39,7 +39,7 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
         raise invalid(spec.file, problems)
     if lacking:
         lacking[0].lacking = {path: said for error in reversed(lacking) for path, said in error.lacking.items()}
-        raise lacking[0].told()
+        raise lacking[0].with_message()
 
 
 def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -> Iterator[str]:

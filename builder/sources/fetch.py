@@ -32,7 +32,7 @@ _MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(kw_only=True)
-class Errand:
+class Fetch:
     """A fetch: what it may ask, where it may write, and how much space is left.
 
     Args:
@@ -73,15 +73,15 @@ class Errand:
         kept = None
         if self.cache is not None:
             kept = Kept(self.cache, resolved.url, credentials_for(resolved.url, self.credentials))
-        room, lender = self.room_bytes, kept
+        room, reuse = self.room_bytes, kept
 
         def attempt() -> tuple[Snapshot, dict[str, str]]:
-            nonlocal lender
+            nonlocal reuse
             try:
-                return self._commit(resolved, into, path, known, lender, kept)
+                return self._commit(resolved, into, path, known, reuse, kept)
             except Passing:
                 # A damaged kept pack may be the cause, so the next attempt borrows nothing; room is given back.
-                self.room_bytes, lender = room, None
+                self.room_bytes, reuse = room, None
                 shutil.rmtree(into)
                 into.mkdir()
                 raise
@@ -95,11 +95,11 @@ class Errand:
         into: Path,
         path: str,
         known: Collection[str],
-        lender: Kept | None,
-        keeper: Kept | None,
+        reuse: Kept | None,
+        keep_in: Kept | None,
     ) -> tuple[Snapshot, dict[str, str]]:
         """Fetch the commit's files, without those of its submodules, which are returned as {path: commit}."""
-        with self._objects(lender) as (objects, have):
+        with self._objects(reuse) as (objects, have):
             with connected(resolved.url, self.credentials, self.network) as remote:
                 self._take(transfer(remote, objects, resolved, have, self.room_bytes))
                 commit = peeled(objects.read, resolved)
@@ -119,10 +119,10 @@ class Errand:
             done = write_tree(tree, objects.read, into, mtime=commit_time, max_bytes=self.room_bytes)
             self._take(done.size_bytes)
             log.info("fetched %s at %s: %d files, %d bytes", resolved.url, commit, done.files, done.size_bytes)
-            filled = self._with_lfs(snapshot, done, lender)
+            filled = self._with_lfs(snapshot, done, reuse)
             # Only what was fetched and verified as a whole is kept: a broken pack would break every later build.
-            if keeper:
-                keeper.keep(commit, objects.directory, filled.files)
+            if keep_in:
+                keep_in.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
         snapshot = replace(
             snapshot, files=done.files, lfs_pointers=tuple(filled.left), lfs_reasons=filled.left, warnings=warnings
@@ -130,10 +130,10 @@ class Errand:
         return snapshot, done.submodules
 
     @contextlib.contextmanager
-    def _objects(self, lender: Kept | None) -> Iterator[tuple[Objects, str | None]]:
-        """Open the kept packs, if any, as objects; yield these and the commit that they hold completely."""
+    def _objects(self, reuse: Kept | None) -> Iterator[tuple[Objects, str | None]]:
+        """Link and open the kept packs, if any, as objects; yield these and the commit that they hold completely."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            have = lender.lend(Path(folder)) if lender else None
+            have = reuse.link_packs(Path(folder)) if reuse else None
             try:
                 with contextlib.closing(open_objects(Path(folder))) as objects:
                     yield objects, have
@@ -149,7 +149,7 @@ class Errand:
         if self.room_bytes is not None:
             self.room_bytes = max(0, self.room_bytes - size_bytes)
 
-    def _with_lfs(self, snapshot: Snapshot, done: Checkout, lender: Kept | None) -> lfs.Filled:
+    def _with_lfs(self, snapshot: Snapshot, done: Checkout, reuse: Kept | None) -> lfs.Filled:
         if not done.lfs_pointers:
             return lfs.Filled()
         try:
@@ -167,7 +167,7 @@ class Errand:
                 network=self.network,
                 scratch=Path(folder),
                 max_bytes=self.room_bytes,
-                lend=lender.lend_lfs if lender else lambda oid, target: False,
+                link=reuse.link_lfs if reuse else lambda oid, target: False,
             )
         self._take(filled.size_bytes)
         return filled
