@@ -12,6 +12,7 @@ from builder.paths import MAX_ENTRIES
 # Of one entry: its name, extra fields, comment or long-name record; then of all entries of a zip together.
 MAX_HEADER_BYTES = 128 << 10
 MAX_DIRECTORY_BYTES = 64 << 20
+# Linux's limit for a path.
 MAX_LINK_BYTES = 4096
 CHUNK = 256 << 10
 # Text and zeros compress 30 to 1, a bomb 1,000 to 1. A small archive may be odd without harm.

@@ -17,6 +17,7 @@ _MEMBER = 32 << 20
 _ALL = 256 << 20
 # Content that grows more than deflate can make of any text is a bomb, and its zeros say nothing.
 _RATIO = 1100
+# A jar in a zip, and what is in the jar: deeper nesting is rare, and each level multiplies the work.
 _DEPTH = 2
 _CHUNK = 1 << 20
 _STREAMS: Mapping[bytes, Callable[..., object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}

@@ -27,6 +27,7 @@ _END_64 = struct.Struct("<4sQ2H2I4Q")
 _LIMIT_32 = 0xFFFFFFFF
 # A package that several distributions share declares itself by one of these, in words that differ between them.
 _NAMESPACE = re.compile(rb"\b(?:extend_path|declare_namespace)\(")
+# Such a file has a line or two; a longer one does more than declare a namespace.
 _NAMESPACE_MAX = 4096
 
 

@@ -32,6 +32,7 @@ _LIMIT_32 = 0xFFFFFFFF
 _END, _END_SIZE = b"PK\x05\x06", 22
 _END_MAX = _END_SIZE + 0xFFFF
 _CHUNK = 1 << 20
+# Compressed entries above this go to disk, since memory belongs to compilers.
 _SPOOL = 8 << 20
 # Level 9 gains 0.7 % over 6 on typical wheels and takes three times as long.
 _LEVEL = 6

@@ -23,7 +23,9 @@ REPO_NAME = r"[A-Za-z0-9._-]{1,128}"
 BUILD_FILE = r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)"
 # Names that git allows for a branch or tag.
 REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+"
+# Bounds of texts that appear in messages, records and names of S3 objects.
 MAX_REF, MAX_COMPONENTS, MAX_BY, MAX_COUNT = 255, 50, 128, 100
+# The payload comes inside an event, which may be an asynchronous one: Lambda limits those.
 MAX_PAYLOAD_BYTES = 256 << 10
 REPLY_MEMBER, MAX_MEMBERS = r"[A-Za-z_]{1,40}", 50
 SOURCE_MEMBERS = ("bucket", "key", "manifest", "version_id", "sha256")

@@ -36,7 +36,9 @@ _ASKED = re.compile(
     r"(?P<path>[^@]+)/(?:@v/(?P<what>list|(?P<version>[^/]+)\.(?P<kind>info|mod|zip))|(?P<latest>@latest))"
 )
 _SUMS = re.compile(r"sumdb/[^/@]+/(?:supported|latest|lookup/.+|tile/.+)")
+# The tags are in the head of a page.
 _MAX_PAGE = 1 << 20
+# Any host may be asked, also one that drops packets; `go` itself waits for the answer.
 _DISCOVERY_S = 20.0
 
 

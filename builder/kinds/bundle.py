@@ -38,6 +38,7 @@ _HINTS: Sequence[tuple[str, str]] = (
     ),
     (r'No loader is configured for "\.node"', "a native package cannot be bundled; list it in external"),
 )
+# esbuild can warn hundreds of times about one package.
 _NOTES = 5
 
 

@@ -28,6 +28,7 @@ _OTHER = re.compile(
     r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
 )
 _INIT = re.compile(rb"\0PyInit_\w+\0")
+# Most files are smaller; the few large ones would fill memory, since two are read at a time.
 _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2

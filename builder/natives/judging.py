@@ -37,6 +37,7 @@ _OF_GLIBC = re.compile(
 # The compiler's libraries. A newer one in lib/ is not used, because /lib64 comes before it.
 _OF_COMPILER = ("libstdc++.so.6", "libgcc_s.so.1")
 _SYSTEM_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+# One missing library can break hundreds of files.
 _SHOWN = 12
 _SHIP = (
     "ship {soname} in a layer's lib/, or choose a wheel that bundles it, or build where it is installed and set "

@@ -44,6 +44,7 @@ CA_BUNDLE = "LAMBDASMITH_CA_BUNDLE"
 # Compiled on first use: this module is imported by every cold start.
 _BLOCK = r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----"
 _IN_MEMORY = "/proc/self/fd/"
+# A directory of certificates has some hundred files; a wrong path may have a million.
 _MOST_FILES = 1000
 
 
@@ -181,6 +182,7 @@ def _kept(text: str, *, in_memory: bool) -> str:
     if in_memory and hasattr(os, "memfd_create"):
         import fcntl
 
+        # Not in /tmp: foreign code of the same user could add its own authority there.
         file = os.memfd_create("certificates", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         with os.fdopen(os.dup(file), "w") as stream:
             stream.write(text)
@@ -193,6 +195,7 @@ def _kept(text: str, *, in_memory: bool) -> str:
     import tempfile
 
     folder = tempfile.mkdtemp(prefix="lambdasmith-certificates-")
+    # A file is enough on a workstation, where all that runs is its owner's.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / "certificates.pem"
     path.write_text(text)

@@ -54,6 +54,8 @@ def patiently(attempt: Callable[[], T], network: Network) -> T:
             pause = network.pauses_s[tries - 1] * random.uniform(0.67, 1.33)  # noqa: S311
             left = network.remaining() - _SPARE_S
             if error.pause_s is not None:
+                # Longer than is sensible, or than there is time: failing now is more useful than in the middle of the
+                # pause.
                 if error.pause_s > min(_LONGEST_S, left):
                     raise _given_up(error, "") from None
                 pause = max(pause, error.pause_s)

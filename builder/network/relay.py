@@ -19,7 +19,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from builder.network import authorities
 
+# A proxy is near; a child that waits longer for it reports the timeout itself.
 _CONNECT_S = 30.0
+# More than any client's head: anything longer is not a request.
 _MAX_HEAD = 1 << 16
 _CHUNK = 1 << 16
 # Headers between a client and its next proxy. The connection ends after its first request, because a second one would

@@ -33,9 +33,11 @@ _REASON = re.compile(r"(?:verify failed|peer certificate|x509): ([^()\n]+)")
 _URL = re.compile(r"https://[^\s'\"`,;()<>]+")
 # urllib3's name for a server, which pip passes on.
 _POOL = re.compile(r"host='([^']+)', port=(\d+)")
+# Only improves a message: the build has failed already and should say so soon.
 _TIMEOUT_S = 5.0
 # Object identifiers of the parts of a name: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
 _COMMON_NAME, _ORGANISATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
+# A certificate's names are the other side's to choose.
 _LONGEST_NAME = 80
 
 

@@ -26,6 +26,7 @@ from builder.secrets.indexes import Indexes, login_refused
 DEFAULT = "https://registry.npmjs.org"
 # Hosts in locks that mean no particular registry; npm itself asks the configured one instead.
 _ANYWHERE = ("https://registry.npmjs.org/", "https://registry.yarnpkg.com/")
+# Descriptions of packages with thousands of versions have tens of megabytes.
 _MAX_PAGE = 256 << 20
 _FILE = re.compile(r"f/(?P<number>\d+)/[^/]+")
 _ASKED = re.compile(

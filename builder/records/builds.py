@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _FAR_FUTURE_MS = 10**13
 # Of the refs that one commit was deployed from, so many are kept.
 _MOST_REFS = 20
+# The most that S3 lists in one answer.
 _MOST_LISTED = 1000
 # What to do about a record that is damaged. Nothing else needs it.
 RECORD_HINT = "name another build to return to; to be rid of the damaged record, delete that object"

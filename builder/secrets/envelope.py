@@ -8,6 +8,7 @@ import base64
 import hashlib
 import secrets
 
+# As many as SHAKE256 can make use of.
 _KEY_BYTES = 32
 
 

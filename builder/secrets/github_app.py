@@ -71,6 +71,7 @@ def installation_token(login: GitLogin, pem: str) -> str:
                 f"{api}/app/installations/{login.installation_id}/access_tokens",
                 json={"permissions": {"contents": "read"}},
                 headers=headers,
+                # The build waits for this token and cannot begin without it.
                 timeout=(10, 20),
                 # No redirects: the JWT would follow to whatever host is named.
                 allow_redirects=False,

@@ -133,6 +133,7 @@ class _Places:
 _RUNS = re.compile(b"[^" + re.escape(_DROPPED) + b"]+")
 # The end of a line that no escape crosses.
 _BOUNDARIES = re.compile(rb"[^%=\\\s][^%=\\\s][^%=\\\s]\n(?=[^\s])")
+# Pieces are found for the block of a match only: for all of a long log they would take seconds.
 _BLOCK = 500
 # A shorter text is a line.
 _LINE = 1000

@@ -25,6 +25,7 @@ from builder.sources.unpacking import Unpacker
 # 1980-01-01, the date in every zip made here. The dates in an archive depend on who made it and when, so equal
 # content would not give equal artifacts.
 FIXED_TIME = 315532800
+# The end record, and a comment as long as the longest commit id.
 _ZIP_END_BYTES = 22 + 64
 _COMMIT_OF_ZIP = re.compile(rb"PK\x05\x06.{16}(?:\x28\x00[0-9a-f]{40}|\x40\x00[0-9a-f]{64})\Z", re.DOTALL)
 _COMMIT_OF_TAR = re.compile(rb"\d+ comment=(?:[0-9a-f]{40}|[0-9a-f]{64})\n")

@@ -30,6 +30,7 @@ LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
+# 0o100664 is in old repositories; git itself treats it as 644.
 FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
 
@@ -161,6 +162,7 @@ def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
             entries += 1
             if entries > max_entries:
                 raise OutOfSpace(f"the repository has more than {max_entries:,} files and directories")
+            # Below the kernel's own limit, since the workspace's path comes before it.
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
             if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in FILES:
@@ -218,10 +220,12 @@ def _write_file(target: Path, entry: TreeEntry, chunks: Iterable[bytes], mtime: 
     begins = b""
     with os.fdopen(descriptor, "wb") as file:
         for chunk in chunks:
+            # An LFS pointer is smaller than a chunk, so the first one tells.
             begins = begins or chunk
             file.write(chunk)
         # fchmod, because the mode argument of open() would be narrowed by the umask of the process.
         os.fchmod(descriptor, FILES[entry.mode])
+    # The commit's time instead of now: tools that write file dates into their results stay reproducible.
     os.utime(target, (mtime, mtime))
     return begins
 

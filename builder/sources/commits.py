@@ -28,6 +28,7 @@ from builder.sources.objects import Content, Objects
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved
 
+# Commits without files: a million of them fit.
 _MAX_HISTORY_BYTES = 512 << 20
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
 
@@ -64,6 +65,7 @@ class Commits:
         if problem := url_problem(url):
             raise InvalidEvent(f"repository: {problem}")
         self.url = url
+        # Reentrant, because callers hold it around several methods, which take it again.
         self.lock = threading.RLock()
         self._credentials, self._network, self._max_bytes = credentials, network, max_bytes
         self._folder = folder

@@ -35,6 +35,7 @@ _TOKEN = re.compile(
     r"""|"(?P<double>[^"]*)"|'(?P<apostrophe>[^']*)'|(?P<word>[^\s,\[\]{}"']+)"""
 )
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
+# No build file is this long: whatever is after the first megabyte is not read for names.
 _SHOWN, _READ = 5, 1 << 20
 
 

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # How many commits of history are asked for, one after another, if a server hands out tips only; None is all of it.
 # Ten times more each time: the commit is usually near the tip, and a wrong guess costs at most a tenth of the next.
 _DEPTHS = (10, 100, 1000, None)
+# .gitmodules and .lfsconfig are parsed in memory; real ones have some hundred bytes.
 _MAX_CONFIG_BYTES = 1 << 20
 
 
@@ -114,6 +115,7 @@ class Fetch:
                 subtree=subtree,
                 commit_time=commit_time,
             )
+            # Before any file is written: a push elsewhere in the repository then costs one small fetch.
             if tree in known or (subtree and subtree in known):
                 return replace(snapshot, unpacked=False), {}
             done = write_tree(tree, objects.read, into, mtime=commit_time, max_bytes=self.room_bytes)

@@ -71,6 +71,7 @@ class Remote:
 
     def list(self, prefixes: Sequence[str]) -> Listing:
         """Return the refs whose full names begin with one of `prefixes` (servers of the old protocol send all)."""
+        # Protocol 2 filters on the server: listing all refs of a large repository takes megabytes.
         result = self._client.get_refs("", ref_prefix=[prefix.encode() for prefix in prefixes])
         names = {bytes(name).decode("utf-8", "replace"): sha for name, sha in result.refs.items()}
         commits = {
@@ -91,6 +92,7 @@ class Remote:
         commit: str | None,
         *,
         prefixes: Sequence[str],
+        # A build needs one commit, and history is most of a repository.
         depth: int | None = 1,
         have: str | None = None,
         max_bytes: int | None = None,

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 _TYPE = "application/vnd.git-lfs+json"
 # Git LFS's own defaults: 100 objects per batch, eight transfers at a time.
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
+# A hundred objects with signed URLs of some kilobytes each fit many times over.
 _MAX_ANSWER_BYTES = 16 << 20
+# More than any server stores: a size above it is a damaged pointer.
 _LARGEST = 1 << 50
 # A header field that http.client sends: a name, and a value of one line.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
@@ -162,6 +164,7 @@ def _obtain(
             batch = missing[start : start + _BATCH]
             actions, refused = server.locate(endpoint, batch)
             lacking |= refused
+            # One batch at a time: signed URLs expire, so they are asked for shortly before their use.
             with ThreadPoolExecutor(_WORKERS) as pool:
                 fetched = pool.map(lambda item: server.try_download(item[0], item[1], scratch), actions)
                 for (pointer, _), outcome in zip(actions, fetched, strict=True):
@@ -183,6 +186,7 @@ def _put(content: Path, targets: Sequence[Path]) -> None:
             target.unlink()
             shutil.copyfile(targets[0], target)
         else:
+            # Renamed within one disk: a half-copied file never takes the pointer's place.
             content.replace(target)
         target.chmod(before.st_mode & 0o777)
         os.utime(target, (before.st_mtime, before.st_mtime))

@@ -13,6 +13,7 @@ from builder.sources.commits import Commit, Commits
 from builder.sources.gitlib import Attributes
 from builder.sources.objects import Content
 
+# An attributes file is read into memory, and its patterns are compiled.
 _MAX_BYTES = 1 << 20
 _FILE = ".gitattributes"
 # Git's own test for text looks at the beginning only.

@@ -30,6 +30,7 @@ from builder.paths import normalised, path_problem, shown
 from builder.sources.archive import snapshot_of_entries
 from builder.sources.git import Snapshot
 
+# The manifest is parsed in memory; large files are beside it, not in it.
 MAX_BYTES = 64 << 20
 # S3 answers in some 30 ms: sixteen at a time keep a build of many small files from waiting for each.
 _READERS = 16

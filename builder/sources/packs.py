@@ -20,6 +20,7 @@ from typing import IO
 
 KINDS = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
 _BY_OFFSET, _BY_ID = 6, 7
+# The trailer is the SHA-1 of all that precedes it.
 _CHUNK, _TRAILER = 1 << 16, 20
 # Longer than any object's header: two numbers of ten bytes at most, or one and an id.
 _HEADER_BYTES = 32
@@ -140,6 +141,7 @@ def index_pack(file: IO[bytes], apply_delta: ApplyDelta, external: External) -> 
             for _chunk in inflation:
                 pass
         offset = inflation.end
+    # Bytes behind the last object would be kept and never looked at.
     if offset != length:
         raise ValueError("the pack has more in it than it says")
     entries = [(name, entry.offset) for name, entry in whole]

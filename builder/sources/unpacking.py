@@ -20,6 +20,7 @@ from builder.errors import OutOfSpace, UnsafeSource
 from builder.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
+# An archive that was made wrongly usually has the same problem a thousand times.
 _SHOWN = 20
 _INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -59,6 +59,7 @@ M = TypeVar("M", bound=Spec)
 NAMES = BUILD_FILES
 
 _CHECKING = ("optional_libraries", "try")
+# Lambda's quota per function.
 MAX_LAYERS = 5
 # Keys whose values have keys of their own.
 _NESTED: Mapping[str | int, type[Spec]] = {"secrets": SecretSpec, "url": UrlSpec}

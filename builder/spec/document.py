@@ -19,6 +19,7 @@ from builder.errors import InvalidBuildFile
 Location = tuple[str | int, ...]
 """Keys and positions from the root: ("layers", "data", "files", 0)."""
 
+# Far above any real build file; a file of a stranger must not keep the parser busy for minutes.
 _MAX_CHARACTERS, _MAX_DEPTH, _MAX_VALUES = 256_000, 30, 20_000
 _HALF = re.compile(r"[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"

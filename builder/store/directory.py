@@ -32,6 +32,7 @@ class DirectoryStore(Store):
         """Return the file, marked as used; None if there is none."""
         path = self._root / name
         try:
+            # The file's date is the record of its last use: no index that two builds would have to share.
             os.utime(path)
         except FileNotFoundError:
             return None

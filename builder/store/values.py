@@ -21,6 +21,7 @@ JsonObject = Mapping[str, object]
 CHECKSUM = "checksum"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEAD = re.compile(rb'\{"checksum": "(?P<checksum>[0-9a-f]{32})"(?:, )?')
+# More than any size in bytes here; larger numbers are damage, and not exact in JSON of other programs.
 _MAX_COUNT = 1 << 48
 
 

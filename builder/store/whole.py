@@ -30,6 +30,7 @@ def file(target: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.exists():
+            # Atomic: readers see the old file or the new one.
             partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ def conceal() -> None:
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
     libc.getenv.restype = ctypes.c_void_p
+    # The kernel keeps the original environment readable for processes of this user until it is overwritten in place.
     for name in _CREDENTIALS:
         if place := libc.getenv(name.encode()):
             ctypes.memset(place, ord("*"), len(ctypes.string_at(place)))

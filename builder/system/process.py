@@ -25,12 +25,14 @@ from builder.system.limits import Limits
 
 log = logging.getLogger(__name__)
 
+# About a screen: more would push a message out of Lambda's last 4 KB of log.
 _TAIL_LINES = 40
 # Exit status of an environment that gives up.
 _ENDED = 70
 # Of each line that a child prints. Far more than is shown, because secrets are masked first and the text is cut
 # afterwards: the other way round, half a secret could be left that is not recognized.
 _MAX_LINE = 16_000
+# The size of a pipe: what the child has written arrives in one read.
 _READ_BYTES = 64 << 10
 # Variables that a child may inherit: how to reach the network through this machine's proxy; `authorities` adds the
 # trusted certificates. No credentials, no PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are
@@ -243,8 +245,10 @@ def _started(
                 list(argv),
                 cwd=cwd,
                 env=dict(environment),
+                # A command that asks a question gets an end of file instead of waiting for the time limit.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                # One pipe for both, which keeps the order in which the lines were written.
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",

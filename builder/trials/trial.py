@@ -29,6 +29,7 @@ from builder.system.removal import remove
 _CHILD = Path(__file__).with_name("trial_child.py")
 # Lambda itself allows ten seconds for the first import, and then starts over with the function's whole time limit.
 _LONGEST_S = 60.0
+# The end of a traceback says what failed; more would push it out of Lambda's last 4 KB of log.
 _TAIL = 15
 # More than the child writes for any import: its texts, lines and links are bounded.
 _MAX_REPORT = 16 << 20

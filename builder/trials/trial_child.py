@@ -95,6 +95,7 @@ def _note_unset_variables(task: str) -> None:
         try:
             return original(self, name)
         except KeyError:
+            # Bounded, because code that loops over names would fill the report.
             if len(_UNSET) < _MAX_LINKS and name not in _UNSET and _is_asked_from(task):
                 _UNSET.append(name[:200])
             raise

@@ -26,6 +26,7 @@ from builder.workspace.directory import Workspace
 
 # A larger cache takes longer to send and fetch than it saves.
 _MAX_BYTES = 1 << 30
+# Compiled code compresses nearly as well at higher levels, and the build waits for it.
 _LEVEL = 1
 # Raised when kept caches can no longer be read.
 _FORMAT = 1

@@ -214,6 +214,7 @@ class Workspace:
             return
         if limit_bytes is None:
             disk = shutil.disk_usage(self.cache)
+            # Cheap, and nearly always enough: sizes of all cached files are added up only on a disk that is half full.
             if disk.used <= disk.total * _CACHE_SHARE:
                 return
             limit_bytes = int(min(disk.total, _LARGEST_DISK) * _CACHE_SHARE)

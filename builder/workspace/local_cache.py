@@ -21,9 +21,11 @@ from builder.system.removal import remove
 from builder.workspace.directory import Workspace
 
 LIMIT_VARIABLE = "LAMBDASMITH_CACHE_MB"
+# Room for toolchains, wheels and artifacts of some projects.
 DEFAULT_MB = 5000
 # All of ours in the directory, which may have existed before.
 _OURS = ("cache", "store", "build", "build.lock", "cache.trimmed")
+# The lock is a file of its own: `clear` removes the others while it holds it.
 _LOCK, _TRIMMED, _EVERY_S = "cache.lock", "cache.trimmed", 600
 
 
