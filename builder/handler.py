@@ -43,7 +43,9 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     masker = Masker()
     for secret in secrets_of(os.environ):
         masker.add(secret, key="password")
+    # Secrets of the environment are known to the masker before the first line is logged.
     configure_logging(masker)
+    # Before anything of this event is read: processes of an earlier invocation could take part in it.
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
@@ -70,6 +72,7 @@ def _reply(
             from builder.settings import reach_of
 
             reach = reach_of(os.environ)
+            # The raw event, before it is parsed: whatever form it has, the builder must not become its own target.
             reach.check_event(event)
             request = parse_event(event)
             reach.check_request(request)
@@ -82,8 +85,10 @@ def _reply(
     except StillRunningError:
         execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
+        # A bug may have been provoked: the next build does not rely on what this one leaves.
         distrust()
         raise
+    # Masked first, cut afterwards: half a secret at the end of a cut text would not be recognized.
     reply = bounded(masker.mask_json(reply))
     error_reply = cast("Mapping[str, object]", reply.get("error") or {})
     log.info(
@@ -119,6 +124,7 @@ def _custom_resource(
     def again(sent: Mapping[str, object]) -> None:
         from builder.aws import invoke_later
 
+        # Asynchronously: this invocation is about to end, and Lambda queues the event for the next.
         invoke_later(_clients(), os.environ["AWS_LAMBDA_FUNCTION_NAME"], sent)
 
     door = Door(
@@ -209,6 +215,7 @@ def _clients() -> Clients:
 
     clients, account = connect(), reach_of(os.environ).account
     if account is not None:
+        # Before the first request: whoever makes a bucket of that name after ours was deleted would get our objects.
         clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
     return clients
 
@@ -224,6 +231,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     around = Surroundings.of(os.environ)
     settings = Settings.from_environment(os.environ)
     clients = _clients()
+    # Clients outlive the invocation, their counts and quotas must not.
     clients.begin_build()
     progress = Progress()
     return Context(

@@ -43,10 +43,12 @@ def time_limit(remaining_s: float) -> Iterator[None]:
         )
 
     before = signal.signal(signal.SIGALRM, stop)
+    # A signal, because it interrupts whatever the builder waits for: a lock, a child, a socket.
     signal.setitimer(signal.ITIMER_REAL, max(0.1, deadline.remaining()))
     try:
         yield
     finally:
+        # First the timer, then the handler: an alarm without a handler would end the process.
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

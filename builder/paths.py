@@ -91,6 +91,7 @@ def leaves(root: Path, path: str) -> bool:
         seen.add(here)
         if target.startswith("/"):
             return True
+        # More links than distinct ones: a circle, which leads nowhere.
         if followed > _MAX_FOLLOWED:
             return len(seen) > _MAX_FOLLOWED
         todo.extend(target.split("/")[::-1])

@@ -56,6 +56,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     for secret in secrets_of(os.environ):
         masker.add(secret, key="password")
     configure_logging(masker)
+    # Before the order is opened: only then is no other process there to read its secrets.
     execution.begin()
     try:
         with time_limit(context.get_remaining_time_in_millis() / 1000), full_disk():
@@ -88,6 +89,8 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     if not nonce.isalnum() or not isinstance(domain, dict):
         raise _stranger()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
+    # The builder writes the hash of each order into the store, where only it can write: an event from anyone else has
+    # none.
     if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
         raise _stranger()
     if message["version"] != __version__:
@@ -98,6 +101,8 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str,
     from builder.workspace.domains import Domain
 
     tenant = getattr(context, "tenant_id", None)
+    # Lambda never gives an environment to two tenants. An event for another domain means that it was sent past the
+    # builder.
     if tenant != Domain(name=str(domain["name"])).id:
         raise InvalidEvent("the order is not of the trust domain that this environment was made for")
     secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(said[1])))
@@ -154,6 +159,7 @@ def _context(
     clients = _lent_clients(**lent)
     remaining = message["remaining_s"]
     return Context(
+        # Without a worker of its own: the build runs here and is not sent on.
         settings=replace(settings, worker=""),
         clients=clients,
         store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder, warn=progress.warn),

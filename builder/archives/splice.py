@@ -72,6 +72,7 @@ def splice(
     labels = [part.label for part in parts]
     named = [(name, labels[file.part]) for name, file in chosen.items()]
     refuse_collisions([*named, *((entry.name, "the build") for entry in entries)])
+    # The order of `zips.write_zip`, so that splicing and zipping the same files give the same bytes.
     ordered: list[_File | Entry] = sorted(
         [*chosen.values(), *entries], key=lambda item: item.name if isinstance(item, Entry) else item.header.name
     )
@@ -131,6 +132,7 @@ def _union(parts: Sequence[Part], wanted: Callable[[str], bool] | None) -> dict[
             if wanted is not None and not wanted(name):
                 continue
             known = chosen.setdefault(name, file)
+            # By CRC and size: to compare the contents, both would have to be unpacked.
             if known is file or (known.header.crc, known.header.unzipped) == (file.header.crc, file.header.unzipped):
                 continue
             folder = _package_of(name)

@@ -104,6 +104,7 @@ def _members(
     data, members = file.read(_READ), 0
     while data:
         members += 1
+        # Many empty members cost time without output, which the ratio of a bomb does not notice.
         if members > _MAX_MEMBERS:
             raise Unreadable(f"the {what} data is in more than {_MAX_MEMBERS:,} pieces", hint="compress it in one go")
         member = start()

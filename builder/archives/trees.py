@@ -75,6 +75,7 @@ def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
         for made in (*others, folder):
             keeping.seal(made)
     os.utime(folder)
+    # Only trees that were not used for a while: another build on this workstation may be reading the others.
     for path in _by_age(kept)[_KEPT:]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - _KEPT_S:

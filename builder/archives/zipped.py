@@ -120,6 +120,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
         if anywhere:
             raise Unreadable("the zip is cut off, or there is other data after it")
         raise Unreadable("the zip is cut off: its directory, which comes last, is not there")
+    # Readers differ in which end record they take, and would see different files.
     if len(fitting) > 1:
         raise Unreadable(f"{_DAMAGED}it ends in two ways")
     end = tail_start + fitting[0]
@@ -133,6 +134,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
         if start + length < end:
             raise Unreadable(f"{_DAMAGED}there are {end - start - length:,} bytes of other data before or in it")
         raise Unreadable(f"{_DAMAGED}its directory is not where its end says")
+    # 46 bytes are the smallest record: a claimed number of entries beyond that is refused before reading them.
     if count * 46 > length:
         raise Unreadable(f"{_DAMAGED}its directory is too small for {count:,} entries")
     return count, start, length

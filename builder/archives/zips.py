@@ -231,6 +231,7 @@ def write_zip(
         UnsafeSource: a name could leave the directory it is unpacked to.
         zipfile.BadZipFile: the archive of a member is damaged.
     """
+    # By name, so that the order in which files were found does not change the bytes.
     ordered = sorted(entries, key=lambda entry: entry.name)
     refuse_collisions((entry.name, entry.label if isinstance(entry, Member) else "the build") for entry in ordered)
     writer = Writer(out)
@@ -265,7 +266,8 @@ def add_entry(writer: Writer, entry: Entry) -> None:
             packed.write(deflate.compress(chunk))
         packed.write(deflate.flush())
         method, data, compressed = _DEFLATED, packed, packed.tell()
-        # Read again rather than kept: the source may be larger than memory.
+        # Already compressed content (images, wheels) would grow, so it is stored. The source is read again, not kept:
+        # it may be larger than memory.
         if compressed >= size:
             stack.enter_context(source := _opened(entry.source))
             method, data, compressed = _STORED, source, size

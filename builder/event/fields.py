@@ -78,6 +78,7 @@ class Fields:
     def integer(self, field: str, lowest: int, highest: int, *, default: int) -> int:
         """Return a whole number within bounds, both included."""
         value = self.event.get(field, default)
+        # True is an int in Python, and no number in JSON.
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             self.problems.append(f"{field}: must be a whole number from {lowest} to {highest}, not {shown(value)}")
             return default

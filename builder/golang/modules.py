@@ -162,6 +162,7 @@ class GoModules:
             module = self._module(path)
             if version is None:
                 return self._of_commit(module, self._by_name(module, query))
+            # A zip of this very commit: reading its comment is cheaper than fetching the commit again.
             if kept := self._kept(module, version):
                 return Info(version=query, time=zips.read_zip(kept)[0])
             return Info(version=query, time=self._content(module, version).commit.time)

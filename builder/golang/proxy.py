@@ -135,6 +135,7 @@ class GoProxy:
             # The checksum database: through a proxy, if that offers it.
             call.send(404) if proxy in ("own", "direct") else self._pass_on(call, proxy, rest)
         elif self._modules.home(asked.path) is not None:
+            # A private path never reaches another server, not even as a question.
             self._give(call, asked) if proxy == "own" else self._say_again(call, asked)
         elif proxy == "own":
             call.send(404)

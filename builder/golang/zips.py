@@ -42,6 +42,7 @@ def write_zip(out: Path, module: str, version: str, content: Content) -> None:
     """
     name = f"{module}@{version}"
     with content.repository.lock, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        # Kept with the zip, so that `info` needs no fetch when it is served again.
         archive.comment = str(content.commit.time).encode()
         left = _MAX_BYTES
         for path, chunks in _files(content):

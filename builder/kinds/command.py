@@ -62,6 +62,7 @@ class _Command:
         # Compilers write the paths of their sources into their results, so this path is the same every time.
         with workshop.workspace.build_place() as folder:
             copy = folder / "source"
+            # A copy, since other components are built from the project's own files.
             shutil.copytree(place.root, copy, symlinks=True)
             base = copy / place.source_dir
             tools = (workshop.toolbox.identity(name) for name in recipe.toolchains)
@@ -107,6 +108,7 @@ def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, c
     environment |= {variable: str(cache / below) for variable, below in _CACHES.items()}
     return environment | {
         "PATH": os.pathsep.join([*path, workshop.environment.get("PATH", "")]),
+        # Tools that embed a date use this one, so that the same commit gives the same bytes.
         "SOURCE_DATE_EPOCH": str(work.commit_time),
         "ARCHITECTURE": place.target.architecture,
         "RUNTIME": place.target.runtime.name,

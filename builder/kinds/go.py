@@ -270,7 +270,9 @@ class _Building:
             "GOPATH": str(cache / "path"),
             "GOMODCACHE": str(cache / "modules"),
             "GOFLAGS": "-modcacherw",
+            # Settings of the machine's user must not change what is built.
             "GOENV": "off",
+            # Another toolchain would be downloaded, and give other bytes.
             "GOTOOLCHAIN": "local",
             "GOTELEMETRY": "off",
             "CGO_ENABLED": "0",

@@ -215,6 +215,7 @@ class _Building:
     def _ci(self, copy: Path, options: Sequence[str]) -> None:
         self._cache.restore()
         self._npm.ci(self._in(copy, self._lock.top), self._lock, options=options, scripts=self._scripts)
+        # Keyed by the lock: a new lock brings new packages worth storing.
         self._cache.keep(hashlib.sha256(self._lock.file.read_bytes()).hexdigest(), leave_out=("_logs", "_npx"))
 
     def _copy(self, name: str, folders: Sequence[Path]) -> Path:

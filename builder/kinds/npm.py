@@ -139,6 +139,7 @@ class Npm:
         Raises:
             ResolutionFailed, AuthenticationFailed, SourceUnreachable, CommandFailed: with npm's words.
         """
+        # Scripts of dependencies are foreign code, so they run only if the build file asks for it.
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
         self.work.shop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name

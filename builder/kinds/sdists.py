@@ -240,6 +240,7 @@ class _Build:
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "SOURCE_DATE_EPOCH": str(epoch),
+            # The order of sets would otherwise get into generated files.
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",
             "LC_ALL": "C.UTF-8",
@@ -276,6 +277,7 @@ class _Build:
                 raise LfsMissing("; ".join(snapshot.warnings), hint="commit the file itself")
             return max(snapshot.commit_time, _EPOCH_1980)
         if source.kind == "directory":
+            # A command of the build may have changed it since.
             if source.identity and tree_hash(root / source.path) != source.identity:
                 raise ResolutionFailed(f"{source.path} is not as it was when it was locked", hint="build with upgrade")
             _copy_tree(root / source.path, into)

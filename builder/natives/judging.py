@@ -265,6 +265,7 @@ class _Judge:
         """Return where the build has a library: on the search path first, then any file of that name."""
         folders = [*(self._absolute(file, folder) for folder in file.native.search), *_LIBRARY_PATH]
         on_path = [self._paths[path] for folder in folders if (path := f"{folder}/{soname}") in self._paths]
+        # Anywhere else counts as well: many packages load their libraries by path before they are needed.
         return on_path or self._named.get(soname, [])
 
     @staticmethod
@@ -332,6 +333,7 @@ class _Judge:
                 fix="ship it in a layer's lib/ to be sure",
                 fatal=False,
             )
+        # A frequent mistake, and one where shipping the library would not help.
         if soname.startswith(("libc.musl-", "ld-musl-")):
             fix = f"{file.owner} was built for musl (Alpine); choose a manylinux wheel"
         else:

@@ -241,6 +241,7 @@ class _Collecting:
     def _take_if_it_fits(self, soname: str, needs: Sequence[_Need]) -> None:
         """Take a library that the runtime may already have, with all that it needs, or not at all."""
         if soname not in self.taken:
+            # On a copy, since one missing or too new library among its needs undoes all of them.
             attempt = replace(
                 self, settled={*self.settled}, taken={**self.taken}, missing={*self.missing}, notes={**self.notes}
             )

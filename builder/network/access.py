@@ -44,6 +44,7 @@ def _belongs(credentials: GitCredentials, url: str) -> bool:
     if credentials.base is None:
         return True
     base, asked = _segments(credentials.base), _segments(url)
+    # A path with `..` could leave the base on the server although it begins with it here.
     return origin(credentials.base) == origin(url) and asked[: len(base)] == base and ".." not in asked
 
 

@@ -36,6 +36,7 @@ class Calls:
         """Count one attempt; wait first if Lambda would throttle it."""
         with self._lock:
             self.counts[service, operation] += 1
+            # Other services have far higher limits, which botocore's retries are enough for.
             if service != "lambda" or operation in _OWN_RATE:
                 return
             now = self._clock()

@@ -93,6 +93,7 @@ class GuardedPool(urllib3.PoolManager):
                 f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not a URL", hint=_REDIRECTS
             )
         parts, encrypted = urlsplit(url), self.home.startswith("https:")
+        # A redirect from https to http would send the token in the clear.
         if parts.scheme != "https" and (encrypted or not is_loopback(parts.hostname or "")):
             raise UnsafeSource(
                 f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not encrypted",
@@ -165,6 +166,7 @@ def guarded_pool(
         "retries": urllib3.Retry(
             total=3, connect=0, read=0, redirect=3, status=0, other=0, respect_retry_after_header=False
         ),
+        # GitHub requires that it begins with git/: https://github.com/jelmer/dulwich/issues/562
         "headers": {"User-Agent": "git/lambdasmith"},
     }
     if parts.scheme == "https":

@@ -70,6 +70,7 @@ class _Walk:
             if not real.is_relative_to(self._repository):
                 raise UnsafeSource(f"{MODULES}/{prefix}{name}: the link leaves the project")
             place = Path(os.path.relpath(real, self._top)).as_posix()
+            # Links between workspaces may form a circle.
             if real == self._home or real in above or not self._is_wanted(name, real, place):
                 continue
             if not prefix:

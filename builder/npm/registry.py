@@ -74,6 +74,7 @@ class NpmRegistry:
         self._files: list[str] = []
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
+        # Without a login there is nothing to hide, and npm asks the registries itself.
         if any(map(indexes.covers, (registries.default, *registries.scopes.values()))):
             self._loopback.start()
 

@@ -21,6 +21,8 @@ class Ownership:
     def __init__(self, store: S3Store, name: str) -> None:
         self._store = store
         self._name = name
+        # Random per claim: a restarted builder with the same build id must not take its predecessor's write for its
+        # own.
         self._token = secrets.token_hex(8)
         self._writes = 0
         self._etag: str | None = None

@@ -69,6 +69,7 @@ def installation_token(login: GitLogin, pem: str) -> str:
         try:
             answer = requests.post(
                 f"{api}/app/installations/{login.installation_id}/access_tokens",
+                # Less than the app may have: the token is for fetching only.
                 json={"permissions": {"contents": "read"}},
                 headers=headers,
                 # The build waits for this token and cannot begin without it.

@@ -61,6 +61,7 @@ class Reference:
         if service == "secretsmanager" and (match := _SECRET.fullmatch(rest)):
             return cls(service="secretsmanager", name=match["name"], key=match["key"] or "", stage=match["stage"] or "")
         if service == "ssm" and (match := _PARAMETER.fullmatch(rest)):
+            # Rules about `secretsmanager:` patterns would not see such a reference.
             if _DETOUR in match["name"]:
                 raise ValueError("leads to Secrets Manager by way of ssm; write secretsmanager:NAME")
             return cls(service="ssm", name=match["name"], stage=match["stage"] or "")

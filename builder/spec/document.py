@@ -106,6 +106,7 @@ def _unreadable(file: str, line: int, what: str, hint: str = "") -> InvalidBuild
 
 def _from_yaml(text: str, file: str, building: _Building) -> object:
     try:
+        # The tree of nodes instead of values: only it knows lines, and whether a key is given twice.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -186,6 +187,7 @@ def _yaml_scalar(node: yaml.ScalarNode) -> object:
 
 def _from_json(text: str, file: str, building: _Building) -> object:
     try:
+        # Parsed twice: this finds every syntax error, so that the tokens afterwards need no checks.
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise _unreadable(file, error.lineno, f"is not valid JSON: {error.msg} (column {error.colno})") from None

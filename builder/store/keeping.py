@@ -72,6 +72,7 @@ class Store(ABC):
 
     def forsake(self, damaged: Damaged) -> None:
         """Warn that something damaged counts as absent."""
+        # The object itself is left: it shows what happened, and is overwritten when its content is made again.
         log.warning("damaged", extra={"fields": {"object": damaged.place, "why": damaged.why}})
         self._warn(f"{damaged.place} is damaged ({damaged.why}); it counts as absent, and what it had is made again")
 

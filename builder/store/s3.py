@@ -308,8 +308,10 @@ class S3Store(Store):
                 if error_code(error) in self._absent:
                     return False
                 raise
+            # Present under the right name is not enough: S3's own hash of the content has to match.
             if sha256 and found.get("ChecksumSHA256") != _checksum(sha256):
                 return False
+            # S3's lifecycle rules count from the last write, not from the last read.
             if self._renew_s is not None and name.startswith(ARTIFACTS):
                 asked = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
                 if (asked - found["LastModified"]).total_seconds() >= self._renew_s:

@@ -40,6 +40,7 @@ class Limits:
         for thread in _threads():
             self._reschedule(thread)
         now = Limits.present()
+        # A thread may have ended meanwhile, so the present scheduling may be a part of the earlier one.
         return now.resources == self.resources and now.scheduling <= self.scheduling
 
     def _reschedule(self, thread: int) -> None:

@@ -26,6 +26,7 @@ def remove(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         path.unlink(missing_ok=True)
         return
+    # A directory without read permission cannot be listed, not even by its owner.
     path.chmod(0o700)
     # Everything below is done relative to open directories: a path could meanwhile be led elsewhere by a link.
     parent = os.open(path.parent, _OPEN & ~os.O_NOFOLLOW)

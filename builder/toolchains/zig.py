@@ -45,6 +45,7 @@ def compiler(target: Target, folder: Path, toolbox: Toolbox, *, debug: bool = Fa
     options = f'-target {triple} -fno-sanitize=undefined "-ffile-prefix-map={folder}=/build"'
     if headers := _split_headers(folder):
         options += f' -isystem "{headers}"'
+    # Last, so that it wins over a -g of the build.
     last = "" if debug else " -g0"
     scripts = {
         "cc": f'#!/bin/sh\nexec "{zig}" cc {options} "$@"{last}\n',

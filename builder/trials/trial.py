@@ -171,6 +171,7 @@ def _imported(
             }
         )
     )
+    # -I and -S: neither the builder's packages nor its variables may help the import.
     command = [sys.executable, "-I", "-S", str(_CHILD), str(order)]
     found = reported(command, trial, task, opt, place, report, timeout_s)
     if isinstance(found, Outcome):
@@ -200,6 +201,7 @@ def reported(
         return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
     except (CommandFailed, OutOfSpace) as error:
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
+    # The handler's module may call os._exit, which leaves no report but exit status 0.
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
     return read_report(report, what, done.tail)

@@ -25,7 +25,9 @@ def main(order_path: str) -> None:
     """Carry out the order in the file `order_path`."""
     with open(order_path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is not imported on purpose
         order = json.load(file)
+    # The path of the order is no argument of the project's.
     sys.argv = [""]
+    # The layers' trees are shared and sealed.
     sys.dont_write_bytecode = True
     sys.path[:] = [*order["paths"], *sys.path]
     _note_unset_variables(order["task"])

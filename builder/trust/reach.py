@@ -186,6 +186,7 @@ class Reach:
         """Tell whether a function's name or ARN, complete or partial, with or without qualifier, is the builder's."""
         if not self.function or not isinstance(text, str):
             return False
+        # Without regard to case: a name that only looks like the builder's is refused as well.
         own = {f"{self.function}{end}".lower() for end in OWN_ENDS}
         # Only the name in an ARN can be called like a builder; an alias of that name is one that no request may have.
         return not own.isdisjoint(part.strip() for part in text.lower().split(":"))

@@ -78,6 +78,7 @@ def is_one_of(role: object, roles: Iterable[str]) -> bool:
     """Tell whether a role's ARN or name, in any path and case, is that of one of `roles`."""
     if not isinstance(role, str):
         return False
+    # IAM's role names are unique without regard to case and path, so the name alone identifies one.
     return role.lower().rpartition("/")[2] in {each.lower().rpartition("/")[2] for each in roles}
 
 

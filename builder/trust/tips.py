@@ -22,6 +22,7 @@ def is_allowed(ref: str, patterns: Collection[str]) -> bool:
 
     Without patterns all branches and tags are allowed. Other refs never are, whatever a pattern says.
     """
+    # Only people with write access move branches and tags; anyone can make refs/pull/….
     if not ref.startswith((BRANCHES, TAGS)):
         return False
     full = (pattern if pattern.startswith("refs/") else BRANCHES + pattern for pattern in patterns)

@@ -114,9 +114,11 @@ class Workspace:
         for path in _entries(self.root):
             if path != self.cache or not _is_folder(path):
                 remove(path)
+        # Clearing costs the caches, so it is done only if another domain's code may have written there.
         if process.foreign_code_ran() and _Occupant.id != domain.id:
             _clear(self.cache)
             process.forget_foreign_code()
+        # "" equals no domain's id: whatever comes next starts clean.
         _Occupant.id = domain.id if domain.keeps else ""
         for folder in (self.root, self.cache, *_folders(self.cache)):
             make_accessible(folder)
@@ -220,6 +222,7 @@ class Workspace:
             limit_bytes = int(min(disk.total, _LARGEST_DISK) * _CACHE_SHARE)
         kept = [(path.lstat().st_mtime, _size(path), path) for path in self.things()]
         total = sum(size for _, size, _ in kept)
+        # Oldest use first.
         for _, size, path in sorted(kept):
             if total <= limit_bytes:
                 return
@@ -243,6 +246,7 @@ class Workspace:
             environment["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
         environment["UV_CACHE_DIR"] = str(self.cached("uv"))
         self.used(self.cache / "uv")
+        # An interpreter from elsewhere would resolve for another runtime, and fill /tmp.
         environment["UV_PYTHON_DOWNLOADS"] = "never"
         environment["UV_NO_PROGRESS"] = "1"
         environment["PIP_CACHE_DIR"] = str(self.cached("pip"))

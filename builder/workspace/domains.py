@@ -54,12 +54,14 @@ def domain_of(request: Request, resolved: Resolved | None, *, trusted: bool, kee
         trusted: whether an allowed ref has the commit.
         keeping: patterns of the functions whose archives may keep something.
     """
+    # The name comes from the caller, so everyone who may invoke the builder for that function is one domain.
     if resolved is None:
         function = request.function or ""
         return Domain(name=f"function {function}", keeps=any(fnmatchcase(function, pattern) for pattern in keeping))
     repository = f"repository {_same(resolved.url)}"
     if trusted:
         return Domain(name=repository)
+    # The commit is part of the name: two proposals, perhaps of different people, share nothing.
     return Domain(name=f"{repository} at {resolved.commit}", keeps=False, vouched=False)
 
 

@@ -60,6 +60,7 @@ def _take_over() -> None:
         authorities.settle(os.environ, on_lambda=True)
         # No one types control-C here. A signal from foreign code must not stop the builder in the middle of ending it.
         signal.signal(signal.SIGINT, _ignored)
+    # From here on orphans become children of this process, so that it can find and end them.
     process.adopt()
     if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
         log.warning("ended what an earlier process has left", extra={"fields": {"processes": count}})

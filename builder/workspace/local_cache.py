@@ -140,7 +140,7 @@ def _trim(root: Path, limit: int) -> None:
     """Remove the least recently used things until the rest fits, and all that a killed build left half done."""
     things = []
     for path in (*Workspace(root).things(), *(path for path in _below(root / "store") if not path.is_dir())):
-        # No one else holds the lock, so whatever is still unfinished is abandoned.
+        # Unfinished files begin with a dot, see `store.whole`. No one else holds the lock, so they are abandoned.
         if path.name.startswith("."):
             remove(path)
         else:
