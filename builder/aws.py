@@ -295,6 +295,7 @@ def codecommit_credentials(clients: Clients, url: str) -> tuple[str, str]:
     signer = SigV4Auth(credentials, "codecommit", found["region"])
     request = AWSRequest(method="GIT", url=url)
     request.context["timestamp"] = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    # Without the payload's hash that other services sign: this is what CodeCommit expects.
     canonical = f"GIT\n{parts.path}\n\nhost:{parts.netloc}\n\nhost\n"
     signature = signer.signature(signer.string_to_sign(request, canonical), request)
     username = f"{credentials.access_key}%{credentials.token}" if credentials.token else f"{credentials.access_key}"

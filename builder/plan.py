@@ -131,6 +131,7 @@ def plan_components(
     for component in components:
         differing = tuple(changed.get(component.name, ()))
         if component.artifact is not None and not force:
+            # Reused without a change, or because an earlier build had the same inputs.
             why = "built before from the same inputs" if differing else "its inputs have not changed"
             plans.append(ComponentPlan(component=component, action="reuse", why=why, changed=differing))
         elif component.artifact is not None:

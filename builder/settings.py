@@ -124,6 +124,7 @@ def reach_of(environment: Mapping[str, str]) -> Reach:
         layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
         own_roles=listed(environment.get(PREFIX + "OWN_ROLES", "")),
         functions=None if functions is None else listed(functions),
+        # A builder whose functions are configured without roles may give none, rather than any.
         roles=None if roles is None and functions is None else listed(roles or ""),
         code_signing=listed(environment.get(PREFIX + "CODE_SIGNING", "")) if functions is not None else None,
         tag=(name, value) if name else None,

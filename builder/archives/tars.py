@@ -29,6 +29,7 @@ def unpack(opened: tarfile.TarFile, into: Path, *, strip: int = 0) -> None:
     """
     for member in opened:
         parts = _parts(member.name)[strip:]
+        # Devices and pipes are left out: no toolchain or cache has any.
         if not parts or not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             continue
         if ".." in parts or member.name.startswith("/"):
@@ -36,6 +37,7 @@ def unpack(opened: tarfile.TarFile, into: Path, *, strip: int = 0) -> None:
         placed = copy.copy(member)
         placed.name = "/".join(parts)
         if member.islnk():
+            # A hard link names its target by the path in the archive, which has lost its leading parts as well.
             placed.linkname = "/".join(_parts(member.linkname)[strip:])
         if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
             opened.extract(placed, into, set_attrs=not member.isdir(), filter="tar")

@@ -155,6 +155,7 @@ def _end64(
         raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
     large = disk, first_disk, here, count, length, start
     limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
+    # A reader without zip64 would follow the small record, so each value there is the same or marked as absent.
     for one, other, absent in zip(small, large, limits, strict=True):
         if one not in (other, absent):
             raise Unreadable(f"{_DAMAGED}its two end records do not agree")
@@ -259,6 +260,7 @@ def _data_start(file: IO[bytes], record: _Record) -> int:
     rest = _read(file, record.start + 30, name_length + extra_length)
     fields = _extra_fields(rest[name_length:])
     size, packed = _zip64(fields, (size, _MAX_32), (packed, _MAX_32))
+    # Flags that change how the entry is read. Others, such as the level of compression, may differ.
     spelled = _ENCRYPTED | _DESCRIBED | _PATCH | (0 if record.name.isascii() else _UTF8)
     here, there = (crc, packed, size), (record.crc, record.packed, record.size)
     later = bool(flags & _DESCRIBED)
@@ -295,6 +297,7 @@ def _entry(file: IO[bytes], record: _Record, data: int) -> Archived:
     kind: Literal["file", "directory", "link"]
     problem, target = record.problem, b""
     kind_bits = stat.S_IFMT(record.mode)
+    # Old writers leave the mode empty and only end the name with a slash.
     if kind_bits == stat.S_IFDIR or (record.name.endswith(b"/") and kind_bits in (0, stat.S_IFREG)):
         kind = "directory"
         problem = problem or ("is a directory with content" if record.size else "")
@@ -352,5 +355,6 @@ def _inflated(file: IO[bytes], at: int, record: _Record) -> Iterator[bytes]:
                     break
     except zlib.error as error:
         raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} cannot be unpacked ({error})") from None
+    # Data behind the end of the stream would be invisible here, and content to another reader.
     if not inflate.eof or inflate.unused_data or inflate.unconsumed_tail:
         raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} does not end where it should")

@@ -290,6 +290,7 @@ def _copy(writer: Writer, member: Member, file: BinaryIO) -> None:
     signature, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
     if signature != b"PK\x03\x04":
         raise zipfile.BadZipFile(f"{info.filename}: no local header where the directory points")
+    # Readers would take one size or the other, and so see different content.
     if info.compress_type == _STORED and info.compress_size != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename}: is not compressed, and has two sizes")
     file.seek(name_length + extra_length, 1)

@@ -99,6 +99,7 @@ def ref_problem(ref: str) -> str | None:
     """Say what is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
     if len(ref) > MAX_REF:
         return f"is longer than {MAX_REF} characters"
+    # git check-ref-format has the same rules; refused here, the message is about the event and not from a server.
     if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
         return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
     if (

@@ -222,6 +222,7 @@ class GoModules:
                 directory=candidate.directory,
                 major=major,
             )
+        # A single answer says more than a summary: a refused login, for example.
         if len(tried) == 1:
             raise tried[0]
         raise RepositoryNotFound(
@@ -287,6 +288,7 @@ class GoModules:
         if not version.fits(module.major):
             raise RefNotFound(f"a module whose path ends so cannot have version {version.text}")
         commit = module.repository.fetched(self._commit(module, version))
+        # `go` trusts the time in a pseudo-version when it sorts versions, so a wrong one is refused as by `go` itself.
         if version.commit and version.time != _stamp(commit.time):
             raise RefNotFound(
                 f"commit {version.commit} is of {_stamp(commit.time)}, not of {version.time}",
@@ -302,6 +304,7 @@ class GoModules:
         repository, commit = module.repository, module.repository.fetched(commit_id)
         places = [module.directory]
         if module.major and module.root != module.path:
+            # A directory /v2 comes before a branch that has v2 at its top, as in `go`.
             places.insert(0, "/".join(filter(None, [module.directory, module.major[1:]])))
         for directory in places:
             path = f"{directory}/go.mod" if directory else "go.mod"

@@ -153,6 +153,7 @@ def homes(credentials: Sequence[GitCredentials], repository: str) -> tuple[Home,
         if each.base is None:
             continue
         own = _place(each.base)
+        # A whole public forge is never private, or each public module there would be asked for with a login.
         if own not in PUBLIC_FORGES:
             found.setdefault(own, Home(prefix=own, base=each.base))
         for prefix in each.modules:

@@ -183,6 +183,7 @@ class GoProxy:
 
     def _pass_on(self, call: Call, proxy: str, rest: str, asked: _Question | None = None) -> None:
         url = f"{proxy}/{rest}"
+        # Redirected, since `go` can fetch it itself: the builder need not pass every module through.
         if not self._indexes.covers(url):
             call.redirect(url)
             return

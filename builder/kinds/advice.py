@@ -40,6 +40,7 @@ def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Ite
         wanted = [
             str(name)
             for name in (optional if isinstance(optional, dict) else ())
+            # By npm's usual names of such packages, such as @esbuild/linux-x64.
             if f"linux-{cpu}" in name and "musl" not in name
         ]
         if wanted and not any(lock.resolved(name, place) for name in wanted):

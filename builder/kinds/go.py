@@ -125,6 +125,7 @@ def _top(place: Place) -> Path | None:
     top = work or module
     if top is None:
         return None
+    # A replacement outside of the module (`=> ../lib`) is an input as well, and then the whole repository counts.
     for file in ((top / "go.work"), *((module / "go.mod",) if module else ())):
         for local in _local_places(file):
             if not local.is_relative_to(top):
@@ -199,6 +200,7 @@ class _Building:
             for output, package in sorted(packages.items()):
                 self._compile(package, work.out / output, environment, proxy)
                 made.append((output, work.out / output))
+        # After all commands: they share the cache, and it is stored once.
         self._cache.keep(self._fingerprint())
         return tuple(made)
 

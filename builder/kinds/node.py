@@ -171,6 +171,7 @@ class _Building:
         )
 
     def _bundle(self, recipe: NodeBuild) -> Made:
+        # Everything is copied: a bundle may import any file of the project.
         copy = self._copy("source", _sources(recipe, self._place, self._lock))
         self._ci(copy, options=())
         base = self._in(copy, self._place.base.resolve())
@@ -208,6 +209,7 @@ class _Building:
         tool = workshop.toolbox.identity("node")
         files = [*_few(lock), *(path for folder in _local(lock) for _, path in _own(folder))]
         named = sorted((str(path.relative_to(place.repository.resolve())), path) for path in files)
+        # All that decides which files npm installs; anything missing here would serve one target's packages to another.
         how = (_KEPT, tool, options, only and sorted(only), place.target.runtime.name, registries(self._work, ""))
         cache = workshop.cache("node_modules", tool, place.component, place.target.label)
         return Kept(cache=cache, key=files_key(repr(how), named)).get(install)

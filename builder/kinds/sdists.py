@@ -320,6 +320,7 @@ def _extract(archive: Path, into: Path, filename: str) -> None:
     unpacked = into.with_name("unpacked")
     shutil.rmtree(unpacked, ignore_errors=True)
     extract(archive, unpacked, label=filename)
+    # An sdist has one directory NAME-VERSION; archives of forges have one as well, by another name.
     tops = list(unpacked.iterdir())
     if len(tops) == 1 and tops[0].is_dir() and not tops[0].is_symlink():
         tops[0].rename(into)

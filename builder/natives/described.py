@@ -25,6 +25,7 @@ def described(key: str, archive: Callable[[], Path], *, store: Store, workspace:
     if workspace.intact(path):
         with contextlib.suppress(UnfitError, FileNotFoundError):
             return _parse(Fields(value_of(path.read_bytes())))
+    # The cache on this machine first: the store costs a request.
     found = store.find(f"natives/{name}", _parse)
     if found is None:
         found = read_natives(archive())

@@ -201,6 +201,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
                 str(library.name): tuple(sorted(version.name for version in names))
                 for library, names in section.iter_versions()
             }
+        # A Python module exports PyInit_NAME; looking for the name in the table of strings is enough, and quick.
         elif section.name == ".dynstr":
             is_module = bool(_INIT.search(section.data()))
     interpreter = next((part.get_interp_name() for part in elf.iter_segments() if isinstance(part, InterpSegment)), "")
@@ -212,6 +213,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
         search=tuple(dict.fromkeys(_directories([*paths["DT_RPATH"], *paths["DT_RUNPATH"]], path))),
         rpath=tuple(paths["DT_RPATH"]),
         runpath=tuple(paths["DT_RUNPATH"]),
+        # Some libraries (libc itself) can be run as programs; they are loaded all the same.
         interpreter=interpreter if ".so" not in path else "",
         versions=versions,
         is_module=is_module and path.endswith(".so"),

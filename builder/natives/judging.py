@@ -78,6 +78,7 @@ class Baseline:
             libraries |= dict.fromkeys(recorded.runtime_libraries, True)
         if target.runtime.python is not None:
             major, minor = target.runtime.python
+            # Where the runtime has its Python, not the system.
             libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
         versions = cast("Mapping[str, str]", document["versions"])
         return cls(

@@ -39,6 +39,7 @@ def probe(target: Target, store: Store, *, by: str) -> dict[str, object]:
     """
     machine = Machine.here(target.machine)
     found = survey(target, machine, RUNTIME_FOLDERS, by=by)
+    # Only where the system is the runtime's: a container image with another system says nothing about Lambda's.
     name = baseline_record(target) if machine.system == target.runtime.system else ""
     if name:
         store.write_json(name, found)

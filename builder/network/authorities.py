@@ -60,6 +60,7 @@ def settle(environment: MutableMapping[str, str], *, on_lambda: bool = False) ->
             can; and don't read pip's configuration, since there is none.
     """
     base, more = _base(environment), list(_more(environment, () if on_lambda else _of_pip(environment)))
+    # Parsing a system's bundle takes time; without additions it is used as it is.
     known = set(_blocks(base)) if more else set()
     new = [block for text in more for block in _blocks(text) if block not in known]
     place = str(base or "")
@@ -105,6 +106,7 @@ def _context(ca_bundle: str, *_: str | None) -> ssl.SSLContext:
 
     made = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
+    # A Python without the system's certificates, as on macOS, trusts no one: certifi's list is better than none.
     if not paths.cafile and not paths.capath:
         with contextlib.suppress(ImportError):
             import certifi

@@ -176,6 +176,7 @@ class Upstream:
         try:
             return cast("HTTPResponse", opener.open(request, timeout=self.timeout_s))
         except urllib.error.HTTPError as error:
+            # Remembered, because the tool reports such an error in its own words, without the name of the login.
             if error.code in (401, 403):
                 self.refused.append(Refused(url=url, status=error.code))
             return cast("HTTPResponse", error)

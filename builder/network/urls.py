@@ -89,6 +89,7 @@ def url_problem(url: str) -> str | None:
         return f"{shown!r} is not a URL"
     if parts.scheme not in ("https", "http") or not host:
         return f"{shown!r} is not an https URL"
+    # A URL is written into logs, records and messages; a token in it would be as well.
     if "@" in parts.netloc:
         return (
             f"{shown!r} contains credentials; take them out of the URL: the builder has its own "
@@ -98,6 +99,7 @@ def url_problem(url: str) -> str | None:
         return f"{shown!r} is not encrypted; write https:// (http:// is for loopback hosts only)"
     if port == 0 or parts.query or parts.fragment or not parts.path.strip("/"):
         return f"{shown!r} is not the URL of a repository; write for example https://github.com/OWNER/NAME"
+    # Credentials are chosen by the path, which the server may read differently.
     if any(segment in (".", "..") for segment in parts.path.split("/")):
         return f"{shown!r} has . or .. in its path"
     return None

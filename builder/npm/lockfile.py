@@ -101,6 +101,7 @@ class Lock:
             entry = self.packages[place]
             if entry.get("link"):
                 left.append(str(entry.get("resolved", "")))
+            # As npm installs them, peer dependencies included since version 7.
             for kind in ("dependencies", "optionalDependencies", "peerDependencies"):
                 needed = entry.get(kind)
                 names_needed = needed if isinstance(needed, dict) else ()
@@ -138,6 +139,7 @@ def read_lock(base: Path, root: Path, repository: Path) -> Lock:
         if file is None:
             continue
         packages = _packages(file, root)
+        # A lock further up counts only if it knows this package as a workspace.
         if folder == home or home.relative_to(folder).as_posix() in packages:
             return _checked(Lock(file=file, home=home, packages=packages), repository)
         break

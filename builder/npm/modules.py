@@ -44,6 +44,7 @@ def installed(lock: Lock, top: Path, repository: Path, only: Collection[str] | N
     """
     found = _Walk(lock, top, repository, only)
     found.folder(top / MODULES, "")
+    # npm puts a package into the workspace if its root has another version of it.
     if lock.workspace:
         below = _Walk(lock, top, repository, only)
         below.folder(top / lock.workspace / MODULES, "")

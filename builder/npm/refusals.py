@@ -54,6 +54,7 @@ def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
 def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[LambdasmithError], str, str]:
     """Return class, message ("" for npm's own first line) and hint."""
     name = lock.file.name
+    # Before the codes: EUSAGE also stands for wrong options, and these lines say which packages differ.
     if steps := _STEP.findall(words):
         shown = "; ".join(steps[:5]) + (f"; and {len(steps) - 5} more" if len(steps) > 5 else "")
         return ResolutionFailed, f"{name} is out of step with package.json: {shown}", _again(lock)
@@ -83,6 +84,7 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
         )
     if code == "EBADPLATFORM":
         return NoWheelForTarget, "", "the package does not run on Lambda's Linux; make it an optional dependency"
+    # npm runs git for such dependencies, and the builder has none.
     if "spawn git" in words or (code == "ENOENT" and "git" in words):
         return (
             ResolutionFailed,

@@ -166,6 +166,7 @@ class NpmRegistry:
             return
         headers = {"Accept": call.headers.get("Accept", "application/json"), "Accept-Encoding": "identity"}
         with self._upstream.ask(url, headers) as answer:
+            # Only descriptions have URLs in them to replace; errors are passed on for npm to report.
             if answer.status == 200:
                 call.send(200, self._description(answer), {"Content-Type": answer.headers.get("Content-Type", "")})
             else:

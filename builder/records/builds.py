@@ -147,6 +147,7 @@ class Builds:
             raise Damaged(place=self._store.place(state_name(build_id)), why="it is not the state of a build").error(
                 "ask for the function's history, which has the builds that changed something or failed"
             )
+        # A killed builder cannot write its own end.
         if is_lost(present):
             return {**state.value, "state": "failed", "message": "the builder was stopped before the build ended"}
         return state.value

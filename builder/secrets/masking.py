@@ -340,6 +340,7 @@ def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
         if kind not in data:
             continue
         view = _flat(data, kind)
+        # Most texts have no escapes: their views are all the same, and one is searched.
         if view in views:
             continue
         views.append(view)

@@ -77,6 +77,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
             f"{where}: the server refuses {login.called} ({status})",
             hint=f"the token is wrong, expired or may not read this repository: {login.renewal}",
         )
+    # Without a login, forges answer 401 or 404 for a private repository, so as not to say that it exists.
     if status in (401, 403, 404, 410):
         raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=asked.advice)
     if status == 407:
@@ -87,6 +88,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
             hint="is this the address that git clone takes? if so, whoever runs the server can say what that means",
         )
     content_type = headers.get("Content-Type", "")
+    # A login page or a proxy's message also comes with 200.
     if not content_type.startswith("application/x-git-"):
         raise RepositoryNotFound(
             f"{where}: answers with {content_type or 'no Content-Type'}, not with a git repository",

@@ -100,6 +100,7 @@ def _everything(directory: Path, excludes: Excludes) -> Iterator[tuple[str, str 
         deeper = []
         for name in names:
             path, group = decided(name)
+            # A link to a directory is copied as a link, so it is not walked.
             if group or Path(folder, name).is_symlink():
                 yield path, group
             else:

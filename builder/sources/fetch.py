@@ -156,6 +156,7 @@ class Fetch:
             return lfs.Filled()
         try:
             settings = parse_config(_small_file(snapshot.root / ".lfsconfig")).get(("lfs",), {})
+        # Damaged settings count as none: git-lfs's default server is asked then.
         except ValueError:
             settings = {}
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:

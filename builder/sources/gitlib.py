@@ -343,6 +343,7 @@ def read_work_tree(directory: Path) -> WorkTree | None:
         SourceError: the repository around it cannot be read.
     """
     place = directory.resolve()
+    # Looked for without dulwich, whose import takes longer than this for a project without git.
     if not any((folder / ".git").exists() for folder in (place, *place.parents)):
         return None
     from dulwich.errors import NotGitRepository
@@ -375,6 +376,7 @@ def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
         if Path(os.fsdecode(path)).is_relative_to(below)
         and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
     ]
+    # An ignored directory (a build output, a copy in /tmp below another repository) is no part of that repository.
     if not tracked and below.parts and _is_ignored(repo, below):
         return None
     others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)

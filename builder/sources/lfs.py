@@ -257,6 +257,7 @@ class _Server:
             "objects": [{"oid": pointer.oid, "size": pointer.size} for pointer in pointers],
         }
         if self._ref.startswith("refs/"):
+            # Servers may allow files by branch.
             asked["ref"] = {"name": self._ref}
         return located(self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode()), pointers)
 
@@ -341,6 +342,7 @@ def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointe
         answer = None
     said = answer if isinstance(answer, dict) else {}
     rows = said.get("objects")
+    # A server may choose another transfer although only `basic` was offered.
     if not isinstance(rows, list) or said.get("transfer", "basic") != "basic":
         raise CannotHave("the LFS server's answer is not that of the batch API with basic transfers")
     found = {str(row.get("oid")): row for row in rows if isinstance(row, dict)}

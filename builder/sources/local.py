@@ -52,6 +52,7 @@ def select_files(
         found = dict(_selected(root, base, entry))
         if not found and entry:
             missing.append(missing_entry(base, entry))
+        # A pattern or a directory never ships npm's logins; only the file's own name does.
         if to_ship and not is_npmrc(entry.rstrip("/")):
             found = {name: path for name, path in found.items() if not is_npmrc(name)}
         chosen.update(found)
@@ -119,6 +120,7 @@ def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
     if any(_MAGIC.search(part) for part in parts):
         pattern = re.compile(as_regex("/".join(parts)) + r"(?:/.*)?", re.DOTALL)
         start = 0
+        # The fixed beginning of a pattern is entered directly: `docs/**/*.md` need not walk everything.
         while not _MAGIC.search(parts[start]):
             start += 1
         fixed = "/".join(parts[:start])

@@ -67,6 +67,7 @@ def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
         UnsafeSource: a file's name leaves the project.
     """
     text = _inflated(content, label) if content.startswith(_GZIP) else content
+    # Of the JSON text: another version of a compressor gives other bytes for the same text.
     if sha256 is not None and (found := hashlib.sha256(text).hexdigest()) != sha256:
         raise SourceError(
             f"{label}: is not the manifest that was sent: its sha256 is {found}, not {sha256}",

@@ -56,6 +56,7 @@ def submodules_of(
         values = said.get(path, {})
         if not values.get("url"):
             left[path] = ".gitmodules does not say where it comes from"
+        # The repository's own wish; git leaves it out as well.
         elif values.get("update", "").lower() == "none":
             left[path] = ".gitmodules says update = none"
         else:

@@ -264,6 +264,7 @@ def _path_problem(path: str, raw: bytes) -> tuple[str, str] | None:
         return f"has a path longer than {MAX_PATH_BYTES} bytes", ""
     if path.encode() != raw:
         return "has a name that is not UTF-8", "rename the file, or make the archive with another tool"
+    # `C:` is a drive to readers on Windows, whatever it is here.
     if path.startswith("/") or path[1:2] == ":":
         return "is an absolute path", _AGAIN
     if hides(path):

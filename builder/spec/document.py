@@ -156,6 +156,7 @@ def _yaml_mapping(node: yaml.MappingNode, at: Location, building: _Building) -> 
             building.written(key.value, at, line)
             building.lines.setdefault((*at, key.value), line)
             result[key.value] = _yaml_value(value, (*at, key.value), building)
+    # After the own keys, which win over merged ones, as YAML 1.1 says.
     for other in merged:
         inherited = _yaml_value(other, at, building)
         if isinstance(inherited, dict):

@@ -101,6 +101,7 @@ def _schema(shape_name: str, shapes: Mapping[str, Any]) -> dict[str, object]:
     if "enum" in shape:
         return schema | {"enum": list(shape["enum"])}
     schema |= {key: shape[bound] for key, bound in ((low, "min"), (high, "max")) if key and bound in shape}
+    # Editors read patterns in JavaScript's dialect, so only those that mean the same there are given.
     if "pattern" in shape and _PORTABLE.fullmatch(shape["pattern"]):
         schema["pattern"] = f"^(?:{shape['pattern']})$"
     if shape["type"] == "list":

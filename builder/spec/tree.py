@@ -35,6 +35,7 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
         problems += directory
         if not directory and not made_later:
             problems += _file_problems(spec, root, label, layer.source_dir, layer.files, lacking)
+    # Missing content of LFS files is reported last: usually it is not the user's mistake but the server's.
     if problems:
         raise invalid(spec.file, problems)
     if lacking:

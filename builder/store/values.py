@@ -41,6 +41,7 @@ def value_of(content: bytes) -> dict[str, object]:
     Raises:
         UnfitError: `body` has not written this.
     """
+    # Before JSON is parsed: damaged or foreign content is not even decoded.
     head = _HEAD.match(content)
     if head is None:
         raise UnfitError("does not begin with a checksum" if content else "is empty")

@@ -252,6 +252,7 @@ def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, 
         "TMPDIR": str(home),
         "AWS_REGION": trial.region,
         "AWS_DEFAULT_REGION": trial.region,
+        # boto3 would otherwise wait seconds for credentials from an address that does not answer.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{trial.target.runtime.name}",
         "AWS_LAMBDA_FUNCTION_NAME": trial.function,
@@ -355,6 +356,7 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> 
             continue
         if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
             return f"it reads {filename or message}, which is there only in the function"
+        # A missing library is the build's own fault, although ctypes reports it as an OSError.
         if "builtins.OSError" in kinds and "cannot open shared object file" in message:
             continue
         if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):

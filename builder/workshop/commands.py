@@ -68,6 +68,7 @@ def run(
             say(command)
             try:
                 process.run(
+                    # Strict, so that the first failure ends the command instead of an incomplete layer.
                     ["bash", "-euo", "pipefail", "-c", command],
                     cwd=copy,
                     environment=variables,
