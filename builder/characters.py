@@ -31,6 +31,7 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
+    # Sequences first: their parts would otherwise be left as visible escapes.
     return _HIDDEN_IN_TEXT.sub(_escaped, _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
 

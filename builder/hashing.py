@@ -19,6 +19,7 @@ def sha256_of(path: Path) -> str:
 def files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
     """Return the content key of what `inputs`, in words, make of the files."""
     digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
+    # Name, mode and content: a change of any of them changes the artifact.
     for name, path in files:
         digest.update(f"\0{name}\0{int(is_executable(path))}\0{sha256_of(path)}".encode())
     return digest.hexdigest()

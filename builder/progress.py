@@ -58,6 +58,7 @@ class Progress:
         try:
             yield
         except LambdasmithError as error:
+            # The innermost phase says most.
             error.phase = error.phase or name
             raise
         finally:

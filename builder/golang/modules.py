@@ -372,6 +372,7 @@ class GoModules:
     def _kept(self, module: _Module, version: Version) -> Path | None:
         """Return a zip that was made from the commit that the version means now."""
         commit = version.commit or module.repository.tags().get(module.prefix + version.tag, "none")
+        # The commit is part of the name, so a tag that was moved does not get the old zip.
         for path in self._cache.glob(f"{self._key(module, version)}-{commit}*.zip"):
             with module.repository.lock:
                 if self._workspace.intact(path):

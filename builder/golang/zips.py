@@ -78,6 +78,7 @@ def _files(content: Content) -> Iterator[tuple[str, Iterable[bytes]]]:
     for path in chosen:
         yield path, linefeeds.applied(_below(content.directory, path), repository.content(entries[path]))
     if content.directory and "LICENSE" not in chosen:
+        # A module in a directory gets the repository's license, as with `go`.
         license_ = repository.read(commit, "LICENSE", MAX_FILE_BYTES)
         if license_ is not None:
             yield "LICENSE", (license_,)

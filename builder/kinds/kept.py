@@ -44,6 +44,7 @@ class Kept:
         try:
             record = Fields(value_of((self._folder / _RECORD).read_bytes()))
             files = {name: root / name for name in record.texts("files")}
+            # Builds of this owner can write here, so files may be missing.
             if not all(path.is_file() for path in files.values()):
                 return None
             return Modules(files=files, places=set(record.texts("places")), notes=record.texts("notes"))

@@ -37,6 +37,7 @@ def detected(root: Path, name: str) -> tuple[str, Mapping[str, object]] | None:
 def unsaid(function: FunctionSpec, has_dependencies: bool, root: Path) -> Recipe | None:
     """Return the recipe of a function without `build`, by the files in its directory; None: it is shipped as is."""
     base, runtime = root / function.source_dir, function.runtimes[0]
+    # Files that are listed, or a finished bootstrap, mean that the project builds it itself.
     if runtime.startswith("provided") and not function.files and not (base / "bootstrap").exists():
         return GoBuild() if (base / "go.mod").is_file() else None
     if runtime.startswith("nodejs") and not has_dependencies and not (base / "node_modules").exists():

@@ -273,6 +273,7 @@ class _Collecting:
         """Take one library, if this machine has it; return what it needs itself."""
         soname = need.soname
         found = None if is_of_glibc(soname) else next(_of_machine(soname, need.folders, self.target.machine), None)
+        # Parts of the C library only work with the loader that they were built with.
         if found is None or is_of_glibc(soname, found[1]):
             self.missing.add(soname)
             self._note(need, is_private=found is not None or is_of_glibc(soname))

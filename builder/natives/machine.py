@@ -81,6 +81,7 @@ def find(name: str, directories: Sequence[Path]) -> Iterator[Path]:
     for folder in directories:
         path = folder / name
         with contextlib.suppress(OSError):
+            # /lib is a link to /usr/lib on most systems.
             if path.is_file() and (real := path.resolve()) not in seen:
                 seen.add(real)
                 yield path

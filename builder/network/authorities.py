@@ -156,6 +156,7 @@ def _of_pip(environment: Mapping[str, str]) -> Iterator[str]:
     places = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", f"{sys.prefix}/pip.conf"]
     places += [f"{home}/.pip/pip.conf"] if home else []
     places += [f"{own}/pip/pip.conf"] if own else []
+    # In pip's order, from the machine's file to the one that is named.
     for place in (*places, environment.get("PIP_CONFIG_FILE", "")):
         parser = configparser.RawConfigParser()
         with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):

@@ -58,6 +58,7 @@ def patiently(attempt: Callable[[], T], network: Network) -> T:
                 # pause.
                 if error.pause_s > min(_LONGEST_S, left):
                     raise _given_up(error, "") from None
+                # Never sooner than the server asks, or it may refuse for longer.
                 pause = max(pause, error.pause_s)
             if pause > left:
                 raise OutOfTime(

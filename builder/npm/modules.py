@@ -145,6 +145,7 @@ def put(path: Path, target: Path) -> None:
     """Link the file to another place, links followed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        # Linked rather than copied: packages may have tens of thousands of files.
         os.link(path.resolve(), target)
     except OSError:  # on another disk
         shutil.copy(path, target)

@@ -142,6 +142,7 @@ class Lease:
         """
         # Together with the renewing thread: two writes at once would each find the other's in the way.
         with self._lock:
+            # Written with the next renewal, so that waiting builds can name what is going on.
             self._hold = replace(self._hold, doing=doing)
             if self._own.is_ours and (not self._is_old() or self._renew()):
                 return

@@ -275,6 +275,7 @@ class Masker:
         """
         shortest = _SHORTEST_OF_KEY if _KEY.search(key) else _SHORTEST
         found: dict[str, bool] = {secret: len(secret) >= _SHORTEST} if len(secret) >= shortest else {}
+        # A tool may print one line of a key file, or one value of a JSON secret.
         for part, is_keyed in _parts(secret):
             if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
                 found.setdefault(part, len(part) >= _SHORTEST_PART)

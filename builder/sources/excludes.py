@@ -127,6 +127,7 @@ def text_of_build_file(directory: Path, wanted: str | None) -> str:
     It only serves to see which files are named; errors in it are reported when the build file itself is read.
     """
     texts = []
+    # All of them: which one counts is decided later, and a file named in any is meant to be shipped.
     for name in [wanted] if wanted else BUILD_FILES:
         with contextlib.suppress(OSError), (directory / name).open(encoding="utf-8", errors="replace") as file:
             texts.append(file.read(_READ))

@@ -66,6 +66,7 @@ class Kept:
         """
         files = {path.name: path for path in packs.iterdir()} | {f"lfs/{oid}": path for oid, path in lfs.items()}
         count = sum(name.endswith(".pack") for name in files)
+        # First, since a new entry cannot be renamed over an old directory.
         self.forget()
         if count > _MAX_PACKS or sum(path.stat().st_size for path in files.values()) > self._limit_bytes:
             return

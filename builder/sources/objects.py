@@ -105,6 +105,7 @@ class Objects:
                     self._remember(pack, offset, found)
                 break
             chain.append((pack, entry))
+            # A pack can be made whose differences refer to each other in a circle.
             if len(chain) > _LONGEST_CHAIN:
                 raise ValueError("a chain of differences has no end")
             pack, offset = (pack, entry.base) if isinstance(entry.base, int) else self._find(entry.base)

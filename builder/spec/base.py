@@ -84,6 +84,7 @@ def variable_name(name: str) -> str:
     """Return `name` of a variable for commands; raise ValueError if it is not one, or ours."""
     if not VARIABLE.fullmatch(name):
         raise ValueError(f"{name!r} is not a name of a variable (a letter, then letters, digits and _)")
+    # A command's own HOME or PATH would break the isolation that the builder sets up.
     if name in _OF_COMMANDS:
         raise ValueError(f"{name} is set by the builder, and cannot be set here")
     return name

@@ -28,6 +28,7 @@ def _package(value: str) -> str:
     """Check a Go package in Go's notation: `.`, `./cmd/api`; without `./` it would be in the standard library."""
     if not value:
         return value
+    # `go build ./...` builds several commands and cannot write them to one file.
     if value == "...":
         raise ValueError("'...' names several packages; name the command itself, for example ./cmd/api")
     path_value(value.removeprefix("./") or ".")

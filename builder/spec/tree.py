@@ -48,6 +48,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
     if function is None:
         return
     directory = list(_directory_problems(spec, root, "function", function.source_dir, must_exist=True))
+    # One problem: with a wrong directory every file in it would be missing as well.
     if directory:
         yield from directory
         return
@@ -60,6 +61,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
         for position, entry in enumerate(function.files)
         if not any(f"function.files.{position}:" in problem for problem in missing)
     ]
+    # Without any existing file the handler cannot be judged.
     if function.files and not there:
         return
     try:
@@ -123,6 +125,7 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         except LambdasmithError as error:
             yield f"{spec.at(label)}: {error.message}"
             continue
+        # Otherwise uv or npm would fail over a file of the other language, far from its line here.
         if (path.name in (*NAMES, MANIFEST)) != is_nodes:
             wanted = "package-lock.json" if is_nodes else "requirements.txt or another file of Python's"
             yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"

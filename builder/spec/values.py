@@ -94,6 +94,7 @@ def layer_arn(value: str) -> str:
     """
     if LAYER_VERSION.fullmatch(value):
         return value
+    # The most frequent mistake, so it gets a message of its own.
     if LAYER_VERSION.fullmatch(f"{value}:1"):
         raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
     raise ValueError(
@@ -240,6 +241,7 @@ class FunctionSpec(Spec):
         reserved = sorted(_RESERVED.intersection(value or {}))
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: Lambda sets that itself and does not let you")
+        # As Lambda counts: names and values of all variables, in bytes.
         size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
         if size > 4096:
             raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")
@@ -311,6 +313,7 @@ class LayerSpec(Spec):
         if (self.environment or self.secrets) and not self.preinstall:
             raise ValueError("environment and secrets are for preinstall, and there is none")
         names = [*self.environment, *(secret.env or secret.file or "" for secret in self.secrets)]
+        # The later one would silently win.
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
             raise ValueError(f"{', '.join(twice)}: given twice in environment and secrets")

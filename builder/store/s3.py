@@ -181,6 +181,7 @@ class S3Store(Store):
     def write_all(self, values: Mapping[str, JsonObject]) -> None:
         """Write several objects at the same time."""
         with ThreadPoolExecutor(len(values)) as pool:
+            # The list is complete before the first result is awaited, so all are written at the same time.
             for written in [pool.submit(self.write_json, name, value) for name, value in values.items()]:
                 written.result()
 

@@ -56,6 +56,7 @@ def end(spare: Collection[int] = (), *, patience_s: float = _PATIENCE_S) -> int:
         StillRunningError: some are still running.
     """
     deadline, ended = time.monotonic() + patience_s, 0
+    # Killing its own group would end the builder.
     spared = {os.getpgrp(), *spare}
     while _has_children() and (found := _descendants(spare)):
         # A group is killed at once: none of it can fork meanwhile. https://man7.org/linux/man-pages/man2/kill.2.html

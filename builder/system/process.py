@@ -90,6 +90,7 @@ def adopt() -> None:
         OSError: the kernel refuses.
     """
     descendants.adopt()
+    # Before the first child, which could already have changed them.
     _OWN_LIMITS.append(Limits.present())
     _ALL_MINE.set()
 
@@ -273,6 +274,7 @@ def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str]
     # By pieces, because a line may have gigabytes.
     while data := _read(stream):
         *ended, rest = decoder.decode(data).split("\n")
+        # A line is handed on when it ends, so that a listener never sees half of one.
         for text in ended:
             _keep(line + text[: _MAX_LINE - len(line)], length + len(text), tail, listen)
             line, length = "", 0

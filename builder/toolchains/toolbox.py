@@ -167,6 +167,7 @@ class Toolbox:
         from builder.python.wheels import download
 
         (folder / "requirements.txt").write_text(tool.requirement)
+        # Resolved like any dependency, so the lock's hashes and the index's login apply.
         here = _own_target()
         by = Resolver(
             root=folder,
@@ -228,6 +229,7 @@ def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) 
     with zipfile.ZipFile(archive) as opened:
         infos = [info for info in opened.infolist() if not (unwanted and unwanted.match(info.filename))]
     files = [info for info in infos if not info.filename.endswith("/")]
+    # All names are checked before the first file is written.
     targets = {info.filename: into / safe_name("/".join(info.filename.split("/")[strip:])) for info in files}
     # All directories first: the threads would race to make them.
     for folder in {target.parent for target in targets.values()}:

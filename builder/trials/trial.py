@@ -121,6 +121,7 @@ def run(
         task.mkdir()
         unpack(trial.code, task)
     except OSError as error:
+        # A full disk may have left half a tree, and the next trial needs the room.
         remove(keeping.folder)
         remove(place)
         return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
@@ -241,6 +242,7 @@ def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, 
     home.mkdir()
     libraries = [str(task), str(task / "lib"), str(opt / "lib")]
     if _RUNTIME.is_dir():
+        # The order of Lambda's LD_LIBRARY_PATH: the runtime's own libraries win over those of layers.
         libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", str(_RUNTIME), str(_RUNTIME / "lib"), *libraries]
     return {
         **trial.variables,

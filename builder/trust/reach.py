@@ -153,11 +153,13 @@ class Reach:
         if self.tag is None:
             return
         name, value = self.tag
+        # IAM checks the tag of an existing function as well, but only at the first change.
         if present is not None and present.get(name) != value:
             raise AccessDenied(
                 f"function {function} does not have the tag {name}={value}, and this builder deploys no others",
                 hint="whoever owns the function can give it that tag",
             )
+        # The build file must not take the function out of this builder's reach.
         if wanted.get(name, value) != value:
             raise AccessDenied(
                 f"function {function}: tags: {name} must be {value}",

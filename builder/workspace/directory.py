@@ -244,6 +244,7 @@ class Workspace:
         if "LD_LIBRARY_PATH" in inherited:
             # Lambda's python needs its libpython. The rest of that path would shadow system libraries of tools.
             environment["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
+        # Below the workspace, so that its size is bounded and another domain's build finds it cleared.
         environment["UV_CACHE_DIR"] = str(self.cached("uv"))
         self.used(self.cache / "uv")
         # An interpreter from elsewhere would resolve for another runtime, and fill /tmp.
