@@ -6,24 +6,35 @@ PY := $(VENV)/bin/python
 # Test files that run at the same time; each of them brings up what it needs, an embedded AWS included. More than
 # processors, because many tests wait.
 JOBS := 3
+PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help venv demo test soak fuzz lint docs bench lock clean
+.PHONY: help venv demo check test test-all test-localaws soak fuzz lint docs bench lock clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1|\2/' | column -t -s '|'
 
-venv: $(VENV)/.installed ## create .venv from requirements.lock (done by the others on their own)
+venv: $(VENV)/.installed ## create .venv from requirements.lock and localaws/ (done by the others on their own)
 
-$(VENV)/.installed: requirements.lock scripts/venv.sh
-	@scripts/venv.sh $(VENV) requirements.lock
+$(VENV)/.installed: requirements.lock scripts/venv.sh localaws/pyproject.toml
+	@scripts/venv.sh $(VENV) requirements.lock localaws
 
 demo: venv ## the whole product in the embedded AWS: bootstrap, build, deploy, invoke, change, deploy again
 	@scripts/system-tools.sh
 	@$(PY) -m examples.demo
 
-test: venv ## every test, then what was skipped and why
+check: lint ## the daily verb: lint, and every quick test that needs no server
+	@$(PYTEST) -q -m "not server and not slow and not long"
+
+test: venv ## every test, then what was skipped and why; one cell of the matrix of localaws if nothing of it changed
 	@scripts/system-tools.sh test
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
+
+test-all: venv ## every test in full, and record in tests/measured.json how long each took
+	@scripts/system-tools.sh test
+	@$(PYTEST) --everything
+
+test-localaws: venv ## the tests of localaws alone, in every cell of its matrix, and record that they passed
+	@$(PYTEST) --everything tests/localaws
 
 soak: venv ## 300 builds of ten projects in one environment, half of them hostile, in each mode
 	@SOAK_BUILDS=300 $(PY) -m pytest tests/security/test_soak.py

@@ -70,14 +70,15 @@
 #       2 wrong usage or configuration, or nobody there to confirm   3 AWS, the AWS CLI or the network
 #       4 the builder itself broke   5 not confirmed   130 interrupted
 
+# shellcheck disable=SC2016  # awk's dollars
+
 set -u -o pipefail
 umask 077
 unset CDPATH   # with it, cd prints where it went
 
 NL='
 '
-TMP='' CALL='' POLL='' LOG='' PART=''
-PROBLEMS=() UNHINTED=''
+TMP='' CALL='' POLL='' LOG='' PART='' DRAWN='' PROBLEMS=() UNHINTED='' ONLY_HERE='' REPLY_ROOT='' WALL='' BROUGHT=''
 
 # ---------------------------------------------------------------------------------------------- output
 
@@ -87,6 +88,11 @@ say() {
     make_plain "$*"
     printf '%s\n' "$PLAIN" >&2
     record "$PLAIN"
+}
+
+result() {
+    printf '%s\n' "$1"
+    record "$1"
 }
 
 record() {
@@ -117,8 +123,13 @@ make_plain() { # TEXT
 
 # No terminal sequences, turned directions or invisible characters out of other people's output: C0 goes, what is left of a
 # sequence is harmless; C1 and the others, in UTF-8, become question marks, since what stood around them must not join.
-printable() {
-    LC_ALL=C tr -d '\000-\010\013-\037\177' | LC_ALL=C awk '
+# With `colour` the colours stay.
+printable() { # [colour]
+    LC_ALL=C tr -d '\000-\010\013-\032\034-\037\177' | LC_ALL=C awk -v colour="${1:-}" '
+        /\033/ {
+            if (colour == "colour") { gsub(/\033\[[0-9;]*m/, "\001&"); gsub(/\001\033/, "\001") }
+            gsub(/\033/, ""); gsub(/\001/, "\033")
+        }
         /[\302\330\342\357\363]/ {
             gsub(/\302[\200-\237\255]|\330\234|\342\200[\213-\217\250-\256]|\342\201[\240-\257]|\357\273\277/, "?")
             gsub(/\363\240[\200-\277][\200-\277]/, "?")
@@ -151,9 +162,8 @@ refuse_wrong_use() {
     exit 2
 }
 
-live() { [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; }
+live() { [ -t "${1:-2}" ] && [ "${TERM:-dumb}" != dumb ]; }
 
-DRAWN=''
 draw() { # one line that is drawn over, on a terminal only
     if [ "$1" = "$DRAWN" ] || ! live; then return 0; fi
     DRAWN=$1
@@ -202,7 +212,6 @@ plain_git() (
     unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
     LC_ALL=C exec git "$@"
 )
-
 ask_git() { plain_git -C "$PROJECT" "$@" 2>&1; }
 
 # Sets GIT_TOP (empty without a work tree), GIT_SUBDIRECTORY, GIT_REF, GIT_ORIGIN and, where git refuses, GIT_TROUBLE.
@@ -265,7 +274,6 @@ base_name() { # the last part of a URL or path, without .git
 # ---------------------------------------------------------------------------------------------- settings
 
 # Prints `section.key=value` lines, or `!LINE: text` for a line of [deploy] that is none. Secrets stay where they are.
-# shellcheck disable=SC2016  # awk's dollars
 INI_READER='
 { sub(/\r$/, ""); if (NR == 1) sub(/^\357\273\277/, "") }
 /^[ \t]*([#;]|$)/ { next }
@@ -290,7 +298,7 @@ DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke
 
 read_config() {
     CONFIG=''
-    CONFIG_FILE=${FLAG_CONFIG:-${LAMBDASMITH_CONFIG:-}}
+    CONFIG_FILE=${FLAG_c:-${LAMBDASMITH_CONFIG:-}}
     if [ -z "$CONFIG_FILE" ]; then
         CONFIG_FILE=$PROJECT/config.ini
         [ -e "$CONFIG_FILE" ] || return 0
@@ -334,69 +342,62 @@ pick() { # FLAG_VALUE VARIABLE SECTION.KEY...
     ORIGIN=''
 }
 
+setting() { # NAME of the variable that gets the value, then as pick
+    pick "${@:2}"
+    eval "$1=\$VALUE"   # not by printf -v, which in bash 3.2 may leave it as it was where the value is empty
+}
+
+switch() { # as setting; leaves it true or empty
+    pick "${@:2}"
+    case $VALUE in
+        true | True | TRUE | yes | Yes | YES | on | On | ON | 1) VALUE=true ;;
+        '' | false | False | FALSE | no | No | NO | off | Off | OFF | 0) VALUE='' ;;
+        *)
+            problem "$ORIGIN: ${4#*.}: '$VALUE' is neither true nor false" 'write yes or no'
+            VALUE=''
+            ;;
+    esac
+    eval "$1=\$VALUE"
+}
+
 # A path in the file means the same wherever the script is called from: makes VALUE, just picked, such a path.
 resolve_path() {
     case $VALUE in '' | /*) ;; *) [ "$ORIGIN" != "$CONFIG_FILE" ] || VALUE=$(dirname "$CONFIG_FILE")/$VALUE ;; esac
 }
 
-pick_switch() { # as pick; leaves VALUE true or empty
-    pick "$@"
-    case $VALUE in
-        true | True | TRUE | yes | Yes | YES | on | On | ON | 1) VALUE=true ;;
-        '' | false | False | FALSE | no | No | NO | off | Off | OFF | 0) VALUE='' ;;
-        *)
-            problem "$ORIGIN: ${3#*.}: '$VALUE' is neither true nor false" 'write yes or no'
-            VALUE=''
-            ;;
-    esac
-}
-
 parse_flags() {
-    FLAG_ALIAS='' FLAG_REF='' FLAG_CONFIG='' FLAG_FUNCTION='' FLAG_REPO='' FLAG_PAYLOAD='' FLAG_LOG='' FLAG_PROFILE=''
-    FLAG_REGION='' FLAG_WEIGHT='' FLAG_BUILDER='' FLAG_TIME='' FLAG_VERSION='' FLAG_YES='' FLAG_PLAN=''
-    UPGRADE='' FORCE='' ACTION=build SENDING='' SEND_DIRECTORY='' OUT='' UNPACK=''
-    WORDS=()
-    local option given=' ' OPTIND OPTARG
+    FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' UPGRADE='' FORCE='' ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
+    local option given=' ' directory='' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
         while getopts ':a:b:c:f:g:i:l:p:r:w:B:stvynh-:' option; do
-            case $option in [a-z]) given="$given-$option " ;; esac
-            case $option${OPTARG:-} in
-                a*) FLAG_ALIAS=$OPTARG ;;
-                b*) FLAG_REF=$OPTARG ;;
-                c*) FLAG_CONFIG=$OPTARG ;;
-                f*) FLAG_FUNCTION=$OPTARG ;;
-                g*) FLAG_REPO=$OPTARG ;;
-                i*) FLAG_PAYLOAD=$OPTARG ;;
-                l*) FLAG_LOG=$OPTARG ;;
-                p*) FLAG_PROFILE=$OPTARG ;;
-                r*) FLAG_REGION=$OPTARG ;;
-                w*) FLAG_WEIGHT=$OPTARG ;;
-                B*) FLAG_BUILDER=$OPTARG ;;
+            [ "$option" != - ] || option=-$OPTARG
+            given="$given-$option "
+            case $option in
+                [abcfgilprwB]) eval "FLAG_$option=\$OPTARG" ;;
+                [tvyn]) eval "FLAG_$option=true" ;;
+                -upgrade) UPGRADE=true ;;
+                -force) FORCE=true ;;
                 s | -send)
                     SENDING=true given="$given-s "
                     if is_place "${!OPTIND:-}"; then
-                        SEND_DIRECTORY=${!OPTIND}
+                        directory=${!OPTIND}
                         OPTIND=$((OPTIND + 1))
                     fi
                     ;;
-                t) FLAG_TIME=true ;;
-                v) FLAG_VERSION=true ;;
-                y) FLAG_YES=true ;;
-                n) FLAG_PLAN=true ;;
                 h | -help) show_help; exit 0 ;;
-                -upgrade) UPGRADE=true given="$given--upgrade " ;;
-                -force) FORCE=true given="$given--force " ;;
-                -package | -unpack)
-                    choose_action "$OPTARG"
-                    OUT=${!OPTIND:-}
-                    case $OUT in
-                        '' | -*) OUT='' && problem "--$OPTARG needs the directory that is written to" ;;
-                        *) OPTIND=$((OPTIND + 1)) ;;
+                -package | -unpack | -rollback | -history | -status | -verify)
+                    case $ACTION in
+                        build | "$OPTARG") ACTION=$OPTARG ;;
+                        *) problem "--$OPTARG together with --$ACTION: one of them at a time" ;;
+                    esac
+                    case $OPTARG${!OPTIND:-} in
+                        package | unpack | package-* | unpack-*) problem "--$OPTARG needs the directory that is written to" ;;
+                        package* | unpack*) OUT=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
                     esac
                     ;;
-                -rollback | -history | -status | -verify) choose_action "$OPTARG" ;;
-                :*) problem "option -$OPTARG needs a value" ;;
+                :) problem "option -$OPTARG needs a value" ;;
                 -*) problem "unknown option --$OPTARG" ;;
                 *) problem "unknown option -$OPTARG" ;;
             esac
@@ -411,21 +412,14 @@ parse_flags() {
     [ "$ACTION" = build ] || refuse_idle_flags "$given"
     # To the builder it is the same.
     if [ "$ACTION" = unpack ]; then ACTION=package UNPACK=true; fi
-    [ -z "$SENDING" ] || choose_project
-}
-
-choose_action() { # ACTION
-    case $ACTION in
-        build | "$1") ACTION=$1 ;;
-        *) problem "--$1 together with --$ACTION: one of them at a time" ;;
-    esac
+    [ -z "$SENDING" ] || choose_project "$directory"
 }
 
 # Sets PROJECT to what -s names, if anything can be built there.
-choose_project() {
+choose_project() { # DIRECTORY, or nothing for that of this file
     local directory=$PROJECT
-    if [ -n "$SEND_DIRECTORY" ] && ! directory=$(cd "$SEND_DIRECTORY" 2>/dev/null && pwd -P); then
-        problem "-s $SEND_DIRECTORY: no such directory" '-s alone sends the directory of this file'
+    if [ -n "$1" ] && ! directory=$(cd "$1" 2>/dev/null && pwd -P); then
+        problem "-s $1: no such directory" '-s alone sends the directory of this file'
     elif ! has_build_file "$directory"; then
         problem "-s: $directory has no build.yaml, build.yml or build.json" '-s DIR names another directory'
     else
@@ -456,23 +450,18 @@ refuse_idle_flags() { # FLAGS that were given
 }
 
 settle() {
-    pick "$FLAG_FUNCTION" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name .function_name
-    FUNCTION=${VALUE:-${PROJECT##*/}}
-    pick "$FLAG_ALIAS" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
-    ALIAS=$VALUE
-    pick "$FLAG_BUILDER" LAMBDASMITH_BUILDER_FUNCTION_NAME builder.function_name
-    BUILDER=${VALUE:-lambdasmith}
-    pick_switch "$FLAG_VERSION" LAMBDASMITH_DEPLOY_VERSION deploy.version
-    VERSION=$VALUE
-    pick_switch "$FLAG_TIME" LAMBDASMITH_DEPLOY_TIME deploy.time
-    TIMES=$VALUE
-    pick_switch "$FLAG_YES" LAMBDASMITH_DEPLOY_YES deploy.yes
-    YES=$VALUE
+    setting FUNCTION "$FLAG_f" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name .function_name
+    setting ALIAS "$FLAG_a" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
+    setting BUILDER "$FLAG_B" LAMBDASMITH_BUILDER_FUNCTION_NAME builder.function_name
+    FUNCTION=${FUNCTION:-${PROJECT##*/}} BUILDER=${BUILDER:-lambdasmith}
+    switch VERSION "$FLAG_v" LAMBDASMITH_DEPLOY_VERSION deploy.version
+    switch TIMES "$FLAG_t" LAMBDASMITH_DEPLOY_TIME deploy.time
+    switch YES "$FLAG_y" LAMBDASMITH_DEPLOY_YES deploy.yes
     if [ -z "$ORIGIN" ]; then   # nothing says yes or no
-        pick_switch '' LAMBDASMITH_DEPLOY_PROMPT_BEFORE_DEPLOY deploy.prompt_before_deploy aws.prompt_before_deploy .prompt_before_deploy
+        switch VALUE '' LAMBDASMITH_DEPLOY_PROMPT_BEFORE_DEPLOY deploy.prompt_before_deploy aws.prompt_before_deploy .prompt_before_deploy
         [ -n "$VALUE" ] || [ -z "$ORIGIN" ] || YES=true
     fi
-    pick_switch "$FLAG_PLAN" LAMBDASMITH_DEPLOY_PLAN deploy.plan
+    switch VALUE "$FLAG_n" LAMBDASMITH_DEPLOY_PLAN deploy.plan
     case $ACTION$VALUE in
         buildtrue) ACTION=plan ;;
         rollbacktrue) ACTION=preview ;;   # of a rollback
@@ -481,32 +470,30 @@ settle() {
     case $ACTION in
         build | plan)
             settle_components
-            if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
             settle_weight
             settle_payload
             ;;
         package)
             ALIAS='' VERSION=''   # config.ini's are for deploys
-            if [ -z "$UNPACK" ]; then settle_components; else settle_unpack; fi
-            if [ -n "$SENDING" ]; then settle_sending; else settle_source; fi
+            # All are built all the same: only together they can be tried.
+            if [ -z "$UNPACK" ]; then settle_components; else UNPACK=${WORDS[0]:-function}; fi
             settle_out
             ;;
         *) settle_word "${ACTION/preview/rollback}" ;;
+    esac
+    case $ACTION$SENDING in
+        buildtrue | plantrue | packagetrue) settle_sending ;;
+        build | plan | package) settle_source ;;
     esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
     [ "$ACTION" != status ] || BUILD_ID=$BUILD
     # The actions whose end `status` knows, too.
     case $ACTION in build | package | rollback | status) TRACKED=$BUILD_ID ;; *) TRACKED='' ;; esac
-    READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0}
+    READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0} FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
     whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
-    FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
     whole_number LAMBDASMITH_FOLLOW_LIMIT "$FOLLOW_LIMIT"
-    ASKS=''
-    case $ACTION$YES in
-        build) ASKS=Deploy ;;
-        rollback) ASKS='Roll back' ;;
-    esac
+    case $ACTION$YES in build) ASKS=Deploy ;; rollback) ASKS='Roll back' ;; *) ASKS='' ;; esac
     [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows what would be done'
 }
 
@@ -533,7 +520,7 @@ settle_word() { # ACTION as it was typed
 }
 
 settle_weight() {
-    WEIGHT=$FLAG_WEIGHT
+    WEIGHT=$FLAG_w
     [ -n "$WEIGHT" ] || return 0
     case $WEIGHT in .*) WEIGHT=0$WEIGHT ;; esac   # JSON wants the zero
     case $WEIGHT in
@@ -541,12 +528,12 @@ settle_weight() {
         0.*[1-9]*) ;;
         *) WEIGHT='' ;;
     esac
-    [ -n "$WEIGHT" ] || problem "-w $FLAG_WEIGHT: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
-    [ -n "$ALIAS" ] || problem "-w $FLAG_WEIGHT: there is no alias whose traffic could be split" 'name one: -a ALIAS'
+    [ -n "$WEIGHT" ] || problem "-w $FLAG_w: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
+    [ -n "$ALIAS" ] || problem "-w $FLAG_w: there is no alias whose traffic could be split" 'name one: -a ALIAS'
 }
 
 settle_payload() {
-    pick "$FLAG_PAYLOAD" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
+    pick "$FLAG_i" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
     resolve_path
     PAYLOAD=$VALUE
     [ -n "$PAYLOAD" ] || return 0
@@ -561,41 +548,32 @@ settle_payload() {
     fi
 }
 
-# Sets UNPACK to the component. All are built all the same: only together they can be tried.
-settle_unpack() {
-    UNPACK=${WORDS[0]:-function}
-    [ ${#WORDS[@]} -le 1 ] || problem "--unpack: ${WORDS[*]}: one of them at a time" '--package DIR brings several, as zips'
-}
-
 # Makes OUT an absolute path, and refuses what cannot be written or would mix with what is there.
 settle_out() {
-    [ -n "$OUT" ] || return 0
     local typed=$OUT
+    if [ -n "$UNPACK" ]; then
+        [ ${#WORDS[@]} -le 1 ] || problem "--unpack: ${WORDS[*]}: one of them at a time" '--package DIR brings several, as zips'
+        [ -n "$(unzipper)" ] || problem '--unpack: neither unzip, bsdtar nor python3 is installed' 'install unzip'
+    fi
+    [ -n "$OUT" ] || return 0
     if ! (umask 022 && mkdir -p "$OUT") 2>/dev/null || ! OUT=$(cd "$OUT" && pwd -P) || ! [ -w "$OUT" ]; then
         problem "$typed: is not a directory that can be written to" 'name another'
     elif [ -n "$UNPACK" ] && [ -n "$(ls -A "$OUT")" ]; then
         problem "--unpack $typed: is not empty" 'what no longer belongs to the component would stay; empty it, or name a new one'
     fi
-    [ -z "$UNPACK" ] || [ -n "$(unzipper)" ] || problem '--unpack: neither unzip, bsdtar nor python3 is installed' 'install unzip'
 }
 
 settle_components() {
     COMPONENTS=(${WORDS[@]+"${WORDS[@]}"})
     [ ${#COMPONENTS[@]} -eq 0 ] || return 0
     pick '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
-    local component rest=$VALUE
-    while [ -n "$rest" ]; do   # split at blanks and commas, without the shell's globbing
-        component=${rest%%[ ,]*}
-        [ "$component" = "$rest" ] && rest='' || rest=${rest#*[ ,]}
-        [ -z "$component" ] || COMPONENTS+=("$component")
-    done
+    IFS=' ' read -r -a COMPONENTS <<<"${VALUE//,/ }"
 }
 
 # Sets REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
 settle_source() {
     REF='' REF_WHY='the default branch' SUBDIRECTORY='' HERE=''
-    pick "$FLAG_REPO" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo aws.git_repo .git_repo
-    REPO=$VALUE
+    setting REPO "$FLAG_g" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo aws.git_repo .git_repo
     case $REPO in
         '')
             REPO=${GIT_ORIGIN:-$(base_name "${GIT_TOP:-$PROJECT}")}
@@ -620,7 +598,7 @@ settle_source() {
     case $(base_name "$REPO") in
         "$(base_name "${GIT_ORIGIN:-${GIT_TOP:-$PROJECT}}")" | "$(base_name "${GIT_TOP:-$PROJECT}")") HERE=true ;;
     esac
-    pick "$FLAG_REF" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch aws.git_branch .git_branch
+    pick "$FLAG_b" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch aws.git_branch .git_branch
     if [ -n "$VALUE" ]; then
         REF=$VALUE REF_WHY=$VALUE
     elif [ -n "$HERE" ] && [ -n "$GIT_REF" ]; then
@@ -636,9 +614,9 @@ settle_sending() {
         GIT_TOP='' GIT_SUBDIRECTORY=''
     fi
     REPO='' REF='' HERE='' SUBDIRECTORY=$GIT_SUBDIRECTORY
-    [ -z "$FLAG_REPO" ] || problem '-g together with -s: either what git has or what is here' 'leave one of them out'
-    [ -z "$FLAG_REF" ] || problem '-b together with -s: either what git has or what is here' 'leave one of them out'
-    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'mend that first'
+    [ -z "$FLAG_g" ] || problem '-g together with -s: either what git has or what is here' 'leave one of them out'
+    [ -z "$FLAG_b" ] || problem '-b together with -s: either what git has or what is here' 'leave one of them out'
+    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'fix that first'
     command -v base64 >/dev/null || problem '-s: base64 is not installed (or not on the PATH)' 'install it'
     command -v git >/dev/null || ! [ -e "$PROJECT/.lambdaignore" ] || problem '-s: only git can read .lambdaignore' 'install git'
 }
@@ -646,21 +624,16 @@ settle_sending() {
 # Sets AWS_OPTIONS, PROFILE and REGION. Credentials out of the file go to the AWS CLI in its environment.
 settle_aws() {
     AWS_OPTIONS=()
-    pick "$FLAG_PROFILE" LAMBDASMITH_AWS_AWS_PROFILE ''
-    PROFILE=$VALUE
+    setting PROFILE "$FLAG_p" LAMBDASMITH_AWS_AWS_PROFILE ''
     if [ -z "$PROFILE" ] && [ -z "${AWS_PROFILE:-}${AWS_DEFAULT_PROFILE:-}${AWS_ACCESS_KEY_ID:-}" ]; then
-        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || pick '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
-        PROFILE=$VALUE
+        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || setting PROFILE '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
         [ -n "$PROFILE" ] || use_key_pair
     fi
     [ -z "$PROFILE" ] || AWS_OPTIONS+=(--profile "$PROFILE")
     # AWS CLI 1 does not know AWS_REGION.
-    pick "$FLAG_REGION" LAMBDASMITH_AWS_AWS_REGION ''
-    REGION=${VALUE:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}
-    if [ -z "$REGION" ]; then
-        pick '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region .aws_region
-        REGION=$VALUE
-    fi
+    setting REGION "$FLAG_r" LAMBDASMITH_AWS_AWS_REGION ''
+    REGION=${REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}
+    [ -n "$REGION" ] || setting REGION '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region .aws_region
     [ -z "$REGION" ] || AWS_OPTIONS+=(--region "$REGION")
     PROFILE=${PROFILE:-${AWS_PROFILE:-${AWS_DEFAULT_PROFILE:-}}}
 }
@@ -680,17 +653,15 @@ use_key_pair() {
 }
 
 open_log() {
-    pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+    pick "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
     resolve_path
-    local file=${VALUE:-$PROJECT/deploy.log}
-    local why=''
-    write_log_to "$file" || {
-        if [ -n "$VALUE" ]; then
-            problem "log file $file: $why" '-l names another'
-        else
-            say "note: $file $why, there is no log of this run"
-        fi
-    }
+    local file=${VALUE:-$PROJECT/deploy.log} why=''
+    write_log_to "$file" && return
+    if [ -n "$VALUE" ]; then
+        problem "log file $file: $why" '-l names another'
+    else
+        say "note: $file $why, there is no log of this run"
+    fi
 }
 
 # Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of whoever deploys
@@ -726,20 +697,15 @@ write_log_to() { # FILE; its caller's `why` says what is wrong
 json() {
     LC_ALL=C awk -- '
     function quoted(text,    out, i, c) {
-        out = ""
-        for (i = 1; i <= length(text); i++) {
-            c = substr(text, i, 1)
-            out = out (c in escape ? escape[c] : c)
-        }
+        for (i = 1; i <= length(text); i++) { c = substr(text, i, 1); out = out (c in escape ? escape[c] : c) }
         return "\"" out "\""
     }
-    function content(file,    out, part) {
-        while ((getline part < file) > 0) out = out part "\n"
-        return out
-    }
-    function value(typed,    rest) {
+    function value(typed,    rest, out, part) {
         rest = substr(typed, 3)
-        return typed ~ /^s:/ ? quoted(rest) : typed ~ /^f:/ ? content(rest) : rest
+        if (typed ~ /^s:/) return quoted(rest)
+        if (typed ~ /^j:/) return rest
+        while ((getline part < rest) > 0) out = out part "\n"
+        return out
     }
     BEGIN {
         for (i = 1; i < 32; i++) escape[sprintf("%c", i)] = sprintf("\\u%04x", i)
@@ -747,7 +713,7 @@ json() {
         array = ARGV[1] == "["
         for (i = 2; i < ARGC; i++) {
             out = out (out == "" ? "" : ",")
-            if (!array) out = out quoted(substr(ARGV[i++], 3)) ":"
+            if (!array) out = out value(ARGV[i++]) ":"
             out = out value(ARGV[i])
         }
         print (array ? "[" out "]" : "{" out "}")
@@ -755,25 +721,28 @@ json() {
     }' "$@"
 }
 
-# Reads one JSON text. Values land in V by their path ("/layers/0/name"), types in T ({ [ s and l for literals), lengths
-# of arrays and objects in LEN, the paths of an object's members in M by the object's path and their number. `broken` is true at the end unless it was one whole JSON value. Splitting the input at its quotes
-# keeps the time linear; running under LC_ALL=C makes every awk count bytes.
-# shellcheck disable=SC2016  # awk's dollars
+# Reads one JSON text. Values land in V by their path ("/layers/0/name"), types in T ({ [ s and l for literals); the object
+# at ROOT begins at byte FROM and ends at byte TO, and before the member `text` of the whole at BARE. `broken` is true at the
+# end unless it was one whole JSON value. Splitting the input at its quotes keeps the time linear; running under LC_ALL=C
+# makes every awk count bytes.
 JSON_READER='
-BEGIN { RS = "\""; depth = 0; want = "value" }
+BEGIN { RS = "\""; want = "value" }
 {
-    if (!inside) { structure($0); inside = 1; text = ""; next }
-    text = text $0
-    if (match(text, /\\+$/) && RLENGTH % 2) { text = text "\""; next }
-    string(text)
-    inside = 0
+    if (!inside) { structure($0); inside = 1; text = "" }
+    else {
+        text = text $0
+        if (match(text, /\\+$/) && RLENGTH % 2) text = text "\""
+        else { string(text); inside = 0 }
+    }
+    offset += length($0) + 1
 }
 function structure(chunk,    c) {
     for (;;) {
         sub(/^[ \t\r\n]+/, "", chunk)
         if (chunk == "") return
         c = substr(chunk, 1, 1)
-        if (match(chunk, /^[-+.0-9A-Za-z]+/)) { begin("l"); V[path] = substr(chunk, 1, RLENGTH); after() }
+        here = offset + length($0) - length(chunk) + 1
+        if (match(chunk, /^[-+.0-9A-Za-z]+/)) { begin("l"); V[path] = substr(chunk, 1, RLENGTH); after(here + RLENGTH - 1) }
         else {
             RLENGTH = 1
             if (c == "{" || c == "[") { begin(c); kind[++depth] = c; P[depth] = path; N[depth] = 0; want = c == "{" ? "key}" : "value]" }
@@ -789,20 +758,23 @@ function structure(chunk,    c) {
 function begin(type) {
     if (want !~ /^value/) broken = 1
     path = depth == 0 ? "" : P[depth] "/" (kind[depth] == "[" ? N[depth] : key[depth])
-    if (depth && kind[depth] == "{") M[P[depth], N[depth]] = path
+    if (path == ROOT) FROM = here
     N[depth]++
     T[path] = type
 }
-function after() { want = depth ? "comma" : "end" }
+function after(end) { if (depth == 1) last = end; want = depth ? "comma" : "end" }
 function finish(c) {
     if (!depth || kind[depth] != (c == "}" ? "{" : "[") || want !~ /[]}]$|comma/) { broken = 1; return }
-    LEN[P[depth]] = N[depth]
+    if (P[depth] == ROOT) TO = here
     depth--
-    after()
+    after(here)
 }
 function string(raw) {
-    if (want ~ /^key/) { key[depth] = unescaped(raw); gsub(/~/, "~0", key[depth]); gsub(/\//, "~1", key[depth]); want = "colon" }
-    else { begin("s"); V[path] = unescaped(raw); after() }
+    if (want ~ /^key/) {
+        key[depth] = unescaped(raw); gsub(/~/, "~0", key[depth]); gsub(/\//, "~1", key[depth]); want = "colon"
+        if (depth == 1 && key[1] == "text") BARE = last
+    }
+    else { begin("s"); V[path] = unescaped(raw); after(offset + length($0) + 1) }
 }
 function unescaped(raw,    out, at, c, code, low) {
     out = ""
@@ -825,7 +797,6 @@ function unescaped(raw,    out, at, c, code, low) {
     return out raw
 }
 function hex(digits,    i, n) {
-    n = 0
     for (i = 1; i <= 4; i++) n = n * 16 + index("123456789abcdef", tolower(substr(digits, i, 1)))
     return n
 }
@@ -837,377 +808,58 @@ function utf8(code) {
     if (code < 65536) return sprintf("%c%c%c", 224 + int(code / 4096), 128 + int(code / 64) % 64, 128 + code % 64)
     return sprintf("%c%c%c%c", 240 + int(code / 262144), 128 + int(code / 4096) % 64, 128 + int(code / 64) % 64, 128 + code % 64)
 }
-function whole() { return !broken && !depth && want == "end" }
-function line(path,    value) { value = V[path]; gsub(/[\t\r\n]+/, " ", value); return value }
+END { if (broken || depth || want != "end") exit broken = 1 }
 '
+
+# Runs awk's END over the JSON in FILE, with ROOT and KIND; fails when that is not JSON.
+read_json() { # FILE END [KIND]
+    LC_ALL=C awk -v ROOT="$REPLY_ROOT" -v KIND="${3:-}" -- "$JSON_READER END { if (broken) exit 1; $2 }" "$1"
+}
 
 is_json() { # FILE
-    LC_ALL=C awk -- "$JSON_READER"'
-    END {
-        if (!whole()) exit 1
+    read_json "$1" '
         for (path in T)
-            if (T[path] == "l" && V[path] !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) exit 1
-    }' <"$1"
+            if (T[path] == "l" && V[path] !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) exit 1'
 }
 
-# Prints the values at the given paths, one a line; fails when FILE is not JSON. Ctrl-C must not make it fail, so it is
-# ignored in here (by a subshell).
+# Prints the values at the given paths, one a line. Ctrl-C must not make it fail, so it is ignored in here (by a subshell).
 json_lines() ( # FILE PATH...
     trap '' INT
-    file=$1
-    shift
-    PATHS="$*" LC_ALL=C awk -- "$JSON_READER"'
-    END {
-        if (!whole()) exit 1
-        count = split(ENVIRON["PATHS"], wanted, " ")
-        for (i = 1; i <= count; i++) print line(wanted[i])
-    }' "$file" | printable
+    read_json "$1" '
+        count = split(KIND, wanted, " ")
+        for (i = 1; i <= count; i++) { value = V[wanted[i]]; gsub(/[\t\r\n]+/, " ", value); print value }' "${*:2}" | printable
 )
 
-# shellcheck disable=SC2016  # awk's dollars
-REPORT='
-function amount(bytes) {
-    bytes += 0   # it was read as text
-    if (bytes < 1000) return bytes " B"
-    if (bytes < 1000000) return sprintf("%.1f KB", bytes / 1000)
-    return bytes < 1000000000 ? sprintf("%.1f MB", bytes / 1000000) : sprintf("%.1f GB", bytes / 1000000000)
+# Prints the reply in FILE as it came, but for its text.
+bare_reply() { # FILE
+    local from='' to='' end=''
+    read -r from to end <<<"$(read_json "$1" 'print FROM, (ROOT == "" && BARE ? BARE " }" : TO)')"
+    if [ -n "$to" ]; then tail -c "+$from" "$1" | head -c $((to - from + 1)); else cat "$1"; fi
+    printf '%s\n' "$end"
 }
-function size(bytes) { return bytes == "" ? "" : ", " amount(bytes) }
-function padded(text, width) { while (length(text) < width) text = text " "; return text }
-function row(name, text) { print "  " padded(name, wide) "  " text }
-function indented(text, before) { gsub(/\n/, "\n" before, text); return before text }
-function widen(path,    i) {
-    for (i = 0; i < LEN[R path]; i++) if (length(V[R path "/" i "/name"]) > wide) wide = length(V[R path "/" i "/name"])
-}
-function list(path, before,    i) { for (i = 0; i < LEN[R path]; i++) print indented(shown(R path "/" i), before) }
-function times(    i, sum) {
-    print "  times"
-    for (i = 0; i < LEN[R "/phases"]; i++) {
-        printf "    %-16s %7.2f s\n", line(R "/phases/" i "/name"), V[R "/phases/" i "/seconds"]
-        sum += V[R "/phases/" i "/seconds"]
-    }
-    printf "    %-16s %7.2f s\n", "in the builder", given(R "/seconds") ? V[R "/seconds"] : sum
-    if (ENVIRON["WALL"] != "") printf "    %-16s %7.2f s\n", "from here", ENVIRON["WALL"]
-}
-function given(path) { return V[path] != "" && V[path] != "null" }
-function commit(    id) {
-    if (!given(R "/commit")) return ""
-    id = substr(line(R "/commit"), 1, 12)
-    return ENVIRON["SENT"] == "" ? " from commit " id : " from the files here (tree " id ")"
-}
-function its_name() { return given(R "/function/name") ? line(R "/function/name") : ENVIRON["FUNCTION"] }
-# Any value for people: texts as they are, lists of plain values with commas, all else as JSON.
-function shown(path,    i, text, plain) {
-    if (T[path] == "s" || T[path] == "l") return V[path]
-    plain = T[path] == "["
-    for (i = 0; i < LEN[path]; i++) if (T[path "/" i] !~ /[sl]/) plain = 0
-    if (!plain) return as_json(path)
-    for (i = 0; i < LEN[path]; i++) text = text (i ? ", " : "") line(path "/" i)
-    return text
-}
-function as_json(path,    i, text, key) {
-    if (T[path] == "l") return V[path]
-    if (T[path] == "s") return quoted(V[path])
-    for (i = 0; i < LEN[path]; i++) {
-        key = ""
-        if (T[path] == "{") {
-            key = substr(M[path, i], length(path) + 2)
-            gsub(/~1/, "/", key); gsub(/~0/, "~", key)
-            key = quoted(key) ": "
-        }
-        text = text (i ? ", " : "") key as_json(T[path] == "{" ? M[path, i] : path "/" i)
-    }
-    return T[path] == "{" ? "{" text "}" : T[path] == "[" ? "[" text "]" : ""
-}
-function quoted(text,    out, at) {
-    while (at = match(text, /["\\\n\r\t]/)) {
-        out = out substr(text, 1, at - 1) ESCAPED[substr(text, at, 1)]
-        text = substr(text, at + 1)
-    }
-    return "\"" out text "\""
-}
-# The first names of a list, and how many more there are.
-function some(path, most,    i, text) {
-    for (i = 0; i < LEN[path] && i < most; i++) text = text (i ? ", " : "") line(path "/" i)
-    return text (LEN[path] > most ? " and " (LEN[path] - most) " more" : "")
-}
-# Layers say where they went, artifacts what was done for them; both may name the same component.
-function outcome(    i, p, part, layer, to, files, bytes) {
-    if (ENVIRON["KIND"] == "rollback" || given(R "/restored")) returned()
-    else print "deployed " its_name() commit()
-    widen("/layers"); widen("/artifacts")
-    for (i = 0; i < LEN[R "/layers"]; i++) layer[V[R "/layers/" i "/name"]] = R "/layers/" i
-    for (i = 0; i < LEN[R "/artifacts"]; i++) {
-        p = R "/artifacts/" i
-        part = V[p "/name"]
-        to = part in layer ? layer[part] : ""
-        row(line(p "/name"), (V[p "/action"] == "reuse" ? "unchanged" : "built") size(V[p "/size"]) \
-            (to == "" ? "" : (V[to "/reused"] == "false" ? ", new layer version " : ", ") line(to "/arn")))
-        delete layer[part]
-    }
-    for (i = 0; i < LEN[R "/layers"]; i++) {
-        p = R "/layers/" i
-        if (V[p "/name"] in layer) row(line(p "/name"), (V[p "/reused"] == "true" ? "unchanged" : "new") size(V[p "/size"]) ", " line(p "/arn"))
-    }
-    p = R "/function"
-    if (given(p "/version")) row("version", line(p "/version"))
-    if (given(p "/alias")) row("alias", line(p "/alias") traffic(p))
-    if (given(p "/arn")) row("arn", line(p "/arn"))
-    if (given(p "/url")) row("url", line(p "/url"))
-    for (i = 0; i < LEN[R "/pruned"]; i++) { files += V[R "/pruned/" i "/files"]; bytes += V[R "/pruned/" i "/bytes"] }
-    if (files) row("pruned", files " files" size(bytes))
-    for (i = 0; i < LEN[R "/native_libraries"]; i++) {
-        p = R "/native_libraries/" i
-        row(i ? "" : "libraries", line(p "/library") " in " line(p "/component") size(V[p "/size"]) ", for " line(p "/needed_by/0") \
-            (LEN[p "/needed_by"] > 1 ? " and " LEN[p "/needed_by"] - 1 " more" : "") ", from " line(p "/from"))
-    }
-    if (LEN[R "/changed"]) { print "  changed"; list("/changed", "    ") }
-    else if ((R "/changed") in T) print "  nothing had to be changed"
-    tried()
-}
-# From what to what a rollback has gone, or would go.
-function returned(    w, to) {
-    w = R "/rollback"
-    to = (given(w "/then/build_id") ? there(w "/then") : given(R "/restored") ? "build " line(R "/restored") : "an earlier build")
-    if ((R "/changed") in T && !LEN[R "/changed"]) print its_name() " has been at " to " before"
-    else print "rolled back " its_name() (given(w "/now/build_id") ? " from " there(w "/now") : "") " to " to
-    if (LEN[w "/differences"]) row("differs", some(w "/differences", 12))
-}
-function there(p) {
-    return "build " line(p "/build_id") (given(p "/commit") ? " (commit " substr(line(p "/commit"), 1, 12) ", " ago(p) ")" : " (" ago(p) ")")
-}
-function ago(p,    seconds) {
-    seconds = V[p "/age_seconds"] + 0
-    if (seconds < 120) return sprintf("%d s ago", seconds)
-    if (seconds < 7200) return sprintf("%d min ago", seconds / 60)
-    if (seconds < 172800) return sprintf("%d h ago", seconds / 3600)
-    return sprintf("%d days ago", seconds / 86400)
-}
-function preview(    w) {
-    w = R "/rollback"
-    row("now", given(w "/now/build_id") ? state_of(w "/now") (V[w "/now/changed_since"] == "true" ? ", changed since by hand" : "") : "no build is recorded")
-    row("then", state_of(w "/then"))
-    row("differs", LEN[w "/differences"] ? some(w "/differences", 12) : V[w "/now/changed_since"] == "true" ? "what was changed by hand" : "nothing")
-    if (given(w "/alias")) row("alias", line(w "/alias"))
-    if (LEN[w "/steps"]) { print "  would do"; list("/rollback/steps", "    ") }
-    else print "  nothing would be changed"
-}
-function state_of(p) {
-    return there(p) (given(p "/version") ? ", version " line(p "/version") : "") (given(p "/by") ? ", by " line(p "/by") : "")
-}
-# What the new version answered to the payload of -i.
-function tried(    p, text, bytes) {
-    p = R "/invoke"
-    if (!given(p "/status")) return
-    print "  invoked" (given(p "/version") ? " " (V[p "/version"] ~ /^[0-9]+$/ ? "version " : "") line(p "/version") : "") ", it answered"
-    text = V[p "/cut"] == "true" ? V[p "/payload"] : as_json(p "/payload")
-    bytes = length(text)
-    if (given(p "/size") && V[p "/size"] + 0 > bytes) bytes = V[p "/size"]
-    if (bytes > 2000) text = head(text, 2000) " ... (" amount(bytes) " in all)"
-    if (text != "") print indented(text, "    ")
-    if (LEN[p "/log_tail"]) print "  the end of its log"
-    list("/invoke/log_tail", "    | ")
-}
-# The first bytes of a text, without tearing a character of UTF-8 apart.
-function head(text, most) {
-    text = substr(text, 1, most)
-    sub(/[\300-\377][\200-\277]*$/, "", text)
-    return text
-}
-# What --package and --unpack have brought, and where it is.
-function packaged(    i, p) {
-    print "packaged " ENVIRON["FUNCTION"] commit()
-    widen("/artifacts")
-    for (i = 0; i < LEN[R "/artifacts"]; i++) {
-        p = R "/artifacts/" i
-        if (brought(V[p "/name"])) row(line(p "/name"), (V[p "/action"] == "reuse" ? "unchanged" : "built") size(V[p "/size"]) \
-            ", " ENVIRON["OUT"] (ENVIRON["UNPACK"] == "" ? "/" place(V[p "/name"]) : (given(p "/files") ? ", " line(p "/files") " file" (V[p "/files"] == 1 ? "" : "s") : "")))
-    }
-}
-function brought(name) { return ENVIRON["UNPACK"] == "" || ENVIRON["UNPACK"] == name }
-function place(name) { return name == "function" ? "function.zip" : "layers/" name ".zip" }
-# For each zip: its place below OUT, bucket, key, SHA-256.
-function packages(    i, p, hash) {
-    for (i = 0; i < LEN[R "/artifacts"]; i++) hash[V[R "/artifacts/" i "/name"]] = line(R "/artifacts/" i "/sha256")
-    for (i = 0; i < LEN[R "/packages"]; i++) {
-        p = R "/packages/" i
-        if (V[p "/name"] ~ /^[-A-Za-z0-9_]+$/ && brought(V[p "/name"])) print place(V[p "/name"]), line(p "/bucket"), line(p "/key"), hash[V[p "/name"]]
-    }
-}
-function names(    i, text) {
-    for (i = 0; i < LEN[R "/packages"]; i++) text = text (i ? ", " : "") line(R "/packages/" i "/name")
-    print text
-}
-# Where an account says that its zips are.
-function places(    i, path) {
-    for (i = 0; i < LEN["/files"]; i++) {
-        path = V[M["/files", i]]
-        if (path ~ /^(function|layers\/[-A-Za-z0-9_]+)\.zip$/) print path
-    }
-}
-# The reply as JSON, with what `python -m builder build` adds to it.
-function account(    i, text) {
-    for (i = 0; i < LEN[R "/packages"]; i++)
-        text = text (i ? ", " : "") quoted(V[R "/packages/" i "/name"]) ": " quoted(place(V[R "/packages/" i "/name"]))
-    print "{\"files\": {" text "}, " substr(as_json(R), 2)
-}
-function traffic(p) { return given(p "/weight") ? ", " V[p "/weight"] * 100 " % of its traffic" : "" }
-# What an alias points to, and will.
-function move(p) {
-    if (V[p "/now"] == V[p "/then"]) return shown(p "/now")
-    return (given(p "/now") ? shown(p "/now") : "new") " -> " shown(p "/then") traffic(p)
-}
-function plan(    i, p, text) {
-    print "plan for " ENVIRON["FUNCTION"] commit()
-    R = R "/plan"
-    widen("/components")
-    for (i = 0; i < LEN[R "/components"]; i++) {
-        p = R "/components/" i
-        text = shown(p "/why")
-        # The reason for a build is mostly the first of the inputs themselves.
-        if (LEN[p "/inputs"] && index(text, V[p "/inputs/0"]) == 1) text = "changed"
-        if (LEN[p "/inputs"]) text = text (text == "" ? "" : ": ") some(p "/inputs", 6)
-        row(line(p "/name"), line(p "/action") (given(p "/size") ? size(V[p "/size"]) : "") (text == "" ? "" : " (" text ")"))
-    }
-    p = R "/limits"
-    if (V[p "/unzipped"] > 0) row("unzipped", (V[p "/complete"] == "false" ? "at least " : "") share(p "/unzipped", p "/max_unzipped"))
-    if (given(p "/layers")) row("layers", line(p "/layers") (given(p "/max_layers") ? " of " line(p "/max_layers") : ""))
-    p = R "/alias"
-    if (given(p "/name")) row("alias", line(p "/name") ": " move(p))
-    section("publish")
-    if (LEN[R "/configuration"]) print "  configuration"
-    for (i = 0; i < LEN[R "/configuration"]; i++) {
-        p = R "/configuration/" i
-        print "    " (T[p] == "{" ? line(p "/key") ": " now(p "/now") " -> " now(p "/then") : line(p)) \
-            (V[p "/by_hand"] == "true" ? " (was changed by hand)" : "")
-    }
-    if ((R "/publish") in T && !LEN[R "/publish"]) print "  nothing would be changed"
-    R = ENVIRON["ROOT"]
-}
-function now(path) {
-    if (!(path in T) || T[path] == "l" && V[path] == "null") return "not set"
-    return LEN[path] || V[path] != "" ? shown(path) : T[path] == "s" ? "empty" : "none"
-}
-function share(part, limit) {
-    return amount(V[part]) (V[limit] > 0 ? sprintf(" of %s (%.0f %%)", amount(V[limit]), 100 * V[part] / V[limit]) : "")
-}
-function section(name) { if (LEN[R "/" name]) { print "  " name; list("/" name, "    ") } }
-function when(path,    text) { text = substr(line(path), 1, 16); sub(/T/, " ", text); return text }
-function cell(text) {
-    if (text == "" || text == "null") text = "-"
-    CELL[ROWS, ++COLUMN] = text
-    if (length(text) > WIDTH[COLUMN]) WIDTH[COLUMN] = length(text)
-}
-function next_row() { ROWS++; COLUMN = 0 }
-function table(    i, j, text) {
-    for (i = 0; i <= ROWS; i++) {
-        text = ""
-        for (j = 1; j < COLUMN; j++) text = text padded(CELL[i, j], WIDTH[j]) "  "
-        print "  " text CELL[i, COLUMN]
-    }
-}
-function seconds(path) { return given(path) ? sprintf("%.1f s", V[path]) : "" }
-function titles(words,    count, word, i) {
-    count = split(words, word, "|")
-    for (i = 1; i <= count; i++) cell(word[i])
-}
-function ending(p) {
-    if (given(p "/error")) return line(p "/error")
-    return V[p "/state"] == "succeeded" && given(p "/restored") ? "back to " line(p "/restored") : line(p "/state")
-}
-function total(path,    i, bytes) {
-    for (i = 0; i < LEN[path]; i++) bytes += V[M[path, i]]
-    return bytes ? amount(bytes) : ""
-}
-function history(    i, p) {
-    if (!LEN[R "/history"]) { print "no deploys of " ENVIRON["FUNCTION"] " are recorded"; return }
-    print "deploys of " ENVIRON["FUNCTION"] ", the newest first"
-    titles("when (UTC)|build|who|commit|outcome|size|took|changed")
-    for (i = 0; i < LEN[R "/history"]; i++) {
-        p = R "/history/" i
-        next_row()
-        cell(when(p "/started")); cell(line(p "/build_id")); cell(line(p "/by"))
-        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(ending(p)); cell(total(p "/sizes")); cell(seconds(p "/seconds"))
-        cell(LEN[p "/changed"] ? some(p "/changed", 3) : "nothing")
-    }
-    table()
-}
-function overview(    i, p) {
-    if (given(R "/version")) row("builder", line(R "/version") (V[R "/ready"] == "false" ? ", not set up: python setup.py update" : ""))
-    p = R "/storage"
-    if (given(p "/used_bytes")) row("storage", share(p "/used_bytes", p "/limit_bytes") " in this account and region")
-    if (given(p "/ours_bytes")) row("ours", amount(V[p "/ours_bytes"]) ", zipped: " line(p "/functions") " functions, " \
-        line(p "/versions") " versions, " line(p "/layers") " layer versions")
-    if (given(p "/problem")) row("storage", "not known: " line(p "/problem"))
-    if (!((R "/builds") in LEN)) {
-        print "this builder tells of the builds of one function at a time: deploy.sh --status -f NAME"
-        return
-    }
-    if (!LEN[R "/builds"]) { print "no builds are recorded"; return }
-    print "the last builds"
-    titles("when (UTC)|build|who|function|commit|took|outcome")
-    for (i = 0; i < LEN[R "/builds"]; i++) {
-        p = R "/builds/" i
-        next_row()
-        cell(when(p "/ended")); cell(line(p "/build_id")); cell(line(p "/by")); cell(line(p "/function"))
-        cell(given(p "/commit") ? substr(line(p "/commit"), 1, 12) : ""); cell(seconds(p "/seconds")); cell(ending(p))
-    }
-    table()
-}
-function verdict(    i, p, bad) {
-    bad = !LEN[R "/verify/components"]
-    for (i = 0; i < LEN[R "/verify/components"]; i++) if (V[R "/verify/components/" i "/same"] != "true") bad++
-    if (V[R "/verify/same"] == "false") bad++
-    print its_name() (bad ? " is NOT" : " is") " what commit " substr(line(R "/commit"), 1, 12) " makes" \
-        (given(R "/verify/build") ? " (build " line(R "/verify/build") ")" : "")
-    titles("component|deployed|rebuilt|outcome")
-    for (i = 0; i < LEN[R "/verify/components"]; i++) {
-        p = R "/verify/components/" i
-        next_row()
-        cell(line(p "/name")); cell(hash(p "/deployed")); cell(hash(p "/rebuilt")); cell(V[p "/same"] == "true" ? "same" : "DIFFERENT")
-    }
-    table()
-    DIFFERENT = bad > 0
-}
-function hash(path) { return given(path) ? substr(line(path), 1, 16) : "" }
-function failure(    e) {
-    e = R "/error"
-    print "deploy.sh: " (given(e "/phase") ? line(e "/phase") ": " : "") \
-        (V[e "/message"] != "" ? V[e "/message"] : "the builder answered " V[R "/statusCode"] " without a message")
-    list("/error/problems", "  - ")
-    if (LEN[e "/log_tail"]) { print "last lines of its output:"; list("/error/log_tail", "  | ") }
-    else if (T[e "/log_tail"] == "s" && V[e "/log_tail"] != "") { print "last lines of its output:"; print indented(V[e "/log_tail"], "  | ") }
-    if (V[e "/retryable"] == "true") print "this may pass: the same command can be tried again"
-    if (given(e "/hint")) print "hint: " V[e "/hint"]
-    if (V[e "/code"] != "") print "(" line(e "/code") (given(R "/build_id") ? ", build " line(R "/build_id") : "") ")"
-}
-END {
-    ESCAPED["\""] = "\\\""; ESCAPED["\\"] = "\\\\"; ESCAPED["\n"] = "\\n"; ESCAPED["\r"] = "\\r"; ESCAPED["\t"] = "\\t"
-    R = ENVIRON["ROOT"]; ROWS = 0; wide = 12
-    if (ENVIRON["KIND"] == "packages") { packages(); exit }
-    if (ENVIRON["KIND"] == "account") { account(); exit }
-    if (ENVIRON["KIND"] == "places") { places(); exit }
-    if (ENVIRON["KIND"] == "names") { names(); exit }
-    if (ENVIRON["KIND"] == "failure") failure()
-    else if (ENVIRON["KIND"] == "package") packaged()
-    else if (ENVIRON["KIND"] == "preview") preview()
-    else if (ENVIRON["KIND"] == "history") history()
-    else if (ENVIRON["KIND"] == "verify") verdict()
-    else if (ENVIRON["KIND"] == "status" && R == "") overview()
-    else if ((R "/plan") in T) plan()
-    else outcome()
-    for (i = 0; i < LEN[R "/warnings"]; i++) {
-        p = R "/warnings/" i
-        print "  warning: " (T[p] == "{" ? line(p "/message") : line(p))
-    }
-    if (ENVIRON["TIMES"] != "" && LEN[R "/phases"]) times()
-    exit DIFFERENT
-}
-'
 
-report() { # FILE ROOT KIND: failure, packages, names, places, account, or the action
-    ROOT=$2 KIND=$3 TIMES=$TIMES WALL=${WALL:-} FUNCTION=$FUNCTION SENT=$SENDING OUT=$OUT UNPACK=$UNPACK LC_ALL=C \
-        awk -- "$JSON_READER$REPORT" "$1" | printable
+# Prints what the reply in FILE says: plain, colour, or times. The builder renders it; one that is older than this file does
+# not, and says that it knows of no `text`.
+text_of() { # FILE KIND
+    read_json "$1" '
+        path = "/text/" KIND; error = ROOT "/error/"
+        if (path in V || KIND == "times") printf "%s", V[path]
+        else if (!((error "message") in V)) print "the builder does not tell its reply, which is in the log: python setup.py update"
+        else {
+            print V[error "message"]
+            if (V[error "message"] ~ /text: unknown field/) V[error "hint"] = "the builder is older than this file: python setup.py update"
+            if (V[error "hint"] != "") print "hint: " V[error "hint"]
+            print "(" V[error "code"] ")"
+        }' "$2" | printable "$2"
+}
+
+# Tells what the reply in FILE says on stdout or stderr, there in colour if that is a terminal, and in the log.
+tell() { # FILE DESCRIPTOR [PREFIX]
+    local kind=plain
+    if live "$2" && [ -z "${NO_COLOR:-}" ]; then kind=colour; fi
+    clear_line
+    printf '%s%s\n' "${3:-}" "$(text_of "$1" "$kind")" >&"$2"
+    record "${3:-}$(text_of "$1" plain)"
 }
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -1240,17 +892,34 @@ identify() {
 }
 
 describe() {
-    local where="$BUILDER"
-    [ -z "$SHOWN_REGION" ] || where="$where in $SHOWN_REGION"
-    [ -z "$ACCOUNT" ] || where="$where, account $ACCOUNT"
-    [ -z "$PROFILE" ] || where="$where, profile $PROFILE"
+    local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback | preview) describe_build 'back to' 'the build before the present one' ;;
-        verify) describe_build verify 'what is deployed' ;;
-        *) describe_source ;;
+        rollback | preview)
+            fact alias "$ALIAS"
+            fact 'back to' "${BUILD:-the build before the present one}"
+            ;;
+        verify)
+            fact alias "$ALIAS"
+            fact verify "${BUILD:-what is deployed}"
+            ;;
+        *)
+            [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
+            if [ -n "$SENDING" ]; then
+                fact sends "${GIT_TOP:-$PROJECT}, $(megabytes "$SENT_BYTES")${SENT_TREE:+, tree ${SENT_TREE:0:12}}"
+            else
+                fact repository "$REPO"
+                fact ref "$REF_WHY"
+            fi
+            fact directory "$SUBDIRECTORY"
+            if [ -n "$UNPACK" ]; then fact component "$UNPACK"; else fact components "${what:-all}"; fi
+            fact again "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
+            fact publish "$publish"
+            [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
+            fact into "$OUT"
+            ;;
     esac
-    fact builder "$where"
+    fact builder "$BUILDER${SHOWN_REGION:+ in $SHOWN_REGION}${ACCOUNT:+, account $ACCOUNT}${PROFILE:+, profile $PROFILE}"
     case $ACTION in
         build | plan | package)
             [ -z "$SENDING" ] || describe_unsent
@@ -1261,31 +930,7 @@ describe() {
     esac
 }
 
-describe_build() { # NAME DEFAULT
-    [ -z "$ALIAS" ] || fact alias "$ALIAS"
-    fact "$1" "${BUILD:-$2}"
-}
-
-describe_source() {
-    local publish=''
-    [ -z "$VERSION" ] || publish='a new version'
-    [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
-    if [ -n "$SENDING" ]; then
-        fact sends "${GIT_TOP:-$PROJECT}, $(megabytes "$SENT_BYTES")${SENT_TREE:+, tree ${SENT_TREE:0:12}}"
-    else
-        fact repository "$REPO"
-        fact ref "$REF_WHY"
-    fi
-    [ -z "$SUBDIRECTORY" ] || fact directory "$SUBDIRECTORY"
-    if [ -n "$UNPACK" ]; then fact component "$UNPACK"; elif [ ${#COMPONENTS[@]} -gt 0 ]; then fact components "${COMPONENTS[*]}"; else fact components all; fi
-    [ -z "$UPGRADE$FORCE" ] || fact anew "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
-    [ -z "$publish" ] || fact publish "$publish"
-    [ -z "$PAYLOAD" ] || [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
-    [ -z "$OUT" ] || fact into "$OUT"
-}
-
-fact() { say "$(printf '  %-11s %s' "$1" "$2")"; }
-
+fact() { [ -z "$2" ] || say "$(printf '  %-11s %s' "$1" "$2")"; } # NAME VALUE
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
 # The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
@@ -1422,32 +1067,20 @@ describe_unsent() {
 
 # Shows what a rollback would do, and settles on the build that it has shown, whatever is deployed meanwhile.
 preview() {
-    local fields=(s:action s:rollback s:preview j:true s:function "s:$FUNCTION" s:by "s:$(asker)")
-    [ -z "$ALIAS" ] || fields+=(s:alias "s:$ALIAS")
-    [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD")
-    json '{' "${fields[@]}" >"$TMP/preview"
-    invoke call "$TMP/preview" 60 3
-    wait $! || aws_failed "$TMP/call.err"
-    case $(cat "$TMP/call.meta") in *None*) ;; *) builder_broke ;; esac
-    case $(json_lines "$TMP/call.reply" /statusCode) in
-        2??) ;;
+    ACTION=preview TRACKED='' write_events
+    ask "$TMP/event"
+    REPLY_FILE=$TMP/call.reply
+    case $ACTION$(json_lines "$REPLY_FILE" /statusCode) in
+        rollback2??) ;;
         *)
-            record "reply: $(cat "$TMP/call.reply")"
-            say "$(report "$TMP/call.reply" '' failure)"
-            exit 1
+            finish
+            exit 0
             ;;
     esac
-    if [ "$ACTION" = preview ]; then
-        local shown
-        shown=$(report "$TMP/call.reply" '' preview)
-        printf '%s\n' "$shown"
-        record "$shown"
-        exit 0
-    fi
-    say "$(report "$TMP/call.reply" '' preview)"
+    tell "$REPLY_FILE" 2
     {
         read -r BUILD && read -r ALIAS
-    } <<<"$(json_lines "$TMP/call.reply" /rollback/then/build_id /rollback/alias)"
+    } <<<"$(json_lines "$REPLY_FILE" /rollback/then/build_id /rollback/alias)"
     [ "$ALIAS" != null ] || ALIAS=''
     [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" 'is it older than this file? python setup.py update'
 }
@@ -1477,7 +1110,6 @@ NEVER_UNLESS_NODEJS='node_modules .npmrc'
 
 # Prints `RULE<tab>PATH` for every path in the build file that one of RULES would leave out. The builder reads it by the same
 # words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
-# shellcheck disable=SC2016  # awk's dollars
 NAMED_FILES='
 function plain(path,    parts, count, i, result) {
     count = split(path, parts, "/"); result = ""
@@ -1533,6 +1165,8 @@ function literal(text,    result, i, one) {   # gsub with backslashes is another
     return result
 }
 '
+
+# Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
 
 # Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
 settle_excludes() {
@@ -1730,9 +1364,7 @@ deliver() {
         return
     fi
     json '{' s:action s:ping >"$TMP/ping"
-    invoke call "$TMP/ping" 60 3
-    wait $! || aws_failed "$TMP/call.err"
-    case $(cat "$TMP/call.meta") in *None*) ;; *) builder_broke ;; esac
+    ask "$TMP/ping"
     {
         read -r bucket && read -r prefix
     } <<<"$(json_lines "$TMP/call.reply" /settings/bucket /settings/prefix)"
@@ -1744,12 +1376,15 @@ deliver() {
         return
     fi
     say "  uploading to s3://$bucket/$key"
-    run_aws s3 cp "$TMP/sent.tar.gz" "s3://$bucket/$key" --only-show-errors >"$TMP/upload.err" 2>&1 </dev/null && return
-    case $(cat "$TMP/upload.err") in
-        *AccessDenied*) die 3 "$(last_lines "$TMP/upload.err")" \
-            "whoever sends this much needs s3:PutObject on $bucket/${prefix}uploads/*; or name what the build does not need in .lambdaignore" ;;
-    esac
-    aws_failed "$TMP/upload.err"
+    copy "$TMP/sent.tar.gz" "s3://$bucket/$key" \
+        "whoever sends this much needs s3:PutObject on $bucket/${prefix}uploads/*; or name what the build does not need in .lambdaignore"
+}
+
+# Copies from or to S3.
+copy() { # FROM TO HINT for whoever may not
+    run_aws s3 cp "$1" "$2" --only-show-errors >"$TMP/copy.err" 2>&1 </dev/null && return
+    case $(cat "$TMP/copy.err") in *AccessDenied* | *'(403)'*) die 3 "$(last_lines "$TMP/copy.err")" "$3" ;; esac
+    aws_failed "$TMP/copy.err"
 }
 
 # ---------------------------------------------------------------------------------------------- the build
@@ -1763,48 +1398,42 @@ asker() {
     printf '%s\n' "${who:0:128}"
 }
 
+field() { [ -z "$3" ] || fields+=("s:$1" "$2:$3"); } # NAME TYPE VALUE, see json; one without a value is left out
+
 write_events() {
-    local fields=(s:action "s:$ACTION" s:by "s:$(asker)") component components=()
-    # The last builds are those of all functions, unless one is asked for.
-    if [ "$ACTION" != status ]; then
-        fields+=(s:function "s:$FUNCTION")
-    elif [ -z "$BUILD" ] && [ -n "$FLAG_FUNCTION" ]; then
-        fields+=(s:function "s:$FLAG_FUNCTION")
-    fi
+    local fields=() component components=()
+    field action s "${ACTION/preview/rollback}"
+    field text j true
+    field by s "$(asker)"
+    case $ACTION in
+        status) [ -n "$BUILD" ] || field function s "$FLAG_f" ;;   # without one, the last builds of all functions
+        *) field function s "$FUNCTION" ;;
+    esac
     case $ACTION in
         build | plan | package)
-            [ -n "$SENDING" ] || fields+=("s:$REPO_KEY" "s:$REPO")
-            [ -z "$UPLOADED" ] || fields+=(s:source "j:$UPLOADED")
-            [ -z "$REF" ] || fields+=(s:ref "s:$REF")
-            [ -z "$SUBDIRECTORY" ] || fields+=(s:path "s:$SUBDIRECTORY")
-            [ -z "$VERSION" ] || fields+=(s:version j:true)
-            [ -z "$UPGRADE" ] || fields+=(s:upgrade j:true)
-            [ -z "$FORCE" ] || fields+=(s:force j:true)
-            if [ ${#COMPONENTS[@]} -gt 0 ]; then
-                for component in "${COMPONENTS[@]}"; do components+=("s:$component"); done
-                fields+=(s:components "j:$(json '[' "${components[@]}")")
-            fi
+            [ -n "$SENDING" ] || field "$REPO_KEY" s "$REPO"
+            field source j "$UPLOADED"
+            field ref s "$REF"
+            field path s "$SUBDIRECTORY"
+            field version j "$VERSION"
+            field upgrade j "$UPGRADE"
+            field force j "$FORCE"
+            for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do components+=("s:$component"); done
+            [ ${#components[@]} -eq 0 ] || field components j "$(json '[' "${components[@]}")"
             ;;
-        rollback | verify) [ -z "$BUILD" ] || fields+=(s:build "s:$BUILD") ;;
-        history) [ -z "$COUNT" ] || fields+=(s:count "j:$COUNT") ;;
+        preview) field preview j true ;;
+        history) field count j "$COUNT" ;;
     esac
-    case $ACTION in
-        history | status) ;;
-        *)
-            if [ -n "$WEIGHT" ]; then
-                fields+=(s:alias "j:$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")")
-            elif [ -n "$ALIAS" ]; then
-                fields+=(s:alias "s:$ALIAS")
-            fi
-            ;;
+    case $ACTION in history | status) ;; *)
+        [ "$ACTION" = package ] || field build s "$BUILD"
+        if [ -n "$WEIGHT" ]; then field alias j "$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")"; else field alias s "$ALIAS"; fi ;;
     esac
-    [ -z "$TRACKED" ] || fields+=(s:build_id "s:$BUILD_ID")
+    field build_id s "$TRACKED"
     record "event: $(json '{' "${fields[@]}")${PAYLOAD:+ and invoke: $PAYLOAD}"
-    [ -z "$SENDING" ] || [ -n "$UPLOADED" ] || fields+=(s:archive "f:$TMP/sent.json")
-    # A plan tries nothing.
-    [ "$ACTION" != build ] || [ -z "$PAYLOAD" ] || fields+=(s:invoke "f:$PAYLOAD")
+    [ -z "$SENDING" ] || [ -n "$UPLOADED" ] || field archive f "$TMP/sent.json"
+    [ "$ACTION" != build ] || field invoke f "$PAYLOAD"   # a plan tries nothing
     json '{' "${fields[@]}" >"$TMP/event"
-    json '{' s:action s:status s:build_id "s:$BUILD_ID" >"$TMP/ask"
+    json '{' s:action s:status s:build_id "s:$BUILD_ID" s:text j:true >"$TMP/ask"
 }
 
 # Starts an invocation in the background: NAME.reply, NAME.meta and NAME.err receive what comes. Its pid is $!.
@@ -1814,6 +1443,13 @@ invoke() { # NAME EVENT_FILE READ_TIMEOUT ATTEMPTS
     AWS_PAGER='' AWS_MAX_ATTEMPTS=$4 aws lambda invoke --function-name "$BUILDER" --payload "fileb://$2" \
         --cli-read-timeout "$3" --query '[StatusCode,FunctionError]' --output text \
         ${AWS_OPTIONS[@]+"${AWS_OPTIONS[@]}"} "$TMP/$1.reply" >"$TMP/$1.meta" 2>"$TMP/$1.err" </dev/null &
+}
+
+# Asks the builder something that it knows at once; the answer is in $TMP/call.reply.
+ask() { # EVENT_FILE
+    invoke call "$1" 60 3
+    wait $! || aws_failed "$TMP/call.err"
+    went_well call || builder_broke
 }
 
 running() { kill -0 "$1" 2>/dev/null; }
@@ -2023,68 +1659,76 @@ aws_failed() { # FILE with what the AWS CLI said
 }
 
 finish() {
-    local status DIFFERENT=''
-    status=$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode")
-    record "reply: $(cat "$REPLY_FILE")"
+    local status='' same='' commit='' times=''
+    {
+        read -r status && read -r same && read -r commit
+    } <<<"$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode" "$REPLY_ROOT/verify/same" "$REPLY_ROOT/commit")"
+    record "reply: $(bare_reply "$REPLY_FILE")"
     case $status in
         2??) ;;
         *)
-            say "$(report "$REPLY_FILE" "$REPLY_ROOT" failure)"
+            tell "$REPLY_FILE" 2 'deploy.sh: '
             tell_only_here ''
             exit 1
             ;;
     esac
     [ "$ACTION" != package ] || collect
-    # Only --verify has two ways to succeed: an awk that stumbles makes no failure of a deploy.
-    status=$(report "$REPLY_FILE" "$REPLY_ROOT" "$ACTION") || [ "$ACTION" != verify ] || DIFFERENT=true
-    printf '%s\n' "$status"
-    record "$status"
-    tell_only_here "$(json_lines "$REPLY_FILE" "$REPLY_ROOT/commit")"
-    [ -z "$DIFFERENT" ] || exit 1
+    tell "$REPLY_FILE" 1
+    [ -z "$BROUGHT" ] || result "$BROUGHT"
+    [ -z "$TIMES" ] || times=$(text_of "$REPLY_FILE" times)
+    [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
+    tell_only_here "$commit"
+    [ "$same" != false ] || exit 1
 }
 
 # ---------------------------------------------------------------------------------------------- what was packaged
 
+# Prints for each zip that FILE, a reply, tells of: its place below OUT, its name, how many files it has, SHA-256, bucket, key.
+zips() { # FILE
+    read_json "$1" '
+        for (i = 0; ((p = ROOT "/packages/" i "/") "name") in V; i++) there[V[p "name"]] = V[p "bucket"] " " V[p "key"]
+        for (i = 0; ((p = ROOT "/artifacts/" i "/") "name") in V; i++) {
+            name = V[p "name"]
+            if (name ~ /^[-A-Za-z0-9_]+$/) print (name == "function" ? name : "layers/" name) ".zip", name, V[p "files"] + 0, V[p "sha256"], there[name]
+        }'
+}
+
 # Brings what the reply names to OUT, for everybody to read: Lambda runs as somebody else than who unpacks.
 collect() {
-    local place bucket key hash kept=' '
+    local place name count bucket key hash kept='' names='' files=''
     umask 022
-    report "$REPLY_FILE" "$REPLY_ROOT" packages >"$TMP/packages"
-    if ! [ -s "$TMP/packages" ]; then
-        [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $(report "$REPLY_FILE" "$REPLY_ROOT" names)"
-        die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
-    fi
-    if [ -n "$UNPACK" ]; then
-        read -r place bucket key hash <"$TMP/packages"
-        bring "$bucket" "$key" "$hash" "$TMP/component.zip"
-        unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
-        return
-    fi
+    zips "$REPLY_FILE" >"$TMP/zips"
     : >"$TMP/before"
-    ! [ -f "$OUT/build.json" ] || report "$OUT/build.json" '' places >"$TMP/before"
-    while read -r place bucket key hash <&3; do
+    ! [ -f "$OUT/build.json" ] || REPLY_ROOT='' zips "$OUT/build.json" >"$TMP/before"
+    while read -r place name count hash bucket key <&3; do
+        [ -n "$key" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
+        names="$names${names:+, }$name"
+        if [ "$UNPACK" = "$name" ]; then
+            bring "$bucket" "$key" "$hash" "$TMP/component.zip"
+            unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
+            BROUGHT="  unpacked      $name into $OUT, $(counted "$count" file files)"
+            return
+        fi
+        [ -z "$UNPACK" ] || continue
         mkdir -p "$(dirname "$OUT/$place")" || die 2 "$OUT cannot be written to"
         bring "$bucket" "$key" "$hash" "$OUT/$place"
-        kept="$kept$place "
-    done 3<"$TMP/packages"
-    while read -r place; do
-        case $kept in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
+        kept="$kept $place"
+        files="$files${files:+, }\"$name\": \"$place\""
+    done 3<"$TMP/zips"
+    [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $names"
+    while read -r place _; do
+        case "$kept " in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
     done <"$TMP/before"
     rmdir "$OUT/layers" 2>/dev/null   # if it is empty
-    report "$REPLY_FILE" "$REPLY_ROOT" account >"$OUT/build.json" || die 2 "$OUT cannot be written to"
+    { printf '{"files": {%s}, ' "$files" && bare_reply "$REPLY_FILE" | tail -c +2; } >"$OUT/build.json" || die 2 "$OUT cannot be written to"
+    BROUGHT="  brought to    $OUT:$kept"
 }
 
 # Downloads an object, unless FILE is that already; FILE appears whole or not at all.
 bring() { # BUCKET KEY SHA256 FILE
     if [ -f "$4" ] && [ "$(sha256 "$4")" = "$3" ]; then return; fi
     PART=$4.part
-    if ! run_aws s3 cp "s3://$1/$2" "$PART" --only-show-errors >"$TMP/download.err" 2>&1 </dev/null; then
-        case $(cat "$TMP/download.err") in
-            *AccessDenied* | *'(403)'*) die 3 "$(last_lines "$TMP/download.err")" \
-                "whoever fetches what was built needs s3:GetObject on $1/${2%/*}/*" ;;
-        esac
-        aws_failed "$TMP/download.err"
-    fi
+    copy "s3://$1/$2" "$PART" "whoever fetches what was built needs s3:GetObject on $1/${2%/*}/*"
     case $(sha256 "$PART") in '' | "$3") ;; *) die 3 "s3://$1/$2 has other content than its name says" 'run the command again' ;; esac
     touch "$PART"   # the AWS CLI gives it the object's age, which make would take for older than what it is made of
     mv -f "$PART" "$4" || die 2 "$4 cannot be written"
@@ -2169,8 +1813,7 @@ main() {
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then   # sourced, this file only defines its functions
     if [ -n "${LAMBDASMITH_DEBUG:-}" ]; then
-        # shellcheck disable=SC2016  # expanded at each line of the trace
-        PS4='+ ${BASH_SOURCE##*/}:$LINENO: '
+        PS4='+ ${BASH_SOURCE##*/}:$LINENO: '   # expanded at each line of the trace
         set -x
     fi
     main ${1+"$@"}   # before bash 4.4 an empty "$@" may count as unset

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localaws.interpreters import find
+from localaws.runtime.interpreters import find
 from localaws.testing import Server, git_server, running
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ from bootstrap.ini import Line, read_lines
 from bootstrap.login_sections import KINDS, is_login_section, read_logins
 from bootstrap.toolchain_sections import KIND, is_toolchain_section, read_toolchains
 from builder.errors import InvalidConfiguration
+from builder.nearest import nearest
 from builder.runtimes import RUNTIMES, Architecture, architecture_of
 from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import ArchiveTool
@@ -189,11 +189,6 @@ def read_config(*, file: Path, required: bool, environment: Mapping[str, str], f
     return config
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def _lines(file: Path, required: bool, problems: list[str]) -> list[Line]:
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -219,7 +214,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
             problems.append(f"{name}:{line.number}: a [section] must come first")
             return given
         if section not in sections:
-            more = f"; write [{section} …]" if section in KINDS or section in KIND else _nearest(section, sections)
+            more = f"; write [{section} …]" if section in KINDS or section in KIND else nearest(section, sections)
             problem = f"{name}: [{section}]: unknown section{more}"
             problems += [problem] if problem not in problems else []
             continue
@@ -229,7 +224,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
         elif section == "aws" and key in _KEYS_OF_THE_CLIENT:
             continue
         elif key not in keys:
-            problems.append(f"{name}: [{section}] {key}: unknown key{_nearest(key, keys) or _elsewhere(key)}")
+            problems.append(f"{name}: [{section}] {key}: unknown key{nearest(key, keys) or _elsewhere(key)}")
         elif (section, key) in seen:
             problems.append(f"{name}:{line.number}: [{section}] {key}: is in line {seen[section, key]} already")
         else:
@@ -240,7 +235,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
 
 
 def _elsewhere(key: str) -> str:
-    return f"; it belongs into [{_BY_KEY[key].section}]" if key in _BY_KEY else _nearest(key, _BY_KEY)
+    return f"; it belongs into [{_BY_KEY[key].section}]" if key in _BY_KEY else nearest(key, _BY_KEY)
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
@@ -252,7 +247,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> di
             if value.strip():
                 given[variables[variable].key] = Given(value=value.strip(), rank=1, origin=variable)
         elif variable.startswith(prefixes):
-            problems.append(f"{variable}: unknown variable{_nearest(variable, variables)}")
+            problems.append(f"{variable}: unknown variable{nearest(variable, variables)}")
     return given
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from bootstrap.names import Names
-from builder.aws import Clients, aws_errors, error_code
+from builder.aws import Clients, Expected, aws_errors
 
 if TYPE_CHECKING:
     from types_boto3_s3.literals import TransitionDefaultMinimumObjectSizeType
@@ -157,17 +157,12 @@ def same(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
 
 def read(clients: Clients, bucket: str) -> Lifecycle:
     """The bucket's lifecycle configuration."""
-    from botocore.exceptions import ClientError
-
-    with aws_errors(f"reading the lifecycle rules of bucket {bucket}"):
-        try:
-            found = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)
-        except ClientError as error:
-            if error_code(error) == "NoSuchLifecycleConfiguration":
-                return Lifecycle()
-            raise
-    rules = cast("list[Rule]", found["Rules"])
-    return Lifecycle(rules=tuple(rules), smallest=found.get("TransitionDefaultMinimumObjectSize"))
+    doing = f"reading the lifecycle rules of bucket {bucket}"
+    with aws_errors(doing), Expected({"NoSuchLifecycleConfiguration"}) as none:
+        found = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)
+    if none.error:
+        return Lifecycle()
+    return Lifecycle(rules=tuple(found["Rules"]), smallest=found.get("TransitionDefaultMinimumObjectSize"))
 
 
 def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:

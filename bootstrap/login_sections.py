@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from bootstrap.ini import Line
 from builder.golang.paths import is_module_path
+from builder.nearest import nearest
 from builder.network.urls import is_loopback, without_secrets
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.secrets.references import Reference, pattern_problem
@@ -84,9 +84,8 @@ def read_sections(
         if line.key is None:
             problems.append(f"{name}:{line.number}: not a `key = value` line")
         elif line.key not in kinds[kind]:
-            near = difflib.get_close_matches(line.key, kinds[kind], n=1)
-            known = f"did you mean {near[0]}?" if near else f"known are {', '.join(kinds[kind])}"
-            problems.append(f"{section.origin} {line.key}: unknown key; {known}")
+            advice = nearest(line.key, kinds[kind]) or f"; known are {', '.join(kinds[kind])}"
+            problems.append(f"{section.origin} {line.key}: unknown key{advice}")
         elif line.key in section.values:
             problems.append(f"{name}:{line.number}: {shown} {line.key}: is given twice")
         elif line.value:

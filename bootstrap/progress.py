@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from bootstrap.changes import Step
 from bootstrap.walk import Watcher
+from builder import amounts
 from builder.characters import visible, visible_line
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Lines:
             self._print(f"  .. {step.name}: {text}")
 
     def finished(self, step: Step, seconds: float) -> None:
-        self._print(f"  ok {step.sentence} ({seconds:.1f} s)")
+        self._print(f"  ok {step.sentence} ({amounts.seconds(seconds, 1)})")
 
     def failed(self, step: Step) -> None:
         self._print(f"  !! {step.sentence}")
@@ -102,12 +103,12 @@ class _Board:
             for step in self._steps:
                 name, sentence = step.name, Text(step.sentence)
                 if name in self._took:
-                    table.add_row(Text("✓", "green"), sentence, Text(f"{self._took[name]:.1f} s", "dim"))
+                    table.add_row(Text("✓", "green"), sentence, Text(amounts.seconds(self._took[name], 1), "dim"))
                 elif name in self._failed:
                     table.add_row(Text("✗", "red"), sentence, "")
                 elif name in self._since:
                     said = Text(f" ({self._text[name]})" if name in self._text else "", "dim")
-                    seconds = Text(f"{now - self._since[name]:.1f} s", "dim")
+                    seconds = Text(amounts.seconds(now - self._since[name], 1), "dim")
                     table.add_row(self._spinner, Text.assemble(sentence, said), seconds)
                 else:
                     table.add_row(Text("·", "dim"), Text(step.sentence, "dim"), "")

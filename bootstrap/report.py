@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from bootstrap.changes import CreateFunction, Step
 from bootstrap.config import Config
@@ -14,7 +13,9 @@ from bootstrap.plan import STARTER, isolation_of, own_layer
 from bootstrap.secrets import KnownSecret
 from bootstrap.state import Present
 from bootstrap.walk import Done
+from builder import amounts
 from builder.errors import LambdasmithError
+from builder.store.values import Fields
 
 Facts = dict[str, object]
 
@@ -54,7 +55,7 @@ def convergence(
     ping = present.ping
     version = f" {ping.version}" if ping else ""
     if steps:
-        first = f"{names.function}{version} is ready ({len(done)} steps, {seconds:.1f} s)"
+        first = f"{names.function}{version} is ready ({len(done)} steps, {amounts.seconds(seconds, 1)})"
     else:
         first = f"nothing to do: {names.function}{version} is up to date"
     own = own_layer(names, present)
@@ -185,22 +186,23 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
 
 def probe(answer: Mapping[str, object]) -> Report:
     """After `probe`: what the builder has found, and where that differs from what this version knows."""
-    found = cast("Mapping[str, Mapping[str, object]]", answer["baseline"])
-    differs = cast("Mapping[str, Sequence[str]]", answer["difference"])
-    versions = cast("Mapping[str, Mapping[str, str | None]]", differs["versions"])
-    title = f"{found['runtime']} on {found['architecture']} ({found['system']})"
+    told = Fields(answer)
+    found, differs = told.fields("baseline"), told.fields("difference")
+    system = found.text("system")
+    title = f"{found.text('runtime')} on {found.text('architecture')} ({system})"
+    libraries, own = (len(found.fields(name).value) for name in ("libraries", "runtime_libraries"))
     lines = [
-        f"{title}: {len(found['libraries'])} libraries of the system, {len(found['runtime_libraries'])} of the runtime",
-        "  " + ", ".join(f"{family} {version}" for family, version in found["versions"].items()),
+        f"{title}: {libraries} libraries of the system, {own} of the runtime",
+        "  " + ", ".join(f"{family} {version}" for family, version in found.fields("versions").all_texts().items()),
         *(
-            f"  {family}: {row['found'] or 'none'}, known was {row['known'] or 'none'}"
-            for family, row in versions.items()
+            f"  {family}: {row.text_or_none('found') or 'none'}, known was {row.text_or_none('known') or 'none'}"
+            for family, row in differs.fields("versions").members()
         ),
-        *(f"  not known before: {name}" for name in differs["added"]),
-        *(f"  known to be there, and is not: {name}" for name in differs["missing"]),
+        *(f"  not known before: {name}" for name in differs.texts("added")),
+        *(f"  known to be there, and is not: {name}" for name in differs.texts("missing")),
     ]
-    if answer["recorded"]:
-        lines.append(f"recorded as {answer['recorded']}; builds for {found['system']} go by it from now on")
+    if recorded := told.text_or_none("recorded"):
+        lines.append(f"recorded as {recorded}; builds for {system} go by it from now on")
     else:
         lines.append("not recorded: the builder does not run on the system that its runtime has in Lambda")
     return Report(lines=lines, facts={key: answer[key] for key in ("baseline", "difference", "recorded")})
@@ -219,8 +221,7 @@ def _storage_lines(storage: Mapping[str, object]) -> list[str]:
 
 def _size(value: object) -> str:
     """Bytes for people."""
-    size = float(value) if isinstance(value, int | float) else 0.0
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return amounts.storage(value if isinstance(value, int | float) else 0)
 
 
 def _build_line(build: Mapping[str, object]) -> str:

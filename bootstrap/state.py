@@ -12,7 +12,8 @@ from bootstrap import lifecycle
 from bootstrap.invoke import Ping, ping
 from bootstrap.names import Names, Place
 from bootstrap.policy import POLICY_NAME, Document
-from builder.aws import Clients, aws_errors, error_code
+from builder.arns import Arn
+from builder.aws import Clients, Expected, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError
 from builder.publishing.functions import wait_until_settled
 from builder.trust.reach import OWNER_TAG
@@ -168,7 +169,7 @@ def whereabouts(clients: Clients) -> Place:
     """The account that the credentials belong to."""
     with aws_errors("asking AWS whose credentials these are"):
         identity = clients.sts.get_caller_identity()
-    return Place(partition=identity["Arn"].split(":")[1], account=identity["Account"], region=clients.region)
+    return Place(partition=Arn.read(identity["Arn"]).partition, account=identity["Account"], region=clients.region)
 
 
 def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, ask_builder: bool) -> Present:
@@ -215,15 +216,9 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
 
 
 def _unless_absent(call: Callable[[], _T], doing: str) -> _T | None:
-    from botocore.exceptions import ClientError
-
-    with aws_errors(doing):
-        try:
-            return call()
-        except ClientError as error:
-            if error_code(error) in _ABSENT:
-                return None
-            raise
+    with aws_errors(doing), Expected(_ABSENT):
+        return call()
+    return None
 
 
 def _bucket(clients: Clients, names: Names) -> BucketState | None:

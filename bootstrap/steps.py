@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
@@ -42,7 +41,8 @@ from bootstrap.package import starter_layer
 from bootstrap.patience import patiently
 from bootstrap.policy import POLICY_NAME
 from bootstrap.state import SETTLE_S, FunctionSettings
-from builder.aws import Clients, aws_errors, error_code
+from builder.amounts import megabytes
+from builder.aws import Clients, Expected, aws_errors, error_code
 from builder.errors import AccessDenied, AwsRefused, FunctionBusy, LambdasmithError, NotSetUp
 from builder.publishing.functions import wait_until_settled
 
@@ -168,30 +168,19 @@ def _take_away(step: Step, hands: Hands) -> None:
 
 
 def _delete_role(role: str, hands: Hands) -> None:
-    from botocore.exceptions import ClientError
-
-    try:
+    with Expected({"DeleteConflict"}) as conflict:
         hands.clients.iam.delete_role(RoleName=role)
-    except ClientError as error:
-        if error_code(error) != "DeleteConflict":
-            raise
+    if conflict.error:
         raise AwsRefused(
             f"role {role} has policies that setup.py did not make, and cannot be deleted with them",
             hint=f"see `aws iam list-attached-role-policies --role-name {role}` and `aws iam list-role-policies "
             f"--role-name {role}`; detach or delete them, or the stacks that made them, and run destroy again",
-        ) from error
+        ) from conflict.error
 
 
-@contextlib.contextmanager
-def _gone_is_fine() -> Iterator[None]:
+def _gone_is_fine() -> Expected:
     """What is gone already needs no deletion."""
-    from botocore.exceptions import ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        if error_code(error) not in ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket"):
-            raise
+    return Expected({"ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket"})
 
 
 class Tag(TypedDict):
@@ -293,7 +282,7 @@ def _publish_starter(step: PublishStarter, hands: Hands) -> None:
         environment=hands.environment,
         index_url=hands.index_url,
     )
-    hands.tell(step, f"uploading {archive.stat().st_size / 1e6:.1f} MB")
+    hands.tell(step, f"uploading {megabytes(archive.stat().st_size)}")
     # 4 MB, far below the 50 MB of a direct upload: no bucket is needed, and nothing stays in one.
     published = hands.clients.lambda_.publish_layer_version(
         LayerName=step.layer,
@@ -501,8 +490,6 @@ def _wait_for_right(step: AllowSetUp | EndSetUp, hands: Hands, *, right: bool) -
 
 
 def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:
-    from botocore.exceptions import ClientError
-
     s3, left = hands.clients.s3, False
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=step.bucket, Prefix=step.prefix):
         found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
@@ -514,9 +501,7 @@ def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:
         raise AwsRefused(f"{step.sentence}: S3 refused to delete some objects", hint="run the same command again")
     if not step.delete_bucket:
         return
-    try:
+    with Expected({"BucketNotEmpty"}) as used:
         s3.delete_bucket(Bucket=step.bucket)
-    except ClientError as error:
-        if error_code(error) != "BucketNotEmpty":
-            raise
+    if used.error:
         hands.notes.append(f"bucket {step.bucket} stays: something else is in it")

@@ -8,22 +8,20 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__
-from builder.characters import visible
 from builder.errors import LambdasmithError, OutOfSpace
 from builder.network import authorities
 from builder.runtimes import MACHINES, RUNTIMES
 from builder.schemas import NAMES
 
 if TYPE_CHECKING:
-    from builder.flow.reply import Reply
     from builder.flow.workstation import Order
     from builder.progress import Progress
-    from builder.terminal import Terminal
+    from builder.replies.machines import CacheState
+    from builder.replies.reply import Reply
 
 _EPILOG = """\
 The zips have the same bytes as those that the builder function makes of the same commit. Bytecode needs the Python that
@@ -43,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(schema_text(given.name), end="")
         return 0
+    from builder.flow import report
     from builder.flow.reply import account, failure
     from builder.progress import Progress
     from builder.terminal import Terminal
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except LambdasmithError as error:
         reply = failure(error) | account(progress)
-        _explain(error, terminal)
+        terminal.failed(report.explained({**reply["error"], "code": ""}))
         status = error.exit_code
     else:
         status = 0
@@ -68,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.json:
         print(json.dumps(reply, indent=2))
     elif status == 0:
-        print(visible(_told(given, reply)))
+        # Warnings are on stderr already.
+        Terminal(sys.stdout, os.environ).show(report.rendered({**reply, "warnings": []}, out=given.out))
     return status
 
 
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
     cache.add_argument("--clear", action="store_true", help="remove everything; the next build makes it again")
     cache.add_argument("--json", action="store_true", help="the answer on stdout as JSON")
+    cache.set_defaults(out="")
     schema = commands.add_parser(
         "schema",
         help="print the JSON Schema of the build file, the event or the reply",
@@ -145,11 +146,6 @@ def _check(given: argparse.Namespace, progress: Progress) -> Reply:
     return answer | account(progress)
 
 
-def _valid(answer: Reply) -> str:
-    names = answer["components"] if isinstance(answer["components"], list) else []
-    return f"{answer['build_file']} is valid; it makes {', '.join(names)}"
-
-
 def _build(given: argparse.Namespace, progress: Progress) -> Reply:
     from builder.flow.workstation import build
 
@@ -169,38 +165,15 @@ def _cache_command(given: argparse.Namespace, progress: Progress) -> Reply:
     before = local_cache.usage(folder)
     if given.clear:
         local_cache.clear(folder)
-    state = {
+    state: CacheState = {
         "place": str(folder),
         "cleared": given.clear,
         "bytes": sum(each.bytes for each in before),
         "limit": local_cache.limit_bytes(os.environ),
-        "kinds": [asdict(each) for each in before],
+        "kinds": [{"kind": each.kind, "files": each.files, "bytes": each.bytes} for each in before],
     }
     answer: Reply = {"statusCode": 200, "cache": state}
     return answer | account(progress)
-
-
-def _taken(state: Mapping[str, Any]) -> str:
-    """The cache, kind by kind."""
-    rows = [
-        (row["kind"], _size(row["bytes"]), f"{row['files']} file{'s' * (row['files'] != 1)}") for row in state["kinds"]
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
-    lines = [f"{kind:{widths[0]}}  {size:>{widths[1]}}  {files}" for kind, size, files in rows]
-    total = f"{_size(state['bytes'])} in {state['place']}"
-    return "\n".join(
-        [*lines, f"{total}, removed" if state["cleared"] else f"{total}, of at most {_size(state['limit'])}"]
-    )
-
-
-def _told(given: argparse.Namespace, answer: Reply) -> str:
-    match given.command:
-        case "check":
-            return _valid(answer)
-        case "cache":
-            return _taken(cast("Mapping[str, Any]", answer["cache"]))
-        case _:
-            return _summary(answer, Path(given.out))
 
 
 def _cache(given: argparse.Namespace, environment: Mapping[str, str]) -> Path:
@@ -208,47 +181,6 @@ def _cache(given: argparse.Namespace, environment: Mapping[str, str]) -> Path:
         return Path(given.cache).absolute()
     base = environment.get("XDG_CACHE_HOME", "")
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "lambdasmith"
-
-
-def _explain(error: LambdasmithError, terminal: Terminal) -> None:
-    for line in error.log_tail:
-        terminal.line(f"  | {line}")
-    terminal.failed(error.message)
-    if error.hint:
-        terminal.line(f"hint: {error.hint}")
-
-
-def _summary(reply: Reply, out: Path) -> str:
-    """What was made: file, size, what it was made of."""
-    files, artifacts = reply["files"], reply["artifacts"]
-    rows = []
-    if isinstance(files, dict) and isinstance(artifacts, list):
-        rows = [
-            (
-                str(out / files[row["name"]]),
-                _size(row["size"]),
-                f"{_size(row['unzipped'])} in {row['files']} files",
-                "reused" if row["action"] == "reuse" else "built",
-            )
-            for row in artifacts
-        ]
-    libraries = reply["native_libraries"]
-    taken = [_library(row) for row in libraries] if isinstance(libraries, list) else []
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}" for row in rows]
-    return "\n".join([*lines, *taken, f"{reply['runtime']} {reply['architecture']}, {reply['seconds']} s"])
-
-
-def _library(row: Mapping[str, object]) -> str:
-    """One library that came from this machine."""
-    needed_by = row["needed_by"] if isinstance(row["needed_by"], list) else []
-    more = f" and {len(needed_by) - 1} more" if len(needed_by) > 1 else ""
-    size = _size(row["size"]) if isinstance(row["size"], int) else ""
-    return f"  {row['library']} ({size}) in {row['component']}, for {needed_by[0]}{more}, from {row['from']}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from builder.errors import (
@@ -30,6 +30,7 @@ from builder.network.calls import Calls
 if TYPE_CHECKING:
     import boto3
     from botocore.awsrequest import AWSRequest
+    from botocore.client import BaseClient
     from botocore.config import Config
     from botocore.credentials import ReadOnlyCredentials
     from botocore.exceptions import ClientError
@@ -43,13 +44,9 @@ if TYPE_CHECKING:
     from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
 
-_DENIED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "403",
-    "UnauthorizedOperation",
-    "KMSAccessDeniedException",
-}
+C = TypeVar("C", bound="BaseClient")
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "KMSAccessDeniedException"}
 _BAD_CREDENTIALS = {
     "UnrecognizedClientException",
     "InvalidClientTokenId",
@@ -83,15 +80,14 @@ class Lent:
     session_token: str = field(repr=False)
 
     def as_json(self) -> dict[str, object]:
-        """Return them as keyword arguments of `connect`."""
+        """For the worker."""
         return asdict(self)
 
 
 class Clients:
     """AWS clients of one account and region, each made at its first use.
 
-    Standard retries, five attempts (Lambda: eight): throttling and 5xx answers are retried inside botocore, with
-    jitter.
+    Standard retries, five attempts (of Lambda: eight): botocore repeats what was throttled or answered 5xx.
     """
 
     def __init__(self, session: boto3.Session, config: Config) -> None:
@@ -112,15 +108,14 @@ class Clients:
         for quota in self._quotas:
             quota.release(quota.INITIAL_CAPACITY)
 
-    def _client(self, service: str, config: Config | None = None) -> Any:
-        """Return a client whose quota for retries is known; botocore keeps it private."""
+    def _noted(self, client: C) -> C:
+        """The client, its quota for retries noted, which botocore keeps to itself."""
         from botocore.retries.standard import register_retry_handler
 
-        merged = self._config.merge(config) if config else self._config
-        client: Any = self._session.client(service, config=merged)  # type: ignore[call-overload]  # a name of many
-        name = client.meta.service_model.service_id.hyphenize()
-        client.meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
-        handler: Any = register_retry_handler(client, client.meta.config.retries["total_max_attempts"])
+        meta: Any = client.meta
+        name = meta.service_model.service_id.hyphenize()
+        meta.events.unregister(f"needs-retry.{name}", unique_id=f"retry-config-{name}")
+        handler: Any = register_retry_handler(client, meta.config.retries["total_max_attempts"])
         self._quotas.append(handler._retry_quota._quota)
         return client
 
@@ -167,7 +162,7 @@ class Clients:
         from botocore.config import Config
 
         yielding = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
-        return cast("LambdaClient", self._client("lambda", yielding))
+        return self._noted(self._session.client("lambda", config=self._config.merge(yielding)))
 
     @cached_property
     def lambda_patient(self) -> LambdaClient:
@@ -176,33 +171,32 @@ class Clients:
 
         # 900 s is Lambda's limit, plus some for the way. A repeated invoke would run the function twice.
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
-        return cast("LambdaClient", self._client("lambda", patient))
+        return self._noted(self._session.client("lambda", config=self._config.merge(patient)))
 
     @cached_property
     def s3(self) -> S3Client:
-        return cast("S3Client", self._client("s3"))
+        return self._noted(self._session.client("s3", config=self._config))
 
     @cached_property
     def iam(self) -> IAMClient:
-        return cast("IAMClient", self._client("iam"))
+        return self._noted(self._session.client("iam", config=self._config))
 
     @cached_property
     def sts(self) -> STSClient:
-        return cast("STSClient", self._client("sts"))
+        return self._noted(self._session.client("sts", config=self._config))
 
     @cached_property
     def secretsmanager(self) -> SecretsManagerClient:
-        return cast("SecretsManagerClient", self._client("secretsmanager"))
+        return self._noted(self._session.client("secretsmanager", config=self._config))
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
-        return cast("CloudWatchLogsClient", self._client("logs"))
+        return self._noted(self._session.client("logs", config=self._config))
 
     def codeartifact_token(self, account: str, domain: str) -> str:
         """Return a password for the domain's repositories, valid as long as the role's own credentials."""
-        answer = self._client("codeartifact").get_authorization_token(
-            domain=domain, domainOwner=account, durationSeconds=0
-        )
+        client = self._noted(self._session.client("codeartifact", config=self._config))
+        answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
         return str(answer["authorizationToken"])
 
     def lend(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> Lent:
@@ -218,7 +212,7 @@ class Clients:
 
     @cached_property
     def ssm(self) -> SSMClient:
-        return cast("SSMClient", self._client("ssm"))
+        return self._noted(self._session.client("ssm", config=self._config))
 
 
 def connect(
@@ -361,6 +355,25 @@ def aws_errors(doing: str) -> Iterator[None]:
     except BotoCoreError as error:
         refused = AwsRefused(f"{doing}: {error}", hint="check the network, the region and AWS_ENDPOINT_URL")
         raise refused from error
+
+
+class Expected:
+    """Ends its block where AWS answers with an error of one of the `codes`, and keeps it; other errors pass."""
+
+    error: BaseException | None = None
+
+    def __init__(self, codes: Collection[str]) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        from botocore.exceptions import ClientError
+
+        if isinstance(error, ClientError) and error_code(error) in self._codes:
+            self.error = error
+        return self.error is not None
 
 
 def error_code(error: BaseException | None) -> str:

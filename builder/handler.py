@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import InvalidEvent, LambdasmithError
@@ -25,8 +25,11 @@ from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
     from builder.aws import Clients
+    from builder.cloudformation.door import Answered
     from builder.context import Context
     from builder.event.request import Request
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply, Texts
 
 log = logging.getLogger("builder")
 
@@ -49,21 +52,17 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
-        return _custom_resource(event, context, masker, remaining_s)
-    from builder.event.read import raises, shortened
+        return dict(_custom_resource(event, context, masker, remaining_s))
+    from builder.event.read import raises, shortened, wants_text
 
     reply = _reply(event, context, masker, remaining_s)
-    error = cast("Mapping[str, object] | None", reply.get("error"))
-    if error is None:
-        return shortened(reply, event)
-    if raises(event):
-        raise _lambda_error(error)
-    return reply
+    if "error" in reply and raises(event):
+        raise _lambda_error(reply["error"], reply.get("build_id", ""))
+    told = dict(reply) if "error" in reply else shortened(reply, event)
+    return {**told, "text": _text(reply, event, masker)} if wants_text(event) else told
 
 
-def _reply(
-    event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
-) -> dict[str, object]:
+def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
     started = time.monotonic()
     build_id: str | None = None
     try:
@@ -90,7 +89,7 @@ def _reply(
         raise
     # Masked first, cut afterwards: half a secret at the end of a cut text would not be recognized.
     reply = bounded(masker.mask_json(reply))
-    error_reply = cast("Mapping[str, object]", reply.get("error") or {})
+    error_reply: Mapping[str, object] = reply.get("error") or {}
     log.info(
         "answered",
         extra={
@@ -110,7 +109,7 @@ def _reply(
 
 def _custom_resource(
     event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float
-) -> dict[str, object]:
+) -> Reply | Answered:
     from builder.cloudformation.door import Door, answer
     from builder.cloudformation.memory import Memory
     from builder.flow.reply import failure
@@ -145,15 +144,24 @@ def _custom_resource(
         return failure(error)
 
 
-def _lambda_error(error: Mapping[str, object]) -> Exception:
-    """Return the error that Lambda's runtime turns into `errorType` and `errorMessage`: code, message and hint."""
-    from builder.flow.reply import as_text
+def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
+    """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
+    from builder.flow.report import texts
 
-    kind: type[Exception] = type(str(error["code"]), (Exception,), {})
-    return kind(as_text(error))
+    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
 
 
-def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+def _lambda_error(error: Error, build_id: str) -> Exception:
+    """Return what Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all people need."""
+    from builder.flow.report import explained
+
+    kind: type[Exception] = type(error["code"], (Exception,), {})
+    # It begins with the message, and the code is its type already.
+    told = explained({**error, "phase": "", "code": ""}, build_id=build_id)
+    return kind(told.plain.rstrip("\n"))
+
+
+def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
     from builder.event.request import Action
     from builder.flow.selfbuild import require_ready
 
@@ -179,7 +187,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _work(request, masker, remaining_s, request_id)
 
 
-def _ping() -> dict[str, object]:
+def _ping() -> Reply:
     from builder.flow import selfbuild
     from builder.settings import DEFAULT_LAYER, DEFAULT_STORE_PREFIX
 
@@ -253,7 +261,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     )
 
 
-def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _set_up(request: Request, masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.reply import account
     from builder.flow.selfbuild import set_up
 
@@ -262,7 +270,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
 
 
-def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _let_go(request: Request, masker: Masker, remaining_s: float) -> Reply:
     """Remove what Terraform deletes: only `setup` has made anything that belongs to a single event."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer
@@ -271,15 +279,14 @@ def _let_go(request: Request, masker: Masker, remaining_s: float) -> dict[str, o
     return {"statusCode": 200, "removed": removed}
 
 
-def _status(request: Request) -> dict[str, object]:
-    from builder.flow.reply import known
+def _status(request: Request) -> Reply:
     from builder.publishing.usage import storage
     from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
     builds = Builds(context.store)
     if request.build_id is not None:
-        return {"statusCode": 200, "build": known(builds.state(request.build_id))}
+        return {"statusCode": 200, "build": builds.state(request.build_id)}
     if request.function is not None:
         return _ping() | {"builds": builds.of_function(request.function, 10)} | _warnings(context)
     if context.settings.status != "all":
@@ -288,7 +295,7 @@ def _status(request: Request) -> dict[str, object]:
     return _ping() | {"builds": builds.recent(10), "storage": used} | _warnings(context)
 
 
-def _history(request: Request) -> dict[str, object]:
+def _history(request: Request) -> Reply:
     from builder.records.builds import Builds
 
     context = _context(Masker(), 60)
@@ -296,25 +303,25 @@ def _history(request: Request) -> dict[str, object]:
     return {"statusCode": 200, "history": found} | _warnings(context)
 
 
-def _warnings(context: Context) -> dict[str, object]:
+def _warnings(context: Context) -> Reply:
     """Return the warnings of a reply without phases."""
     return {"warnings": list(context.progress.warnings)} if context.progress.warnings else {}
 
 
-def _probe(masker: Masker, remaining_s: float) -> dict[str, object]:
+def _probe(masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.selfbuild import own_target
     from builder.natives.probe import probe
 
     return {"statusCode": 200} | probe(own_target(), _context(masker, remaining_s).store, by=__version__)
 
 
-def _verify(request: Request, masker: Masker, remaining_s: float) -> dict[str, object]:
+def _verify(request: Request, masker: Masker, remaining_s: float) -> Reply:
     from builder.flow.verify import verify
 
     return verify(request, _context(masker, remaining_s))
 
 
-def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> dict[str, object]:
+def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
     """Build or roll back under a build id.
 
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Protocol
 
+from builder.amounts import seconds
 from builder.errors import OutOfTime
 from builder.secrets.masking import Masker
 
@@ -38,7 +39,7 @@ def time_limit(remaining_s: float) -> Iterator[None]:
         if deadline.remaining() > _EARLY_S:
             return  # not the kernel's: foreign code can send signals too, to keep the builder from ending it
         raise OutOfTime(
-            f"stopped before Lambda's time limit of this invocation ({remaining_s:.0f} s)",
+            f"stopped before Lambda's time limit of this invocation ({seconds(remaining_s)})",
             hint="run the same command again: what is built is kept; or raise the builder's timeout and memory",
         )
 

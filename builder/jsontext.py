@@ -24,3 +24,11 @@ def read_json(text: str | bytes) -> object:
     if _HALF.search(text):
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def json_or_text(text: str) -> object:
+    """Return the value that `text` is, or `text` if it is none."""
+    try:
+        return read_json(text)
+    except ValueError:
+        return text

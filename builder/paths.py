@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 MAX_DEPTH, MAX_PATH_BYTES = 128, 2048
@@ -96,6 +97,14 @@ def leaves(root: Path, path: str) -> bool:
             return len(seen) > _MAX_FOLLOWED
         todo.extend(target.split("/")[::-1])
     return False
+
+
+def upwards(start: Path, end: Path) -> Iterator[Path]:
+    """Yield `start` and the directories above it up to `end`, or up to the root if `end` is none of them."""
+    for folder in (start, *start.parents):
+        yield folder
+        if folder == end:
+            return
 
 
 def shown(path: str) -> str:

@@ -9,11 +9,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from builder.errors import InvalidEvent
+from builder.nearest import nearest
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import PrunedRow, TakenLibrary
 
 Kind = Literal["function", "dependencies", "layer"]
+Action = Literal["reuse", "build"]
+KINDS: tuple[Kind, ...] = ("function", "dependencies", "layer")
+ACTIONS: tuple[Action, ...] = ("reuse", "build")
 DEPENDENCIES = "dependencies"
 FUNCTION = "function"
 
@@ -36,11 +43,11 @@ class Artifact:
     size: int
     unzipped: int
     files: int
-    pruned: tuple[Mapping[str, str | int], ...] = ()
+    pruned: tuple[PrunedRow, ...] = ()
     contents: tuple[str, ...] = ()  # what went into it: "requests 2.34.2", …
     parts: tuple[str, ...] = ()  # names of the parts of `contents` in the store, where it is made of parts
     notes: tuple[str, ...] = ()  # what the user should know of it, every time it is used
-    native_libraries: tuple[Mapping[str, object], ...] = ()
+    native_libraries: tuple[TakenLibrary, ...] = ()
     missing_libraries: tuple[str, ...] = ()
 
     @property
@@ -88,7 +95,7 @@ class ComponentPlan:
     """What happens to a component, and why, in words. `changed` are the inputs that differ from the last deploy's."""
 
     component: Component
-    action: Literal["reuse", "build"]
+    action: Action
     why: str
     changed: tuple[str, ...] = ()
 
@@ -103,14 +110,7 @@ def choose_components(known: Sequence[str], wanted: Sequence[str], *, function_e
     """
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        import difflib
-
-        problems = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, known, n=1)
-            problems.append(
-                f"component {name!r} is not in the build file" + (f"; did you mean {near[0]}?" if near else "")
-            )
+        problems = [f"component {name!r} is not in the build file{nearest(name, known)}" for name in unknown]
         raise InvalidEvent(
             "; ".join(problems), hint=f"components of this project: {', '.join(known)}", problems=problems
         )

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Mapping
 from typing import TextIO
 
+from builder.amounts import seconds
 from builder.characters import visible, visible_line
 from builder.flow.bounds import MAX_LINE, short_line
+from builder.flow.page import Text
 from builder.progress import Moment
 
 
@@ -27,7 +29,7 @@ class Terminal:
         """Show what begins now, and above it the phases that have ended since."""
         for phase in moment.phases[self._told :]:
             if self._live:
-                self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', f'{phase.seconds:.2f} s')}")
+                self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', seconds(phase.seconds, 2))}")
         self._told = len(moment.phases)
         if not self._live:
             self.line(f"{moment.seconds:6.2f} s  {short_line(moment.message)}")
@@ -55,9 +57,17 @@ class Terminal:
             self._stream.flush()
             self._drawn = False
 
-    def failed(self, text: str) -> None:
-        """Write the first line of a failure."""
-        self._write(f"{self._paint('1;31', 'error:')} {visible(text)}")
+    def show(self, text: Text) -> None:
+        """Write a text that is rendered."""
+        self.clear()
+        self._stream.write(text.colour if self._colour else text.plain)
+        self._stream.flush()
+
+    def failed(self, text: Text) -> None:
+        """Write what went wrong."""
+        self.clear()
+        self._stream.write(f"{self._paint('1;31', 'error:')} ")
+        self.show(text)
 
     def warn(self, text: str) -> None:
         """Write a warning."""

@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import InvalidEvent, LambdasmithError
@@ -23,13 +23,13 @@ from builder.jsontext import read_json
 from builder.secrets import envelope
 from builder.secrets.masking import Masker
 from builder.secrets.surroundings import secrets_of
-from builder.store.values import SHA256
+from builder.store.values import SHA256, Fields
 from builder.system.descendants import StillRunningError
 from builder.workspace import execution
 from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
-    from builder.aws import Clients
+    from builder.aws import Clients, Lent
     from builder.context import Context
     from builder.flow.order import Order
     from builder.making.project import Outline
@@ -60,11 +60,11 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     execution.begin()
     try:
         with time_limit(context.get_remaining_time_in_millis() / 1000), full_disk():
-            answer = _answer(_opened(event, context), masker, progress)
+            answer = _answer(*_opened(event, context), masker, progress)
     except LambdasmithError as error:
         from builder.flow.reply import failure
 
-        answer = failure(error)
+        answer = {**failure(error)}
     except StillRunningError:
         execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
@@ -74,46 +74,45 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     return masker.mask_json({**answer, "phases": phases, "warnings": list(progress.warnings)})
 
 
-def _opened(event: Mapping[str, object], context: LambdaContext) -> Mapping[str, object]:
-    """Check and decrypt the builder's message.
+def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields, Fields]:
+    """The builder's message, and what was closed in it.
 
     Raises:
         InvalidEvent: it is not the builder's.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
-        message = cast("Mapping[str, object]", read_json(str(sealed)))
-        nonce, domain = str(message["nonce"]), cast("Mapping[str, object]", message["order"])["domain"]
-    except (ValueError, KeyError, TypeError) as error:
+        message = Fields(read_json(str(sealed)))
+        nonce = message.text("nonce")
+        domain = message.fields("order").fields("domain").text("name")
+    except ValueError as error:
         raise _stranger() from error
-    if not nonce.isalnum() or not isinstance(domain, dict):
+    if not nonce.isalnum():
         raise _stranger()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
     # The builder writes the hash of each order into the store, where only it can write: an event from anyone else has
     # none.
     if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
         raise _stranger()
-    if message["version"] != __version__:
+    if (version := message.text("version")) != __version__:
         raise InvalidEvent(
-            f"the worker is version {__version__}, the builder {message['version']}",
+            f"the worker is version {__version__}, the builder {version}",
             hint="run `python setup.py update`",
         )
     from builder.workspace.domains import Domain
 
     tenant = getattr(context, "tenant_id", None)
-    # Lambda never gives an environment to two tenants. An event for another domain means that it was sent past the
-    # builder.
-    if tenant != Domain(name=str(domain["name"])).id:
+    if tenant != Domain(name=domain).id:
         raise InvalidEvent("the order is not of the trust domain that this environment was made for")
-    secret: Mapping[str, object] = json.loads(envelope.opened(str(message["closed"]), bytes.fromhex(said[1])))
-    return {**message, **secret}
+    secret = json.loads(envelope.opened(message.text("closed"), bytes.fromhex(said[1])))
+    return message, Fields(secret)
 
 
 def _stranger() -> InvalidEvent:
     return InvalidEvent("the worker takes orders of the builder alone", hint="invoke the builder instead")
 
 
-def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -> dict[str, object]:
+def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress) -> dict[str, object]:
     from builder.flow.making import make
     from builder.flow.order import Order
     from builder.flow.selfbuild import require_ready
@@ -121,12 +120,13 @@ def _answer(message: Mapping[str, object], masker: Masker, progress: Progress) -
     from builder.secrets.grants import Granted
 
     require_ready()
-    order, granted = Order.parse(_mapping(message["order"])), Granted.parse(_mapping(message["granted"]))
-    order = replace(order, variables={str(name): str(value) for name, value in _mapping(message["variables"]).items()})
+    granted = Granted.parse(secret.fields("granted"))
+    order = replace(Order.parse(message.fields("order")), variables=secret.fields("variables").all_texts())
     for value in granted.values():
         masker.add(value, key="password")
-    context = _context(message, order, granted, masker, progress)
-    with context.until_end, _written_down(str(message["nonce"]), context):
+    lent, left_s = _lent(secret.fields("store")), message.number("remaining_s")
+    context = _context(lent, left_s, order, granted, masker, progress)
+    with context.until_end, _written_down(message.text("nonce"), context):
         try:
             made = make(order, context, allow=lambda outline: _allow(outline, granted))
         except _NeedsSecretsError as needs:
@@ -143,9 +143,7 @@ def _allow(outline: Outline, granted: Granted) -> None:
         raise _NeedsSecretsError(outline)
 
 
-def _context(
-    message: Mapping[str, object], order: Order, granted: Granted, masker: Masker, progress: Progress
-) -> Context:
+def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: Masker, progress: Progress) -> Context:
     from builder.context import Context
     from builder.secrets.surroundings import Surroundings
     from builder.settings import Settings
@@ -153,18 +151,16 @@ def _context(
     from builder.workspace.directory import Deadline
 
     around, settings = Surroundings.of(os.environ), Settings.from_environment(os.environ)
-    lent = cast("Mapping[str, str]", message["store"])
-    for name in ("secret_access_key", "session_token"):
-        masker.add(lent[name])
-    clients = _lent_clients(**lent)
-    remaining = message["remaining_s"]
+    for secret in (lent.secret_access_key, lent.session_token):
+        masker.add(secret)
+    clients = _lent_clients(lent)
     return Context(
         # Without a worker of its own: the build runs here and is not sent on.
         settings=replace(settings, worker=""),
         clients=clients,
         store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder, warn=progress.warn),
         workspace=execution.workspace(os.environ),
-        deadline=Deadline.after(float(remaining) if isinstance(remaining, int | float) else 0.0),
+        deadline=Deadline.after(left_s),
         progress=progress,
         environment=around.environment,
         ambient_indexes=around.indexes,
@@ -190,10 +186,6 @@ def _written_down(nonce: str, context: Context) -> Iterator[None]:
         listener.close()
 
 
-def _mapping(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value)
-
-
 @functools.cache
 def _orders() -> DomainStore:
     """Return the builder's record of orders: the only part of its store that the worker's own role can read."""
@@ -205,8 +197,22 @@ def _orders() -> DomainStore:
     return DomainStore(connect(), settings.bucket, settings.store_prefix, "orders")
 
 
+def _lent(sent: Fields) -> Lent:
+    from builder.aws import Lent
+
+    return Lent(
+        access_key_id=sent.text("access_key_id"),
+        secret_access_key=sent.text("secret_access_key"),
+        session_token=sent.text("session_token"),
+    )
+
+
 @functools.lru_cache(maxsize=2)
-def _lent_clients(access_key_id: str, secret_access_key: str, session_token: str) -> Clients:
+def _lent_clients(lent: Lent) -> Clients:
     from builder.aws import connect
 
-    return connect(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token)
+    return connect(
+        access_key_id=lent.access_key_id,
+        secret_access_key=lent.secret_access_key,
+        session_token=lent.session_token,
+    )

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from localaws.interpreters import find
+from localaws.runtime.interpreters import find
 from localaws.testing import Server, git_server, running
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -37,7 +37,7 @@ fi
 validate() { # EXAMPLE, with the modules that it calls; what terraform leaves behind it leaves in a copy
     local work
     work=$(mktemp -d) || return
-    mkdir "$work/examples" && cp -R terraform "$work" && cp -R examples/terraform "$work/examples" &&
+    mkdir "$work/examples" && cp -R integrations "$work" && cp -R examples/terraform "$work/examples" &&
         mkdir -p "$work/builder/sources" && cp builder/sources/default_excludes.json "$work/builder/sources" && (
         cd "$work/$1" &&
             terraform init -backend=false -input=false >/dev/null 2>"$work/init" || exit 3
@@ -49,7 +49,7 @@ validate() { # EXAMPLE, with the modules that it calls; what terraform leaves be
 }
 
 if command -v terraform >/dev/null; then
-    check "terraform fmt" terraform fmt -check -recursive terraform examples/terraform
+    check "terraform fmt" terraform fmt -check -recursive integrations/terraform examples/terraform
     printf 'lint: terraform validate\n' >&2
     for example in examples/terraform/*/; do
         validate "$example"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MODULES = Path(__file__).resolve().parents[1] / "terraform"
+MODULES = Path(__file__).resolve().parents[1] / "integrations" / "terraform"
 _BEGIN, _END = "<!-- made by scripts/terraform_docs.py -->\n", "<!-- end -->\n"
 _BLOCK = re.compile(r'^(?P<kind>variable|output) "(?P<name>\w+)" \{\n(?P<body>.*?)^\}', re.DOTALL | re.MULTILINE)
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# usage: scripts/venv.sh VENV LOCK
+# usage: scripts/venv.sh VENV LOCK PROJECT
 #
-# Makes VENV with the newest CPython from 3.11 on that can make one, and installs LOCK into it, hashes enforced.
-# Does nothing when VENV already holds exactly that LOCK; picks up where an interrupted run stopped.
+# Makes VENV with the newest CPython from 3.11 on that can make one, installs LOCK into it, hashes enforced, and then
+# PROJECT, a directory of this checkout, as an editable one: LOCK holds what it depends on and what builds it.
+# Does nothing when VENV already holds exactly these; picks up where an interrupted run stopped.
 set -euo pipefail
 
 say() { printf 'venv: %s\n' "$*" >&2; }
@@ -83,8 +84,20 @@ install_lock() {
     "$python" -m pip install "${pip_options[@]}" -r "$lock"
 }
 
-[ $# = 2 ] || die "usage: scripts/venv.sh VENV LOCK"
-venv=$1 lock=$2 python=$1/bin/python stamp=$1/.installed
+# A directory that is worked on has no hash, so it is installed by itself, with nothing fetched: no dependencies, and its
+# build backend is the lock's.
+install_project() {
+    if [ -x "$venv/bin/uv" ] && "$venv/bin/uv" pip install --quiet --python "$python" --offline --no-deps \
+        --no-build-isolation --editable "$project"; then
+        return
+    fi
+    say "uv could not install $project; trying pip"
+    "$python" -m pip install --quiet --no-input --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+        --editable "$project"
+}
+
+[ $# = 3 ] || die "usage: scripts/venv.sh VENV LOCK PROJECT"
+venv=$1 lock=$2 project=$(cd "$3" && pwd) python=$1/bin/python stamp=$1/.installed
 pip_options=(--quiet --no-input --disable-pip-version-check --require-hashes)
 
 if ! "$python" -m pip --version >/dev/null 2>&1; then
@@ -94,7 +107,15 @@ if ! "$python" -m pip --version >/dev/null 2>&1; then
     "$found" -m venv "$venv"
 fi
 
-hash=$("$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$lock")
+# The project's path is in it: a copy of a checkout, .venv included, would go on with the original's code.
+hash=$("$python" - "$project" "$lock" "$project/pyproject.toml" <<'END'
+import hashlib, sys
+made = hashlib.sha256(sys.argv[1].encode())
+for name in sys.argv[2:]:
+    made.update(open(name, "rb").read())
+print(made.hexdigest())
+END
+)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash" ]; then
     touch "$stamp"   # newer than the lock again, so that make stays quiet
     exit 0
@@ -103,5 +124,7 @@ rm -f "$stamp"
 say "installing $lock"
 use_certificates
 install_lock
+say "installing $project"
+install_project
 printf '%s\n' "$hash" >"$stamp.new"
 mv "$stamp.new" "$stamp"

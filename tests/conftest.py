@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from builder.network import access
 from localaws.testing import Server, running
+from tests.bootstrapped import bootstrapped
+from tests.harness import IN_FULL, LONG_S, USUAL_CELL, Recorder, Scheduling, localaws_content, measured, starts_a_server
+
+__all__ = ["bootstrapped"]  # a fixture
 
 # The same examples every time, and none is too slow: a red run says something of the commit, and not of luck or load.
 # `pytest --hypothesis-profile=explore` looks further.
@@ -37,29 +42,47 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "PAUSES_S", tuple(pause / 200 for pause in access.PAUSES_S))
 
 
-# Files that take long as a whole, mostly by waiting. Several are run at a time, each file by one process: what takes
-# longest has to begin first, or everybody waits for it in the end.
-LONG = (
-    "e2e/test_faults.py",
-    "terraform/test_examples.py",
-    "e2e/test_errors.py",
-    "e2e/test_kinds.py",
-    "security/test_canary.py",
-    "integrations/test_sam_and_make.py",
-    "differential/test_against_uv.py",
-    "cloudformation/test_stacks.py",
-    "builder/test_go.py",
-    "bootstrap/test_interruptions.py",
-    "deploy/test_package.py",
-)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--everything", action="store_true", help="every cell of the matrix of localaws; tests/measured.json is written"
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, slow tests of the others last: whoever waits sees the quick answers in between."""
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[IN_FULL] = config.workerinput["in full"]
+        return
+    config.stash[IN_FULL] = config.option.everything or localaws_content() != measured()["localaws"]
+    if config.option.everything:
+        config.pluginmanager.register(Recorder(config))
 
-    def place(item: pytest.Item) -> tuple[int, int]:
-        path = item.path.as_posix()
-        at = next((number for number, name in enumerate(LONG) if path.endswith(name)), len(LONG))
-        return at, item.get_closest_marker("slow") is not None
 
-    items.sort(key=place)
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["in full"] = node.config.stash[IN_FULL]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.stash[IN_FULL]:
+        return "localaws: in every cell of its matrix"
+    return f"localaws: as it was when its whole matrix passed, so in the cell {USUAL_CELL} alone"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs a server or took long, leave cells out; slow tests last, behind the quick answers."""
+    seconds = measured()["seconds"]
+    for item in items:
+        if isinstance(item, pytest.Function) and starts_a_server(item):
+            item.add_marker("server")
+        if seconds.get(item.nodeid, 0) >= LONG_S:
+            item.add_marker("long")
+    if not config.stash[IN_FULL]:
+        left_out = [item for item in items if item.get_closest_marker("cell")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("cell")]
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event.read import parse_event, raises, ref_problem, shortened
+from builder.event.read import parse_event, raises, ref_problem, shortened, wants_text
 from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
 from builder.event.table import AVAILABLE
 from builder.network.urls import url_problem, without_secrets
@@ -269,6 +269,7 @@ def test_layers_from_elsewhere_are_named_to_package() -> None:
     ("change", "words"),
     [
         ({"on_error": "rise"}, "on_error: 'rise' is unknown; did you mean raise?; it is one of reply, raise"),
+        ({"text": "colour"}, "text: must be true or false, not 'colour'"),
         ({"reply": "all"}, "reply: must be a list of names"),
         ({"reply": ["x"] * 51}, "reply: 51 names; at most 50"),
         ({"tf": {"action": "destroy"}}, "tf: must be what Terraform makes it"),
@@ -302,6 +303,13 @@ def test_failures_are_raised_for_whoever_asks_also_with_an_event_that_is_wrong()
     others: list[object] = [{}, {"on_error": "reply"}, None, [], {"on_error": ["raise"]}]
     others += [{**third, "on_error": "reply"}, {**third, "action": "package"}, {"archive": "", "function": "x"}]
     assert not any(raises(event) for event in others)
+
+
+def test_a_text_is_for_whoever_asks_for_it_even_where_the_rest_is_wrong() -> None:
+    assert wants_text({"action": "ping", "text": True})
+    assert wants_text({"action": 1, "text": "true"})
+    others: list[object] = [{}, {"text": False}, {"text": None}, {"text": "colour"}, [], None]
+    assert not any(wants_text(event) for event in others)
 
 
 def test_a_reply_has_what_was_asked_for_and_how_it_went() -> None:

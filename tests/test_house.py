@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.wings import imports, shelf, uphill
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = [*sorted((ROOT / "builder").rglob("*.py")), *sorted((ROOT / "bootstrap").rglob("*.py"))]
 DOORS = {"builder.handler", "builder.__main__"}
-
-
-def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
-    """Every module that a file imports when it runs, and those for type checkers with `typing`."""
-    tree = ast.parse(path.read_text())
-    typing_only: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            typing_only.update(ast.walk(node))
-    for node in ast.walk(tree):
-        if node in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def importers(name: str) -> set[str]:
@@ -65,33 +50,25 @@ WINGS = (
     "store",
     "aws",
     ("hashing", "jsontext", "paths", "runtimes", "network"),
-    ("errors", "characters"),
+    ("errors", "characters", "nearest", "arns", "amounts", "replies"),
 )
 
 
-def wing(module: str) -> str:
-    return module.split(".")[1]
-
-
 def test_wings_stand_on_one_slope() -> None:
-    rows = [(row,) if isinstance(row, str) else row for row in WINGS]
-    level = {name: number for number, row in enumerate(rows) for name in row}
-    paths = [path for path in MODULES if path.is_relative_to(ROOT / "builder") and path != ROOT / "builder/__init__.py"]
-    wings = {path.relative_to(ROOT / "builder").parts[0].removesuffix(".py") for path in paths}
-    assert wings == {*level}
-    uphill = {
-        f"{path.relative_to(ROOT)} imports {module}"
-        for path in paths
-        for module in imports(path, typing=True)
-        if module.startswith("builder.")
-        and (here := path.relative_to(ROOT / "builder").parts[0].removesuffix(".py")) != wing(module)
-        and level.get(wing(module), len(rows)) <= level[here]
-    }
-    assert uphill == set()
+    assert shelf(ROOT / "builder") == {name for row in WINGS for name in ((row,) if isinstance(row, str) else row)}
+    assert uphill(ROOT / "builder", WINGS) == set()
 
 
 def test_only_one_module_imports_boto3() -> None:
     assert importers("boto3") == {"builder/aws.py"}
+
+
+def test_only_one_module_knows_what_botocore_raises() -> None:
+    assert importers("botocore") == {"builder/aws.py"}
+
+
+def test_only_one_module_looks_for_what_was_meant() -> None:
+    assert importers("difflib") == {"builder/nearest.py"}
 
 
 def test_only_one_module_imports_dulwich() -> None:
@@ -116,11 +93,21 @@ def test_the_builder_knows_nothing_of_the_operators_tools() -> None:
 def test_decisions_touch_nothing(module: str) -> None:
     found = set(imports(ROOT / "builder" / f"{module}.py"))
     ours = {name for name in found if name.startswith("builder.")}
-    rooms = ("errors", "trust", "runtimes", "plan", "publishing.steps", "publishing.configuration", "spec.separate")
-    others = {name for name in ours if not name.startswith(tuple(f"builder.{room}" for room in rooms))}
-    assert others <= {"builder.publishing", "builder.spec"}
-    allowed = {"__future__", "base64", "collections", "dataclasses", "difflib", "typing", "builder"}
+    rooms = ("errors", "nearest", "arns", "amounts", "trust", "runtimes", "plan", "spec.separate")
+    decisions = ("publishing.steps", "publishing.configuration")
+    others = {name for name in ours if not name.startswith(tuple(f"builder.{room}" for room in (*rooms, *decisions)))}
+    assert others <= {"builder.publishing", "builder.spec.build_file"}
+    allowed = {"__future__", "base64", "collections", "dataclasses", "typing", "builder"}
     assert {name.split(".")[0] for name in found} <= allowed
+
+
+def test_a_deploy_that_finds_nothing_to_do_loads_no_pydantic() -> None:
+    """It would be half of what a cold builder imports for its answer."""
+    names = ("handler", "event.read", "context", "flow.pipeline", "flow.rollback", "flow.tracking", "store.s3")
+    code = f"import sys, {', '.join(f'builder.{name}' for name in names)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "builder.flow.situation" in loaded
+    assert not {"pydantic", "typing_extensions", "builder.making"} & {*loaded}
 
 
 def test_codes_of_errors_are_stable_and_belong_to_one_class_each() -> None:

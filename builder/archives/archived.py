@@ -53,6 +53,11 @@ class Archived:
     problem: str = ""
 
 
+def shown(name: bytes) -> str:
+    """Return an entry's name for a message."""
+    return repr(name.decode("utf-8", "backslashreplace")[:200])
+
+
 class Unreadable(Exception):
     """The archive as a whole cannot be read further: damaged, cut off, or of an unknown kind."""
 

@@ -10,7 +10,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import IO, Protocol
+
+from builder.archives.zipformat import END, END_RECORD
 
 # Of one member, and of all that one artifact is searched for: larger content is searched up to here.
 _MEMBER = 32 << 20
@@ -20,9 +22,19 @@ _RATIO = 1100
 # A jar in a zip, and what is in the jar: deeper nesting is rare, and each level multiplies the work.
 _DEPTH = 2
 _CHUNK = 1 << 20
-_STREAMS: Mapping[bytes, Callable[..., object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_STREAMS: Mapping[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 # Raised by these readers for something damaged, encrypted, or packed in another way.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
+
+
+class _Stream(Protocol):
+    """What is unpacked while it is read."""
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 @dataclass
@@ -45,10 +57,10 @@ class Looking:
     def _packed(self, content: bytes) -> Iterator[bytes]:
         for beginning, opened in _STREAMS.items():
             if content.startswith(beginning):
-                with cast("io.BufferedIOBase", opened(io.BytesIO(content))) as stream:
+                with opened(io.BytesIO(content)) as stream:
                     yield self._read(stream, len(content))
                 return
-        if b"PK\x05\x06" not in content[-(1 << 16) - 22 :]:  # every zip ends with this record and its comment
+        if END not in content[-(1 << 16) - END_RECORD.size :]:  # where zipfile looks for it
             return
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -58,13 +70,14 @@ class Looking:
                         continue
                     try:
                         with archive.open(info) as member:
-                            yield self._read(cast("io.BufferedIOBase", member), info.compress_size)
+                            if isinstance(member, zipfile.ZipExtFile):
+                                yield self._read(member, info.compress_size)
                     except _UNREADABLE:
                         continue
         except _UNREADABLE:
             return
 
-    def _read(self, stream: io.BufferedIOBase, packed: int) -> bytes:
+    def _read(self, stream: _Stream, packed: int) -> bytes:
         """Read as much of a stream as allowed; of a damaged one, what comes before the damage."""
         limit, chunks, size = min(_MEMBER, self.left, packed * _RATIO + _CHUNK), [], 0
         try:

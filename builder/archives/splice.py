@@ -7,7 +7,6 @@ two files that stay neighbours is copied unchanged, headers included.
 from __future__ import annotations
 
 import re
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from builder.archives.zips import Entry, Header, Writer, ZipSummary, add_entry, refuse_collisions, safe_name
+from builder.archives import zipformat
+from builder.archives.zipformat import MAX_16, MAX_32
+from builder.archives.zips import Entry, Writer, ZipSummary, add_entry, refuse_collisions, safe_name
 from builder.errors import ArtifactConflict
 
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
-_CENTRAL_OFFSET = 42  # of the field that says where the local record is
-_LOCAL_SIZE = 30
-_END = struct.Struct("<4s4H2IH")
-_END_64 = struct.Struct("<4sQ2H2I4Q")
-_LIMIT_32 = 0xFFFFFFFF
 # A package that several distributions share declares itself by one of these, in words that differ between them.
 _NAMESPACE = re.compile(rb"\b(?:extend_path|declare_namespace)\(")
 # Such a file has a line or two; a longer one does more than declare a namespace.
@@ -42,7 +37,7 @@ class Part:
 class _File(NamedTuple):
     """A file of a part: its directory record, where its local record begins, and where its data ends."""
 
-    header: Header
+    header: zipformat.Header
     part: int
     record: bytes
     start: int
@@ -109,15 +104,7 @@ def _copy(writer: Writer, run: list[_File], archive: BinaryIO) -> None:
     shift = writer.offset - run[0].start
     for file in run:
         offset = file.start + shift
-        # Past 4 GB the offset moves to a zip64 field, so the record is made again instead of patched.
-        if offset >= _LIMIT_32:
-            record = file.header.central(offset)
-        else:
-            record = b"%b%b%b" % (
-                file.record[:_CENTRAL_OFFSET],
-                offset.to_bytes(4, "little"),
-                file.record[_CENTRAL_OFFSET + 4 :],
-            )
+        record = zipformat.moved(file.record, offset) if offset < MAX_32 else file.header.central(offset)
         writer.note(record, file.header)
     archive.seek(run[0].start)
     writer.copy(archive, run[-1].end - run[0].start)
@@ -158,11 +145,11 @@ def _both_declare_namespace(parts: Sequence[Part], one: _File, other: _File) -> 
     )
 
 
-def _content(path: Path, header: Header, file: _File) -> bytes:
+def _content(path: Path, header: zipformat.Header, file: _File) -> bytes:
     with path.open("rb") as archive:
         archive.seek(file.end - header.compressed)
         data = archive.read(header.compressed)
-    return data if header.method == zipfile.ZIP_STORED else zlib.decompress(data, -zlib.MAX_WBITS)
+    return data if header.method == zipformat.STORED else zlib.decompress(data, -zlib.MAX_WBITS)
 
 
 def _files(part: Part, number: int) -> Iterator[_File]:
@@ -173,26 +160,28 @@ def _files(part: Part, number: int) -> Iterator[_File]:
     """
     directory, count, start = _directory(part)
     at = end = 0
+    fixed, before_data = zipformat.CENTRAL_RECORD.size, zipformat.LOCAL_RECORD.size
     for _ in range(count):
-        fields = _CENTRAL.unpack_from(directory, at)
-        crc, compressed, unzipped, name_length, extra_length = fields[7:12]
-        offset = fields[16]
-        after = at + _CENTRAL.size + name_length
-        name = directory[at + _CENTRAL.size : after].decode()
-        header = Header(
+        # The fields of `zipformat.Central`, without the value: a project has thousands of files.
+        _, _, _, _, method, _, _, crc, compressed, unzipped, name_length, extra_length, _, _, _, external, offset = (
+            zipformat.CENTRAL_RECORD.unpack_from(directory, at)
+        )
+        after = at + fixed + name_length
+        name = directory[at + fixed : after].decode()
+        header = zipformat.Header(
             name=name,
-            method=fields[4],
+            method=method,
             crc=crc,
             compressed=compressed,
             unzipped=unzipped,
-            executable=bool(fields[15] >> 16 & 0o100),
+            executable=bool(external >> 16 & 0o100),
         )
         record = directory[at:after]
         # Anything else than our own form would break the byte-for-byte copy, or what other readers see in the result.
         if extra_length or offset != end or record != header.central(offset) or safe_name(name) != name:
             raise zipfile.BadZipFile(f"{part.label}: {name!r} was not written by this builder")
         at = after
-        end = offset + _LOCAL_SIZE + name_length + compressed
+        end = offset + before_data + name_length + compressed
         yield _File(header=header, part=number, record=record, start=offset, end=end)
     if end != start:
         raise zipfile.BadZipFile(f"{part.label}: {start - end} bytes before its directory belong to no file")
@@ -202,17 +191,17 @@ def _directory(part: Part) -> tuple[bytes, int, int]:
     """Return the directory of a zip, the number of its records, and where it starts."""
     with part.path.open("rb") as archive:
         size = archive.seek(0, 2)
-        tail_start = max(0, size - 0xFFFF - _END.size - _END_64.size - 20)
+        tail_start = max(0, size - zipformat.END_MAX - zipformat.END64_RECORD.size - zipformat.LOCATOR64_RECORD.size)
         archive.seek(tail_start)
         tail = archive.read()
-        at = tail.rfind(b"PK\x05\x06")
+        at = tail.rfind(zipformat.END)
         if at < 0:
             raise zipfile.BadZipFile(f"{part.label}: the end of the zip is missing")
-        _, _, _, _, count, length, start, _ = _END.unpack_from(tail, at)
-        if count == 0xFFFF or _LIMIT_32 in (length, start):
-            large = tail.rfind(b"PK\x06\x06", 0, at)
+        found = zipformat.End.at(tail, at)
+        if found.entries == MAX_16 or MAX_32 in (found.length, found.start):
+            large = tail.rfind(zipformat.END64, 0, at)
             if large < 0:
                 raise zipfile.BadZipFile(f"{part.label}: the end of the zip64 is missing")
-            *_, count, length, start = _END_64.unpack_from(tail, large)
-        archive.seek(start)
-        return archive.read(length), count, start
+            found = zipformat.End.at64(tail, large)
+        archive.seek(found.start)
+        return archive.read(found.length), found.entries, found.start

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from builder.archives.archived import MAX_HEADER_BYTES, MAX_LINK_BYTES, Archived, Unreadable
+from builder.archives.archived import MAX_HEADER_BYTES, MAX_LINK_BYTES, Archived, Unreadable, shown
 from builder.archives.streams import Stream
 
 _BLOCK = 512
@@ -92,13 +92,13 @@ class _Left:
             self._left -= len(chunk)
             yield bytes(chunk)
         if self._left:
-            raise Unreadable(f"the tar is cut off in {_shown(name)}")
+            raise Unreadable(f"the tar is cut off in {shown(name)}")
 
     def skip(self, name: bytes) -> None:
         for _ in self.chunks(name):
             pass
         if len(self.stream.read(self._padding)) != self._padding:
-            raise Unreadable(f"the tar is cut off after {_shown(name)}")
+            raise Unreadable(f"the tar is cut off after {shown(name)}")
 
 
 def _block(stream: Stream) -> bytes:
@@ -106,10 +106,6 @@ def _block(stream: Stream) -> bytes:
     if len(block) != _BLOCK:
         raise Unreadable("the tar is cut off: it has no end mark")
     return block
-
-
-def _shown(name: bytes) -> str:
-    return repr(name.decode("utf-8", "backslashreplace")[:200])
 
 
 # --- headers --------------------------------------------------------------------------------------------------------
@@ -162,7 +158,7 @@ def _entry(header: bytes, kind: bytes, size: int, override: _Override) -> tuple[
         problem = f"is of a kind that is not read here ({kind!r})"
     if size and form != "file":
         # Readers don't agree on whether content follows, so they would see different entries from here on.
-        raise Unreadable(f"{_DAMAGED}{_shown(name)} is a {form} with content")
+        raise Unreadable(f"{_DAMAGED}{shown(name)} is a {form} with content")
     mode = _number(header[100:108])
     entry = Archived(name=name, kind=form, executable=bool(mode & 0o100), size=size, target=target, problem=problem)
     return entry, size

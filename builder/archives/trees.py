@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import struct
 import time
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.archives.zipformat import LOCAL_RECORD, after_local
 from builder.archives.zips import safe_name
 from builder.store import whole
 from builder.store.values import Fields, UnfitError, body, value_of
@@ -192,9 +192,8 @@ def _unpack(archive: Path, files: Sequence[tuple[str, zipfile.ZipInfo]], content
 
 def _small(archive: int, info: zipfile.ZipInfo) -> bytes:
     """Return the content of a file. zipfile takes longer to open a small file than to inflate it."""
-    head = os.pread(archive, 30, info.header_offset)
-    name_length, extra_length = struct.unpack_from("<2H", head, 26)
-    data = os.pread(archive, info.compress_size, info.header_offset + len(head) + name_length + extra_length)
+    head = os.pread(archive, LOCAL_RECORD.size, info.header_offset)
+    data = os.pread(archive, info.compress_size, info.header_offset + len(head) + after_local(head))
     try:
         if info.compress_type == zipfile.ZIP_DEFLATED:
             data = zlib.decompress(data, -zlib.MAX_WBITS, info.file_size or 1)

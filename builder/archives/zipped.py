@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import stat
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Literal
 
+from builder.archives import zipformat
 from builder.archives.archived import (
     CHUNK,
     MAX_DIRECTORY_BYTES,
@@ -27,17 +27,12 @@ from builder.archives.archived import (
     Limits,
     TooMany,
     Unreadable,
+    shown,
 )
+from builder.archives.zipformat import MAX_16, MAX_32
 
-END = b"PK\x05\x06"
-_LOCAL, _CENTRAL, _DESCRIPTOR = b"PK\x03\x04", b"PK\x01\x02", b"PK\x07\x08"
-_END64, _LOCATOR64 = b"PK\x06\x06", b"PK\x06\x07"
-_MAX_16, _MAX_32 = 0xFFFF, 0xFFFFFFFF
-_STORED, _DEFLATED, _AES = 0, 8, 99
 _METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
-# Bits of the flags: encrypted, strongly encrypted, directory encrypted; sizes follow the data; patch data; UTF-8.
-_ENCRYPTED, _DESCRIBED, _PATCH, _UTF8 = 0x1 | 0x40 | 0x2000, 0x8, 0x20, 0x800
-_ZIP64, _UNICODE_PATH = 0x0001, 0x7075
+_ENCRYPTED = zipformat.ENCRYPTED | zipformat.STRONGLY_ENCRYPTED | zipformat.MASKED
 _DAMAGED = "the zip is damaged or made to deceive: "
 
 
@@ -57,11 +52,7 @@ class _Record:
 
     @property
     def shown(self) -> str:
-        return _shown(self.name)
-
-
-def _shown(name: bytes) -> str:
-    return repr(name.decode("utf-8", "backslashreplace")[:200])
+        return shown(self.name)
 
 
 def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
@@ -72,7 +63,7 @@ def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
         Bomb, TooMany: it is more than `limits`, by its own account.
     """
     archive_bytes = file.seek(0, os.SEEK_END)
-    count, start, length = _directory(file, archive_bytes)
+    _, _, _, count, length, start = _directory(file, archive_bytes)
     if count > limits.max_entries:
         raise TooMany(limits)
     if length > MAX_DIRECTORY_BYTES:
@@ -106,16 +97,17 @@ def _read(file: IO[bytes], at: int, length: int) -> bytes:
 # --- the directory --------------------------------------------------------------------------------------------------
 
 
-def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
-    """Return (number of entries, position, length) of the directory, by the record at the very end of the file."""
-    tail_start = max(0, archive_bytes - 22 - _MAX_16)
+def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
+    """Where the directory is, by the record at the very end of the file."""
+    tail_start = max(0, archive_bytes - zipformat.END_MAX)
     tail = _read(file, tail_start, archive_bytes - tail_start)
-    fitting, anywhere, at = [], False, tail.find(END)
+    fitting, anywhere, at = [], False, tail.find(zipformat.END)
     while at >= 0:
         anywhere = True
-        if at + 22 <= len(tail) and at + 22 + int.from_bytes(tail[at + 20 : at + 22], "little") == len(tail):
+        comment = at + zipformat.END_RECORD.size
+        if comment <= len(tail) and comment + int.from_bytes(tail[comment - 2 : comment], "little") == len(tail):
             fitting.append(at)
-        at = tail.find(END, at + 1)
+        at = tail.find(zipformat.END, at + 1)
     if not fitting:
         if anywhere:
             raise Unreadable("the zip is cut off, or there is other data after it")
@@ -124,39 +116,35 @@ def _directory(file: IO[bytes], archive_bytes: int) -> tuple[int, int, int]:
     if len(fitting) > 1:
         raise Unreadable(f"{_DAMAGED}it ends in two ways")
     end = tail_start + fitting[0]
-    disk, first_disk, here, count, length, start = struct.unpack_from("<4H2I", tail, fitting[0] + 4)
-    if end >= 20 and (locator := _read(file, end - 20, 20)).startswith(_LOCATOR64):
-        small = (disk, first_disk, here, count, length, start)
-        (disk, first_disk, here, count, length, start), end = _end64(file, locator, end - 20, small)
-    if disk or first_disk or here != count:
+    found = zipformat.End.at(tail, fitting[0])
+    before = end - zipformat.LOCATOR64_RECORD.size
+    locator = _read(file, before, zipformat.LOCATOR64_RECORD.size) if before >= 0 else b""
+    if locator.startswith(zipformat.LOCATOR64):
+        found, end = _end64(file, locator, before, found)
+    if found.disk or found.first_disk or found.here != found.entries:
         raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
-    if start + length != end:
-        if start + length < end:
-            raise Unreadable(f"{_DAMAGED}there are {end - start - length:,} bytes of other data before or in it")
+    other = end - found.start - found.length
+    if other > 0:
+        raise Unreadable(f"{_DAMAGED}there are {other:,} bytes of other data before or in it")
+    if other < 0:
         raise Unreadable(f"{_DAMAGED}its directory is not where its end says")
-    # 46 bytes are the smallest record: a claimed number of entries beyond that is refused before reading them.
-    if count * 46 > length:
-        raise Unreadable(f"{_DAMAGED}its directory is too small for {count:,} entries")
-    return count, start, length
+    if found.entries * zipformat.CENTRAL_RECORD.size > found.length:
+        raise Unreadable(f"{_DAMAGED}its directory is too small for {found.entries:,} entries")
+    return found
 
 
-def _end64(
-    file: IO[bytes], locator: bytes, locator_start: int, small: tuple[int, ...]
-) -> tuple[tuple[int, int, int, int, int, int], int]:
+def _end64(file: IO[bytes], locator: bytes, locator_start: int, small: zipformat.End) -> tuple[zipformat.End, int]:
     """Return the values of zip64's end record, and where it starts. It must not contradict the `small` one."""
-    disk_of_end, end, disks = struct.unpack("<4xIQI", locator)
+    _, disk_of_end, end, disks = zipformat.LOCATOR64_RECORD.unpack(locator)
     if disk_of_end or disks > 1:
         raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
-    if end + 56 > locator_start:
+    if end + zipformat.END64_RECORD.size > locator_start:
         raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
-    record = _read(file, end, 56)
-    size, disk, first_disk, here, count, length, start = struct.unpack("<4xQ4x2I4Q", record)
-    if not record.startswith(_END64) or end + 12 + size != locator_start:
+    record = _read(file, end, zipformat.END64_RECORD.size)
+    if not record.startswith(zipformat.END64) or end + zipformat.size_of_end64(record) != locator_start:
         raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
-    large = disk, first_disk, here, count, length, start
-    limits = (_MAX_16, _MAX_16, _MAX_16, _MAX_16, _MAX_32, _MAX_32)
-    # A reader without zip64 would follow the small record, so each value there is the same or marked as absent.
-    for one, other, absent in zip(small, large, limits, strict=True):
+    large = zipformat.End.at64(record, 0)
+    for one, other, absent in zip(small, large, zipformat.END_ABSENT, strict=True):
         if one not in (other, absent):
             raise Unreadable(f"{_DAMAGED}its two end records do not agree")
     return large, end
@@ -165,36 +153,40 @@ def _end64(
 def _records(directory: bytes, count: int) -> Iterator[_Record]:
     at = 0
     for _ in range(count):
-        if not directory.startswith(_CENTRAL, at) or at + 46 > len(directory):
+        if not directory.startswith(zipformat.CENTRAL, at) or at + zipformat.CENTRAL_RECORD.size > len(directory):
             raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
-        flags, method, crc, packed, size, name_length, extra_length, comment_length, disk, attributes, start = (
-            struct.unpack_from("<8x2H4x3I4H2x2I", directory, at)
-        )
-        at += 46
-        name = directory[at : at + name_length]
-        extra = directory[at + name_length : at + name_length + extra_length]
-        at += name_length + extra_length + comment_length
+        said = zipformat.Central.at(directory, at)
+        flags, method = said.flags, said.method
+        at += zipformat.CENTRAL_RECORD.size
+        name = directory[at : at + said.name_length]
+        extra = directory[at + said.name_length : at + said.name_length + said.extra_length]
+        variable = said.name_length + said.extra_length + said.comment_length
+        at += variable
         if at > len(directory):
             raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
         fields = _extra_fields(extra)
         size, packed, start, disk = _zip64(
-            fields, (size, _MAX_32), (packed, _MAX_32), (start, _MAX_32), (disk, _MAX_16)
+            fields,
+            (said.unzipped, MAX_32),
+            (said.compressed, MAX_32),
+            (said.offset, MAX_32),
+            (said.disk, MAX_16),
         )
         if disk:
             raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
-        if method == _STORED and packed != size and not flags & _ENCRYPTED:
+        if method == zipformat.STORED and packed != size and not flags & _ENCRYPTED:
             # Some readers take as many bytes as the first size says, some as the second.
-            raise Unreadable(f"{_DAMAGED}entry {_shown(name)} is not compressed, and has two sizes")
+            raise Unreadable(f"{_DAMAGED}entry {shown(name)} is not compressed, and has two sizes")
         yield _Record(
             name=name,
             flags=flags,
             method=method,
-            crc=crc,
+            crc=said.crc,
             packed=packed,
             size=size,
-            mode=attributes >> 16 or (stat.S_IFDIR if attributes & 0x10 else 0),
+            mode=said.external >> 16 or (stat.S_IFDIR if said.external & 0x10 else 0),
             start=start,
-            problem=_problem(name, flags, method, fields, name_length + extra_length + comment_length),
+            problem=_problem(name, flags, method, fields, variable),
         )
     if at != len(directory):
         raise Unreadable(f"{_DAMAGED}its directory has other entries than its end says")
@@ -202,9 +194,9 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
 
 def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], header_bytes: int) -> str:
     """Say why an entry cannot be used, by its flags and extra fields."""
-    if flags & _ENCRYPTED or method == _AES:
+    if flags & _ENCRYPTED or method == zipformat.AES:
         return "is encrypted"
-    if method not in (_STORED, _DEFLATED) or flags & _PATCH:
+    if method not in (zipformat.STORED, zipformat.DEFLATED) or flags & zipformat.PATCH:
         return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not read here"
     if _has_another_name(name, fields):
         return "has another name for other readers"
@@ -215,8 +207,8 @@ def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], hea
 
 def _has_another_name(name: bytes, fields: dict[int, bytes]) -> bool:
     """Tell whether there is a second name, for readers that look for it; old writers have it instead of the flag."""
-    second = fields.get(_UNICODE_PATH, b"")
-    return second[1:5] == struct.pack("<I", zlib.crc32(name)) and second[5:] != name
+    second = fields.get(zipformat.UNICODE_PATH, b"")
+    return second[1:5] == zlib.crc32(name).to_bytes(4, "little") and second[5:] != name
 
 
 def _extra_fields(extra: bytes) -> dict[int, bytes]:
@@ -224,9 +216,9 @@ def _extra_fields(extra: bytes) -> dict[int, bytes]:
     fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
-        number, length = struct.unpack_from("<2H", extra, at)
+        number, length = zipformat.EXTRA_FIELD.unpack_from(extra, at)
         at += 4 + length
-        if at > len(extra) or (number in fields and number in (_ZIP64, _UNICODE_PATH)):
+        if at > len(extra) or (number in fields and number in (zipformat.ZIP64, zipformat.UNICODE_PATH)):
             raise Unreadable(f"{_DAMAGED}an entry has extra fields that do not fit together")
         fields[number] = extra[at - length : at]
     if extra[at:].strip(b"\0"):
@@ -236,10 +228,10 @@ def _extra_fields(extra: bytes) -> dict[int, bytes]:
 
 def _zip64(fields: dict[int, bytes], *values: tuple[int, int]) -> list[int]:
     """Take each (value, marker) whose value is the marker from the zip64 field, which has just those, in order."""
-    content, at, result = fields.get(_ZIP64, b""), 0, []
+    content, at, result = fields.get(zipformat.ZIP64, b""), 0, []
     for value, marker in values:
-        width = 4 if marker == _MAX_16 else 8
-        if value == marker and _ZIP64 in fields:
+        width = 4 if marker == MAX_16 else 8
+        if value == marker and zipformat.ZIP64 in fields:
             if at + width > len(content):
                 raise Unreadable(f"{_DAMAGED}a zip64 field is too short")
             value = int.from_bytes(content[at : at + width], "little")
@@ -253,28 +245,25 @@ def _zip64(fields: dict[int, bytes], *values: tuple[int, int]) -> list[int]:
 
 def _data_start(file: IO[bytes], record: _Record) -> int:
     """Return where an entry's data begins; its local header must agree with the directory."""
-    header = _read(file, record.start, 30)
-    name_length: int
-    extra_length: int
-    flags, method, crc, packed, size, name_length, extra_length = struct.unpack("<6x2H4x3I2H", header)
-    rest = _read(file, record.start + 30, name_length + extra_length)
-    fields = _extra_fields(rest[name_length:])
-    size, packed = _zip64(fields, (size, _MAX_32), (packed, _MAX_32))
-    # Flags that change how the entry is read. Others, such as the level of compression, may differ.
-    spelled = _ENCRYPTED | _DESCRIBED | _PATCH | (0 if record.name.isascii() else _UTF8)
-    here, there = (crc, packed, size), (record.crc, record.packed, record.size)
-    later = bool(flags & _DESCRIBED)
-    agree = all(one == other or (later and one in (0, _MAX_32)) for one, other in zip(here, there, strict=True))
+    said = zipformat.Local.at(_read(file, record.start, zipformat.LOCAL_RECORD.size), 0)
+    variable = said.name_length + said.extra_length
+    rest = _read(file, record.start + zipformat.LOCAL_RECORD.size, variable)
+    fields = _extra_fields(rest[said.name_length :])
+    size, packed = _zip64(fields, (said.unzipped, MAX_32), (said.compressed, MAX_32))
+    spelled = _ENCRYPTED | zipformat.DESCRIBED | zipformat.PATCH | (0 if record.name.isascii() else zipformat.UTF8_NAME)
+    here, there = (said.crc, packed, size), (record.crc, record.packed, record.size)
+    later = bool(said.flags & zipformat.DESCRIBED)
+    agree = all(one == other or (later and one in (0, MAX_32)) for one, other in zip(here, there, strict=True))
     if (
-        not header.startswith(_LOCAL)
-        or (flags ^ record.flags) & spelled
-        or method != record.method
-        or rest[:name_length] != record.name
+        said.signature != zipformat.LOCAL
+        or (said.flags ^ record.flags) & spelled
+        or said.method != record.method
+        or rest[: said.name_length] != record.name
         or _has_another_name(record.name, fields)
         or not agree
     ):
         raise Unreadable(f"{_DAMAGED}the directory and the header of entry {record.shown} do not agree")
-    return record.start + 30 + name_length + extra_length
+    return record.start + zipformat.LOCAL_RECORD.size + variable
 
 
 def _data_end(file: IO[bytes], record: _Record, data: int, following: int) -> int:
@@ -283,10 +272,11 @@ def _data_end(file: IO[bytes], record: _Record, data: int, following: int) -> in
     if end > following:
         raise Unreadable(f"{_DAMAGED}entry {record.shown} overlaps with what comes after it")
     between = following - end
-    if record.flags & _DESCRIBED and between in (12, 16, 20, 24):
+    if record.flags & zipformat.DESCRIBED and between in (12, 16, 20, 24):
         described = _read(file, end, between)
-        values = struct.pack("<I2I" if between <= 16 else "<I2Q", record.crc, record.packed, record.size)
-        if described == values or described == _DESCRIPTOR + values:
+        form = zipformat.DESCRIPTION if between <= 16 else zipformat.DESCRIPTION64
+        values = form.pack(record.crc, record.packed, record.size)
+        if described == values or described == zipformat.DESCRIPTOR + values:
             return following
     if between:
         raise Unreadable(f"{_DAMAGED}there are {between:,} bytes of other data after entry {record.shown}")
@@ -325,7 +315,7 @@ def _entry(file: IO[bytes], record: _Record, data: int) -> Archived:
 def _content(file: IO[bytes], record: _Record, at: int) -> Iterator[bytes]:
     """Yield the unpacked data, which has exactly the size and checksum of the directory."""
     size = crc = 0
-    for chunk in _inflated(file, at, record) if record.method == _DEFLATED else _stored(file, at, record):
+    for chunk in _inflated(file, at, record) if record.method == zipformat.DEFLATED else _stored(file, at, record):
         size += len(chunk)
         crc = zlib.crc32(chunk, crc)
         if size > record.size:

@@ -12,7 +12,6 @@ import hashlib
 import io
 import re
 import shutil
-import struct
 import tempfile
 import unicodedata
 import zipfile
@@ -23,14 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from builder.archives.zipformat import (
+    DEFLATED,
+    END,
+    END_MAX,
+    END_RECORD,
+    LOCAL,
+    LOCAL_RECORD,
+    STORED,
+    Header,
+    after_local,
+    end_records,
+)
 from builder.errors import ArtifactConflict, UnsafeSource
 
-_DOS_DATE_1980 = (1 << 5) | 1
-_UTF8_NAME = 0x800
-_STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
-_LIMIT_32 = 0xFFFFFFFF
-_END, _END_SIZE = b"PK\x05\x06", 22
-_END_MAX = _END_SIZE + 0xFFFF
 _CHUNK = 1 << 20
 # Compressed entries above this go to disk, since memory belongs to compilers.
 _SPOOL = 8 << 20
@@ -69,74 +74,6 @@ class ZipSummary:
     unzipped: int
     files: int
     content_sha256: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """Header of one file, in the only form that this module writes."""
-
-    name: str
-    method: int
-    crc: int
-    compressed: int
-    unzipped: int
-    executable: bool
-
-    def _fields(self) -> tuple[bytes, int]:
-        encoded = self.name.encode()
-        return encoded, 0 if encoded.isascii() else _UTF8_NAME
-
-    def local(self) -> bytes:
-        """Return the record before the file's data."""
-        name, flags = self._fields()
-        large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
-        extra = struct.pack("<HHQQ", 1, 16, self.unzipped, self.compressed) if large else b""
-        head = struct.pack(
-            "<4s5H3I2H",
-            b"PK\x03\x04",
-            45 if large else 20,
-            flags,
-            self.method,
-            0,
-            _DOS_DATE_1980,
-            self.crc,
-            _LIMIT_32 if large else self.compressed,
-            _LIMIT_32 if large else self.unzipped,
-            len(name),
-            len(extra),
-        )
-        return head + name + extra
-
-    def central(self, offset: int) -> bytes:
-        """Return the record in the directory at the end; `offset` is where the local one is."""
-        name, flags = self._fields()
-        large = self.compressed >= _LIMIT_32 or self.unzipped >= _LIMIT_32
-        far = offset >= _LIMIT_32
-        values = ([self.unzipped, self.compressed] if large else []) + ([offset] if far else [])
-        extra = struct.pack(f"<HH{len(values)}Q", 1, 8 * len(values), *values) if values else b""
-        version = 45 if values else 20
-        mode = 0o100755 if self.executable else 0o100644
-        head = struct.pack(
-            "<4s6H3I5H2I",
-            b"PK\x01\x02",
-            (3 << 8) | version,
-            version,
-            flags,
-            self.method,
-            0,
-            _DOS_DATE_1980,
-            self.crc,
-            _LIMIT_32 if large else self.compressed,
-            _LIMIT_32 if large else self.unzipped,
-            len(name),
-            len(extra),
-            0,
-            0,
-            0,
-            mode << 16,
-            _LIMIT_32 if far else offset,
-        )
-        return head + name + extra
 
 
 class Writer:
@@ -189,15 +126,9 @@ class Writer:
         start, count = self.offset, len(self._central)
         for record in self._central:
             self._write(record)
-        size = self.offset - start
-        if count > 0xFFFF or start >= _LIMIT_32 or size >= _LIMIT_32:
-            end = self.offset
-            self._write(struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start))
-            self._write(struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1))
-        counts = min(count, 0xFFFF), min(count, 0xFFFF), min(size, _LIMIT_32), min(start, _LIMIT_32)
-        self._write(struct.pack("<4s4H2I", _END, 0, 0, *counts))
+        self._write(end_records(count=count, start=start, length=self.offset - start))
         text = comment(self._hash.hexdigest())
-        self._write(struct.pack("<H", len(text)) + text)
+        self._write(len(text).to_bytes(2, "little") + text)
         return ZipSummary(
             sha256=self._hash.hexdigest(),
             size=self.offset,
@@ -265,12 +196,10 @@ def add_entry(writer: Writer, entry: Entry) -> None:
             size += len(chunk)
             packed.write(deflate.compress(chunk))
         packed.write(deflate.flush())
-        method, data, compressed = _DEFLATED, packed, packed.tell()
-        # Already compressed content (images, wheels) would grow, so it is stored. The source is read again, not kept:
-        # it may be larger than memory.
+        method, data, compressed = DEFLATED, packed, packed.tell()
         if compressed >= size:
             stack.enter_context(source := _opened(entry.source))
-            method, data, compressed = _STORED, source, size
+            method, data, compressed = STORED, source, size
         else:
             data.seek(0)
         header = Header(
@@ -287,13 +216,13 @@ def add_entry(writer: Writer, entry: Entry) -> None:
 def _copy(writer: Writer, member: Member, file: BinaryIO) -> None:
     info = member.info
     file.seek(info.header_offset)
-    signature, name_length, extra_length = struct.unpack("<4s22x2H", file.read(30))
-    if signature != b"PK\x03\x04":
+    head = file.read(LOCAL_RECORD.size)
+    before_data = after_local(head)
+    if not head.startswith(LOCAL):
         raise zipfile.BadZipFile(f"{info.filename}: no local header where the directory points")
-    # Readers would take one size or the other, and so see different content.
-    if info.compress_type == _STORED and info.compress_size != info.file_size:
+    if info.compress_type == STORED and info.compress_size != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename}: is not compressed, and has two sizes")
-    file.seek(name_length + extra_length, 1)
+    file.seek(before_data, 1)
     header = Header(
         name=safe_name(member.name),
         method=info.compress_type,
@@ -331,11 +260,11 @@ def read_comment(archive: Path) -> bytes:
         zipfile.BadZipFile: the end is missing.
     """
     with archive.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _END_MAX))
-        _, mark, end = file.read().rpartition(_END)
+        file.seek(max(0, file.seek(0, 2) - END_MAX))
+        _, mark, rest = file.read().rpartition(END)
     if not mark:
         raise zipfile.BadZipFile(f"{archive.name}: the end of the zip is missing")
-    return end[_END_SIZE - len(_END) :]
+    return rest[END_RECORD.size - len(END) :]
 
 
 def sha256_before_comment(archive: Path) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from builder.errors import ArtifactTooLarge
-from builder.flow.reply import Reply
-from builder.plan import FUNCTION
+from builder.flow.report import explained
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 MAX_BYTES = 4096
@@ -34,9 +38,8 @@ def attributes(reply: Reply) -> dict[str, object]:
 
     Layers are flat: `Layers.NAME.Key`.
     """
-    packages = cast("Sequence[Mapping[str, object]]", reply.get("packages") or ())
-    layers = cast("Sequence[Mapping[str, object]]", reply.get("layers") or ())
-    function = cast("Mapping[str, object]", reply.get("function") or {})
+    packages, layers = reply.get("packages", []), reply.get("layers", [])
+    function: Mapping[str, object] = reply.get("function") or {}
     found: dict[str, object] = {"CommitId": reply.get("commit"), "BuildId": reply.get("build_id")}
     found |= {name: function.get(key) for name, key in _DEPLOYED.items()}
     if "runtime" in function:
@@ -44,12 +47,13 @@ def attributes(reply: Reply) -> dict[str, object]:
     found["CodeSha256"] = found["SourceCodeHash"] = function.get("code_sha256")
     for row in packages:
         found["Bucket"] = row["bucket"]
-        if row["name"] == FUNCTION:
+        if row["kind"] == "function":
             found |= {name: row.get(key) for name, key in _PACKAGE.items()}
             found["SourceCodeHash"] = row.get("source_code_hash")
-    for row in (*packages, *layers):
-        if row["name"] != FUNCTION:
-            found |= {f"Layers.{row['name']}.{name}": row.get(key) for name, key in _LAYER.items()}
+    rows: list[Mapping[str, object]] = [*packages, *layers]
+    for each in rows:
+        if each.get("kind") != "function":
+            found |= {f"Layers.{each['name']}.{name}": each.get(key) for name, key in _LAYER.items()}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
@@ -66,31 +70,37 @@ class Reason:
     place: str = ""
 
     @classmethod
-    def of(cls, error: Mapping[str, object], log_place: str) -> Reason:
+    def of(cls, error: Error, log_place: str) -> Reason:
         """From the error of a reply."""
         passing = "this may pass: deploy the stack once more" if error.get("retryable") else ""
         return cls(
-            message=str(error["message"]),
-            hint=str(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),
-            tail="\n".join(cast("Sequence[str]", error.get("log_tail") or ())),
+            message=error["message"],
+            hint=(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),
+            tail="\n".join(error.get("log_tail", [])),
             place=log_place,
         )
 
     def text(self) -> str:
-        """All of it."""
-        hint = f"hint: {self.hint}" if self.hint else ""
-        place = f"({self.place})" if self.place else ""
-        return "\n".join(line for line in (self.message, hint, self.tail, place) if line)
+        """Return all of it, as every other door tells an error."""
+        if self == Reason():
+            return ""
+        told = explained({"message": self.message, "hint": self.hint, "log_tail": self.tail}, place=self.place)
+        return told.plain.rstrip("\n")
 
     def within(self, room: int) -> str:
-        """As much as has room in JSON: what a tool said is cut first, then the message; the hint stays if it can."""
+        """Return as much as has room in JSON: a tool's words are cut first, then the message, the hint last."""
         kept = self
         for name in ("tail", "message", "hint"):
-            over = _size(kept.text()) - room
-            if over <= 0:
+            if _size(kept.text()) <= room:
                 break
             part = str(getattr(kept, name))
-            kept = replace(kept, **{name: _shortened(part, _size(part) - over)})
+
+            def cut(length: int, why: Reason = kept, name: str = name, part: str = part) -> Reason:
+                return replace(why, **{name: _shortened(part, length)})
+
+            # Not by arithmetic: each line of a text takes more room than its own length.
+            fits = bisect_right(range(_size(part) + 1), room, key=lambda length: _size(cut(length).text()))
+            kept = cut(max(0, fits - 1))
         return kept.text() if _size(kept.text()) <= room else _shortened(kept.text(), room)
 
 

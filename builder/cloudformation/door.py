@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from builder.cloudformation.answer import Reason, attributes, fitted
@@ -19,7 +19,8 @@ from builder.errors import AwsUnavailable, LambdasmithError
 
 if TYPE_CHECKING:
     from builder.cloudformation.memory import Memory
-    from builder.flow.reply import Reply
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply
     from builder.secrets.masking import Masker
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,15 @@ class Outcome:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
-def answer(event: Mapping[str, object], door: Door) -> Reply:
+class Answered(TypedDict):
+    """What the function returns, which nobody reads; `custom_resource` is None where another invocation goes on."""
+
+    statusCode: int
+    custom_resource: Literal["SUCCESS", "FAILED"] | None
+    build_id: str
+
+
+def answer(event: Mapping[str, object], door: Door) -> Answered:
     """Carry out the request and answer CloudFormation; for the log, what was answered.
 
     Raises:
@@ -104,10 +113,14 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
         outcome = Outcome(status="SUCCESS", name=request.name, data=data)
         _body(request, outcome)
     except LambdasmithError as error:
-        told = door.masker.mask_json(
-            {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
-        )
-        return Outcome(status="FAILED", name=_kept_name(request), reason=Reason.of(told, door.log_place))
+        told: Error = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "retryable": error.retryable,
+        }
+        why = Reason.of(door.masker.mask_json(told), door.log_place)
+        return Outcome(status="FAILED", name=_kept_name(request), reason=why)
     try:
         memory.keep(request, data, door.clock())
     except LambdasmithError as error:
@@ -117,7 +130,7 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
 
 def _failed(event: Mapping[str, object], request: StackRequest, reply: Reply, door: Door) -> Outcome | None:
     """A build that ran out of time is handed to the next invocation, as long as that gets it anywhere."""
-    error = dict(cast("Mapping[str, object]", reply["error"]))
+    error: Error = {**reply["error"]}
     if error["code"] == "out_of_time":
         stuck = request.attempt > 1 and not reply.get("stored")
         if not stuck and request.attempt < _MOST_ATTEMPTS and door.clock() < request.until:

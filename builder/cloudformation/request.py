@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidEvent
 from builder.event.fields import bare, shown
-from builder.jsontext import read_json
+from builder.jsontext import json_or_text
 from builder.network.urls import is_http
 
 Kind = Literal["Create", "Update", "Delete"]
@@ -59,7 +59,8 @@ class StackRequest:
         """
         names = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId")
         problems = [f"{name}: must be text" for name in names if not isinstance(event.get(name), str)]
-        if event["RequestType"] not in _KINDS:
+        kind = next((kind for kind in _KINDS if kind == event["RequestType"]), None)
+        if kind is None:
             problems.append(f"RequestType: {shown(event['RequestType'])} is none of {', '.join(_KINDS)}")
         url = str(event["ResponseURL"])
         if not problems and not (is_http(url) and _is_s3(url, endpoints)):
@@ -68,14 +69,14 @@ class StackRequest:
             problems.append(f"ResponseURL: {host} is not a host of S3")
         properties, old = (_mapping(event.get(name)) for name in ("ResourceProperties", "OldResourceProperties"))
         attempt, until = _attempt(event, now + _patience_s(properties), problems)
-        if problems:
+        if problems or kind is None:
             raise InvalidEvent(
                 f"this is no request of CloudFormation's: {'; '.join(problems)}",
                 hint='for an invoke of your own, send for example {"action": "ping"}',
                 problems=problems,
             )
         return cls(
-            kind=cast("Kind", event["RequestType"]),
+            kind=kind,
             url=url,
             stack=str(event["StackId"]),
             request_id=str(event["RequestId"]),
@@ -115,13 +116,13 @@ def event_of(request: StackRequest) -> dict[str, object]:
     problems: list[str] = []
     sent = _plain({name: value for name, value in request.properties.items() if name not in _NOT_OURS}, problems)
     for name in ("source", "alias"):
-        if isinstance(sent.get(name), Mapping):
-            sent[name] = _plain(cast("Mapping[str, object]", sent[name]), problems)
-    if isinstance(sent.get("alias"), dict):
-        alias = cast("dict[str, object]", sent["alias"])
+        if isinstance(given := sent.get(name), Mapping):
+            sent[name] = _plain(given, problems)
+    if isinstance(alias := sent.get("alias"), dict):
         alias["weight"] = _number(alias.get("weight"))
-    if isinstance(sent.get("invoke"), str):
-        sent["invoke"] = _json(cast("str", sent["invoke"]))
+    if isinstance(invoke := sent.get("invoke"), str):
+        # In a structure of the template, numbers would become texts.
+        sent["invoke"] = json_or_text(invoke)
     action = sent.setdefault("action", "package")
     if not isinstance(action, str) or (action.split() or [""])[0].lower() not in _ACTIONS:
         problems.append(f"Action: {shown(action)}: a custom resource can {' or '.join(_ACTIONS)}")
@@ -148,12 +149,15 @@ def _is_s3(url: str, endpoints: tuple[str, ...]) -> bool:
 def _attempt(event: Mapping[str, object], until: float, problems: list[str]) -> tuple[int, float]:
     """The number of the attempt, and until when CloudFormation waits: `until` for the first one."""
     said = _mapping(event.get(ATTEMPT))
-    number, end = said.get("number", 1), said.get("until", until)
-    for value in (number, end):
-        if not isinstance(value, int | float) or not 0 <= value < _MAX_NUMBER:
-            problems.append(f"{ATTEMPT}: is the builder's own and has two numbers; leave it out")
-            return 1, until
-    return int(cast("float", number)), float(cast("float", end))
+    numbers = [
+        value
+        for value in (said.get("number", 1), said.get("until", until))
+        if isinstance(value, int | float) and 0 <= value < _MAX_NUMBER
+    ]
+    if len(numbers) < 2:
+        problems.append(f"{ATTEMPT}: is the builder's own and has two numbers; leave it out")
+        return 1, until
+    return int(numbers[0]), float(numbers[1])
 
 
 def _patience_s(properties: Mapping[str, object]) -> float:
@@ -163,7 +167,7 @@ def _patience_s(properties: Mapping[str, object]) -> float:
 
 
 def _mapping(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else {}
+    return value if isinstance(value, Mapping) else {}
 
 
 def _plain(given: Mapping[str, object], problems: list[str]) -> dict[str, object]:
@@ -184,14 +188,6 @@ def _number(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _json(text: str) -> object:
-    """The JSON value that a text is, or the text: in a structure of the template, numbers would become texts."""
-    try:
-        return read_json(text)
-    except ValueError:
-        return text
 
 
 def stack_name(arn: str) -> str:

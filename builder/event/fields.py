@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+from builder.nearest import nearest
 
 
 class Fields:
@@ -83,12 +84,6 @@ class Fields:
             self.problems.append(f"{field}: must be a whole number from {lowest} to {highest}, not {shown(value)}")
             return default
         return value
-
-
-def nearest(typed: str, known: Iterable[str]) -> str:
-    """Ask about the most similar known name; "" if none is similar."""
-    near = difflib.get_close_matches(typed[:80], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def shown(value: object) -> str:

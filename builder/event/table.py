@@ -224,8 +224,8 @@ FIELDS: tuple[EventField, ...] = (
         "on_error",
         _ALL,
         {"enum": ["reply", "raise"]},
-        "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the hint and the "
-        'end of the log; without it, or with `reply`, they are replies, but to `{"name", "architecture", '
+        "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the end of the "
+        'log and the hint; without it, or with `reply`, they are replies, but to `{"name", "architecture", '
         '"archive"}`, which raises without asking',
     ),
     _row(
@@ -234,6 +234,7 @@ FIELDS: tuple[EventField, ...] = (
         {"type": "array", "items": _text(REPLY_MEMBER), "maxItems": MAX_MEMBERS},
         "a list of the reply's members to be told, besides `statusCode`; without it all",
     ),
+    _row("text", _ALL, _FLAG, "add `text` to the reply: what it says, for people, plain and in colour"),
     _row(
         "tf",
         _ALL,

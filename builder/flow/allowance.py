@@ -11,10 +11,10 @@ from builder.errors import LambdasmithError, SecretNotAllowed
 from builder.flow import credentials, fetching
 from builder.network.access import credentials_for
 from builder.records.builds import Builds
+from builder.records.record import Origin
 from builder.secrets.grants import Granted
 from builder.secrets.logins import ProjectRule, repository_name
 from builder.secrets.references import Reference
-from builder.spec.base import secrets_in
 from builder.trust.tips import is_allowed, trusted
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
         SecretNotAllowed: with every one that is not.
         SourceError: the git server does not say which refs the commit is the tip of.
     """
+    from builder.spec.base import secrets_in  # it brings pydantic, half of a cold start
+
     named = [(spec.at(f"{place}.from"), Reference.parse(secret.source)) for place, secret in secrets_in(spec)]
     rules = context.settings.logins.rules(function, resolved.url if resolved else "")
     refusals = [refusal for refusal in _refusals(named, rules, resolved, context) if refusal]
@@ -137,12 +139,12 @@ def _recorded(resolved: Resolved, context: Context) -> tuple[str, ...]:
     return Builds(context.store).deployed_from(resolved.url, resolved.commit)
 
 
-def origin(resolved: Resolved | None, context: Context) -> dict[str, object] | None:
+def origin(resolved: Resolved | None, context: Context) -> Origin | None:
     """What the record of a deploy keeps of where it came from; None if it came from no repository."""
     if resolved is None:
         return None
     refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
-    return {"url": resolved.url, "commit": resolved.commit, "refs": [ref for ref in refs if is_allowed(ref, ())]}
+    return Origin(url=resolved.url, commit=resolved.commit, refs=tuple(ref for ref in refs if is_allowed(ref, ())))
 
 
 def granted(order: Order, context: Context) -> Granted:
@@ -181,6 +183,8 @@ def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted
         SecretNotAllowed: the operator does not allow them to this project, or to this commit.
         SecretMissing, AccessDenied: one cannot be had.
     """
+    from builder.spec.base import secrets_in
+
     check(spec, order.function, order.resolved, context)
     wanted = list(dict.fromkeys(secret.source for _, secret in secrets_in(spec)))
     return replace(given, commands=credentials.CommandSecrets(context).values(wanted))

@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from builder.amounts import megabytes
 from builder.characters import visible, visible_line
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import Error
+    from builder.replies.reply import Reply
 
 # Lambda lets 6 MB through, counted as its runtime writes them; the rest is for what a door adds.
 MAX_REPLY_BYTES = 5_500_000
@@ -31,40 +36,43 @@ def short_line(text: str) -> str:
     return short(visible_line(short(text, 2 * MAX_LINE)))
 
 
-def bounded(reply: Mapping[str, object]) -> dict[str, object]:
+def bounded(reply: Reply) -> Reply:
     """`reply` as it may leave: errors and warnings readable and not long, all of it small enough for Lambda.
 
     What is left out is said in its warnings.
     """
-    told = dict(reply)
-    if isinstance(error := told.get("error"), Mapping):
-        told["error"] = _error(cast("Mapping[str, object]", error))
-    if isinstance(warnings := told.get("warnings"), list):
-        told["warnings"] = _lines(list(map(str, warnings)), first=True)
+    told: Reply = {**reply}
+    if "error" in told:
+        told["error"] = _error(told["error"])
+    if "warnings" in told:
+        told["warnings"] = _lines(told["warnings"], first=True)
     size = _size(told)
     if size <= MAX_REPLY_BYTES:
         return told
     for entries, characters in _TRIED:
-        cut = cast("dict[str, object]", _cut(told, entries, characters))
+        cut = cast("Reply", _cut(told, entries, characters))  # shorter, and of the same form
         note = (
-            f"the reply had {size / 1e6:.1f} MB, more than Lambda lets through: of each list {entries:,} entries are "
+            f"the reply had {megabytes(size)}, more than Lambda lets through: of each list {entries:,} entries are "
             f"told at most, of each text {characters:,} characters"
         )
-        kept = cut.get("warnings")
-        cut["warnings"] = [*(kept if isinstance(kept, list) else ()), note]
+        cut["warnings"] = [*cut.get("warnings", ()), note]
         if _size(cut) <= MAX_REPLY_BYTES:
             return cut
-    return {name: told[name] for name in ("statusCode", "build_id") if name in told} | {"warnings": [note]}
+    least: Reply = {"statusCode": told["statusCode"]}
+    if "build_id" in told:
+        least["build_id"] = told["build_id"]
+    return least | {"warnings": [note]}
 
 
-def _error(error: Mapping[str, object]) -> dict[str, object]:
-    told = dict(error)
-    for name in ("message", "hint"):
-        if isinstance(text := told.get(name), str):
-            told[name] = visible(short(text, _MAX_TEXT))
-    for name, first in (("log_tail", False), ("problems", True)):
-        if isinstance(lines := told.get(name), list | tuple):
-            told[name] = _lines(list(map(str, lines)), first=first)
+def _error(error: Error) -> Error:
+    told: Error = {**error}
+    told["message"] = visible(short(told["message"], _MAX_TEXT))
+    if "hint" in told:
+        told["hint"] = visible(short(told["hint"], _MAX_TEXT))
+    if "log_tail" in told:
+        told["log_tail"] = _lines(told["log_tail"], first=False)
+    if "problems" in told:
+        told["problems"] = _lines(told["problems"], first=True)
     return told
 
 

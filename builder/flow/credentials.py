@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from builder.aws import aws_errors, error_code
@@ -25,6 +25,7 @@ from builder.network.access import GitCredentials
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import GitLogin, IndexLogin, is_reference, text_problem
 from builder.secrets.references import Reference
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -46,8 +47,8 @@ def read(reference: Reference, context: Context) -> str:
         context.secrets.add(whole, key=reference.name)
         return whole
     try:
-        value = cast("dict[str, object]", read_json(whole))[reference.key]
-    except (ValueError, KeyError, TypeError, IndexError):
+        value = Fields(read_json(whole)).value.get(reference.key)
+    except ValueError:
         value = None
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
         raise SecretMissing(
@@ -164,9 +165,9 @@ def _own_git(context: Context) -> GitCredentials | None:
         return None
     text = _whole(Reference(service="secretsmanager", name=settings.git_secret), context)
     try:
-        secret = cast("dict[str, object]", read_json(text))
+        secret = Fields(read_json(text)).value
         token = str(secret["token"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise InvalidConfiguration(
             f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
         ) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.amounts import megabytes
 from builder.aws import CODECOMMIT_URL, aws_errors, codecommit_credentials, error_code
 from builder.errors import (
     AccessDenied,
@@ -183,7 +184,7 @@ def _manifest(source: ManifestSource, context: Context) -> Manifest:
     context.progress.say(f"fetching {source.place}")
     content = _object(context, source.bucket, source.manifest, source.version_id)
     if content.size > manifest.MAX_BYTES:
-        raise SourceError(f"{source.place}: is larger than the {manifest.MAX_BYTES / 1e6:.1f} MB of a manifest")
+        raise SourceError(f"{source.place}: is larger than the {megabytes(manifest.MAX_BYTES)} of a manifest")
     return manifest.parse(b"".join(content.chunks()), label=source.place, sha256=source.sha256)
 
 

@@ -1,24 +1,24 @@
-"""An order becomes a product: fetch → read → allow → lock → plan → build → check. Foreign code runs here, and no AWS
-function is touched.
-"""
+"""An order becomes a product: prepared, then checked. Foreign code runs here, and no AWS function is touched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from builder.context import Context
-from builder.errors import LfsMissing, PathNotFound
+from builder.errors import PathNotFound
 from builder.flow import fetching
 from builder.flow.equipping import equip
-from builder.flow.order import Order
-from builder.making.assembly import assemble
+from builder.flow.order import Fresh, Order
+from builder.flow.preparing import Job, Prepared, Settled, prepared
+from builder.making.assembly import Options
 from builder.making.checks import check
-from builder.making.product import NOT_CHECKED, Product, Unchanged
+from builder.making.product import NOT_CHECKED, Checked, Product, Unchanged
 from builder.making.project import Outline, Project, read_project
 from builder.natives.judging import Recorded, baseline_record
-from builder.plan import choose_components
-from builder.sources.local import add_reasons
+from builder.runtimes import Architecture
 from builder.sources.snapshot import Snapshot
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
@@ -34,99 +34,126 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
     Raises:
         LambdasmithError: with the phase in which it arose.
     """
-    progress = context.progress
     context.workspace.enter(order.domain)
     with context.workspace.scratch() as scratch:
-        with progress.phase("fetch", "fetching the source"):
-            snapshot = fetching.fetch(order, context, scratch)
-        if not {snapshot.tree, snapshot.subtree}.isdisjoint(order.known):
-            return Unchanged(commit=snapshot.commit, ref=snapshot.ref)
+        job: Job = _Ordered(order=order, context=context, scratch=scratch, permit=allow)
+        if order.fresh:
+            job = _FromNothing(order=order, context=context, scratch=scratch, permit=allow, fresh=order.fresh)
         try:
-            return _made(order, snapshot, context, scratch, allow)
-        except LfsMissing as error:
-            add_reasons(error, snapshot.root, snapshot.lfs_reasons)
-            raise
+            ready = prepared(job, context.progress)
+        except Settled as settled:
+            return Unchanged(commit=settled.snapshot.commit, ref=settled.snapshot.ref)
+        return ready.product(NOT_CHECKED if order.fresh else _checked(ready, order, context))
 
 
-def _made(
-    order: Order, snapshot: Snapshot, context: Context, scratch: Path, allow: Callable[[Outline], None]
-) -> Product:
-    """The product of the files that were fetched."""
-    progress = context.progress
-    with progress.phase("read", f"reading {order.path or 'the project'} at {snapshot.commit[:12]}"):
-        project = _project(order, snapshot, context)
-        chosen = choose_components(project.names, order.components, function_exists=order.exists)
-        allow(project)
-        if order.roles is not None:  # creating the function comes last, and would fail then
-            order.roles.check(project.spec, order.function)
-    if order.fresh:
-        shop, lock = _fresh_shop(order, project, context, scratch), order.fresh.lock
-    else:
-        shop, lock = equip(order, context, scratch), None
-    made = assemble(
-        project,
-        chosen,
-        shop,
-        force=order.force,
-        upgrade=order.upgrade,
-        dry=order.dry,
-        before=order.keys,
-        lock=lock,
-    )
-    checked = NOT_CHECKED
-    if not order.fresh:
-        with progress.phase("check", "checking the artifacts"):
-            checked = check(
-                made,
-                shop,
-                function=order.function,
-                foreign=order.foreign,
-                variables=order.variables if order.exists else None,
-                dry=order.dry,
-            )
-    return Product(
-        outline=project.outline,
-        commit=snapshot.commit,
-        ref=snapshot.ref,
-        tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
-        plans=made.plans,
-        artifacts=made.artifacts,
-        checked=checked,
-        lock_id=made.lock_id,
-        distributions=made.distributions,
-    )
+def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
+    with context.progress.phase("check", "checking the artifacts"):
+        return check(
+            ready.made,
+            ready.shop,
+            function=order.function,
+            foreign=order.foreign,
+            variables=order.variables if order.exists else None,
+            dry=order.dry,
+        )
 
 
-def _fresh_shop(order: Order, project: Project, context: Context, scratch: Path) -> Workshop:
-    """A workshop in which nothing is that an earlier build has left, but what the runtime was found to have."""
-    (scratch / "made").mkdir()
-    store = DirectoryStore(scratch / "store", warn=context.progress.warn)
-    # No part of what was built.
-    if recorded := context.store.find(baseline_record(project.target), Recorded.parse):
-        store.write_json(baseline_record(project.target), recorded.value)
-    return equip(order, context, scratch / "made", workspace=Workspace(scratch / "fresh"), store=store)
+@dataclass(frozen=True, kw_only=True)
+class _Ordered:
+    """What an order says, done with what the builder has.
 
-
-def _project(order: Order, snapshot: Snapshot, context: Context) -> Project:
-    """The project at the snapshot; what there is to say of it is said.
-
-    What names no architecture stays as the function is, or becomes as the builder is.
+    `permit` is `allow` of `make`.
     """
-    root = snapshot.root / order.path if order.path else snapshot.root
-    if not root.is_dir():
-        raise PathNotFound(f"{order.path} is not a directory of the repository at {snapshot.commit[:12]}")
-    progress, fresh = context.progress, order.fresh
-    project = read_project(
-        root,
-        order.build_file,
-        commit_time=snapshot.commit_time,
-        runtime=fresh.runtime if fresh else None,
-        architecture=fresh.architecture if fresh else order.architecture,
-        otherwise=order.otherwise,
-        repository=snapshot.root,
-        function=order.function,
-    )
-    progress.warn(project.runtime_warning)
-    for note in project.notes:
-        progress.say(note)
-    return project
+
+    order: Order
+    context: Context
+    scratch: Path
+    permit: Callable[[Outline], None]
+    fetch_message: ClassVar[str] = "fetching the source"
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return self.order.known
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return self.order.components
+
+    @property
+    def exists(self) -> bool:
+        return self.order.exists
+
+    @property
+    def options(self) -> Options:
+        order = self.order
+        return Options(force=order.force, upgrade=order.upgrade, dry=order.dry, before=order.keys)
+
+    @property
+    def runtime(self) -> str | None:
+        """The runtime that wins over the build file's."""
+        return None
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The architecture that wins over the build file's."""
+        return self.order.architecture
+
+    def fetch(self) -> Snapshot:
+        return fetching.fetch(self.order, self.context, self.scratch)
+
+    def read_message(self, snapshot: Snapshot) -> str:
+        return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"
+
+    def read(self, snapshot: Snapshot) -> Project:
+        """Read the project. What names no architecture stays as the function is, or becomes as the builder is."""
+        order = self.order
+        root = snapshot.root / order.path if order.path else snapshot.root
+        if not root.is_dir():
+            raise PathNotFound(f"{order.path} is not a directory of the repository at {snapshot.commit[:12]}")
+        return read_project(
+            root,
+            order.build_file,
+            commit_time=snapshot.commit_time,
+            runtime=self.runtime,
+            architecture=self.architecture,
+            otherwise=order.otherwise,
+            repository=snapshot.root,
+            function=order.function,
+        )
+
+    def allow(self, project: Project) -> None:
+        self.permit(project)
+        if self.order.roles is not None:  # creating the function comes last, and would fail then
+            self.order.roles.check(project.spec, self.order.function)
+
+    def equip(self, project: Project) -> Workshop:
+        return equip(self.order, self.context, self.scratch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FromNothing(_Ordered):
+    """The same, with nothing that an earlier build has left but the lock, and what the runtime was found to have."""
+
+    fresh: Fresh
+
+    @property
+    def options(self) -> Options:
+        return replace(super().options, lock=self.fresh.lock)
+
+    @property
+    def runtime(self) -> str | None:
+        return self.fresh.runtime
+
+    @property
+    def architecture(self) -> Architecture | None:
+        return self.fresh.architecture
+
+    def equip(self, project: Project) -> Workshop:
+        context, scratch = self.context, self.scratch
+        (scratch / "made").mkdir()
+        store = DirectoryStore(scratch / "store", warn=context.progress.warn)
+        # No part of what was built.
+        if recorded := context.store.find(baseline_record(project.target), Recorded.parse):
+            store.write_json(baseline_record(project.target), recorded.value)
+        workspace = Workspace(scratch / "fresh")
+        return equip(self.order, context, scratch / "made", workspace=workspace, store=store)

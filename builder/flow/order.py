@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 from builder.event.request import ArchiveSource, ManifestSource, ObjectSource
 from builder.runtimes import Architecture, architecture_of
 from builder.sources.snapshot import Resolved
+from builder.store.values import Fields
 from builder.trust.roles import Roles
 from builder.workspace.domains import Domain
 
@@ -26,6 +26,15 @@ class Fresh:
     runtime: str
     architecture: Architecture
     lock: str | None
+
+    @classmethod
+    def parse(cls, sent: Fields) -> Fresh:
+        """What `Order.as_json` has made."""
+        return cls(
+            runtime=sent.text("runtime"),
+            architecture=architecture_of(sent.text("architecture")),
+            lock=sent.text_or_none("lock"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,45 +110,33 @@ class Order:
         }
 
     @classmethod
-    def parse(cls, value: Mapping[str, object]) -> Order:
+    def parse(cls, sent: Fields) -> Order:
         """What `as_json` has made.
 
         Raises:
-            KeyError, TypeError, ValueError: somebody else has made it.
+            ValueError: somebody else has made it.
         """
-        given = cast("Mapping[str, str | None]", value)
-        domain = cast("Mapping[str, object]", value["domain"])
-        fresh = cast("Mapping[str, str | None] | None", value["fresh"])
-        roles = cast("Mapping[str, object] | None", value["roles"])
+        domain, fresh, roles = sent.fields("domain"), sent.fields_or_none("fresh"), sent.fields_or_none("roles")
+        architecture = sent.text_or_none("architecture")
         return cls(
-            source=_source(cast("Mapping[str, str]", value["source"])),
-            domain=Domain(name=str(domain["name"]), keeps=domain["keeps"] is True, vouched=domain["vouched"] is True),
-            function=str(given["function"]),
-            path=str(given["path"]),
-            build_file=given["build_file"],
-            components=_texts(value["components"]),
-            architecture=architecture_of(given["architecture"]) if given["architecture"] else None,
-            force=value["force"] is True,
-            upgrade=value["upgrade"] is True,
-            dry=value["dry"] is True,
-            exists=value["exists"] is True,
-            otherwise=architecture_of(str(given["otherwise"])),
-            foreign=_texts(value["foreign"]),
-            known=_texts(value["known"]),
-            keys={str(name): str(key) for name, key in cast("Mapping[str, object]", value["keys"]).items()},
+            source=_source(sent.fields("source")),
+            domain=Domain(name=domain.text("name"), keeps=domain.flag("keeps"), vouched=domain.flag("vouched")),
+            function=sent.text("function"),
+            path=sent.text("path"),
+            build_file=sent.text_or_none("build_file"),
+            components=sent.texts("components"),
+            architecture=architecture_of(architecture) if architecture else None,
+            force=sent.flag("force"),
+            upgrade=sent.flag("upgrade"),
+            dry=sent.flag("dry"),
+            exists=sent.flag("exists"),
+            otherwise=architecture_of(sent.text("otherwise")),
+            foreign=sent.texts("foreign"),
+            known=sent.texts("known"),
+            keys=sent.fields("keys").all_texts(),
             roles=Roles.parse(roles) if roles else None,
-            fresh=Fresh(
-                runtime=str(fresh["runtime"]),
-                architecture=architecture_of(str(fresh["architecture"])),
-                lock=fresh["lock"],
-            )
-            if fresh
-            else None,
+            fresh=Fresh.parse(fresh) if fresh else None,
         )
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(map(str, cast("list[object]", value)))
 
 
 def _source_json(source: Source) -> dict[str, object]:
@@ -159,16 +156,17 @@ def _source_json(source: Source) -> dict[str, object]:
             }
 
 
-def _source(given: Mapping[str, str]) -> Source:
-    if "url" in given:
-        return Resolved(url=given["url"], ref=given["ref"], commit=given["commit"])
-    if "archive" in given:
-        return ArchiveSource(content=base64.b64decode(given["archive"], validate=True))
-    if "manifest" in given:
+def _source(sent: Fields) -> Source:
+    if "url" in sent:
+        return Resolved(url=sent.text("url"), ref=sent.text("ref"), commit=sent.text("commit"))
+    if "archive" in sent:
+        return ArchiveSource(content=base64.b64decode(sent.text("archive"), validate=True))
+    bucket, version_id = sent.text("bucket"), sent.text_or_none("version_id")
+    if "manifest" in sent:
         return ManifestSource(
-            bucket=given["bucket"],
-            manifest=given["manifest"],
-            version_id=given["version_id"],
-            sha256=given["sha256"],
+            bucket=bucket,
+            manifest=sent.text("manifest"),
+            version_id=version_id,
+            sha256=sent.text_or_none("sha256"),
         )
-    return ObjectSource(bucket=given["bucket"], key=given["key"], version_id=given["version_id"])
+    return ObjectSource(bucket=bucket, key=sent.text("key"), version_id=version_id)

@@ -29,7 +29,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.context import Context
 from builder.errors import FunctionBusy
@@ -38,8 +38,6 @@ from builder.flow import allowance, fetching, reply
 from builder.flow.order import Order
 from builder.flow.release import Overtaken, release, remember
 from builder.flow.situation import Situation, look
-from builder.making.product import Product, Unchanged
-from builder.making.project import Outline
 from builder.publishing import deployment, overlaps
 from builder.publishing.origins import Origins
 from builder.publishing.steps import FunctionState
@@ -49,8 +47,12 @@ from builder.store.keeping import Damaged
 from builder.trust.roles import Roles
 
 if TYPE_CHECKING:
+    from builder.making.product import Product, Unchanged
+    from builder.making.project import Outline
     from builder.publishing.deployed import Deployed
     from builder.records.claim import Claim
+    from builder.records.record import DeploymentRecord
+    from builder.replies.reply import Reply
 
 # How often a build begins again because the branch has moved while it waited for its turn.
 _TRIES = 5
@@ -65,8 +67,8 @@ class Built:
     `restored` is the id of the build that a rollback has returned to.
     """
 
-    reply: reply.Reply
-    deployment: dict[str, object] | None = field(default=None, repr=False)
+    reply: Reply
+    deployment: DeploymentRecord | None = field(default=None, repr=False)
     restored: str | None = None
 
 
@@ -97,12 +99,15 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+    from builder.making.product import Unchanged  # not before: it brings pydantic, half of a cold start
+
     origins = _origins(situation, request, context)
     order = _order(request, situation, context, origins)
     made = product_of(order, context)
     if isinstance(made, Unchanged):
-        known = cast("Deployed", situation.last)
-        return Built(reply=known.again(made.commit, made.ref) | reply.account(progress))
+        if situation.last is None:
+            raise AssertionError("what has not changed is compared with what was deployed")
+        return Built(reply=situation.last.again(made.commit, made.ref) | reply.account(progress))
     # Again: what the worker says of the build file is a stranger's word.
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
@@ -172,7 +177,7 @@ def _published(
     request: Request, made: Product, situation: Situation, context: Context, claim: Claim, origins: Origins
 ) -> Built:
     last = situation.last
-    answer = reply.assembled(made) | {"commit": made.commit, "ref": made.ref}
+    answer: Reply = {**reply.assembled(made), "commit": made.commit, "ref": made.ref}
 
     def planned(state: FunctionState | None, last: Deployed | None) -> deployment.Deployment:
         layers = {entry for entry in made.outline.spec.layer_order if isinstance(entry, str)}
@@ -191,14 +196,16 @@ def _published(
     if not released.published.steps and last is not None:
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
-    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=dict(answer))
+    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
     # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
     return Built(
         reply=answer,
-        deployment={
-            **released.deployment.as_json(released.published, request, lock=made.lock_id),
-            "origin": allowance.origin(situation.resolved, context),
-        },
+        deployment=released.deployment.record(
+            released.published,
+            request,
+            lock=made.lock_id,
+            origin=allowance.origin(situation.resolved, context),
+        ),
     )
 
 

@@ -223,7 +223,7 @@ def _tidied(
         context.store,
         deployment.name,
         keep=keep,
-        deployment=deployment.as_json(published, request, lock=None),
+        deployment=deployment.record(published, request, lock=None, origin=None),
         records=lambda count: Builds(context.store).records(deployment.name, count),
         deadline=context.deadline,
         progress=context.progress,

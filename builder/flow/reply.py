@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError
-from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
+from builder.plan import MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentPlan
 from builder.progress import Progress
 from builder.publishing.configuration import differences
 from builder.publishing.deployed import setting_hash
@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from builder.making.project import Outline
     from builder.publishing.deployed import Deployed
     from builder.publishing.deployment import Deployment
+    from builder.replies.deploys import (
+        AliasPlan,
+        ArtifactRow,
+        Error,
+        FunctionNow,
+        FunctionWanted,
+        LayerNow,
+        LibraryRow,
+        PackageRow,
+        Place,
+        PrunedRow,
+        SettingRow,
+    )
+    from builder.replies.reply import Reply
     from builder.store.s3 import S3Store
-
-Reply = dict[str, object]
-
-# Of the state of a build: how its claim is kept.
-_BOOKKEEPING = frozenset({"nonce", "expires_s", "record"})
-# Of an artifact: told in another place, or for the store alone.
-_INTERNAL = frozenset({"pruned", "notes", "parts", "native_libraries", "missing_libraries"})
 
 
 def account(progress: Progress) -> Reply:
@@ -41,7 +48,7 @@ def account(progress: Progress) -> Reply:
 
 def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
     """The reply for an error that the user can mend."""
-    described: Reply = {
+    described: Error = {
         "code": error.code,
         "phase": error.phase,
         "message": error.message,
@@ -53,20 +60,6 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
         described["problems"] = list(error.problems)
     reply: Reply = {"statusCode": error.status, "error": described}
     return reply if build_id is None else {**reply, "build_id": build_id}
-
-
-def known(state: Mapping[str, object]) -> Reply:
-    """What is known of a build: how far it is, or how it ended."""
-    return {key: value for key, value in state.items() if key not in _BOOKKEEPING}
-
-
-def as_text(error: Mapping[str, object]) -> str:
-    """The error of a reply as one text: the message, the hint, the end of the log."""
-    lines = [str(error["message"])]
-    if error.get("hint"):
-        lines.append(f"hint: {error['hint']}")
-    log_tail = cast("Sequence[str]", error.get("log_tail") or ())
-    return "\n".join([*lines, *(["log:"] if log_tail else []), *(f"  {line}" for line in log_tail)])
 
 
 def assembled(product: Product) -> Reply:
@@ -84,7 +77,8 @@ def assembled(product: Product) -> Reply:
 def planned(product: Product, deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> Reply:
     """What a build would do: what it builds and publishes, which settings it changes, how near the limits it comes."""
     steps = deployment.steps(state, {})
-    wanted, alias = deployment.wanted, None
+    wanted = deployment.wanted
+    alias: AliasPlan | None = None
     if wanted and wanted.alias:
         now = state.alias.version if state and state.alias else None
         moves = any(isinstance(step, PointAlias) for step in steps)
@@ -107,32 +101,42 @@ def planned(product: Product, deployment: Deployment, state: FunctionState | Non
     }
 
 
-def outcome(released: Released, request: Request) -> Reply:
-    """What is deployed now, and what was done for it."""
+def outcome(released: Released, request: Request, *, served: Artifact | None = None) -> Reply:
+    """What is deployed now, and what was done for it.
+
+    Args:
+        served: the code that the alias has, where it is not that of the function itself.
+    """
     deployment, published = released.deployment, released.published
-    rows: list[Reply] = []
+    rows: list[LayerNow] = []
     for choice in deployment.layers:
         new = published.layers.get(choice.component)
         arn = new or choice.arn
-        row: Reply = {"name": choice.component, "layer": choice.layer, "arn": arn, "reused": new is None}
-        rows.append(row | ({"size": choice.artifact.size} if choice.artifact else {}))
-    function: Reply | None = None
+        row: LayerNow = {"name": choice.component, "layer": choice.layer, "arn": arn, "reused": new is None}
+        if choice.artifact:
+            row["size"] = choice.artifact.size
+        rows.append(row)
+    function: FunctionNow | None = None
     if (state := published.state) is not None:
         function = {
-            "name": request.function,
+            "name": deployment.name,
             "arn": state.arn,
             "version": published.version or state.version,
             "alias": request.alias,
             "weight": request.weight,
-            "code_sha256": state.code_sha256,
+            "code_sha256": served.code_sha256 if served else state.code_sha256,
         }
-        url = cast("Mapping[str, object]", state.extras.get("FunctionUrl", {})).get("FunctionUrl")
-        if published.url or url:
-            function["url"] = published.url or url
+        if url := published.url or _url(state):
+            function["url"] = url
     answer: Reply = {"function": function, "layers": rows, "changed": list(published.steps)}
     if released.removed:
         answer["removed"] = list(released.removed)
-    return answer if published.invoked is None else answer | {"invoke": dict(published.invoked)}
+    return answer if published.invoked is None else answer | {"invoke": published.invoked}
+
+
+def _url(state: FunctionState) -> str:
+    there = state.extras.get("FunctionUrl")
+    return str(there.get("FunctionUrl") or "") if isinstance(there, Mapping) else ""
 
 
 def packaged(product: Product, store: S3Store) -> Reply:
@@ -140,45 +144,67 @@ def packaged(product: Product, store: S3Store) -> Reply:
 
     `source_code_hash` is what Terraform wants of one: base64 of its sha256, as Lambda's `code_sha256`.
     """
-    rows: list[Reply] = []
+    answer: Reply = {}
+    rows: list[PackageRow] = []
     for name, artifact in product.artifacts.items():
+        place = _place(artifact, store)
+        if name not in product.outline.functions:
+            rows.append(_layer_package(product.outline, name, place))
+            continue
+        answer = {
+            "bucket": place["bucket"],
+            "key": place["key"],
+            "version_id": place["version_id"],
+            "code_sha256": place["code_sha256"],
+            "source_code_hash": place["source_code_hash"],
+            "size": place["size"],
+        }
         rows.append(
             {
                 "name": name,
-                **_attributes(product.outline, name),
-                "bucket": store.bucket,
-                "key": store.key(artifact.name),
-                "version_id": store.version_id(artifact.name),
-                "code_sha256": artifact.code_sha256,
-                "source_code_hash": artifact.code_sha256,
-                "size": artifact.size,
+                "kind": "function",
+                "bucket": place["bucket"],
+                "key": place["key"],
+                "version_id": place["version_id"],
+                "code_sha256": place["code_sha256"],
+                "source_code_hash": place["source_code_hash"],
+                "size": place["size"],
             }
         )
-    function = next((row for row in rows if row["name"] == FUNCTION), {})
-    place = {key: value for key, value in function.items() if key not in ("name", "kind")}
-    return {**place, "packages": rows, "function": described(product.outline)}
+    return answer | {"packages": rows, "function": described(product.outline)}
 
 
-def _attributes(project: Outline, name: str) -> Reply:
-    """Whether a package is the function's or a layer's, and what the layer's version is to say of itself."""
-    if name == FUNCTION:
-        return {"kind": FUNCTION}
-    function = project.spec.function
-    if name == DEPENDENCIES:
-        runtimes = function.runtimes if function else (project.target.runtime.name,)
-        told: Reply = {"description": None, "license": None}
-    else:
-        layer = project.layer(name)
-        runtimes, told = layer.runtimes, {"description": layer.description, "license": layer.license}
+def _place(artifact: Artifact, store: S3Store) -> Place:
     return {
-        "kind": "layer",
-        **told,
-        "compatible_runtimes": list(runtimes),
-        "compatible_architectures": [project.target.architecture],
+        "bucket": store.bucket,
+        "key": store.key(artifact.name),
+        "version_id": store.version_id(artifact.name),
+        "code_sha256": artifact.code_sha256,
+        "source_code_hash": artifact.code_sha256,
+        "size": artifact.size,
     }
 
 
-def described(project: Outline) -> Reply | None:
+def _layer_package(project: Outline, name: str, place: Place) -> PackageRow:
+    """A layer's, with what the layer's version is to say of itself."""
+    function = project.spec.function
+    layer = project.holder(name)
+    if layer is not None:
+        runtimes = layer.runtimes
+    else:
+        runtimes = function.runtimes if function else (project.target.runtime.name,)
+    return {
+        "name": name,
+        "kind": "layer",
+        "description": layer.description if layer else None,
+        "license": layer.license if layer else None,
+        "compatible_runtimes": list(runtimes),
+        "compatible_architectures": [project.target.architecture],
+        **place,
+    }
+
+
+def described(project: Outline) -> FunctionWanted | None:
     """What the build file says of the function, None for what it does not say; None for a project without one.
 
     `layers` are names, and ARNs of those from elsewhere, in the order of attachment.
@@ -205,12 +231,12 @@ def described(project: Outline) -> Reply | None:
     }
 
 
-def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[Reply]:
-    """[{name, kind, action, why, inputs, sha256, size, unzipped, files, contents}]; sizes where they are known."""
-    rows = []
+def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[ArtifactRow]:
+    """What was decided of each component, and of what it became; sizes where they are known."""
+    rows: list[ArtifactRow] = []
     for plan in plans:
         component = plan.component
-        row: Reply = {
+        row: ArtifactRow = {
             "name": component.name,
             "kind": component.kind,
             "action": plan.action,
@@ -219,30 +245,36 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
         }
         artifact = artifacts.get(component.name) or component.artifact
         if artifact is not None and artifact is not UNBUILT:
-            row |= {name: value for name, value in artifact.as_json().items() if name not in _INTERNAL}
+            row |= {
+                "sha256": artifact.sha256,
+                "size": artifact.size,
+                "unzipped": artifact.unzipped,
+                "files": artifact.files,
+                "contents": list(artifact.contents),
+            }
         rows.append(row)
     return rows
 
 
-def pruned(artifacts: Mapping[str, Artifact]) -> list[dict[str, str | int]]:
-    """What was left out of all artifacts: [{rule, files, bytes}]."""
+def pruned(artifacts: Mapping[str, Artifact]) -> list[PrunedRow]:
+    """What was left out of all artifacts."""
     return merged(row for artifact in artifacts.values() for row in artifact.pruned)
 
 
-def native_libraries(artifacts: Mapping[str, Artifact]) -> list[Reply]:
-    """What was taken from the build machine: [{component, library, from, size, sha256, needed_by}]."""
+def native_libraries(artifacts: Mapping[str, Artifact]) -> list[LibraryRow]:
+    """What was taken from the build machine."""
     return [{"component": name, **row} for name, artifact in artifacts.items() for row in artifact.native_libraries]
 
 
-def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[Reply]:
-    """Settings that are not as wanted: [{key, now, then, by_hand}]. Values of environment variables are not shown.
+def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[SettingRow]:
+    """Settings that are not as wanted. Values of environment variables are not shown.
 
     `by_hand`: the build file wants what it wanted at the last deploy, so somebody else has changed it since.
     """
     wanted = deployment.wanted
     if wanted is None or state is None:
         return []
-    rows: list[Reply] = []
+    rows: list[SettingRow] = []
     for difference in differences(wanted.settings, state.settings):
         name = difference.key.partition(".")[0]
         by_hand = last is not None and last.settings.get(name) == setting_hash(wanted.settings.get(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.flow import reply, way_back
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from builder.publishing.steps import FunctionState, Step
     from builder.records.claim import Claim
     from builder.records.record import DeploymentRecord, Record
+    from builder.replies.accounts import WayBack
+    from builder.replies.reply import Reply
 
 # How many builds are looked through for the one before the present one.
 _LOOK_BACK = 200
@@ -70,19 +72,23 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
-    answer = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
-    outcome = reply.outcome(released, request)
-    if version is not None and wanted.code is not None and outcome["function"]:
-        # $LATEST keeps its code: what the alias serves now is the version's.
-        cast("dict[str, object]", outcome["function"])["code_sha256"] = wanted.code.code_sha256
+    answer: Reply = {
+        "statusCode": 200,
+        "restored": target.build_id,
+        "commit": target.commit,
+        "ref": target.ref,
+        "rollback": told,
+    }
+    # With `version` $LATEST keeps its code: what the alias serves now is the version's.
+    outcome = reply.outcome(released, request, served=wanted.code if version is not None else None)
     return Built(
-        reply=answer | {"rollback": told} | outcome | reply.account(progress),
-        deployment={**_deployment(target).value, "version": published.version, "alias": alias},
+        reply=answer | outcome | reply.account(progress),
+        deployment=replace(_deployment(target), version=published.version, alias=alias),
         restored=target.build_id,
     )
 
 
-def preview(request: Request, context: Context) -> reply.Reply:
+def preview(request: Request, context: Context) -> Reply:
     """What there is now, what `roll_back` would return to, and what it would do for that. Nothing is written.
 
     Raises:
@@ -97,12 +103,13 @@ def preview(request: Request, context: Context) -> reply.Reply:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         wanted, version = _wanted(target, request, state, context)
         steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
-        told = _told(target, name, alias, state, context) | {"steps": [step.sentence for step in steps]}
-    answer = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
+        told = _told(target, name, alias, state, context)
+        told["steps"] = [step.sentence for step in steps]
+    answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
     return answer | reply.account(progress)
 
 
-def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> dict[str, object]:
+def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:
     found = Builds(context.store).records(name, _PRESENT)
     records = [record for record in found if not isinstance(record, Damaged) and record.deployed]
     return way_back.told(records, target, alias, state)

@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.arns import layer_of, name_of_layer
 from builder.aws import aws_errors
 from builder.errors import AccessDenied, FunctionBusy, InvalidConfiguration, NotSetUp, ResolutionFailed
 from builder.flow import credentials
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.context import Context
     from builder.python.layer import LayerOptions
+    from builder.replies.machines import OwnLayer
+    from builder.replies.reply import Reply
     from builder.secrets.indexes import Indexes
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
@@ -109,7 +112,7 @@ def _layer_key() -> str:
     return hashlib.sha256(inputs.encode()).hexdigest()
 
 
-def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, object]:
+def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
     """Make the builder's layer from its lock, publish it if its content is new, and attach it to this function.
 
     Args:
@@ -139,7 +142,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, o
         arn = layers.known_version(
             context.clients, context.store, artifact, name=name, target=target, runtimes=runtimes
         )
-        if arn is not None and arn.split(":")[6] != name:
+        if arn is not None and name_of_layer(arn) != name:
             arn = None  # a version of someone else's layer may be removed by its owner
         reused = arn is not None
         if arn is None:
@@ -155,7 +158,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> dict[str, o
     if attach:
         with progress.phase("attach", "attaching the layer to the builder"):
             _attach(context, arn)
-    layer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
+    layer: OwnLayer = {"arn": arn, "reused": reused, "key": key, "size": artifact.size, "unzipped": artifact.unzipped}
     locked = {entry.rpartition(" ")[0]: entry.rpartition(" ")[2] for entry in artifact.contents}
     return {"statusCode": 200, "layer": layer, "versions": locked}
 
@@ -238,10 +241,9 @@ def _resolved(
 def _attach(context: Context, arn: str) -> None:
     """Point this function at the layer version, in place of the version it had; layers of others stay."""
     function = context.environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
-    prefix = arn.rpartition(":")[0]
     with aws_errors(f"attaching the layer to {function}"):
         present = context.clients.lambda_.get_function_configuration(FunctionName=function)
-        others = [layer["Arn"] for layer in present.get("Layers", ()) if layer["Arn"].rpartition(":")[0] != prefix]
+        others = [layer["Arn"] for layer in present.get("Layers", ()) if layer_of(layer["Arn"]) != layer_of(arn)]
         wanted = [arn, *others]
         if [layer["Arn"] for layer in present.get("Layers", ())] == wanted:
             return

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from builder.context import Context
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.event.request import Request
 from builder.flow.bounds import bounded, short_line
 from builder.flow.pipeline import Built
-from builder.flow.reply import Reply, account, failure, known
+from builder.flow.reply import account, failure
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim, State
 from builder.workspace.directory import full_disk
+
+if TYPE_CHECKING:
+    from builder.replies.reply import Reply
 
 _CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
 
@@ -55,7 +58,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
             raise
         finally:
             listener.close()
-        counts = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
+        counts: Reply = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
         reply = bounded(context.secrets.mask_json(reply)) | counts
         try:
             builds.end(
@@ -68,7 +71,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
             )
         except LambdasmithError as error:
             # What was deployed is deployed: the answer says so, whatever became of its record.
-            cast("list[str]", reply.setdefault("warnings", [])).append(f"no record was kept: {error.message}")
+            reply.setdefault("warnings", []).append(f"no record was kept: {error.message}")
     return reply
 
 
@@ -83,4 +86,4 @@ def _present(state: State, request: Request) -> Reply:
             f"build_id: {state.build_id!r} is the id of a build of another function",
             hint="give each build an id of its own, such as a random one",
         )
-    return dict(state.reply) if state.reply else {"statusCode": 202, "build": known(state.value)}
+    return state.reply or {"statusCode": 202, "build": state.for_people()}

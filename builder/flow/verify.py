@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.arns import name_of_layer
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.event.request import GitSource
 from builder.flow import fetching, reply
 from builder.flow.order import Fresh, Order
 from builder.flow.pipeline import product_of
 from builder.flow.situation import domain_for
-from builder.making.product import pinned_lock
+from builder.making.product import Product, Unchanged, pinned_lock
 from builder.plan import FUNCTION
 from builder.publishing import layers
 from builder.publishing.functions import read_function
@@ -25,13 +26,14 @@ from builder.store.keeping import Damaged
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
-    from builder.making.product import Product
     from builder.records.record import DeploymentRecord, Record
+    from builder.replies.accounts import VerifiedRow
+    from builder.replies.reply import Reply
 
 _LOOK_BACK = 100
 
 
-def verify(request: Request, context: Context) -> reply.Reply:
+def verify(request: Request, context: Context) -> Reply:
     """Build the commit and the lock of the deployed build, or of the one that is named, and compare with Lambda.
 
     Nothing that earlier builds have left is used: wheels are downloaded again, parts made again.
@@ -65,13 +67,17 @@ def verify(request: Request, context: Context) -> reply.Reply:
         build_file=source.build_file,
     )
     rebuilt = _rebuilt_hashes(asked, made_of, context)
-    rows: list[dict[str, object]] = [
+    rows: list[VerifiedRow] = [
         {"name": each, "deployed": sha256, "rebuilt": rebuilt.get(each), "same": sha256 == rebuilt.get(each)}
         for each, sha256 in deployed.items()
     ]
     same = all(row["same"] for row in rows)
-    verified = {"build": record.build_id, "same": same, "components": rows}
-    answer: reply.Reply = {"statusCode": 200, "commit": record.commit, "ref": record.ref, "verify": verified}
+    answer: Reply = {
+        "statusCode": 200,
+        "commit": record.commit,
+        "ref": record.ref,
+        "verify": {"build": record.build_id, "same": same, "components": rows},
+    }
     return answer | reply.account(progress)
 
 
@@ -99,7 +105,7 @@ def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, co
     if state is None:
         raise FunctionMissing(f"function {name} does not exist")
     found = {}
-    attached = {arn.split(":")[6]: arn for arn in state.layers}
+    attached = {name_of_layer(arn): arn for arn in state.layers}
     for row in made_of.layers:
         arn = row.arn if row.arn in state.layers else attached.get(row.layer)
         if row.sha256 is not None:
@@ -129,5 +135,9 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
         force=True,
         fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
     )
-    made = cast("Product", product_of(order, context))
-    return {name: artifact.sha256 for name, artifact in made.artifacts.items()}
+    made = product_of(order, context)
+    match made:
+        case Unchanged():
+            raise AssertionError("the order knows nothing that it could be compared with")
+        case Product():
+            return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from builder.publishing.steps import FunctionState
     from builder.records.record import DeploymentRecord, Record
+    from builder.replies.accounts import BuildThere, WayBack
 
 
 def told(
     records: Sequence[Record], target: Record, alias: str | None, state: FunctionState, *, now: float | None = None
-) -> dict[str, object]:
+) -> WayBack:
     """What a rollback to `target` means.
 
     Args:
@@ -23,10 +24,12 @@ def told(
     """
     now = time.time() if now is None else now
     present = _present(records, alias)
-    rows: dict[str, object] = {"now": None, "then": _row(target, now), "alias": alias, "differences": []}
+    rows: WayBack = {"now": None, "then": _row(target, now), "alias": alias, "differences": []}
     if present is not None:
         changed = _changed_since(present, alias, state)
-        rows["now"] = _row(present, now) | ({"changed_since": True} if changed else {})
+        rows["now"] = there = _row(present, now)
+        if changed:
+            there["changed_since"] = True
         if present.deployment and target.deployment:
             rows["differences"] = list(_differences(present.deployment, target.deployment))
     return rows
@@ -48,10 +51,16 @@ def _changed_since(present: Record, alias: str | None, state: FunctionState) -> 
     return kept is None or state.code_hex != kept.code
 
 
-def _row(record: Record, now: float) -> dict[str, object]:
-    row = {key: record.value[key] for key in ("build_id", "commit", "ref", "by", "ended")}
-    version = record.deployment.version if record.deployment else None
-    return row | {"version": version, "age_seconds": round(max(0.0, now - record.ended))}
+def _row(record: Record, now: float) -> BuildThere:
+    return {
+        "build_id": record.build_id,
+        "commit": record.commit,
+        "ref": record.ref,
+        "by": record.by,
+        "ended": record.ended,
+        "version": record.deployment.version if record.deployment else None,
+        "age_seconds": round(max(0.0, now - record.ended_s)),
+    }
 
 
 def _differences(now: DeploymentRecord, then: DeploymentRecord) -> Iterator[str]:

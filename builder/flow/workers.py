@@ -16,9 +16,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 from builder import __version__
+from builder.arns import Arn
 from builder.aws import Lent, aws_errors
 from builder.errors import (
     AwsRefused,
@@ -33,12 +34,13 @@ from builder.errors import (
 from builder.event.request import ManifestSource, ObjectSource
 from builder.flow import allowance
 from builder.flow.order import Order
-from builder.making.product import Product, Unchanged, pinned_lock, text
+from builder.making.product import MAX_TEXT, Product, Unchanged, pinned_lock
 from builder.making.project import Outline
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Phase
 from builder.secrets import envelope
 from builder.secrets.grants import Granted
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -70,12 +72,11 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
     answer = _sent(order, given, lent, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
-        outline = parsed(lambda: Outline.parse(cast("Mapping[str, object]", answer["needs"])))
+        outline = parsed(lambda: Outline.parse(answer.fields("needs").value))
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
-        row = cast("Mapping[str, object]", answer["unchanged"])
-        return _expected(parsed(lambda: Unchanged(commit=text(row["commit"]), ref=text(row["ref"]))), order)
-    made = _expected(parsed(lambda: Product.parse(cast("Mapping[str, object]", answer["product"]))), order)
+        return _expected(parsed(lambda: Unchanged.parse(answer.fields("unchanged"))), order)
+    made = _expected(parsed(lambda: Product.parse(answer.fields("product").value)), order)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):
             _take(made, order, context)
@@ -106,7 +107,7 @@ def parsed(parse: Callable[[], T]) -> T:
         raise WorkerFailed(f"the worker's answer has not the form of one: {type(error).__name__}") from error
 
 
-def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping[str, object]:
+def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
     """The worker's answer to an order; its errors are raised, its phases and warnings told."""
     # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
     # where the worker's own role alone may read.
@@ -131,24 +132,23 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Mapping
     return answer
 
 
-def error_in(answer: Mapping[str, object]) -> LambdasmithError | None:
+def error_in(answer: Fields) -> LambdasmithError | None:
     """The error that a worker's answer is, if it is one."""
-    error = answer.get("error")
-    return error_of(error) if isinstance(error, dict) else None
+    return error_of(answer.fields("error").value) if "error" in answer else None
 
 
-def _tell(answer: Mapping[str, object], context: Context) -> None:
+def _tell(answer: Fields, context: Context) -> None:
     """Add the worker's phases and warnings to this build's."""
-    for row in cast("list[Mapping[str, object]]", answer.get("phases") or [])[:_MOST]:
-        seconds = row.get("seconds")
+    for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
+        seconds = row.value.get("seconds")
         # No other number is JSON, and no phase is longer.
         number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _LENT_S else 0.0
-        context.progress.phases.append(Phase(name=text(row.get("name")), seconds=number))
-    for warning in cast("list[object]", answer.get("warnings") or [])[:_MOST]:
-        context.progress.warn(text(warning))
+        context.progress.phases.append(Phase(name=row.text("name", longest=MAX_TEXT), seconds=number))
+    for warning in answer.texts("warnings", longest=MAX_TEXT)[:_MOST] if "warnings" in answer else ():
+        context.progress.warn(warning)
 
 
-def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, object]:
+def _invoked(payload: str, order: Order, context: Context) -> Fields:
     worker = context.settings.worker
     try:
         with aws_errors(f"invoking the worker {worker}"):
@@ -158,10 +158,10 @@ def _invoked(payload: str, order: Order, context: Context) -> Mapping[str, objec
             content = answer["Payload"].read()
     except FunctionMissing as error:
         raise WorkerFailed(f"the worker {worker} does not exist", hint="run `python setup.py update`") from error
-    value = parsed(lambda: cast("dict[str, object]", dict(json.loads(content))))
+    said = parsed(lambda: Fields(json.loads(content)))
     if "FunctionError" in answer:
-        raise _crashed(worker, value)
-    return value
+        raise _crashed(worker, said.value)
+    return said
 
 
 def _crashed(worker: str, said: Mapping[str, object]) -> LambdasmithError:
@@ -201,7 +201,7 @@ def _sources(order: Order, context: Context) -> tuple[str, ...]:
     source = order.source
     if not isinstance(source, ObjectSource | ManifestSource):
         return ()
-    partition = context.settings.worker_role.split(":")[1]
+    partition = Arn.read(context.settings.worker_role).partition
     key = source.key if isinstance(source, ObjectSource) else source.manifest
     root = f"arn:{partition}:s3:::{source.bucket}/"
     if isinstance(source, ObjectSource):
@@ -220,7 +220,7 @@ def _literal(key: str) -> str:
 
 def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:
     """The session's: what the role may do is cut down to this."""
-    partition = context.settings.worker_role.split(":")[1]
+    partition = Arn.read(context.settings.worker_role).partition
     root = f"arn:{partition}:s3:::{context.store.bucket}"
     own = f"{root}/{context.store.key(order.domain.folder)}/*"
     statements: list[Mapping[str, object]] = [
@@ -272,6 +272,10 @@ def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
     context.store.write_json(name, {"lock": lock})
 
 
+def _said(kept: Fields) -> tuple[str, str]:
+    return kept.text("phase", longest=MAX_TEXT), kept.text("message", longest=MAX_TEXT)
+
+
 class _Following:
     """Tells, while the block lasts, what the worker writes down of its progress."""
 
@@ -291,7 +295,7 @@ class _Following:
         while not self._done.wait(pause):
             pause = _LOOKS_S
             try:
-                now = self._part.look(self._name, lambda kept: (text(kept.text("phase")), text(kept.text("message"))))
+                now = self._part.look(self._name, _said)
             except AwsRefused:
                 continue
             if isinstance(now, tuple):  # it is the worker's

@@ -8,22 +8,23 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, ClassVar
 
 from builder.errors import InvalidConfiguration, StoreDamaged
 from builder.flow import reply
-from builder.making.assembly import Assembly, assemble
+from builder.flow.preparing import Prepared, prepared, tell
+from builder.making.assembly import Options
 from builder.making.checks import check, direct_upload_warnings
 from builder.making.product import Product
 from builder.making.project import Project, read_project
 from builder.natives.machine import directories_of
-from builder.plan import FUNCTION, choose_components
 from builder.progress import Progress
 from builder.runtimes import Architecture
 from builder.secrets.indexes import Indexes
 from builder.secrets.surroundings import Surroundings
-from builder.sources.directory import DirectorySnapshot, snapshot
+from builder.sources.directory import snapshot
 from builder.sources.excludes import left_out_warning
+from builder.sources.snapshot import Snapshot
 from builder.store import whole
 from builder.store.directory import DirectoryStore
 from builder.store.keeping import Store
@@ -31,6 +32,9 @@ from builder.workshop.workshop import Workshop
 from builder.workspace import local_cache
 from builder.workspace.directory import Deadline, Workspace
 from builder.workspace.domains import Domain
+
+if TYPE_CHECKING:
+    from builder.replies.reply import Reply
 
 # There is no limit here; this one only keeps a child that hangs from hanging for ever.
 _LONGEST_S = 24 * 3600.0
@@ -51,7 +55,7 @@ class Order:
     force: bool = False
 
 
-def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> reply.Reply:
+def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> Reply:
     """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
 
     What an earlier build left there and this one does not make is removed; when a build fails, all of it stays.
@@ -68,47 +72,17 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
     ):
         around = Surroundings.of(environment)
         workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
-        store = DirectoryStore(order.cache / "store", warn=progress.warn)
         with workspace.scratch() as scratch:
-            with progress.phase("fetch", f"copying {order.directory}"):
-                source = _source(order, scratch / "source", progress)
-            with progress.phase("read", "reading the build file"):
-                project = _project(source, order, progress)
-                chosen = choose_components(project.names, order.components, function_exists=True)
-            shop = Workshop(
-                workspace=workspace,
-                scratch=scratch,
-                store=store,
-                kept=store,
-                caches=workspace.cached("builds") / Domain(name=str(order.directory.resolve())).id,
-                deadline=Deadline.after(_LONGEST_S),
-                progress=progress,
-                environment=workspace.child_environment(around.environment, "", scratch / "home"),
-                indexes=Indexes(logins=tuple(around.indexes), read=around.indexes.__getitem__),
-                library_path=directories_of(environment.get("LD_LIBRARY_PATH", "")),
-            )
-            made = assemble(project, chosen, shop, force=order.force)
-            with progress.phase("check", "checking the artifacts"):
-                product = Product(
-                    outline=project.outline,
-                    commit=source.commit,
-                    ref="",
-                    tree="",
-                    plans=made.plans,
-                    artifacts=made.artifacts,
-                    checked=check(made, shop, function=order.directory.resolve().name),
-                    lock_id=made.lock_id,
-                    distributions=made.distributions,
-                )
-                for warning in direct_upload_warnings(made.artifacts):
-                    progress.warn(warning)
+            job = _Local(order=order, progress=progress, around=around, workspace=workspace, scratch=scratch)
+            ready = prepared(job, progress)
+            product = _checked(ready, order)
             with progress.phase("write", f"writing {order.out}"):
                 answer = reply.assembled(product) | {
-                    "commit": source.commit or None,
-                    "runtime": project.target.runtime.name,
-                    "architecture": project.target.architecture,
+                    "commit": product.commit or None,
+                    "runtime": product.outline.target.runtime.name,
+                    "architecture": product.outline.target.architecture,
                 }
-                answer |= {"files": _write(made, order.out, store)}
+                answer |= {"files": _write(product, order.out, ready.shop.store)}
         answer |= reply.account(progress)
         with whole.file(order.out / REPLY) as partial:
             partial.write_text(json.dumps(answer, indent=2) + "\n")
@@ -116,24 +90,29 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> r
 
 
 def look(order: Order, progress: Progress) -> Project:
-    """The project as a build of `order.directory` would read it; nothing is built. Its files are gone afterwards.
+    """Return the project as a build of `order.directory` would read it; nothing is built.
+
+    Its files are gone afterwards.
 
     Raises:
         LambdasmithError: what is wrong with the directory or its build file.
     """
     with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
-        source = _source(order, Path(temporary) / "source", progress)
-        return _project(source, order, progress)
+        project = _read(order, _fetched(order, Path(temporary) / "source", progress))
+        tell(project, progress)
+        return project
 
 
-def _source(order: Order, into: Path, progress: Progress) -> DirectorySnapshot:
+def _fetched(order: Order, into: Path, progress: Progress) -> Snapshot:
     source = snapshot(order.directory, into, build_file=order.build_file, leave_out=(order.out, order.cache))
     progress.warn(left_out_warning(source.secrets))
-    return source
+    return Snapshot(
+        root=source.root, url="", ref="", commit=source.commit, tree="", subtree="", commit_time=source.commit_time
+    )
 
 
-def _project(source: DirectorySnapshot, order: Order, progress: Progress) -> Project:
-    project = read_project(
+def _read(order: Order, source: Snapshot) -> Project:
+    return read_project(
         source.root,
         order.build_file,
         commit_time=source.commit_time,
@@ -141,15 +120,75 @@ def _project(source: DirectorySnapshot, order: Order, progress: Progress) -> Pro
         architecture=order.architecture,
         function=order.directory.resolve().name,
     )
-    progress.warn(project.runtime_warning)
-    for note in project.notes:
-        progress.say(note)
-    return project
 
 
-def _write(made: Assembly, out: Path, store: Store) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class _Local:
+    """A build of a directory, with what this machine has. `scratch` is for this build alone."""
+
+    order: Order
+    progress: Progress
+    around: Surroundings
+    workspace: Workspace
+    scratch: Path
+    known: ClassVar[tuple[str, ...]] = ()
+    exists: ClassVar[bool] = True
+
+    @property
+    def fetch_message(self) -> str:
+        return f"copying {self.order.directory}"
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        return self.order.components
+
+    @property
+    def options(self) -> Options:
+        return Options(force=self.order.force)
+
+    def fetch(self) -> Snapshot:
+        return _fetched(self.order, self.scratch / "source", self.progress)
+
+    def read_message(self, source: Snapshot) -> str:
+        return "reading the build file"
+
+    def read(self, source: Snapshot) -> Project:
+        return _read(self.order, source)
+
+    def allow(self, project: Project) -> None:
+        """Allow everything: a workstation is its owner's."""
+
+    def equip(self, project: Project) -> Workshop:
+        workspace, scratch, around = self.workspace, self.scratch, self.around
+        store = DirectoryStore(self.order.cache / "store", warn=self.progress.warn)
+        return Workshop(
+            workspace=workspace,
+            scratch=scratch,
+            store=store,
+            kept=store,
+            caches=workspace.cached("builds") / Domain(name=str(self.order.directory.resolve())).id,
+            deadline=Deadline.after(_LONGEST_S),
+            progress=self.progress,
+            environment=workspace.child_environment(around.environment, "", scratch / "home"),
+            indexes=Indexes(logins=tuple(around.indexes), read=around.indexes.__getitem__),
+            library_path=directories_of(around.environment.get("LD_LIBRARY_PATH", "")),
+        )
+
+
+def _checked(ready: Prepared, order: Order) -> Product:
+    """Check what was made for whoever uploads the zips by hand, too."""
+    progress = ready.shop.progress
+    with progress.phase("check", "checking the artifacts"):
+        product = ready.product(check(ready.made, ready.shop, function=order.directory.resolve().name))
+        for warning in direct_upload_warnings(product.outline, product.artifacts):
+            progress.warn(warning)
+    return product
+
+
+def _write(made: Product, out: Path, store: Store) -> dict[str, str]:
     """Copy the artifacts to `out`; component → path relative to it."""
-    files = {name: "function.zip" if name == FUNCTION else f"layers/{name}.zip" for name in made.artifacts}
+    functions = made.outline.functions
+    files = {name: f"{name}.zip" if name in functions else f"layers/{name}.zip" for name in made.artifacts}
     try:
         before = _before(out)
         (out / "layers").mkdir(parents=True, exist_ok=True)
@@ -174,5 +213,5 @@ def _before(out: Path) -> set[str]:
         files = json.loads((out / REPLY).read_text()).get("files", {})
     except (OSError, ValueError, AttributeError):
         return set()
-    known = set(cast("dict[str, str]", files).values()) if isinstance(files, dict) else set()
+    known = [path for path in files.values() if isinstance(path, str)] if isinstance(files, dict) else []
     return {path for path in known if path == "function.zip" or (path.startswith("layers/") and ".." not in path)}

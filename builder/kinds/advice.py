@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from builder.amounts import some
 from builder.kinds.npm import CPUS, Npm
 from builder.npm.lockfile import Lock
 from builder.runtimes import Target
@@ -24,8 +25,8 @@ def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterat
     names = sorted({lock.name_of(place) for place in places if lock.packages.get(place, {}).get("hasInstallScript")})
     if names:
         yield (
-            f"install scripts of packages were not run: {_listed(names)}; if the function needs what they make, "
-            f"{way_out}"
+            f"install scripts of packages were not run: {some(names, _SHOWN)}; if the function needs what they "
+            f"make, {way_out}"
         )
 
 
@@ -47,8 +48,8 @@ def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Ite
             missing.append(f"{lock.name_of(place)} wants {' or '.join(wanted)}")
     if missing:
         yield (
-            f"{lock.file.name} has no packages for Lambda's Linux on {target.architecture}: {_listed(missing)}; remove "
-            f"node_modules and {lock.file.name}, run `npm install` and commit the lock"
+            f"{lock.file.name} has no packages for Lambda's Linux on {target.architecture}: {some(missing, _SHOWN)}; "
+            f"remove node_modules and {lock.file.name}, run `npm install` and commit the lock"
         )
 
 
@@ -61,7 +62,7 @@ def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
         and not entry.get("integrity")
     ]
     if names:
-        yield f"{lock.file.name} has no hash of {_listed(names)}: what came was taken unseen"
+        yield f"{lock.file.name} has no hash of {some(names, _SHOWN)}: what came was taken unseen"
 
 
 def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> Iterator[str]:
@@ -76,14 +77,9 @@ def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> It
     bad = json.loads(npm.run(code, npm.scratch, f"{npm.label}: comparing engines")[-1])
     unfit = [f"{name} ({each})" for name, each in wanted.items() if each in bad]
     if unfit:
-        yield f"engines: {_listed(unfit)} is not for {target.runtime.name}"
+        yield f"engines: {some(unfit, _SHOWN)} is not for {target.runtime.name}"
 
 
 def _range(entry: Mapping[str, object]) -> str:
     given = entry.get("engines")
     return str(given.get("node", "")) if isinstance(given, dict) else ""
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 from builder.errors import CommandFailed, CompilationFailed, NoWheelForTarget
 from builder.jsontext import read_json
@@ -18,6 +17,7 @@ from builder.kinds.npm import CPUS, Npm
 from builder.npm.lockfile import Lock, packages_in
 from builder.runtimes import architecture_of
 from builder.spec.builds import NodeBuild
+from builder.store.values import Fields
 from builder.workshop.kind import Place
 
 _MESSAGE = re.compile(r"^(?:\S+ )?\[(?P<kind>ERROR|WARNING)\] (?P<text>.*)$")
@@ -180,11 +180,11 @@ def read_metafile(path: Path, what: str) -> Metafile:
         CompilationFailed: it is not a metafile.
     """
     try:
-        meta = cast("dict[str, dict[str, dict[str, Any]]]", read_json(path.read_text()))
-        made = [one for one in dict(meta["outputs"]).values() if one.get("entryPoint")]
-        exports: list[object] = next((one["exports"] for one in made if isinstance(one.get("exports"), list)), [])
-        return Metafile(inputs=tuple(dict(meta["inputs"])), exports=tuple(map(str, exports)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        meta = Fields(read_json(path.read_text()))
+        made = [one for _, one in meta.fields("outputs").members() if one.value.get("entryPoint")]
+        exports = next((one.texts("exports") for one in made if "exports" in one), ())
+        return Metafile(inputs=tuple(meta.fields("inputs").value), exports=exports)
+    except (OSError, ValueError) as error:
         raise CompilationFailed(
             f"{what}: its metafile is not what esbuild writes ({type(error).__name__})",
             hint="remove node_modules, run `npm install` and commit the lock: is that esbuild?",

@@ -15,6 +15,7 @@ from builder.errors import CommandFailed, CompilationFailed
 from builder.golang import proxy as module_proxy
 from builder.golang.proxy import GoProxy
 from builder.network.untrusted import explained
+from builder.paths import upwards
 from builder.runtimes import Architecture
 from builder.sources.local import select_files
 from builder.spec.builds import GoBuild
@@ -117,10 +118,10 @@ def _top(place: Place) -> Path | None:
     """Return the directory around everything: the module's, its workspace's, or the repository if these reach out."""
     repository = place.repository.resolve()
     module = next(
-        (folder for folder in _upwards(place.base.resolve(), repository) if (folder / "go.mod").is_file()), None
+        (folder for folder in upwards(place.base.resolve(), repository) if (folder / "go.mod").is_file()), None
     )
     work = next(
-        (folder for folder in _upwards(place.base.resolve(), repository) if (folder / "go.work").is_file()), None
+        (folder for folder in upwards(place.base.resolve(), repository) if (folder / "go.work").is_file()), None
     )
     top = work or module
     if top is None:
@@ -131,13 +132,6 @@ def _top(place: Place) -> Path | None:
             if not local.is_relative_to(top):
                 return repository if local.is_relative_to(repository) else top
     return top
-
-
-def _upwards(start: Path, end: Path) -> Iterator[Path]:
-    for folder in (start, *start.parents):
-        yield folder
-        if folder == end:
-            return
 
 
 def _local_places(file: Path) -> Iterator[Path]:

@@ -1,79 +1,112 @@
-"""A component that is built by one of the kinds: its key, its inputs for people, the files that it becomes."""
+"""A component that is built by one of the kinds, with files of the project beside what is built."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
 from builder.errors import ArtifactConflict
 from builder.hashing import files_key, told
 from builder.kinds import table
 from builder.making.own_files import own_files
 from builder.making.project import Project
-from builder.plan import FUNCTION
+from builder.making.shipment import packed
+from builder.plan import Artifact
+from builder.plan import Kind as ComponentKind
+from builder.spec.build_file import LayerSpec
 from builder.spec.builds import CommandBuild, Recipe
 from builder.workshop import commands
-from builder.workshop.kind import Made, Work
+from builder.workshop.kind import Kind, Place, Work
 from builder.workshop.workshop import Workshop
 
 
-def key(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
-    """The content key: the recipe, the toolchains with their versions, the target, the files that count."""
-    files = [*table.of(recipe).inputs(recipe, project.place(name)), *own_files(project, name)]
-    return files_key(_how(recipe, project, name, shop), files)
+@dataclass(frozen=True, kw_only=True)
+class KindBuild:
+    """A component that is built by its recipe."""
+
+    name: str
+    project: Project
+    shop: Workshop
+    recipe: Recipe
+    runs_code: ClassVar[bool] = True
+    uses_lock: ClassVar[bool] = False  # npm's lock is taken as it is
+
+    @property
+    def kind(self) -> ComponentKind:
+        """What it is to Lambda: any component can be built."""
+        return self.project.kind(self.name)
+
+    def key(self) -> str:
+        """Hash the recipe, the toolchains with their versions, the target, and the files that count."""
+        return files_key(self._how(), self._read())
+
+    def inputs(self) -> dict[str, str]:
+        """Return the files that count, the toolchains with their versions, and a hash of how it is built."""
+        tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in self._tools())}
+        how = hashlib.sha256(self._how().encode()).hexdigest()
+        return {**told(self._read()), **tools, "build": f"#{how[:16]}"}
+
+    def make(self) -> Artifact:
+        """Build it, and zip it with the files of the project that are listed beside it.
+
+        Raises:
+            BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
+            ArtifactConflict: a listed file and a built one want the same place.
+        """
+        built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.shop))
+        files = list(built.files)
+        if isinstance(self.recipe, CommandBuild) and self.recipe.secrets:
+            commands.check_artifact(self._place.label, files, self.shop.secrets)
+        holder = self.project.holder(self.name)
+        if isinstance(holder, LayerSpec):
+            files = [(str(PurePosixPath(holder.dest_dir) / path), source) for path, source in files]
+        made = replace(built, files=_joined(files, own_files(self.project, self.name), self._place))
+        return packed(self.project, self.name, made, self.shop, search=self._library_folders())
+
+    @property
+    def _by_kind(self) -> Kind[Any]:
+        return table.of(self.recipe)
+
+    @property
+    def _place(self) -> Place:
+        return self.project.place(self.name)
+
+    def _read(self) -> list[tuple[str, Path]]:
+        return [*self._by_kind.inputs(self.recipe, self._place), *own_files(self.project, self.name)]
+
+    def _tools(self) -> list[str]:
+        return [self.shop.toolbox.identity(tool) for tool in self._by_kind.needs(self.recipe, self._place)]
+
+    def _how(self) -> str:
+        kind, place = self._by_kind, self._place
+        layer = None if place.is_function else self.name
+        prune = place.prune.key() if kind.prunes else ""
+        target = self.project.target.label
+        tools = self._tools()
+        how = (kind.name, kind.format, self.recipe, tools, place.source_dir, layer, place.handler, prune, target)
+        holder = self.project.holder(self.name)
+        below = holder.dest_dir if isinstance(holder, LayerSpec) else ""
+        return repr((*how, below) if below else how)  # without, the keys are as they were when it did not count
+
+    def _library_folders(self) -> tuple[Path, ...]:
+        """Return where the toolchains that the recipe names have their libraries: beside their programs."""
+        named = self.recipe.toolchains if isinstance(self.recipe, CommandBuild) else ()
+        bins = [folder for name in named for folder in self.shop.toolbox.get(name).bins]
+        return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
 
 
-def inputs(recipe: Recipe, project: Project, name: str, shop: Workshop) -> dict[str, str]:
-    """What it is made of, for people to compare: file → `#hash`, toolchain → version."""
-    place, kind = project.place(name), table.of(recipe)
-    identities = (shop.toolbox.identity(tool) for tool in kind.needs(recipe, place))
-    tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in identities)}
-    files = told([*kind.inputs(recipe, place), *own_files(project, name)])
-    how = hashlib.sha256(_how(recipe, project, name, shop).encode()).hexdigest()
-    return {**files, **tools, "build": f"#{how[:16]}"}
-
-
-def _how(recipe: Recipe, project: Project, name: str, shop: Workshop) -> str:
-    kind, place = table.of(recipe), project.place(name)
-    tools = [shop.toolbox.identity(tool) for tool in kind.needs(recipe, place)]
-    layer = None if name == FUNCTION else name
-    prune = place.prune.key() if kind.prunes else ""
-    how = (kind.name, kind.format, recipe, tools, place.source_dir, layer, place.handler, prune, project.target.label)
-    return repr(how)
-
-
-def build(recipe: Recipe, project: Project, name: str, shop: Workshop) -> Made:
-    """The component: what its kind builds, with the files of the project that are listed beside it.
-
-    Raises:
-        BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
-        ArtifactConflict: a listed file and a built one want the same place.
-    """
-    place = project.place(name)
-    made = table.of(recipe).build(recipe, place, _work(project, name, shop))
-    files = list(made.files)
-    if isinstance(recipe, CommandBuild) and recipe.secrets:
-        commands.check_artifact(place.label, files, shop.secrets)
-    if name != FUNCTION and name in {layer.name for layer in project.spec.layers}:
-        below = project.layer(name).dest_dir
-        files = [(str(PurePosixPath(below) / path), source) for path, source in files]
-    own = own_files(project, name)
-    if twice := sorted({path for path, _ in files} & {path for path, _ in own}):
+def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], place: Place) -> list[tuple[str, Path]]:
+    """Return what was built together with the project's own files, sorted."""
+    if twice := sorted({path for path, _ in built} & {path for path, _ in own}):
         raise ArtifactConflict(
             f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",
             hint="take it out of files, or build it under another name",
         )
-    return replace(made, files=sorted([*files, *own]))
-
-
-def library_folders(recipe: Recipe, shop: Workshop) -> tuple[Path, ...]:
-    """Where the toolchains that a recipe names have their libraries: beside their programs."""
-    named = recipe.toolchains if isinstance(recipe, CommandBuild) else ()
-    bins = [folder for name in named for folder in shop.toolbox.get(name).bins]
-    return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
+    return sorted([*built, *own])
 
 
 def _work(project: Project, name: str, shop: Workshop) -> Work:

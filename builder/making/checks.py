@@ -5,34 +5,31 @@ What was found is kept under the artifacts' hashes, so that a build that changed
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from builder.amounts import megabytes
 from builder.errors import ArtifactTooLarge, BootstrapMissing, ImportFailed, LambdasmithError, StoreDamaged
-from builder.jsontext import read_json
 from builder.making.assembly import Assembly, keep
-from builder.making.components import zip_of
+from builder.making.importing import Importer, importer_for
 from builder.making.product import Checked
-from builder.making.project import Project
-from builder.making.shipment import owner
+from builder.making.project import Outline, Project
+from builder.making.shipment import zip_of
 from builder.natives import elf
 from builder.natives import judging as natives
 from builder.natives.described import described
 from builder.natives.judging import Finding, Placed
 from builder.natives.libraries import FOLDER
-from builder.plan import FUNCTION, MAX_UNZIPPED, UNBUILT, Artifact
-from builder.python.modules import distribution_of
+from builder.plan import MAX_UNZIPPED, UNBUILT, Artifact
 from builder.python.parts import fetch_part
 from builder.secrets.masking import Masker
-from builder.spec.builds import NodeBuild, NpmLayer
 from builder.store.values import Fields
 from builder.trials import trial
 from builder.trials.trial import Outcome, Trial
@@ -78,7 +75,7 @@ def check(
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
     # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
     with ThreadPoolExecutor(2) as pool:
-        keeping = pool.submit(keep, made, shop)
+        keeping = pool.submit(keep, made)
         checked = _checked(checking, shop, pool)
         keeping.result()
     for warning in checked.warnings:
@@ -110,14 +107,6 @@ def _kept(kept: Fields) -> Checked:
     return replace(Checked.parse(kept), warnings=kept.texts("warnings"), reused=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Importer:
-    """How the handler is imported (None: as Python does), and what to do where it misses a module."""
-
-    by: trial.Importer | None
-    advise: Callable[[str], str]
-
-
 class _Heap(NamedTuple):
     """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
 
@@ -142,6 +131,7 @@ class _Checking:
         variables: Mapping[str, str] | None,
     ) -> None:
         self._project: Project = made.project
+        self._code = made.project.sole_function
         self._artifacts = {
             name: made.artifacts[name]
             for name in made.project.names
@@ -158,34 +148,40 @@ class _Checking:
         """Components that are not part of this build; the function may need what is in them."""
         return [name for name in self._project.names if name not in self._artifacts]
 
+    @property
+    def _layers(self) -> list[str]:
+        """The components that are attached to the function."""
+        return [name for name in self._artifacts if name not in self._project.functions]
+
     def sizes(self) -> None:
         """Refuse what Lambda would: more than 250 MB unzipped, layers included."""
         total = sum(artifact.unzipped for artifact in self._artifacts.values())
         if total <= MAX_UNZIPPED:
             return
         packages = sorted(self._packages(), key=lambda row: (-row[1], row[0]))[:_LARGEST]
-        largest = "\n".join(f"  {size / 1e6:7.1f} MB  {name}" for name, size in packages)
+        largest = "\n".join(f"  {megabytes(size, '7.1f')}  {name}" for name, size in packages)
         raise ArtifactTooLarge(
-            f"{total / 1e6:.1f} MB unzipped, over Lambda's limit of {MAX_UNZIPPED / 1e6:.1f} MB; largest:\n{largest}",
+            f"{megabytes(total)} unzipped, over Lambda's limit of {megabytes(MAX_UNZIPPED)}; largest:\n{largest}",
             hint="remove dependencies or files, or move large data to S3 or EFS",
             problems=[f"{name}: {size} bytes" for name, size in packages],
         )
 
     def entry(self) -> None:
         """Refuse a custom runtime without the program that Lambda starts."""
-        target = self._project.target
-        if target.runtime.family != "provided" or FUNCTION not in self._artifacts or self._missing or self._foreign:
+        target, code = self._project.target, self._code
+        if target.runtime.family != "provided" or code not in self._artifacts or self._missing or self._foreign:
             return
         # What is made of distributions has everything below python/.
-        layers = (name for name, artifact in self._artifacts.items() if name != FUNCTION and not artifact.parts)
-        for component in (FUNCTION, *layers):
+        layers = (name for name in self._layers if not self._artifacts[name].parts)
+        for component in (code, *layers):
             with zipfile.ZipFile(self._zip(component)) as opened:
                 info = opened.NameToInfo.get("bootstrap")
             if info is None:
                 continue
             if not info.external_attr >> 16 & 0o100:
+                owner = self._project.owner(component)
                 raise BootstrapMissing(
-                    f"bootstrap of {owner(component)} is not executable, and {target.runtime.name} cannot start it",
+                    f"bootstrap of {owner} is not executable, and {target.runtime.name} cannot start it",
                     hint="git update-index --chmod=+x bootstrap, or chmod +x where it is made",
                 )
             return
@@ -205,7 +201,7 @@ class _Checking:
             except FileNotFoundError:
                 parts = ()
             if not parts:
-                rows.append((owner(name), artifact.unzipped))
+                rows.append((self._project.owner(name), artifact.unzipped))
         return rows
 
     def _part(self, name: str) -> Path:
@@ -242,7 +238,7 @@ class _Checking:
             natives.data_version(),
             self._shop.baseline(self._project.target).recorded,
             self._project.target.label,
-            self._importer() is not None,
+            importer_for(self._project, self._artifacts, self._shop) is not None,
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
             self._missing,
             self._foreign,
@@ -261,20 +257,20 @@ class _Checking:
             if artifact.parts:
                 work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
             if not artifact.parts or artifact.native_libraries:
-                work.append(_Heap(name, owner(name), "", places=not artifact.parts))
+                work.append(_Heap(name, self._project.owner(name), "", places=not artifact.parts))
         with ThreadPoolExecutor(_PARALLEL) as pool:
             found = list(zip(work, pool.map(self._described, work), strict=True))
         lost = {heap.component for heap, files in found if files is None}
         found = [(heap, files) for heap, files in found if heap.component not in lost]
         for name in sorted(lost):  # then it is not known what is of which distribution
-            heap = _Heap(name, owner(name), "")
+            heap = _Heap(name, self._project.owner(name), "")
             found.append((heap, self._described(heap)))
         return [placed for heap, files in found for placed in self._placed(heap, files or ())]
 
     def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
         artifact = self._artifacts[heap.component]
         collected = {f"{FOLDER}/{row['library']}": str(row["from"]) for row in artifact.native_libraries}
-        root = "/var/task" if heap.component == FUNCTION else "/opt"
+        root = self._project.mount(heap.component)
         for native in files:
             if not heap.part and native.path in collected:
                 machine = f"the build machine ({collected[native.path]})"
@@ -311,7 +307,8 @@ class _Checking:
     def trial(self) -> trial.Outcome:
         """Import the handler, where that can be done here."""
         spec, target = self._project.spec, self._project.target
-        if spec.function is None or FUNCTION not in self._artifacts:
+        function, code = spec.function, self._code
+        if function is None or code not in self._artifacts:
             return trial.Outcome(imported=False, why="no function was built")
         if spec.trial == "none":
             return trial.Outcome(imported=False, why="the build file says try: none")
@@ -319,7 +316,7 @@ class _Checking:
             return trial.Outcome(
                 imported=False, why=f"only Python and Node handlers are tried, not {target.runtime.name}"
             )
-        importer = self._importer()
+        importer = importer_for(self._project, self._artifacts, self._shop)
         if importer is None:
             return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
         if self._missing:
@@ -327,22 +324,18 @@ class _Checking:
         if self._foreign:
             return trial.Outcome(imported=False, why=f"layers of others are attached: {', '.join(self._foreign)}")
         what = trial.Trial(
-            handler=spec.function.handler,
-            code=self._zip(FUNCTION),
-            layers={
-                artifact.sha256: functools.partial(self._zip, name)
-                for name, artifact in self._artifacts.items()
-                if name != FUNCTION
-            },
+            handler=function.handler,
+            code=self._zip(code),
+            layers={self._artifacts[name].sha256: functools.partial(self._zip, name) for name in self._layers},
             target=target,
             function=self._function,
-            variables=self._present if spec.function.environment is None else spec.function.environment,
+            variables=self._present if function.environment is None else function.environment,
             memory_mb=self._shop.memory_mb,
         )
-        self._shop.progress.say(f"importing {spec.function.handler.rpartition('.')[0]}")
+        self._shop.progress.say(f"importing {function.handler.rpartition('.')[0]}")
         return self._tried(what, importer)
 
-    def _tried(self, what: Trial, importer: _Importer) -> Outcome:
+    def _tried(self, what: Trial, importer: Importer) -> Outcome:
         """What came of the trial, without the values of the function's present variables.
 
         Raises:
@@ -373,35 +366,6 @@ class _Checking:
             raise
         return replace(outcome, why=masker.mask(outcome.why))
 
-    def _importer(self) -> _Importer | None:
-        """What imports the handler here; None if the builder is not what the function runs on."""
-        target = self._project.target
-        if target.runtime.family == "python" and trial.is_possible(target):
-            return _Importer(by=None, advise=lambda module: _advice(module, self._project, self._artifacts))
-        recipes = [self._project.recipe(name) for name in self._project.names]
-        if not any(isinstance(recipe, NodeBuild | NpmLayer) for recipe in recipes):
-            return None  # Node.js is fetched only where a build needs it anyway
-        from builder.trials import node as node_trial
-
-        toolbox = self._shop.toolbox
-        if not node_trial.is_possible(target, toolbox.identity("node")):
-            return None
-
-        def by(*arguments: Any) -> trial.Outcome:
-            return node_trial.imported(toolbox.get("node").bins[0] / "node", *arguments)
-
-        return _Importer(by=by, advise=lambda name: node_trial.advice(name, _manifest(self._project)))
-
-
-def _manifest(project: Project) -> Mapping[str, object]:
-    """What package.json says; nothing where there is none that could be read."""
-    base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
-    for folder in (base, project.root):
-        with contextlib.suppress(OSError, ValueError):
-            found = read_json((folder / "package.json").read_text())
-            return found if isinstance(found, dict) else {}
-    return {}
-
 
 def _summed_up(findings: Sequence[Finding]) -> tuple[str, ...]:
     messages = list(dict.fromkeys(f"{finding.message}: {finding.fix}" for finding in findings if not finding.fatal))
@@ -414,27 +378,11 @@ def _unzipped(archive: Path) -> int:
         return sum(info.file_size for info in opened.infolist())
 
 
-def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) -> str:
-    """Where a missing module could come from: the project's own files, a layer, a requirement."""
-    function, top = project.spec.function, module.partition(".")[0]
-    base = project.root / (function.source_dir if function else ".")
-    for layer in project.spec.layers:
-        if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
-            return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
-    for name in (f"{top}.py", top):
-        if (base / name).exists():
-            return f"{name} is in the project and not in the artifact: add it to function.files"
-        if (project.root / name).exists():
-            return f"{name} is in the project, outside of function.source_dir: add it to function.files"
-    wanted = distribution_of(module)
-    files = ", ".join(project.spec.dependencies)
-    return f"add {wanted} to {files}" if files else f"list {wanted} in a requirements.txt, under layers.dependencies"
-
-
-def direct_upload_warnings(artifacts: Mapping[str, Artifact]) -> list[str]:
+def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) -> list[str]:
     """For zips that somebody may upload by hand: those that are too large for it."""
+    limit = megabytes(MAX_DIRECT)
     return [
-        f"{owner(name)}: {artifact.size / 1e6:.1f} MB zipped; above {MAX_DIRECT / 1e6:.1f} MB Lambda wants it from S3"
+        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit} Lambda wants it from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

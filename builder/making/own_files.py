@@ -5,18 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.making.project import Project, layer_files
-from builder.plan import DEPENDENCIES, FUNCTION
 from builder.sources.local import select_files
+from builder.spec.build_file import FunctionSpec, LayerSpec
 
 
 def own_files(project: Project, name: str) -> tuple[tuple[str, Path], ...]:
-    """The project's files that go into the function or a named layer as they are: (place in the zip, path)."""
-    function = project.spec.function
-    if name == DEPENDENCIES:
-        return ()
-    if name != FUNCTION:
-        layer = project.layer(name)
-        return layer_files(project.root, layer) if layer.ships_files else ()
-    if function is None or not function.ships_files:
-        return ()
-    return select_files(project.root, function.source_dir, function.files, function.left_out)
+    """Return the files that go into the function or a named layer as they are: (place in the zip, path)."""
+    match project.holder(name):
+        case FunctionSpec(ships_files=True) as function:
+            return select_files(project.root, function.source_dir, function.files, function.left_out)
+        case LayerSpec(ships_files=True) as layer:
+            return layer_files(project.root, layer)
+        case _:
+            return ()

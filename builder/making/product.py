@@ -9,15 +9,18 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import TYPE_CHECKING
 
 from builder.making.project import Outline
-from builder.plan import UNBUILT, Artifact, Component, ComponentPlan, Kind
+from builder.plan import ACTIONS, KINDS, UNBUILT, Artifact, Component, ComponentPlan
 from builder.store.values import SHA256, Fields, UnfitError
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import Checks, DistributionRow, TakenLibrary
 
 _GIT_ID = re.compile(r"([0-9a-f]{40})?")
 _PART = re.compile(r"[A-Za-z0-9._-]{1,200}")
-_MAX_TEXT = 10_000
+MAX_TEXT = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Checked:
     warnings: tuple[str, ...] = ()
     reused: bool = False
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> Checks:
         """For the reply and the store."""
         return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
 
@@ -39,7 +42,7 @@ class Checked:
         """What `as_json` gave; the warnings are told elsewhere."""
         return cls(
             tried=kept.flag("tried"),
-            why=kept.text("why", longest=_MAX_TEXT),
+            why=kept.text("why", longest=MAX_TEXT),
             native_files=kept.count("native_files"),
             reused=kept.flag("reused"),
         )
@@ -54,6 +57,11 @@ class Unchanged:
 
     commit: str
     ref: str
+
+    @classmethod
+    def parse(cls, sent: Fields) -> Unchanged:
+        """What another process says."""
+        return cls(commit=sent.text("commit", longest=MAX_TEXT), ref=sent.text("ref", longest=MAX_TEXT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,7 @@ class Product:
     artifacts: Mapping[str, Artifact]
     checked: Checked
     lock_id: str | None
-    distributions: tuple[Mapping[str, str | None], ...] = ()
+    distributions: tuple[DistributionRow, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For another process."""
@@ -119,34 +127,36 @@ class Product:
         return cls(
             outline=outline,
             commit=made.text("commit", _GIT_ID),
-            ref=made.text("ref", longest=_MAX_TEXT),
+            ref=made.text("ref", longest=MAX_TEXT),
             tree=made.text("tree", _GIT_ID),
             plans=plans,
             artifacts=artifacts,
             checked=Checked.parse(made.fields("checked")),
             lock_id=made.text_or_none("lock_id", SHA256),
             distributions=tuple(
-                {name: row.text_or_none(name, longest=_MAX_TEXT) for name in ("name", "version", "index")}
+                {
+                    "name": row.text("name", longest=MAX_TEXT),
+                    "version": row.text_or_none("version", longest=MAX_TEXT),
+                    "index": row.text_or_none("index", longest=MAX_TEXT),
+                }
                 for row in made.rows("distributions")
             ),
         )
 
 
 def _plan(row: Fields, artifacts: Mapping[str, Artifact]) -> ComponentPlan:
-    name, kind, action = row.text("name"), row.text("kind"), row.text("action")
-    if kind not in ("function", "dependencies", "layer") or action not in ("reuse", "build"):
-        raise ValueError(f"component {name} is a {kind} to {action}")
+    name, kind, action = row.text("name"), row.one_of("kind", KINDS), row.one_of("action", ACTIONS)
     component = Component(
         name=name,
-        kind=cast("Kind", kind),
+        kind=kind,
         key=row.text("key", SHA256),
         artifact=artifacts[name] if action == "reuse" else None,
     )
     return ComponentPlan(
         component=component,
-        action=cast("Literal['reuse', 'build']", action),
-        why=row.text("why", longest=_MAX_TEXT),
-        changed=row.texts("changed", longest=_MAX_TEXT),
+        action=action,
+        why=row.text("why", longest=MAX_TEXT),
+        changed=row.texts("changed", longest=MAX_TEXT),
     )
 
 
@@ -158,7 +168,7 @@ def artifact_of(kept: Fields) -> Artifact:
     """
     if kept.text("sha256") == "":
         return UNBUILT
-    contents, parts = kept.texts("contents", longest=_MAX_TEXT), kept.texts("parts", _PART)
+    contents, parts = kept.texts("contents", longest=MAX_TEXT), kept.texts("parts", _PART)
     if parts and len(parts) != len(contents):
         raise UnfitError("parts are not as many as contents")
     return Artifact(
@@ -167,29 +177,25 @@ def artifact_of(kept: Fields) -> Artifact:
         unzipped=kept.count("unzipped"),
         files=kept.count("files"),
         pruned=tuple(
-            {"rule": row.text("rule", longest=_MAX_TEXT), "files": row.count("files"), "bytes": row.count("bytes")}
+            {"rule": row.text("rule", longest=MAX_TEXT), "files": row.count("files"), "bytes": row.count("bytes")}
             for row in kept.rows("pruned")
         ),
         contents=contents,
         parts=parts,
-        notes=kept.texts("notes", longest=_MAX_TEXT),
+        notes=kept.texts("notes", longest=MAX_TEXT),
         native_libraries=tuple(map(_library, kept.rows("native_libraries"))),
-        missing_libraries=kept.texts("missing_libraries", longest=_MAX_TEXT),
+        missing_libraries=kept.texts("missing_libraries", longest=MAX_TEXT),
     )
 
 
-def _library(row: Fields) -> dict[str, object]:
-    named = {name: row.text(name, longest=_MAX_TEXT) for name in ("library", "from", "sha256")}
-    return {**named, "size": row.count("size"), "needed_by": list(row.texts("needed_by", longest=_MAX_TEXT))}
-
-
-def text(value: object) -> str:
-    """A text of reasonable length.
-
-    Raises:
-        UnfitError: it is none.
-    """
-    return Fields({"it": value}).text("it", longest=_MAX_TEXT)
+def _library(row: Fields) -> TakenLibrary:
+    return {
+        "library": row.text("library", longest=MAX_TEXT),
+        "from": row.text("from", longest=MAX_TEXT),
+        "sha256": row.text("sha256", longest=MAX_TEXT),
+        "size": row.count("size"),
+        "needed_by": list(row.texts("needed_by", longest=MAX_TEXT)),
+    }
 
 
 def lock_hash(lock: str) -> str:

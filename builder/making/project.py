@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from builder.errors import InvalidBuildFile
-from builder.plan import DEPENDENCIES, FUNCTION
+from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.local import select_files
@@ -35,7 +35,17 @@ class Outline:
     def names(self) -> tuple[str, ...]:
         """Its components: the layers that are built, in the order in which they are attached, then the function."""
         layers = tuple(layer for layer in self.spec.layer_order if isinstance(layer, str))
-        return layers + ((FUNCTION,) if self.spec.function else ())
+        return (*layers, *self.functions)
+
+    @property
+    def functions(self) -> Mapping[str, FunctionSpec]:
+        """What the build file says of each function that is built, by the name of its component."""
+        return {FUNCTION: self.spec.function} if self.spec.function else {}
+
+    @property
+    def sole_function(self) -> str | None:
+        """The function's component; None where the project is layers alone."""
+        return next(iter(self.functions), None)
 
     @property
     def foreign(self) -> tuple[str, ...]:
@@ -53,6 +63,28 @@ class Outline:
     def layer(self, name: str) -> LayerSpec:
         """The named layer of the build file."""
         return next(layer for layer in self.spec.layers if layer.name == name)
+
+    def holder(self, component: str) -> FunctionSpec | LayerSpec | None:
+        """Return what the build file says of a component; None for dependencies, of which it names files alone.
+
+        What a component is follows from this, and nothing else looks at its name.
+        """
+        if component in self.functions:
+            return self.functions[component]
+        return None if component == DEPENDENCIES else self.layer(component)
+
+    def kind(self, component: str) -> Kind:
+        """Return what the component is to Lambda and to people."""
+        holder = self.holder(component)
+        return "dependencies" if holder is None else "function" if isinstance(holder, FunctionSpec) else "layer"
+
+    def owner(self, component: str) -> str:
+        """Say whose files the component's are, for messages."""
+        return "the function's files" if component in self.functions else f"layer {component}"
+
+    def mount(self, component: str) -> str:
+        """Return the directory to which Lambda unpacks the component."""
+        return "/var/task" if component in self.functions else "/opt"
 
     def as_json(self) -> dict[str, object]:
         """For another process; `parse` reads it."""
@@ -107,30 +139,25 @@ class Project(Outline):
 
     def recipe(self, component: str) -> Recipe | None:
         """How the component is built, where that is not Python's own way or taking files as they are."""
-        if component == DEPENDENCIES:
+        holder = self.holder(component)
+        if holder is None:
             is_npms = self.target.runtime.family == "nodejs"
             return NpmLayer(files=self.spec.dependencies) if is_npms else None
-        holder = self.spec.function if component == FUNCTION else self.layer(component)
-        build = holder.build if holder else None
-        return None if build is None or isinstance(build, AsItIs) else build
+        return None if holder.build is None or isinstance(holder.build, AsItIs) else holder.build
 
     def place(self, component: str) -> Place:
         """Where the component's sources are, for its kind of build."""
-        holder: FunctionSpec | LayerSpec | None = None
-        label = f"layers.{component}"
-        if component == FUNCTION:
-            holder, label = self.spec.function, "function.build"
-        elif component != DEPENDENCIES:
-            holder, label = self.layer(component), f"layers.{component}.build"
+        holder, function = self.holder(component), self.functions.get(component)
+        label = "function.build" if function else f"layers.{component}.build" if holder else f"layers.{component}"
         return Place(
             root=self.root,
             repository=self.repository or self.root,
             source_dir=holder.source_dir if holder else ".",
             component=component,
-            is_function=component == FUNCTION,
+            is_function=function is not None,
             label=label,
             target=self.target,
-            handler=self.spec.function.handler if self.spec.function and component == FUNCTION else "",
+            handler=function.handler if function else "",
             prune=self.prune,
         )
 

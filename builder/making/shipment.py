@@ -1,24 +1,27 @@
 """What a component ships in the end: its own files, the native libraries that these need, and what to say of them.
 
-The last step of every kind of build: it hands over its files, and gets back those to zip.
+`packed` is the last step of every component that is made of files; dependencies are spliced of parts instead.
 """
 
 from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.archives.zips import Entry, write_zip
+from builder.hashing import is_executable
 from builder.making.project import Project, layer_files
 from builder.natives import libraries
 from builder.natives.described import described
 from builder.natives.libraries import FOLDER, NOTHING, Collected, Needing, Search
 from builder.natives.machine import Machine
-from builder.plan import DEPENDENCIES, FUNCTION, Artifact
+from builder.plan import Artifact
 from builder.runtimes import Target
+from builder.workshop.kind import Made
 
 if TYPE_CHECKING:
     from builder.workshop.workshop import Workshop
@@ -30,31 +33,26 @@ _SHELLS = frozenset({"sh", "bash"})
 _TOOLS = frozenset({"awk", "gawk", "sed"})
 _BINARIES = ("/bin", "/usr/bin")
 _SHEBANG_MAX = 256
+# Up to so many files are named in the artifact's contents.
+_FEW = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shipment:
+class _Shipment:
     """`files` are all to zip, as (name in the zip, path); `notes` what the user should know."""
 
     files: tuple[tuple[str, Path], ...]
     collected: Collected = NOTHING
     notes: tuple[str, ...] = ()
 
-    @property
-    def libraries(self) -> tuple[Mapping[str, object], ...]:
-        """For `Artifact.native_libraries`."""
-        return rows(self.collected)
+
+def zip_of(name: str, shop: Workshop) -> Path:
+    """Return where the zip of a component is made."""
+    return shop.scratch / f"{name}.zip"
 
 
-def rows(collected: Collected) -> tuple[Mapping[str, object], ...]:
-    """The libraries as an artifact has them."""
-    return tuple(library.as_json() for library in collected.libraries)
-
-
-def shipment(
-    project: Project, name: str, files: Sequence[tuple[str, Path]], shop: Workshop, *, search: Sequence[Path] = ()
-) -> Shipment:
-    """What the component `name` ships, given its own `files` as (name in the zip, path on disk).
+def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
+    """Zip what was made for the component `name`, with the libraries that it needs, to `zip_of`.
 
     Args:
         search: directories of libraries that come before the machine's, such as a toolchain's.
@@ -62,41 +60,60 @@ def shipment(
     Raises:
         NativeMismatch: a file or a library that it needs cannot be loaded by the runtime.
     """
-    notes = _script_notes(project.target, name, files)
+    shipped = _shipment(project, name, made.files, shop, search)
+    entries = [Entry(name=place, source=path, executable=is_executable(path)) for place, path in shipped.files]
+    with zip_of(name, shop).open("wb") as file:
+        summary = write_zip(file, entries)
+    few = tuple(place for place, _ in shipped.files) if len(shipped.files) <= _FEW else ()
+    return Artifact(
+        sha256=summary.sha256,
+        size=summary.size,
+        unzipped=summary.unzipped,
+        files=summary.files,
+        pruned=made.pruned,
+        contents=made.contents or few,
+        notes=(*shipped.notes, *made.notes),
+        native_libraries=tuple(library.as_json() for library in shipped.collected.libraries),
+        missing_libraries=shipped.collected.missing,
+    )
+
+
+def _shipment(
+    project: Project, name: str, files: Sequence[tuple[str, Path]], shop: Workshop, search: Sequence[Path]
+) -> _Shipment:
+    """Return what the component ships, given its own files as (name in the zip, path on disk)."""
+    notes = _script_notes(project, name, files)
     if not collects(project, name):
-        return Shipment(files=tuple(files), notes=notes)
-    needing = libraries.read_needing(files, owner(name))
+        return _Shipment(files=tuple(files), notes=notes)
+    needing = libraries.read_needing(files, project.owner(name))
     collected = _collect(project, name, needing, shop, search)
-    return Shipment(files=(*files, *collected.files), collected=collected, notes=(*notes, *collected.notes))
+    return _Shipment(files=(*files, *collected.files), collected=collected, notes=(*notes, *collected.notes))
 
 
-def of_parts(project: Project, parts: Sequence[tuple[Path, str]], shop: Workshop) -> Collected:
-    """The libraries that dependencies lack, which are spliced from `parts`: (zip, label)."""
-    if not collects(project, DEPENDENCIES):
+def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], shop: Workshop) -> Collected:
+    """Return the libraries that dependencies lack, which are spliced from `parts`: (zip, label)."""
+    if not collects(project, name):
         return NOTHING
     needing = [
         Needing(native=native, owner=label)
         for path, label in parts
         for native in described(path.stem, lambda path=path: path, store=shop.store, workspace=shop.workspace)  # type: ignore[misc]  # the default binds it
     ]
-    return _collect(project, DEPENDENCIES, needing, shop, ())
+    return _collect(project, name, needing, shop, ())
 
 
 def collects(project: Project, name: str) -> bool:
     """Whether the build file asks for the libraries of this component. Dependencies go with the function."""
-    if name in (FUNCTION, DEPENDENCIES):
-        function = project.spec.function
-        return function is not None and function.native_libraries == "auto"
-    return project.layer(name).native_libraries == "auto"
+    holder = project.holder(name)
+    asking = [holder] if holder else project.functions.values()
+    return any(each.native_libraries == "auto" for each in asking)
 
 
 def key(project: Project, name: str, shop: Workshop) -> str:
-    """What collecting depends on and is known before a build: part of the component's key; empty if it does not.
+    """Return what collecting depends on and is known before a build, as a part of the component's key.
 
     What the machine has can change under the same key: `differing` is for that.
     """
-    if not collects(project, name):
-        return ""
     target = project.target
     optional, provided = sorted(project.spec.optional_libraries), sorted(_provided(project, name))
     return repr((_FORMAT, _machine(target).system, shop.baseline(target).recorded, target.label, optional, provided))
@@ -114,11 +131,6 @@ def differing(project: Project, name: str, artifact: Artifact, shop: Workshop) -
     )
 
 
-def owner(name: str) -> str:
-    """Whose files they are, for messages."""
-    return "the function's files" if name == FUNCTION else f"layer {name}"
-
-
 @functools.cache
 def _machine(target: Target) -> Machine:
     return Machine.here(target.machine)
@@ -131,13 +143,13 @@ def _search(target: Target, shop: Workshop, first: Sequence[Path] = ()) -> Searc
 def _collect(
     project: Project, name: str, needing: Sequence[Needing], shop: Workshop, search: Sequence[Path]
 ) -> Collected:
-    shop.progress.say(f"looking for native libraries of {owner(name)}")
+    shop.progress.say(f"looking for native libraries of {project.owner(name)}")
     return libraries.collect(
         needing,
         target=project.target,
         baseline=shop.baseline(project.target),
         search=_search(project.target, shop, search),
-        root="/var/task" if name == FUNCTION else "/opt",
+        root=project.mount(name),
         provided=_provided(project, name),
         optional=project.spec.optional_libraries,
     )
@@ -157,8 +169,9 @@ def _provided(project: Project, name: str) -> set[str]:
     }
 
 
-def _script_notes(target: Target, name: str, files: Sequence[tuple[str, Path]]) -> tuple[str, ...]:
+def _script_notes(project: Project, name: str, files: Sequence[tuple[str, Path]]) -> tuple[str, ...]:
     """What will keep a `bootstrap` from being started that is a script, as far as it can be seen before."""
+    target = project.target
     if target.runtime.family != "provided":
         return ()
     named = dict(files)
@@ -167,7 +180,8 @@ def _script_notes(target: Target, name: str, files: Sequence[tuple[str, Path]]) 
     with named["bootstrap"].open("rb") as file:
         line = file.read(_SHEBANG_MAX).partition(b"\n")[0].decode(errors="replace")
     notes = _shebang_notes(line, target, {f"/var/task/{each}" for each in named}) if line.startswith("#!") else []
-    return tuple(f"{'' if name == FUNCTION else f'layer {name}: '}bootstrap {note}" for note in notes)
+    whose = "" if name in project.functions else f"{project.owner(name)}: "
+    return tuple(f"{whose}bootstrap {note}" for note in notes)
 
 
 def _shebang_notes(line: str, target: Target, shipped: set[str]) -> list[str]:

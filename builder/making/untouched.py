@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from builder.amounts import some
 from builder.errors import SourceChanged
 from builder.system.states import States, states
 
@@ -42,9 +43,8 @@ class Untouched:
             return
         changed = sorted(path for path in {*self._before, *now} if self._before.get(path) != now.get(path))
         files = [path for path in changed if not (self._root / path).is_dir()] or changed
-        shown = ", ".join(files[:_SHOWN]) + (f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else "")
         raise SourceChanged(
-            f"{doing}: code that ran has changed the project itself, outside of its copy: {shown}",
+            f"{doing}: code that ran has changed the project itself, outside of its copy: {some(files, _SHOWN)}",
             hint="commands and builds of dependencies write below their working directory, HOME or TMPDIR; nothing was "
             "deployed",
         )

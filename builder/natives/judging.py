@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 from builder.errors import NativeMismatch
 from builder.natives.elf import Native
@@ -71,16 +70,19 @@ class Baseline:
 
         Recorded libraries that belong to the runtime count for the same runtime only.
         """
-        document = shipped(target.runtime.system, target.architecture) if recorded is None else recorded.value
-        rows = cast("Mapping[str, Mapping[str, object]]", document["libraries"])
-        libraries = {soname: bool(entry.get("certain", True)) for soname, entry in rows.items()}
+        known = shipped(target.runtime.system, target.architecture) if recorded is None else recorded.value
+        document = Fields(known)
+        libraries = {
+            soname: entry.value.get("certain", True) is not False
+            for soname, entry in document.fields("libraries").members()
+        }
         if recorded is not None and recorded.runtime == target.runtime.name:
             libraries |= dict.fromkeys(recorded.runtime_libraries, True)
         if target.runtime.python is not None:
             major, minor = target.runtime.python
             # Where the runtime has its Python, not the system.
             libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
-        versions = cast("Mapping[str, str]", document["versions"])
+        versions = document.fields("versions").all_texts()
         return cls(
             name=f"{target.runtime.name} on {target.architecture}",
             libraries=libraries,

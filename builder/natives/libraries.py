@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.hashing import sha256_of
 from builder.natives import judging as natives
@@ -22,6 +23,9 @@ from builder.natives.elf import Native, below_origin, read_native
 from builder.natives.judging import Baseline, Placed, is_of_glibc
 from builder.natives.machine import find
 from builder.runtimes import Target
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import TakenLibrary
 
 FOLDER = "lib"
 
@@ -53,7 +57,7 @@ class Library:
         """Place in the zip. Our zips have no links: a file that is needed under two names is in it twice."""
         return f"{FOLDER}/{self.soname}"
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> TakenLibrary:
         """Return it as JSON for the store and the reply."""
         return {
             "library": self.soname,

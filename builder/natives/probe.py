@@ -7,16 +7,20 @@ that this version came with.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.natives.elf import defined_versions, read_soname
 from builder.natives.judging import Baseline, baseline_record, newest, shipped
 from builder.natives.machine import Machine
 from builder.runtimes import Target
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
+    from builder.replies.machines import Baseline as Surveyed
+    from builder.replies.machines import Difference, SystemLibrary
+    from builder.replies.reply import Reply
     from builder.store.keeping import Store
 
 # The runtime's own libraries; everything else that the dynamic linker knows is the system's.
@@ -26,7 +30,7 @@ _VERSIONED = ("libc.so.6", "libstdc++.so.6", "libgcc_s.so.1")
 _LIBRARY = re.compile(r".+\.so(?:\.\d+)*")
 
 
-def probe(target: Target, store: Store, *, by: str) -> dict[str, object]:
+def probe(target: Target, store: Store, *, by: str) -> Reply:
     """Look, record, and return the differences from the data of this version.
 
     Args:
@@ -46,7 +50,7 @@ def probe(target: Target, store: Store, *, by: str) -> dict[str, object]:
     return {"baseline": found, "difference": difference(target, found), "recorded": name or None}
 
 
-def survey(target: Target, machine: Machine, runtime: Sequence[Path], *, by: str) -> dict[str, object]:
+def survey(target: Target, machine: Machine, runtime: Sequence[Path], *, by: str) -> Surveyed:
     """List the libraries that can be loaded, in the form of the data files in `baselines/`.
 
     Args:
@@ -65,12 +69,12 @@ def survey(target: Target, machine: Machine, runtime: Sequence[Path], *, by: str
     }
 
 
-def difference(target: Target, found: Mapping[str, object]) -> dict[str, object]:
+def difference(target: Target, found: Surveyed) -> Difference:
     """Return where a survey and the data of this version disagree."""
-    data = shipped(target.runtime.system, target.architecture)
-    known, here = Baseline.of(target), cast("Mapping[str, object]", found["libraries"])
-    versions, before = cast("Mapping[str, str]", found["versions"]), cast("Mapping[str, str]", data["versions"])
-    certain = [soname for soname in cast("Iterable[str]", data["libraries"]) if known.libraries[soname]]
+    data = Fields(shipped(target.runtime.system, target.architecture))
+    known, here = Baseline.of(target), found["libraries"]
+    versions, before = found["versions"], data.fields("versions").all_texts()
+    certain = [soname for soname in data.fields("libraries").value if known.libraries[soname]]
     return {
         "added": sorted(soname for soname in here if not known.libraries.get(soname)),
         "missing": sorted(soname for soname in certain if soname not in here),
@@ -82,14 +86,14 @@ def difference(target: Target, found: Mapping[str, object]) -> dict[str, object]
     }
 
 
-def _libraries(folders: Iterable[Path], machine: str) -> dict[str, dict[str, str]]:
+def _libraries(folders: Iterable[Path], machine: str) -> dict[str, SystemLibrary]:
     """Return {name: {path, soname}} of what the dynamic linker finds by a file's name; the first of several counts."""
     candidates: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if _LIBRARY.fullmatch(path.name) and path.is_file():
                 candidates.setdefault(path.name, path)
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, SystemLibrary] = {}
     for name, path in sorted(candidates.items()):
         described = read_soname(path)
         if described and described[0] == machine and _is_asked_for(name, described[1] or name):

@@ -9,20 +9,22 @@ from __future__ import annotations
 import contextlib
 import secrets
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import IO, Any, cast
+from typing import IO, Any
+from urllib.error import HTTPError, URLError
 
 from builder.errors import UntrustedCertificate
 from builder.network import authorities
 from builder.network.untrusted import explained
 
-# Like git's: a server that is silent for a minute will not answer any more.
+# What a server says, errors included.
+Answer = HTTPResponse | HTTPError
+
 _TIMEOUT_S = 60.0
 _CHUNK = 1 << 18
 _PASSED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Retry-After")
@@ -124,12 +126,13 @@ class Call(BaseHTTPRequestHandler):
         """Redirect to another URL, which needs no login."""
         self.send(302, headers={"Location": url})
 
-    def pass_on(self, answer: HTTPResponse) -> None:
+    def pass_on(self, answer: Answer) -> None:
         """Pass on another server's answer."""
         passed = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
         if "Content-Length" not in passed:
             self.close_connection = True
-        self._begin(answer.status, passed | ({"Connection": "close"} if self.close_connection else {}))
+        status = answer.code if isinstance(answer, HTTPError) else answer.status
+        self._begin(status, passed | ({"Connection": "close"} if self.close_connection else {}))
         while self._has_body() and (chunk := answer.read(_CHUNK)):
             self.wfile.write(chunk)
 
@@ -163,7 +166,7 @@ class Upstream:
     refused: list[Refused] = field(default_factory=list)
     untrusted: list[UntrustedCertificate] = field(default_factory=list)
 
-    def ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> HTTPResponse:
+    def ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
         """Return the server's answer, errors included.
 
         Raises:
@@ -174,13 +177,13 @@ class Upstream:
         handler = urllib.request.HTTPSHandler(context=authorities.context())
         opener = urllib.request.build_opener(handler, _Redirects(self))
         try:
-            return cast("HTTPResponse", opener.open(request, timeout=self.timeout_s))
-        except urllib.error.HTTPError as error:
-            # Remembered, because the tool reports such an error in its own words, without the name of the login.
+            answer: HTTPResponse = opener.open(request, timeout=self.timeout_s)
+            return answer
+        except HTTPError as error:
             if error.code in (401, 403):
                 self.refused.append(Refused(url=url, status=error.code))
-            return cast("HTTPResponse", error)
-        except urllib.error.URLError as error:
+            return error
+        except URLError as error:
             if refused := explained(error, url):
                 self.untrusted.append(refused)
             raise
@@ -206,7 +209,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return follow
 
 
-def whole_body(answer: HTTPResponse, max_bytes: int) -> bytes:
+def whole_body(answer: Answer, max_bytes: int) -> bytes:
     """Return the body of an answer.
 
     Raises:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from builder.amounts import seconds
 from builder.errors import OutOfTime, SourceUnreachable
 from builder.network.access import Network
 
@@ -49,7 +50,7 @@ def patiently(attempt: Callable[[], T], network: Network) -> T:
                 raise
             if tries > len(network.pauses_s):
                 waited = time.monotonic() - started
-                raise _given_up(error, f" (tried {tries} times in {waited:.0f} s)" if tries > 1 else "") from None
+                raise _given_up(error, f" (tried {tries} times in {seconds(waited)})" if tries > 1 else "") from None
             # With jitter: clients that were turned away together would come back together.
             pause = network.pauses_s[tries - 1] * random.uniform(0.67, 1.33)  # noqa: S311
             left = network.remaining() - _SPARE_S

@@ -5,13 +5,12 @@ https://docs.npmjs.com/cli/v11/configuring-npm/package-lock-json
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from builder.jsontext import read_json
-from builder.paths import name_problem, shown
+from builder.paths import name_problem, shown, upwards
 
 # In npm's order: the first that exists counts.
 NAMES = ("npm-shrinkwrap.json", "package-lock.json")
@@ -130,11 +129,11 @@ def read_lock(base: Path, root: Path, repository: Path) -> Lock:
     Raises:
         Unusable: there is none, or npm would reject it.
     """
-    home = next((folder for folder in _upwards(base, root) if (folder / MANIFEST).is_file()), None)
+    home = next((folder for folder in upwards(base, root) if (folder / MANIFEST).is_file()), None)
     if home is None:
         raise Unusable(f"there is no {MANIFEST} in {_shown(base, root)}; run `npm init` and commit it")
     read_manifest(home)
-    for folder in _upwards(home, repository):
+    for folder in upwards(home, repository):
         file = next((folder / name for name in NAMES if (folder / name).is_file()), None)
         if file is None:
             continue
@@ -163,13 +162,6 @@ def read_manifest(folder: Path) -> Json:
     return content
 
 
-def _upwards(start: Path, end: Path) -> Iterator[Path]:
-    for folder in (start, *start.parents):
-        yield folder
-        if folder == end:
-            return
-
-
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
@@ -189,7 +181,7 @@ def _packages(file: Path, root: Path) -> Mapping[str, Json]:
         raise Unusable(
             f"{shown_file} has lockfileVersion {version}, of npm 6 or older; run `npm install` with npm 7 or newer"
         )
-    return cast("Mapping[str, Json]", packages)
+    return packages
 
 
 def _checked(lock: Lock, repository: Path) -> Lock:

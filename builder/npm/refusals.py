@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from builder.amounts import some
 from builder.errors import (
     AuthenticationFailed,
     CommandFailed,
@@ -56,8 +57,7 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
     name = lock.file.name
     # Before the codes: EUSAGE also stands for wrong options, and these lines say which packages differ.
     if steps := _STEP.findall(words):
-        shown = "; ".join(steps[:5]) + (f"; and {len(steps) - 5} more" if len(steps) > 5 else "")
-        return ResolutionFailed, f"{name} is out of step with package.json: {shown}", _again(lock)
+        return ResolutionFailed, f"{name} is out of step with package.json: {some(steps, 5, '; ')}", _again(lock)
     if code == "EUSAGE":
         return ResolutionFailed, f"npm ci does not take {name}", _again(lock)
     if code == "EINTEGRITY":

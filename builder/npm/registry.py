@@ -15,12 +15,11 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPResponse
 from urllib.parse import quote, unquote, urldefrag, urljoin, urlsplit
 
 from builder.errors import LambdasmithError
 from builder.jsontext import read_json
-from builder.network.loopback import Call, Loopback, Upstream, reaching_loopback, whole_body
+from builder.network.loopback import Answer, Call, Loopback, Upstream, reaching_loopback, whole_body
 from builder.secrets.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
@@ -172,7 +171,7 @@ class NpmRegistry:
             else:
                 call.pass_on(answer)
 
-    def _description(self, answer: HTTPResponse) -> bytes:
+    def _description(self, answer: Answer) -> bytes:
         """Return a package's description, or that of one version, with our URLs for its files."""
         return with_files(whole_body(answer, _MAX_PAGE), answer.url, self._here)
 

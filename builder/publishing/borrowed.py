@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from builder.arns import name_of_layer
 from builder.errors import AccessDenied, FunctionMissing
 from builder.publishing.listing import function_versions
 from builder.spec.layer_names import own_prefix
@@ -28,7 +29,7 @@ _MOST = 1000
 
 def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
     """Write down those of the layer versions about to be attached that are not of the function's own layers."""
-    names = {arn.split(":")[6] for arn in arns if arn.startswith("arn:")}
+    names = {name_of_layer(arn) for arn in arns if arn.startswith("arn:")}
     others = [name for name in sorted(names) if not name.startswith(own_prefix(function))]
     if others:
         store.write_all({f"borrowed/{name}/{function}.json": {"at": time.time()} for name in others})

@@ -17,6 +17,7 @@ from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.event.request import Request
+    from builder.replies.reply import Reply
     from builder.settings import Settings
     from builder.store.s3 import S3Store
 
@@ -45,18 +46,18 @@ class Deployed:
     settings: Mapping[str, str]
     extras: Mapping[str, object]
     keys: Mapping[str, str]
-    reply: Mapping[str, object]
+    reply: Reply
 
     @property
     def attached(self) -> list[tuple[str, str]]:
         """Component and ARN of the layers that it attached, in their order."""
-        rows = cast("list[Mapping[str, str | None]]", self.reply["layers"])
-        return [(row["name"] or "", arn) for row in rows if (arn := row.get("arn"))]
+        return [(row["name"], arn) for row in self.reply["layers"] if (arn := row["arn"])]
 
     @property
     def version(self) -> str | None:
         """The version that it published, or found."""
-        return cast("str | None", cast("Mapping[str, object]", self.reply.get("function") or {}).get("version"))
+        function = self.reply.get("function")
+        return function["version"] if function and "arn" in function else None
 
     def stands(self, key: str, state: FunctionState | None) -> bool:
         """Whether the same is asked for, and nobody has changed the function since."""
@@ -67,11 +68,9 @@ class Deployed:
             and (self.key, self.revision_id, self.alias) == (key, state.revision_id, _alias(state))
         )
 
-    def again(self, commit: str, ref: str) -> dict[str, object]:
+    def again(self, commit: str, ref: str) -> Reply:
         """The reply to a deploy that finds nothing to do."""
-        artifacts = cast("list[Mapping[str, object]]", self.reply["artifacts"])
-        layers = cast("list[Mapping[str, object]]", self.reply["layers"])
-        checks = cast("Mapping[str, object]", self.reply["checks"])
+        artifacts, layers, checks = self.reply["artifacts"], self.reply["layers"], self.reply["checks"]
         return {
             **self.reply,
             "statusCode": 200,
@@ -114,7 +113,7 @@ def _parse(kept: Fields) -> Deployed | None:
         settings=kept.fields("settings").all_texts(),
         extras=kept.fields("extras").value,
         keys=kept.fields("keys").all_texts(),
-        reply=reply.value,
+        reply=cast("Reply", reply.value),  # of this version, and under a checksum
     )
 
 

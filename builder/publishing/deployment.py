@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from builder.arns import Arn, layer_of, name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.event.request import ArchiveSource
-from builder.plan import DEPENDENCIES, FUNCTION, MAX_LAYERS, UNBUILT, Artifact
+from builder.plan import MAX_LAYERS, UNBUILT, Artifact
 from builder.publishing import configuration, layers
 from builder.publishing.extras import read_extras, wanted_extras
 from builder.publishing.origins import Origins
 from builder.publishing.publication import in_place, plan_publication
 from builder.publishing.steps import FunctionState, LayerChoice, Step, UpdateConfiguration, Wanted, touched
+from builder.records.record import DeploymentRecord, LayerRow, SourceRecord
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec.layer_names import layer_name, own_prefix
 from builder.trust.reach import Reach
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from builder.event.request import Request
     from builder.making.project import Outline
     from builder.publishing.publish import Published
-    from builder.records.record import DeploymentRecord
+    from builder.records.record import Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +94,12 @@ class Deployment:
         """
         if state is None:
             return []
-        account = ":".join(state.arn.split(":")[:5])
+        here = Arn.read(state.arn)
         taken = {
-            choice.arn.rpartition(":")[0] if choice.arn else f"{account}:layer:{choice.layer}" for choice in choices
+            layer_of(choice.arn) if choice.arn else str(here._replace(resource=f"layer:{choice.layer}"))
+            for choice in choices
         }
-        rest = [arn for arn in state.layers if arn.rpartition(":")[0] not in taken]
+        rest = [arn for arn in state.layers if layer_of(arn) not in taken]
         foreign = [arn for arn in rest if not self.origins.is_ours(arn)]
         self._warn_of_detached([arn for arn in rest if arn not in foreign])
         lost = [one.component for one in choices if not (one.arn or one.artifact)]
@@ -110,7 +113,7 @@ class Deployment:
     def _warn_of_detached(self, arns: Sequence[str]) -> None:
         """Name layers of other functions that go, though no note says that a build attached them."""
         for arn in arns:
-            own = arn.split(":")[6].startswith(own_prefix(self.name))
+            own = name_of_layer(arn).startswith(own_prefix(self.name))
             if not own and not self.origins.is_noted(arn):
                 self.origins.warn(
                     f"layer {arn} is detached from {self.name}: a builder made it, and the build file does not name "
@@ -147,42 +150,45 @@ class Deployment:
         found = read_extras(clients, self.name, self.wanted.extras, alias=self.wanted.alias)
         return replace(state, extras=found)
 
-    def as_json(self, published: Published, request: Request, *, lock: str | None) -> dict[str, object]:
-        """For the record of a build that has deployed it: all it takes to deploy the same again.
+    def record(
+        self, published: Published, request: Request, *, lock: str | None, origin: Origin | None
+    ) -> DeploymentRecord:
+        """What the record of a build that has deployed it says: all it takes to deploy the same again.
 
         What was not part of the build is taken from the function's state after it.
         """
         state, made = published.state, published.layers
         code = self.code.sha256 if self.code else state.code_hex if state else ""
-        wanted = self.wanted
-        return {
-            "architecture": self.target.architecture,
-            "runtime": self.target.runtime.name,
-            "code": {"sha256": code},
-            "layers": [
-                {
-                    "component": choice.component,
-                    "layer": choice.layer,
-                    "arn": made.get(choice.component) or choice.arn,
-                    "sha256": self._content_of(choice),
-                    "description": choice.description,
-                    "license": choice.license,
-                    "runtimes": list(choice.runtimes),
-                }
+        wanted, source = self.wanted, request.source
+        return DeploymentRecord(
+            architecture=self.target.architecture,
+            runtime=self.target.runtime.name,
+            code=code,
+            layers=tuple(
+                LayerRow(
+                    component=choice.component,
+                    layer=choice.layer,
+                    arn=made.get(choice.component) or choice.arn,
+                    sha256=self._content_of(choice),
+                    description=choice.description,
+                    license=choice.license,
+                    runtimes=choice.runtimes,
+                )
                 for choice in self.layers
-            ],
-            "settings": dict(wanted.settings) if wanted else {},
-            "tags": dict(wanted.tags) if wanted else {},
-            "extras": dict(wanted.extras) if wanted else {},
-            "role": wanted.role if wanted else None,
+            ),
+            settings=wanted.settings if wanted else {},
+            tags=wanted.tags if wanted else {},
+            extras=wanted.extras if wanted else {},
+            role=wanted.role if wanted else None,
             # What was there already is as much what this build left as what it made.
-            "version": published.version or (state.version if state else None),
-            "alias": published.alias or (wanted.alias if wanted else None),
-            "lock": lock,
-            "source": None
-            if request.source is None or isinstance(request.source, ArchiveSource)
-            else asdict(request.source) | {"path": request.path, "build_file": request.build_file},
-        }
+            version=published.version or (state.version if state else None),
+            alias=published.alias or (wanted.alias if wanted else None),
+            lock=lock,
+            source=None
+            if source is None or isinstance(source, ArchiveSource)
+            else SourceRecord(source=source, path=request.path, build_file=request.build_file),
+            origin=origin,
+        )
 
 
 def of_project(
@@ -205,7 +211,7 @@ def of_project(
     return Deployment(
         name=name,
         target=project.target,
-        code=artifacts.get(FUNCTION),
+        code=next((artifacts[name] for name in project.functions if name in artifacts), None),
         layers=distinct(_choices(project, name, artifacts, context, state, before, origins), name),
         wanted=_wanted(request, project, context, state),
         origins=origins,
@@ -272,10 +278,10 @@ def _choices(
     for entry in spec.layer_order:
         if not isinstance(entry, str):
             choices.append(
-                LayerChoice(component=entry.name, layer=entry.arn.split(":")[6], artifact=None, arn=entry.arn)
+                LayerChoice(component=entry.name, layer=name_of_layer(entry.arn), artifact=None, arn=entry.arn)
             )
             continue
-        layer = project.layer(entry) if entry != DEPENDENCIES else None
+        layer = project.holder(entry)
         artifact = artifacts.get(entry)
         runtimes = (layer.runtimes if layer else None) or default
         arn = before.get(entry) if artifact is None else None
@@ -357,13 +363,9 @@ def _clashing(choices: Sequence[LayerChoice]) -> int | None:
     order = sorted(range(len(choices)), key=lambda at: not choices[at].is_named)
     for at in order:
         arn = choices[at].arn
-        if arn and taken.setdefault(_layer_of(arn), arn) != arn:
+        if arn and taken.setdefault(name_of_layer(arn), arn) != arn:
             return at
     return None
-
-
-def _layer_of(arn: str) -> str:
-    return arn.split(":")[6]
 
 
 def _wanted(request: Request, project: Outline, context: Context, state: FunctionState | None) -> Wanted | None:

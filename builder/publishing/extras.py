@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
 from builder.spec.separate import EVENT_INVOKE
+from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # How a call names the function: FunctionName, and Qualifier where an alias is meant.
 _Where = Mapping[str, Any]
+# What else a call is given, by the names that Lambda has for it.
+_Members = Mapping[str, Any]
 
 # Whoever is to call a URL without credentials needs both (AWS asks for the second since October 2025).
 _PUBLIC: Mapping[str, Mapping[str, Mapping[str, str]]] = {
@@ -102,7 +105,7 @@ def _log_group(settings: Mapping[str, object]) -> str:
 
 
 def _read_retention(clients: Clients, where: _Where, wanted: object) -> object:
-    name = cast("Mapping[str, str]", wanted)["LogGroup"]
+    name = Fields(wanted).text("LogGroup")
     # Answers are sorted, so the group itself comes before all that begin with its name.
     for group in clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
         if group.get("logGroupName") == name:
@@ -111,15 +114,16 @@ def _read_retention(clients: Clients, where: _Where, wanted: object) -> object:
 
 
 def _apply_retention(clients: Clients, where: _Where, value: object) -> None:
-    wanted = cast("Mapping[str, Any]", value)
+    wanted = Fields(value)
+    group, days = wanted.text("LogGroup"), wanted.count("RetentionInDays")
     try:
-        with aws_errors(f"making log group {wanted['LogGroup']}"):
+        with aws_errors(f"making log group {group}"):
             # Lambda would make it at the first invoke, without retention.
-            clients.logs.create_log_group(logGroupName=wanted["LogGroup"])
+            clients.logs.create_log_group(logGroupName=group)
     except AwsRefused as error:
         if error_code(error) != "ResourceAlreadyExistsException":
             raise
-    clients.logs.put_retention_policy(logGroupName=wanted["LogGroup"], retentionInDays=wanted["RetentionInDays"])
+    clients.logs.put_retention_policy(logGroupName=group, retentionInDays=days)
 
 
 # --- concurrency, runtime updates, code signing, asynchronous invokes -----------------------------------------------
@@ -129,16 +133,16 @@ def _read_concurrency(clients: Clients, where: _Where, wanted: object) -> object
     return clients.lambda_.get_function_concurrency(**where).get("ReservedConcurrentExecutions")
 
 
-def _apply_concurrency(clients: Clients, where: _Where, value: object) -> None:
-    clients.lambda_.put_function_concurrency(**where, ReservedConcurrentExecutions=cast("int", value))
+def _apply_concurrency(clients: Clients, where: _Where, value: int) -> None:
+    clients.lambda_.put_function_concurrency(**where, ReservedConcurrentExecutions=value)
 
 
 def _read_runtime_management(clients: Clients, where: _Where, wanted: object) -> object:
     return clients.lambda_.get_runtime_management_config(**where)
 
 
-def _apply_runtime_management(clients: Clients, where: _Where, value: object) -> None:
-    clients.lambda_.put_runtime_management_config(**where, **cast("dict[str, Any]", value))
+def _apply_runtime_management(clients: Clients, where: _Where, members: _Members) -> None:
+    clients.lambda_.put_runtime_management_config(**where, **members)
 
 
 def _read_code_signing(clients: Clients, where: _Where, wanted: object) -> object:
@@ -153,8 +157,7 @@ def _read_event_invoke(clients: Clients, where: _Where, wanted: object) -> objec
     return clients.lambda_.get_function_event_invoke_config(**where)
 
 
-def _apply_event_invoke(clients: Clients, where: _Where, value: object) -> None:
-    members = cast("dict[str, Any]", value)
+def _apply_event_invoke(clients: Clients, where: _Where, members: _Members) -> None:
     try:
         with aws_errors("updating"):
             # Put would take away what the build file does not name.
@@ -180,8 +183,7 @@ def _read_url(clients: Clients, where: _Where, wanted: object) -> object:
     return {**answer, "OpenToAll": sorted({action for action, _ in _public_statements(clients, where)[0]})}
 
 
-def _apply_url(clients: Clients, where: _Where, value: object) -> str:
-    wanted = cast("dict[str, Any]", value)
+def _apply_url(clients: Clients, where: _Where, wanted: _Members) -> str:
     members = {key: item for key, item in wanted.items() if key != "OpenToAll"}
     try:
         with aws_errors("updating"):

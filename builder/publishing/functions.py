@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from builder.amounts import seconds
 from builder.aws import aws_errors
 from builder.errors import AwsRefused, FunctionBusy, FunctionMissing
 from builder.publishing.steps import FunctionState
@@ -94,7 +95,7 @@ def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifi
             return state
         if time.monotonic() + pause > deadline:
             raise FunctionBusy(
-                f"function {name} is still being updated after {timeout_s:.0f} s",
+                f"function {name} is still being updated after {seconds(timeout_s)}",
                 hint="somebody else is deploying it; run the same command again",
             )
         time.sleep(pause)

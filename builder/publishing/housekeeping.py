@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -41,7 +41,6 @@ from builder.publishing.listing import (
 from builder.records.record import DeploymentRecord
 from builder.spec.layer_names import layer_name
 from builder.store.keeping import Damaged
-from builder.store.values import Fields
 
 if TYPE_CHECKING:
     from builder.aws import Clients
@@ -162,7 +161,7 @@ def tidy(
     function: str,
     *,
     keep: int | None,
-    deployment: Mapping[str, object],
+    deployment: DeploymentRecord,
     records: Callable[[int], Sequence[Record | Damaged]],
     deadline: Deadline,
     progress: Progress,
@@ -182,7 +181,7 @@ def tidy(
     done: list[str] = []
     try:
         now = clock()
-        present = Deployment.of(DeploymentRecord.parse(Fields(deployment)), now)
+        present = Deployment.of(deployment, now)
         found, history = _look_back(records, present, keep or 0)
         keep = keep if history.complete or len(history.deployments) >= (keep or 0) else None
         if keep is not None:
@@ -219,7 +218,7 @@ def _deployments(records: Iterable[Record | Damaged]) -> Iterator[Deployment]:
         if isinstance(record, Damaged):
             raise record.error("delete that object, and deploy again")
         if record.deployment is not None:
-            yield Deployment.of(record.deployment, record.ended)
+            yield Deployment.of(record.deployment, record.ended_s)
 
 
 def _remove_versions(

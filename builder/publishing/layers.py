@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from builder.arns import layer_of
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionMissing
 from builder.store.values import Fields
@@ -121,7 +122,7 @@ def known_version(
         and (kept.arn in attached or ((found := ask(kept.arn)) and found.sha256 == artifact.sha256))
     ):
         return kept.arn
-    names = {arn.rpartition(":")[0] for arn in others if (found := ask(arn)) and found.sha256 == artifact.sha256}
+    names = {layer_of(arn) for arn in others if (found := ask(arn)) and found.sha256 == artifact.sha256}
     for layer in (*sorted(names), name):
         for version in _signed_versions(clients, layer, artifact):
             arn, fits = version.get("LayerVersionArn", ""), set(runtimes) <= {*version.get("CompatibleRuntimes", ())}

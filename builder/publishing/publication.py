@@ -11,8 +11,8 @@ stays until after it (layers and variables that the build file no longer names).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import cast
 
+from builder.arns import name_of_layer
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.plan import MAX_LAYERS, Artifact
 from builder.publishing import configuration
@@ -177,13 +177,13 @@ def _grown(
 
 
 def _variables(environment: object) -> Mapping[str, str]:
-    given = environment if isinstance(environment, Mapping) else {}
-    return cast("Mapping[str, str]", given.get("Variables", {}))
+    given = environment.get("Variables") if isinstance(environment, Mapping) else None
+    return given if isinstance(given, Mapping) else {}
 
 
 def _layer_name(arn: str) -> str:
     """Of a layer version's ARN; what is about to be published is called by its component yet."""
-    return arn.split(":")[6] if arn.startswith("arn:") else arn
+    return name_of_layer(arn) if arn.startswith("arn:") else arn
 
 
 def _attached(layers: Sequence[LayerChoice], foreign: Sequence[str]) -> tuple[str, ...]:

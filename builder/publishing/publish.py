@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from builder.aws import aws_errors, error_code
 from builder.errors import AwsRefused, ContentMismatch, FunctionBusy, FunctionMissing, InvokeFailed, RoleMissing
-from builder.jsontext import read_json
+from builder.jsontext import json_or_text
 from builder.publishing import layers, meant
 from builder.publishing.extras import apply_extra
 from builder.publishing.functions import wait_until_settled
@@ -34,6 +34,7 @@ from builder.trust.roles import not_allowed
 if TYPE_CHECKING:
     from builder.aws import Clients
     from builder.progress import Progress
+    from builder.replies.deploys import Invoked
     from builder.runtimes import Target
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
@@ -68,7 +69,7 @@ class Published:
     alias: str | None = None
     state: FunctionState | None = None
     steps: list[str] = field(default_factory=list)
-    invoked: Mapping[str, object] | None = None
+    invoked: Invoked | None = None
     url: str = ""
 
 
@@ -321,7 +322,7 @@ class Publisher:
         self._result.invoked = {
             "status": answer["StatusCode"],
             "version": qualifier,
-            "payload": text if cut else _json_or_text(text),
+            "payload": text if cut else json_or_text(text),
             "size": len(content),
             "cut": cut,
             "error": failure,
@@ -359,16 +360,9 @@ class Publisher:
         self._result.version, self._result.alias = version, step.alias
 
 
-def _json_or_text(text: str) -> object:
-    try:
-        return read_json(text)
-    except ValueError:
-        return text
-
-
 def _told(text: str) -> str:
     """What a function's error says, in one line."""
-    told = _json_or_text(text)
+    told = json_or_text(text)
     named = [str(told[key]) for key in ("errorType", "errorMessage") if told.get(key)] if isinstance(told, dict) else []
     return (": ".join(named) or text)[:1000]
 

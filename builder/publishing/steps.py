@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from builder.amounts import size
 from builder.plan import UNBUILT, Artifact
 from builder.runtimes import Target
 from builder.trust.reach import Touched
@@ -267,7 +268,4 @@ def touched(step: Step) -> Touched:
 
 
 def _size(artifact: Artifact | None) -> str:
-    if artifact is None or artifact is UNBUILT:
-        return "if its content is new"
-    size = artifact.size
-    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+    return "if its content is new" if artifact is None or artifact is UNBUILT else size(artifact.size)

@@ -12,6 +12,7 @@ from builder.spec.layer_names import own_prefix
 
 if TYPE_CHECKING:
     from builder.aws import Clients
+    from builder.replies.accounts import Storage
     from builder.store.s3 import S3Store
     from builder.workspace.directory import Deadline
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_FUNCTIONS = 100
 
 
-def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadline) -> dict[str, object]:
+def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadline) -> Storage:
     """The account's code storage in this region.
 
     Takes a call for each function of ours, for each layer of ours, and for each layer version that none of ours has.
@@ -56,7 +57,7 @@ def _deployed(clients: Clients, store: S3Store) -> set[str]:
     return {folder.removeprefix(prefix).strip("/") for folder in found}
 
 
-def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline) -> dict[str, object]:
+def _ours(clients: Clients, names: set[str], own_layer: str, deadline: Deadline) -> Storage:
     versions: list[FunctionVersion] = []
     for name in sorted(names):
         # Gone meanwhile, or none any more of those that the builder may deploy.

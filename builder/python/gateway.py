@@ -12,12 +12,11 @@ import html
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from builder.errors import UntrustedCertificate
-from builder.network.loopback import Call, Loopback, Refused, Upstream, reaching_loopback, whole_body
+from builder.network.loopback import Answer, Call, Loopback, Refused, Upstream, reaching_loopback, whole_body
 from builder.python.pages import links
 from builder.secrets.indexes import Indexes
 
@@ -120,7 +119,7 @@ class Gateway:
             return (f"{page.rstrip('/')}/{match['rest']}" if match["rest"] else page), True
         return None
 
-    def _page(self, answer: HTTPResponse) -> bytes:
+    def _page(self, answer: Answer) -> bytes:
         """An index's page with our addresses, as HTML, whatever it came as."""
         is_json = "json" in answer.headers.get("Content-Type", "")
         lines = []

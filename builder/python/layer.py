@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.amounts import megabytes
 from builder.archives.splice import Part, splice
 from builder.archives.zips import Entry, ZipSummary
 from builder.errors import ArtifactConflict
@@ -208,9 +209,9 @@ def _fitting(parts: Sequence[Part], entries: Sequence[Entry], out: Path) -> tupl
         bare = splice(file, parts, entries=entries, wanted=lambda name: not is_bytecode(name))
     if bare == full:
         return bare, []
-    saved, size, limit = ((full.unzipped - bare.unzipped) / 1e6, full.unzipped / 1e6, MAX_UNZIPPED / 1e6)
+    saved, limit = megabytes(full.unzipped - bare.unzipped, ".0f"), megabytes(MAX_UNZIPPED, ".0f")
     note = (
-        f"bytecode left out ({saved:.0f} MB): with it the dependencies would be {size:.0f} of Lambda's {limit:.0f} MB; "
-        "imports will be slower at cold starts"
+        f"bytecode left out ({saved}): with it the dependencies would be {full.unzipped / 1e6:.0f} of Lambda's "
+        f"{limit}; imports will be slower at cold starts"
     )
     return bare, [note]

@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from builder.errors import ResolutionFailed
 from builder.network.urls import is_http, is_url, without_secrets
 from builder.python import origins
 from builder.python.inputs import Inputs, LockFile
-from builder.python.pylock import TOOL, Table, check, chosen, dumped, parsed
+from builder.python.pylock import TOOL, Commits, Document, Locked, Place, check, chosen, dumped, parsed
 from builder.python.requirements import normalised_name
 from builder.python.resolver import Resolver, indexes
 from builder.python.uv import Compilation, exported
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 # Part of every key: changes when the same inputs would give another lock.
 _FORMAT = 3
 _ANEW = "lock again with the tool that wrote the file"
-_KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
+# What of a package is kept, in this order.
+KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
 
 def lock_key(inputs: Inputs, target: Target, index_url: str, resolver: str, pins: str = "") -> str:
@@ -59,14 +60,12 @@ def resolve(inputs: Inputs, target: Target, by: Resolver) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="lock-", dir=by.scratch) as scratch:
         document = _resolved(inputs, target, replace(by, scratch=Path(scratch)))
-    packages = cast("list[Table]", document["packages"])
-    origins.attribute(packages, inputs, indexes(inputs, by), by.indexes, by.note)
-    origins.check_pins(packages, inputs, by.indexes)
-    in_order = [{key: package[key] for key in _KEPT if key in package} for package in packages]
-    return dumped({**document, "packages": in_order})
+    origins.attribute(document["packages"], inputs, indexes(inputs, by), by.indexes, by.note)
+    origins.check_pins(document["packages"], inputs, by.indexes)
+    return dumped(document, KEPT)
 
 
-def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
+def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Document:
     lock = inputs.lock
     if lock is None:
         document = Compilation(inputs, target, by).document()
@@ -77,7 +76,7 @@ def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Table:
     return adopted(inputs, lock, target, by.root)
 
 
-def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Table:
+def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Document:
     """A pylock.toml of the project's in our form.
 
     Raises:
@@ -90,7 +89,7 @@ def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Table
 
 
 def _finished(
-    document: Table,
+    document: Document,
     inputs: Inputs,
     target: Target,
     *,
@@ -98,14 +97,14 @@ def _finished(
     folder: Path,
     extras: Sequence[str] = (),
     group: str | None = None,
-) -> Table:
+) -> Document:
     """The lock as it is kept: what `target` needs, allowed files alone, places relative to the project.
 
     Raises:
         ResolutionFailed: a file has none of the hashes of the input, or there is none where one is required.
     """
     allowed = _allowed_hashes(inputs)
-    packages = [dict(package) for package in cast("list[Table]", document.get("packages", []))]
+    packages: list[Locked] = [{**package} for package in document.get("packages", [])]
     for package in packages:
         _hold_hashes(package, allowed, inputs)
         _check_urls(package, inputs)
@@ -119,12 +118,15 @@ def _finished(
     for package in packages:
         if _identity(package) in wanted:
             _relocate(package, inputs, root, folder)
-            kept.append({key: package[key] for key in _KEPT if key in package})
-    head = {"lock-version": document.get("lock-version", "1.0"), "created-by": str(document.get("created-by", "uv"))}
-    return {**head, "packages": sorted(kept, key=lambda package: (str(package["name"]), str(package.get("version"))))}
+            kept.append(package)
+    return {
+        "lock-version": document.get("lock-version", "1.0"),
+        "created-by": str(document.get("created-by", "uv")),
+        "packages": sorted(kept, key=lambda package: (str(package["name"]), str(package.get("version")))),
+    }
 
 
-def _identity(package: Table) -> tuple[str, Version | None]:
+def _identity(package: Locked) -> tuple[str, Version | None]:
     from packaging.version import Version
 
     return str(package["name"]), Version(str(package["version"])) if "version" in package else None
@@ -138,11 +140,11 @@ def _allowed_hashes(inputs: Inputs) -> dict[str, set[str]]:
     return allowed
 
 
-def _sha256(file: Table) -> str:
-    return cast("Mapping[str, str]", file.get("hashes", {})).get("sha256", "")
+def _sha256(file: Place) -> str:
+    return file.get("hashes", {}).get("sha256", "")
 
 
-def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs) -> None:
+def _hold_hashes(package: Locked, allowed: Mapping[str, set[str]], inputs: Inputs) -> None:
     """Drop the files of a package that the input's hashes do not allow."""
     name = str(package["name"])
     hashes = allowed.get(normalised_name(name))
@@ -155,7 +157,7 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
         return
     offered = list(origins.files(package))
 
-    def fits(file: Table) -> bool:
+    def fits(file: Place) -> bool:
         return _sha256(file) in hashes
 
     if not any(fits(file) for file in offered):
@@ -165,21 +167,22 @@ def _hold_hashes(package: Table, allowed: Mapping[str, set[str]], inputs: Inputs
             f"{', '.join(_sha256(file) for file in offered[:3])}",
             hint="find out why before you change the hash: the index may give you another file than it once did",
         )
-    package["wheels"] = [file for file in cast("list[Table]", package.get("wheels", [])) if fits(file)]
+    package["wheels"] = [file for file in package.get("wheels", []) if fits(file)]
     if not package["wheels"]:
         del package["wheels"]
-    if "sdist" in package and not fits(cast("Table", package["sdist"])):
+    if "sdist" in package and not fits(package["sdist"]):
         del package["sdist"]
 
 
-def _check_urls(package: Table, inputs: Inputs) -> None:
+def _check_urls(package: Locked, inputs: Inputs) -> None:
     """Return if every address in a package of a lock can be asked, and has no login in it.
 
     Raises:
         ResolutionFailed: one cannot.
     """
     what = f"{', '.join(inputs.names)}: the URL of {package['name']}"
-    for file in (*origins.files(package), cast("Table", package.get("vcs", {})), {"url": package.get("index", "")}):
+    places: list[Place | Commits] = [*origins.files(package), package.get("vcs", {}), {"url": package.get("index", "")}]
+    for file in places:
         url = str(file.get("url") or "")
         if not url:
             continue
@@ -196,10 +199,11 @@ def _check_urls(package: Table, inputs: Inputs) -> None:
             )
 
 
-def _relocate(package: Table, inputs: Inputs, root: Path, folder: Path) -> None:
+def _relocate(package: Locked, inputs: Inputs, root: Path, folder: Path) -> None:
     """Make local places relative to the project, and note what a directory contains."""
+    key: Literal["directory", "archive", "sdist"]
     for key in ("directory", "archive", "sdist"):
-        file = dict(cast("Table", package.get(key, {})))
+        file: Place = {**package.get(key, {})}
         if "path" not in file:
             continue
         place = (folder / str(file["path"])).resolve()
@@ -209,7 +213,7 @@ def _relocate(package: Table, inputs: Inputs, root: Path, folder: Path) -> None:
             file.pop("editable", None)
             package["tool"] = {TOOL: {"tree": inputs.trees.get(str(file["path"]), "")}}
     wheels = []
-    for wheel in cast("list[Table]", package.get("wheels", [])):
+    for wheel in package.get("wheels", []):
         if "path" in wheel:
             place = (folder / str(wheel["path"])).resolve()
             wheel = {**wheel, "path": PurePosixPath(os.path.relpath(place, root.resolve())).as_posix()}

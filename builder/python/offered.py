@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urldefrag
 
+from builder.amounts import megabytes, some
 from builder.errors import SourceUnreachable
 from builder.network.access import Network
 from builder.network.urls import without_secrets
 from builder.python.asking import ONCE, get
 from builder.python.pages import links
-from builder.python.pylock import tags
+from builder.python.pylock import Place, tags
 from builder.runtimes import Target
 from builder.secrets.indexes import NO_LOGINS, Indexes
 
 if TYPE_CHECKING:
     import requests
+    from packaging.tags import Tag
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _MAX_BYTES = 32 << 20
@@ -102,9 +104,9 @@ class Listing:
 
     files: Mapping[str, Listed]
 
-    def has(self, file: Mapping[str, object]) -> bool:
+    def has(self, file: Place) -> bool:
         """Whether it lists a file of a lock: by its hash, else by its URL."""
-        sha256 = cast("Mapping[str, str]", file.get("hashes", {})).get("sha256", "")
+        sha256 = file.get("hashes", {}).get("sha256", "")
         return any(
             one.sha256 == sha256 if one.sha256 and sha256 else one.url == file.get("url") for one in self.files.values()
         )
@@ -228,7 +230,7 @@ def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
     for chunk in answer.iter_content(1 << 16):
         body += chunk
         if len(body) > _MAX_BYTES:
-            raise no_page(url, f"answers with a page of more than {_MAX_BYTES / 1e6:.0f} MB")
+            raise no_page(url, f"answers with a page of more than {megabytes(_MAX_BYTES, '.0f')}")
     kind = answer.headers.get("Content-Type", "")
     try:
         return parsed(body, kind, answer.url)
@@ -282,10 +284,10 @@ def offer_of(files: Mapping[str, Listed]) -> Offer:
     )
 
 
-def _tags_of(filename: str) -> frozenset[object]:
+def _tags_of(filename: str) -> frozenset[Tag]:
     from packaging.utils import parse_wheel_filename
 
-    return cast("frozenset[object]", parse_wheel_filename(filename)[3])
+    return parse_wheel_filename(filename)[3]
 
 
 def _short_tags(names: Sequence[str], target: Target) -> list[str]:
@@ -299,6 +301,4 @@ def _short_tags(names: Sequence[str], target: Target) -> list[str]:
 
 
 def _some(values: Sequence[str]) -> str:
-    if not values:
-        return "no version of it"
-    return ", ".join(values[:_SHOWN]) + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+    return some(values, _SHOWN) if values else "no version of it"

@@ -10,16 +10,20 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from builder.amounts import some
 from builder.errors import SourceUnreachable, UntrustedCertificate, WrongIndex
 from builder.python.inputs import Inputs
 from builder.python.offered import knows, listing
-from builder.python.pylock import Table
+from builder.python.pylock import Locked, Place
 from builder.python.requirements import normalised_name
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import IndexLogin
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import DistributionRow
 
 _PARALLEL = 8
 _SHOWN = 12
@@ -43,19 +47,20 @@ def bare(url: str) -> str:
     return f"{urlsplit(url).scheme}://{named(url)}" if url else ""
 
 
-def files(package: Table) -> Iterator[Table]:
+def files(package: Locked) -> Iterator[Place]:
     """The files of a package of a lock, each with its hashes."""
-    for key in ("archive", "sdist"):
-        if key in package:
-            yield cast("Table", package[key])
-    yield from cast("list[Table]", package.get("wheels", []))
+    if "archive" in package:
+        yield package["archive"]
+    if "sdist" in package:
+        yield package["sdist"]
+    yield from package.get("wheels", [])
 
 
-def _remote(package: Table) -> list[Table]:
+def _remote(package: Locked) -> list[Place]:
     return [file for file in files(package) if file.get("url")]
 
 
-def rows(lock: str) -> list[dict[str, object]]:
+def rows(lock: str) -> list[DistributionRow]:
     """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
 
     Every reply has them, so the text is looked through: parsing its TOML takes ten times as long.
@@ -63,7 +68,7 @@ def rows(lock: str) -> list[dict[str, object]]:
     return [_row(dict(_LINE.findall(block))) for block in lock.split("\n[[packages]]\n")[1:]]
 
 
-def _row(lines: dict[str, str]) -> dict[str, object]:
+def _row(lines: dict[str, str]) -> DistributionRow:
     index: str | None = None
     if "index" in lines:
         index = named(json.loads(lines["index"]))
@@ -77,16 +82,16 @@ def _server(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _where(package: Table) -> str:
+def _where(package: Locked) -> str:
     """The index, else the server that files or commits come from."""
     if package.get("index"):
         return named(str(package["index"]))
-    url = next((file["url"] for file in _remote(package)), cast("Table", package.get("vcs", {})).get("url", ""))
+    url = next((file["url"] for file in _remote(package)), package.get("vcs", {}).get("url", ""))
     return _server(str(url)) or "elsewhere"
 
 
 def attribute(
-    packages: Sequence[Table], inputs: Inputs, places: Sequence[str], indexes: Indexes, note: Callable[[str], None]
+    packages: Sequence[Locked], inputs: Inputs, places: Sequence[str], indexes: Indexes, note: Callable[[str], None]
 ) -> None:
     """Write its index into every package that came from one; note the names that more than one index has.
 
@@ -111,14 +116,14 @@ def attribute(
             package["index"] = bare(places[0])
 
 
-def _is_plausible(index: str, package: Table) -> bool:
+def _is_plausible(index: str, package: Locked) -> bool:
     """Whether the files are where that index has its files, as far as one can tell without asking."""
     host = urlsplit(index).netloc.rpartition("@")[2]
     hosts = {urlsplit(str(file["url"])).netloc for file in _remote(package)}
     return bool(host) and hosts <= {host}
 
 
-def _survey(coming: Sequence[Table], places: Sequence[str], indexes: Indexes, note: Callable[[str], None]) -> None:
+def _survey(coming: Sequence[Locked], places: Sequence[str], indexes: Indexes, note: Callable[[str], None]) -> None:
     with ThreadPoolExecutor(_PARALLEL) as pool:
         found = list(pool.map(lambda package: _having(package, places, indexes), coming))
     doubtful: dict[tuple[str, str], list[str]] = {}
@@ -129,14 +134,13 @@ def _survey(coming: Sequence[Table], places: Sequence[str], indexes: Indexes, no
         for other in others:
             doubtful.setdefault((own, other), []).append(str(package["name"]))
     for (own, other), names in sorted(doubtful.items()):
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         note(
-            f"{named(own) or 'another place'} and {named(other)} both have {', '.join(sorted(names)[:_SHOWN])}{more}: "
+            f"{named(own) or 'another place'} and {named(other)} both have {some(sorted(names), _SHOWN)}: "
             f"taken from {named(own) or 'the former'}; `only` in [index NAME] of config.ini says whose a name is"
         )
 
 
-def _having(package: Table, places: Sequence[str], indexes: Indexes) -> tuple[str, list[str]]:
+def _having(package: Locked, places: Sequence[str], indexes: Indexes) -> tuple[str, list[str]]:
     """The index whose page lists the package's files, "" if none does; the others that have its name."""
     name = normalised_name(str(package["name"]))
     own, others = "", []
@@ -165,12 +169,12 @@ def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes
         ) from None
 
 
-def _listed(package: Table, index: IndexLogin, indexes: Indexes) -> bool:
+def _listed(package: Locked, index: IndexLogin, indexes: Indexes) -> bool:
     page = _asked(listing, normalised_name(str(package["name"])), index.url, indexes)
     return page is not None and all(page.has(file) for file in _remote(package))
 
 
-def check_pins(packages: Sequence[Table], inputs: Inputs, indexes: Indexes) -> None:
+def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> None:
     """Return if every distribution whose name is an index's alone, by `only` of config.ini, is that index's.
 
     What the project has itself, as a path, or names as a git repository, is its own choice.
@@ -198,7 +202,7 @@ def check_pins(packages: Sequence[Table], inputs: Inputs, indexes: Indexes) -> N
         )
 
 
-def _is_of(package: Table, index: IndexLogin, inputs: Inputs, indexes: Indexes) -> bool:
+def _is_of(package: Locked, index: IndexLogin, inputs: Inputs, indexes: Indexes) -> bool:
     """Whether a package is that index's, or one that the project has or names itself."""
     if "vcs" in package:
         # A dependency of a dependency may name any repository.

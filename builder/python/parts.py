@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.amounts import some
 from builder.archives.zips import Entry, Member, read_comment, sha256_before_comment, write_zip
 from builder.errors import ArtifactConflict
 from builder.python.bytecode import Compiler, cached_name
@@ -33,6 +34,7 @@ from builder.store.keeping import Damaged
 from builder.store.values import Fields, UnfitError, body, value_of
 
 if TYPE_CHECKING:
+    from builder.replies.deploys import PrunedRow
     from builder.store.keeping import Store
     from builder.workspace.directory import Workspace
 
@@ -61,7 +63,7 @@ class PartReport:
     it only adds to, as several may do with a namespace.
     """
 
-    pruned: tuple[Mapping[str, str | int], ...] = ()
+    pruned: tuple[PrunedRow, ...] = ()
     notes: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
@@ -241,11 +243,9 @@ def _strange(wheel: WheelFile, modules: Sequence[str]) -> Iterator[str]:
 def _unlisted(wheel: WheelFile, kept: Sequence[str], recorded: Mapping[str, str]) -> Iterator[str]:
     unlisted = [path for path in kept if path not in recorded]
     if unlisted:
-        shown, more = ", ".join(unlisted[:_SHOWN]), len(unlisted) - _SHOWN
         yield (
-            f"{wheel.label} has files that its RECORD does not list with a hash: {shown}"
-            + (f" and {more} more" if more > 0 else "")
-            + "; whoever changed the wheel after it was made left no trace of them"
+            f"{wheel.label} has files that its RECORD does not list with a hash: {some(unlisted, _SHOWN)}; whoever "
+            "changed the wheel after it was made left no trace of them"
         )
 
 

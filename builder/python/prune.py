@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from builder.python.imports import reachable
+
+if TYPE_CHECKING:
+    from builder.replies.deploys import PrunedRow
 
 # Changes whenever a rule changes what it removes: parts made by older rules are then made anew.
 RULES_VERSION = 2
@@ -188,19 +192,19 @@ class Pruned:
         self.files[rule] = self.files.get(rule, 0) + 1
         self.bytes[rule] = self.bytes.get(rule, 0) + size
 
-    def rows(self) -> list[dict[str, str | int]]:
+    def rows(self) -> list[PrunedRow]:
         """For the reply: [{rule, files, bytes}], largest first."""
         ordered = sorted(self.files, key=lambda rule: (-self.bytes[rule], rule))
         return [{"rule": rule, "files": self.files[rule], "bytes": self.bytes[rule]} for rule in ordered]
 
 
-def merged(rows: Iterable[Mapping[str, str | int]]) -> list[dict[str, str | int]]:
+def merged(rows: Iterable[PrunedRow]) -> list[PrunedRow]:
     """The sum of several reports, in the shape of Pruned.rows()."""
     total = Pruned()
     for row in rows:
-        rule = str(row["rule"])
-        total.files[rule] = total.files.get(rule, 0) + int(row["files"])
-        total.bytes[rule] = total.bytes.get(rule, 0) + int(row["bytes"])
+        rule = row["rule"]
+        total.files[rule] = total.files.get(rule, 0) + row["files"]
+        total.bytes[rule] = total.bytes.get(rule, 0) + row["bytes"]
     return total.rows()
 
 

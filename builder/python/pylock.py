@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import NoWheelForTarget, ResolutionFailed
@@ -34,7 +34,43 @@ if TYPE_CHECKING:
 
     Choice = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 
-Table = dict[str, object]
+# Of PEP 751, what we read or write. `Place` is a file or directory, `Commits` a repository.
+Place = TypedDict(
+    "Place",
+    {
+        "name": str,
+        "url": str,
+        "path": str,
+        "size": int,
+        "hashes": dict[str, str],
+        "subdirectory": str,
+        "editable": bool,
+        "upload-time": datetime.datetime,
+    },
+    total=False,
+)
+Commits = TypedDict(
+    "Commits",
+    {"type": str, "url": str, "path": str, "requested-revision": str, "commit-id": str, "subdirectory": str},
+    total=False,
+)
+
+
+class Locked(TypedDict, total=False):
+    """A distribution."""
+
+    name: str
+    version: str
+    index: str
+    vcs: Commits
+    directory: Place
+    archive: Place
+    sdist: Place
+    wheels: list[Place]
+    tool: dict[str, dict[str, str]]
+
+
+Document = TypedDict("Document", {"lock-version": str, "created-by": str, "packages": list[Locked]}, total=False)
 SourceKind = Literal["sdist", "vcs", "directory"]
 # Where we note, below [packages.tool], the content of a local directory: PEP 751 has no hash for one.
 TOOL = "lambdasmith"
@@ -85,20 +121,20 @@ class Selection:
     sources: tuple[LockedSource, ...] = ()
 
 
-def parsed(text: str, what: str = "the lock") -> Table:
-    """The document of a lock.
+def parsed(text: str, what: str = "the lock") -> Document:
+    """The document of a lock; whether it has the form of one is for `check` and `chosen` to say.
 
     Raises:
         ResolutionFailed: it is not TOML.
     """
     try:
-        return tomllib.loads(text)
+        return cast("Document", tomllib.loads(text))
     # Also a number of more digits than Python converts, a date that is none, or brackets without end.
     except (ValueError, RecursionError) as error:
         raise ResolutionFailed(f"{what} is not valid TOML: {error}") from error
 
 
-def check(document: Table, what: str) -> None:
+def check(document: Document, what: str) -> None:
     """Return if a document that somebody else wrote is a lock in form: every value of the kind that PEP 751 names.
 
     Raises:
@@ -112,12 +148,18 @@ def check(document: Table, what: str) -> None:
         raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_ANEW) from error
 
 
-def dumped(document: Mapping[str, object]) -> str:
-    """The document as TOML text; equal documents give equal text."""
+def dumped(document: Document, only: Sequence[str] = ()) -> str:
+    """The document as TOML text; equal documents give equal text.
+
+    Args:
+        only: what is written of each package, in this order; all of it without.
+    """
     # Of no packages the key is written all the same: PEP 751 requires it.
     lines = [f"{key} = {_value(value)}" for key, value in document.items() if key != "packages" or not value]
-    for package in cast("list[Table]", document["packages"]):
-        lines += ["", "[[packages]]", *(f"{_key(key)} = {_value(value)}" for key, value in package.items())]
+    for package in document["packages"]:
+        values: Mapping[str, object] = package
+        keys = [key for key in only or values if key in values]
+        lines += ["", "[[packages]]", *(f"{_key(key)} = {_value(values[key])}" for key in keys)]
     return "\n".join([*lines, ""])
 
 
@@ -163,7 +205,7 @@ def select(lock: str, target: Target) -> Selection:
 
 
 def chosen(
-    document: Mapping[str, object],
+    document: Document,
     target: Target,
     *,
     extras: Sequence[str] = (),
@@ -252,12 +294,13 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
             ref=choice.requested_revision or "",
         )
     if isinstance(choice, pylock.PackageDirectory):
-        tool = cast("Mapping[str, str]", (package.tool or {}).get(TOOL, {}))
+        tool = (package.tool or {}).get(TOOL)
+        tree = tool.get("tree") if isinstance(tool, Mapping) else None
         return LockedSource(
             name=name,
             version=version,
             kind="directory",
-            identity=tool.get("tree", ""),
+            identity=str(tree or ""),
             path=choice.path,
             subdirectory=choice.subdirectory or "",
         )

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 # Taken from the runtime together or not at all: AWS tells to ship the SDK with all that it needs or nothing of it.
 SDK = frozenset({"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "python-dateutil", "six"})
@@ -28,8 +27,8 @@ class Demand:
 @functools.cache
 def known_versions(runtime: str) -> Mapping[str, str]:
     """Name → version of what is known to be in the runtime; empty if nothing is."""
-    record = json.loads(_DATA.read_text()).get(runtime)
-    return cast("Mapping[str, str]", record["versions"]) if record else {}
+    records: dict[str, dict[str, dict[str, str]]] = json.loads(_DATA.read_text())
+    return records[runtime]["versions"] if runtime in records else {}
 
 
 def why_shipped(runtime: str, locked: Mapping[str, str], demands: Iterable[Demand]) -> str | None:

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from builder.errors import InvalidBuildFile
 from builder.jsontext import read_json
@@ -108,7 +107,7 @@ class Table:
         if not isinstance(value, dict):
             raise self.problem(key, f"must be a table, not {_kind(value)}")
         where = f"{self.where}: {key[:80]}" if key else self.where
-        return Table(values=cast("Mapping[str, object]", value), where=where, hint=self.hint)
+        return Table(values=value, where=where, hint=self.hint)
 
 
 def _kind(value: object) -> str:

@@ -9,13 +9,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from builder.errors import CommandFailed, ResolutionFailed
 from builder.python import gateway, refusals
 from builder.python.inputs import Inputs, LockFile
-from builder.python.pylock import Table, parsed
+from builder.python.pylock import Commits, Document, Locked, Place, parsed
 from builder.python.requirements import Requirement, normalised_name, parse_line
 from builder.python.resolver import Resolver, default_index, indexes, is_own, uv_binary
 from builder.runtimes import Target
@@ -36,7 +36,7 @@ _OF_OTHERS = re.compile(
 )
 
 
-def exported(lock: LockFile, by: Resolver) -> Table:
+def exported(lock: LockFile, by: Resolver) -> Document:
     """A uv.lock as uv itself translates it; nothing is resolved. The project itself is not among it."""
     output = by.scratch / "pylock.toml"
     command = [uv_binary(by.environment.get("PATH", "")), "export", "--quiet", "--frozen", "--format", "pylock.toml"]
@@ -83,7 +83,7 @@ class Compilation:
     from_source: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
 
-    def document(self) -> Table:
+    def document(self) -> Document:
         """The lock as uv wrote it, with git dependencies as such.
 
         Wheels alone are the rule, so that no stranger's code runs. What has none is built: uv then asks its build
@@ -92,7 +92,7 @@ class Compilation:
         with gateway.opened(self.by.indexes, self.by.scratch) as indexes:
             return self._document(indexes)
 
-    def _document(self, indexes: Gateway) -> Table:
+    def _document(self, indexes: Gateway) -> Document:
         requirements = [self._line(requirement) for requirement in self.inputs.requirements]
         (self.by.scratch / "requirements.in").write_text("\n".join([*requirements, ""]))
         constraints = [_by_name(requirement) for requirement in self.inputs.constraints]
@@ -118,7 +118,7 @@ class Compilation:
         names = ", ".join([*self.from_source, *self.others])
         raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {names}")
 
-    def _run(self, indexes: Gateway, *, anew: bool) -> Table:
+    def _run(self, indexes: Gateway, *, anew: bool) -> Document:
         scratch, options = self.by.scratch, self.inputs.options
         output = scratch / "pylock.toml"
         major, minor = self.target.runtime.python or (3, 13)
@@ -161,7 +161,7 @@ class Compilation:
             trusted=self._builds_nothing,
         )
         document = parsed(indexes.real(output.read_text()))
-        for package in cast("list[Table]", document.get("packages", [])):
+        for package in document.get("packages", []):
             self._name_commit(package)
             self._name_original(package)
             _name_paths(package)
@@ -199,14 +199,14 @@ class Compilation:
         named = (self.inputs.options.index_url, *map(self.by.environment.get, _INDEX_VARIABLES))
         return not any(named) and bool(default_index(self.by))
 
-    def _name_commit(self, package: Table) -> None:
+    def _name_commit(self, package: Locked) -> None:
         """Put the repository in the place of the directory into which its commit was fetched."""
-        directory = cast("Table", package.get("directory", {}))
+        directory = package.get("directory", {})
         place = str((self.by.scratch / str(directory.get("path", ""))).resolve()) if directory else ""
         if place not in self.commits:
             return
         commit = self.commits[place]
-        vcs: Table = {"type": "git", "url": commit.url, "requested-revision": commit.ref, "commit-id": commit.commit}
+        vcs: Commits = {"type": "git", "url": commit.url, "requested-revision": commit.ref, "commit-id": commit.commit}
         if commit.subdirectory:
             vcs["subdirectory"] = commit.subdirectory
         del package["directory"]
@@ -246,9 +246,9 @@ class Compilation:
             shutil.copytree(self._repository, copy, symlinks=True)
         return copy / place.relative_to(self._repository)
 
-    def _name_original(self, package: Table) -> None:
+    def _name_original(self, package: Locked) -> None:
         """Put the project's own directory in the place of its copy."""
-        directory = cast("Table", package.get("directory", {}))
+        directory = package.get("directory", {})
         place, copy = (self.by.scratch / str(directory.get("path", ""))).resolve(), self.by.scratch / "repository"
         if directory and place.is_relative_to(copy):
             directory["path"] = str(self._repository / place.relative_to(copy))
@@ -320,9 +320,10 @@ class Compilation:
         return compiled and (not is_own(self.target) or bool(offer.fitting(self.target)))
 
 
-def _name_paths(package: Table) -> None:
+def _name_paths(package: Locked) -> None:
     """Name files of the project, for which uv gives a URL where they come from --find-links, by their paths."""
-    for file in (cast("Table", package.get("sdist", {})), *cast("list[Table]", package.get("wheels", []))):
+    places: list[Place] = [package.get("sdist", {}), *package.get("wheels", [])]
+    for file in places:
         url = urlsplit(str(file.get("url", "")))
         if url.scheme == "file":
             del file["url"]

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from builder.archives.zipformat import ENCRYPTED, LOCAL_RECORD, UTF8_NAME, after_local
 from builder.archives.zips import safe_name
 from builder.characters import hides
 from builder.errors import ArtifactConflict, UnsafeSource
@@ -34,7 +35,6 @@ _MAX_RECORD = 32 << 20
 # Text and zeros reach 30 to 1; a bomb lives at 1,000 to 1. Small wheels may be odd without harm.
 _MAX_RATIO = 100
 _SMALL = 64 << 20
-_ENCRYPTED, _UTF8 = 0x1, 0x800
 # What the wheel specification allows in RECORD, of what every Python has.
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
 
@@ -143,8 +143,7 @@ class WheelFile:
         crc = size = 0
         with self.path.open("rb") as file:
             file.seek(info.header_offset)
-            name_length, extra_length = struct.unpack("<26x2H", file.read(30))
-            file.seek(name_length + extra_length, 1)
+            file.seek(after_local(file.read(LOCAL_RECORD.size)), 1)
             left = info.compress_size
             while not inflate.eof and size <= info.file_size:
                 data = inflate.unconsumed_tail
@@ -175,11 +174,11 @@ class WheelFile:
                 raise UnsafeSource(
                     f"{self.name}: {info.orig_filename!r} hides a character, which is not seen or obeyed"
                 )
-            if not name.isascii() and not info.flag_bits & _UTF8:
+            if not name.isascii() and not info.flag_bits & UTF8_NAME:
                 raise UnsafeSource(f"{self.name}: {name!r} is another name to readers of another code page")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
                 raise UnsafeSource(f"{self.name}: {name} is a symbolic link, which wheels may not contain")
-            if info.flag_bits & _ENCRYPTED:
+            if info.flag_bits & ENCRYPTED:
                 raise UnsafeSource(f"{self.name}: {name} is encrypted")
             if name in members:
                 raise ArtifactConflict(f"{self.name}: {name} is in the wheel twice")

@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.errors import UnknownBuild
+from builder.progress import Phase
 from builder.records.claim import EXPIRES_S, AlreadyTaken, Claim, State, is_lost, state_name, utc
-from builder.records.record import Record, read_short, short
+from builder.records.record import RECORDED, DeploymentRecord, Origin, Record, read_short
 from builder.store.keeping import Damaged
-from builder.store.values import Fields
+from builder.store.values import Fields, JsonObject
 
 if TYPE_CHECKING:
     from builder.event.request import Request
+    from builder.replies.accounts import BuildState, HistoryRow, RecentRow
+    from builder.replies.reply import Reply
     from builder.store.s3 import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
@@ -67,10 +71,10 @@ class Builds:
         self,
         claim: Claim,
         request: Request,
-        reply: Mapping[str, object],
+        reply: Reply,
         *,
         seconds: float,
-        deployment: Mapping[str, object] | None = None,
+        deployment: DeploymentRecord | None = None,
         restored: str | None = None,
     ) -> None:
         """Keep what came of a build: its reply under its id, a record of it in the function's history.
@@ -82,10 +86,9 @@ class Builds:
             deployment: what it takes to deploy the same again.
             restored: for a rollback, the id of the build that was returned to.
         """
-        failed = cast("int", reply["statusCode"]) >= 400
-        recorded = failed or bool(reply.get("changed")) or deployment is not None
-        record = self._record(claim, request, reply, "failed" if failed else "succeeded", seconds)
-        record |= {"deployment": deployment, "restored": restored}
+        record = self._record(claim, request, reply, seconds, deployment, restored)
+        failed = record.state == "failed"
+        recorded = failed or bool(record.changed) or deployment is not None
         name = None
         # Records are written under the claim: of two builders with one id, only one may leave a record.
         if recorded:
@@ -97,42 +100,60 @@ class Builds:
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
             name = f"records/{request.function}/{listed}"
             # Before the state: whoever sees that the build has ended can rely on its record.
-            vouched = {} if failed else _vouched(cast("Mapping[str, object] | None", (deployment or {}).get("origin")))
-            self._store.write_all({name: record, f"recent/{listed}": short(record), **vouched})
-        state = {key: record[key] for key in ("build_id", "function", "state", "seconds", "started", "ended", "reply")}
-        claim.finish({**state, "phases": reply.get("phases", []), "record": name})
+            vouched = {} if failed or deployment is None else _vouched(deployment.origin)
+            self._store.write_all({name: record.as_json(), f"recent/{listed}": {**record.short()}, **vouched})
+        phases = tuple(Phase(name=row["name"], seconds=row["seconds"]) for row in reply.get("phases", ()))
+        claim.finish(
+            State(
+                build_id=record.build_id,
+                function=record.function,
+                state=record.state,
+                seconds=record.seconds,
+                phases=phases,
+                started=record.started,
+                ended=record.ended,
+                reply=reply,
+                record=name,
+            )
+        )
 
     def _record(
-        self, claim: Claim, request: Request, reply: Mapping[str, object], state: str, seconds: float
-    ) -> dict[str, object]:
-        source = request.source
-        error = cast("Mapping[str, object]", reply.get("error") or {})
-        deployed = cast("Mapping[str, object]", reply.get("function") or {})
-        artifacts = cast("list[Mapping[str, object]]", reply.get("artifacts") or [])
-        return {
-            "build_id": claim.build_id,
-            "action": request.action.value,
-            "state": state,
-            "seconds": round(seconds, 3),
-            "started": utc(claim.started),
-            "ended": utc(self._clock()),
-            "function": request.function,
-            "by": request.by,
-            "repo": source.place if source else None,
-            "path": request.path,
-            "ref": reply.get("ref"),
-            "commit": reply.get("commit"),
-            "alias": deployed.get("alias") or request.alias,
-            "version": deployed.get("version"),
-            "builder": __version__,
-            "changed": reply.get("changed", []),
-            "sizes": {str(row["name"]): row["size"] for row in artifacts if "size" in row},
-            "error": error.get("code"),
-            "message": error.get("message"),
-            "reply": reply,
-        }
+        self,
+        claim: Claim,
+        request: Request,
+        reply: Reply,
+        seconds: float,
+        deployment: DeploymentRecord | None,
+        restored: str | None,
+    ) -> Record:
+        source, error, function = request.source, reply.get("error"), reply.get("function")
+        deployed = function if function and "arn" in function else None
+        return Record(
+            build_id=claim.build_id,
+            action=RECORDED[request.action],
+            state="failed" if reply["statusCode"] >= 400 else "succeeded",
+            seconds=round(seconds, 3),
+            started=utc(claim.started),
+            ended=utc(self._clock()),
+            function=request.function,
+            by=request.by,
+            repo=source.place if source else None,
+            path=request.path,
+            ref=reply.get("ref"),
+            commit=reply.get("commit"),
+            alias=(deployed["alias"] if deployed else None) or request.alias,
+            version=deployed["version"] if deployed else None,
+            builder=__version__,
+            changed=tuple(reply.get("changed", ())),
+            sizes={row["name"]: row["size"] for row in reply.get("artifacts", ()) if "size" in row},
+            error=error["code"] if error else None,
+            message=error["message"] if error else None,
+            restored=restored,
+            reply=reply,
+            deployment=deployment,
+        )
 
-    def state(self, build_id: str) -> Mapping[str, object]:
+    def state(self, build_id: str) -> BuildState:
         """Return the state of a build.
 
         Raises:
@@ -149,18 +170,18 @@ class Builds:
             )
         # A killed builder cannot write its own end.
         if is_lost(present):
-            return {**state.value, "state": "failed", "message": "the builder was stopped before the build ended"}
-        return state.value
+            state = replace(state, state="failed", message="the builder was stopped before the build ended")
+        return state.for_people()
 
-    def recent(self, count: int) -> list[dict[str, object]]:
+    def recent(self, count: int) -> list[RecentRow]:
         """Short accounts of the last builds of all functions, the newest first; those that are damaged are left out."""
         return self._store.find_all(self._store.first_names("recent", count), read_short)
 
-    def of_function(self, function: str, count: int) -> list[dict[str, object]]:
+    def of_function(self, function: str, count: int) -> list[RecentRow]:
         """Return short accounts of one function's builds."""
         return [record.short() for record in self._whole_ones(function, count)]
 
-    def history(self, function: str, count: int, *, before: str | None = None) -> list[dict[str, object]]:
+    def history(self, function: str, count: int, *, before: str | None = None) -> list[HistoryRow]:
         """Return what people want to know of the last builds, newest first; damaged records are left out."""
         return [record.for_people() for record in self._whole_ones(function, count, before=before)]
 
@@ -216,15 +237,15 @@ def _vouched_folder(url: str, commit: str) -> str:
     return f"vouched/{hashlib.sha256(f'{url} {commit}'.encode()).hexdigest()}"
 
 
-def _vouched(origin: Mapping[str, object] | None) -> dict[str, dict[str, object]]:
+def _vouched(origin: Origin | None) -> dict[str, JsonObject]:
     """Return the objects that tell where a deployed commit came from, one for each ref."""
     if origin is None:
         return {}
-    url, commit, refs = str(origin["url"]), str(origin["commit"]), cast("list[str]", origin["refs"])
-    folder = _vouched_folder(url, commit)
+    place = {"url": origin.url, "commit": origin.commit}
+    folder = _vouched_folder(origin.url, origin.commit)
     return {
-        f"{folder}/{hashlib.sha256(ref.encode()).hexdigest()[:16]}.json": {"url": url, "commit": commit, "ref": ref}
-        for ref in refs[:_MOST_REFS]
+        f"{folder}/{hashlib.sha256(ref.encode()).hexdigest()[:16]}.json": {**place, "ref": ref}
+        for ref in origin.refs[:_MOST_REFS]
     }
 
 

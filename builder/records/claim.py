@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from builder.errors import LambdasmithError
-from builder.progress import Moment
+from builder.progress import Moment, Phase
 from builder.records.ownership import Ownership
 from builder.store.values import Fields, UnfitError
 
 if TYPE_CHECKING:
+    from builder.replies.accounts import AnyState, BuildState
+    from builder.replies.deploys import Phase as PhaseRow
+    from builder.replies.reply import Reply
     from builder.store.s3 import S3Store, Version
 
 log = logging.getLogger(__name__)
 
 # A claim that was not renewed for this long belongs to a builder that was killed. Four renewals fit in.
 EXPIRES_S = 60.0
+_STATES: tuple[AnyState, ...] = ("running", "succeeded", "failed")
 _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
 
@@ -28,31 +32,72 @@ _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 class State:
     """How far a build is, or how it ended: then it has a `reply`, and a `record` if it changed something or failed.
 
-    `value` is all that is written of it, for people.
+    While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`.
     """
 
     build_id: str
     function: str | None
-    state: str
-    expires_s: float | None
-    reply: Mapping[str, object] | None
-    record: str | None
-    value: Mapping[str, object]
+    state: AnyState
+    seconds: float
+    phases: tuple[Phase, ...]
+    started: str
+    phase: str = ""
+    message: str = ""
+    expires_s: float | None = None
+    ended: str | None = None
+    reply: Reply | None = None
+    record: str | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """For the store."""
+        more = {"expires_s": self.expires_s} if self.state == "running" else {"record": self.record}
+        return {**self.for_people(), **more}
 
     @classmethod
     def parse(cls, kept: Fields) -> State:
-        """Parse what a claim has written."""
-        running = kept.text("state") == "running"
-        reply = None if running else kept.fields("reply")
+        """What `as_json` gave."""
+        state = kept.one_of("state", _STATES)
+        running = state == "running"
         return cls(
             build_id=kept.text("build_id"),
             function=kept.text_or_none("function"),
-            state=kept.text("state"),
+            state=state,
+            seconds=kept.number("seconds"),
+            phases=tuple(Phase(name=row.text("name"), seconds=row.number("seconds")) for row in kept.rows("phases")),
+            started=kept.text("started"),
+            phase=kept.text("phase") if running else "",
+            message=kept.text("message") if running else "",
             expires_s=kept.number("expires_s") if running else None,
-            reply=reply.value if reply else None,
+            ended=None if running else kept.text("ended"),
+            # Nobody else writes there, and what it says is under a checksum.
+            reply=None if running else cast("Reply", dict(kept.fields("reply").value)),
             record=None if running else kept.text_or_none("record"),
-            value=kept.value,
         )
+
+    def for_people(self) -> BuildState:
+        """How far it is, or how it ended."""
+        phases: list[PhaseRow] = [{"name": phase.name, "seconds": phase.seconds} for phase in self.phases]
+        if self.reply is None or self.ended is None:
+            return {
+                "build_id": self.build_id,
+                "function": self.function,
+                "message": self.message,
+                "phase": self.phase,
+                "phases": phases,
+                "seconds": self.seconds,
+                "started": self.started,
+                "state": self.state,
+            }
+        return {
+            "build_id": self.build_id,
+            "ended": self.ended,
+            "function": self.function,
+            "phases": phases,
+            "reply": dict(self.reply),
+            "seconds": self.seconds,
+            "started": self.started,
+            "state": self.state,
+        }
 
     @classmethod
     def of(cls, version: Version | None) -> State | None:
@@ -118,35 +163,39 @@ class Claim:
                 except AlreadyTaken:
                     log.info("build id is somebody else's", extra={"fields": {"build_id": self.build_id}})
             else:
-                self._own.rewrite(self._running())
+                self._own.rewrite(self._running().as_json())
 
-    def finish(self, state: Mapping[str, object] | None) -> bool:
+    def finish(self, state: State | None) -> bool:
         # Before the lock: a renewal that is on its way ends first, and none begins after it.
         """Stop renewing and write the last state; without one, keep the present one. False if it was not ours."""
         self._ended.set()
         with self._lock:
-            return self.taken and (state is None or self._own.rewrite(state))
+            return self.taken and (state is None or self._own.rewrite(state.as_json()))
 
     def _take(self) -> None:
         present: Version | None = None
         # Twice at most: over nothing, then over what a killed builder left. Of several who try, one wins.
         for _ in range(2):
-            if self._own.seize(self._running(), present):
+            if self._own.seize(self._running().as_json(), present):
                 return
             present = self._own.read()
             if present is not None and not is_lost(present) and not self._own.wrote(present):
                 break
-        raise AlreadyTaken(State.of(present) or State.parse(Fields(self._running())))
+        raise AlreadyTaken(State.of(present) or self._running())
 
-    def _running(self) -> dict[str, object]:
-        return {
-            "build_id": self.build_id,
-            "function": self._function,
-            "state": "running",
-            **asdict(self._moment),
-            "started": utc(self.started),
-            "expires_s": self._expires_s,
-        }
+    def _running(self) -> State:
+        moment = self._moment
+        return State(
+            build_id=self.build_id,
+            function=self._function,
+            state="running",
+            phase=moment.phase,
+            message=moment.message,
+            seconds=moment.seconds,
+            phases=moment.phases,
+            started=utc(self.started),
+            expires_s=self._expires_s,
+        )
 
     def _keep(self) -> None:
         # A quarter of the time to expire: three renewals may fail before others believe that this builder is dead.
@@ -155,7 +204,7 @@ class Claim:
                 if self._ended.is_set():
                     return
                 try:
-                    if not self._own.rewrite(self._running()):
+                    if not self._own.rewrite(self._running().as_json()):
                         return
                 except LambdasmithError as error:
                     log.warning("claim not renewed", extra={"fields": {"error": error.message}})

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from builder.amounts import seconds
 from builder.errors import FunctionBusy, LambdasmithError
 from builder.records.ownership import Ownership
 from builder.store.values import Fields, UnfitError
@@ -254,4 +255,4 @@ def _holder(present: Version | None, age_s: float = 0.0) -> str:
         return "another build" if present is None else "a build whose lease is damaged"
     by = f" of {hold.by}" if hold.by else ""
     held_s = hold.held_s + max(age_s, present.age_s)
-    return f"build {hold.owner}{by}, which has had {hold.function} for {held_s:.0f} s: {hold.doing}"
+    return f"build {hold.owner}{by}, which has had {hold.function} for {seconds(held_s)}: {hold.doing}"

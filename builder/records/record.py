@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from builder.event.request import GitSource, ManifestSource, ObjectSource
+from builder.event.request import Action, GitSource, ManifestSource, ObjectSource
 from builder.runtimes import MACHINES, RUNTIMES
 from builder.store.values import SHA256, Fields, UnfitError
 
-# Of a record, what the list of builds leaves out.
-_LONG = frozenset({"reply", "deployment"})
-_SHORT = ("build_id", "function", "state", "seconds", "ended", "by", "commit", "error")
+if TYPE_CHECKING:
+    from builder.replies.accounts import Ended, HistoryRow, RecentRow, RecordedAction
+
 _ARCHITECTURE = re.compile("|".join(MACHINES))
 _CODE = re.compile(r"([0-9a-f]{64})?")
+# What leaves records.
+RECORDED: Mapping[Action, RecordedAction] = {
+    Action.BUILD: "build",
+    Action.ROLLBACK: "rollback",
+    Action.PACKAGE: "package",
+}
+_ENDED: tuple[Ended, ...] = ("succeeded", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +38,13 @@ class LayerRow:
     license: str
     runtimes: tuple[str, ...]
 
+    def as_json(self) -> dict[str, object]:
+        """For the record."""
+        return asdict(self) | {"runtimes": list(self.runtimes)}
+
     @classmethod
     def parse(cls, kept: Fields) -> LayerRow:
-        """One of `Deployment.as_json`'s."""
+        """What `as_json` gave."""
         return cls(
             component=kept.text("component"),
             layer=kept.text("layer"),
@@ -52,9 +64,13 @@ class SourceRecord:
     path: str
     build_file: str | None
 
+    def as_json(self) -> dict[str, object]:
+        """For the record: the fields of the source beside the other two."""
+        return asdict(self.source) | {"path": self.path, "build_file": self.build_file}
+
     @classmethod
     def parse(cls, kept: Fields) -> SourceRecord:
-        """The fields of the source beside the other two."""
+        """What `as_json` gave."""
         source: GitSource | ObjectSource | ManifestSource
         if "manifest" in kept:
             source = ManifestSource(
@@ -68,15 +84,38 @@ class SourceRecord:
                 bucket=kept.text("bucket"), key=kept.text("key"), version_id=kept.text_or_none("version_id")
             )
         else:
-            source = GitSource(repo=kept.text_or_none("repo"), repo_name=kept.text_or_none("repo_name"))
+            source = GitSource(
+                repo=kept.text_or_none("repo"),
+                repo_name=kept.text_or_none("repo_name"),
+                ref=kept.text_or_none("ref"),
+            )
         return cls(source=source, path=kept.text("path"), build_file=kept.text_or_none("build_file"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeploymentRecord:
-    """What a build deployed, as `publishing.deployment.Deployment.as_json` has written it, which is `value`.
+class Origin:
+    """The repository and commit of a deploy, and the full names of the refs that the commit was the tip of."""
 
-    `code` is the sha256 of the function's zip, empty where there is none; `source` is None where it is not kept.
+    url: str
+    commit: str
+    refs: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For the record."""
+        return {"url": self.url, "commit": self.commit, "refs": list(self.refs)}
+
+    @classmethod
+    def parse(cls, kept: Fields) -> Origin:
+        """What `as_json` gave."""
+        return cls(url=kept.text("url"), commit=kept.text("commit"), refs=kept.texts("refs"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentRecord:
+    """What a build deployed: all it takes to deploy the same again.
+
+    `code` is the sha256 of the function's zip, empty where there is none; `source` is None where it is not kept,
+    `origin` where it was no repository.
     """
 
     architecture: str
@@ -91,12 +130,30 @@ class DeploymentRecord:
     alias: str | None
     lock: str | None
     source: SourceRecord | None
-    value: Mapping[str, object]
+    origin: Origin | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """For the record of the build."""
+        return {
+            "architecture": self.architecture,
+            "runtime": self.runtime,
+            "code": {"sha256": self.code},
+            "layers": [row.as_json() for row in self.layers],
+            "settings": dict(self.settings),
+            "tags": dict(self.tags),
+            "extras": dict(self.extras),
+            "role": self.role,
+            "version": self.version,
+            "alias": self.alias,
+            "lock": self.lock,
+            "source": self.source and self.source.as_json(),
+            "origin": self.origin and self.origin.as_json(),
+        }
 
     @classmethod
     def parse(cls, kept: Fields) -> DeploymentRecord:
-        """What was written."""
-        source = kept.fields_or_none("source")
+        """What `as_json` gave."""
+        source, origin = kept.fields_or_none("source"), kept.fields_or_none("origin")
         return cls(
             architecture=kept.text("architecture", _ARCHITECTURE),
             runtime=_runtime(kept.text("runtime")),
@@ -110,44 +167,73 @@ class DeploymentRecord:
             alias=kept.text_or_none("alias"),
             lock=kept.text_or_none("lock", SHA256),
             source=SourceRecord.parse(source) if source else None,
-            value=kept.value,
+            origin=Origin.parse(origin) if origin else None,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The account of one build. `ended` is in seconds since 1970, `value` all that was written."""
+    """The account of one build. Times are texts, `seconds` what it took, `sizes` those of zips by component."""
 
     build_id: str
-    action: str
-    state: str
-    ended: float
-    commit: str | None
+    action: RecordedAction
+    state: Ended
+    seconds: float
+    started: str
+    ended: str
+    function: str | None
+    by: str | None
+    repo: str | None
+    path: str
     ref: str | None
+    commit: str | None
     alias: str | None
+    version: str | None
     builder: str
+    changed: tuple[str, ...]
+    sizes: Mapping[str, int]
+    error: str | None
     message: str | None
     restored: str | None
+    reply: Mapping[str, object]
     deployment: DeploymentRecord | None
-    value: Mapping[str, object]
+
+    def as_json(self) -> dict[str, object]:
+        """For the function's history in the store."""
+        return {
+            **self.for_people(),
+            "reply": dict(self.reply),
+            "deployment": self.deployment and self.deployment.as_json(),
+        }
 
     @classmethod
     def parse(cls, kept: Fields) -> Record:
-        """What `Builds.end` has written."""
-        deployment = kept.fields_or_none("deployment")
+        """What `as_json` gave."""
+        deployment, sizes = kept.fields_or_none("deployment"), kept.fields("sizes")
+        _seconds(kept.text("ended"))
         return cls(
             build_id=kept.text("build_id"),
-            action=kept.text("action"),
-            state=kept.text("state"),
-            ended=_seconds(kept.text("ended")),
-            commit=kept.text_or_none("commit"),
+            action=kept.one_of("action", RECORDED.values()),
+            state=kept.one_of("state", _ENDED),
+            seconds=kept.number("seconds"),
+            started=kept.text("started"),
+            ended=kept.text("ended"),
+            function=kept.text_or_none("function"),
+            by=kept.text_or_none("by"),
+            repo=kept.text_or_none("repo"),
+            path=kept.text("path"),
             ref=kept.text_or_none("ref"),
+            commit=kept.text_or_none("commit"),
             alias=kept.text_or_none("alias"),
+            version=kept.text_or_none("version"),
             builder=kept.text("builder"),
+            changed=kept.texts("changed"),
+            sizes={name: sizes.count(name) for name in sizes.value},
+            error=kept.text_or_none("error"),
             message=kept.text_or_none("message"),
             restored=kept.text_or_none("restored"),
+            reply=kept.fields("reply").value,
             deployment=DeploymentRecord.parse(deployment) if deployment else None,
-            value=kept.value,
         )
 
     @property
@@ -155,25 +241,62 @@ class Record:
         """What the build left in the account, if it ended well."""
         return self.deployment if self.state == "succeeded" else None
 
-    def for_people(self) -> dict[str, object]:
+    @property
+    def ended_s(self) -> float:
+        """When it ended, in seconds since 1970."""
+        return _seconds(self.ended)
+
+    def for_people(self) -> HistoryRow:
         """Without its reply, and what it takes to deploy the same again."""
-        return {name: item for name, item in self.value.items() if name not in _LONG}
+        return {
+            "action": self.action,
+            "alias": self.alias,
+            "build_id": self.build_id,
+            "builder": self.builder,
+            "by": self.by,
+            "changed": list(self.changed),
+            "commit": self.commit,
+            "ended": self.ended,
+            "error": self.error,
+            "function": self.function,
+            "message": self.message,
+            "path": self.path,
+            "ref": self.ref,
+            "repo": self.repo,
+            "restored": self.restored,
+            "seconds": self.seconds,
+            "sizes": dict(self.sizes),
+            "started": self.started,
+            "state": self.state,
+            "version": self.version,
+        }
 
-    def short(self) -> dict[str, object]:
+    def short(self) -> RecentRow:
         """A line of the list of builds."""
-        return short(self.value)
+        return {
+            "build_id": self.build_id,
+            "function": self.function,
+            "state": self.state,
+            "seconds": self.seconds,
+            "ended": self.ended,
+            "by": self.by,
+            "commit": self.commit,
+            "error": self.error,
+        }
 
 
-def short(value: Mapping[str, object]) -> dict[str, object]:
-    """A line of the list of builds, of a record as it is written."""
-    return {name: value[name] for name in _SHORT}
-
-
-def read_short(kept: Fields) -> dict[str, object]:
-    """What `short` gave."""
-    for name in ("build_id", "state", "ended"):
-        kept.text(name)
-    return {name: kept.value.get(name) for name in _SHORT}
+def read_short(kept: Fields) -> RecentRow:
+    """What `Record.short` gave."""
+    return {
+        "build_id": kept.text("build_id"),
+        "function": kept.text_or_none("function"),
+        "state": kept.text("state"),
+        "seconds": kept.number("seconds"),
+        "ended": kept.text("ended"),
+        "by": kept.text_or_none("by"),
+        "commit": kept.text_or_none("commit"),
+        "error": kept.text_or_none("error"),
+    }
 
 
 def _runtime(name: str) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from builder.schemas.models import Schema, definitions_of
 from builder.spec.base import RelativePath, Spec, given
 from builder.spec.build_file import LAYER_NAME, MAX_LAYERS
@@ -124,7 +126,7 @@ def _first_runtime(pattern: str) -> Schema:
 def _finish_layer(layer: Schema) -> None:
     """Add what is not in the model of layers: the name is the key above, and runtimes may be inherited."""
     del layer["properties"]["name"], layer["required"]
-    some = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]}
+    some: dict[str, JsonValue] = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]}
     layer["anyOf"] = [given("files", **some), given("build")]
 
 

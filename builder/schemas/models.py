@@ -8,7 +8,7 @@ import itertools
 import textwrap
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -25,7 +25,7 @@ def definitions_of(*models: type) -> dict[str, Schema]:
         ref_template="#/definitions/{model}",
         schema_generator=_Generator,
     )
-    return cast("dict[str, Schema]", _tidied(made["$defs"]))
+    return {name: _tidied(definition) for name, definition in made["$defs"].items()}
 
 
 class _Generator(GenerateJsonSchema):
@@ -86,9 +86,14 @@ def field_texts(model: type) -> Mapping[str, str]:
 
 
 def _texts(model: type) -> dict[str, str]:
-    definition = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    found = {}
-    for field, text in itertools.pairwise(cast("ast.ClassDef", definition).body):
+    try:
+        definition = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    except OSError:  # it was made by a call, and its fields have their own texts
+        return {}
+    found: dict[str, str] = {}
+    if not isinstance(definition, ast.ClassDef):
+        return found
+    for field, text in itertools.pairwise(definition.body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as words)):
                 found[name] = " ".join(words.split())

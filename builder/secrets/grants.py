@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import cast
 
 from builder.network.access import GitCredentials
+from builder.store.values import Fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,27 +45,27 @@ class Granted:
         }
 
     @classmethod
-    def parse(cls, value: Mapping[str, object]) -> Granted:
+    def parse(cls, sent: Fields) -> Granted:
         """Parse the output of `as_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            ValueError: somebody else has made it.
         """
-        git = cast("list[Mapping[str, str]]", value["git"])
-        indexes = cast("Mapping[str, list[str]]", value["indexes"])
+        logins = sent.fields("indexes")
+        indexes = {name: logins.texts(name) for name in logins.value}
         return cls(
             git=tuple(
                 GitCredentials(
-                    username=one["username"],
-                    token=one["token"],
-                    base=one["base"],
-                    modules=tuple(one["modules"]),
-                    called=one["called"],
-                    renewal=one["renewal"],
+                    username=one.text("username"),
+                    token=one.text("token"),
+                    base=one.text_or_none("base"),
+                    modules=one.texts("modules"),
+                    called=one.text("called"),
+                    renewal=one.text("renewal"),
                 )
-                for one in git
+                for one in sent.rows("git")
             ),
             indexes={name: (user, password) for name, (user, password) in indexes.items()},
-            refused=dict(cast("Mapping[str, str]", value["refused"])),
-            commands=dict(cast("Mapping[str, str]", value["commands"])),
+            refused=sent.fields("refused").all_texts(),
+            commands=sent.fields("commands").all_texts(),
         )

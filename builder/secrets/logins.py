@@ -7,15 +7,15 @@ a function's variables.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, cast
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
 from builder.jsontext import read_json
 from builder.network.urls import is_url, origin
+from builder.store.values import Fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,16 +110,20 @@ class Logins:
             InvalidConfiguration: it is something else.
         """
         try:
-            value = cast("Mapping[str, Sequence[Mapping[str, Any]]]", read_json(text or "{}"))
+            kept = Fields(read_json(text or "{}"))
             return cls(
-                git=tuple(GitLogin(**one) for one in value.get("git", ())),
-                indexes=tuple(IndexLogin(**one) for one in value.get("indexes", ())),
+                git=tuple(GitLogin(**one.all_texts()) for one in _rows(kept, "git")),
+                indexes=tuple(IndexLogin(**one.all_texts()) for one in _rows(kept, "indexes")),
                 projects=tuple(
-                    ProjectRule(pattern=one["pattern"], allow=tuple(one["allow"]), refs=tuple(one.get("refs", ())))
-                    for one in value.get("projects", ())
+                    ProjectRule(
+                        pattern=one.text("pattern"),
+                        allow=one.texts("allow"),
+                        refs=one.texts("refs") if "refs" in one else (),
+                    )
+                    for one in _rows(kept, "projects")
                 ),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise InvalidConfiguration(
                 "LAMBDASMITH_CREDENTIALS cannot be read", hint="run `python setup.py update`"
             ) from error
@@ -143,6 +147,10 @@ class Logins:
             yield from filter(None, (forge.token, forge.private_key))
         for index in self.indexes:
             yield from (text for text in (index.username, index.password, index.token) if is_reference(text))
+
+
+def _rows(kept: Fields, name: str) -> list[Fields]:
+    return kept.rows(name) if name in kept else []
 
 
 def text_problem(text: str, *, lines: bool = False) -> str | None:

@@ -12,10 +12,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 from builder.jsontext import read_json
+
+M = TypeVar("M", bound=Mapping[str, object])
 
 _MASK = b"***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
@@ -311,9 +313,9 @@ class Masker:
         is_text = len(content) <= _LARGEST_TEXT and b"\0" not in content
         return is_text and next(_spans_of(content, needles), None) is not None
 
-    def mask_json(self, value: dict[str, object]) -> dict[str, object]:
-        """Return a copy of a JSON object whose strings have no secrets."""
-        return cast("dict[str, object]", self._masked(value))
+    def mask_json(self, value: M) -> M:
+        """A copy of a JSON object, of the same form, whose strings have no secrets."""
+        return cast("M", self._masked(value))
 
     def _masked(self, value: object) -> object:
         if isinstance(value, str):
@@ -321,8 +323,9 @@ class Masker:
         if isinstance(value, dict):
             return {self.mask(str(key)): self._masked(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            if value and all(isinstance(item, str) for item in value):
-                return self.mask_lines(cast("list[str]", value))
+            lines = [item for item in value if isinstance(item, str)]
+            if lines and len(lines) == len(value):
+                return self.mask_lines(lines)
             return [self._masked(item) for item in value]
         return value
 

@@ -16,7 +16,8 @@ from typing import IO
 from builder.archives.archived import Archived, Limits, Unreadable
 from builder.archives.streams import Stream, gunzipped, plain, unzstandard
 from builder.archives.tarred import is_header, tar_entries
-from builder.archives.zipped import END, zip_entries
+from builder.archives.zipformat import END, END_RECORD, LOCAL
+from builder.archives.zipped import zip_entries
 from builder.sources.git import Snapshot
 from builder.sources.target import written
 from builder.sources.treeid import tree_id
@@ -25,9 +26,8 @@ from builder.sources.unpacking import Unpacker
 # 1980-01-01, the date in every zip made here. The dates in an archive depend on who made it and when, so equal
 # content would not give equal artifacts.
 FIXED_TIME = 315532800
-# The end record, and a comment as long as the longest commit id.
-_ZIP_END_BYTES = 22 + 64
-_COMMIT_OF_ZIP = re.compile(rb"PK\x05\x06.{16}(?:\x28\x00[0-9a-f]{40}|\x40\x00[0-9a-f]{64})\Z", re.DOTALL)
+_ZIP_END_BYTES = END_RECORD.size + 64
+_COMMIT_OF_ZIP = re.compile(END + rb".{16}(?:\x28\x00[0-9a-f]{40}|\x40\x00[0-9a-f]{64})\Z", re.DOTALL)
 _COMMIT_OF_TAR = re.compile(rb"\d+ comment=(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 _WANTED = "send a zip, tar, tar.gz or tar.zst"
 _OTHERS = {
@@ -74,7 +74,7 @@ def is_of_git(archive: Path) -> bool:
     """
     with archive.open("rb") as file:
         head = file.read(4)
-        if head == b"PK\x03\x04":
+        if head == LOCAL:
             file.seek(max(0, archive.stat().st_size - _ZIP_END_BYTES))
             return bool(_COMMIT_OF_ZIP.search(file.read()))
         file.seek(0)
@@ -150,7 +150,7 @@ def _entries(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
 def _reader(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
     head = file.read(512)
     file.seek(0)
-    if head.startswith((b"PK\x03\x04", END)):
+    if head.startswith((LOCAL, END)):
         return zip_entries(file, limits)
     if head.startswith(b"\x1f\x8b"):
         return tar_entries(Stream(gunzipped(file), limits, size))

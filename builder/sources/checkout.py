@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from builder.amounts import megabytes
 from builder.errors import OutOfSpace, UnsafeSource
 from builder.paths import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 from builder.sources.objects import Content
@@ -271,8 +272,9 @@ def _twice(path: str) -> UnsafeSource:
 
 
 def _too_large(max_bytes: int, largest: list[tuple[int, str]]) -> OutOfSpace:
-    names = ", ".join(f"{shown(path)} ({size / 1e6:,.1f} MB)" for size, path in largest)
+    names = ", ".join(f"{shown(path)} ({megabytes(size, ',.1f')})" for size, path in largest)
     return OutOfSpace(
-        f"the repository's files need more than the {max_bytes / 1e6:,.1f} MB there are; the largest so far: {names}",
+        f"the repository's files need more than the {megabytes(max_bytes, ',.1f')} there are; the largest so far: "
+        f"{names}",
         hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
     )

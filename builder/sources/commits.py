@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+from builder.amounts import megabytes
 from builder.errors import InvalidEvent, RefNotFound, UnsafeSource
 from builder.network.access import GitCredentials, Network
 from builder.network.urls import url_problem
@@ -179,7 +180,7 @@ class Commits:
                 return None
             content = self.content(entry)
             if content.size > max_bytes:
-                raise UnsafeSource(f"{path} in {self.url} is larger than {max_bytes / 1e6:.0f} MB")
+                raise UnsafeSource(f"{path} in {self.url} is larger than {megabytes(max_bytes, '.0f')}")
             return b"".join(content.chunks)
 
     def _entries(self, commit: Commit, directory: str) -> Iterator[TreeEntry]:

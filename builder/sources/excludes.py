@@ -21,8 +21,8 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
+from builder.amounts import some
 from builder.sources.local import as_regex
 
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
@@ -42,7 +42,7 @@ _SHOWN, _READ = 5, 1 << 20
 @functools.cache
 def default_excludes() -> Mapping[str, tuple[str, ...]]:
     """Return the groups of the list by name, in its order."""
-    groups = cast("dict[str, list[str]]", json.loads(DATA.read_text(encoding="utf-8")))
+    groups: dict[str, list[str]] = json.loads(DATA.read_text(encoding="utf-8"))
     return {name: tuple(patterns) for name, patterns in groups.items()}
 
 
@@ -160,8 +160,7 @@ def left_out_warning(gone: Iterable[str]) -> str:
     paths = sorted(gone)
     if not paths:
         return ""
-    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return (
-        f"left out, because such files usually hold secrets: {', '.join(paths[:_SHOWN])}{more}; "
+        f"left out, because such files usually hold secrets: {some(paths, _SHOWN)}; "
         "what belongs to the function is named in the build file's `files`"
     )

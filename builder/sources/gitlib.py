@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from builder.amounts import megabytes
 from builder.errors import (
     LambdasmithError,
     OutOfSpace,
@@ -126,7 +127,7 @@ class Remote:
                 # Counted as it arrives: the server does not announce the size of a pack.
                 if max_bytes is not None and received > max_bytes:
                     raise OutOfSpace(
-                        f"the repository's commit is larger than the {max_bytes / 1e6:,.1f} MB there are",
+                        f"the repository's commit is larger than the {megabytes(max_bytes, ',.1f')} there are",
                         hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
                     )
                 return file.write(data)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder.amounts import megabytes
 from builder.errors import UnsafeSource
 from builder.hashing import sha256_of
 from builder.jsontext import read_json
@@ -117,7 +118,7 @@ def fill(
             left[path] = "the pointer is damaged"
         # By the pointer's size: room is decided before a byte is downloaded, and _download stops at that size.
         elif max_bytes is not None and total + pointer.size > max_bytes:
-            left[path] = f"{pointer.size / 1e6:,.1f} MB are more than there is room for"
+            left[path] = f"{megabytes(pointer.size, ',.1f')} are more than there is room for"
         else:
             total += pointer.size
             wanted.setdefault(pointer, []).append(path)

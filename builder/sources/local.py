@@ -13,7 +13,6 @@ The rules for `files` and `exclude` of a build file:
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import LfsMissing, PathNotFound, UnsafeSource
+from builder.nearest import alike, meant
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
 _NEVER = frozenset({".git", "__pycache__"})
@@ -43,8 +43,7 @@ def select_files(
     """
     base = directory_in(root, source_dir)
     if not base.is_dir():
-        near = nearest_path(root, source_dir)
-        problem = f"source_dir: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
+        problem = f"source_dir: {source_dir!r} is not a directory{nearest_path(root, source_dir)}"
         raise PathNotFound(problem, hint="source_dir is relative to the project", problems=(problem,))
     chosen: dict[str, Path] = {}
     missing: list[str] = []
@@ -90,14 +89,12 @@ def missing_entry(base: Path, entry: str) -> str:
             return f"{entry!r} is an empty directory (if it is a submodule, the warnings say why it was not fetched)"
         if path.is_file():
             return f"{entry!r} is a file, not a directory" if entry.endswith("/") else f"{entry!r} is never packaged"
-    near = nearest_path(base, entry)
-    return f"{entry!r} {'matches nothing' if _MAGIC.search(entry) else 'does not exist'}" + (
-        f"; did you mean {near}?" if near else ""
-    )
+    what = "matches nothing" if _MAGIC.search(entry) else "does not exist"
+    return f"{entry!r} {what}{nearest_path(base, entry)}"
 
 
-def nearest_path(base: Path, wanted: str) -> str | None:
-    """Return the file or directory below `base` whose path or name is most like `wanted`."""
+def nearest_path(base: Path, wanted: str) -> str:
+    """`; did you mean X?` of the file or directory below `base` whose path or name is most like `wanted`."""
     names: list[str] = []
     for directory, below, files in os.walk(base):
         below[:] = sorted(name for name in below if name not in _NEVER)
@@ -108,8 +105,7 @@ def nearest_path(base: Path, wanted: str) -> str | None:
             break
     wanted = wanted.strip("/")
     same_name = [name for name in names if name.rpartition("/")[2] == wanted.rpartition("/")[2]]
-    near = difflib.get_close_matches(wanted, same_name or names, n=1, cutoff=0.0 if same_name else 0.6)
-    return near[0] if near else None
+    return meant(alike(wanted, same_name, cutoff=0.0) if same_name else alike(wanted, names))
 
 
 def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:

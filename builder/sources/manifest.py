@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.amounts import megabytes, some
 from builder.archives.archived import Archived, Limits, Unreadable
 from builder.errors import SourceError, UnsafeSource
 from builder.paths import normalised, path_problem, shown
@@ -79,8 +80,7 @@ def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
         raise SourceError(f"{label}: is not JSON", hint=_HINT) from error
     problems = list(_problems(value))
     if problems:
-        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise SourceError(f"{label}: " + "; ".join(problems[:20]) + more, hint=_HINT, problems=problems[:20])
+        raise SourceError(f"{label}: {some(problems, 20, '; ')}", hint=_HINT, problems=problems[:20])
     unsafe = [f"{shown(name)} {problem}" for name in value["files"] if (problem := _name_problem(name))]
     if unsafe:
         raise UnsafeSource(f"{label}: " + "; ".join(unsafe[:20]), problems=unsafe[:20])
@@ -96,7 +96,7 @@ def _inflated(content: bytes, label: str) -> bytes:
     except zlib.error as error:
         raise SourceError(f"{label}: is damaged: {error}", hint=_HINT) from error
     if len(text) > MAX_BYTES:
-        raise SourceError(f"{label}: is larger than the {MAX_BYTES / 1e6:.1f} MB of a manifest")
+        raise SourceError(f"{label}: is larger than the {megabytes(MAX_BYTES)} of a manifest")
     if not reader.eof:
         raise SourceError(f"{label}: is cut off", hint=_HINT)
     return text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from builder.amounts import some
 from builder.errors import RefNotFound
+from builder.nearest import alike, meant
 
+_SHOWN = 8
 _SHORT_SHA = re.compile(r"[0-9a-f]{4,39}")
 
 
@@ -74,7 +76,7 @@ def default_branch(url: str, listing: Listing) -> tuple[str, str]:
         raise RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
     branches = _short_names(listing, "refs/heads/")
     pointer = f" (HEAD points to {listing.head}, which is not there)" if listing.head else ""
-    raise RefNotFound(f"{url} has no default branch{pointer}", hint=f"give ref, one of: {_some(branches)}")
+    raise RefNotFound(f"{url} has no default branch{pointer}", hint=f"give ref, one of: {some(branches, _SHOWN)}")
 
 
 def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
@@ -83,22 +85,17 @@ def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
     if not branches and not tags:
         return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")
     wanted = ref.removeprefix("refs/heads/").removeprefix("refs/tags/").removeprefix("origin/")
-    near = difflib.get_close_matches(wanted, sorted({*branches, *tags}), n=3, cutoff=0.5)
+    near = alike(wanted, sorted({*branches, *tags}), most=3, cutoff=0.5)
     message = f"{ref!r} is neither a branch nor a tag of {url}"
     if f"refs/{ref}" in listing.commits:
         return RefNotFound(message, hint=f"there is refs/{ref}: write that")
-    if near:
-        message += f"; did you mean {' or '.join(near)}?"
+    message += meant(near)
     if _SHORT_SHA.fullmatch(ref.lower()):
         hint = "a short commit id works for the tip of a branch or tag only; otherwise write all 40 characters"
     else:
-        hint = f"branches: {_some(branches)}" + (f"; tags: {_some(tags)}" if tags else "")
+        hint = f"branches: {some(branches, _SHOWN)}" + (f"; tags: {some(tags, _SHOWN)}" if tags else "")
     return RefNotFound(message, hint=hint)
 
 
 def _short_names(listing: Listing, prefix: str) -> list[str]:
     return sorted(name.removeprefix(prefix) for name in listing.commits if name.startswith(prefix))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
+from builder.amounts import megabytes
 from builder.archives.archived import MAX_LINK_BYTES, Archived, Limits, TooMany
 from builder.archives.zips import folded
 from builder.characters import hides
@@ -231,16 +232,16 @@ class Unpacker:
             yield chunk
 
     def _too_large(self, node: _Node) -> OutOfSpace:
+        most = megabytes(self.limits.max_file_bytes, ",.1f")
         return OutOfSpace(
-            f"{self.label}: {shown(node.path)} is larger than the {self.limits.max_file_bytes / 1e6:,.1f} MB that one "
-            "file may have",
+            f"{self.label}: {shown(node.path)} is larger than the {most} that one file may have",
             hint="leave it out, or fetch it in preinstall",
         )
 
     def _too_much(self, node: _Node) -> OutOfSpace:
+        most = megabytes(self.limits.max_bytes, ",.1f")
         return OutOfSpace(
-            f"{self.label}: its files need more than the {self.limits.max_bytes / 1e6:,.1f} MB there are, seen at "
-            f"{shown(node.path)}",
+            f"{self.label}: its files need more than the {most} there are, seen at {shown(node.path)}",
             hint="leave out what is not needed for the build, or give the builder a larger ephemeral_storage",
         )
 

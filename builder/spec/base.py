@@ -5,10 +5,9 @@ The text below a field of a `Spec` explains its key to people: it goes into the 
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Annotated, cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -36,12 +35,6 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def nearest(typed: str, known: Iterable[str]) -> str:
-    """Return `; did you mean X?` if something known is similar to `typed`, else nothing."""
-    near = difflib.get_close_matches(typed[:80], list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
 def path_value(path: str) -> str:
     """Return `path`, relative and below the project; raise ValueError if it is not."""
     if problem := path_problem(path):
@@ -49,15 +42,15 @@ def path_value(path: str) -> str:
     return path
 
 
-def given(name: str, **schema: object) -> dict[str, JsonValue]:
+def given(name: str, **schema: JsonValue) -> dict[str, JsonValue]:
     """Return JSON Schema of mappings that have the key, not as null."""
-    wanted: dict[str, object] = {"not": {"type": "null"}, **schema}
-    return cast("dict[str, JsonValue]", {"required": [name], "properties": {name: wanted}})
+    wanted: dict[str, JsonValue] = {"not": {"type": "null"}, **schema}
+    return {"required": [name], "properties": {name: wanted}}
 
 
-def stated(**schema: object) -> FieldInfo:
+def stated(**schema: JsonValue) -> FieldInfo:
     """Express what a validator wants, as far as JSON Schema can."""
-    field: FieldInfo = Field(json_schema_extra=cast("dict[str, JsonValue]", schema))
+    field: FieldInfo = Field(json_schema_extra=schema)
     return field
 
 

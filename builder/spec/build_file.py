@@ -12,7 +12,6 @@ Only the text is judged here; `builder.spec.tree` compares the files that it nam
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
@@ -21,9 +20,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from builder.errors import InvalidBuildFile
+from builder.nearest import alike, meant, nearest
 from builder.runtimes import RUNTIMES
 from builder.sources.excludes import BUILD_FILES
-from builder.spec.base import SecretSpec, Spec, as_tuple, nearest
+from builder.spec.base import SecretSpec, Spec, as_tuple
 from builder.spec.builds import chosen
 from builder.spec.document import Document, Location, read_document
 from builder.spec.lambda_names import Finding, configuration_findings, cors_findings
@@ -81,9 +81,9 @@ def find_build_file(names: Collection[str], wanted: str | None) -> str:
         )
     present = [name for name in NAMES if name in names]
     if not present:
-        near = next((match for name in NAMES for match in difflib.get_close_matches(name, names, n=1, cutoff=0.8)), "")
+        similar = [match for name in NAMES for match in alike(name, names, cutoff=0.8)]
         raise InvalidBuildFile(
-            f"there is no build file: looked for {', '.join(NAMES)}" + (f"; did you mean {near}?" if near else ""),
+            f"there is no build file: looked for {', '.join(NAMES)}{meant(similar[:1])}",
             hint="copy build.yaml.example to build.yaml and commit it; if the project is in a sub-directory, give path",
         )
     if len(present) > 1:
@@ -274,9 +274,10 @@ class _Reader:
         except ValidationError as error:
             details = error.errors(include_url=False)
         # A mistyped key is one problem, and not also a missing key.
-        meant = {nearest(str(d["loc"][-1]), model.model_fields) for d in details if d["type"] == "extra_forbidden"}
+        typed = [str(detail["loc"][-1]) for detail in details if detail["type"] == "extra_forbidden"]
+        intended = {match for name in typed for match in alike(name, model.model_fields)}
         for detail in details:
-            if detail["type"] != "missing" or f"; did you mean {detail['loc'][-1]}?" not in meant:
+            if detail["type"] != "missing" or str(detail["loc"][-1]) not in intended:
                 self._explain(model, at, detail)
         return None
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from builder.nearest import nearest
 from builder.paths import PATH_PATTERN
 from builder.spec.base import (
     Paths,
@@ -16,7 +17,6 @@ from builder.spec.base import (
     Texts,
     VariableName,
     as_tuple,
-    nearest,
     path_value,
     stated,
 )

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from builder.aws import service_shapes
-from builder.spec.base import nearest
+from builder.nearest import alike, meant, nearest
 from builder.spec.document import Location
 from builder.spec.separate import EVENT_INVOKE
 
@@ -132,9 +132,8 @@ _PORTABLE = re.compile(r"(?:[^\\(]|\\[dDsSwW.$*+?|/()\[\]{}^-]|\((?!\?)|\(\?:)*"
 
 
 def _near_friendly(name: str) -> str:
-    near = nearest(name, FRIENDLY) or nearest(name, FRIENDLY.values())
-    found = near.removeprefix("; did you mean ").removesuffix("?")
-    return f"; `{FRIENDLY.get(found, found)}:` is a key beside `configuration:`" if found else ""
+    near = alike(name, FRIENDLY) or alike(name, FRIENDLY.values())
+    return f"; `{FRIENDLY.get(near[0], near[0])}:` is a key beside `configuration:`" if near else ""
 
 
 @cache
@@ -208,7 +207,7 @@ def _structure_findings(
         yield Finding(at=(*at, name), text=f"unknown name{near or '; known are ' + ', '.join(members)}")
     for name in shape.get("required", ()):
         # A mistyped name is one problem, and not also a missing name.
-        if name in members and name not in value and f"; did you mean {name}?" not in unknown.values():
+        if name in members and name not in value and meant([name]) not in unknown.values():
             yield Finding(at=(*at, name), text="missing")
     for name, item in value.items():
         if name in members:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builder.errors import LambdasmithError, LfsMissing
+from builder.nearest import alike, meant
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
 from builder.runtimes import RUNTIMES
@@ -107,9 +107,9 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
     typed = next((name for name in (f"{module}.ts", f"{module}.mts") if name in names), "")
     if family == "nodejs" and typed:
         return f"{function.handler!r} needs {wanted[0]}; of {typed} it is made by build: {{node: {{bundle: {typed}}}}}"
-    near = difflib.get_close_matches(wanted[0].removesuffix(suffix), modules, n=1)
-    meant = f"; did you mean {near[0].replace('/', '.')}.{attribute}?" if near else ""
-    return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{meant}"
+    near = alike(wanted[0].removesuffix(suffix), modules)
+    question = meant([f"{module.replace('/', '.')}.{attribute}" for module in near])
+    return f"{function.handler!r} needs the file {wanted[0]}, which does not exist{question}"
 
 
 def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
@@ -132,9 +132,8 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
             continue
         if path.is_file():
             continue
-        near = nearest_path(root, name)
-        meant = f"; did you mean {near}?" if near else "; name files such as requirements.txt, not packages"
-        yield f"{spec.at(label)}: {name!r} {'is a directory' if path.is_dir() else 'does not exist'}{meant}"
+        advice = nearest_path(root, name) or "; name files such as requirements.txt, not packages"
+        yield f"{spec.at(label)}: {name!r} {'is a directory' if path.is_dir() else 'does not exist'}{advice}"
 
 
 def _listed(spec: BuildSpec) -> bool:
@@ -149,8 +148,7 @@ def _directory_problems(spec: BuildSpec, root: Path, label: str, source_dir: str
         yield f"{where}: {error.message}"
         return
     if must_exist and not base.is_dir():
-        near = nearest_path(root, source_dir)
-        yield f"{where}: {source_dir!r} is not a directory" + (f"; did you mean {near}?" if near else "")
+        yield f"{where}: {source_dir!r} is not a directory{nearest_path(root, source_dir)}"
 
 
 def _placed(error: LfsMissing, where: str) -> LfsMissing:

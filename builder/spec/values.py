@@ -17,7 +17,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from builder.arns import layer_of
 from builder.errors import InvalidBuildFile
+from builder.nearest import nearest
 from builder.npm.prune import RULES as NPM_RULES
 from builder.python.prune import RULES
 from builder.runtimes import RETIRED, RUNTIMES
@@ -31,7 +33,6 @@ from builder.spec.base import (
     Texts,
     VariableName,
     as_tuple,
-    nearest,
     stated,
 )
 from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild
@@ -329,7 +330,7 @@ class LayerArn(Spec):
     @property
     def layer(self) -> str:
         """ARN without the version: a function can have only one version of a layer."""
-        return self.arn.rpartition(":")[0]
+        return layer_of(self.arn)
 
 
 class PruneSpec(Spec):

@@ -42,7 +42,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from builder.aws import aws_errors, error_code
+from builder.aws import Expected, aws_errors, error_code
 from builder.errors import AwsRefused, AwsUnavailable, StoreMissing
 from builder.store import whole
 from builder.store.keeping import Damaged, Parse, Store, matching, mismatch
@@ -145,18 +145,11 @@ class S3Store(Store):
 
     def _got(self, name: str) -> tuple[bytes, str, float] | None:
         """Return the content, its ETag and its age."""
-        from botocore.exceptions import ClientError
-
-        with self._errors("reading", name):
-            try:
-                answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name))
-            except ClientError as error:
-                if error_code(error) in self._absent:
-                    return None
-                raise
+        with self._errors("reading", name), Expected(self._absent) as absent:
+            answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name))
             content = answer["Body"].read()
-        # Both dates are S3's, to whole seconds: subtracting one makes the age a lower bound, so that no lease expires
-        # early.
+        if absent.error:
+            return None
         asked = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
         age_s = (asked - answer["LastModified"]).total_seconds() - 1
         return content, answer["ETag"], max(0.0, age_s)
@@ -205,23 +198,18 @@ class S3Store(Store):
             return self._written(name, value)
 
     def _put_if(self, name: str, content: bytes, etag: str | None) -> str:
-        from botocore.exceptions import ClientError
-
         bucket, key, kind = self.bucket, self.key(name), "application/json"
-        with self._errors("writing", name):
-            try:
-                if etag is None:
-                    answer = self._clients.s3.put_object(
-                        Bucket=bucket, Key=key, Body=content, ContentType=kind, IfNoneMatch="*"
-                    )
-                else:
-                    answer = self._clients.s3.put_object(
-                        Bucket=bucket, Key=key, Body=content, ContentType=kind, IfMatch=etag
-                    )
-            except ClientError as error:
-                if error_code(error) in _TAKEN:
-                    raise _Refused from error
-                raise
+        with self._errors("writing", name), Expected(_TAKEN) as taken:
+            if etag is None:
+                answer = self._clients.s3.put_object(
+                    Bucket=bucket, Key=key, Body=content, ContentType=kind, IfNoneMatch="*"
+                )
+            else:
+                answer = self._clients.s3.put_object(
+                    Bucket=bucket, Key=key, Body=content, ContentType=kind, IfMatch=etag
+                )
+        if taken.error:
+            raise _Refused from taken.error
         return answer["ETag"]
 
     def _written(self, name: str, value: JsonObject) -> str | None:
@@ -231,45 +219,27 @@ class S3Store(Store):
 
     def delete_if(self, name: str, *, etag: str) -> bool:
         """Remove the object if it still has `etag`; False if it does not, or is gone."""
-        from botocore.exceptions import ClientError
-
-        with self._errors("removing", name):
-            try:
-                self._clients.s3.delete_object(Bucket=self.bucket, Key=self.key(name), IfMatch=etag)
-            except ClientError as error:
-                if error_code(error) in _TAKEN:
-                    return False
-                raise
-        return True
+        with self._errors("removing", name), Expected(_TAKEN) as taken:
+            self._clients.s3.delete_object(Bucket=self.bucket, Key=self.key(name), IfMatch=etag)
+        return taken.error is None
 
     def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
-        from botocore.exceptions import ClientError
-
         with self._errors("reading", name), whole.file(into) as partial:
-            try:
+            with Expected(self._absent) as absent:
                 self._clients.s3.download_file(self.bucket, self.key(name), str(partial))
-            except ClientError as error:
-                if error_code(error) in self._absent:
-                    return False
-                raise
-            return matching(partial, sha256)
+            return absent.error is None and matching(partial, sha256)
 
     def put(self, name: str, path: Path, *, sha256: str) -> None:
-        from botocore.exceptions import ClientError
-
         # S3 computes the hash of what arrives and refuses anything else, so the content cannot be swapped on the way,
         # by code that runs beside the builder or otherwise. S3 does so for a whole object only if it comes in one
         # piece, and keeps the hash beside the object.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
-        with self._errors("writing", name), path.open("rb") as file:
-            try:
-                self._clients.s3.put_object(
-                    Bucket=self.bucket, Key=self.key(name), Body=file, ChecksumSHA256=_checksum(sha256)
-                )
-            except ClientError as error:
-                if error_code(error) in _OTHER_CONTENT:
-                    raise mismatch(name, sha256) from error
-                raise
+        with self._errors("writing", name), path.open("rb") as file, Expected(_OTHER_CONTENT) as other:
+            self._clients.s3.put_object(
+                Bucket=self.bucket, Key=self.key(name), Body=file, ChecksumSHA256=_checksum(sha256)
+            )
+        if other.error:
+            raise mismatch(name, sha256) from other.error
         self._put[name] += 1
 
     def take(self, name: str, other: S3Store, *, sha256: str, size: int) -> bool:
@@ -277,40 +247,29 @@ class S3Store(Store):
 
         No one can replace the object between the check and the copy.
         """
-        from botocore.exceptions import ClientError
-
         s3, place = self._clients.s3, f"{other.bucket}/{other.key(name)}"
-        with other._errors("copying", name):
-            try:
-                # The hash that S3 itself computed: the worker's word for it counts for nothing.
-                found = s3.head_object(Bucket=other.bucket, Key=other.key(name), ChecksumMode="ENABLED")
-                if (found.get("ChecksumSHA256"), found["ContentLength"]) != (_checksum(sha256), size):
-                    return False
-                answer = s3.copy_object(
-                    Bucket=self.bucket,
-                    Key=self.key(name),
-                    CopySource=place,
-                    CopySourceIfMatch=found["ETag"],
-                    ChecksumAlgorithm="SHA256",
-                )
-            except ClientError as error:
-                if error_code(error) in _TAKEN:
-                    return False
-                raise
+        with other._errors("copying", name), Expected(_TAKEN) as taken:
+            found = s3.head_object(Bucket=other.bucket, Key=other.key(name), ChecksumMode="ENABLED")
+            if (found.get("ChecksumSHA256"), found["ContentLength"]) != (_checksum(sha256), size):
+                return False
+            answer = s3.copy_object(
+                Bucket=self.bucket,
+                Key=self.key(name),
+                CopySource=place,
+                CopySourceIfMatch=found["ETag"],
+                ChecksumAlgorithm="SHA256",
+            )
+        if taken.error:
+            return False
         self._put[name] += 1
         return answer["CopyObjectResult"].get("ChecksumSHA256") == _checksum(sha256)
 
     def exists(self, name: str, *, sha256: str = "") -> bool:
-        from botocore.exceptions import ClientError
-
         with self._errors("looking for", name):
-            try:
+            with Expected(self._absent) as absent:
                 found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name), ChecksumMode="ENABLED")
-            except ClientError as error:
-                if error_code(error) in self._absent:
-                    return False
-                raise
-            # Present under the right name is not enough: S3's own hash of the content has to match.
+            if absent.error:
+                return False
             if sha256 and found.get("ChecksumSHA256") != _checksum(sha256):
                 return False
             # S3's lifecycle rules count from the last write, not from the last read.
@@ -322,10 +281,8 @@ class S3Store(Store):
 
     def _renew(self, name: str, etag: str) -> bool:
         """Copy an object onto itself, which makes it young; False if it is gone meanwhile, or another one."""
-        from botocore.exceptions import ClientError
-
         key = self.key(name)
-        try:
+        with Expected(_TAKEN) as taken:
             self._clients.s3.copy_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -334,11 +291,7 @@ class S3Store(Store):
                 MetadataDirective="REPLACE",  # without a change S3 refuses to copy onto itself
                 ChecksumAlgorithm="SHA256",
             )
-        except ClientError as error:
-            if error_code(error) in _TAKEN:
-                return False
-            raise
-        return True
+        return taken.error is None
 
     def version_id(self, name: str) -> str | None:
         """Return S3's id of the newest version of the content at `name`, None if the bucket keeps no versions."""

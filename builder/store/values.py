@@ -14,9 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import TypeVar
 
 JsonObject = Mapping[str, object]
+W = TypeVar("W", bound=str)
 # The member with the hash of all others, which comes first.
 CHECKSUM = "checksum"
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -99,6 +101,14 @@ class Fields:
     ) -> str | None:
         """Return a text, or None for null."""
         return None if self._get(name) is None else self.text(name, pattern, longest=longest)
+
+    def one_of(self, name: str, allowed: Collection[W]) -> W:
+        """One of the `allowed` texts."""
+        value = self._get(name)
+        for each in allowed:
+            if each == value:
+                return each
+        raise self._unfit(name, f"one of {', '.join(allowed)}")
 
     def count(self, name: str) -> int:
         """Return a whole number from 0 on."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
+from builder.amounts import seconds
 from builder.errors import CommandFailed, OutOfMemory, OutOfSpace, OutOfTime
 from builder.network import authorities
 from builder.system import descendants
@@ -227,7 +228,7 @@ def run(
             child.stdout.close()
     if code and expired.is_set():
         raise OutOfTime(
-            f"{what}: stopped after {timeout_s:.0f} s, before Lambda's time limit",
+            f"{what}: stopped after {seconds(timeout_s)}, before Lambda's time limit",
             hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
             log_tail=tuple(tail),
         )

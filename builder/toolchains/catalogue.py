@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
 from builder.errors import InvalidConfiguration
 from builder.jsontext import read_json
 from builder.network.urls import is_http, is_loopback
+from builder.store.values import Fields
 
 LOCK = Path(__file__).with_name("wheels.lock")
 NAME = re.compile(r"[a-z][a-z0-9+._-]{0,39}")
@@ -156,9 +156,9 @@ def parse(text: str) -> tuple[ArchiveTool, ...]:
         InvalidConfiguration: it is something else.
     """
     try:
-        rows = cast("list[dict[str, object]]", read_json(text or "[]"))
+        rows = Fields({"toolchains": read_json(text or "[]")}).rows("toolchains")
         return tuple(
-            ArchiveTool.checked(str(row["name"]), {key: value for key, value in row.items() if key != "name"})
+            ArchiveTool.checked(row.text("name"), {key: value for key, value in row.value.items() if key != "name"})
             for row in rows
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -19,17 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from builder.archives import tars
 from builder.archives.zips import safe_name
 from builder.errors import NoWheelForTarget, ResolutionFailed, UnknownToolchain
 from builder.hashing import sha256_of
+from builder.nearest import nearest
 from builder.network.access import Network
 from builder.python.asking import WRONG, get, save
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.secrets.indexes import Indexes
-from builder.spec.base import nearest
 from builder.store import whole
 from builder.store.keeping import Store
 from builder.store.values import SHA256
@@ -279,6 +279,6 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
         zstd = tars.zstandard()
         try:
             with zstd.open(file, "rb") as stream:
-                yield cast("IO[bytes]", stream)
+                yield stream
         except zstd.ZstdError as error:
             raise tarfile.TarError(str(error)) from error

@@ -6,7 +6,6 @@ Here that is everything except a missing module or export, a syntax error, and a
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from builder.errors import ImportFailed
+from builder.nearest import nearest
 from builder.npm.lockfile import packages_in
 from builder.runtimes import Target, architecture_of
 from builder.trials.trial import HINT, Outcome, Places, Trial, reported
@@ -66,9 +66,8 @@ def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Ca
         raise ImportFailed(f"function.handler: {attribute} of {module} is not a function", hint="name a function")
     if found["outcome"] == "no handler":
         names = found["names"] if isinstance(found["names"], list) else []
-        near = difflib.get_close_matches(attribute, map(str, names), n=1)
         raise ImportFailed(
-            f"function.handler: {module} exports no {attribute}" + (f"; did you mean {near[0]}?" if near else ""),
+            f"function.handler: {module} exports no {attribute}{nearest(attribute, map(str, names))}",
             hint="handler is FILE.FUNCTION",
         )
     said = places.as_on_lambda(f"{found['kind']}: {found['message']}").partition("\n")[0]

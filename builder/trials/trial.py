@@ -8,7 +8,6 @@ not set) says nothing about the build: it is reported and the build goes on. Eve
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import platform
@@ -19,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.amounts import seconds
 from builder.archives import trees
 from builder.archives.zips import unpack
 from builder.errors import CommandFailed, ImportFailed, OutOfMemory, OutOfSpace, OutOfTime
+from builder.nearest import nearest
 from builder.runtimes import Target
 from builder.system import process
 from builder.system.removal import remove
@@ -199,7 +200,7 @@ def reported(
             memory_mb=trial.memory_mb,
         )
     except OutOfTime:
-        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {timeout_s:.0f} s")
+        return Outcome(imported=False, stopped=True, why=f"{what} took longer than {seconds(timeout_s)}")
     except (CommandFailed, OutOfSpace) as error:
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
     # The handler's module may call os._exit, which leaves no report but exit status 0.
@@ -287,9 +288,8 @@ def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: C
         case "imported":
             return Outcome(imported=True)
         case "no handler":
-            near = difflib.get_close_matches(attribute, [str(name) for name in _list(report["names"])], n=1)
             raise ImportFailed(
-                f"function.handler: {module} has no {attribute}" + (f"; did you mean {near[0]}?" if near else ""),
+                f"function.handler: {module} has no {attribute}{nearest(attribute, map(str, _list(report['names'])))}",
                 hint="handler is FILE.FUNCTION",
             )
         case "not callable":

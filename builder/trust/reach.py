@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from builder.arns import Arn
 from builder.errors import AccessDenied, InvalidEvent
 from builder.event.request import Action, Request
 from builder.spec.layer_names import layer_name
@@ -197,15 +198,15 @@ class Reach:
         """Tell whether a layer's name or ARN, with or without version, is that of the builder's layer."""
         if not self.layer or not isinstance(text, str):
             return False
-        parts = text.lower().split(":")
-        if len(parts) < 7:
-            return parts[0].strip() == self.layer.lower()
-        return parts[6] == self.layer.lower() and self.account in (parts[4], None)
+        arn = Arn.find(text.lower().strip())
+        if arn is None:
+            return text.lower().partition(":")[0].strip() == self.layer.lower()
+        return arn.resource.split(":")[1:2] == [self.layer.lower()] and self.account in (arn.account, None)
 
     @property
     def account(self) -> str | None:
         """The builder's account; None if nothing tells."""
-        return next((role.split(":")[4] for role in self.own_roles if role.count(":") >= 5), None)
+        return next((arn.account for role in self.own_roles if (arn := Arn.find(role))), None)
 
     def _own_texts(self, value: object) -> Iterator[str]:
         """Yield ARNs and log groups of the builder, wherever they are in a function's settings."""
@@ -222,12 +223,12 @@ class Reach:
     def _is_own_text(self, text: str) -> bool:
         if text.startswith("/aws/lambda/"):
             return self._is_function(text.removeprefix("/aws/lambda/"))
-        parts = text.split(":")
-        if parts[0] != "arn" or len(parts) < 6:
+        arn = Arn.find(text)
+        if arn is None:
             return False
-        named = ":".join(parts[6:7])
-        return (parts[2] == "lambda" and parts[5] == "function" and self._is_function(named)) or (
-            parts[2] == "iam" and is_one_of(text, self.own_roles)
+        kind, _, rest = arn.resource.partition(":")
+        return (arn.service == "lambda" and kind == "function" and self._is_function(rest.partition(":")[0])) or (
+            arn.service == "iam" and is_one_of(text, self.own_roles)
         )
 
 

@@ -4,15 +4,16 @@ own, and whether the builder may give it. IAM enforces the same (bootstrap/polic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from builder.errors import AccessDenied, OwnTarget, RoleMissing
 
 if TYPE_CHECKING:
     from builder.spec.values import BuildSpec
+    from builder.store.values import Fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +60,17 @@ class Roles:
         }
 
     @classmethod
-    def parse(cls, value: Mapping[str, object]) -> Roles:
+    def parse(cls, sent: Fields) -> Roles:
         """Parse the output of `as_json`.
 
         Raises:
-            KeyError, TypeError: it is something else.
+            ValueError: somebody else has made it.
         """
-        present, allowed = value["present"], cast("list[object] | None", value["allowed"])
         return cls(
-            default=str(value["default"]),
-            present=None if present is None else str(present),
-            allowed=None if allowed is None else tuple(map(str, allowed)),
-            own=tuple(map(str, cast("list[object]", value["own"]))),
+            default=sent.text("default"),
+            present=sent.text_or_none("present"),
+            allowed=sent.texts("allowed") if "allowed" in sent else None,
+            own=sent.texts("own"),
         )
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from builder.archives import tars
 from builder.hashing import sha256_of
@@ -138,10 +138,10 @@ class BuildCache:
 @contextlib.contextmanager
 def _compressing(out: IO[bytes]) -> Iterator[IO[bytes]]:
     with tars.zstandard().open(out, "wb", level=_LEVEL) as stream:
-        yield cast("IO[bytes]", stream)
+        yield stream
 
 
 @contextlib.contextmanager
 def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
     with tars.zstandard().open(archive, "rb") as stream:
-        yield cast("IO[bytes]", stream)
+        yield stream

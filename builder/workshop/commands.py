@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from builder.amounts import some
 from builder.errors import CommandFailed, InvalidConfiguration, OutOfTime, SecretInArtifact
 from builder.system import process
 from builder.system.removal import remove
@@ -132,8 +133,7 @@ def check_artifact(what: str, files: Sequence[tuple[str, Path]], secrets: Secret
         name for name, path in files if contained(name.encode()) or any(map(contained, looking.at(path.read_bytes())))
     ]
     if leaking:
-        shown = ", ".join(leaking[:5]) + (f" and {len(leaking) - 5} more" if len(leaking) > 5 else "")
         raise SecretInArtifact(
-            f"{what}: the commands have left a secret in {shown}",
+            f"{what}: the commands have left a secret in {some(leaking, 5)}",
             hint="use it without keeping it, remove the file with the last command, or leave it out of files",
         )

@@ -11,6 +11,7 @@ from builder.python.prune import PruneOptions
 from builder.runtimes import Target
 
 if TYPE_CHECKING:
+    from builder.replies.deploys import PrunedRow
     from builder.spec.builds import Recipe
     from builder.workshop.workshop import Workshop
 
@@ -30,7 +31,7 @@ class Made:
 
     files: Files
     notes: tuple[str, ...] = ()
-    pruned: tuple[Mapping[str, str | int], ...] = ()
+    pruned: tuple[PrunedRow, ...] = ()
     contents: tuple[str, ...] = ()
 
 

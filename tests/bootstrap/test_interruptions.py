@@ -29,6 +29,8 @@ from builder.aws import connect
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 
+pytestmark = pytest.mark.apart
+
 
 def started(operator: Operator, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(

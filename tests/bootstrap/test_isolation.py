@@ -18,11 +18,14 @@ from bootstrap.state import FunctionSettings, FunctionState, LogGroupState, Pres
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 from builder.settings import Settings
-from localaws.iam import decide
+from localaws.iam.policies import decide
 from localaws.testing import Server, zip_of
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import kill_after_first_step, leftovers
 from tests.bootstrap.test_plan import CONFIG, NAMES, NOTHING, SETUP, function_of, installed, names_of, want
+from tests.bootstrapped import Bootstrapped
+
+pytestmark = pytest.mark.apart
 
 SPLIT = replace(CONFIG, isolation="split")
 WORKER = ("worker role", "store role", "worker log group", "worker", "worker retries")
@@ -261,35 +264,38 @@ def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
     assert leftovers(localaws, "halved") == []
 
 
-def test_a_builder_goes_to_split_and_back(localaws: Server, make_operator: MakeOperator) -> None:
-    operator = make_operator(localaws, "turning")
+def test_a_builder_goes_to_split_and_back(bootstrapped: Bootstrapped, make_operator: MakeOperator) -> None:
+    with bootstrapped() as server:
+        goes_to_split_and_back(server, make_operator(server, "lambdasmith", LAMBDASMITH_GITHUB_GIT_TOKEN="tok"))
+
+
+def goes_to_split_and_back(server: Server, operator: Operator) -> None:
     assert operator.facts("init", "-y")["isolation"] == "shared"
-    functions = localaws.client("lambda")
-    role = localaws.create_role("turning-elsewhere")
+    functions = server.client("lambda")
+    role = server.create_role("elsewhere")
     # As somebody else's tool would have made it, with our tag: Lambda cannot give it isolation any more.
     functions.create_function(
-        FunctionName="turning-worker",
+        FunctionName="lambdasmith-worker",
         Runtime="python3.13",
         Handler="a.b",
         Role=role,
         Code={"ZipFile": zip_of({"a.py": ""})},
-        Tags={"lambdasmith:owner": "arn:aws:lambda:us-east-1:123456789012:function:turning"},
+        Tags={"lambdasmith:owner": "arn:aws:lambda:us-east-1:123456789012:function:lambdasmith"},
     )
     done = operator.facts("update", "-y", "--isolation", "split")
     assert "worker replaced" in [step["name"] for step in done["steps"]]
     assert done["isolation"] == "split"
-    configuration = worker_configuration(operator, "turning")
+    configuration = worker_configuration(operator, "lambdasmith")
     assert configuration["TenancyConfig"] == {"TenantIsolationMode": "PER_TENANT"}
-    retries = functions.get_function_event_invoke_config(FunctionName="turning-worker")
+    retries = functions.get_function_event_invoke_config(FunctionName="lambdasmith-worker")
     assert retries["MaximumRetryAttempts"] == 0
-    assert "turning-worker" in operator.run("status", "--isolation", "split").stdout
-    functions.update_function_configuration(FunctionName="turning-worker", Layers=[])
+    assert "lambdasmith-worker" in operator.run("status", "--isolation", "split").stdout
+    functions.update_function_configuration(FunctionName="lambdasmith-worker", Layers=[])
     drift = operator.facts("status", "--isolation", "split")
     assert drift["worker"]["same_layer"] is False
-    assert drift["pending"] == ["update the configuration of function turning-worker: layers"]
+    assert drift["pending"] == ["update the configuration of function lambdasmith-worker: layers"]
     assert operator.facts("update", "-y", "--isolation", "shared")["isolation"] == "shared"
-    assert [name for name in leftovers(localaws, "turning-") if "worker" in name or "store" in name] == []
+    assert [name for name in leftovers(server, "lambdasmith-") if "worker" in name or "store" in name] == []
     assert operator.facts("status")["pending"] == []
-    localaws.client("iam").delete_role(RoleName="turning-elsewhere")
     operator.run("destroy", "-y")
-    assert leftovers(localaws, "turning") == []
+    assert leftovers(server, "lambdasmith") == []

@@ -14,6 +14,8 @@ from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import run_until, started
 
+pytestmark = pytest.mark.apart
+
 NAME = "righteous"
 
 

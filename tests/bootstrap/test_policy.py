@@ -15,7 +15,7 @@ import pytest
 from bootstrap.names import Names, Place, names_for
 from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, split_table, table
 from builder.secrets.logins import Logins, ProjectRule
-from localaws.iam import decide
+from localaws.iam.policies import decide
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLACE = Place(partition="aws", account="123456789012", region="eu-central-1")

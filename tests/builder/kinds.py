@@ -48,7 +48,7 @@ class Lab:
         """The reply; `said` gets what people would be told meanwhile."""
         progress = Progress(lambda moment: (said if said is not None else []).append(moment.message))
         order = workstation.Order(directory=project, out=out, cache=self.cache, architecture=architecture)
-        return workstation.build(order, progress, {**self.environment, **environment})
+        return dict(workstation.build(order, progress, {**self.environment, **environment}))
 
 
 def lab(folder: Path) -> Lab:

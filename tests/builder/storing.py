@@ -104,13 +104,15 @@ LAYER: Mapping[str, object] = {"sha256": "1" * 64, "description": "", "license":
 def deployment_of(**more: object) -> dict[str, Any]:
     """What a record says that a build has deployed, with some of it as given."""
     empty: dict[str, object] = {"settings": {}, "tags": {}, "extras": {}}
-    nothing = dict.fromkeys(("role", "version", "alias", "lock", "source"))
+    nothing = dict.fromkeys(("role", "version", "alias", "lock", "source", "origin"))
     what = {"architecture": "x86_64", "runtime": "python3.13", "code": {"sha256": "0" * 64}, "layers": []}
     return {**what, **empty, **nothing, **more}
 
 
 def record_of(**more: object) -> Record:
     """The record of a build, with some of it as given."""
-    nothing = dict.fromkeys(("commit", "ref", "alias", "message", "restored", "deployment"))
-    what = {"build_id": "b", "action": "build", "state": "succeeded", "ended": "2026-11-21T10:16:36Z", "builder": "1"}
-    return Record.parse(Fields({**what, **nothing, **more}))
+    nothing = ("function", "by", "repo", "commit", "ref", "alias", "version", "error", "message", "restored")
+    what = {"build_id": "b", "action": "build", "state": "succeeded", "builder": "1", "path": ""}
+    times = {"seconds": 1.0, "started": "2026-11-21T10:16:35Z", "ended": "2026-11-21T10:16:36Z"}
+    made: dict[str, object] = {"changed": [], "sizes": {}, "reply": {}, "deployment": None}
+    return Record.parse(Fields({**what, **times, **dict.fromkeys(nothing), **made, **more}))

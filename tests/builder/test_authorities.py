@@ -21,7 +21,7 @@ from builder.python.asking import get, save
 from builder.python.inputs import read_inputs
 from builder.python.offered import listing
 from builder.python.origins import check_pins
-from builder.python.pylock import Table
+from builder.python.pylock import Locked
 from builder.secrets.github_app import installation_token
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import GitLogin, IndexLogin
@@ -273,7 +273,7 @@ def _page(url: str, folder: Path) -> None:
 
 
 def _index_of_each(url: str, folder: Path) -> None:
-    package: Table = {"name": "thing", "wheels": [{"url": f"{url}/thing.whl"}]}
+    package: Locked = {"name": "thing", "wheels": [{"url": f"{url}/thing.whl"}]}
     logins = (IndexLogin(name="corp", url=f"{url}/simple", username="", password="", only="thing"),)
     check_pins([package], read_inputs([], folder), Indexes(logins=logins))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from builder.characters import hides, visible, visible_line
 from builder.flow.bounds import MAX_LINE, MAX_REPLY_BYTES, bounded, short_line
+from builder.flow.report import explained
 from builder.progress import Moment
 from builder.terminal import Terminal
 
@@ -22,18 +24,18 @@ TREE = st.recursive(
 )
 
 
-def written(reply: dict[str, Any]) -> int:
+def written(reply: Mapping[str, Any]) -> int:
     """The bytes that Lambda counts, however its runtime writes them."""
     return max(len(json.dumps(reply)), len(json.dumps(reply, ensure_ascii=False).encode("utf-8", "surrogatepass")))
 
 
 def test_a_reply_that_is_small_stays_as_it_is() -> None:
-    reply = {"statusCode": 200, "warnings": ["one"], "layers": [{"name": "x", "description": "a\u202eb"}]}
+    reply: Any = {"statusCode": 200, "warnings": ["one"], "layers": [{"name": "x", "description": "a\u202eb"}]}
     assert bounded(reply) == reply
 
 
 def test_a_message_of_seven_megabytes_is_cut_and_says_so() -> None:
-    error = {
+    error: Any = {
         "code": "import_failed",
         "message": "x" * 7_000_000,
         "log_tail": ["y" * 8_000_000],
@@ -48,7 +50,7 @@ def test_a_message_of_seven_megabytes_is_cut_and_says_so() -> None:
 
 def test_the_last_lines_of_a_log_are_kept_and_the_first_of_many_problems() -> None:
     lines = [f"{number} {'x' * 1500}" for number in range(500)]
-    told: Any = bounded({"statusCode": 400, "error": {"message": "", "log_tail": lines, "problems": lines}})
+    told: Any = bounded({"statusCode": 400, "error": {"code": "", "message": "", "log_tail": lines, "problems": lines}})
     assert told["error"]["log_tail"][-1].startswith("499 ")
     assert told["error"]["problems"][0].startswith("0 ")
     assert told["error"]["problems"][-1].endswith(" more")
@@ -57,7 +59,7 @@ def test_the_last_lines_of_a_log_are_kept_and_the_first_of_many_problems() -> No
 
 def test_lists_are_cut_where_the_whole_is_too_much_for_lambda() -> None:
     rows = [{"name": f"distribution-{number}", "contents": ["ä" * 50] * 40} for number in range(3000)]
-    reply = {"statusCode": 200, "artifacts": rows, "warnings": [], "function": {"arn": "arn:aws:lambda:x"}}
+    reply: Any = {"statusCode": 200, "artifacts": rows, "warnings": [], "function": {"arn": "arn:aws:lambda:x"}}
     assert written(reply) > LAMBDAS_LIMIT
     told: Any = bounded(reply)
     assert written(told) <= MAX_REPLY_BYTES < LAMBDAS_LIMIT
@@ -67,7 +69,7 @@ def test_lists_are_cut_where_the_whole_is_too_much_for_lambda() -> None:
 
 
 @given(st.dictionaries(st.text(), TREE), st.integers(1, 400_000))
-def test_no_reply_is_too_large(reply: dict[str, Any], times: int) -> None:
+def test_no_reply_is_too_large(reply: Any, times: int) -> None:
     reply = {
         **reply,
         "much": {str(number): {"a": ["\u00e9" * 10]} for number in range(times % 3)},
@@ -107,9 +109,10 @@ def test_a_terminal_gets_no_control_characters_of_others(text: str, live: bool) 
     terminal = Terminal(stream, {"TERM": "xterm"})
     terminal(Moment(phase="a", message=text, seconds=1.0, phases=()))
     terminal.line(text)
-    terminal.failed(text)
+    error = {"phase": text, "message": text, "hint": text, "log_tail": [text], "code": text}
+    terminal.failed(explained(error))
     terminal.warn(text)
     ours = stream.getvalue()
-    for own in ("\r\x1b[K", "\x1b[36m", "\x1b[1;31m", "\x1b[33m", "\x1b[0m"):
+    for own in ("\r\x1b[K", "\x1b[36m", "\x1b[2m", "\x1b[1;31m", "\x1b[33m", "\x1b[0m"):
         ours = ours.replace(own, "")
     assert not {one for one in ours if unicodedata.category(one) == "Cc"} - {"\n", "\t"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,21 +17,40 @@ from builder.event.request import Request
 from builder.progress import Moment, Phase
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim
+from builder.records.record import DeploymentRecord
+from builder.replies.deploys import ArtifactRow
+from builder.replies.reply import Reply
 from builder.store.s3 import S3Store
+from builder.store.values import Fields
 from localaws.testing import Server
-from tests.builder.storing import bad_line, deployment_of, new_bucket, store_in
+from tests.builder.storing import bad_line, deployment_of, new_bucket, read_json, store_in
 
-CHANGED: dict[str, Any] = {
+
+def artifact(name: str, size: int | None = None) -> ArtifactRow:
+    row: ArtifactRow = {"name": name, "kind": "layer", "action": "build", "why": "", "inputs": []}
+    if size is not None:
+        row["size"] = size
+    return row
+
+
+CHANGED: Reply = {
     "statusCode": 200,
     "commit": "c0ffee",
     "ref": "main",
-    "function": {"version": "7", "alias": "live"},
-    "artifacts": [{"name": "function", "size": 10}, {"name": "dependencies", "size": 200}, {"name": "later"}],
+    "function": {
+        "name": "thumbs",
+        "arn": "arn:thumbs",
+        "version": "7",
+        "alias": "live",
+        "weight": None,
+        "code_sha256": "",
+    },
+    "artifacts": [artifact("function", 10), artifact("dependencies", 200), artifact("later")],
     "changed": ["update the code of thumbs"],
     "phases": [{"name": "fetch", "seconds": 0.1}],
 }
-UNCHANGED: dict[str, Any] = {**CHANGED, "changed": []}
-FAILED: dict[str, Any] = {"statusCode": 404, "error": {"code": "ref_not_found", "message": "no branch x", "hint": "y"}}
+UNCHANGED: Reply = {**CHANGED, "changed": []}
+FAILED: Reply = {"statusCode": 404, "error": {"code": "ref_not_found", "message": "no branch x", "hint": "y"}}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +84,14 @@ def written(store: S3Store) -> list[str]:
     return [entry["Key"].removeprefix(store.key("")) for entry in page.get("Contents", [])]
 
 
-def ended(builds: Builds, build_id: str, reply: Mapping[str, object], **more: Any) -> None:
+def ended(builds: Builds, build_id: str, reply: Reply, **more: Any) -> None:
     builds.end(builds.claim(build_id, "thumbs"), request(), reply, seconds=1.23456, **more)
+
+
+def state_record(builds: Builds) -> str:
+    state = builds.look("b1")
+    assert state is not None
+    return state.record or ""
 
 
 def moment(message: str) -> Moment:
@@ -85,7 +110,7 @@ def test_a_slow_build_that_changes_nothing_answers_again_and_leaves_no_record(bu
     builds.end(claim, request(), UNCHANGED, seconds=1)
     state = builds.look("b1")
     assert state is not None
-    assert (state.value, state.reply) == (builds.state("b1"), UNCHANGED)
+    assert (state.for_people(), state.reply) == (builds.state("b1"), UNCHANGED)
     assert written(store) == ["builds/b1.json"]
     with pytest.raises(UnknownBuild, match="thumbs has no build 'b1' that changed something"):
         builds.find("thumbs", "b1")
@@ -100,9 +125,8 @@ def test_the_state_of_a_running_build_is_what_it_noted_last(builds: Builds) -> N
     claim.note(moment("fetching more"))
     state = builds.look("b1")
     assert state is not None
-    shown = {
-        key: state.value[key] for key in ("build_id", "function", "state", "phase", "message", "seconds", "phases")
-    }
+    shown = state.for_people()
+    assert shown.pop("started").endswith("Z")
     assert shown == {
         "build_id": "b1",
         "function": "thumbs",
@@ -190,13 +214,15 @@ def test_claims_survive_lost_answers(localaws: Server, builds: Builds, store: S3
 
 def test_a_record_says_who_what_and_how_to_deploy_it_again(builds: Builds, store: S3Store) -> None:
     event = request(ref="main", path="functions/thumbs", alias="live")
-    deployment = deployment_of(version="7", alias="live")
+    kept = deployment_of(version="7", alias="live")
+    deployment = DeploymentRecord.parse(Fields(kept))
     builds.end(builds.claim("b1", "thumbs"), event, CHANGED, seconds=1.23456, deployment=deployment)
     found = builds.find("thumbs", "b1")
     assert builds.records("thumbs", 5) == [found]
-    assert found.deployed is not None
-    assert (found.deployed.version, found.deployed.alias, found.deployed.value) == ("7", "live", deployment)
-    record = dict(found.value)
+    assert found.deployed == deployment
+    assert (deployment.version, deployment.alias, deployment.as_json()) == ("7", "live", kept)
+    record = found.as_json()
+    assert read_json(store, state_record(builds)) == record
     times = [str(record.pop(key)) for key in ("started", "ended")]
     assert all(len(text) == 20 and text.endswith("Z") for text in times)
     assert record.pop("builder")
@@ -219,17 +245,17 @@ def test_a_record_says_who_what_and_how_to_deploy_it_again(builds: Builds, store
         "message": None,
         "restored": None,
     }
-    assert record == {**listed, "reply": CHANGED, "deployment": deployment}
+    assert record == {**listed, "reply": CHANGED, "deployment": kept}
     [entry] = builds.history("thumbs", 5)
     assert {key: value for key, value in entry.items() if key not in ("started", "ended", "builder")} == listed
-    assert builds.state("b1")["record"] in written(store)
+    assert state_record(builds) in written(store)
 
 
 def test_a_rollback_names_what_it_returned_to(builds: Builds) -> None:
     rollback = parse_event({"action": "rollback", "function": "thumbs", "alias": "live"})
     builds.end(builds.claim("b2", "thumbs"), rollback, CHANGED, seconds=1, restored="b0")
     record = builds.find("thumbs", "b2")
-    assert (record.action, record.restored, record.value["repo"]) == ("rollback", "b0", None)
+    assert (record.action, record.restored, record.repo) == ("rollback", "b0", None)
 
 
 def test_a_failure_is_recorded_with_its_reason(builds: Builds) -> None:
@@ -240,7 +266,7 @@ def test_a_failure_is_recorded_with_its_reason(builds: Builds) -> None:
     assert (short["build_id"], short["state"], short["error"]) == ("b1", "failed", "ref_not_found")
     state = builds.look("b1")
     assert state is not None
-    assert state.value == builds.state("b1")
+    assert state.for_people() == builds.state("b1")
 
 
 def test_history_is_newest_first_by_function_and_goes_on_before_a_build(store: S3Store) -> None:

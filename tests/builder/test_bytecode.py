@@ -20,7 +20,7 @@ from builder.python.bytecode import cached_name, compiled, is_bytecode
 from builder.python.interpreters import Interpreter
 from builder.python.parts import store_parts
 from builder.python.prune import PruneOptions
-from localaws.interpreters import find
+from localaws.runtime.interpreters import find
 from tests.wheelhouse import make_wheel
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -174,9 +174,9 @@ def test_where_a_part_is_damaged_the_artifact_itself_is_read(shop: Workshop, tmp
         check(made(tmp_path, artifacts), shop, function="shop")
 
 
-def test_zips_too_large_for_a_direct_upload_are_told() -> None:
+def test_zips_too_large_for_a_direct_upload_are_told(tmp_path: Path) -> None:
     sizes = {"function": artifact("f", size=52_428_800), "data": artifact("d", size=52_428_801)}
-    (warning,) = direct_upload_warnings(sizes)
+    (warning,) = direct_upload_warnings(made(tmp_path, sizes).project, sizes)
     assert warning.startswith("layer data: 52.4 MB zipped")
 
 

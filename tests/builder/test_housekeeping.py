@@ -19,7 +19,9 @@ from builder.publishing.housekeeping import Deployment, History, superseded_laye
 from builder.publishing.layers import signed
 from builder.publishing.listing import LayerVersion
 from builder.records.claim import utc
+from builder.records.record import DeploymentRecord
 from builder.store.s3 import S3Store
+from builder.store.values import Fields
 from builder.workspace.directory import Deadline
 from localaws.testing import Server
 from tests.builder.storing import LAYER, deployment_of, new_bucket, record_of
@@ -231,7 +233,7 @@ class Project:
             self.store,
             self.name,
             keep=keep,
-            deployment=self.records[0]["deployment"],
+            deployment=DeploymentRecord.parse(Fields(self.records[0]["deployment"])),
             records=lambda count: [record_of(**record) for record in self.records[1:][:count]],
             deadline=deadline,
             progress=progress,

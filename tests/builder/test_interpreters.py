@@ -13,7 +13,7 @@ import pytest
 from builder.python.interpreters import Interpreter, compiling_for
 from builder.python.parts import store_parts
 from builder.python.prune import PruneOptions
-from localaws.interpreters import find
+from localaws.runtime.interpreters import find
 from tests.wheelhouse import make_wheel
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.errors import NativeMismatch
-from builder.making.assembly import Assembly, assemble, keep
+from builder.making.assembly import Assembly, Options, assemble, keep
 from builder.making.project import read_project
 from builder.natives.elf import read_native
 from builder.natives.judging import Baseline
@@ -295,8 +295,8 @@ def build(root: Path, folder: Path, given: Path) -> tuple[Assembly, Workshop]:
         library_path=(given,),
     )
     project = read_project(root, None, commit_time=0)
-    made = assemble(project, project.names, shop, force=False)
-    keep(made, shop)
+    made = assemble(project, project.names, shop, Options())
+    keep(made)
     return made, shop
 
 

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from builder.errors import (
     ResolutionFailed,
     SourceUnreachable,
 )
-from builder.python.pylock import LockedSource, dumped, select
+from builder.python.pylock import Locked, LockedSource, Place, dumped, select
 from builder.python.resolver import uv_binary
 from builder.runtimes import Target
 from tests.builder.locking import FOREIGN, PYTHON_313, Lab, make_lab, own_target, source_files, versions
@@ -399,7 +400,7 @@ def test_pylock_is_read_directly_and_markers_are_decided(lab: Lab, index: Index)
         name: {"url": f"{index.url}/files/{name}", "hashes": {"sha256": digest(index, name)}}
         for name in ("seed-1.5-py3-none-any.whl", "winonly-1.0-py3-none-any.whl", "stable-1.0-py3-none-any.whl")
     }
-    document = {
+    document: Any = {
         "lock-version": "1.0",
         "created-by": "somebody",
         "extras": ["web"],
@@ -434,8 +435,11 @@ def test_requirements_without_a_requirement_are_a_lock_of_nothing(lab: Lab) -> N
 
 
 def test_a_pylock_with_credentials_is_refused(lab: Lab) -> None:
-    wheel = {"url": "https://me:s3cret-token@127.0.0.1/seed-1.5-py3-none-any.whl", "hashes": {"sha256": "0" * 64}}
-    package = {"name": "seed", "version": "1.5", "wheels": [wheel]}
+    wheel: Place = {
+        "url": "https://me:s3cret-token@127.0.0.1/seed-1.5-py3-none-any.whl",
+        "hashes": {"sha256": "0" * 64},
+    }
+    package: Locked = {"name": "seed", "version": "1.5", "wheels": [wheel]}
     lab.write({"pylock.toml": dumped({"lock-version": "1.0", "created-by": "x", "packages": [package]})})
     with pytest.raises(ResolutionFailed) as caught:
         lab.lock("pylock.toml")

@@ -49,8 +49,6 @@ def test_a_survey_names_what_files_can_ask_for(tmp_path: Path) -> None:
     runtime = shared(tmp_path / "lang" / "libpython3.13.so.1.0", "int python;", soname="libpython3.13.so.1.0")
     found = survey(PYTHON, machine, [runtime.parent], by="1.2")
     libraries, own = found["libraries"], found["runtime_libraries"]
-    assert isinstance(libraries, dict)
-    assert isinstance(own, dict)
     assert {name: row["soname"] for name, row in libraries.items()} == {
         "libc.so.6": "libc.so.6",
         "libold.so.5": "libz.so.1",
@@ -61,9 +59,9 @@ def test_a_survey_names_what_files_can_ask_for(tmp_path: Path) -> None:
     assert found["versions"] == {"GLIBC": "2.31"}
     differs = difference(PYTHON, found)
     assert differs["added"] == ["libold.so.5", "libplain.so"]
-    assert {"libstdc++.so.6", "libm.so.6"} <= set(differs["missing"])  # type: ignore[call-overload]  # JSON
-    assert "libcurl.so.4" not in differs["missing"], "only believed to be there"  # type: ignore[operator]  # JSON
-    assert differs["versions"]["GLIBC"] == {"known": "2.34", "found": "2.31"}  # type: ignore[index]  # JSON
+    assert {"libstdc++.so.6", "libm.so.6"} <= set(differs["missing"])
+    assert "libcurl.so.4" not in differs["missing"], "only believed to be there"
+    assert differs["versions"]["GLIBC"] == {"known": "2.34", "found": "2.31"}
 
     foreign = survey(
         replace(PYTHON, architecture="arm64" if PYTHON.architecture == "x86_64" else "x86_64"), machine, [], by=""

@@ -19,6 +19,7 @@ from builder.plan import UNBUILT, Artifact, Component, ComponentPlan
 from builder.runtimes import RUNTIMES, Target
 from builder.sources.snapshot import Resolved
 from builder.spec.build_file import read_build_file
+from builder.store.values import Fields
 from builder.trust.roles import Roles
 from builder.workspace.domains import Domain
 
@@ -90,7 +91,7 @@ def test_an_order_travels(source: Any) -> None:
         fresh=Fresh(runtime="python3.13", architecture="x86_64", lock=None),
         roles=Roles(default="r", present=None, allowed=("r", "s*"), own=("o",)),
     )
-    assert Order.parse(json.loads(json.dumps(order.as_json()))) == order
+    assert Order.parse(Fields(json.loads(json.dumps(order.as_json())))) == order
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import pytest
 from builder.flow.way_back import told
 from builder.publishing.steps import AliasState, FunctionState
 from builder.records.record import Record
-from builder.store.values import Fields
+from tests.builder.storing import deployment_of, record_of
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 
@@ -22,35 +22,21 @@ def layer(component: str, sha256: str) -> dict[str, Any]:
 
 
 def record(build_id: str, ended: str, *, code: str = "aa", restored: str | None = None, **more: Any) -> Record:
-    deployment: dict[str, Any] = {
+    deployed: dict[str, Any] = {
         "code": {"sha256": code * 32},
         "layers": [layer("dependencies", "dd")],
         "settings": {"MemorySize": 128, "Environment": {"Variables": {"KEY": "secret"}}},
-        "extras": {},
-        "architecture": "x86_64",
-        "runtime": "python3.13",
-        "tags": {},
-        "role": None,
-        "version": None,
-        "alias": None,
-        "lock": None,
-        "source": None,
-    } | more
-    value = {
-        "build_id": build_id,
-        "commit": f"commit-{build_id}",
-        "ref": "main",
-        "by": "ann",
-        "ended": ended,
-        "alias": "live" if more.get("version") else None,
-        "restored": restored,
-        "deployment": deployment,
-        "action": "build",
-        "state": "succeeded",
-        "builder": "0",
-        "message": None,
     }
-    return Record.parse(Fields(value))
+    return record_of(
+        build_id=build_id,
+        commit=f"commit-{build_id}",
+        ref="main",
+        by="ann",
+        ended=ended,
+        alias="live" if more.get("version") else None,
+        restored=restored,
+        deployment=deployment_of(**deployed | more),
+    )
 
 
 def state(code: str = "aa", *, serves: str | None = None) -> FunctionState:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ResolutionFailed, SourceUnreachable
-from builder.python.pylock import LockedWheel, check_tags, dumped, select, tags
+from builder.python.pylock import LockedWheel, Place, check_tags, dumped, select, tags
 from builder.python.wheels import download
 from builder.runtimes import RUNTIMES, Target
 from builder.workspace.directory import Workspace
@@ -152,7 +152,7 @@ def test_what_a_target_accepts(runtime: str, architecture: str, tag: str, fits: 
 
 
 def test_the_best_of_several_wheels_is_chosen() -> None:
-    def wheel(tag: str) -> dict[str, object]:
+    def wheel(tag: str) -> Place:
         return {"url": f"https://127.0.0.1/a-1.0-{tag}.whl", "hashes": {"sha256": "0" * 64}}
 
     names = ["py3-none-any", "cp313-cp313-manylinux_2_17_x86_64", "cp313-cp313-manylinux_2_28_x86_64"]

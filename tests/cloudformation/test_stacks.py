@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from localaws.server import ACCOUNT, REGION
-from localaws.stacks import Stack, StackFailed
-from localaws.templates import read_template
+from localaws.serving.server import ACCOUNT, REGION
+from localaws.stacks import Stack, StackFailed, read_template
 from localaws.testing import zip_of
 from tests.cloudformation.conftest import Toolbox
 from tests.e2e.conftest import ROOT, TOKEN, Builder

@@ -1,7 +1,7 @@
 """A Lambda function that answers as the builder does, by scenario, and keeps what it was sent.
 
-The scenario is the name of the function to deploy. Standard library and the runtime's boto3 only: it runs as a real
-function of the embedded AWS.
+The scenario is the name of the function to deploy. It runs as a real function of the embedded AWS, with the runtime's
+boto3 and the builder's own way to say replies.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import zipfile
 from typing import Any
 
 import boto3
+
+from builder.flow.report import texts
 
 S3 = boto3.client("s3")
 BUCKET = os.environ["BUCKET"]
@@ -158,6 +160,7 @@ VERIFIED: dict[str, Any] = {
     "commit": "4f3e2d1c0b1a4f3e2d1c0b1a4f3e2d1c0b1a4f3e",
     "verify": {
         "build": "b-1",
+        "same": False,
         "components": [
             {"name": "function", "deployed": "a" * 64, "rebuilt": "a" * 64, "same": True},
             {"name": "dependencies", "deployed": "b" * 64, "rebuilt": "c" * 64, "same": False},
@@ -166,6 +169,10 @@ VERIFIED: dict[str, Any] = {
 }
 TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
 LONG = TRIED | {"version": "$LATEST", "payload": '["x' + "é" * 3000, "size": 700_000, "cut": True}
+OLDER = {
+    "statusCode": 400,
+    "error": {"code": "invalid_event", "message": "the request is not valid: text: unknown field", "hint": "mend it"},
+}
 CRASHED = {
     "statusCode": 400,
     "error": {
@@ -298,11 +305,18 @@ def _other(event: dict[str, Any]) -> dict[str, Any]:
         case "rollback":
             return {**SUCCESS, "build_id": event["build_id"], "restored": event.get("build", "b-1"), "artifacts": []}
     same = [{**component, "same": True} for component in VERIFIED["verify"]["components"]]
-    return {**VERIFIED, "verify": {"components": same}} if event["function"] == "verified" else VERIFIED
+    return {**VERIFIED, "verify": {"same": True, "components": same}} if event["function"] == "verified" else VERIFIED
 
 
 def handler(event: dict[str, Any], _context: object) -> Any:
-    """The builder's reply for this event."""
+    """The builder's reply for this event, with what it says."""
+    reply = _reply(event)
+    if isinstance(reply, dict) and event.get("text") and event.get("function") != "older":
+        reply = {**reply, "text": texts(reply, function=event.get("function", ""))}
+    return reply
+
+
+def _reply(event: dict[str, Any]) -> Any:
     _put(f"events/{time.time_ns():020d}", event)
     if event["action"] == "status":
         if event.get("function") == "untold":  # as with `status = function`, of a request that names none
@@ -324,6 +338,8 @@ def handler(event: dict[str, Any], _context: object) -> Any:
     match event["function"]:
         case "refused":
             return REFUSAL
+        case "older" if event.get("force"):
+            return OLDER
         case "busy":
             return BUSY
         case "tried":
@@ -337,11 +353,12 @@ def handler(event: dict[str, Any], _context: object) -> Any:
         case "nonsense":
             return "hello"
         case "slow":
-            return _slowly(event["build_id"], 6, SUCCESS)
+            return _slowly(event["build_id"], 10, SUCCESS)
         case "long":
             return _until_released(event["build_id"], SUCCESS)
         case "killed":
             lost = {"state": "failed", "message": "the builder was stopped before the build ended", "phases": []}
             _put(f"builds/{event['build_id']}", {"build_id": event["build_id"], **lost})
             time.sleep(15)
-    return {**SUCCESS, "build_id": event["build_id"]}
+    reply = {**SUCCESS, "build_id": event["build_id"]}
+    return {**reply, "ref": ""} if "archive" in event or "source" in event else reply

@@ -22,16 +22,16 @@ def test_success_is_told_and_logged(connected: Project, builder: Builder) -> Non
     done = connected.run("-y", "-t", "-v", "-a", "live", "function", "dependencies")
     assert done.returncode == 0, done.stderr
     assert "deployed orders from commit 4f3e2d1c0b1a" in done.stdout
-    assert re.search(r"function +built, 12\.3 KB", done.stdout)
+    assert re.search(r"function +built, 12\.3 kB", done.stdout)
     assert re.search(r"dependencies +unchanged, 5\.2 MB, arn:aws:lambda:\S+:layer:d:3", done.stdout)
     assert re.search(r"version +7\n", done.stdout)
     for library in (
-        "libraries   libpq.so.5 in function, 330.0 KB, for bootstrap and 1 more, from /usr/lib64/libpq.so.5",
-        "            libldap.so.2 in function, 400.0 KB, for libpq.so.5, from /usr/lib64/libldap.so.2",
+        "libraries   libpq.so.5 in function, 330.0 kB, for bootstrap and 1 more, from /usr/lib64/libpq.so.5",
+        "            libldap.so.2 in function, 400.0 kB, for libpq.so.5, from /usr/lib64/libldap.so.2",
     ):
         assert re.search(r" +".join(map(re.escape, library.split())) + r"\n", done.stdout), library
     assert "update the code of orders" in done.stdout
-    assert "warning: handler: a [31mwarning[0m with “quotes”" in done.stdout
+    assert "warning: handler: a warning with “quotes”" in done.stdout
     assert re.search(r"fetch +0\.25 s\n.*in the builder +0\.75 s\n +from here +\d+\.\d\d s", done.stdout, re.DOTALL)
     assert re.search(r"repository +orders\n", done.stderr)
     assert "new version, alias live" in done.stderr

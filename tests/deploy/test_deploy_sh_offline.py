@@ -233,6 +233,32 @@ def test_json_read(
             assert read == f"{expected}\nwhole\n"
 
 
+@pytest.mark.parametrize("awk", AWKS)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=_VALUES, inner=_VALUES, is_status=st.booleans(), indent=st.sampled_from([None, 2]))
+def test_a_reply_without_its_text(
+    project: Project, awk: str, before: object, inner: object, is_status: bool, indent: int | None
+) -> None:
+    """It is cut out of what came, byte for byte: the reply itself, or the one in the state of a build."""
+    reply = {"statusCode": 200, "before": before, "{": [inner, {"text": "own"}]}
+    whole = {"build": {"reply": reply, "more": 1}, "x": {"reply": 1}} if is_status else reply
+    file = project.directory / "document"
+    file.write_text(json.dumps({**whole, "text": {"plain": "a\n"}}, indent=indent), encoding="utf-8")
+    root = "/build/reply" if is_status else ""
+    code = f'REPLY_ROOT={root}; bare_reply "$1"; text_of "$1" plain'
+    read, _, text = project.function(code, str(file), **with_awk(project, awk)).rstrip("\n").rpartition("\n")
+    assert json.loads(read) == reply
+    assert text == "a"
+
+
+@pytest.mark.parametrize("awk", AWKS)
+def test_only_colours_are_left_of_what_terminals_obey(project: Project, awk: str) -> None:
+    code = 'printf "%s\\n" "$1" | printable colour'
+    text = "\x1b[1;31mred\x1b[0m \x1b]0;title\x07 \x1b[2J \x01\x1b[3 \x1b\x1b[32mok"
+    told = "\x1b[1;31mred\x1b[0m ]0;title [2J [3 \x1b[32mok\n"
+    assert project.function(code, text, **with_awk(project, awk)) == told
+
+
 def test_a_large_reply_is_read_in_no_time(project: Project) -> None:
     """The reader's time grows with the length, not with its square."""
     file = project.directory / "document"
@@ -341,7 +367,7 @@ find_project "$1/deploy.sh"
 shift
 parse_flags "$@"
 read_config
-pick "$FLAG_LOG" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+pick "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
 LOG_FILE=$VALUE
 LOG=''
 read_git

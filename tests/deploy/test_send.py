@@ -127,7 +127,7 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
     assert re.search(rf"sends +{re.escape(str(connected.directory))}, 0\.0 MB, tree [0-9a-f]{{12}}\n", done.stderr)
     assert re.search(r"directory +services/mail\n", done.stderr)
     assert "the submodule absent is not checked out here" in done.stderr
-    assert "deployed orders from the files here (tree 4f3e2d1c0b1a)\n" in done.stdout
+    assert "deployed orders from the files sent (tree 4f3e2d1c0b1a)\n" in done.stdout
     assert "archive" not in service.log
 
 

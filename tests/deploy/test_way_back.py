@@ -7,10 +7,8 @@ import re
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from .conftest import AWKS, Builder, Project, on_a_terminal, with_awk
+from .conftest import Builder, Project, on_a_terminal
 
 
 def _sent(builder: Builder) -> dict[str, object]:
@@ -70,7 +68,7 @@ def test_a_rollback_shows_the_way_before_it_asks_and_goes_where_it_has_said(mine
 
     code, seen = on_a_terminal(mine, ["--rollback"], answers=[("Roll back? [y/N]", "y\n")])
     assert code == 0
-    assert f"rolled back orders from {now} to {then}" in seen
+    assert f"rolled back orders\x1b[0m from {now} to {then}" in seen
     first, second = builder.events()
     builder.forget()
     assert first.items() >= asked.items()
@@ -213,7 +211,7 @@ def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -
     assert event["invoke"] == json.loads(payload)
 
     done = connected.run("-f", "tried-at-length", "-y", cwd=elsewhere)
-    assert f'  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 KB in all)\n' in done.stdout
+    assert f'  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 kB in all)\n' in done.stdout
 
     builder.forget()
     assert connected.run("-n", cwd=elsewhere).returncode == 0
@@ -234,7 +232,7 @@ def test_who_is_in_the_way(connected: Project) -> None:
     assert done.returncode == 1
     assert (
         "deploy.sh: orders is being deployed by ann@example.com (build b-7)\n"
-        "this may pass: the same command can be tried again\n"
+        "this may pass: the same can be tried again\n"
         "hint: wait for it: deploy.sh --status b-7\n(function_busy)\n"
     ) in done.stderr
 
@@ -247,36 +245,30 @@ def test_failures_end_without_a_stray_line(connected: Project) -> None:
         assert done.stderr.splitlines()[-1].startswith("hint: there is no function nobody")
 
 
-_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('ab"\\/ {}[],:~'), max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab/~", max_size=3), inner, max_size=3),
-    max_leaves=8,
-)
-_MEMBERS = st.dictionaries(
-    st.sampled_from(
-        re.findall(
-            r"\w+",
-            "plan history builds verify components publish configuration limits alias storage function layers "
-            "artifacts changed invoke payload log_tail error warnings phases name same why inputs now then ended",
-        )
-    ),
-    _VALUES | st.lists(_VALUES),
-    max_size=6,
-)
+def test_a_builder_that_is_older_than_the_script(connected: Project) -> None:
+    """It refuses `text`, or does not send any: what there is is said, and the exit code is right."""
+    done = connected.run("-y", "-f", "older", "--force")
+    assert done.returncode == 1
+    assert (
+        "deploy.sh: the request is not valid: text: unknown field\n"
+        "hint: the builder is older than this file: python setup.py update\n(invalid_event)\n"
+    ) in done.stderr
+    done = connected.run("-y", "-t", "-f", "older")
+    assert done.returncode == 0
+    assert done.stdout == "the builder does not tell its reply, which is in the log: python setup.py update\n"
+    assert '"changed": ["update the code of orders"]' in connected.log
 
 
-@pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(reply=st.recursive(_MEMBERS, lambda inner: st.dictionaries(st.sampled_from(["plan", "verify", "error"]), inner)))
-def test_no_reply_breaks_the_printing(project: Project, awk: str, reply: dict[str, object]) -> None:
-    """Members that are unknown, missing or of other types: every kind of report is printed, in every awk."""
-    file = project.directory / "reply"
-    file.write_text(json.dumps(reply), encoding="utf-8")
-    code = """
-        TIMES=true FUNCTION=orders SENDING=true OUT=out UNPACK=
-        for kind in build plan history status verify rollback failure package account; do
-            report "$1" "" $kind >"$1.out" || [ $kind = verify ] || echo "$kind failed"
-            [ -s "$1.out" ] || echo "$kind: silent"
-        done
-    """
-    assert project.function(code, str(file), **with_awk(project, awk)) == ""
+def test_colours_are_for_terminals(connected: Project) -> None:
+    """The log has none, and whoever wants none gets none."""
+    code, seen = on_a_terminal(connected, ["-y"], answers=[])
+    assert code == 0
+    assert "\x1b[1mdeployed orders\x1b[0m from commit" in seen
+    code, seen = on_a_terminal(connected, ["-y", "-f", "refused"], answers=[])
+    assert code == 1
+    assert 'deploy.sh: \x1b[1;31mbuild: preinstall "make' in seen
+    assert "\x1b" not in connected.log
+    assert '"text"' not in connected.log.replace('"text": true', "").replace('"text":true', "")
+    connected.env["NO_COLOR"] = "1"
+    code, seen = on_a_terminal(connected, ["-y"], answers=[])
+    assert "deployed orders from commit" in seen

@@ -51,7 +51,7 @@ try: none
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A fault that a deploy is to meet: `at` the given one of the calls that read or write, see `localaws.faults`."""
+    """A fault that a deploy is to meet: `at` the given one of the calls that read or write."""
 
     do: str
     calls: str

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localaws.interpreters import find
-from localaws.testing import Server, git_server, running
+from localaws.runtime.interpreters import find
+from localaws.testing import Server, git_server
 from tests.schemas import refused_by
+
+if TYPE_CHECKING:
+    from tests.bootstrapped import Bootstrapped
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "tok_e2e_9d1f7c55aa_secret"
@@ -112,7 +115,7 @@ class Builder:
         return {"configuration": configuration, "layers": layers}
 
 
-def setup(aws: Server, *arguments: str, config: Path, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+def setup(aws: Server, *arguments: str, config: Path, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
     """Run setup.py as an operator would."""
     environment = {**os.environ, **aws.env, "LAMBDASMITH_GITHUB_GIT_TOKEN": TOKEN}
     return subprocess.run(
@@ -136,9 +139,12 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 
 
 def make_builder(aws: Server, forge: Forge, folder: Path, *extra: str) -> Builder:
-    """Bootstrap a builder by setup.py."""
-    runtime = newest_runtime()
-    role = aws.client("iam").create_role(RoleName="app-role", AssumeRolePolicyDocument=json.dumps(TRUST))
+    """Bootstrap a builder by setup.py, from nothing or, much sooner, from the builder of a `bootstrapped` account."""
+    runtime, iam = newest_runtime(), aws.client("iam")
+    try:
+        role = iam.get_role(RoleName="app-role")
+    except iam.exceptions.NoSuchEntityException:
+        role = iam.create_role(RoleName="app-role", AssumeRolePolicyDocument=json.dumps(TRUST))
     arn = str(role["Role"]["Arn"])
     config = folder / "config.ini"
     config.write_text(
@@ -150,12 +156,15 @@ def make_builder(aws: Server, forge: Forge, folder: Path, *extra: str) -> Builde
     return Builder(aws=aws, forge=forge, runtime=runtime, role=arn)
 
 
+def skip_if_plain(server: Server) -> None:
+    if "isolation plain" in server.ready_line:
+        pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+
+
 @pytest.fixture(scope="session")
-def account() -> Iterator[Server]:
+def account(bootstrapped: Bootstrapped) -> Iterator[Server]:
     """An embedded AWS of its own: other tests set builders of the same name up and take them away."""
-    with running(forward_network=True) as server:
-        if "isolation plain" in server.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+    with bootstrapped() as server:
         yield server
 
 

@@ -92,7 +92,7 @@ def test_files_that_are_here_or_in_git_make_the_same_artifact(clone: Clone) -> N
     clone.number(2)
     clone.write("notes.tmp", "ignored")
     told = clone.deploy("-y", "-a", "live", "-s", "-t")
-    assert f"deployed {clone.name} from the files here (tree " in told
+    assert f"deployed {clone.name} from the files sent (tree " in told
     assert re.search(r"dependencies +unchanged", told)
     assert clone.answer() == 2
     tree = told.partition("(tree ")[2][:12]
@@ -186,3 +186,15 @@ def _packed(files: dict[str, str]) -> bytes:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     return out.getvalue()
+
+
+def test_the_text_of_a_reply_is_for_whoever_asks(builder: Builder) -> None:
+    """The same reply, and what it says; also where the event is wrong."""
+    told = builder.send({"action": "status", "text": True, "reply": ["version"]})
+    assert set(told) == {"statusCode", "version", "text"}
+    assert told["text"]["plain"].startswith(f"  builder       {told['version']}\n")
+    assert "text" not in builder.send({"action": "ping"})
+    told = builder.send({"action": "build", "text": "true", "nonsense": "\x1b[31m\u202e"})
+    assert told["text"]["plain"].startswith("the request has 3 problems:\n")
+    assert told["text"]["plain"].endswith("\n(invalid_event)\n")
+    assert "\x1b[1;31mthe request" in told["text"]["colour"]

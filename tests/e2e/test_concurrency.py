@@ -9,9 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Builder
 
 MANY = 20
+
+
+@pytest.fixture
+def crowd(request: pytest.FixtureRequest) -> int:
+    """How many deploys of one function: enough that most of them wait, and with `--everything` as many as of many."""
+    return MANY if request.config.option.everything else MANY // 2
+
+
 CODE = """
 import json, os, pathlib
 def handler(event, context):
@@ -52,13 +62,15 @@ def watched(builder: Builder, function: str, alias: str) -> Iterator[list[object
         watcher.join()
 
 
-def test_twenty_deploys_of_one_function_each_get_a_true_answer_and_none_is_seen_half(builder: Builder) -> None:
+def test_many_deploys_of_one_function_each_get_a_true_answer_and_none_is_seen_half(
+    builder: Builder, crowd: int
+) -> None:
     commits = [builder.forge.push("crowd", content(builder.runtime, mark)) for mark in range(6)]
     assert builder.build("crowd", alias="live", ref=commits[0])["statusCode"] == 200
-    marks = [1 + number % 5 for number in range(MANY)]
-    with watched(builder, "crowd", "live") as answers, ThreadPoolExecutor(MANY) as pool:
+    marks = [1 + number % 5 for number in range(crowd)]
+    with watched(builder, "crowd", "live") as answers, ThreadPoolExecutor(crowd) as pool:
         replies = list(pool.map(lambda mark: builder.build("crowd", alias="live", ref=commits[mark]), marks))
-    assert [reply["statusCode"] for reply in replies] == [200] * MANY, replies
+    assert [reply["statusCode"] for reply in replies] == [200] * crowd, replies
     assert [reply["commit"] for reply in replies] == [commits[mark] for mark in marks]
     versions = {reply["function"]["version"]: mark for mark, reply in zip(marks, replies, strict=True)}
     for version, mark in versions.items():
@@ -71,11 +83,11 @@ def test_twenty_deploys_of_one_function_each_get_a_true_answer_and_none_is_seen_
     assert len(layers) == 6, "no layer is published twice"
 
 
-def test_the_same_commit_twenty_times_is_published_once(builder: Builder) -> None:
+def test_the_same_commit_many_times_is_published_once(builder: Builder, crowd: int) -> None:
     first, second = (builder.forge.push("echo", content(builder.runtime, mark)) for mark in (1, 2))
     assert builder.build("echo", alias="live", ref=first)["statusCode"] == 200
-    with ThreadPoolExecutor(MANY) as pool:
-        replies = list(pool.map(lambda _: builder.build("echo", alias="live", ref=second), range(MANY)))
+    with ThreadPoolExecutor(crowd) as pool:
+        replies = list(pool.map(lambda _: builder.build("echo", alias="live", ref=second), range(crowd)))
     assert {(reply["statusCode"], reply["function"]["version"]) for reply in replies} == {(200, "2")}, replies
     assert sum(bool(reply["changed"]) for reply in replies) == 1
     assert builder.invoke("echo", Qualifier="live") == whole(2)

@@ -26,7 +26,7 @@ def build(project: Path, folder: Path) -> tuple[dict[str, Any], bytes]:
     """The reply, and the function's zip."""
     order = workstation.Order(directory=project, out=folder / "out", cache=folder / "cache")
     reply = workstation.build(order, Progress(), dict(os.environ))
-    return reply, (folder / "out" / "function.zip").read_bytes()
+    return dict(reply), (folder / "out" / "function.zip").read_bytes()
 
 
 def without_libraries(content: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localaws.testing import running
+from tests.bootstrapped import Bootstrapped
 from tests.e2e.campaign import LEASE_S, Campaign, Outcome, try_everything
 from tests.e2e.conftest import Builder, Forge, make_builder
 from tests.index import serving
@@ -26,11 +26,9 @@ def set_variables(builder: Builder, **variables: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def campaign(forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+def campaign(bootstrapped: Bootstrapped, forge: Forge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
     wheels = tmp_path_factory.mktemp("wheels")
-    with running(forward_network=True) as aws, serving(wheels) as index:
-        if "isolation plain" in aws.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+    with bootstrapped() as aws, serving(wheels) as index:
         builder = make_builder(aws, forge, tmp_path_factory.mktemp("operator"))
         set_variables(builder, LAMBDASMITH_INDEX_URL=index.simple, LAMBDASMITH_LEASE_S=str(LEASE_S))
         yield try_everything(builder, forge, wheels)

@@ -117,7 +117,7 @@ def test_single_files_with_a_manifest_are_packaged_as_terraform_asks_for_it(buil
     assert error["errorType"] == "import_failed"
     assert error["errorMessage"].startswith("function.handler: importing app fails: ")
     assert "\nhint: " in error["errorMessage"]
-    assert "\nlog:\n  Traceback" in error["errorMessage"]
+    assert "\nlast lines of its output:\n  | Traceback" in error["errorMessage"]
 
     reply = builder.send({**event, "attached": ["others"]})
     assert set(reply) == {"statusCode", "packages", "function"}

@@ -12,7 +12,8 @@ import pytest
 
 from builder import __version__
 from builder.store.values import body
-from localaws.testing import Server, running, zip_of
+from localaws.testing import Server, zip_of
+from tests.bootstrapped import Bootstrapped
 from tests.e2e.conftest import Builder, Forge, make_builder
 
 WORKER = "lambdasmith-worker"
@@ -20,10 +21,8 @@ HANDLER = "import idna\n\ndef handler(event, context):\n    return [{word!r}, id
 
 
 @pytest.fixture(scope="module")
-def enforcing() -> Iterator[Server]:
-    with running(forward_network=True, enforce_iam=True) as server:
-        if "isolation plain" in server.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
+def enforcing(bootstrapped: Bootstrapped) -> Iterator[Server]:
+    with bootstrapped(enforce_iam=True) as server:
         yield server
 
 

@@ -39,6 +39,7 @@ from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
 from builder.spec import build_file as spec
 from builder.spec.tree import check_against_tree
+from builder.store.values import Fields
 from builder.toolchains import catalogue, toolbox
 from builder.trials import node as npm_trial
 from builder.trials import trial
@@ -111,7 +112,7 @@ def _pylock(data: bytes, place: Path) -> object:
     (root / "pylock.toml").write_bytes(data)
     found = inputs.read_inputs(["pylock.toml[web]"], root)
     assert found.lock
-    text = pylock.dumped(lock.adopted(found, found.lock, TARGET, root))
+    text = pylock.dumped(lock.adopted(found, found.lock, TARGET, root), lock.KEPT)
     origins.rows(text)
     return pylock.select(text, TARGET)
 
@@ -249,7 +250,7 @@ def _product(data: bytes, place: Path) -> object:
 
 
 def _worker_error(data: bytes, place: Path) -> object:
-    return parsed(lambda: str(error_in(cast("Mapping[str, object]", json.loads(data)))))
+    return parsed(lambda: str(error_in(Fields(json.loads(data)))))
 
 
 # --- files of git, and others ---------------------------------------------------------------------------------------
@@ -412,10 +413,10 @@ PARSERS: Mapping[str, Parser] = {
         writes=False,
     ),
     "builder's order": Parser(
-        read=lambda data, place: Order.parse(cast("Mapping[str, object]", read_json(data))),
+        read=lambda data, place: Order.parse(Fields(read_json(data))),
         samples=made.orders(),
         structure=JSON,
-        errors=(LambdasmithError, KeyError, TypeError, ValueError, AttributeError),
+        errors=(LambdasmithError, ValueError),
         writes=False,
     ),
     ".gitmodules": Parser(read=_submodules, samples=(samples.GITMODULES,)),

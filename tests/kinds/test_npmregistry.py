@@ -28,8 +28,12 @@ SPY = """
 const fs = require('fs');
 let seen = {environ: JSON.stringify(process.env), cmdline: ''};
 for (const pid of fs.readdirSync('/proc').filter(name => /^[0-9]+$/.test(name)))
-  for (const what of ['environ', 'cmdline'])
-    try { seen[what] += fs.readFileSync(`/proc/${pid}/${what}`, 'latin1') + '\\n'; } catch (error) {}
+  try {
+    const environ = fs.readFileSync(`/proc/${pid}/environ`, 'latin1');
+    seen.environ += environ + '\\n';
+    // Of this npm alone: others on the machine may well name an address.
+    if (environ.includes(process.env.HOME)) seen.cmdline += fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1') + '\\n';
+  } catch (error) {}
 fs.writeFileSync('seen.txt', seen.environ + seen.cmdline);
 fs.writeFileSync('cmdlines.txt', seen.cmdline);
 """

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from localaws.testing import Server, running
+from tests.harness import CELLS
 from tests.localaws.lab import Lab, make_lab
 
 
@@ -23,9 +24,6 @@ def slow_lab() -> Iterator[Lab]:
     """Functions here stay Pending and InProgress long enough to be met in that state."""
     with running(pending_s=0.7) as server:
         yield make_lab(server)
-
-
-ENGINES = [(engine, isolation) for engine in ("own", "rie") for isolation in ("bwrap", "plain")]
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +43,7 @@ def labs() -> Iterator[Callable[[str, str], Lab]]:
         yield lab_for
 
 
-@pytest.fixture(params=ENGINES, ids=lambda pair: "-".join(pair))
+@pytest.fixture(params=CELLS)
 def any_lab(request: pytest.FixtureRequest, labs: Callable[[str, str], Lab]) -> Lab:
     """A lab of every engine and isolation in turn."""
-    return labs(*request.param)
+    return labs(*request.param.split("-"))

@@ -14,8 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from localaws import interpreters
-from localaws.execution import Credentials, Engine, Fleet, FunctionImage, InvokeResult, RuntimeUnavailable, extract
+from localaws.runtime import interpreters
+from localaws.runtime.execution import (
+    Credentials,
+    Engine,
+    Fleet,
+    FunctionImage,
+    InvokeResult,
+    RuntimeUnavailable,
+    extract,
+)
 
 FOUND = interpreters.find(os.environ)
 MACHINE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())

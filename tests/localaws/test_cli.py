@@ -17,7 +17,7 @@ import pytest
 from localaws.testing import running
 from tests.localaws.lab import Lab, make_lab, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).resolve().parents[2] / "localaws" / "src"  # where `python -m` finds this checkout's
 
 
 def localaws(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def localaws(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "localaws", *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=HOME,
         timeout=30,
         check=False,
     )
@@ -108,7 +108,7 @@ def test_env_points_the_aws_cli_at_the_server(lab: Lab, tmp_path: Path) -> None:
     """
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
     found = subprocess.run(
-        ["bash", "-euc", script], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=60, check=False
+        ["bash", "-euc", script], capture_output=True, text=True, cwd=HOME, env=environment, timeout=60, check=False
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines() == ["123456789012", '{"a": 1}', "make_bucket: from-the-cli", "hi"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from localaws.conditions import Conditions
+from localaws.s3.conditions import Conditions
 
 
 class Counter:

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from localaws import interpreters
-from localaws.environments import OwnEnvironment
-from localaws.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
-from localaws.memory import below
+from localaws.runtime import interpreters
+from localaws.runtime.environments import OwnEnvironment
+from localaws.runtime.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
+from localaws.runtime.memory import below
+from tests.harness import CELLS
 from tests.localaws.fleets import FOUND, MACHINE, Lab, error_of, fleet_for, lines_of
 
 
@@ -31,7 +32,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("execution")
 
 
-@pytest.fixture(scope="module", params=["own-bwrap", "own-plain", "rie-bwrap", "rie-plain"])
+@pytest.fixture(scope="module", params=CELLS)
 def lab(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Lab]:
     engine, isolation = str(request.param).split("-")
     fleet = fleet_for(scratch, "own" if engine == "own" else "rie", isolation)
@@ -553,7 +554,8 @@ def test_nothing_survives_the_server(scratch: Path, isolation: str) -> None:
         import sys
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from tests.localaws.fleets import Lab, Fleet
+        from tests.harness import CELLS
+from tests.localaws.fleets import Lab, Fleet
         scratch = Path({str(scratch)!r})
         lab = Lab(fleet=Fleet(cache=scratch, isolation={isolation!r}), engine="own", scratch=scratch)
         lab.answer(lab.image(), {{"do": "detach", "mark": "{mark}"}})

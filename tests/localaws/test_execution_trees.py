@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localaws.trees import BadArchive, extract, merge
+from localaws.runtime.trees import BadArchive, extract, merge
 
 Entry = tuple[str, int, bytes]
 FILE, LINK = stat.S_IFREG, stat.S_IFLNK

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localaws.__main__ import main
-from localaws.faults import Fault, FaultError
-from localaws.lambda_errors import TooManyRequestsException
-from localaws.lambda_rates import ControlPlaneRates
+from localaws.interception.faults import Fault, FaultError
+from localaws.lambda_.rates import ControlPlaneRates
+from localaws.wire.errors import TooManyRequestsException
 from tests.localaws.lab import Lab, refused
 
 # Puts objects under its first key, as often as it is told, and answers how each call went.

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localaws.origins import is_loopback, why_refused
 from localaws.testing import Server, git_server, running
+from localaws.wire.origins import is_loopback, why_refused
 from tests.localaws.lab import CODE, Lab, make_lab
 
 SCOPE = "Credential=test/20260101/us-east-1/{}/aws4_request"

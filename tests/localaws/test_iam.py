@@ -12,7 +12,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from localaws.iam import decide
+from localaws.iam.policies import decide
 from localaws.testing import Server, zip_of
 from tests.localaws.lab import Lab, make_lab
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localaws.iam import decide
-from localaws.iam_conditions import Context
+from localaws.iam.conditions import Context
+from localaws.iam.policies import decide
 from localaws.testing import Server
 from tests.localaws.lab import CODE, make_lab
 from tests.localaws.test_iam_sessions import ACCOUNT, House, allow, deny

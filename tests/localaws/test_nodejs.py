@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from localaws import network, nodes, runtime_dirs
-from localaws.execution import Engine, Fleet, FunctionImage, RuntimeUnavailable
-from localaws.runtime_dirs import RuntimeDirs
+from localaws.runtime import directories, network, nodes
+from localaws.runtime.directories import RuntimeDirs
+from localaws.runtime.execution import Engine, Fleet, FunctionImage, RuntimeUnavailable
+from tests.harness import CELLS
 from tests.localaws.fleets import Files, Lab, error_of, fleet_for, lines_of
 
 _APP = """
@@ -68,7 +69,7 @@ def _image(lab: Lab, files: Files, runtime: str = "nodejs24.x", handler: str = "
     return replace(lab.image(files, _LAYERS), runtime=runtime, handler=handler)
 
 
-@pytest.fixture(scope="module", params=["own-bwrap", "own-plain", "rie-bwrap", "rie-plain"])
+@pytest.fixture(scope="module", params=CELLS)
 def lab(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Lab]:
     engine, isolation = str(request.param).split("-")
     made = _lab(scratch, "own" if engine == "own" else "rie", isolation, "nodejs24.x")
@@ -272,7 +273,7 @@ def test_runtime_client_is_fetched_without_an_npm_and_only_as_it_was(
     }
     monkeypatch.undo()
     with pytest.raises(RuntimeUnavailable, match=r"aws-lambda-ric@3\.3\.0 .* is not what it was: sha512 9p06T"):
-        runtime_dirs._npm_pack("aws-lambda-ric@3.3.0", "other", tmp_path)
+        directories._npm_pack("aws-lambda-ric@3.3.0", "other", tmp_path)
 
 
 def test_a_node_of_a_distribution_is_not_taken(tmp_path: Path) -> None:

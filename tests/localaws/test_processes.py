@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from localaws.execution import Engine
-from localaws.sandbox import Plain
+from localaws.runtime.execution import Engine
+from localaws.runtime.sandbox import Plain
 from tests.localaws.fleets import Files, Lab, fleet_for
 from tests.localaws.lab import wait_until
 
@@ -194,7 +194,7 @@ print(os.path.lexists(top))
 
 
 def test_what_hostile_modes_and_depths_keep_is_removed() -> None:
-    supervisor = str(ROOT / "localaws" / "guest")
+    supervisor = str(ROOT / "localaws" / "src" / "localaws" / "runtime" / "guest")
     # Not below pytest's own directory, which another user cannot enter.
     with tempfile.TemporaryDirectory() as base:
         Path(base).chmod(0o777)

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from localaws.testing import Server, running
-from tests.localaws.lab import Lab, make_lab, newest_python, wait_until
+from tests.localaws.lab import CODE, Lab, make_lab, newest_python, wait_until
 
 
 def furnish(server: Server) -> Lab:
@@ -69,6 +71,27 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         assert lab.client.publish_version(FunctionName="kept")["Version"] == "2"
         arn = lab.layer({"x": "y"}, "kept")
         assert arn.endswith(":kept:2")
+
+
+def test_copies_of_a_state_are_accounts_of_their_own(tmp_path: Path) -> None:
+    with running(state=tmp_path / "base", enforce_iam=True) as server:
+        furnish(server)
+        before = inspect(server)
+    (tmp_path / "base" / "operator-token").write_text("left by a server that was killed")
+    with running(copy_of=tmp_path / "base", enforce_iam=True) as one, running(copy_of=tmp_path / "base") as two:
+        assert inspect(one) == before
+        one.client("s3").put_object(Bucket="kept", Key="big", Body=b"other")
+        one.client("lambda").update_function_code(FunctionName="kept", ZipFile=CODE)
+        one.client("iam").create_user(UserName="new")
+        assert inspect(two) == before
+        assert not two.client("iam").list_users()["Users"]
+    with running(state=tmp_path / "base") as server:
+        assert inspect(server) == before
+
+
+def test_a_directory_that_is_no_state_is_not_copied(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="before it was ready"), running(copy_of=tmp_path):
+        pass
 
 
 def test_what_was_done_a_while_before_a_kill_is_there(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_the_configuration_says_so_and_no_update_changes_it(lab: Lab) -> None:
     lab.settle(name)
     whole = lab.client.get_function(FunctionName=name)["Configuration"]
     short = lab.client.get_function_configuration(FunctionName=name, Qualifier="1")
-    (listed,) = (each for each in lab.client.list_functions()["Functions"] if each["FunctionName"] == name)
+    pages = lab.client.get_paginator("list_functions").paginate()
+    (listed,) = (each for page in pages for each in page["Functions"] if each["FunctionName"] == name)
     assert whole["TenancyConfig"] == short["TenancyConfig"] == listed["TenancyConfig"] == PER_TENANT
     plain = lab.function()
     assert "TenancyConfig" not in lab.client.get_function_configuration(FunctionName=plain)

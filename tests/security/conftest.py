@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from localaws.testing import git_server, running
+from localaws.testing import git_server
+from tests.bootstrapped import Bootstrapped
 from tests.builder.locking import BACKEND, PYPROJECT, source_files
 from tests.e2e.conftest import TOKEN, Builder, Forge, make_builder
 from tests.index import Index, serving
@@ -73,24 +75,19 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     }
 
 
-@pytest.fixture(scope="session", params=["shared", "split"])
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A builder with a secret in every place, in both ways to run foreign code."""
-    if shutil.which("git") is None:
-        pytest.skip("git is not here; install git")
+@contextmanager
+def _lab(isolation: str, bootstrapped: Bootstrapped, factory: pytest.TempPathFactory) -> Iterator[Lab]:
     canaries = Canaries()
-    folders = [tmp_path_factory.mktemp(name) for name in ("served", "clones", "other", "others", "index", "operator")]
+    folders = [factory.mktemp(name) for name in ("served", "clones", "other", "others", "index", "operator")]
     served, clones, other, others, files, operator = folders
     make_wheel(files, "apple", "1.0", files={"apple.py": "NAME = 'apple'\n"})
     make_sdist(files, "spied", "1.0", files=spying_source("spied"))
     with (
-        running(forward_network=True, enforce_iam=True) as aws,
+        bootstrapped(enforce_iam=True) as aws,
         git_server(served, TOKEN) as first,
         git_server(other, canaries.forge) as second,
         serving(files) as index,
     ):
-        if "isolation plain" in aws.ready_line:
-            pytest.skip("functions read /opt, which needs the sandbox; install bubblewrap, and allow user namespaces")
         index.login = ("reader", canaries.index)
         manager, parameters = aws.client("secretsmanager"), aws.client("ssm")
         value = {"user": "reader", "password": canaries.index}
@@ -104,7 +101,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             aws,
             Forge(url=first.url, root=served, work=clones),
             operator,
-            f"isolation = {request.param}\n",
+            f"isolation = {isolation}\n",
             f"[git {second.url}]\ntoken = ssm:/corp/forge\n",
             f"[index corp]\nurl = {index.simple}\n",
             "username = secretsmanager:corp/index#user\npassword = secretsmanager:corp/index#password\n",
@@ -115,17 +112,60 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield Lab(builder=builder, canaries=canaries, index=index, second=second_forge)
 
 
-@pytest.fixture(scope="session", params=["shared", "split"])
-def tenancy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    """One builder for repositories that do not trust each other, in both ways to run their code."""
+@contextmanager
+def _tenancy(isolation: str, bootstrapped: Bootstrapped, factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    root, work, operator = (factory.mktemp(name) for name in ("served", "clones", "operator"))
+    with bootstrapped(enforce_iam=True) as aws, git_server(root, TOKEN) as server:
+        forge = Forge(url=server.url, root=root, work=work)
+        yield make_builder(aws, forge, operator, f"isolation = {isolation}\n")
+
+
+Kept = TypeVar("Kept")
+Make = Callable[[str, Bootstrapped, pytest.TempPathFactory], AbstractContextManager[Kept]]
+
+
+@contextmanager
+def _kept(
+    make: Make[Kept], bootstrapped: Bootstrapped, factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Kept]]:
+    """One by isolation, made at the first use and ended with the session: pytest would end one to begin the other."""
     if shutil.which("git") is None:
         pytest.skip("git is not here; install git")
-    root, work, operator = (tmp_path_factory.mktemp(name) for name in ("served", "clones", "operator"))
-    with running(forward_network=True, enforce_iam=True) as aws, git_server(root, TOKEN) as server:
-        if "isolation plain" in aws.ready_line:
-            pytest.skip("needs the sandbox; install bubblewrap, and allow user namespaces")
-        forge = Forge(url=server.url, root=root, work=work)
-        yield make_builder(aws, forge, operator, f"isolation = {request.param}\n")
+    made: dict[str, Kept] = {}
+    with ExitStack() as stack:
+
+        def of(isolation: str) -> Kept:
+            if isolation not in made:
+                made[isolation] = stack.enter_context(make(isolation, bootstrapped, factory))
+            return made[isolation]
+
+        yield of
+
+
+@pytest.fixture(scope="session")
+def labs(bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
+    with _kept(_lab, bootstrapped, tmp_path_factory) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session", params=["shared", "split"])
+def lab(request: pytest.FixtureRequest, labs: Callable[[str], Lab]) -> Lab:
+    """A builder with a secret in every place, in both ways to run foreign code."""
+    return labs(request.param)
+
+
+@pytest.fixture(scope="session")
+def tenancies(
+    bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Builder]]:
+    with _kept(_tenancy, bootstrapped, tmp_path_factory) as kept:
+        yield kept
+
+
+@pytest.fixture(scope="session", params=["shared", "split"])
+def tenancy(request: pytest.FixtureRequest, tenancies: Callable[[str], Builder]) -> Builder:
+    """One builder for repositories that do not trust each other, in both ways to run their code."""
+    return tenancies(request.param)
 
 
 @pytest.fixture(scope="session")

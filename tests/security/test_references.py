@@ -35,6 +35,7 @@ from builder.secrets.references import Reference
 from builder.settings import Settings
 from builder.sources.git import GitCredentials, Resolved
 from builder.spec.build_file import read_build_file
+from builder.store.values import Fields
 from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import Server
 from tests.builder.storing import store_in
@@ -414,4 +415,4 @@ def test_a_login_keeps_its_name_on_its_way_to_the_worker() -> None:
         username="u", token="t", base="https://git.example", modules=("a", "b"), called="[git x]", renewal="renew it"
     )
     given = Granted(git=(login,))
-    assert Granted.parse(json.loads(json.dumps(given.as_json()))) == given
+    assert Granted.parse(Fields(json.loads(json.dumps(given.as_json())))) == given

@@ -13,12 +13,15 @@ from builder.errors import SecretNotAllowed
 from builder.event.request import Action, GitSource, Request
 from builder.flow import allowance, fetching
 from builder.records.builds import Builds
+from builder.records.record import DeploymentRecord
+from builder.replies.reply import Reply
 from builder.secrets.logins import Logins, ProjectRule
 from builder.sources.git import Resolved
 from builder.spec.build_file import read_build_file
+from builder.store.values import Fields
 from builder.trust.tips import is_allowed, trusted
 from localaws.testing import Server, git_server
-from tests.builder.storing import new_bucket, store_in
+from tests.builder.storing import deployment_of, new_bucket, store_in
 from tests.git.forge import Work, git
 from tests.security.test_references import build_file, context
 
@@ -61,8 +64,10 @@ class Repository:
         resolved = self.resolved(ref)
         builds, source = Builds(self.world.store), GitSource(repo=self.url, ref=ref)
         claim = builds.claim(f"build-{function}-{ref[-8:].replace('/', '-')}", function)
-        reply = {"statusCode": 200, "changed": ["code"], "ref": resolved.ref, "commit": resolved.commit}
-        deployment = {"origin": allowance.origin(resolved, self.world)}
+        reply: Reply = {"statusCode": 200, "changed": ["code"], "ref": resolved.ref, "commit": resolved.commit}
+        deployment = replace(
+            DeploymentRecord.parse(Fields(deployment_of())), origin=allowance.origin(resolved, self.world)
+        )
         request = Request(action=Action.BUILD, function=function, source=source)
         builds.end(claim, request, reply, seconds=1, deployment=deployment)
 

@@ -20,7 +20,7 @@ from localaws.testing import Server, running
 from tests.e2e.conftest import newest_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
-# Outside of terraform/, and read by its modules.
+# Outside of integrations/, and read by its modules.
 LIST = Path("builder/sources/default_excludes.json")
 _MISSING = "terraform and its AWS provider: no package registry has them"
 # What is different from real AWS: nothing but that there is no account behind it.
@@ -120,7 +120,7 @@ def terraform_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     environment = {**kept, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
     if (configuration := _cli_configuration(folder)) is not None:
         environment["TF_CLI_CONFIG_FILE"] = str(configuration)
-    shutil.copy(ROOT / "terraform" / "builder" / "versions.tf", folder)
+    shutil.copy(ROOT / "integrations" / "terraform" / "builder" / "versions.tf", folder)
     if Terraform(folder, environment).run("init", "-input=false").returncode:
         pytest.skip(_MISSING)
     return environment
@@ -198,7 +198,7 @@ def bench(
     terraform_environment: dict[str, str], terraform_account: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     folder, runtime = tmp_path_factory.mktemp("project"), newest_runtime()
-    for name in ("terraform", "examples/terraform", "examples/go"):
+    for name in ("integrations/terraform", "examples/terraform", "examples/go"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
     (folder / LIST).parent.mkdir(parents=True)
     shutil.copy(ROOT / LIST, folder / LIST)
@@ -208,7 +208,7 @@ def bench(
     assert done.returncode == 0, done.stderr
     environment = {**terraform_environment, **terraform_account.env}
     initialised = tmp_path_factory.mktemp("provider")
-    shutil.copy(ROOT / "terraform" / "builder" / "versions.tf", initialised)
+    shutil.copy(ROOT / "integrations" / "terraform" / "builder" / "versions.tf", initialised)
     Terraform(initialised, environment).succeed("init", "-input=false")
     provider = next(initialised.glob(".terraform/providers/*/hashicorp/aws/*/*/terraform-provider-aws_*"))
     with ExitStack() as providers:

@@ -61,7 +61,7 @@ path = rustc/bin, cargo/bin
 """
 MODULE = """
 module "builder" {
-  source       = "../../terraform/builder"
+  source       = "../../integrations/terraform/builder"
   package_dir  = "../../package"
   name         = "smith"
   architecture = "arm64"
@@ -159,7 +159,7 @@ SPLIT = ("WORKER", "WORKER_ROLE")
 
 
 def test_the_module_knows_every_variable_that_the_builder_reads() -> None:
-    text = (ROOT / "terraform" / "builder" / "main.tf").read_text()
+    text = (ROOT / "integrations" / "terraform" / "builder" / "main.tf").read_text()
     given = re.search(r"\n  settings = \{\n(.*?)\n  \}\n", text, re.DOTALL)
     assert given
     read = re.findall(r'PREFIX \+ "(\w+)"', (ROOT / "builder" / "settings.py").read_text())

@@ -105,7 +105,7 @@ def another_builder(bench: Bench) -> Path:
 
 FROM_GIT = """
 module "from_git" {
-  source  = "../../../terraform/function"
+  source  = "../../../integrations/terraform/function"
   builder = module.builder
   name    = "from-git"
   repo    = "%s/quiet.git"
@@ -166,14 +166,14 @@ locals {
   policy = { Version = "2012-10-17", Statement = [{ Effect = "Allow", Action = "s3:GetObject", Resource = "*" }] }
 }
 module "builder" {
-  source   = "../../terraform/installed"
+  source   = "../../integrations/terraform/installed"
   name     = "%(name)s"
   bucket   = "%(bucket)s"
   prefix   = "lambdasmith/"
   revision = "1"
 }
 module "optioned" {
-  source     = "../../terraform/function"
+  source     = "../../integrations/terraform/function"
   builder    = module.builder
   name       = "optioned"
   source_dir = "src"

@@ -31,13 +31,13 @@ locals {
   }
 }
 module "plain" {
-  source     = "../../terraform/project"
+  source     = "../../integrations/terraform/project"
   builder    = local.builder
   name       = var.name
   source_dir = "${path.module}/src"
 }
 module "asked" {
-  source       = "../../terraform/project"
+  source       = "../../integrations/terraform/project"
   builder      = local.builder
   name         = "${var.name}-asked"
   source_dir   = "${path.module}/src"

@@ -14,7 +14,7 @@ terraform {
 provider "aws" {}
 
 module "builder" {
-  source = "../../../terraform/builder"
+  source = "../../../integrations/terraform/builder"
 
   package_dir     = var.package_dir
   functions       = [] # what Terraform deploys, the builder only packages
@@ -37,7 +37,7 @@ resource "aws_iam_role_policy_attachment" "greeter" {
 }
 
 module "greeter" {
-  source = "../../../terraform/function"
+  source = "../../../integrations/terraform/function"
 
   builder    = module.builder
   name       = "greeter"

@@ -13,7 +13,7 @@ terraform {
 provider "aws" {}
 
 module "builder" {
-  source = "../../../terraform/installed"
+  source = "../../../integrations/terraform/installed"
 }
 
 resource "aws_iam_role" "gopher" {
@@ -31,7 +31,7 @@ resource "aws_iam_role_policy_attachment" "gopher" {
 }
 
 module "gopher" {
-  source = "../../../terraform/function"
+  source = "../../../integrations/terraform/function"
 
   builder    = module.builder
   name       = "gopher"

@@ -13,7 +13,7 @@ terraform {
 provider "aws" {}
 
 module "builder" {
-  source = "../../../terraform/installed"
+  source = "../../../integrations/terraform/installed"
 }
 
 resource "aws_iam_role" "functions" {
@@ -31,7 +31,7 @@ resource "aws_iam_role_policy_attachment" "functions" {
 }
 
 module "shared" {
-  source = "../../../terraform/layer"
+  source = "../../../integrations/terraform/layer"
 
   builder    = module.builder
   name       = "shared"
@@ -39,7 +39,7 @@ module "shared" {
 }
 
 module "function" {
-  source   = "../../../terraform/function"
+  source   = "../../../integrations/terraform/function"
   for_each = toset(["hello", "bye"])
 
   builder      = module.builder

@@ -1,0 +1,116 @@
+"""Members of a reply, read whatever they are, and the phrases that are made of them.
+
+A reply may be one that an older builder has kept, so a member that is missing or of another type is told as nothing
+and is never an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from builder.amounts import amount, some
+
+Value = Mapping[str, object]
+
+
+def part_of(value: Value, name: str) -> Value:
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items_of(value: Value, name: str) -> Sequence[object]:
+    found = value.get(name)
+    return found if isinstance(found, list | tuple) else ()
+
+
+def rows_of(value: Value, name: str) -> list[Value]:
+    return [row for row in items_of(value, name) if isinstance(row, Mapping)]
+
+
+def text_of(value: Value, name: str) -> str:
+    """Return a plain value as text, "" where there is none."""
+    found = value.get(name)
+    return "" if found is None or isinstance(found, Mapping | list | tuple) else shown(found)
+
+
+def cells_of(value: Value, *names: str) -> list[str]:
+    """Return several of them."""
+    return [text_of(value, name) for name in names]
+
+
+def number_of(value: Value, name: str) -> float:
+    found = value.get(name)
+    return found if isinstance(found, int | float) and not isinstance(found, bool) else 0
+
+
+def shown(value: object) -> str:
+    """Return any value for people: texts as they are, lists of plain values with commas, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and not any(isinstance(item, Mapping | list | tuple) for item in value):
+        return ", ".join(shown(item) for item in value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def size_of(value: Value, name: str = "size", before: str = ", ") -> str:
+    return f"{before}{amount(number_of(value, name))}" if value.get(name) is not None else ""
+
+
+def files_of(value: Value) -> str:
+    count = number_of(value, "files")
+    return f"{count:.0f} file{'s' * (count != 1)}"
+
+
+def commit_of(value: Value) -> str:
+    return text_of(value, "commit")[:12]
+
+
+def some_of(found: Sequence[object], most: int) -> str:
+    """Return the first of them, and how many more there are."""
+    return some([shown(item) for item in found], most)
+
+
+def source_of(reply: Value) -> str:
+    if not (commit := commit_of(reply)):
+        return ""
+    # Files that came with the request have no name that git would know, and their tree's id for a commit.
+    return f" from the files sent (tree {commit})" if reply.get("ref") == "" else f" from commit {commit}"
+
+
+def share_of(value: Value, part: str, limit: str) -> str:
+    most = number_of(value, limit)
+    of = f" of {amount(most)} ({100 * number_of(value, part) / most:.0f} %)" if most > 0 else ""
+    return amount(number_of(value, part)) + of
+
+
+def traffic_of(value: Value) -> str:
+    return f", {100 * number_of(value, 'weight'):g} % of its traffic" if value.get("weight") is not None else ""
+
+
+def seconds_of(value: Value) -> str:
+    return f"{number_of(value, 'seconds'):.1f} s" if value.get("seconds") is not None else ""
+
+
+def time_of(value: Value, name: str) -> str:
+    return text_of(value, name)[:16].replace("T", " ")
+
+
+def age(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{int(seconds // unit)} {name} ago"
+    return f"{int(seconds)} s ago"
+
+
+def build_there(build: Value) -> str:
+    """Return a build that a rollback has to do with, and its age."""
+    commit = f"commit {commit_of(build)}, " if commit_of(build) else ""
+    return f"build {text_of(build, 'build_id')} ({commit}{age(number_of(build, 'age_seconds'))})"
+
+
+def ending_of(build: Value) -> str:
+    if error := text_of(build, "error"):
+        return error
+    restored, state = text_of(build, "restored"), text_of(build, "state")
+    return f"back to {restored}" if restored and state == "succeeded" else state

@@ -1,0 +1,123 @@
+"""The order in which a project is prepared, for every door that builds: fetch → read → allow → equip → assemble.
+
+How a step is done is the job's: by an order (`making.py`), again from nothing, or on a workstation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from builder.errors import LfsMissing
+from builder.making.assembly import Assembly, Options, assemble
+from builder.making.product import Checked, Product
+from builder.making.project import Project
+from builder.plan import choose_components
+from builder.progress import Progress
+from builder.sources.local import add_reasons
+from builder.sources.snapshot import Snapshot
+from builder.workshop.workshop import Workshop
+
+
+class Settled(Exception):
+    """The source has a tree with which nothing is left to do."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+
+class Job(Protocol):
+    """One build of one project."""
+
+    @property
+    def fetch_message(self) -> str:
+        """What to tell people while the source is fetched."""
+
+    @property
+    def known(self) -> Collection[str]:
+        """Ids of trees with which nothing is left to do."""
+
+    @property
+    def components(self) -> Sequence[str]:
+        """Names of the components that are asked for; none for all."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether the function does; one that does not needs all of its components."""
+
+    @property
+    def options(self) -> Options:
+        """How much of earlier builds is used again."""
+
+    def fetch(self) -> Snapshot:
+        """Bring the source to this machine."""
+
+    def read_message(self, snapshot: Snapshot) -> str:
+        """Say what is read, for people."""
+
+    def read(self, snapshot: Snapshot) -> Project:
+        """Read the project that the source has."""
+
+    def allow(self, project: Project) -> None:
+        """Raise if the project may not be built or deployed; nothing of it has run yet."""
+
+    def equip(self, project: Project) -> Workshop:
+        """Return what building needs besides the project."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A project's artifacts, not checked yet, with the workshop that they were made in."""
+
+    snapshot: Snapshot
+    shop: Workshop
+    made: Assembly
+
+    def product(self, checked: Checked) -> Product:
+        """Return all that was made, as one value."""
+        snapshot, made = self.snapshot, self.made
+        return Product(
+            outline=made.project.outline,
+            commit=snapshot.commit,
+            ref=snapshot.ref,
+            tree=snapshot.tree if made.project.reads_outside else snapshot.subtree,
+            plans=made.plans,
+            artifacts=made.artifacts,
+            checked=checked,
+            lock_id=made.lock_id,
+            distributions=made.distributions,
+        )
+
+
+def prepared(job: Job, progress: Progress) -> Prepared:
+    """Do all steps of a job up to the artifacts.
+
+    Raises:
+        Settled: the source has one of the known trees.
+        LambdasmithError: with the phase in which it arose.
+    """
+    with progress.phase("fetch", job.fetch_message):
+        snapshot = job.fetch()
+    if not {snapshot.tree, snapshot.subtree}.isdisjoint(job.known):
+        raise Settled(snapshot)
+    try:
+        with progress.phase("read", job.read_message(snapshot)):
+            project = job.read(snapshot)
+            tell(project, progress)
+            chosen = choose_components(project.names, job.components, function_exists=job.exists)
+            # Before anything of the project runs.
+            job.allow(project)
+        shop = job.equip(project)
+        return Prepared(snapshot=snapshot, shop=shop, made=assemble(project, chosen, shop, job.options))
+    except LfsMissing as error:
+        add_reasons(error, snapshot.root, snapshot.lfs_reasons)
+        raise
+
+
+def tell(project: Project, progress: Progress) -> None:
+    """Tell people what there is to know about a project that was read."""
+    progress.warn(project.runtime_warning)
+    for note in project.notes:
+        progress.say(note)

@@ -1,0 +1,197 @@
+"""Who calls, and what their policies allow: identity policies evaluated as AWS documents it.
+
+An explicit Deny wins, then any Allow, else the answer is no. Understood are Action, NotAction, Resource, NotResource
+and conditions, see `conditions`; a permissions boundary and the policies of a session narrow. Resource policies,
+except the trust policies of roles (`sts`), and service control policies are not evaluated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+from urllib.parse import unquote
+
+from localaws.iam.conditions import Context, any_match, conditions_hold, listed, lowered, tag_keys
+from localaws.wire.errors import AccessDeniedException, UnrecognizedClientException
+
+# The keys that documentation tells people to use; they are the account's operator, whatever is enforced.
+OPERATOR_KEYS = frozenset({"test", "ak"})  # "ak" is what moto's Step Functions signs its own calls with
+
+Statement = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """A caller: ARN, statements of its identity policies, of its boundary and its session's (None: there are none).
+
+    `unlimited` is the operator, and everybody while enforcement is off.
+    """
+
+    arn: str
+    account: str
+    statements: tuple[Statement, ...] = ()
+    boundary: tuple[Statement, ...] | None = None
+    session: tuple[Statement, ...] | None = None
+    unlimited: bool = False
+    context: Context = field(default_factory=dict)
+
+    def allows(self, action: str, resource: str, context: Context | None = None) -> bool:
+        """Whether the policies allow an action like `s3:GetObject` on one resource ARN."""
+        if self.unlimited:
+            return True
+        facts = lowered(_COMMON, self.context, context or {})
+        limits = [limit for limit in (self.boundary, self.session) if limit is not None]
+        return all(decide(policy, action, resource, facts) for policy in (self.statements, *limits))
+
+    def denies(self, action: str, resource: str, context: Context | None = None) -> bool:
+        """Whether an identity policy refuses the action explicitly, or boundary or session do not let it through."""
+        facts = lowered(_COMMON, self.context, context or {})
+        limits = [limit for limit in (self.boundary, self.session) if limit is not None]
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        return not all(decide(policy, action, resource, facts) for policy in ((*self.statements, everything), *limits))
+
+    def require(self, action: str, resource: str, context: Context | None = None) -> None:
+        """Raise AccessDeniedException in AWS's words unless the action is allowed."""
+        if not self.allows(action, resource, context):
+            raise AccessDeniedException(
+                f"User: {self.arn} is not authorized to perform: {action} on resource: {resource} because no "
+                f"identity-based policy allows the {action} action"
+            )
+
+
+# As on AWS, whose endpoints speak HTTPS alone: policies rely on it.
+_COMMON: Context = {"aws:SecureTransport": "true", "aws:SourceIp": "127.0.0.1"}
+
+
+def operator(account: str) -> Principal:
+    return Principal(arn=f"arn:aws:iam::{account}:root", account=account, unlimited=True)
+
+
+def principal(access_key: str, session_token: str | None, account: str, *, enforce: bool) -> Principal:
+    """The caller that an access key stands for.
+
+    Raises:
+        UnrecognizedClientException: with enforcement, a key or session token that nobody issued.
+    """
+    if not enforce or access_key in OPERATOR_KEYS:
+        return operator(account)
+    from moto.iam.models import iam_backends
+    from moto.sts.models import sts_backends
+
+    session = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
+    if session is not None:
+        if session.session_token != session_token:
+            raise UnrecognizedClientException("The security token included in the request is invalid.")
+        found = role_principal(account, session.role_arn, session.session_name)
+        return replace(found, session=_statements([session.policy]) if session.policy else None)
+    for user in iam_backends[account]["aws"].users.values():
+        if any(key.access_key_id == access_key for key in user.access_keys):
+            return _user_principal(account, user)
+    raise UnrecognizedClientException("The security token included in the request is invalid.")
+
+
+def role_principal(account: str, role_arn: str, session_name: str) -> Principal:
+    """What a function's own credentials are allowed; nothing when the role is gone."""
+    name = role_arn.rsplit("/", 1)[-1]
+    return _role_principal(account, name, f"arn:aws:sts::{account}:assumed-role/{name}/{session_name}")
+
+
+def _role_principal(account: str, name: str, arn: str) -> Principal:
+    from moto.iam.models import iam_backends
+
+    role = next((role for role in iam_backends[account]["aws"].roles.values() if role.name == name), None)
+    if role is None:
+        return Principal(arn=arn, account=account)
+    documents = [*role.policies.values(), *map(_document, role.managed_policies.values())]
+    return Principal(
+        arn=arn,
+        account=account,
+        statements=_statements(documents),
+        boundary=_boundary(account, role.permissions_boundary_arn),
+        context={
+            "aws:PrincipalArn": role.arn,
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalType": "AssumedRole",
+            **dict(tag_keys("aws:PrincipalTag", {tag["Key"]: tag["Value"] for tag in role.tags or ()})),
+        },
+    )
+
+
+def _user_principal(account: str, user: Any) -> Principal:
+    from moto.iam.models import iam_backends
+
+    groups = iam_backends[account]["aws"].get_groups_for_user(user.name)
+    documents = []
+    for holder in (user, *groups):
+        documents += [*holder.policies.values(), *map(_document, holder.managed_policies.values())]
+    return Principal(
+        arn=user.arn,
+        account=account,
+        statements=_statements(documents),
+        context={
+            "aws:PrincipalArn": user.arn,
+            "aws:PrincipalAccount": account,
+            "aws:PrincipalType": "User",
+            "aws:username": user.name,
+        },
+    )
+
+
+def _boundary(account: str, arn: str | None) -> tuple[Statement, ...] | None:
+    if not arn:
+        return None
+    return tuple(managed_statements(account, arn))
+
+
+def managed_statements(account: str, arn: str) -> list[Statement]:
+    """The statements of a managed policy; none when it is gone."""
+    from moto.iam.models import iam_backends
+
+    policy = iam_backends[account]["aws"].managed_policies.get(arn)
+    return list(_statements([_document(policy)])) if policy else []
+
+
+def _document(policy: Any) -> str:
+    """The document of a managed policy's default version."""
+    return next(str(version.document) for version in policy.versions if version.is_default)
+
+
+def _statements(documents: Iterable[str | Mapping[str, Any]]) -> tuple[Statement, ...]:
+    found: list[Statement] = []
+    for document in documents:
+        content = _parsed(document) if isinstance(document, str) else document
+        found += listed(content.get("Statement", []))
+    return tuple(found)
+
+
+@cache
+def _parsed(document: str) -> Mapping[str, Any]:
+    text = document if document.lstrip().startswith("{") else unquote(document)
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def decide(statements: Iterable[Statement], action: str, resource: str, context: Context) -> bool:
+    """Whether statements allow an action; `context` has lower-case keys."""
+    allowed = False
+    for statement in statements:
+        if _concerns(statement, action, resource, context):
+            if statement.get("Effect") == "Deny":
+                return False
+            allowed = True
+    return allowed
+
+
+def _concerns(statement: Statement, action: str, resource: str, context: Context) -> bool:
+    action_matches = any_match(statement.get("Action"), action, ignore_case=True)
+    if "NotAction" in statement:
+        action_matches = not any_match(statement["NotAction"], action, ignore_case=True)
+    resource_matches = any_match(statement.get("Resource"), resource, context=context)
+    if "NotResource" in statement:
+        resource_matches = not any_match(statement["NotResource"], resource, context=context)
+    if not (action_matches and resource_matches):
+        return False
+    # What is not understood never helps the caller.
+    return conditions_hold(statement.get("Condition", {}), context, unknown=statement.get("Effect") == "Deny")

@@ -1,0 +1,191 @@
+"""The server process: everything put together, served on loopback until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localaws.interception.faults import Fault, Faults
+from localaws.runtime import network
+from localaws.runtime.execution import Engine, Fleet, Isolation
+from localaws.serving.state import State, copy_state, load
+
+if TYPE_CHECKING:
+    from werkzeug.serving import BaseWSGIServer
+
+    from localaws.wire.wsgi import Application
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"  # never anything else: functions here run what anybody uploads
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to serve. Port 0 takes any free one; without `state` everything is gone at the end.
+
+    `copy_of` is a state directory to begin with, which is left as it is.
+    """
+
+    port: int = 4599
+    state: Path | None = None
+    copy_of: Path | None = None
+    engine: Engine = "own"
+    isolation: Isolation = "auto"
+    enforce_iam: bool = False
+    pending_s: float = 0.15
+    rate_limits: bool = False
+    faults: tuple[Fault, ...] = ()
+    forward_env: tuple[str, ...] = ()
+    forward_network: bool = False
+
+
+class Server:
+    """A bound server: `url` is reachable as soon as it exists, requests are answered while `serve_forever` runs."""
+
+    def __init__(self, options: Options) -> None:
+        self._temporary = None if options.state else tempfile.TemporaryDirectory(prefix="localaws-")
+        self.directory = options.state or Path(self._temporary.name if self._temporary else "")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if options.copy_of:
+            copy_state(options.copy_of, self.directory)
+        _share_downloads(self.directory / "cache", os.environ)
+        forwarded = network.settings(os.environ) if options.forward_network else {}
+        forwarded |= {name: os.environ[name] for name in options.forward_env if name in os.environ}
+        self.fleet = Fleet(
+            cache=self.directory / "cache",
+            engine=options.engine,
+            isolation=options.isolation,
+            forwarded=forwarded,
+        )
+        self.options = options
+        self._http = self._bind(options)
+        self.url = f"http://{HOST}:{self._http.port}"
+
+    def _bind(self, options: Options) -> BaseWSGIServer:
+        _configure_moto()
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
+
+        from localaws.iam.guard import Guard
+        from localaws.interception.interceptor import Interceptor
+        from localaws.lambda_ import backend
+        from localaws.lambda_.api import LambdaApi
+        from localaws.lambda_.calls import Platform
+        from localaws.lambda_.packages import PackageStore
+        from localaws.lambda_.poller import Poller
+        from localaws.lambda_.rates import ControlPlaneRates
+        from localaws.s3.conditions import Conditions
+        from localaws.s3.integrity import S3Integrity
+        from localaws.serving.front import Front
+        from localaws.serving.gate import TOKEN_FILE, Gate, new_token
+
+        # Bound first, because functions and moto itself have to be told the port.
+        http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
+        os.environ["MOTO_PORT"] = str(http.port)
+        platform = Platform(
+            fleet=self.fleet,
+            packages=PackageStore(self.directory / "packages"),
+            cache=self.directory / "cache",
+            endpoint_url=f"http://{HOST}:{http.port}",
+            pending_s=options.pending_s,
+            enforce_iam=options.enforce_iam,
+            invoke_event=backend.invoke_event,
+            rates=ControlPlaneRates(enforced=options.rate_limits),
+        )
+        backend.install(platform)
+        self._state = State(self.directory) if options.state else None
+        if options.state or options.copy_of:
+            load(self.directory)
+        if self._state:
+            self._state.start()
+        moto: Application = Conditions(S3Integrity(DomainDispatcherApplication(create_backend_app)))
+        front = Front(
+            Guard(moto) if options.enforce_iam else moto,
+            LambdaApi(platform, backend.region_of),
+            platform,
+            self._health,
+            self._state.changed if self._state else lambda: None,
+        )
+        faults = Faults()
+        for fault in options.faults:
+            faults.add(fault)
+        self.token_file = self.directory / TOKEN_FILE if options.enforce_iam else None
+        token = new_token(self.token_file) if self.token_file else None
+        http.app = Gate(Interceptor(front, self.fleet.callers, faults, platform.rates), token)
+        self._poller = Poller(platform, backend.regions)
+        self._poller.start()
+        return http
+
+    def _health(self) -> Mapping[str, Any]:
+        return {
+            "status": "ready",
+            "engine": self.options.engine,
+            "isolation": self.fleet.isolation,
+            "why": self.fleet.why,
+            "runtimes": dict(self.fleet.runtimes),
+        }
+
+    def serve_forever(self) -> None:
+        """Answer requests until `shutdown` is called from another thread."""
+        self._http.serve_forever(poll_interval=0.05)
+
+    def shutdown(self) -> None:
+        """Make `serve_forever` return."""
+        self._http.shutdown()
+
+    def close(self) -> None:
+        """End every function that runs and give back what was used."""
+        self._poller.stop()
+        if self._state:
+            self._state.close()
+        self._http.server_close()
+        self.fleet.close()
+        if self.token_file:
+            self.token_file.unlink(missing_ok=True)
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
+    """Make the parts of a cache that are downloaded, the same for every server, live in the user's cache directory."""
+    home = environ.get("XDG_CACHE_HOME") or (f"{environ['HOME']}/.cache" if environ.get("HOME") else "")
+    for name in ("runtime", "node", "rie"):
+        link = cache / name
+        try:
+            if home and not link.exists():
+                shared = Path(home) / "localaws" / name
+                shared.mkdir(parents=True, exist_ok=True)
+                cache.mkdir(exist_ok=True)
+                link.symlink_to(shared.absolute())
+        except OSError as error:
+            log.info("%s is not shared between servers: %s", link, error)
+
+
+def _configure_moto() -> None:
+    from moto.core.config import default_user_config
+
+    default_user_config["stepfunctions"]["execute_state_machine"] = True
+    default_user_config["iam"]["load_aws_managed_policies"] = True
+
+
+def _not_ready(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("503 Service Unavailable", [("Content-Length", "0")])
+    return [b""]
+
+
+def _quiet(handler: type[Any]) -> type[Any]:
+    """The request handler without a line per request; HTTP/1.0, see docs/localaws.md for why that is faster."""
+
+    class Quiet(handler):  # type: ignore[misc]
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            log.debug("%s %s %s", self.command, self.path, code)
+
+    return Quiet
