@@ -109,7 +109,7 @@ class Clients:
             quota.release(quota.INITIAL_CAPACITY)
 
     def _noted(self, client: C) -> C:
-        """The client, its quota for retries noted, which botocore keeps to itself."""
+        """Note the client's quota for retries, which botocore keeps private, and return the client."""
         from botocore.retries.standard import register_retry_handler
 
         meta: Any = client.meta

@@ -75,7 +75,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
 
 def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields, Fields]:
-    """The builder's message, and what was closed in it.
+    """Check the builder's message and decrypt its closed part.
 
     Raises:
         InvalidEvent: it is not the builder's.
@@ -102,6 +102,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     from builder.workspace.domains import Domain
 
     tenant = getattr(context, "tenant_id", None)
+    # Lambda never gives an environment to two tenants. An event for another domain was sent past the builder.
     if tenant != Domain(name=domain).id:
         raise InvalidEvent("the order is not of the trust domain that this environment was made for")
     secret = json.loads(envelope.opened(message.text("closed"), bytes.fromhex(said[1])))

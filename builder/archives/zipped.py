@@ -98,7 +98,7 @@ def _read(file: IO[bytes], at: int, length: int) -> bytes:
 
 
 def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
-    """Where the directory is, by the record at the very end of the file."""
+    """Return the place of the directory, by the record at the very end of the file."""
     tail_start = max(0, archive_bytes - zipformat.END_MAX)
     tail = _read(file, tail_start, archive_bytes - tail_start)
     fitting, anywhere, at = [], False, tail.find(zipformat.END)

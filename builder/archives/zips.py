@@ -197,6 +197,8 @@ def add_entry(writer: Writer, entry: Entry) -> None:
             packed.write(deflate.compress(chunk))
         packed.write(deflate.flush())
         method, data, compressed = DEFLATED, packed, packed.tell()
+        # Already compressed content (images, wheels) would grow, so it is stored. The source is read again, not kept:
+        # it may be larger than memory.
         if compressed >= size:
             stack.enter_context(source := _opened(entry.source))
             method, data, compressed = STORED, source, size

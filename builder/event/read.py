@@ -88,7 +88,7 @@ def raises(event: object) -> bool:
 
 
 def wants_text(event: object) -> bool:
-    """Return whether whoever sent `event`, valid or not, wants the reply as text for people as well."""
+    """Tell whether the sender of `event`, valid or not, wants the reply as text for people as well."""
     return isinstance(event, Mapping) and str(event.get("text")).lower() == "true"
 
 

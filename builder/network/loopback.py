@@ -25,6 +25,7 @@ from builder.network.untrusted import explained
 # What a server says, errors included.
 Answer = HTTPResponse | HTTPError
 
+# Like git's: a server that is silent for a minute will not answer any more.
 _TIMEOUT_S = 60.0
 _CHUNK = 1 << 18
 _PASSED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Retry-After")
@@ -180,6 +181,7 @@ class Upstream:
             answer: HTTPResponse = opener.open(request, timeout=self.timeout_s)
             return answer
         except HTTPError as error:
+            # Remembered, because the tool reports such an error in its own words, without the name of the login.
             if error.code in (401, 403):
                 self.refused.append(Refused(url=url, status=error.code))
             return error

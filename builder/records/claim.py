@@ -30,7 +30,7 @@ _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a build is, or how it ended: then it has a `reply`, and a `record` if it changed something or failed.
+    """Progress of a build, or its end: then it has a `reply`, and a `record` if it changed something or failed.
 
     While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`.
     """
@@ -49,13 +49,13 @@ class State:
     record: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         more = {"expires_s": self.expires_s} if self.state == "running" else {"record": self.record}
         return {**self.for_people(), **more}
 
     @classmethod
     def parse(cls, kept: Fields) -> State:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         state = kept.one_of("state", _STATES)
         running = state == "running"
         return cls(
@@ -69,13 +69,13 @@ class State:
             message=kept.text("message") if running else "",
             expires_s=kept.number("expires_s") if running else None,
             ended=None if running else kept.text("ended"),
-            # Nobody else writes there, and what it says is under a checksum.
+            # No one else writes there, and its content is under a checksum.
             reply=None if running else cast("Reply", dict(kept.fields("reply").value)),
             record=None if running else kept.text_or_none("record"),
         )
 
     def for_people(self) -> BuildState:
-        """How far it is, or how it ended."""
+        """Return how far it is, or how it ended."""
         phases: list[PhaseRow] = [{"name": phase.name, "seconds": phase.seconds} for phase in self.phases]
         if self.reply is None or self.ended is None:
             return {
@@ -117,7 +117,7 @@ class AlreadyTaken(Exception):
 
 
 class Claim:
-    """A build id that this invocation means to work on. Nothing is asked of the store before `take` or `note`.
+    """A build id that this invocation means to work on. The store is not asked before `take` or `note`.
 
     Once taken, a thread renews it until the build ends. `taken` says whether it is ours.
     """

@@ -49,7 +49,7 @@ class Granted:
         """Parse the output of `as_json`.
 
         Raises:
-            ValueError: somebody else has made it.
+            ValueError: it is something else.
         """
         logins = sent.fields("indexes")
         indexes = {name: logins.texts(name) for name in logins.value}

@@ -314,7 +314,7 @@ class Masker:
         return is_text and next(_spans_of(content, needles), None) is not None
 
     def mask_json(self, value: M) -> M:
-        """A copy of a JSON object, of the same form, whose strings have no secrets."""
+        """Return a copy of a JSON object, of the same form, whose strings have no secrets."""
         return cast("M", self._masked(value))
 
     def _masked(self, value: object) -> object:

@@ -151,6 +151,8 @@ class S3Store(Store):
         if absent.error:
             return None
         asked = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        # Both dates are S3's, to whole seconds: subtracting one makes the age a lower bound, so that no lease expires
+        # early.
         age_s = (asked - answer["LastModified"]).total_seconds() - 1
         return content, answer["ETag"], max(0.0, age_s)
 
@@ -270,6 +272,7 @@ class S3Store(Store):
                 found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name), ChecksumMode="ENABLED")
             if absent.error:
                 return False
+            # Present under the right name is not enough: S3's own hash of the content has to match.
             if sha256 and found.get("ChecksumSHA256") != _checksum(sha256):
                 return False
             # S3's lifecycle rules count from the last write, not from the last read.

@@ -64,7 +64,7 @@ class Roles:
         """Parse the output of `as_json`.
 
         Raises:
-            ValueError: somebody else has made it.
+            ValueError: it is something else.
         """
         return cls(
             default=sent.text("default"),
