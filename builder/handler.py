@@ -223,7 +223,7 @@ def _clients() -> Clients:
 
     clients, account = connect(), reach_of(os.environ).account
     if account is not None:
-        # Before the first request: anyone may make a bucket of that name if ours was deleted, and would get our objects.
+        # Before the first request: if ours was deleted, whoever makes a bucket of that name would get our objects.
         clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
     return clients
 
