@@ -51,7 +51,7 @@ docs: venv ## schemas/ and the tables of docs/reference.md, from the code
 bench: venv ## measure against peers, as ratios (see benchmarks/README.md)
 	@$(PY) -m benchmarks
 
-lock: venv ## resolve requirements.lock and builder/requirements.lock anew
+lock: venv ## resolve requirements.lock and builder/requirements.lock again
 	@scripts/lock.sh $(VENV)
 
 clean: ## remove what the verbs made

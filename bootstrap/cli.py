@@ -32,7 +32,7 @@ from builder.errors import InvalidConfiguration, LambdasmithError, NotSetUp
 _ROOT = Path(__file__).resolve().parent.parent
 _COMMANDS = {
     "init": "set up the builder in an account, or finish what an interrupted run began",
-    "update": "bring an installed builder to this checkout and this configuration (the default)",
+    "update": "update an installed builder to this checkout and this configuration (the default)",
     "status": "show what is installed, its versions and the last builds",
     "destroy": "remove what init made, and nothing else",
     "probe": "let the builder record which libraries its runtime really has, for later builds",
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         _say("nothing was changed")
         return _DECLINED
     except KeyboardInterrupt:
-        _say("interrupted; the same command finishes what is begun")
+        _say("interrupted; run the same command again to finish")
         return _INTERRUPTED
     print(report.as_json(result) if options.json else visible("\n".join(result.lines)))
     return 0
@@ -320,7 +320,7 @@ def _take_back(steps: Sequence[Step], hands: Hands) -> None:
     try:
         take_back(steps, hands)
     except LambdasmithError as error:
-        _say(f"note: the builder may still change itself; the same command ends that: {error.message}")
+        _say(f"note: the builder may still change itself; run the same command again to end that: {error.message}")
 
 
 def _status(session: _Session) -> Report:

@@ -55,7 +55,7 @@ class Setting:
 
 SETTINGS = (
     Setting(section="aws", key="aws_profile", help="named profile of the AWS CLI"),
-    Setting(section="aws", key="aws_region", help="region, where the profile and AWS_REGION do not say it"),
+    Setting(section="aws", key="aws_region", help="region, if neither the profile nor AWS_REGION sets it"),
     Setting(section="aws", key="aws_access_key_id", help="access key, instead of a profile"),
     Setting(section="aws", key="aws_secret_access_key", help="secret of that access key", secret=True),
     Setting(section="aws", key="deployment_bucket", help="bucket for builds (default: FUNCTION-ACCOUNT-REGION, made)"),
@@ -63,13 +63,17 @@ SETTINGS = (
     Setting(section="github", key="git_token", help="token for private repositories", secret=True),
     Setting(section="github", key="git_email", help="address kept beside the token"),
     Setting(
-        section="github", key="git_base", help="URL before plain repository names (default: https://github.com/USER)"
+        section="github", key="git_base", help="prefix of plain repository names (default: https://github.com/USER)"
     ),
-    Setting(section="github", key="git_hosts", help="more hosts that submodules and redirects may lead to, by commas"),
+    Setting(
+        section="github",
+        key="git_hosts",
+        help="more hosts for submodules and redirects, separated by commas",
+    ),
     Setting(
         section="github",
         key="ca_bundle",
-        help="PEM file of certificates of your own authorities, for all servers, under 3 KB",
+        help="PEM file with certificates of your own authorities, for all servers, under 3 KB",
     ),
     Setting(section="builder", key="function_name", help="name of the builder function (default: lambdasmith)"),
     Setting(section="builder", key="runtime", help="Python runtime of the builder (default: python3.13)"),
@@ -93,12 +97,12 @@ SETTINGS = (
         section="builder", key="code_signing", help="ARNs of code signing configurations that build files may name"
     ),
     Setting(
-        section="builder", key="status", help="all (default), or function: tell builds only of a function asked for"
+        section="builder", key="status", help="all (default), or function: list only builds of the requested function"
     ),
     Setting(
         section="builder",
         key="archive_caches",
-        help="names or patterns of functions for which what an archive's code has made is kept",
+        help="names or patterns of functions whose archives may keep caches",
     ),
     Setting(
         section="builder",
@@ -235,7 +239,7 @@ def _known_lines(lines: Iterable[Line], name: str, problems: list[str]) -> dict[
 
 
 def _elsewhere(key: str) -> str:
-    return f"; it belongs into [{_BY_KEY[key].section}]" if key in _BY_KEY else nearest(key, _BY_KEY)
+    return f"; it belongs in [{_BY_KEY[key].section}]" if key in _BY_KEY else nearest(key, _BY_KEY)
 
 
 def _from_environment(environment: Mapping[str, str], problems: list[str]) -> dict[str, Given]:
@@ -350,17 +354,17 @@ def _check(given: Mapping[str, Given], problems: list[str]) -> Config:
         )
     return Config(
         aws_profile=profile,
-        aws_region=read.text("aws_region", r"[a-z]{2}(-[a-z]+)+-\d+", "is no AWS region, for example us-east-1"),
+        aws_region=read.text("aws_region", r"[a-z]{2}(-[a-z]+)+-\d+", "is not an AWS region, for example us-east-1"),
         aws_access_key_id=key,
         aws_secret_access_key=secret,
         deployment_bucket=read.text(
             "deployment_bucket",
             r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
-            "is no bucket name: 3 to 63 characters, a-z 0-9 . and -",
+            "is not a bucket name: 3 to 63 characters, a-z 0-9 . and -",
         ),
-        git_username=read.text("git_username", r"[\w.@-]+", "is no user name"),
+        git_username=read.text("git_username", r"[\w.@-]+", "is not a user name"),
         git_token=read.text("git_token", r"[!-~]+", "must be one line without white space"),
-        git_email=read.text("git_email", r"[^\s@]+@[^\s@]+", "is no mail address"),
+        git_email=read.text("git_email", r"[^\s@]+@[^\s@]+", "is not a mail address"),
         git_base=read.take("git_base", None, _url),
         git_hosts=read.names("git_hosts", (), r"[a-z0-9.-]+(:\d{1,5})?", "not a host, as in git.example.org"),
         ca_bundle=read.take("ca_bundle", None, _certificates),

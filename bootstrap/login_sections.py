@@ -116,9 +116,9 @@ def _git(section: Section) -> GitLogin:
         _check_reference(values, key)
     for key in ("app_id", "installation_id"):
         if key in values and not re.fullmatch(r"[A-Za-z0-9.]{1,40}", values[key]):
-            raise ValueError(f"{key}: is not an id of GitHub's")
+            raise ValueError(f"{key}: is not a GitHub id")
     if not re.fullmatch(r"[\w.@+-]*", values.get("username", "")):
-        raise ValueError("username: is no user name")
+        raise ValueError("username: is not a user name")
     if "modules" in values:
         values = {**values, "modules": _modules(values["modules"])}
     return GitLogin(base=base, **values)
@@ -129,7 +129,7 @@ def _modules(text: str) -> str:
     paths = dict.fromkeys(re.split(r"[,\s]+", text.strip(", \t")))
     for path in paths:
         if not is_module_path(path):
-            raise ValueError(f"modules: {path!r} is no module path, for example go.example.com or github.com/team-a")
+            raise ValueError(f"modules: {path!r} is not a module path, for example go.example.com or github.com/team-a")
     return " ".join(paths)
 
 
@@ -163,7 +163,7 @@ def _only(text: str) -> str:
     patterns = dict.fromkeys(re.sub(r"[-_.]+", "-", one).lower() for one in re.split(r"[,\s]+", text.strip(", \t")))
     for pattern in patterns:
         if not re.fullmatch(r"[a-z0-9*?-]+", pattern) or not pattern.strip("*?-"):
-            raise ValueError(f"only: {pattern!r} is no pattern of distributions, for example corp-*")
+            raise ValueError(f"only: {pattern!r} is not a pattern of distributions, for example corp-*")
     return " ".join(patterns)
 
 

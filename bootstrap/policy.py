@@ -167,8 +167,8 @@ _EXTRAS = {
     "lambda:CreateFunctionUrlConfig": "`url`: make it",
     "lambda:UpdateFunctionUrlConfig": "`url`: change it",
     "lambda:GetPolicy": "`url`: see whom it lets in",
-    "lambda:AddPermission": "`url` with `auth: none`: let everybody in",
-    "lambda:RemovePermission": "`url` with `auth: iam`: let nobody in without credentials",
+    "lambda:AddPermission": "`url` with `auth: none`: let everyone in",
+    "lambda:RemovePermission": "`url` with `auth: iam`: let no one in without credentials",
     "lambda:GetFunctionConcurrency": "`ReservedConcurrentExecutions`: compare",
     "lambda:PutFunctionConcurrency": "and set it",
     "lambda:GetFunctionEventInvokeConfig": "`MaximumRetryAttempts`, `DestinationConfig` …: compare",
@@ -276,7 +276,7 @@ def _account() -> Grant:
         sid="LookThroughAccount",
         why={
             "lambda:ListLayers": "`status`: which layers are there",
-            "lambda:ListLayerVersions": "find layer versions that have a content, or that nobody needs; `status`",
+            "lambda:ListLayerVersions": "find layer versions that have a content, or that no one needs; `status`",
             "lambda:GetAccountSettings": "`status`: how much code storage is in use",
         },
         resources=("*",),  # IAM knows no narrower resource for these
@@ -381,7 +381,7 @@ def _layers(names: Names, functions: Sequence[str]) -> Grant:
         sid="PublishLayers",
         why={
             "lambda:PublishLayerVersion": "publish a layer whose content changed",
-            "lambda:DeleteLayerVersion": "remove versions that nobody needs",
+            "lambda:DeleteLayerVersion": "remove versions that no one needs",
         },
         resources=tuple(dict.fromkeys(names.arn_in("lambda", f"layer:{layer_pattern(name)}") for name in functions)),
     )

@@ -163,7 +163,7 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
     rows += [("storage", line) for line in _storage_lines(storage)] if isinstance(storage, dict) else []
     rows += [("build", _build_line(build)) for build in builds]
     if answer and listed is None:
-        rows.append(("builds", "told of one function at a time: deploy.sh --status -f NAME"))
+        rows.append(("builds", "shown for one function at a time: deploy.sh --status -f NAME"))
     elif answer and not builds:
         rows.append(("builds", "none yet"))
     lines = [f"{title:<9} {text}" for title, text in rows]
@@ -202,7 +202,7 @@ def probe(answer: Mapping[str, object]) -> Report:
         *(f"  known to be there, and is not: {name}" for name in differs.texts("missing")),
     ]
     if recorded := told.text_or_none("recorded"):
-        lines.append(f"recorded as {recorded}; builds for {system} go by it from now on")
+        lines.append(f"recorded as {recorded}; builds for {system} use it from now on")
     else:
         lines.append("not recorded: the builder does not run on the system that its runtime has in Lambda")
     return Report(lines=lines, facts={key: answer[key] for key in ("baseline", "difference", "recorded")})

@@ -38,7 +38,7 @@ def full_name(names: Names, name: str) -> str:
     name = name.removeprefix(f"{names.function}/")
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
         raise InvalidConfiguration(
-            f"{name[:80]!r} is no name for a secret: 1 to {_MAX_NAME} of A-Z a-z 0-9 / _ + = . @ -"
+            f"{name[:80]!r} is not a name for a secret: 1 to {_MAX_NAME} of A-Z a-z 0-9 / _ + = . @ -"
         )
     if f"{names.function}/{name}" == names.secret:
         raise InvalidConfiguration(
@@ -59,8 +59,8 @@ def set_secret(clients: Clients, names: Names, name: str, value: str) -> bool:
     if problem := text_problem(value, lines=True):
         raise InvalidConfiguration(
             f"the value of secret {secret} {problem}",
-            hint="copy it from where it was made, not from a chat or a document; if it is meant as it is, the AWS CLI "
-            "takes it",
+            hint="copy it from where it was made, not from a chat or a document; if it is right as it is, set it with "
+            "the AWS CLI",
         )
     if len(value.encode()) > _MAX_BYTES:
         raise InvalidConfiguration(f"the value of secret {secret} is larger than {_MAX_BYTES:,} bytes")
@@ -126,6 +126,6 @@ def _state(clients: Clients, names: Names, secret: str) -> str | None:
     if not any(tag == {"Key": OWNER_TAG, "Value": names.function_arn} for tag in found.get("Tags", [])):
         raise InvalidConfiguration(
             f"secret {secret} exists, but setup.py did not make it",
-            hint="choose another name, or change it by the AWS CLI",
+            hint="choose another name, or change it with the AWS CLI",
         )
     return "deleted" if "DeletedDate" in found else "there"

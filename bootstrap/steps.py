@@ -472,7 +472,7 @@ def _wait_for_right(step: AllowSetUp | EndSetUp, hands: Hands, *, right: bool) -
         answer = call(hands.clients, step.function, {"action": "ping", "rights": True})
         if answer.get("may_change_itself") is not right:
             raise NotSetUp(
-                f"the policy of role {step.role} was changed, but AWS does not go by it yet",
+                f"the policy of role {step.role} was changed, but AWS does not apply it yet",
                 hint="run the same command again",
             )
 

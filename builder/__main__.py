@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from builder.replies.reply import Reply
 
 _EPILOG = """\
-The zips have the same bytes as those that the builder function makes of the same commit. Bytecode needs the Python that
-the function has, here or on the PATH; for trying the handler, run this with it. In a git work tree, what git has or
-would take is built, changes that are not committed included; elsewhere everything in DIR.
+The zips have the same bytes as those that the builder function makes from the same commit. To compile bytecode, the
+function's Python has to be on this machine; to try the handler, run this command with it. In a git work tree, the files
+that git has or would add are built, including uncommitted changes; elsewhere everything in DIR.
 
 exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source · 6 dependencies · 7 building or checking ·
 8 no disk space · 130 interrupted. With --json the reply is on stdout whatever the outcome.
@@ -90,12 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--architecture", choices=sorted(MACHINES), help="instead of the build file's")
     build.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
     build.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
-    build.add_argument("--force", action="store_true", help="build anew what the cache has, and resolve anew")
+    build.add_argument("--force", action="store_true", help="build and resolve again, even what the cache has")
     build.add_argument("--json", action="store_true", help="the reply on stdout instead of a summary")
     check = commands.add_parser(
         "check",
-        help="say what is wrong with a build file, and build nothing",
-        description="Read DIR's build file, compare it with the files that are there, and build nothing.",
+        help="check a build file, and build nothing",
+        description="Check DIR's build file against the files in DIR, and build nothing.",
         epilog="exit status: 0 nothing is wrong · 3 the build file · 5 the directory",
     )
     check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
@@ -104,10 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(components=(), out="out", runtime=None, architecture=None, cache=None, force=False)
     cache = commands.add_parser(
         "cache",
-        help="say what the cache of builds on this machine takes, or clear it",
-        description="Say what the cache takes, by kind; with --clear, remove all of it.",
-        epilog="LAMBDASMITH_CACHE_MB in the environment says how large it may grow, 5000 without it: what was used "
-        "longest ago goes first. exit status: 0 done · 2 a build uses it",
+        help="show the size of this machine's build cache, or clear it",
+        description="Show the size of the cache, by kind; with --clear, remove all of it.",
+        epilog="The environment variable LAMBDASMITH_CACHE_MB limits its size, 5000 by default: the least recently "
+        "used entries are removed first. exit status: 0 done · 2 a build uses it",
     )
     cache.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
     cache.add_argument("--clear", action="store_true", help="remove everything; the next build makes it again")
@@ -154,7 +154,9 @@ def _build(given: argparse.Namespace, progress: Progress) -> Reply:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise OutOfSpace("the disk is full", hint="make room, or name another place with --cache and TMPDIR") from error
+        raise OutOfSpace(
+            "the disk is full", hint="free some space, or use another disk with --cache and TMPDIR"
+        ) from error
 
 
 def _cache_command(given: argparse.Namespace, progress: Progress) -> Reply:

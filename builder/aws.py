@@ -394,7 +394,7 @@ def _translated(error: ClientError, doing: str) -> LambdasmithError:
     if code in _BAD_CREDENTIALS:
         return InvalidConfiguration(f"{doing}: {said}", hint="the AWS credentials in use are wrong or have expired")
     if code in _BUSY:
-        return FunctionBusy(f"{doing}: {said}", hint="somebody else is changing it; run the same command again")
+        return FunctionBusy(f"{doing}: {said}", hint="someone else is changing it; run the same command again")
     if code == "ResourceNotFoundException":
         return FunctionMissing(f"{doing}: {said}")
     if code in _TRANSIENT:

@@ -173,7 +173,7 @@ class SourceUnreachable(SourceError):
 
 
 class UntrustedCertificate(SourceUnreachable):
-    """A server's certificate is from an unknown authority, or not the server's, or not valid now."""
+    """A server's certificate is from an authority that is not known here, or is not the server's, or not valid now."""
 
     code, status, retryable = "untrusted_certificate", 502, False
 

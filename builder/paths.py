@@ -41,7 +41,7 @@ def name_problem(path: str) -> str | None:
     try:
         encoded = path.encode("utf-8")
     except UnicodeEncodeError:
-        return "has a character in it that is no character (half of a surrogate pair)"
+        return "contains half of a surrogate pair"
     if len(encoded) > _MAX_DISK_PATH or any(len(name) > _MAX_NAME_BYTES for name in encoded.split(b"/")):
         return f"is longer than a name ({_MAX_NAME_BYTES} bytes) or a path ({_MAX_DISK_PATH:,}) can be"
     return None

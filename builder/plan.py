@@ -135,7 +135,7 @@ def plan_components(
             why = "built before from the same inputs" if differing else "its inputs have not changed"
             plans.append(ComponentPlan(component=component, action="reuse", why=why, changed=differing))
         elif component.artifact is not None:
-            plans.append(ComponentPlan(component=component, action="build", why="asked for by force"))
+            plans.append(ComponentPlan(component=component, action="build", why="requested by force"))
         elif differing:
             why = f"{', '.join(differing[:_SHOWN])}{' …' if len(differing) > _SHOWN else ''}"
             plans.append(ComponentPlan(component=component, action="build", why=why, changed=differing))

@@ -78,7 +78,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     """Check the builder's message and decrypt its closed part.
 
     Raises:
-        InvalidEvent: it is not the builder's.
+        InvalidEvent: it belongs to someone else.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
@@ -104,13 +104,13 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     tenant = getattr(context, "tenant_id", None)
     # Lambda never gives an environment to two tenants. An event for another domain was sent past the builder.
     if tenant != Domain(name=domain).id:
-        raise InvalidEvent("the order is not of the trust domain that this environment was made for")
+        raise InvalidEvent("the order belongs to another trust domain than this environment")
     secret = json.loads(envelope.opened(message.text("closed"), bytes.fromhex(said[1])))
     return message, Fields(secret)
 
 
 def _stranger() -> InvalidEvent:
-    return InvalidEvent("the worker takes orders of the builder alone", hint="invoke the builder instead")
+    return InvalidEvent("the worker accepts orders only from the builder", hint="invoke the builder instead")
 
 
 def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress) -> dict[str, object]:

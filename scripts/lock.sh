@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: scripts/lock.sh VENV
 #
-# Resolves the locks anew, for every platform, with hashes:
+# Resolves the locks again, for every platform, with hashes:
 #   requirements.lock          what .venv gets: everything in pyproject.toml, and what localaws/ needs
 #   builder/requirements.lock  what the builder's own layer gets: [project].dependencies, at the same versions
 #   bootstrap/starter.lock     pip, with which the builder makes its first layer

@@ -128,7 +128,7 @@ def test_any_json_may_be_invoked_with(payload: object) -> None:
 
 def test_a_plan_invokes_nothing() -> None:
     problem = only_problem({**BUILD, "action": "plan", "invoke": {}})
-    assert problem.startswith("invoke: means nothing to the action 'plan'")
+    assert problem.startswith("invoke: does not apply to the action 'plan'")
 
 
 def test_null_counts_as_left_out() -> None:
@@ -150,7 +150,7 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"git_token": "s3cr3t"}, "git_token: unknown field", id="unknown"),
         pytest.param({"archive": "UEs="}, "repo: given together with archive; give one of them", id="archive-repo"),
         pytest.param({"repo": None, "archive": "U!"}, "archive: is not base64", id="archive-base64"),
-        pytest.param({"repo": None, "archive": "UEs=", "ref": "x"}, "ref: means nothing to an arch", id="archive-ref"),
+        pytest.param({"repo": None, "archive": "UEs=", "ref": "x"}, "ref: does not apply", id="archive-ref"),
         pytest.param({"repo": None, "source": "s3://b/k"}, "source: must be an object with bucket", id="source"),
         pytest.param({"repo": None, "source": {"bucket": "bkt"}}, "source: key: missing", id="source-key"),
         pytest.param({"repo": None, "source": {"bucket": "B/", "key": "k"}}, "source: bucket: 'B/'", id="bucket"),
@@ -159,15 +159,15 @@ def test_branch_and_ref_may_agree() -> None:
             "source: versionid: unknown field; did you mean version_id?",
             id="source-typo",
         ),
-        pytest.param({"action": "package", "architecture": "mips"}, "architecture: 'mips' is none of", id="machine"),
-        pytest.param({"action": "package", "alias": "live"}, "alias: means nothing to the action", id="package-alias"),
+        pytest.param({"action": "package", "architecture": "mips"}, "architecture: 'mips' is not one of", id="machine"),
+        pytest.param({"action": "package", "alias": "live"}, "alias: does not apply to the action", id="package-alias"),
         pytest.param({"invoke": float("nan")}, "invoke: is not a JSON value", id="invoke-nan"),
         pytest.param({"invoke": "x" * (256 << 10)}, "invoke: is 262146 bytes of JSON; at most 262144", id="invoke-big"),
         pytest.param({"by": "a\nb"}, "by: 'a\\nb' is not allowed; use up to 128 printable", id="by-lines"),
         pytest.param({"by": "x" * 129}, "by: 'xxxx", id="by-long"),
         pytest.param({"by": ["me"]}, "by: must be a string, not a list", id="by-list"),
-        pytest.param({"count": 5}, "count: means nothing to the action 'build'", id="count"),
-        pytest.param({"build": "b1"}, "build: means nothing to the action 'build'", id="build"),
+        pytest.param({"count": 5}, "count: does not apply to the action 'build'", id="count"),
+        pytest.param({"build": "b1"}, "build: does not apply to the action 'build'", id="build"),
         pytest.param({"function": None}, "function: missing", id="no-function"),
         pytest.param({"function": "a b"}, "function: 'a b' is not allowed", id="function-blank"),
         pytest.param({"function": "x" * 65}, "1 to 64", id="function-long"),
@@ -210,8 +210,8 @@ def test_branch_and_ref_may_agree() -> None:
         pytest.param({"alias": {"name": "a", "weight": 0.5, "w": 1}}, "alias: w: unknown field", id="alias-field"),
         pytest.param({"alias": ["live"]}, "alias: must be a string, not a list", id="alias-list"),
         pytest.param({"build_id": "../x"}, "build_id: '../x' is not allowed", id="build-id"),
-        pytest.param({"ref": "a\ud800"}, "ref: 'a\\ud800' has half of a surrogate pair in it", id="ref-surrogate"),
-        pytest.param({"path": "\udfff"}, "path: '\\udfff' has half of a surrogate pair in it", id="path-surrogate"),
+        pytest.param({"ref": "a\ud800"}, "ref: 'a\\ud800' contains half of a surrogate pair", id="ref-surrogate"),
+        pytest.param({"path": "\udfff"}, "path: '\\udfff' contains half of a surrogate pair", id="path-surrogate"),
         pytest.param({"action": "biuld"}, "did you mean build?", id="action-typo"),
         pytest.param({"action": None}, "action: missing", id="no-action"),
         pytest.param({"action": 3}, "action: must be one of build", id="action-number"),
@@ -253,9 +253,7 @@ def test_a_manifest_in_s3_is_a_source() -> None:
         "64 hexadecimal digits in lower case"
     )
     archive = {"bucket": "bkt", "key": "a", "sha256": "0f" * 32}
-    assert (
-        only_problem({**event, "source": archive}) == "source: sha256: is that of a manifest, and key names an archive"
-    )
+    assert only_problem({**event, "source": archive}) == "source: sha256: is for a manifest, but key names an archive"
     assert only_problem({**event, "source": {"bucket": "bkt"}}).startswith("source: key: missing")
 
 
@@ -319,7 +317,7 @@ def test_a_reply_has_what_was_asked_for_and_how_it_went() -> None:
 
 
 def test_fields_that_an_action_would_ignore_are_refused() -> None:
-    assert only_problem({"action": "ping", "function": "x"}).startswith("function: means nothing to the action 'ping'")
+    assert only_problem({"action": "ping", "function": "x"}).startswith("function: does not apply to the action 'ping'")
 
 
 @pytest.mark.parametrize("count", [0, 101, 1.5, True, "5"])

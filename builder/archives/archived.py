@@ -77,7 +77,7 @@ class Bomb(Unreadable):
     def __init__(self, limits: Limits) -> None:
         super().__init__(
             f"it unpacks to more than {limits.max_ratio} times its size: a bomb, or mostly zeros",
-            hint="leave out what is large and empty",
+            hint="leave out large empty files",
         )
 
 
@@ -89,5 +89,5 @@ class TooMany(Unreadable):
     def __init__(self, limits: Limits) -> None:
         super().__init__(
             f"it has more than {limits.max_entries:,} files and directories",
-            hint="leave out what is not needed for the build",
+            hint="leave out files that the build does not need",
         )

@@ -67,7 +67,7 @@ class _Zstandard:
         except self._error as error:
             if "memory" in str(error):
                 raise Unreadable(
-                    f"the Zstandard data wants more than the {1 << _WINDOW_LOG >> 20} MiB of memory there are for it",
+                    f"the Zstandard data needs more than the {1 << _WINDOW_LOG >> 20} MiB of memory that it may use",
                     hint="compress it without --ultra and --long",
                 ) from None
             raise Unreadable(f"the Zstandard data is damaged ({error})") from None

@@ -53,7 +53,7 @@ def tar_entries(stream: Stream) -> Iterator[Archived]:
     override = _Override()
     waiting, header = False, stream.read(_BLOCK)
     if not is_header(header):
-        raise Unreadable("it is compressed, but what is in it is no tar", hint="send a zip, tar, tar.gz or tar.zst")
+        raise Unreadable("it is compressed, but does not contain a tar", hint="send a zip, tar, tar.gz or tar.zst")
     while header != _EMPTY:
         if not _checksum_fits(header):
             raise Unreadable(f"{_DAMAGED}a header has a wrong checksum")
@@ -70,8 +70,7 @@ def tar_entries(stream: Stream) -> Iterator[Archived]:
             override, waiting = _Override(), False
         header = _block(stream)
     if waiting:
-        raise Unreadable(f"{_DAMAGED}a header for an entry that does not come")
-    # Zeros may follow as padding; anything else would be seen by some readers and not by others.
+        raise Unreadable(f"{_DAMAGED}a header for an entry that is missing")
     for rest in stream.rest():
         if bytes(rest).strip(b"\0"):
             raise Unreadable("there is other data after the tar")

@@ -122,7 +122,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
     if locator.startswith(zipformat.LOCATOR64):
         found, end = _end64(file, locator, before, found)
     if found.disk or found.first_disk or found.here != found.entries:
-        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
     other = end - found.start - found.length
     if other > 0:
         raise Unreadable(f"{_DAMAGED}there are {other:,} bytes of other data before or in it")
@@ -137,7 +137,7 @@ def _end64(file: IO[bytes], locator: bytes, locator_start: int, small: zipformat
     """Return the values of zip64's end record, and where it starts. It must not contradict the `small` one."""
     _, disk_of_end, end, disks = zipformat.LOCATOR64_RECORD.unpack(locator)
     if disk_of_end or disks > 1:
-        raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+        raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
     if end + zipformat.END64_RECORD.size > locator_start:
         raise Unreadable(f"{_DAMAGED}its zip64 record is not where its end says")
     record = _read(file, end, zipformat.END64_RECORD.size)
@@ -173,7 +173,7 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
             (said.disk, MAX_16),
         )
         if disk:
-            raise Unreadable("the zip is one of several volumes", hint="make it in one piece")
+            raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
         if method == zipformat.STORED and packed != size and not flags & _ENCRYPTED:
             # Some readers take as many bytes as the first size says, some as the second.
             raise Unreadable(f"{_DAMAGED}entry {shown(name)} is not compressed, and has two sizes")
@@ -197,7 +197,7 @@ def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], hea
     if flags & _ENCRYPTED or method == zipformat.AES:
         return "is encrypted"
     if method not in (zipformat.STORED, zipformat.DEFLATED) or flags & zipformat.PATCH:
-        return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not read here"
+        return f"is compressed with {_METHODS.get(method, f'method {method}')}, which is not supported"
     if _has_another_name(name, fields):
         return "has another name for other readers"
     if header_bytes > MAX_HEADER_BYTES:

@@ -72,7 +72,7 @@ class Reason:
     @classmethod
     def of(cls, error: Error, log_place: str) -> Reason:
         """From the error of a reply."""
-        passing = "this may pass: deploy the stack once more" if error.get("retryable") else ""
+        passing = "this may be temporary: deploy the stack again" if error.get("retryable") else ""
         return cls(
             message=error["message"],
             hint=(error.get("hint") or passing or f"docs/reference.md#errors says what {error['code']} means"),

@@ -79,7 +79,7 @@ def answer(event: Mapping[str, object], door: Door) -> Answered:
         outcome = _outcome(event, request, door)
     except Exception as error:
         why = Reason(
-            message=f"the builder failed by a mistake of its own ({type(error).__name__})",
+            message=f"the builder failed with an internal error ({type(error).__name__})",
             hint="its log has the traceback: please report it",
             place=door.log_place,
         )
@@ -124,7 +124,7 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
     try:
         memory.keep(request, data, door.clock())
     except LambdasmithError as error:
-        log.warning("the answer is not remembered", extra={"fields": {"error": error.message}})
+        log.warning("the answer was not stored", extra={"fields": {"error": error.message}})
     return outcome
 
 

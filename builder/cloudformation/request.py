@@ -61,7 +61,7 @@ class StackRequest:
         problems = [f"{name}: must be text" for name in names if not isinstance(event.get(name), str)]
         kind = next((kind for kind in _KINDS if kind == event["RequestType"]), None)
         if kind is None:
-            problems.append(f"RequestType: {shown(event['RequestType'])} is none of {', '.join(_KINDS)}")
+            problems.append(f"RequestType: {shown(event['RequestType'])} is not one of {', '.join(_KINDS)}")
         url = str(event["ResponseURL"])
         if not problems and not (is_http(url) and _is_s3(url, endpoints)):
             # Not all of the URL: it lets whoever has it answer.
@@ -71,7 +71,7 @@ class StackRequest:
         attempt, until = _attempt(event, now + _patience_s(properties), problems)
         if problems or kind is None:
             raise InvalidEvent(
-                f"this is no request of CloudFormation's: {'; '.join(problems)}",
+                f"this is not a request of CloudFormation: {'; '.join(problems)}",
                 hint='for an invoke of your own, send for example {"action": "ping"}',
                 problems=problems,
             )
@@ -127,7 +127,7 @@ def event_of(request: StackRequest) -> dict[str, object]:
     if not isinstance(action, str) or (action.split() or [""])[0].lower() not in _ACTIONS:
         problems.append(f"Action: {shown(action)}: a custom resource can {' or '.join(_ACTIONS)}")
     if "build_id" in sent:
-        problems.append("BuildId: the id of CloudFormation's request is the build's; leave it out")
+        problems.append("BuildId: the id of CloudFormation's request is the build id; leave it out")
     if problems:
         message = "the properties are not valid: " + "; ".join(problems)
         raise InvalidEvent(

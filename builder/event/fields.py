@@ -27,7 +27,7 @@ class Fields:
             self.problems.append(f"{field}: is empty; leave it out")
             return None
         if any("\ud800" <= character <= "\udfff" for character in value):  # possible in JSON, impossible in UTF-8
-            self.problems.append(f"{field}: {shown(value)} has half of a surrogate pair in it")
+            self.problems.append(f"{field}: {shown(value)} contains half of a surrogate pair")
             return None
         return value
 

@@ -199,7 +199,7 @@ class _Reader(Fields):
             if key not in _FIELDS:
                 self.problems.append(f"{bare(key)}: unknown field{nearest(str(key), _FIELDS)}")
             elif action and key != "action" and key not in AVAILABLE[action]:
-                self.problems.append(f"{key}: means nothing to the action {action.value!r}; leave it out")
+                self.problems.append(f"{key}: does not apply to the action {action.value!r}; leave it out")
 
     def _function(self, *, required: bool) -> str | None:
         if required and "function" not in self.event:
@@ -223,7 +223,7 @@ class _Reader(Fields):
         if value is None:
             return None
         if value not in ARCHITECTURES:
-            self.problems.append(f"architecture: {shown(value)} is none of {', '.join(ARCHITECTURES)}")
+            self.problems.append(f"architecture: {shown(value)} is not one of {', '.join(ARCHITECTURES)}")
             return None
         return ARCHITECTURES[value]
 
@@ -236,7 +236,7 @@ class _Reader(Fields):
         if given and given[0] in ("archive", "source"):
             for each in ("ref", "branch"):
                 if each in self.event:
-                    self.problems.append(f"{each}: means nothing to an archive; leave it out")
+                    self.problems.append(f"{each}: does not apply to an archive; leave it out")
             return self._archive() if given[0] == "archive" else self._object()
         return self._repository()
 
@@ -274,7 +274,7 @@ class _Reader(Fields):
         if "sha256" in found and not _SHA256.fullmatch(found["sha256"]):
             self.problems.append(f"source: sha256: {shown(found['sha256'])} is not 64 hexadecimal digits in lower case")
         if "sha256" in found and "key" in found:
-            self.problems.append("source: sha256: is that of a manifest, and key names an archive")
+            self.problems.append("source: sha256: is for a manifest, but key names an archive")
         if "bucket" not in found or not {"key", "manifest"} & set(found):
             return None
         bucket, version_id = found["bucket"], found.get("version_id")
@@ -419,4 +419,4 @@ def _invalid(problems: list[str]) -> InvalidEvent:
         message = f"the request is not valid: {problems[0]}"
     else:
         message = f"the request has {len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems)
-    return InvalidEvent(message, hint="mend the event and send it again", problems=problems)
+    return InvalidEvent(message, hint="fix the event and send it again", problems=problems)

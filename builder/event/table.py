@@ -105,7 +105,7 @@ ACTION = EventField(
 
 FIELDS: tuple[EventField, ...] = (
     _row("function", (*BUILDING, Action.HISTORY, *_BACK), _text(NAME), "name of the Lambda function"),
-    _row("function", (Action.STATUS,), _text(NAME), "tell the builds of this function alone"),
+    _row("function", (Action.STATUS,), _text(NAME), "list only the builds of this function"),
     _row("function", (Action.SETUP,), _text(NAME), "the builder's own name, which can be left out"),
     _row(
         "repo",
@@ -130,7 +130,8 @@ FIELDS: tuple[EventField, ...] = (
         BUILDING,
         {"anyOf": [_in_s3("key"), _in_s3("manifest", sha256=_MANIFEST_SHA256)]},
         'instead of a repository: such an archive in S3, `{"bucket", "key", "version_id"}`, or a manifest of files '
-        'there, `{"bucket", "manifest", "version_id", "sha256"}`, see below; the builder\'s role must be let read it',
+        'there, `{"bucket", "manifest", "version_id", "sha256"}`, see below; the builder\'s role must be allowed to '
+        "read it",
     ),
     _row(
         "ref",
@@ -138,7 +139,7 @@ FIELDS: tuple[EventField, ...] = (
         _text(REF, maxLength=MAX_REF),
         "branch, tag, commit (also short); without it the repository's default branch",
     ),
-    _row("branch", BUILDING, _text(REF, maxLength=MAX_REF), "another name of `ref`"),
+    _row("branch", BUILDING, _text(REF, maxLength=MAX_REF), "another name for `ref`"),
     _row("path", BUILDING, _text(PATH_PATTERN), "the project's directory in the repository"),
     _row("build_file", BUILDING, _text(BUILD_FILE), "another name than `build.yaml`, `build.yml` or `build.json`"),
     _row(
@@ -155,7 +156,7 @@ FIELDS: tuple[EventField, ...] = (
         'publish a version and let this alias serve it; `{"name": …, "weight": 0.1}` sends it that part of the '
         "traffic, above 0 and below 1",
     ),
-    _row("alias", _BACK, _ALIAS, "the alias to set back, or to look at"),
+    _row("alias", _BACK, _ALIAS, "the alias to roll back, or to look at"),
     _row(
         "invoke",
         (Action.BUILD,),
@@ -166,13 +167,13 @@ FIELDS: tuple[EventField, ...] = (
         "build",
         _BACK,
         _text(BUILD_ID),
-        "id of the build to return to, or to verify; without it the one before, or the one deployed",
+        "id of the build to return to, or to verify; without it the previous build, or the deployed one",
     ),
     _row(
         "preview",
         (Action.ROLLBACK,),
         _FLAG,
-        "say what there is now, what there would be, and what differs; nothing is done",
+        "only report the present state, the state after a rollback, and the differences",
     ),
     _row(
         "count",
@@ -184,30 +185,29 @@ FIELDS: tuple[EventField, ...] = (
         "architecture",
         (Action.PACKAGE,),
         {"enum": [*ARCHITECTURES]},
-        "`x86_64` (`amd64`) or `arm64` (`aarch64`), whatever the build file says; if that says nothing either, the "
-        "builder's own",
+        "`x86_64` (`amd64`) or `arm64` (`aarch64`), instead of the build file's; if neither is set, the builder's own",
     ),
     _row(
         "attached",
         (Action.PACKAGE,),
         _NAMES,
-        "names of layers from elsewhere that whoever deploys attaches as well: what is in them is not known here, so "
+        "names of layers from elsewhere that the deploying tool also attaches: their content is not known here, so "
         "the handler is not tried",
     ),
-    _row("force", (*BUILDING, Action.SETUP), _FLAG, "build even what the store has"),
+    _row("force", (*BUILDING, Action.SETUP), _FLAG, "build everything again, even if the store has it"),
     _row(
         "publish_only",
         (Action.SETUP,),
         _FLAG,
-        "make the builder's layer and publish it, but attach it to nothing: whoever asks does that",
+        "make and publish the builder's layer, but do not attach it: the caller does that",
     ),
     _row(
         "rights",
         (Action.PING,),
         _FLAG,
-        "also try whether the builder may change itself now: only while `setup.py` sets it up",
+        "also check whether the builder may change itself now; only while `setup.py` sets it up",
     ),
-    _row("upgrade", BUILDING, _FLAG, "resolve the dependencies anew instead of using the kept lock"),
+    _row("upgrade", BUILDING, _FLAG, "resolve the dependencies again instead of using the stored lock"),
     _row(
         "by",
         _ALL,
@@ -225,23 +225,23 @@ FIELDS: tuple[EventField, ...] = (
         _ALL,
         {"enum": ["reply", "raise"]},
         "`raise`: failures are Lambda errors, `errorType` is the code, `errorMessage` the message, the end of the "
-        'log and the hint; without it, or with `reply`, they are replies, but to `{"name", "architecture", '
-        '"archive"}`, which raises without asking',
+        'log and the hint; without it, or with `reply`, they are replies, except for `{"name", "architecture", '
+        '"archive"}`, which raises without it',
     ),
     _row(
         "reply",
         _ALL,
         {"type": "array", "items": _text(REPLY_MEMBER), "maxItems": MAX_MEMBERS},
-        "a list of the reply's members to be told, besides `statusCode`; without it all",
+        "a list of the reply's members to return, besides `statusCode`; without it all",
     ),
     _row("text", _ALL, _FLAG, "add `text` to the reply: what it says, for people, plain and in colour"),
     _row(
         "tf",
         _ALL,
         {"type": "object", "properties": {"action": {"enum": ["create", "update"]}}, "required": ["action"]},
-        'what Terraform adds with `lifecycle_scope = "CRUD"`: with `{"action": "delete"}` nothing is done, whatever '
-        "else the event says (after `setup`, the builder removes the versions of its own layer); `create` and `update` "
-        "change nothing",
+        'added by Terraform with `lifecycle_scope = "CRUD"`: with `{"action": "delete"}`, the rest of the event is '
+        "ignored (after `setup`, the builder removes the versions of its own layer); `create` and `update` have no "
+        "effect",
     ),
 )
 

@@ -49,7 +49,7 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
         # About the repository if there is one: whoever may invoke the builder may name any function.
         project = repository_name(resolved.url) if resolved else function
         add = (
-            f"if {project} is to have it, whoever runs setup.py adds [project {project}] with "
+            f"to give {project} access, the operator adds [project {project}] with "
             f"allow = {', '.join(lacking)} to config.ini, and runs setup.py update"
         )
         advice = dict.fromkeys(refusal.advice for refusal in refusals if refusal.advice)
@@ -79,7 +79,8 @@ def _refusals(
         if credentials.is_secret(reference, context.settings.git_secret):
             yield _Refusal(
                 problem=f"{where}: {reference} may not be used by this project",
-                advice="it is the builder's own git token, which no [project …] opens: name a secret of the project's",
+                advice="it is the builder's own git token, which no [project …] can allow: name a secret of the "
+                "project",
             )
         elif not fitting:
             yield _Refusal(
@@ -96,14 +97,14 @@ def _not_for_commit(
     refs = ", ".join(dict.fromkeys(ref for rule in rules for ref in rule.refs)) or "its branches and tags"
     sections = " and ".join(f"[project {rule.pattern}]" for rule in rules)
     if resolved is None:
-        problem = "what was sent along comes from no ref"
+        problem = "files that were sent along come from no ref"
     else:
         asked = "" if resolved.ref == resolved.commit else f" ({resolved.ref})"
         problem = f"commit {resolved.commit}{asked} is not the tip of one, nor was it deployed from one"
     return _Refusal(
-        problem=f"{where}: {sections} gives {reference} to commits of {refs} alone, and {problem}",
-        advice="merge the commit into a branch that may have the secret and build that branch, or have whoever runs "
-        f"setup.py extend refs of {sections} in config.ini",
+        problem=f"{where}: {sections} gives {reference} only to commits of {refs}, and {problem}",
+        advice="merge the commit into a branch that may have the secret and build that branch, or ask the operator "
+        f"to extend refs of {sections} in config.ini",
     )
 
 

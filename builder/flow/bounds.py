@@ -52,8 +52,8 @@ def bounded(reply: Reply) -> Reply:
     for entries, characters in _TRIED:
         cut = cast("Reply", _cut(told, entries, characters))  # shorter, and of the same form
         note = (
-            f"the reply had {megabytes(size)}, more than Lambda lets through: of each list {entries:,} entries are "
-            f"told at most, of each text {characters:,} characters"
+            f"the reply had {megabytes(size)}, more than Lambda allows: each list is cut to {entries:,} "
+            f"entries, each text to {characters:,} characters"
         )
         cut["warnings"] = [*cut.get("warnings", ()), note]
         if _size(cut) <= MAX_REPLY_BYTES:

@@ -52,7 +52,7 @@ def read(reference: Reference, context: Context) -> str:
         value = None
     if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
         raise SecretMissing(
-            f"{reference}: the secret is no JSON object with a text under {reference.key!r}",
+            f"{reference}: the secret is not a JSON object with a text under {reference.key!r}",
             hint="put one there, or leave #KEY out for the whole value",
         )
     context.secrets.add(str(value), key=f"{reference.name}#{reference.key}")
@@ -82,7 +82,7 @@ def _sendable(value: str, place: str, renewal: str, context: Context) -> str:
 def _how_to_renew(reference: Reference) -> str:
     if reference.service == "ssm":
         return f"renew it: aws ssm put-parameter --overwrite --name {reference.name} --value file://FILE"
-    return "renew it: python setup.py secret set NAME, or by the AWS CLI where that did not make it"
+    return "renew it: python setup.py secret set NAME, or with the AWS CLI if setup.py did not make it"
 
 
 def _whole(reference: Reference, context: Context) -> str:
@@ -249,7 +249,7 @@ class CommandSecrets:
         if self.context.granted is not None:
             return {text: self.context.granted.commands[text] for text in references}
         if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
-            raise AssertionError(f"nobody has asked whether this project may have {', '.join(unchecked)}")
+            raise AssertionError(f"no one has checked whether this project may have {', '.join(unchecked)}")
         return {text: read(Reference.parse(text), self.context) for text in references}
 
     def contained(self, content: bytes) -> bool:

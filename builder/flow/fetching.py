@@ -96,8 +96,8 @@ def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None
     sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
     if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
         raise AccessDenied(
-            f"s3://{source.bucket}/{key} is part of the builder's own store, and no source",
-            hint=f"put projects below {' or '.join(sent)} of that bucket, or into another one",
+            f"s3://{source.bucket}/{key} is part of the builder's own store and cannot be a source",
+            hint=f"put projects below {' or '.join(sent)} in that bucket, or in another one",
         )
 
 
@@ -228,8 +228,8 @@ def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Co
     named = _SENT.fullmatch(source.key.removeprefix(settings.store_prefix))
     if source.bucket == settings.bucket and named and named[1] != snapshot.tree:
         raise UnsafeSource(
-            f"{source.place} has other content than its name says: {snapshot.tree}",
-            hint="somebody else has put it there; remove it, and send the project again",
+            f"{source.place} has content that does not match its name: {snapshot.tree}",
+            hint="someone else put it there; remove it, and send the project again",
         )
 
 

@@ -88,7 +88,7 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
         try:
             return _build(request, situation, context, claim)
         except Overtaken:
-            context.progress.say("the branch has moved on; beginning again")
+            context.progress.say("the branch has moved on; starting again")
     raise FunctionBusy(
         f"{request.function}: the branch moved {_TRIES} times while this build waited for its turn",
         hint="others are deploying newer commits; run the same command again if they do not",

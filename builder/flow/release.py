@@ -177,7 +177,7 @@ def remember(
                 reply=answer,
             )
         except LambdasmithError as error:
-            log.warning("the deploy is not remembered", extra={"fields": {"error": error.message}})
+            log.warning("the deploy was not recorded", extra={"fields": {"error": error.message}})
 
     thread = threading.Thread(target=write, name="remember", daemon=True)
     thread.start()

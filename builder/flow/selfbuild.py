@@ -96,7 +96,7 @@ def own_target() -> Target:
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     if name not in RUNTIMES:
-        raise InvalidConfiguration(f"the builder runs on {name}, which is no Lambda runtime")
+        raise InvalidConfiguration(f"the builder runs on {name}, which is not a Lambda runtime")
     return Target(runtime=RUNTIMES[name], architecture=architecture_of(platform.machine()))
 
 

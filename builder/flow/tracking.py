@@ -20,7 +20,7 @@ from builder.workspace.directory import full_disk
 if TYPE_CHECKING:
     from builder.replies.reply import Reply
 
-_CRASHED = "the builder failed by a mistake of its own; its log has the traceback"
+_CRASHED = "the builder failed with an internal error; its log has the traceback"
 
 Work = Callable[[Request, Context, Claim], Built]
 

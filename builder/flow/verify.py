@@ -52,13 +52,13 @@ def verify(request: Request, context: Context) -> Reply:
     source = made_of.source
     if source is None:
         raise UnknownBuild(
-            f"build {record.build_id} of {name} was made of an archive that came with its event, and is not kept",
+            f"build {record.build_id} of {name} was made from an archive that came with its event and was not kept",
             hint="deploy from git, or from an archive in S3, to be able to verify",
         )
     if record.builder != __version__:
         progress.warn(
             f"build {record.build_id} was made by builder {record.builder}, this is {__version__}: "
-            "differences may be the builders'"
+            "differences may come from the builders"
         )
     asked = replace(
         request,
@@ -123,7 +123,7 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
             hint="the build cannot be verified without it; deploy with force, and verify that build",
         )
         if lock is None:
-            raise UnknownBuild("the lock of that build is not kept any more")
+            raise UnknownBuild("the lock of that build is no longer kept")
     with context.progress.phase("look", "looking for the commit"):
         resolved = fetching.resolve(request, context)
     order = Order(

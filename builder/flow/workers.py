@@ -90,7 +90,7 @@ def _expected(made: P, order: Order) -> P:
         WorkerFailed: nothing has changed, and there is nothing that it could have been compared with.
     """
     if isinstance(made, Unchanged) and not order.known:
-        raise WorkerFailed("the worker says that nothing has changed, and knows nothing to compare with")
+        raise WorkerFailed("the worker says that nothing has changed, but has nothing to compare with")
     resolved = order.resolved
     return replace(made, commit=resolved.commit, ref=resolved.ref) if resolved else made
 
@@ -104,7 +104,7 @@ def parsed(parse: Callable[[], T]) -> T:
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise WorkerFailed(f"the worker's answer has not the form of one: {type(error).__name__}") from error
+        raise WorkerFailed(f"the worker's answer does not have the form of one: {type(error).__name__}") from error
 
 
 def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
@@ -250,7 +250,7 @@ def _take(made: Product, order: Order, context: Context) -> None:
             return
         if not context.store.take(artifact.name, part, sha256=artifact.sha256, size=artifact.size):
             raise ContentMismatch(
-                f"{artifact.name}: the worker has not stored what it says that it has built",
+                f"{artifact.name}: the worker has not stored the artifact that it claims to have built",
                 hint="run the same command again; if it fails again, deploy with force",
             )
 
@@ -268,7 +268,7 @@ def _take_lock(lock_id: str | None, order: Order, context: Context) -> None:
         return
     lock = context.kept(order.domain).find(name, parse)
     if lock is None:
-        raise ContentMismatch(f"{name}: the worker has not stored the lock that it says that it has made")
+        raise ContentMismatch(f"{name}: the worker has not stored the lock that it claims to have made")
     context.store.write_json(name, {"lock": lock})
 
 

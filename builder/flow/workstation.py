@@ -196,7 +196,7 @@ def _write(made: Product, out: Path, store: Store) -> dict[str, str]:
             if not store.fetch(artifact.name, out / files[name], sha256=artifact.sha256):
                 raise StoreDamaged(
                     f"{store.place(artifact.name)}, the zip of {name}, is gone or damaged",
-                    hint="run the same command again: then it is built again",
+                    hint="run the same command again to rebuild it",
                 )
         for path in before - set(files.values()):
             (out / path).unlink(missing_ok=True)

@@ -229,8 +229,8 @@ class GoModules:
             f"it is in none of the repositories that it may be in: {'; '.join(error.message for error in tried)}"
             if tried
             else "nothing says which repository it is in: its host gives no go-import tag, and has no login here",
-            hint="check the path; whoever runs setup.py tells by [git HOST] with modules = PREFIX in config.ini where "
-            "modules are: docs/secrets.md",
+            hint="check the path; the operator says where modules are with modules = PREFIX in [git HOST] of "
+            "config.ini: docs/secrets.md",
         )
 
     def _candidates(self, path: str, home: Home | None) -> Iterator[Candidate]:
@@ -292,11 +292,11 @@ class GoModules:
         if version.commit and version.time != _stamp(commit.time):
             raise RefNotFound(
                 f"commit {version.commit} is of {_stamp(commit.time)}, not of {version.time}",
-                hint="have go write the version: go get MODULE@COMMIT",
+                hint="let go write the version: go get MODULE@COMMIT",
             )
         content = self._located(module, commit.id)
         if version.incompatible and content.go_mod:
-            raise PathNotFound(f"{version.tag} has a go.mod, so it cannot be had as {version.text}")
+            raise PathNotFound(f"{version.tag} has a go.mod, so it is not available as {version.text}")
         return content
 
     def _located(self, module: _Module, commit_id: str) -> zips.Content:
@@ -399,7 +399,7 @@ def _named(path: str, version: str = "") -> Iterator[None]:
 def _canonical(text: str) -> Version:
     version = Version.parse(text)
     if version is None:
-        raise RefNotFound(f"{text} is no version", hint="versions are written v1.2.3")
+        raise RefNotFound(f"{text} is not a version", hint="versions are written v1.2.3")
     return version
 
 

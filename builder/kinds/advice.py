@@ -62,7 +62,7 @@ def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
         and not entry.get("integrity")
     ]
     if names:
-        yield f"{lock.file.name} has no hash of {some(names, _SHOWN)}: what came was taken unseen"
+        yield f"{lock.file.name} has no hash of {some(names, _SHOWN)}: the packages were not verified"
 
 
 def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> Iterator[str]:

@@ -161,7 +161,7 @@ def _messages(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 def _failed(error: CommandFailed, what: str) -> CompilationFailed:
     errors = [f"{where}{text}" for kind, where, text in _messages(error.log_tail) if kind == "ERROR"]
     first = errors[0] if errors else error.message
-    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, first)), "its words are above")
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, first)), "its output is above")
     return CompilationFailed(f"{what} fails: {first}", hint=hint, log_tail=error.log_tail[:40], problems=errors)
 
 

@@ -49,9 +49,9 @@ _HINTS: Sequence[tuple[str, str]] = (
     ),
     (
         r"build constraints exclude all Go files|undefined: C\.|cgo: C compiler",
-        "if it needs C, say build: {{go: {{cgo: true}}}}",
+        "if it needs C, set build: {{go: {{cgo: true}}}}",
     ),
-    (r"checksum mismatch|SECURITY ERROR", "the module is not what go.sum says; find out why before you change go.sum"),
+    (r"checksum mismatch|SECURITY ERROR", "the module does not match go.sum; find out why before you change go.sum"),
     (
         r"410 Gone|404 Not Found|terminal prompts disabled|unrecognized import path|executable file not found",
         "a private module needs a login: a section [git HOST] in config.ini (docs/secrets.md), or vendor/",
@@ -231,7 +231,7 @@ class _Building:
     def _failed(error: CommandFailed, what: str, proxy: GoProxy) -> CompilationFailed:
         tail = [proxy.real(line) for line in error.log_tail if not _is_progress(line)]
         text = "\n".join(tail)
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "its words are above")
+        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), "its output is above")
         first = next((line for line in tail if line and not line.startswith("#")), error.message)
         return CompilationFailed(
             f"{what} fails: {first}", hint=hint.format(version=WHEELS["go"].version), log_tail=tail

@@ -270,7 +270,7 @@ class _Building:
             said = next((line for line in words if "SyntaxError" in line), error.message)
             where = f"{path.relative_to(base)}:{found['line']}" if found else str(path.relative_to(base))
             shown = [line for line in words if not line.startswith(("    at ", "Node.js v"))]
-            raise CompilationFailed(f"{where}: {said}", hint="its words are above", log_tail=shown) from error
+            raise CompilationFailed(f"{where}: {said}", hint="its output is above", log_tail=shown) from error
 
 
 def _put(path: Path, target: Path) -> None:

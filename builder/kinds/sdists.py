@@ -148,7 +148,7 @@ def _wheel(source: LockedSource, sha256: str, filename: str) -> LockedWheel:
 
 def _why_foreign(target: Target) -> str:
     return (
-        f": it was built here, on {_here()}; what is compiled runs only there. Use a builder of runtime "
+        f": it was built here, on {_here()}; compiled code runs only there. Use a builder of runtime "
         f"{target.runtime.name} and architecture {target.architecture}, or publish a wheel for it"
     )
 

@@ -32,7 +32,7 @@ class Options:
     """How much of an earlier build is used again.
 
     Args:
-        force: build even what the store has, and lock again.
+        force: build everything again, even if the store has it, and lock again.
         upgrade: lock again; what then turns out the same is reused.
         dry: build nothing and keep nothing; what would be built is `UNBUILT`.
         before: keys of the components of the last deploy, to tell which inputs differ from it.

@@ -103,8 +103,8 @@ def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], 
     """Return what was built together with the project's own files, sorted."""
     if twice := sorted({path for path, _ in built} & {path for path, _ in own}):
         raise ArtifactConflict(
-            f"{place.label} makes {', '.join(twice[:5])}, which files ships, too",
-            hint="take it out of files, or build it under another name",
+            f"{place.label} makes {', '.join(twice[:5])}, which files also ships",
+            hint="remove it from files, or build it under another name",
         )
     return sorted([*built, *own])
 

@@ -224,7 +224,7 @@ class _Checking:
                 if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
                     raise StoreDamaged(
                         f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
-                        hint="run the same command again: then it is built again",
+                        hint="run the same command again to rebuild it",
                     )
         return path
 

@@ -186,7 +186,7 @@ def _script_notes(project: Project, name: str, files: Sequence[tuple[str, Path]]
 
 def _shebang_notes(line: str, target: Target, shipped: set[str]) -> list[str]:
     if line.endswith("\r"):
-        return ["has the line ends of Windows, and Linux takes them for a part of the interpreter's name: use LF alone"]
+        return ["has Windows line ends, which Linux takes for a part of the interpreter's name: use LF only"]
     words = line.removeprefix("#!").split()
     program = words[0] if words else ""
     if posixpath.basename(program) == "env":

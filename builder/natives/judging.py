@@ -210,7 +210,9 @@ def refuse(findings: Sequence[Finding]) -> None:
     shown = problems[:_SHOWN] + ([f"… and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
     fixes = list(dict.fromkeys(finding.fix for finding in fatal))
     if libraries := ", ".join(sorted({finding.library for finding in fatal if finding.library})):
-        fixes.append(f"what is never used may be missing: optional_libraries: [{libraries}] in the build file")
+        fixes.append(
+            f"if they are never used, allow them to be missing: optional_libraries: [{libraries}] in the build file"
+        )
     message = shown[0] if len(shown) == 1 else "native files that the runtime cannot load:\n  " + "\n  ".join(shown)
     raise NativeMismatch(message, hint="; ".join(fixes), problems=problems)
 

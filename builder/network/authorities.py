@@ -142,7 +142,7 @@ def _more(environment: Mapping[str, str], of_pip: Iterable[str]) -> Iterator[Pat
             seen.add(path)
             yield path
         elif place and not Path(place).exists():
-            log.warning("certificates are named that are not there", extra={"fields": {"file": place}})
+            log.warning("named certificate files do not exist", extra={"fields": {"file": place}})
 
 
 def _of_pip(environment: Mapping[str, str]) -> Iterator[str]:

@@ -70,8 +70,8 @@ class GuardedPool(urllib3.PoolManager):
     def out_of_time(self) -> OutOfTime:
         """Return the error for a server that had not finished its answer when the time was over."""
         return OutOfTime(
-            f"{self.home}: the server's answer was not all there when time was over",
-            hint="run the command again, or give the builder more time and memory; more memory brings a faster network",
+            f"{self.home}: the server's answer was incomplete when the time was over",
+            hint="run the command again, or give the builder more time and memory; more memory means a faster network",
         )
 
     def limit_silence(self, response: urllib3.BaseHTTPResponse) -> None:

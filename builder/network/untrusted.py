@@ -65,7 +65,7 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
         reason = _REASON.search(text)
         return UntrustedCertificate(
             f"{host}: the certificate is not accepted{f': {reason[1].strip()}' if reason else ''}",
-            hint="have it, or that of its authority, renewed by whoever runs the server",
+            hint="ask the server's operator to renew it, or that of its authority",
         )
     issuer = _issuer(address.hostname or "", address.port or 443)
     who = f"{issuer}, an authority" if issuer else "an authority"

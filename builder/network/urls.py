@@ -81,7 +81,7 @@ def url_problem(url: str) -> str | None:
     if any(ord(character) <= 32 or ord(character) == 127 for character in url) or "\\" in url:
         return f"{shown!r} contains blanks, backslashes or control characters"
     if (instead := https_spelling(url)) != url:
-        return f"{shown!r} cannot be fetched: only https is spoken here; write {without_secrets(instead)}"
+        return f"{shown!r} cannot be fetched: only https is supported; write {without_secrets(instead)}"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -82,9 +82,9 @@ def _silence(error: BaseException) -> Trouble | None:
     if isinstance(error, NewConnectionError):
         return None  # for urllib3 this is a kind of the next; its cause says more
     if isinstance(error, ConnectTimeoutError):
-        return Trouble(kind="silent", words="no connection came about in time")
+        return Trouble(kind="silent", words="no connection was made in time")
     if isinstance(error, ReadTimeoutError | TimeoutError):
-        return Trouble(kind="silent", words="timed out: nothing came for too long")
+        return Trouble(kind="silent", words="timed out: no data arrived for too long")
     return None
 
 
@@ -116,7 +116,7 @@ def _refusal(error: BaseException) -> Trouble | None:
     if isinstance(error, ConnectionRefusedError):
         return Trouble(kind="refused", words="the connection is refused")
     if isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-        return Trouble(kind="other", words="there is no way to that host")
+        return Trouble(kind="other", words="there is no route to that host")
     return None
 
 

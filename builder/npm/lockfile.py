@@ -175,7 +175,7 @@ def _packages(file: Path, root: Path) -> Mapping[str, Json]:
         raise Unusable(f"{shown_file} cannot be read: {error}{merge}; run `npm install` and commit it") from error
     packages = content.get("packages") if isinstance(content, dict) else None
     if odd := next((place for place in (packages if isinstance(packages, dict) else ()) if name_problem(place)), None):
-        raise Unusable(f"{shown_file}: packages: the path {shown(odd)} {name_problem(odd)}; run `npm install` anew")
+        raise Unusable(f"{shown_file}: packages: the path {shown(odd)} {name_problem(odd)}; run `npm install` again")
     if not isinstance(packages, dict) or not all(isinstance(entry, dict) for entry in packages.values()):
         version = content.get("lockfileVersion") if isinstance(content, dict) else None
         raise Unusable(

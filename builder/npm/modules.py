@@ -50,7 +50,8 @@ def installed(lock: Lock, top: Path, repository: Path, only: Collection[str] | N
         below.folder(top / lock.workspace / MODULES, "")
         if twice := sorted(below.top_level & found.top_level):
             raise ArtifactConflict(
-                f"{', '.join(twice)}: {lock.workspace} needs one version, what it depends on another, in one place",
+                f"{', '.join(twice)}: {lock.workspace} needs one version and its dependencies another, in the same "
+                "place",
                 hint="make the versions agree and run `npm install`; `npm ls NAME` shows who wants which",
             )
         found.modules.files |= below.modules.files

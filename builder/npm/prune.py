@@ -49,6 +49,6 @@ def _readmes(files: Files) -> Collection[str]:
 RULES: Sequence[Rule] = (
     Rule(id="type-declarations", reason="TypeScript's declarations, which only compilers read", choose=_declarations),
     Rule(id="source-maps", reason="source maps of packages, which only debuggers read", choose=_maps),
-    Rule(id="build-inputs", reason="sources of native packages; what was built stays", choose=_build_inputs),
+    Rule(id="build-inputs", reason="sources of native packages; built files stay", choose=_build_inputs),
     Rule(id="readmes", reason="readmes and change logs of packages; licences stay", choose=_readmes),
 )

@@ -32,7 +32,7 @@ _NETWORK = re.compile(
 _NOT_WORTH = re.compile(
     r"A complete log of this run|For a full report see|eresolve-report|npm help|^$|Unknown \w+ config"
 )
-_LOGIN = "a private registry needs a login of the builder's (docs/secrets.md); those in .npmrc are not used"
+_LOGIN = "a private registry needs a login in the builder (docs/secrets.md); those in .npmrc are not used"
 
 
 def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
@@ -48,7 +48,7 @@ def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
     kind, message, hint = _reading(code, "\n".join(words), url, lock)
     if kind is CommandFailed and (script := _SCRIPT.search(text)):
         message = f"the install script of {script[1].rstrip('/')} fails: {_last(words)}"
-        hint = "its words are above; there is no compiler in the builder: look for a package with prebuilt files"
+        hint = "its output is above; there is no compiler in the builder: look for a package with prebuilt files"
     return kind(f"{label}: {message or _first(words, error)}", hint=hint, log_tail=words[-40:])
 
 
@@ -59,17 +59,17 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
     if steps := _STEP.findall(words):
         return ResolutionFailed, f"{name} is out of step with package.json: {some(steps, 5, '; ')}", _again(lock)
     if code == "EUSAGE":
-        return ResolutionFailed, f"npm ci does not take {name}", _again(lock)
+        return ResolutionFailed, f"npm ci does not accept {name}", _again(lock)
     if code == "EINTEGRITY":
         wanted = _WANTED.search(words)
         package = lock.by_integrity(wanted[1]) if wanted else ""
         return (
             ResolutionFailed,
             f"{package or 'a package'} is not what {name} says: {_line(words)}",
-            "find out why before you change the lock: the package, or the way to it, was tampered with or replaced",
+            "find out why before you change the lock: the package was replaced or tampered with, there or on the way",
         )
     if code in ("E401", "E403", "ENEEDAUTH"):
-        return AuthenticationFailed, f"the registry wants a login ({code[1:]}) for {url}", _LOGIN
+        return AuthenticationFailed, f"the registry requires a login ({code[1:]}) for {url}", _LOGIN
     if code in ("E404", "ETARGET"):
         return RequirementNotFound, "", f"check the name and the version in {name}; {_LOGIN}"
     if code == "ERESOLVE":
@@ -77,7 +77,7 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
             ResolutionFailed,
             "packages want different versions of a peer dependency: "
             + next(
-                (line for line in words.splitlines() if line.startswith("Could not resolve")), "npm's words are above"
+                (line for line in words.splitlines() if line.startswith("Could not resolve")), "npm's output is above"
             ),
             "make `npm ci` work first; if the lock was made with --legacy-peer-deps, commit an .npmrc that says "
             "legacy-peer-deps=true",
@@ -93,7 +93,7 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
         )
     if _NETWORK.search(code) or (not code and _NETWORK.search(words)):
         return SourceUnreachable, f"the registry cannot be reached: {url or _line(words)} ({code})", "try again"
-    return CommandFailed, "", "npm's words are above"
+    return CommandFailed, "", "npm's output is above"
 
 
 def _again(lock: Lock) -> str:

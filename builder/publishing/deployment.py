@@ -105,7 +105,7 @@ class Deployment:
         lost = [one.component for one in choices if not (one.arn or one.artifact)]
         if lost:
             raise InvalidEvent(
-                f"components: {', '.join(lost)} is not built, and nothing says which layer of {self.name} it is",
+                f"components: {', '.join(lost)} is not built, and it is unknown which layer of {self.name} it is",
                 hint="deploy once without `components`: everything is built then, and nothing has to be guessed",
             )
         return foreign
@@ -133,7 +133,7 @@ class Deployment:
             if choice.arn in gone and choice.artifact is None:
                 raise InvalidEvent(
                     f"layer {choice.component}: version {choice.arn} was deleted, and Lambda will not attach it again",
-                    hint="name a version that is there"
+                    hint="name a version that exists"
                     if choice.is_named
                     else "deploy without `components`, so that it is built again",
                 )
@@ -346,7 +346,7 @@ def distinct(choices: Sequence[LayerChoice], function: str) -> tuple[LayerChoice
             )
         if choice.artifact is None:
             raise InvalidEvent(
-                f"components: {choice.component} has to be built, too: {choice.arn}, which it has, cannot be attached "
+                f"components: {choice.component} also has to be built: its version {choice.arn} cannot be attached "
                 "together with another version of that layer",
                 hint="deploy once without `components`",
             )

@@ -207,7 +207,7 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
         conditions = {"FunctionUrlAuthType": "NONE"}
     conditions |= revision
     try:
-        with aws_errors("opening the URL to all"):
+        with aws_errors("opening the URL to everyone"):
             clients.lambda_.add_permission(
                 **where, StatementId=_STATEMENT_IDS[action], Action=action, Principal="*", **conditions
             )
@@ -218,7 +218,7 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
 
 
 def _public_statements(clients: Clients, where: _Where) -> tuple[list[tuple[str, str]], _Where]:
-    """Action and id of the policy's statements that let everybody in by the URL, and the revision of the policy."""
+    """Action and id of the policy's statements that let everyone in by the URL, and the revision of the policy."""
     try:
         with aws_errors("reading the policy"):
             answer = clients.lambda_.get_policy(**where)

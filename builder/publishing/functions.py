@@ -96,7 +96,7 @@ def wait_until_settled(clients: Clients, name: str, *, timeout_s: float, qualifi
         if time.monotonic() + pause > deadline:
             raise FunctionBusy(
                 f"function {name} is still being updated after {seconds(timeout_s)}",
-                hint="somebody else is deploying it; run the same command again",
+                hint="someone else is deploying it; run the same command again",
             )
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)

@@ -163,7 +163,7 @@ def publish_version(
         raise ContentMismatch(
             f"layer {name}: Lambda has made version {answer['Version']} of other content than was built: "
             f"{content} instead of {artifact.sha256}",
-            hint="somebody else writes to the builder's store; nothing uses that version: delete it, and deploy with "
+            hint="someone else writes to the builder's store; nothing uses that version: delete it, and deploy with "
             "force",
         )
     _remember(store, artifact, arn, runtimes, target)

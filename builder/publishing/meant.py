@@ -21,7 +21,7 @@ def require_content(what: str, artifact: Artifact, code_sha256: str) -> None:
     if code_sha256 != artifact.code_sha256:
         raise ContentMismatch(
             f"{what}: Lambda has code with CodeSha256 {code_sha256}, but {artifact.code_sha256} was built",
-            hint="somebody else writes to the builder's store; no version was made and no alias moved: find out who, "
+            hint="someone else writes to the builder's store; no version was made and no alias moved: find out who, "
             "then deploy with force",
         )
 
@@ -37,8 +37,8 @@ def difference(
         meant = listed([made.get(layer, layer) for layer in step.layers or ()])
     return ContentMismatch(
         f"function {name}: after the deploy, Lambda has {has} instead of {meant}",
-        hint="someone else changed it meanwhile, and no alias was moved: deploy again, which puts it right, or roll "
-        "back to a build of its history by its id",
+        hint="someone else changed it meanwhile, and no alias was moved: deploy again to correct it, or roll "
+        "back to a build in its history by its id",
     )
 
 

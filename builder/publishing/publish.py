@@ -48,8 +48,8 @@ _MAX_ANSWER = 256 << 10
 _LOG_LINES = 20
 # What to do when the answer was an error, by whether there is an alias.
 _AFTER_FAILURE = {
-    True: "no alias was moved; mend the function and deploy again",
-    False: "it is deployed: mend it and deploy again, or roll back; where an alias serves, a trial comes before that",
+    True: "no alias was moved; fix the function and deploy again",
+    False: "it is deployed: fix it and deploy again, or roll back; with an alias, the trial comes first",
 }
 
 Planner = Callable[[FunctionState | None, Mapping[str, str]], Sequence[Step]]
@@ -304,7 +304,7 @@ class Publisher:
         frozen = self._settled(answer["Version"])
         if state is not None and (frozen.code_sha256, frozen.layers) != (state.code_sha256, state.layers):
             raise ContentMismatch(
-                f"version {answer['Version']} of {step.name} has not what was just deployed: its CodeSha256 is "
+                f"version {answer['Version']} of {step.name} does not have what was just deployed: its CodeSha256 is "
                 f"{frozen.code_sha256}, its layers are {meant.listed(frozen.layers)}",
                 hint="no alias was moved: deploy again with force, and delete that version",
             )
@@ -331,7 +331,7 @@ class Publisher:
         if failure:
             where = f"version {qualifier}" if qualifier != "$LATEST" else "the deployed code"
             raise InvokeFailed(
-                f"{step.name}: {where} answered the payload by an error ({failure}): {_told(text)}",
+                f"{step.name}: {where} returned an error for the payload ({failure}): {_told(text)}",
                 hint=_AFTER_FAILURE[step.alias is not None],
                 log_tail=log_tail,
             )

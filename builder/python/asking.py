@@ -76,7 +76,7 @@ def save(answer: requests.Response, path: Path, what: str) -> str:
     if answer.status_code != 200:
         raise SourceUnreachable(
             f"{what}: {without_secrets(answer.url)} answers {answer.status_code}",
-            hint="if the file was taken away, build with upgrade to lock anew",
+            hint="if the file was removed, build with upgrade to lock again",
         )
     digest = hashlib.sha256()
     with path.open("wb") as file:

@@ -121,8 +121,8 @@ class _Reader:
             self._entry(entry)
         if (self.locks or self.exact) and len(self.entries) > 1:
             raise InvalidBuildFile(
-                f"layers.dependencies: {', '.join(self.entries)}: a lock file stands alone",
-                hint="name the lock file only; it has everything",
+                f"layers.dependencies: {', '.join(self.entries)}: a lock file cannot be combined with other entries",
+                hint="list only the lock file; it has everything",
             )
         return Inputs(
             names=self.entries,

@@ -165,7 +165,7 @@ def _hold_hashes(package: Locked, allowed: Mapping[str, set[str]], inputs: Input
         raise ResolutionFailed(
             f"{origin}: {name} {package.get('version', '')} has another hash in the index than in the file: "
             f"{', '.join(_sha256(file) for file in offered[:3])}",
-            hint="find out why before you change the hash: the index may give you another file than it once did",
+            hint="find out why before you change the hash: the index may serve another file than it once did",
         )
     package["wheels"] = [file for file in package.get("wheels", []) if fits(file)]
     if not package["wheels"]:
@@ -194,7 +194,7 @@ def _check_urls(package: Locked, inputs: Inputs) -> None:
             )
         if "hashes" in file and not is_http(url):
             raise ResolutionFailed(
-                f"{what}, {without_secrets(url)!r}, cannot be asked: files come by https:// or http://",
+                f"{what}, {without_secrets(url)!r}, cannot be fetched: only https:// and http:// are supported",
                 hint="a file of the project is named by `path`, relative to the lock",
             )
 

@@ -17,7 +17,7 @@ from builder.python.tables import Table
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]+")
 _REF = re.compile(r"[^\s#@]+")
-_POETRY, _PIPENV = "make the lock anew: `poetry lock`", "make the lock anew: `pipenv lock`"
+_POETRY, _PIPENV = "make the lock again: `poetry lock`", "make the lock again: `pipenv lock`"
 
 
 def poetry(text: str, file: str, extras: tuple[str, ...], group: str | None) -> Iterator[Line]:

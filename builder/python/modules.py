@@ -94,7 +94,7 @@ def strange(module: str, distribution: str) -> str:
     if module in _START_UP:
         return "which Python runs at every start, before the function"
     if module in sys.stdlib_module_names:
-        return "which takes the place of the standard library's"
+        return "which replaces the standard library's"
     owner = module if module in _OF_THEIR_NAME else _DISTRIBUTIONS.get(module, "")
     if not owner or own in {_normalised(owner), _normalised(module), *_ALSO.get(module, ())}:
         return ""

@@ -221,7 +221,7 @@ def no_page(url: str, came: str) -> SourceUnreachable:
     """The error for an index that answers something else than a page."""
     return SourceUnreachable(
         f"{without_secrets(url)} {came}",
-        hint="try again later; if it stays so, check the index's URL: it is the one that pip takes",
+        hint="try again later; if this persists, check the index's URL: it must be one that pip accepts",
     )
 
 
@@ -236,7 +236,7 @@ def _files(answer: requests.Response, url: str) -> dict[str, Listed]:
         return parsed(body, kind, answer.url)
     except ValueError:
         language = "JSON" if "json" in kind else "HTML"
-        raise no_page(url, f"answers with {language} that is no page of an index: {_beginning(body)}") from None
+        raise no_page(url, f"answers with {language} that is not a page of an index: {_beginning(body)}") from None
 
 
 def _beginning(body: bytes) -> str:

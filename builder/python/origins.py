@@ -136,7 +136,8 @@ def _survey(coming: Sequence[Locked], places: Sequence[str], indexes: Indexes, n
     for (own, other), names in sorted(doubtful.items()):
         note(
             f"{named(own) or 'another place'} and {named(other)} both have {some(sorted(names), _SHOWN)}: "
-            f"taken from {named(own) or 'the former'}; `only` in [index NAME] of config.ini says whose a name is"
+            f"taken from {named(own) or 'the former'}; `only` in [index NAME] of config.ini says "
+            "which index a name belongs to"
         )
 
 
@@ -164,8 +165,7 @@ def _asked(ask: Callable[[str, str, Indexes], T], name: str, place: str, indexes
     except SourceUnreachable as error:
         raise SourceUnreachable(
             f"{named(place)} does not say whether it has {name}: {error.message}",
-            hint="try again later; of several indexes each is asked, so that nothing comes from another one than you "
-            "think",
+            hint="try again later; every index is asked, so that no file comes from an unexpected one",
         ) from None
 
 
@@ -189,7 +189,7 @@ def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> 
         fine = list(pool.map(lambda one: _is_of(one[0], one[1], inputs, indexes), pinned))
     problems = [
         f"{package['name']} {package.get('version', '')} comes from {_where(package)}, but [index "
-        f"{index.name}] only = {pattern} says that it comes from {named(index.url)} alone"
+        f"{index.name}] only = {pattern} says that it comes only from {named(index.url)}"
         for (package, index, pattern), is_fine in zip(pinned, fine, strict=True)
         if not is_fine
     ]
@@ -197,7 +197,7 @@ def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> 
         raise WrongIndex(
             f"{', '.join(inputs.names)}: " + "; ".join(problems),
             hint="name that index with --index-url or --extra-index-url, before others, and lock again; if the name is "
-            "not yours, whoever runs setup.py narrows `only`",
+            "not yours, the operator narrows `only`",
             problems=problems,
         )
 

@@ -161,7 +161,7 @@ def _problem(part: Path) -> str | None:
             return None
     except (UnfitError, zipfile.BadZipFile, FileNotFoundError):
         pass
-    return "is cut short or changed: it does not have the hash that it says"
+    return "is cut short or changed: it does not match its hash"
 
 
 def read_requirements(part: Path) -> list[str]:
@@ -244,8 +244,8 @@ def _unlisted(wheel: WheelFile, kept: Sequence[str], recorded: Mapping[str, str]
     unlisted = [path for path in kept if path not in recorded]
     if unlisted:
         yield (
-            f"{wheel.label} has files that its RECORD does not list with a hash: {some(unlisted, _SHOWN)}; whoever "
-            "changed the wheel after it was made left no trace of them"
+            f"{wheel.label} has files that its RECORD does not list with a hash: {some(unlisted, _SHOWN)}; the wheel "
+            "was changed after it was made"
         )
 
 

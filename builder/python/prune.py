@@ -150,7 +150,7 @@ def _nothing(files: Files) -> Collection[str]:
 
 CONSOLE_SCRIPTS = "console-scripts"
 RULES: Sequence[Rule] = (
-    Rule(id="bytecode-cache", reason="stale bytecode: its time stamps never match on Lambda", choose=_caches),
+    Rule(id="bytecode-cache", reason="stale bytecode: its timestamps never match on Lambda", choose=_caches),
     Rule(id="build-inputs", reason="C and Fortran sources, headers and static libraries", choose=_build_inputs),
     Rule(id="installer-records", reason="notes for uninstalling", choose=_installer_files),
     Rule(id="type-stubs", reason="type stubs beside the module that they describe", choose=_stubs),

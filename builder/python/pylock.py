@@ -74,7 +74,7 @@ Document = TypedDict("Document", {"lock-version": str, "created-by": str, "packa
 SourceKind = Literal["sdist", "vcs", "directory"]
 # Where we note, below [packages.tool], the content of a local directory: PEP 751 has no hash for one.
 TOOL = "lambdasmith"
-_ANEW = "make the lock anew with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
+_ANEW = "make the lock again with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ def chosen(
         )
     except PylockSelectError as error:
         raise NoWheelForTarget(
-            f"{what} does not fit {target.label}: {error}", hint="lock for this runtime and architecture too"
+            f"{what} does not fit {target.label}: {error}", hint="also lock for this runtime and architecture"
         ) from error
     except ValueError as error:  # a marker that is one, and means nothing
         raise ResolutionFailed(f"{what}: {_meaningless(lock, target) or error}", hint=_ANEW) from error

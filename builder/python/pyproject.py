@@ -46,7 +46,7 @@ def _project(document: Table, extras: tuple[str, ...], file: str) -> Iterator[Li
         )
     if "dependencies" in project.texts("dynamic"):
         raise InvalidBuildFile(
-            f"{file}: project.dependencies is dynamic: only a build could tell them",
+            f"{file}: project.dependencies is dynamic: only a build could determine them",
             hint="name the file that has them, or a requirements.txt with the line `-e .`",
         )
     yield from _parsed(project.texts("dependencies"), file)

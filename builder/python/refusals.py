@@ -85,16 +85,15 @@ class Failure:
         absent = any(word in text for word in _ABSENT)
         if any(word in text for word in _NO_LOGIN):
             return AuthenticationFailed(
-                f"{self._named('')}: the package index wants a login, and the builder has none for it",
-                hint="whoever runs setup.py adds [index NAME] with url, username and password to config.ini: "
-                "docs/secrets.md",
+                f"{self._named('')}: the package index requires a login, and the builder has none for it",
+                hint="the operator adds [index NAME] with url, username and password to config.ini: docs/secrets.md",
                 log_tail=self._tail(),
             )
         if (named := _NO_ADDRESS.search(text)) and not is_http(named["url"]):
             return SourceUnreachable(
                 f"{self._named('')}: the package index names {without_secrets(named['url'])}, which cannot be fetched: "
-                "files come by https:// or http://",
-                hint="whoever runs the index corrects its page; name another index until then",
+                "only https:// and http:// are supported",
+                hint="the index's operator has to correct its page; use another index until then",
                 log_tail=self._tail(),
             )
         if any(word in text for word in (*_UNREACHABLE, *_NO_PAGE)) and not absent:
@@ -130,7 +129,7 @@ class Failure:
     def _way_out(self, name: str, offer: Offer | None) -> str:
         if offer and not offer.sdists and not offer.fitting(self.target):
             return (
-                "it is published neither for Lambda nor as source; if the project needs it on other systems alone, say "
+                "it is published neither for Lambda nor as source; if the project needs it only on other systems, say "
                 f"so: `{name}; sys_platform == 'win32'`, for example"
             )
         if is_own(self.target):
@@ -172,7 +171,8 @@ class Failure:
         reason = next((line.strip().removeprefix("cause: ") for line in reversed(self._tail()) if line.strip()), "")
         return SourceUnreachable(
             f"{where}: the package index is in trouble: {without_secrets(url)}: {_URL.sub('it', reason)}",
-            hint="try again; if it stays so, check index_url in the builder's configuration and the function's network",
+            hint="try again; if this persists, check index_url in the builder's configuration, and the function's "
+            "network",
             log_tail=self._tail(),
         )
 

@@ -125,13 +125,13 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 def parse_line(line: str, origin: str) -> Line | None:
     """One logical line without its comment; None where it means nothing here."""
     if (odd := _UNPRINTABLE.search(line)) is not None:
-        raise _problem(origin, f"{line[:80]!r} contains the character {odd[0]!r}", "write it anew, in plain text")
+        raise _problem(origin, f"{line[:80]!r} contains the character {odd[0]!r}", "write it again, in plain text")
     # `git@` of the ssh spelling is no secret, and is told what to write instead.
     if _CREDENTIALS.search(line.replace("ssh://git@", "ssh://")):
         raise _problem(
             origin,
             "a URL has credentials or a query in it",
-            "write the URL without: whoever runs setup.py names the login of a git server ([git HOST]) or of a package "
+            "write the URL without them: the operator names the login of a git server ([git HOST]) or of a package "
             "index ([index NAME]) in config.ini, see docs/secrets.md",
         )
     if variable := _VARIABLE.search(line):
@@ -160,9 +160,7 @@ def parse_line(line: str, origin: str) -> Line | None:
         case "--no-binary" | "--only-binary":
             return Option(origin=origin, name=name, value=value)
         case "--trusted-host":
-            raise _problem(
-                origin, "--trusted-host switches off the check of certificates", "give the index a certificate"
-            )
+            raise _problem(origin, "--trusted-host turns off certificate checks", "give the index a certificate")
         case "--find-links":
             return Option(origin=origin, name=name, value=_links(value, origin))
         case _:

@@ -90,7 +90,7 @@ def refuse_unread(environment: Mapping[str, str]) -> None:
     """
     if environment.get("PIP_NO_INDEX", "").lower() not in ("", "0", "false", "no", "off"):
         raise InvalidConfiguration(
-            "PIP_NO_INDEX is set, and dependencies are looked for in indexes all the same",
+            "PIP_NO_INDEX is set, but dependencies are looked up in indexes anyway",
             hint="write --no-index in the requirements file, and unset PIP_NO_INDEX",
         )
 

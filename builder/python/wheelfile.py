@@ -171,9 +171,7 @@ class WheelFile:
                 continue
             name = safe_name(info.filename)
             if hides(info.orig_filename):  # zipfile ends a name at a null byte
-                raise UnsafeSource(
-                    f"{self.name}: {info.orig_filename!r} hides a character, which is not seen or obeyed"
-                )
+                raise UnsafeSource(f"{self.name}: {info.orig_filename!r} contains a control or invisible character")
             if not name.isascii() and not info.flag_bits & UTF8_NAME:
                 raise UnsafeSource(f"{self.name}: {name!r} is another name to readers of another code page")
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
@@ -202,7 +200,7 @@ class WheelFile:
                     if info is not None and entry.kind != "file":
                         raise UnsafeSource(f"{self.name}: {name} is a {entry.kind} for some readers")
         except Unreadable as error:
-            raise UnsafeSource(f"{self.name} is not one wheel to every reader: {error.message}") from error
+            raise UnsafeSource(f"{self.name} is not the same wheel to every reader: {error.message}") from error
 
     def _weigh(self, members: dict[str, zipfile.ZipInfo]) -> None:
         unzipped = sum(info.file_size for info in members.values())

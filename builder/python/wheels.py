@@ -61,7 +61,7 @@ def _fetch(wheel: LockedWheel, cache: Path, session: requests.Session, indexes: 
                 return path
         raise ResolutionFailed(
             f"{wheel.filename} has sha256 {found}, the lock says {wheel.sha256}: {without_secrets(wheel.url)}",
-            hint="the index gave another file than the one that was locked; build with force to lock anew",
+            hint="the index served another file than the one that was locked; build with force to lock again",
         )
     return path
 

@@ -112,7 +112,7 @@ class AlreadyTaken(Exception):
     """Someone else works, or has worked, on the build id. `state` is what they have written."""
 
     def __init__(self, state: State) -> None:
-        super().__init__(f"build {state.build_id} is somebody else's")
+        super().__init__(f"build {state.build_id} belongs to someone else")
         self.state = state
 
 
@@ -161,7 +161,7 @@ class Claim:
                 try:
                     self.take()
                 except AlreadyTaken:
-                    log.info("build id is somebody else's", extra={"fields": {"build_id": self.build_id}})
+                    log.info("build id belongs to someone else", extra={"fields": {"build_id": self.build_id}})
             else:
                 self._own.rewrite(self._running().as_json())
 

@@ -194,7 +194,7 @@ class Lease:
         try:
             self._own.remove()
         except LambdasmithError as error:
-            log.warning("lease not given back", extra={"fields": {"error": error.message}})
+            log.warning("lease not released", extra={"fields": {"error": error.message}})
 
     def _seize(self, over: Version | None) -> bool:
         # Before the request: the lease is at most as old as this says, however long the answer takes.
@@ -212,7 +212,7 @@ class Lease:
         return FunctionBusy(
             f"{doing}: {self._function} was taken over by {_holder(self._own.read())}, because "
             f"this builder had not renewed its lease for {self._ttl_s:g} s",
-            hint="run the same command again: it goes on from what is deployed then",
+            hint="run the same command again: it continues from the deployed state",
         )
 
     def _busy(self, present: Version | None) -> FunctionBusy:

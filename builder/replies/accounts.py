@@ -14,7 +14,7 @@ AnyState = Literal["running", "succeeded", "failed"]
 
 
 class BuildState(TypedDict):
-    """How far a build is, or how it ended; `failed` a minute after the last sign of life of its builder, too."""
+    """How far a build is, or how it ended; also `failed` a minute after the last sign of life of its builder."""
 
     build_id: str
     function: str | None
@@ -71,7 +71,7 @@ class BuildThere(TypedDict):
     age_seconds: float
     """Since it ended."""
     changed_since: NotRequired[bool]
-    """What is there now is not what this build left: somebody changed it by hand."""
+    """The present state is not the one that this build left: someone changed it by hand."""
 
 
 class WayBack(TypedDict):

@@ -216,7 +216,7 @@ class SettingRow(TypedDict):
     now: object
     then: object
     by_hand: bool
-    """The build file wants what it wanted at the last deploy: somebody else has changed it since."""
+    """The build file's value is that of the last deploy: someone else has changed the function since."""
 
 
 class Limits(TypedDict):

@@ -53,7 +53,7 @@ class Reply(TypedDict, total=False):
     layers: list[LayerNow]
     """The layers of the function, in the order of the build file."""
     artifacts: list[ArtifactRow]
-    """The zips: what they were made of, and whether anew."""
+    """The zips: what they were made from, and whether they were built again."""
     changed: list[str]
     """What was done in the account, in words."""
     removed: list[str]
@@ -135,7 +135,7 @@ class Reply(TypedDict, total=False):
     difference: Difference
     """`probe`: how it differs from what this version came with."""
     recorded: str | None
-    """`probe`: where the store has it, and builds go by it; null where the builder is not in Lambda's own system."""
+    """`probe`: where the store has it, for later builds; null where the builder is not in Lambda's own system."""
     files: dict[str, str]
     """On a workstation: where each component's zip is, below OUT."""
     build_file: str

@@ -69,7 +69,7 @@ def build_schema() -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A build file of Lambdasmith",
-        "description": "build.yaml, build.yml or build.json: what is built, and what its function is to be like.",
+        "description": "build.yaml, build.yml or build.json: what to build, and the settings of its function.",
         "type": "object",
         "properties": {
             "function": {"$ref": "#/definitions/Function"},

@@ -23,11 +23,11 @@ def event_schema() -> dict[str, object]:
         "description": "Unknown fields, and fields that the action would ignore, are refused. Null counts as left out.",
         "type": "object",
         "properties": {
-            ACTION.name: {**ACTION.schema, "description": "What is to be done."},
+            ACTION.name: {**ACTION.schema, "description": "What to do."},
             **{name: _property(name) for name in dict.fromkeys(field.name for field in FIELDS)},
             "name": {
                 **_schemas("function")[0],
-                "description": "In the place of `function` where there is no `action`.",
+                "description": "Instead of `function` in events without `action`.",
             },
         },
         "allOf": [*(_of_action(action) for action in Action), _without_action()],

@@ -38,7 +38,7 @@ class Login:
 
 
 def _nothing(login: IndexLogin) -> tuple[str, str]:
-    raise AssertionError(f"nobody reads the login of {login.name}")
+    raise AssertionError(f"no one reads the login of {login.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,6 @@ def login_refused(what: str, url: str, status: int, indexes: Indexes) -> Authent
             hint = "renew the login in that variable"
         return AuthenticationFailed(message, hint=hint)
     return AuthenticationFailed(
-        f"{what}: {host} wants a login, and the builder has none for it ({status})",
-        hint="whoever runs setup.py adds [index NAME] with url and password or token to config.ini: docs/secrets.md",
+        f"{what}: {host} requires a login, and the builder has none for it ({status})",
+        hint="the operator adds [index NAME] with url and password or token to config.ini: docs/secrets.md",
     )

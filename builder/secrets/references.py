@@ -63,7 +63,7 @@ class Reference:
         if service == "ssm" and (match := _PARAMETER.fullmatch(rest)):
             # Rules about `secretsmanager:` patterns would not see such a reference.
             if _DETOUR in match["name"]:
-                raise ValueError("leads to Secrets Manager by way of ssm; write secretsmanager:NAME")
+                raise ValueError("refers to Secrets Manager through ssm; write secretsmanager:NAME")
             return cls(service="ssm", name=match["name"], stage=match["stage"] or "")
         raise ValueError("is not a reference: write secretsmanager:NAME, secretsmanager:NAME#key or ssm:NAME")
 

@@ -81,11 +81,11 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
     if status in (401, 403, 404, 410):
         raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=asked.advice)
     if status == 407:
-        raise SourceUnreachable(f"{where}: the proxy wants credentials (407)")
+        raise SourceUnreachable(f"{where}: the proxy requires credentials (407)")
     if status != 200:
         raise SourceUnreachable(
             f"{where}: the server answers {status}",
-            hint="is this the address that git clone takes? if so, whoever runs the server can say what that means",
+            hint="is this the address that git clone takes? if so, the server's operator can say what that means",
         )
     content_type = headers.get("Content-Type", "")
     # A login page or a proxy's message also comes with 200.

@@ -161,9 +161,8 @@ def _reader(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
     if not head:
         raise Unreadable("it is empty", hint=_WANTED)
     if known := next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None):
-        raise Unreadable(f"it is {known}, which is not read here", hint=_WANTED)
-    # A zip may have a program before it (self-extracting): refused, but with a message that says what it is.
+        raise Unreadable(f"it is {known}, which is not supported", hint=_WANTED)
     file.seek(max(0, size - (64 << 10)))
     if END in file.read():
         return zip_entries(file, limits)  # which says what is before it
-    raise Unreadable("it is no archive that is read here", hint=_WANTED)
+    raise Unreadable("it is not an archive of a supported format", hint=_WANTED)

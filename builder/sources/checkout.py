@@ -268,7 +268,7 @@ def _check_link(root: Path, path: str, target: str) -> None:
 
 
 def _twice(path: str) -> UnsafeSource:
-    return UnsafeSource(f"{shown(path)}: the name is there twice (or twice but for upper and lower case)")
+    return UnsafeSource(f"{shown(path)}: the name exists twice (or differs only in upper and lower case)")
 
 
 def _too_large(max_bytes: int, largest: list[tuple[int, str]]) -> OutOfSpace:

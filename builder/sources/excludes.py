@@ -162,5 +162,5 @@ def left_out_warning(gone: Iterable[str]) -> str:
         return ""
     return (
         f"left out, because such files usually hold secrets: {some(paths, _SHOWN)}; "
-        "what belongs to the function is named in the build file's `files`"
+        "if one of them belongs to the function, name it in the build file's `files`"
     )

@@ -222,8 +222,7 @@ def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | N
     # The server hands out tips only: fetch the branch, or all of them, with more and more history and look there.
     prefixes = named if resolved.ref.startswith("refs/") else ["refs/heads/", "refs/tags/"]
     for depth in _DEPTHS:
-        log.info("%s gives away tips only: fetching %s commits of history", resolved.url, depth or "all")
-        # The shorter history goes first: it would be in the longer one again, and both have to fit on the disk.
+        log.info("%s serves tips only: fetching %s commits of history", resolved.url, depth or "all")
         objects.clear()
         received = remote.receive(objects, None, prefixes=prefixes, depth=depth, max_bytes=max_bytes)
         if resolved.commit in objects:

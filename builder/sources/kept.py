@@ -43,7 +43,7 @@ class Kept:
             for path in [*self._place.glob("*.pack"), *self._place.glob("*.idx")]:
                 # Hard links: another build may remove the entry at any moment, and the linked files stay.
                 os.link(path, directory / path.name)
-        except OSError:  # nothing kept, or another build is changing it
+        except OSError:  # nothing kept, or someone else is changing it
             commit = ""
         if re.fullmatch("[0-9a-f]{40}", commit):
             return commit

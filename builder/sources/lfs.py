@@ -231,7 +231,7 @@ class _Server:
         if status in (401, 403) and login:
             raise CannotHave(f"{where} refuses {login.called} ({status}); {login.renewal}")
         if status in (401, 403):
-            raise CannotHave(f"{where} wants a login, and the builder has none for it ({status})")
+            raise CannotHave(f"{where} requires a login, and the builder has none for it ({status})")
         raise CannotHave(f"{where} answers {status}")
 
     def endpoint(self, lfs_url: str) -> str:
@@ -370,5 +370,5 @@ def _action(row: Mapping[str, Any]) -> _Action | str:
     if not isinstance(action, dict) or not is_http(str(action.get("href", ""))) or not isinstance(headers, dict):
         return "the LFS server does not say where it is"
     if not all(_HEADER.fullmatch(f"{name}: {value}") for name, value in headers.items()):
-        return "the LFS server wants header fields that no request can have"
+        return "the LFS server requires header fields that no request can have"
     return _Action(href=str(action["href"]), headers={str(name): str(value) for name, value in headers.items()})

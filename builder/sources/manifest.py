@@ -126,7 +126,7 @@ def _problems(value: Any) -> Iterator[str]:
         return
     for name in executable:
         if name not in value["files"]:
-            yield f"executable: {shown(name)} is none of the files"
+            yield f"executable: {shown(name)} is not one of the files"
 
 
 def _held(given: Any) -> bytes | None:

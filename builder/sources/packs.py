@@ -111,7 +111,7 @@ def read_entry(file: IO[bytes], offset: int) -> Entry:
     except IndexError:
         raise ValueError("the pack is cut off") from None
     if (kind not in KINDS and base is None) or (isinstance(base, int) and not 0 < base < offset):
-        raise ValueError("an object of the pack has a header that cannot be")
+        raise ValueError("an object of the pack has an impossible header")
     return Entry(offset=offset, kind=kind, size=size, data=offset + at, base=base)
 
 
@@ -143,7 +143,7 @@ def index_pack(file: IO[bytes], apply_delta: ApplyDelta, external: External) -> 
         offset = inflation.end
     # Bytes behind the last object would be kept and never looked at.
     if offset != length:
-        raise ValueError("the pack has more in it than it says")
+        raise ValueError("the pack contains more than it says")
     entries = [(name, entry.offset) for name, entry in whole]
     # Differences wait until all whole objects are known, because a base may come after what refers to it.
     for name, entry in whole:

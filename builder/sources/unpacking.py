@@ -242,7 +242,7 @@ class Unpacker:
         most = megabytes(self.limits.max_bytes, ",.1f")
         return OutOfSpace(
             f"{self.label}: its files need more than the {most} there are, seen at {shown(node.path)}",
-            hint="leave out what is not needed for the build, or give the builder a larger ephemeral_storage",
+            hint="leave out files that the build does not need, or give the builder a larger ephemeral_storage",
         )
 
 
@@ -269,7 +269,7 @@ def _path_problem(path: str, raw: bytes) -> tuple[str, str] | None:
     if path.startswith("/") or path[1:2] == ":":
         return "is an absolute path", _AGAIN
     if hides(path):
-        return "has a control character, or one that is not seen, in its name", "rename the file"
+        return "has a control or invisible character in its name", "rename the file"
     if "\\" in path:
         return "has a backslash in its name", "make the archive with a tool that writes / between names"
     names = _segments(path)

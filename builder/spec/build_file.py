@@ -258,7 +258,7 @@ class _Reader:
             if "build" not in value and "files" not in value:
                 return None  # its own problem is enough
         elif "files" not in value:
-            self._say((*at, "files"), "missing; name what goes into the layer, or say how it is built with build")
+            self._say((*at, "files"), "missing; list the layer's files, or set build")
             return None
         return self._model(LayerSpec, at, {**value, "name": name, "runtimes": runtimes})
 

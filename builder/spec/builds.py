@@ -56,7 +56,7 @@ class GoBuild(Spec):
     @model_validator(mode="after")
     def _one_way(self) -> GoBuild:
         if self.package and self.packages:
-            raise ValueError("package and packages are both given; packages has them all")
+            raise ValueError("package and packages are both given; list them all in packages")
         return self
 
 
@@ -79,7 +79,7 @@ class NodeBuild(Spec):
     def _of_bundles(self) -> NodeBuild:
         given = [name for name in ("external", "minify", "sourcemap") if getattr(self, name)]
         if given and not self.bundle:
-            raise ValueError(f"{', '.join(given)}: for bundle, and there is none")
+            raise ValueError(f"{', '.join(given)}: only for bundle, and there is none")
         return self
 
 
@@ -88,7 +88,7 @@ class CommandBuild(Spec):
 
     kind: ClassVar[str] = "command"
     command: Annotated[Texts, Field(min_length=1)]
-    """The commands, run one after the other by bash in a copy of the project."""
+    """The commands, run one by one by bash in a copy of the project."""
     output: Annotated[Paths, Field(min_length=1)]
     """What they leave to be shipped: a directory, whose content is taken; or files and patterns."""
     inputs: Paths = ()
@@ -146,4 +146,4 @@ def chosen(value: object) -> tuple[type[Spec], object, str]:
     others = [str(name) for name in value if name not in ("go", "node")]
     if kinds:
         raise ValueError(f"{', '.join(others)}: unknown beside {kinds[0]}; put it below {kinds[0]}")
-    raise ValueError(f"must be {forms}; {others[0]!r} is none of these{nearest(others[0], KIND_NAMES)}")
+    raise ValueError(f"must be {forms}; {others[0]!r} is not one of these{nearest(others[0], KIND_NAMES)}")

@@ -89,7 +89,7 @@ class _Building:
         if _HALF.search(text):
             label = ".".join(str(part) for part in at)
             what = f"{label}: {text[:80]!r}" if label else f"{text[:80]!r}"
-            self.problems.append((line, f"{what} has half of a surrogate pair in it, which is no character"))
+            self.problems.append((line, f"{what} contains half of a surrogate pair"))
 
     def duplicate(self, at: Location, line: int) -> None:
         label = ".".join(str(part) for part in at)
@@ -98,7 +98,7 @@ class _Building:
 
 def _unreadable(file: str, line: int, what: str, hint: str = "") -> InvalidBuildFile:
     message = f"{file}:{line}: {what}"
-    return InvalidBuildFile(message, hint=hint or "mend the file and try again", problems=(message,))
+    return InvalidBuildFile(message, hint=hint or "fix the file and try again", problems=(message,))
 
 
 # --- YAML -----------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def _yaml_value(node: yaml.Node, at: Location, building: _Building) -> object:
         building.typed.setdefault(at, node.value)
         return _yaml_scalar(node)
     label = ".".join(str(part) for part in at)
-    building.problems.append((line, f"{label}: the tag {node.tag} means nothing here; write the value without it"))
+    building.problems.append((line, f"{label}: the tag {node.tag} has no meaning here; write the value without it"))
     return None
 
 

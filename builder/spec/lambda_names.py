@@ -36,10 +36,10 @@ FRIENDLY: Mapping[str, str] = {
 _LONGEST_PATTERN = 80
 # Not settings, or not of functions made of zips.
 _NOT_HERE: Mapping[str, str] = {
-    "FunctionName": "who deploys names the function (deploy.sh -f)",
+    "FunctionName": "the client names the function (deploy.sh -f)",
     "ImageConfig": "is for functions made of container images",
     "PackageType": "is always Zip",
-    "Publish": "who deploys says so (deploy.sh -v, or -a ALIAS)",
+    "Publish": "the client asks for it (deploy.sh -v, or -a ALIAS)",
     "PublishTo": "is not a setting",
     "RevisionId": "is not a setting",
 }
@@ -223,7 +223,7 @@ def _text_problems(value: str, shape_name: str, shape: Mapping[str, Any]) -> Ite
     elif "pattern" in shape and not re.fullmatch(shape["pattern"], value):
         pattern = shape["pattern"]
         form = pattern if len(pattern) <= _LONGEST_PATTERN else f"{shape_name} in Lambda's API reference"
-        yield f"{value[:80]!r} does not have the form that Lambda wants: {form}"
+        yield f"{value[:80]!r} does not have the form that Lambda requires: {form}"
 
 
 def _outside(size: float, shape: Mapping[str, Any]) -> str:

@@ -74,7 +74,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
             yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
         return
     if not names:
-        yield f"{spec.at('function.exclude')}: takes away every file there is"
+        yield f"{spec.at('function.exclude')}: excludes every file"
     elif makes_all(function.build):
         return  # its files exist only after the build
     elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
@@ -127,7 +127,7 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
             continue
         # Otherwise uv or npm would fail over a file of the other language, far from its line here.
         if (path.name in (*NAMES, MANIFEST)) != is_nodes:
-            wanted = "package-lock.json" if is_nodes else "requirements.txt or another file of Python's"
+            wanted = "package-lock.json" if is_nodes else "requirements.txt or another Python file"
             yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"
             continue
         if path.is_file():

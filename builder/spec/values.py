@@ -124,13 +124,13 @@ RETENTION_DAYS = (
 def _retention(days: int) -> int:
     if days not in RETENTION_DAYS:
         allowed = ", ".join(map(str, RETENTION_DAYS))
-        raise ValueError(f"{days} days is not a period that CloudWatch Logs knows; it knows {allowed}")
+        raise ValueError(f"{days} days is not a period that CloudWatch Logs accepts; it accepts {allowed}")
     return days
 
 
 def _url(value: object) -> object:
     if value is False:
-        raise ValueError("must be true or a mapping; a URL is never removed, so leave the key out to have none made")
+        raise ValueError("must be true or a mapping; a URL is never removed, so leave the key out to make none")
     return {} if value is True else value
 
 
@@ -160,7 +160,7 @@ class UrlSpec(Spec):
     """An HTTPS address of the function's own; a mere `true` is one with the defaults. It is never removed."""
 
     auth: Literal["iam", "none"] = "iam"
-    """Who may call it: those whom IAM lets, or, with `none`, everybody (`AuthType`)."""
+    """Who may call it: callers that IAM allows, or, with `none`, everyone (`AuthType`)."""
     invoke_mode: Literal["buffered", "response_stream"] | None = None
     """Whether answers come whole or as a stream (`InvokeMode`); without it as it is."""
     cors: Mapping[str, object] | None = None
@@ -241,8 +241,7 @@ class FunctionSpec(Spec):
             raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
         reserved = sorted(_RESERVED.intersection(value or {}))
         if reserved:
-            raise ValueError(f"{', '.join(reserved)}: Lambda sets that itself and does not let you")
-        # As Lambda counts: names and values of all variables, in bytes.
+            raise ValueError(f"{', '.join(reserved)}: Lambda sets it itself and does not allow it here")
         size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
         if size > 4096:
             raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")

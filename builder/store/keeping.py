@@ -121,6 +121,6 @@ def matching(partial: Path, sha256: str) -> bool:
 
 def mismatch(name: str, sha256: str) -> ContentMismatch:
     return ContentMismatch(
-        f"{name}: what was to be stored is not what was built, whose sha256 is {sha256}: it changed on the way",
+        f"{name} changed on its way to the store: it no longer has the sha256 of what was built, {sha256}",
         hint="code that the build runs must not write to the builder's own files; nothing was deployed",
     )

@@ -135,7 +135,7 @@ class S3Store(Store):
             if error_code(error) != "NoSuchBucket":
                 raise
             raise StoreMissing(
-                f"the bucket {self.bucket}, where the builder keeps what it has made, does not exist any more",
+                f"the bucket {self.bucket}, where the builder keeps what it has made, no longer exists",
                 hint="run `python setup.py init`: it makes the bucket again; functions and layers are as they were",
             ) from error
 

@@ -48,7 +48,7 @@ def value_of(content: bytes) -> dict[str, object]:
     if head is None:
         raise UnfitError("does not begin with a checksum" if content else "is empty")
     if head["checksum"] != _checksum(content[head.end() :]):
-        raise UnfitError("is cut short or changed: it does not have the checksum that it says")
+        raise UnfitError("is cut short or changed: it does not match its checksum")
     try:
         value: dict[str, object] = json.loads(content)
     except (ValueError, RecursionError) as error:  # anyone can compute a checksum

@@ -77,7 +77,7 @@ def end(spare: Collection[int] = (), *, patience_s: float = _PATIENCE_S) -> int:
                 _signal(pid, signal.SIGKILL)
             ended += _reaped(children)
         if time.monotonic() > deadline:
-            raise StillRunningError(f"{len(found)} processes of an earlier command cannot be ended")
+            raise StillRunningError(f"{len(found)} processes of an earlier command cannot be killed")
     return ended
 
 
@@ -98,7 +98,7 @@ def end_strangers(spare: Callable[[int], bool], *, patience_s: float = _PATIENCE
     while found := _killed_strangers(spare):
         ended |= found
         if time.monotonic() > deadline:
-            raise StillRunningError(f"{len(found)} processes of an earlier builder cannot be ended")
+            raise StillRunningError(f"{len(found)} processes of an earlier builder cannot be killed")
         time.sleep(_PAUSE_S)
     return len(ended)
 

@@ -111,10 +111,10 @@ def end_strays() -> int:
 def _restore_limits() -> None:
     """Undo what a child has done to this process's limits; if that fails, end the environment.
 
-    At once rather than when the next invocation begins, because that may be someone else's.
+    At once, and not when the next invocation begins, which belongs to someone else.
     """
     if _OWN_LIMITS and not _OWN_LIMITS[0].restore():
-        log.error("what ran here has lowered the builder's own limits: this environment is given up")
+        log.error("code that ran here has lowered the builder's own limits: this environment is given up")
         give_up()
 
 
@@ -229,7 +229,7 @@ def run(
     if code and expired.is_set():
         raise OutOfTime(
             f"{what}: stopped after {seconds(timeout_s)}, before Lambda's time limit",
-            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor",
+            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor time",
             log_tail=tuple(tail),
         )
     if code:

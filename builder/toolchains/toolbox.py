@@ -135,7 +135,7 @@ class Toolbox:
 
     @contextmanager
     def _archive(self, tool: WheelTool | ArchiveTool) -> Iterator[Path]:
-        """Yield the verified archive for the time of the block: 100 MB that are never needed again."""
+        """The verified archive, for the time of the block: 100 MB that no one needs twice."""
         folder = Path(tempfile.mkdtemp(prefix=".toolchain.", dir=self.workspace.cached(_BOX)))
         try:
             yield self._wheel(tool, folder) if isinstance(tool, WheelTool) else self._download(tool, folder)
@@ -252,7 +252,7 @@ def unpack_any(archive: Path, into: Path, *, strip: int, label: str) -> None:
     """Unpack a zip or tar (plain, .gz, .xz, .bz2, .zst) that the operator trusts, links included.
 
     Raises:
-        ResolutionFailed: it is none of these, or a path would leave `into`.
+        ResolutionFailed: it is not one of these, or a path would leave `into`.
     """
     try:
         if zipfile.is_zipfile(archive):

@@ -279,7 +279,7 @@ class Places:
         return text.replace(self.task, "/var/task").replace(self.opt, "/opt")
 
 
-HINT = "it ran with the finished artifacts alone; if it cannot work there, set try: none in the build file"
+HINT = "it ran with only the finished artifacts; if it cannot work there, set try: none in the build file"
 
 
 def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
@@ -352,13 +352,12 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> 
         if _is_missing_module(link):
             top = str(link["name"]).partition(".")[0]
             if top in _OF_THE_RUNTIME and not (_RUNTIME / top).exists():
-                return f"{top} is the runtime's own, and is not here"
+                return f"{top} belongs to the runtime and is not here"
             continue
         if kinds & _CERTAIN:
             continue
         if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
-            return f"it reads {filename or message}, which is there only in the function"
-        # A missing library is the build's own fault, although ctypes reports it as an OSError.
+            return f"it reads {filename or message}, which exists only in the function"
         if "builtins.OSError" in kinds and "cannot open shared object file" in message:
             continue
         if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):

@@ -98,7 +98,7 @@ class Reach:
         if request.action in _DEPLOYING and self.functions is not None and not _covered(name, self.functions):
             covered = ", ".join(self.functions) or "none"
             raise AccessDenied(
-                f"function {name} is none of those that this builder may deploy: {covered}",
+                f"function {name} is not one that this builder may deploy: {covered}",
                 hint="name it in `functions`, [builder] of the builder's config.ini, and run `python setup.py update`",
             )
 
@@ -158,7 +158,7 @@ class Reach:
         if present is not None and present.get(name) != value:
             raise AccessDenied(
                 f"function {function} does not have the tag {name}={value}, and this builder deploys no others",
-                hint="whoever owns the function can give it that tag",
+                hint="the function's owner can add that tag",
             )
         # The build file must not take the function out of this builder's reach.
         if wanted.get(name, value) != value:
@@ -170,7 +170,7 @@ class Reach:
     def _check_signing(self, arn: str, function: str) -> None:
         if self.code_signing is not None and not _covered(arn, self.code_signing):
             raise AccessDenied(
-                f"function {function}: CodeSigningConfigArn {arn} is none of those that this builder may give",
+                f"function {function}: CodeSigningConfigArn {arn} is not one that this builder may give",
                 hint="name it in `code_signing`, [builder] of its config.ini, and run `python setup.py update`",
             )
 

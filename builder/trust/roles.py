@@ -90,8 +90,8 @@ def refuse_own(problems: Sequence[str]) -> None:
     """
     if problems:
         raise OwnTarget(
-            f"{'; '.join(problems)}: is a part of a builder, which it does not touch",
-            hint="deploy to another function, layer and role; the builder is changed by setup.py alone",
+            f"{'; '.join(problems)}: belongs to a builder, which no deploy may change",
+            hint="deploy to another function, layer and role; only setup.py changes the builder",
             problems=problems if len(problems) > 1 else (),
         )
 
@@ -109,7 +109,7 @@ def check_allowed(role: str, allowed: Iterable[str] | None, where: str, function
 def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) -> AccessDenied:
     """Return the error for a role that the builder may not give."""
     return AccessDenied(
-        f"{where}function {function}: role {role} is none of those that this builder may give to functions",
+        f"{where}function {function}: role {role} is not one that this builder may give to functions",
         hint=_two_lines("roles", ", ".join(dict.fromkeys((*allowed, role)))),
     )
 
@@ -117,7 +117,7 @@ def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) ->
 def role_missing(function: str) -> RoleMissing:
     """Return the error for a new function for which no role is known."""
     return RoleMissing(
-        f"function {function} does not exist yet, and nothing says with which role to create it",
+        f"function {function} does not exist yet, and no role is set to create it with",
         hint=_two_lines("role", "ROLE") + "\nwith ROLE the name or ARN of a role that lambda.amazonaws.com may assume",
     )
 

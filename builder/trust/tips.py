@@ -32,7 +32,7 @@ def is_allowed(ref: str, patterns: Collection[str]) -> bool:
 def pattern_problem(pattern: str) -> str | None:
     """Say what is wrong with a pattern of refs; None if nothing is."""
     if pattern.startswith("refs/") and not pattern.startswith((BRANCHES, TAGS)):
-        return "covers what anybody may propose; only refs/heads/… and refs/tags/… can be trusted"
+        return "covers what anyone may propose; only refs/heads/… and refs/tags/… can be trusted"
     return None
 
 

@@ -92,7 +92,7 @@ def _secrets(label: str, given: Given, secrets: Secrets | None) -> tuple[dict[st
     if secrets is None:
         raise InvalidConfiguration(
             f"{label}: secrets are in AWS, and this build works without",
-            hint="deploy with the builder function, or build the other components alone",
+            hint="deploy with the builder function, or build only the other components",
         )
     values = secrets.values([secret.source for secret in given.secrets])
     variables = {secret.env: values[secret.source] for secret in given.secrets if secret.env is not None}

@@ -110,7 +110,7 @@ class Workspace:
         seals.compare_again()
         self.sweep()
         if not _is_folder(self.root):
-            remove(self.root)  # a link would be followed, to nowhere or to another user's files
+            remove(self.root)  # a link that leads nowhere, or to what belongs to someone else, would be followed
         for path in _entries(self.root):
             if path != self.cache or not _is_folder(path):
                 remove(path)

@@ -63,7 +63,7 @@ def _take_over() -> None:
     # From here on orphans become children of this process, so that it can find and end them.
     process.adopt()
     if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
-        log.warning("ended what an earlier process has left", extra={"fields": {"processes": count}})
+        log.warning("killed what an earlier process left running", extra={"fields": {"processes": count}})
 
 
 def _ignored(signum: int, frame: FrameType | None) -> None:

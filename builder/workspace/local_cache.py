@@ -112,7 +112,7 @@ def clear(root: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InvalidConfiguration(
-                f"{root} is used by a build that runs", hint="run the same command again when it has ended"
+                f"{root} is used by a running build", hint="run the same command again when it has ended"
             ) from error
         for name in _OURS:
             remove(root / name)

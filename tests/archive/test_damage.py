@@ -40,11 +40,11 @@ def one(**changes: object) -> bytes:
 ENTRIES = {
     "encrypted": (one(local={"flags": 1}, central={"flags": 1}), "x is encrypted"),
     "encrypted with AES": (one(local={"method": 99}, central={"method": 99}), "x is encrypted"),
-    "bzip2": (by_method(zipfile.ZIP_BZIP2), "x is compressed with bzip2, which is not read here"),
-    "LZMA": (by_method(zipfile.ZIP_LZMA), "x is compressed with LZMA, which is not read here"),
+    "bzip2": (by_method(zipfile.ZIP_BZIP2), "x is compressed with bzip2, which is not supported"),
+    "LZMA": (by_method(zipfile.ZIP_LZMA), "x is compressed with LZMA, which is not supported"),
     "unknown": (
         one(local={"method": 77}, central={"method": 77}),
-        "x is compressed with method 77, which is not read here",
+        "x is compressed with method 77, which is not supported",
     ),
     "pipe": (one(mode=0o010644), "x is a device, a pipe or a socket"),
     "device": (one(mode=0o060644), "x is a device, a pipe or a socket"),
@@ -210,7 +210,7 @@ TAR_ENTRIES = {
     ),
     "null in pax": (
         pax(path="a\0b") + record("x"),
-        "'a\\x00b' has a control character, or one that is not seen, in its name",
+        "'a\\x00b' has a control or invisible character in its name",
     ),
 }
 
@@ -239,7 +239,7 @@ TARS = {
         f"{TARRED}a header has b'00x0644\\x00' where a number belongs",
     ),
     "directory with content": (record("x", b"1", b"5") + END, f"{TARRED}'x' is a directory with content"),
-    "record without entry": (TAR[:1_024] + pax(path="z") + END, f"{TARRED}a header for an entry that does not come"),
+    "record without entry": (TAR[:1_024] + pax(path="z") + END, f"{TARRED}a header for an entry that is missing"),
     "name for all": (pax(b"g", path="z") + TAR, f"{TARRED}a name or size for all entries"),
     "no pax": (record("@", b"12 path=x", b"x") + TAR, f"{TARRED}a pax header is not one"),
     "pax without a key": (record("@", b"5 =x\n", b"x") + TAR, f"{TARRED}a pax header is not one"),
@@ -276,7 +276,7 @@ COMPRESSED = {
     "zstd followed": (zstandard(TAR) + b"more", "there is other data after the Zstandard data"),
     "zstd window": (
         zstandard(TAR, window_log=27),
-        "the Zstandard data wants more than the 32 MiB of memory there are for it",
+        "the Zstandard data needs more than the 32 MiB of memory that it may use",
     ),
 }
 

@@ -99,7 +99,7 @@ def test_the_tree_is_that_of_an_archive_with_the_same_files(said: object, tmp_pa
         pytest.param([], SourceError, "must be a JSON object", id="no object"),
         pytest.param({"files": {"a": "1"}}, SourceError, "a: is not followed by a sha256", id="no hash"),
         pytest.param({"files": {}, "exec": []}, SourceError, "unknown key", id="unknown key"),
-        pytest.param(manifest({"a": b""}, executable=["b"]), SourceError, "none of the files", id="executable"),
+        pytest.param(manifest({"a": b""}, executable=["b"]), SourceError, "not one of the files", id="executable"),
         pytest.param(manifest({"../a": b""}), UnsafeSource, "../a", id="climbs"),
         pytest.param(manifest({"/a": b""}), UnsafeSource, "/a", id="absolute"),
         pytest.param({"files": {"a": {}}}, SourceError, 'a: must have its sha256, {"text": …}', id="nothing"),

@@ -87,7 +87,7 @@ def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -
     found = problems(tmp_path, text, environment={"LAMBDASMITH_BUILDER_MEMRY": "1"})
     assert found == [
         "config.ini: [aws] aws_profil: unknown key; did you mean aws_profile?",
-        "config.ini: [aws] git_username: unknown key; it belongs into [github]",
+        "config.ini: [aws] git_username: unknown key; it belongs in [github]",
         "config.ini: [bilder]: unknown section; did you mean builder?",
         "LAMBDASMITH_BUILDER_MEMRY: unknown variable; did you mean LAMBDASMITH_BUILDER_MEMORY?",
         "config.ini: [builder] runtime: 'python3.9' cannot run the builder; "
@@ -104,8 +104,8 @@ def test_all_problems_are_told_together_with_the_nearest_names(tmp_path: Path) -
     [
         ("memory = 1\n", "config.ini:1: a [section] must come first"),
         ("[aws]\n\nsecret stuff\n", "config.ini:3: not a `key = value` line"),
-        ("[aws]\naws_region = mars\n", "is no AWS region"),
-        ("[aws]\ndeployment_bucket = My_Bucket\n", "is no bucket name"),
+        ("[aws]\naws_region = mars\n", "is not an AWS region"),
+        ("[aws]\ndeployment_bucket = My_Bucket\n", "is not a bucket name"),
         ("[aws]\naws_access_key_id = AK\n", "aws_secret_access_key: missing"),
         ("[github]\ngit_base = http://git.example.com\n", "must be an https:// URL"),
         ("[github]\ngit_hosts = gitlab.com, https://x.org\n", "not a host, as in git.example.org: https://x.org"),
@@ -180,7 +180,7 @@ def test_a_config_of_the_original_implementation_is_read(tmp_path: Path) -> None
     config = read(tmp_path, text)
     assert (config.aws_profile, config.deployment_bucket, config.git_username) == ("p", "b-1", "me")
     [problem] = problems(tmp_path, text + "[aws]\nfunction_name = thumbs\n")
-    assert "function_name: unknown key; it belongs into [builder]" in problem
+    assert "function_name: unknown key; it belongs in [builder]" in problem
 
 
 def test_the_example_has_every_key_and_only_defaults(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_no_files(
                 break
         rest = child.stderr.read()
     assert child.returncode == 130
-    assert "the same command finishes what is begun" in rest
+    assert "run the same command again to finish" in rest
     assert operator.left_behind() == []
     operator.run("destroy", "-y")
     assert leftovers(localaws, f"stopped-{number}") == []

@@ -116,8 +116,8 @@ def test_the_sections(tmp_path: Path) -> None:
         ("[git h.example]\ntoken = ssm:x\ntoken = ssm:y", "is given twice"),
         (f"[git h.example]\n{SECRET}", "config.ini:2: not a `key = value` line"),
         ("[index corp]\npassword = ssm:x", "needs url"),
-        ("[index corp]\nurl = https://h/simple\nonly = *", "only: '*' is no pattern of distributions"),
-        ("[index corp]\nurl = https://h/simple\nonly = a/b", "only: 'a/b' is no pattern of distributions"),
+        ("[index corp]\nurl = https://h/simple\nonly = *", "only: '*' is not a pattern of distributions"),
+        ("[index corp]\nurl = https://h/simple\nonly = a/b", "only: 'a/b' is not a pattern of distributions"),
         ("[index corp]\nurl = https://h/simple\nonly = a\nusername = b", "or just only"),
         ("[index corp]\nurl = https://h/simple", "needs password"),
         (f"[index corp]\nurl = https://h/simple\npassword = {SECRET}", "password: is not a reference"),
@@ -127,7 +127,7 @@ def test_the_sections(tmp_path: Path) -> None:
         (f"[index corp]\nurl = https://h/simple\ntoken = {SECRET}", "token: is not a reference"),
         (
             "[git h.example]\ntoken = ssm:x\nmodules = https://h.example",
-            "modules: 'https://h.example' is no module path",
+            "modules: 'https://h.example' is not a module path",
         ),
         ("[index corp]\nurl = codeartifact:x", "codeartifact:DOMAIN/REPOSITORY"),
         ("[index a b]\nurl = https://h/simple\npassword = ssm:x", "a name has 1 to 40"),
@@ -135,7 +135,7 @@ def test_the_sections(tmp_path: Path) -> None:
         ("[project shop]\nallow = team-a/*", "is not a pattern of references"),
         (
             "[project shop]\nallow = ssm:x\nrefs = main, refs/pull/*",
-            "refs: 'refs/pull/*' covers what anybody may propose",
+            "refs: 'refs/pull/*' covers what anyone may propose",
         ),
         ("[project shop]\nallow = ssm:x\nrefs = refs/*", "only refs/heads/… and refs/tags/… can be trusted"),
         ("[project shop, billing]\nallow = ssm:x", "is a pattern of functions"),

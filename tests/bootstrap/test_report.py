@@ -34,7 +34,7 @@ def test_builds_that_are_not_told_are_not_none() -> None:
     assert "builds    none yet" in lines(builds=[])
     untold = lines(ready=True)  # with `status = function`
     assert "none yet" not in untold
-    assert "builds    told of one function at a time: deploy.sh --status -f NAME" in untold
+    assert "builds    shown for one function at a time: deploy.sh --status -f NAME" in untold
 
 
 def test_a_probe_tells_what_nobody_knew_before() -> None:
@@ -60,6 +60,6 @@ def test_a_probe_tells_what_nobody_knew_before() -> None:
         "  GLIBCXX: 3.4.33, known was 3.4.29",
         "  not known before: libnew.so.1",
         "  known to be there, and is not: libz.so.1",
-        "recorded as baselines/AL2023-arm64.json; builds for AL2023 go by it from now on",
+        "recorded as baselines/AL2023-arm64.json; builds for AL2023 use it from now on",
     ]
     assert "not recorded" in probe({**answer, "recorded": None}).lines[-1]

@@ -65,7 +65,7 @@ def test_lists_are_cut_where_the_whole_is_too_much_for_lambda() -> None:
     assert written(told) <= MAX_REPLY_BYTES < LAMBDAS_LIMIT
     assert told["artifacts"][0] == rows[0]
     assert told["function"] == reply["function"]
-    assert "more than Lambda lets through" in told["warnings"][-1]
+    assert "more than Lambda allows" in told["warnings"][-1]
 
 
 @given(st.dictionaries(st.text(), TREE), st.integers(1, 400_000))

@@ -287,7 +287,7 @@ def test_a_layer_without_files_is_refused(tmp_path: Path) -> None:
 def test_a_build_and_files_beside_it_do_not_share_a_place(tmp_path: Path) -> None:
     given = Given()
     given.build["layers"]["built"]["files"] = ["in.txt"]
-    with pytest.raises(ArtifactConflict, match=r"layers\.built\.build makes in\.txt, which files ships, too"):
+    with pytest.raises(ArtifactConflict, match=r"layers\.built\.build makes in\.txt, which files also ships"):
         component(given.project(tmp_path / "project"), "built", workshop(tmp_path)).make()
 
 
@@ -385,9 +385,9 @@ def test_making_is_a_phase_with_the_reason(tmp_path: Path) -> None:
     told: list[Moment] = []
     progress = Progress(told.append)
     counted = Counted(shop=workshop(tmp_path), doing=lambda: progress.say("in between"))
-    Announced(of=counted, progress=progress, why="asked for by force").make()
+    Announced(of=counted, progress=progress, why="requested by force").make()
     assert [(each.phase, each.message) for each in told] == [
-        ("data", "building data: asked for by force"),
+        ("data", "building data: requested by force"),
         ("data", "in between"),
     ]
     assert [phase.name for phase in progress.phases] == ["data"]

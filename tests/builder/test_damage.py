@@ -308,7 +308,7 @@ def test_a_bucket_that_is_gone_says_how_to_make_it_again(team: Team, localaws: S
         lambda: store.put("a", path, sha256=empty),
         lambda: store.first_names("a", 1),
     ):
-        with pytest.raises(StoreMissing, match=r"the bucket not-there-any-more, .* does not exist") as caught:
+        with pytest.raises(StoreMissing, match=r"the bucket not-there-any-more, .* no longer exists") as caught:
             use()
         assert "`python setup.py init`" in caught.value.hint
 

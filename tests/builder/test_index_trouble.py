@@ -55,10 +55,10 @@ FAULTS = {
     "loop": (Fault(status=302, headers={"Location": "/simple/six/"}), "too many redirects"),
     "garbage": (
         Fault(headers=JSON, body=b'{"files": nonsense'),
-        "JSON that is no page of an index: '{\"files\": nonsense'",
+        "JSON that is not a page of an index: '{\"files\": nonsense'",
     ),
-    "list": (Fault(headers=JSON, body=b"[]"), "JSON that is no page of an index: '[]'"),
-    "entries": (Fault(headers=JSON, body=b'{"files": [7]}'), "JSON that is no page of an index"),
+    "list": (Fault(headers=JSON, body=b"[]"), "JSON that is not a page of an index: '[]'"),
+    "entries": (Fault(headers=JSON, body=b'{"files": [7]}'), "JSON that is not a page of an index"),
     "text": (Fault(headers={"Content-Type": "text/plain"}, body=b"six"), "answers with text/plain, not with a page"),
     "no type": (Fault(headers={"Content-Type": ""}, body=b"<html>"), "answers with no Content-Type, not with a page"),
     "gzip": (Fault(headers={"Content-Encoding": "gzip"}, body=b"no gzip"), "not compressed in the way it says"),
@@ -97,7 +97,7 @@ def test_a_page_with_files_that_nobody_can_fetch_is_trouble_too(index: Index, la
         lab.lock()
     assert caught.value.message == (
         f"requirements.txt: the package index names {place}/{NAME}, which cannot be fetched: "
-        "files come by https:// or http://"
+        "only https:// and http:// are supported"
     )
 
 

@@ -217,7 +217,7 @@ def test_the_cache_is_told_by_kind_and_cleared(project: Path, index: Index, tmp_
         fcntl.flock(lock, fcntl.LOCK_SH)
         done = command("cache", "--cache", cache, "--clear", index=index)
         assert done.returncode == 2
-        assert f"{cache} is used by a build that runs" in done.stderr
+        assert f"{cache} is used by a running build" in done.stderr
     done = command("cache", "--cache", cache, "--clear", index=index)
     assert (done.returncode, done.stdout.splitlines()[-1].endswith(f" in {cache}, removed")) == (0, True)
     assert sorted(path.name for path in cache.iterdir()) == ["cache.lock", "mine"]

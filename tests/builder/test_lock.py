@@ -215,7 +215,7 @@ def test_an_index_with_a_login(lab: Lab, index: Index) -> None:
     with_login = index.simple.replace("//", "//reader:s3cret-token@")
     index.login = ("reader", "s3cret-token")
     try:
-        with pytest.raises(AuthenticationFailed, match="wants a login"):
+        with pytest.raises(AuthenticationFailed, match="requires a login"):
             lab.lock()
         lab.environment["UV_DEFAULT_INDEX"] = with_login.replace("s3cret", "wr0ng")
         with pytest.raises(AuthenticationFailed) as caught:
@@ -498,7 +498,7 @@ def test_other_files_are_refused(lab: Lab, entry: str) -> None:
 
 def test_a_lock_file_stands_alone(lab: Lab) -> None:
     lab.write({"pylock.toml": 'lock-version = "1.0"\n', "requirements.txt": "seed\n"})
-    with pytest.raises(InvalidBuildFile, match="stands alone"):
+    with pytest.raises(InvalidBuildFile, match="cannot be combined"):
         lab.inputs("pylock.toml", "requirements.txt")
 
 

@@ -96,7 +96,7 @@ def test_production_dependencies_beside_the_files_the_same_bytes_anywhere(node: 
     assert replies[0]["checks"]["tried"]
     scripts, engines = replies[0]["warnings"]
     assert scripts == (
-        "install scripts of packages were not run: lib; if the function needs what they make, write build: {node: {scripts: true}}"
+        "install scripts of packages were not run: lib; if the function needs the files that they make, write build: {node: {scripts: true}}"
     )
     assert engines == "engines: package.json (>=99) is not for nodejs24.x"
     # For the other machine, with scripts, and with what the rules would take.
@@ -183,7 +183,7 @@ def test_a_bundle_by_the_projects_own_esbuild(node: Node, tmp_path: Path) -> Non
     replies = [node.build(write(tmp_path / name, files), tmp_path / "out" / name) for name in ("here", "elsewhere")]
     assert len({reply["artifacts"][0]["sha256"] for reply in replies}) == 1
     [sdk_missing] = replies[0]["warnings"]
-    assert sdk_missing.endswith("@aws-sdk/client-s3 is the runtime's own, and is not here")
+    assert sdk_missing.endswith("@aws-sdk/client-s3 belongs to the runtime and is not here")
     archive = tmp_path / "out/here/function.zip"
     assert [name for name in names(archive) if not name.startswith("node_modules/")] == [
         "index.mjs",
@@ -330,7 +330,7 @@ def _of(status: str) -> dict[str, str]:
         (
             {**PLAIN, **_of("401")},
             errors.AuthenticationFailed,
-            "the registry wants a login (401) for http://127.0.0.1",
+            "the registry requires a login (401) for http://127.0.0.1",
             "docs/secrets.md",
         ),
         (

@@ -96,7 +96,7 @@ def test_two_components_of_one_content_are_attached_once_where_the_last_one_is()
 
 
 def test_a_function_that_does_not_exist_needs_a_role() -> None:
-    with pytest.raises(RoleMissing, match="web does not exist yet, and nothing says with which role"):
+    with pytest.raises(RoleMissing, match="web does not exist yet, and no role is set"):
         plan_publication(WANTED, CODE, [], None)
     (step,) = plan_publication(replace(WANTED, role="arn:role"), CODE, [], None)
     assert isinstance(step, CreateFunction)

@@ -157,10 +157,10 @@ def test_functions_and_roles_outside_the_configuration_are_refused_before_anythi
     asked(function="other", action="package")  # changes no function
     for name in ("other", "shop", "billing2", "Shop-web"):
         for more in ({}, {"action": "plan"}, {"action": "rollback", "repo": None}):
-            with pytest.raises(AccessDenied, match=f"function {name} is none of those"):
+            with pytest.raises(AccessDenied, match=f"function {name} is not one that"):
                 asked(function=name, **more)
     reach.check_steps(map(touched, [creation(role=f"arn:aws:iam::{ACCOUNT}:role/team-a")]))
-    with pytest.raises(AccessDenied, match=r"role \S+role/app is none of those"):
+    with pytest.raises(AccessDenied, match=r"role \S+role/app is not one that"):
         reach.check_steps(map(touched, [creation()]))
 
 

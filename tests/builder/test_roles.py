@@ -37,7 +37,7 @@ def test_what_can_be_given_is_given() -> None:
 def test_a_new_function_needs_one() -> None:
     with pytest.raises(RoleMissing) as caught:
         check()
-    assert caught.value.message == "function shop does not exist yet, and nothing says with which role to create it"
+    assert caught.value.message == "function shop does not exist yet, and no role is set to create it with"
     assert caught.value.hint.splitlines()[1:3] == ["  [builder]", "  role = ROLE"]
     assert "python setup.py update" in caught.value.hint
 
@@ -47,7 +47,7 @@ def test_the_builder_gives_only_what_its_configuration_names(present: str | None
     role = f"{ARN}other"
     with pytest.raises(AccessDenied) as caught:
         check(role, present=present)
-    why = "is none of those that this builder may give to functions"
+    why = "is not one that this builder may give to functions"
     assert caught.value.message == f"build.yaml:4: function.role: function shop: role {role} {why}"
     assert caught.value.hint.splitlines()[1:] == ["  [builder]", f"  roles = {APP}, {ARN}team-*, {role}"]
     assert "python setup.py update" in caught.value.hint
@@ -56,7 +56,7 @@ def test_the_builder_gives_only_what_its_configuration_names(present: str | None
 @pytest.mark.parametrize("allowed", [PATTERNS, None, (f"{ARN}*",)])
 def test_the_builders_own_is_given_to_nothing_in_whatever_path_and_case(allowed: tuple[str, ...] | None) -> None:
     for role in (*OWN, f"{ARN}a/path/LambdaSmith-us-east-1"):
-        with pytest.raises(OwnTarget, match=f"build.yaml:4: function.role: {role}: is a part of a builder"):
+        with pytest.raises(OwnTarget, match=f"build.yaml:4: function.role: {role}: belongs to a builder"):
             check(role, allowed=allowed)
 
 
@@ -66,5 +66,5 @@ def test_a_builder_that_was_told_no_role_may_give_none() -> None:
     assert reach_of(told).roles == ()
     assert reach_of(told | {"LAMBDASMITH_ROLES": APP}).roles == (APP,)
     assert reach_of({}).roles is None
-    with pytest.raises(AccessDenied, match="none of those"):
+    with pytest.raises(AccessDenied, match="is not one that"):
         check(APP, allowed=())

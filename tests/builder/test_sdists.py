@@ -291,7 +291,7 @@ def build_wheel(directory, *given):
     return name
 """
     lab.write({f"liar/{name}": content for name, content in files.items()} | {"requirements.txt": "./liar\n"})
-    with pytest.raises(UnsafeSource, match="is not one wheel to every reader"):
+    with pytest.raises(UnsafeSource, match="is not the same wheel to every reader"):
         lab.wheels(target=own_target())
 
 

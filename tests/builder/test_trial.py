@@ -158,7 +158,7 @@ def test_the_handler_must_be_there_and_callable(tmp_path: Path, handler: str, sa
         ("import os; os.environ['TABLE_NAME']", "TABLE_NAME"),
         ("import os\nif not os.environ.get('DB_URL'): raise RuntimeError('configure me')", "DB_URL"),
         ("import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)", "network"),
-        ("import boto3", "boto3 is the runtime's own"),
+        ("import boto3", "boto3 belongs to the runtime"),
         ("try:\n  open('/opt/x')\nexcept OSError as e:\n  raise RuntimeError('config') from e", "/opt/x"),
         ("open('/mnt/efs/model.bin')", "/mnt/efs/model.bin"),
     ],

@@ -77,7 +77,7 @@ def test_data_around_the_entries_is_refused(tmp_path: Path) -> None:
     for number, data in enumerate((b"before" + good, good[:-22] + b"between" + good[-22:])):
         wheel = tmp_path / f"w{number}-1.0-py3-none-any.whl"
         wheel.write_bytes(data)
-        with pytest.raises(LambdasmithError, match=r"is not one wheel to every reader|is not a readable wheel"):
+        with pytest.raises(LambdasmithError, match=r"is not the same wheel to every reader|is not a readable wheel"):
             notes_of(wheel)
 
 
@@ -134,13 +134,13 @@ def test_a_name_with_a_null_byte_is_refused(tmp_path: Path) -> None:
     """Python's zipfile ends it there, others may not."""
     wheel = make_wheel(tmp_path, "w", files={"aXb.py": ""})
     wheel.write_bytes(wheel.read_bytes().replace(b"aXb.py", b"a\0b.py"))
-    with pytest.raises(UnsafeSource, match="hides a character"):
+    with pytest.raises(UnsafeSource, match="control or invisible character"):
         notes_of(wheel)
 
 
 @pytest.mark.parametrize("hiding", ["\x1b[2J", "\x9b", "\u202e", "\u2066", "\u200b", "\ufeff", "\x7f", "\n"], ids=ascii)
 def test_a_name_that_hides_something_is_refused(tmp_path: Path, hiding: str) -> None:
-    with pytest.raises(UnsafeSource, match="hides a character") as caught:
+    with pytest.raises(UnsafeSource, match="control or invisible character") as caught:
         notes_of(make_wheel(tmp_path, "w", files={f"a{hiding}b.py": ""}))
     assert caught.value.message.isprintable()
 
@@ -178,8 +178,8 @@ def test_all_hashes_that_the_format_allows_are_held(tmp_path: Path, algorithm: s
 STRANGE = {
     "sitecustomize.py": "which Python runs at every start",
     "usercustomize/__init__.py": "which Python runs at every start",
-    "json/__init__.py": "takes the place of the standard library's",
-    "enum.py": "takes the place of the standard library's",
+    "json/__init__.py": "replaces the standard library's",
+    "enum.py": "replaces the standard library's",
     "yaml/__init__.py": "which is the module of PyYAML",
     "yaml/evil.py": "which is the module of PyYAML",
     "requests.py": "which is the module of requests",

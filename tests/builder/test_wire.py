@@ -65,7 +65,7 @@ def test_nobody_there(client: Callable[[str], None]) -> None:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_nobody_speaks(client: Callable[[str], None], silent: str) -> None:
-    assert told(client, silent) == ("silent", "timed out: nothing came for too long")
+    assert told(client, silent) == ("silent", "timed out: no data arrived for too long")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -118,7 +118,7 @@ def test_a_reset_is_a_cut() -> None:
     [
         (ssl.SSLEOFError(8, "EOF occurred"), "cut", "the connection was cut"),
         (http.client.BadStatusLine("SSH-2.0"), "other", "the answer is not HTTP"),
-        (OSError(101, "Network is unreachable"), "other", "there is no way to that host"),
+        (OSError(101, "Network is unreachable"), "other", "there is no route to that host"),
         (OSError(28, "No space left on device"), "other", "No space left on device"),
         (ValueError("one line\nand <object object at 0x7f00>"), "other", "one line"),
         (ValueError(), "other", "ValueError"),

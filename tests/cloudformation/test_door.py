@@ -171,7 +171,7 @@ def test_a_mistake_of_ours_is_answered_before_it_is_raised(world: World) -> None
         world.answer("Update", PhysicalResourceId="web-before")
     [told] = world.receiver.answers
     assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", "web-before")
-    assert "mistake of its own (ZeroDivisionError)" in told["Reason"]
+    assert "internal error (ZeroDivisionError)" in told["Reason"]
     assert "log group /aws/lambda/smith" in told["Reason"]
 
 
@@ -283,7 +283,7 @@ def test_every_reason_fits_and_says_what_to_do(message: str, hint: str, tail: st
     ("error", "hint"),
     [
         ({"hint": "write a number"}, "write a number"),
-        ({"retryable": True}, "this may pass: deploy the stack once more"),
+        ({"retryable": True}, "this may be temporary: deploy the stack again"),
         ({"hint": ""}, "docs/reference.md#errors says what build_failed means"),
     ],
 )

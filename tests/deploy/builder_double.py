@@ -177,7 +177,7 @@ CRASHED = {
     "statusCode": 400,
     "error": {
         "code": "invoke_failed",
-        "message": "orders: version 7 answered the payload by an error (Unhandled): {}",
+        "message": "orders: version 7 returned an error for the payload (Unhandled): {}",
         "log_tail": ["KeyError: 'x'"],
     },
 }

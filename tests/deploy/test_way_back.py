@@ -205,7 +205,7 @@ def test_a_trial_and_part_of_the_traffic(connected: Project, builder: Builder) -
     done = connected.run("-f", "fails-its-trial", "-y", cwd=elsewhere)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "deploy.sh: orders: version 7 answered the payload by an error (Unhandled): {}\n" in done.stderr
+    assert "deploy.sh: orders: version 7 returned an error for the payload (Unhandled): {}\n" in done.stderr
     assert "  | KeyError: 'x'\n(invoke_failed)\n" in done.stderr
     (event,) = builder.events()
     assert event["invoke"] == json.loads(payload)

@@ -175,7 +175,7 @@ def test_what_is_too_large_for_an_event_is_sent_by_the_store_once(clone: Clone) 
     (clone.directory / ".lambdaignore").unlink()
     clone.builder.client("s3").put_object(Bucket=bucket, Key=key, Body=_packed({"services/mail/app.py": "evil"}))
     told = mail.deploy("-y", "-a", "live", "-s", code=1)
-    assert f"{key} has other content than its name says" in told
+    assert f"{key} has content that does not match its name" in told
 
 
 def _packed(files: dict[str, str]) -> bytes:

@@ -50,7 +50,7 @@ def test_an_archive_in_the_event_is_deployed_like_a_commit_of_the_same_files(bui
     assert by_git["function"]["code_sha256"] == first["function"]["code_sha256"]
     verified = builder.send({"action": "verify", "function": "boxed"})
     assert verified["error"]["code"] == "unknown_build"
-    assert "is not kept" in verified["error"]["message"]
+    assert "was not kept" in verified["error"]["message"]
 
 
 def test_an_object_in_s3_is_packaged_and_not_deployed(builder: Builder) -> None:

@@ -204,7 +204,7 @@ def test_a_payload_is_tried_on_the_new_version_before_the_alias_moves(builder: B
     builder.forge.push("tried", numbered(2))
     reply = builder.build("tried", alias="live", invoke="break")
     assert reply["error"]["code"] == "invoke_failed", reply
-    assert reply["error"]["message"].endswith("by an error (Unhandled): RuntimeError: asked to")
+    assert reply["error"]["message"].endswith("returned an error for the payload (Unhandled): RuntimeError: asked to")
     assert reply["error"]["hint"].startswith("no alias was moved")
     assert any("RuntimeError" in line for line in reply["error"]["log_tail"])
     assert answer(builder, "tried", "live") == 1

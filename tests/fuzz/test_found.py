@@ -207,7 +207,7 @@ def stack(**more: object) -> str:
             for url, words in (
                 ("https://[x]/a", "is not a URL"),
                 ("https://h:99999/a", "is not a URL"),
-                ("file:///a-1-py3-none-any.whl", "cannot be asked: files come by https:// or http://"),
+                ("file:///a-1-py3-none-any.whl", "cannot be fetched: only https:// and http:// are supported"),
             )
             for key in ("[packages.wheels]", "packages.sdist", "packages.archive")
         ),
@@ -228,7 +228,7 @@ def stack(**more: object) -> str:
         pytest.param(
             "build.json",
             json.dumps({**json.loads(samples.BUILD_JSON), "optional_libraries": ["\ud800"]}),
-            "build.json:1: optional_libraries.0: '\\ud800' has half of a surrogate pair in it",
+            "build.json:1: optional_libraries.0: '\\ud800' contains half of a surrogate pair",
             id="build file, half of a pair",
         ),
         pytest.param(

@@ -228,8 +228,8 @@ def dripping(front: Front, path: str, headers: dict[str, str], pause_s: float) -
     ("pause_s", "network", "error", "words"),
     [
         (2.0, Network(read_timeout_s=0.3), SourceUnreachable, "timed out"),
-        (2.0, Network(read_timeout_s=5), OutOfTime, "when time was over"),
-        (0.1, Network(read_timeout_s=5), OutOfTime, "when time was over"),
+        (2.0, Network(read_timeout_s=5), OutOfTime, "when the time was over"),
+        (0.1, Network(read_timeout_s=5), OutOfTime, "when the time was over"),
     ],
     ids=["silent", "silent-near-the-limit", "dripping"],
 )
@@ -265,7 +265,7 @@ def test_silence_at_refs_ends_before_the_time_limit(host: Host, what: str | byte
     with Front(silent, host.public) as front:
         end = time.monotonic() + 0.4
         before = time.monotonic()
-        with pytest.raises(OutOfTime, match="when time was over"):
+        with pytest.raises(OutOfTime, match="when the time was over"):
             resolve(f"{front.url}/project.git", None, network=Network(remaining=lambda: end - time.monotonic()))
         assert time.monotonic() - before < 1.2
 

@@ -1,4 +1,4 @@
-"""A build id that somebody has used before is no answer for another function: ids may be guessed, and taken before"""
+"""A build id that someone used before gives no answer for another function: ids may be guessed and taken in advance"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.e2e.conftest import Builder
 from tests.security.test_leftovers import HANDLER, function
 
 
-def test_whoever_takes_a_build_id_before_keeps_no_other_function_from_being_built(tenancy: Builder) -> None:
+def test_taking_a_build_id_in_advance_keeps_no_other_function_from_being_built(tenancy: Builder) -> None:
     for name in ("squatter", "squatted"):
         tenancy.forge.push(name, {"build.yaml": function(tenancy.runtime), "lambda_function.py": HANDLER})
     first = tenancy.build("squatter", build_id="pipeline-7")

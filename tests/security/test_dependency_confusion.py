@@ -1,4 +1,4 @@
-"""Whoever registers a private name in public gets nothing into a build."""
+"""Registering a private name in public gets nothing into a build."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_one_index_alone_is_asked_for_nothing_more_and_named(lab: Lab, public: I
 
 
 @pytest.mark.parametrize("variable", ["UV_DEFAULT_INDEX", "UV_INDEX_URL"])
-def test_a_default_with_credentials_in_the_environment_is_used_and_told_to_nobody(
+def test_a_default_with_credentials_in_the_environment_is_used_and_told_to_no_one(
     lab: Lab, private: Index, variable: str
 ) -> None:
     private.login = LOGIN
@@ -163,8 +163,8 @@ def test_a_pinned_name_from_elsewhere_is_an_error_that_says_all(lab: Lab, privat
     error = caught.value
     assert error.code == "wrong_index"
     assert error.problems == (
-        f"corp-x 9.0 comes from {named(public.simple)}, but [index corp] only = corp-* says that it comes from "
-        f"{named(private.simple)} alone",
+        f"corp-x 9.0 comes from {named(public.simple)}, but [index corp] only = corp-* says that it comes only from "
+        f"{named(private.simple)}",
     )
     assert "--extra-index-url" in error.hint
 

@@ -1,4 +1,4 @@
-"""What nobody has adopted and what hides is ended: by forking and ending again and again, by looking like a zombie"""
+"""Orphans and processes that hide are killed: those that fork and exit again and again, or that look like a zombie"""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_what_kills_the_builder_does_not_outlive_it(how: str, tenancy: Builder) 
     assert (seen["camp"], seen["running"], seen["temporary"]) == ([], [], ["lambdasmith"])
 
 
-def test_what_the_code_of_an_archive_made_is_kept_for_nobody(tenancy: Builder) -> None:
+def test_what_the_code_of_an_archive_made_is_kept_for_no_one(tenancy: Builder) -> None:
     """Whoever may invoke the builder may send an archive for the function; a repository has its own people."""
     command = "layers:\n  made:\n    build: {command: [mkdir out, echo 1 > out/made.txt], output: out}\n"
     files = {"lambda_function.py": HANDLER, "build.yaml": function(tenancy.runtime) + command}

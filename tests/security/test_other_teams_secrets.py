@@ -38,7 +38,7 @@ def problems(reply: dict[str, Any]) -> list[str]:
     return [problem.partition(": ")[2] for problem in reply["error"].get("problems") or [reply["error"]["message"]]]
 
 
-def test_a_project_without_rules_gets_nobodys_secrets(lab: Lab) -> None:
+def test_a_project_without_rules_gets_no_secrets(lab: Lab) -> None:
     own = lab.builder.client("lambda").get_function_configuration(FunctionName=lab.builder.name)
     git_secret = own["Environment"]["Variables"]["LAMBDASMITH_GIT_SECRET"]
     own_git = f"secretsmanager:{git_secret}#token"

@@ -1,4 +1,4 @@
-"""The builder as its own target: whoever may invoke it tries to become it, and is refused before AWS is asked."""
+"""The builder as its own target: a caller tries to take it over, and is refused before any request to AWS."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_wrong_password_names_the_index_and_not_the_password(lab: Lab, index: 
         lab.lock()
     assert_nowhere(lab, str(e.value), e.value.hint, "".join(e.value.log_tail))
     lab.indexes = Indexes()
-    with pytest.raises(AuthenticationFailed, match="wants a login") as e:
+    with pytest.raises(AuthenticationFailed, match="requires a login") as e:
         lab.lock()
     assert "[index NAME]" in e.value.hint
 

@@ -160,7 +160,7 @@ def test_a_build_file_gets_what_its_project_is_allowed(localaws: Server, tmp_pat
     own = read_build_file(build_file("secretsmanager:lambdasmith/git#token"), file="build.yaml")
     with pytest.raises(SecretNotAllowed) as caught:
         allowance.check(own, "shop-cart", repository, there)
-    assert "no [project …] opens" in caught.value.hint
+    assert "no [project …] can allow" in caught.value.hint
 
 
 BUILT = """\
@@ -200,7 +200,7 @@ def test_every_place_that_names_secrets_is_asked_about(localaws: Server, tmp_pat
         ["build.yaml:21:", "layers.data.secrets.0.from:", "ssm:/others/data"],
     ]
     assert not there.allowed_secrets
-    with pytest.raises(AssertionError, match="nobody has asked whether"):
+    with pytest.raises(AssertionError, match="no one has checked whether"):
         credentials.CommandSecrets(there).values(["ssm:/others/data"])
     assert not there.secret_texts
 

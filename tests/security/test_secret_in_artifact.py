@@ -1,4 +1,4 @@
-"""A secret that commands have left is found in what they packed, too; and a bomb is no way to stop the search."""
+"""A secret that commands have left is also found in archives that they made, and a bomb cannot stop the search."""
 
 from __future__ import annotations
 

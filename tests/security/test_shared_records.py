@@ -1,4 +1,4 @@
-"""What is kept for everybody is read and fetched while nothing of a project runs that could write to it on the way"""
+"""Data that is kept for everyone is read and fetched while no code of a project runs that could write to it"""
 
 from __future__ import annotations
 

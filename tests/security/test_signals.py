@@ -12,7 +12,7 @@ from builder.errors import OutOfTime
 from builder.invocation import time_limit
 
 
-def test_an_alarm_that_somebody_else_sends_is_none() -> None:
+def test_an_alarm_that_someone_else_sends_is_ignored() -> None:
     with time_limit(60):
         os.kill(os.getpid(), signal.SIGALRM)
         time.sleep(0.05)

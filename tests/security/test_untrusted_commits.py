@@ -1,4 +1,4 @@
-"""Secrets are for commits that a branch or a tag has: not for what anybody may propose to a repository."""
+"""Secrets are for commits that a branch or a tag has: not for what anyone may propose to a repository."""
 
 from __future__ import annotations
 
@@ -160,8 +160,8 @@ def test_what_is_refused_is_told_with_commit_ref_rule_and_deed(repository: Repos
     with pytest.raises(SecretNotAllowed) as caught:
         allowance.check(SPEC, "shop", there.resolved("refs/pull/7/head"), there.world)
     assert caught.value.message == (
-        "build.yaml:7: layers.data.secrets.0.from: [project shop] gives secretsmanager:team/npm#token to commits of "
-        f"trunk, release/* alone, and commit {there.commits['pull']} (refs/pull/7/head) is not the tip of one, nor was "
+        "build.yaml:7: layers.data.secrets.0.from: [project shop] gives secretsmanager:team/npm#token only to commits "
+        f"of trunk, release/*, and commit {there.commits['pull']} (refs/pull/7/head) is not the tip of one, nor was "
         "it deployed from one"
     )
     assert "merge the commit into a branch" in caught.value.hint
@@ -176,7 +176,7 @@ def test_what_is_sent_along_comes_from_no_ref(repository: Repository) -> None:
     free = repository.under(ProjectRule(pattern="shop", allow=ALLOW))
     allowance.check(SPEC, "shop", None, free.world)
     bound = repository.under(ProjectRule(pattern="shop", allow=ALLOW, refs=("trunk",)))
-    with pytest.raises(SecretNotAllowed, match="what was sent along comes from no ref"):
+    with pytest.raises(SecretNotAllowed, match="files that were sent along come from no ref"):
         allowance.check(SPEC, "shop", None, bound.world)
 
 

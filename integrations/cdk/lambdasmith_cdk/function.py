@@ -50,7 +50,7 @@ class LambdasmithFunction(lambda_.Function):
         build_file: another name than build.yaml, build.yml or build.json.
         layers: in the order in which they are attached: names of layers in the build file; of those from elsewhere,
             ARNs or constructs. Of a `project` they are read from the build file; of a repository they must be given.
-        trigger: any text; builds anew when it changes.
+        trigger: any text; a change starts another build.
         builder_role: role of the builder, which is granted to read `project`; by default the one that `setup.py init`
             makes for a builder of that name.
         exclude: patterns in gitignore's syntax.

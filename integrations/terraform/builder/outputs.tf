@@ -4,7 +4,7 @@ output "function_name" {
 }
 
 output "function_arn" {
-  description = "ARN of the builder function: what invokes it needs lambda:InvokeFunction on it."
+  description = "ARN of the builder function: callers need lambda:InvokeFunction on it."
   value       = aws_lambda_function.builder.arn
 }
 
@@ -29,11 +29,11 @@ output "architecture" {
 }
 
 output "version" {
-  description = "Version of Lambdasmith. Layers are built anew when it changes."
+  description = "Version of Lambdasmith. Layers are built again when it changes."
   value       = local.package.version
 }
 
 output "fingerprint" {
-  description = "Changes whenever the builder does. Functions are packaged anew then, and updated where that made a difference."
+  description = "Changes whenever the builder does. Functions are then packaged again, and updated where that made a difference."
   value       = sha256(jsonencode([local.code_hash, local.package.layer_key, local.runtime, var.architecture]))
 }

@@ -40,7 +40,7 @@ variable "force_destroy" {
 }
 
 variable "lifecycle_rules" {
-  description = "Let S3 remove what can be made again, and old versions, from the bucket that is made. Creating the rules takes the provider about a minute, once."
+  description = "Let S3 remove objects that can be made again, and old versions, from the bucket that this module makes. Creating the rules takes the provider about a minute, once."
   type        = bool
   default     = true
   nullable    = false
@@ -106,7 +106,7 @@ variable "ephemeral_storage" {
 }
 
 variable "functions" {
-  description = "Names or patterns of the functions that the builder may deploy by itself (deploy.sh). What Terraform deploys needs none of them; without any, it may package only."
+  description = "Names or patterns of the functions that the builder may deploy by itself (deploy.sh). Functions that Terraform deploys need not be listed; without any, the builder may only package."
   type        = list(string)
   default     = []
   nullable    = false
@@ -118,7 +118,7 @@ variable "functions" {
 }
 
 variable "archive_caches" {
-  description = "Names or patterns of functions for which what the code of an archive has made is kept: compilers' caches, wheels of sources. Whoever may invoke the builder may send an archive for them."
+  description = "Names or patterns of functions whose archives may keep compilers' caches and wheels of sources. Anyone who may invoke the builder may send an archive for them."
   type        = list(string)
   default     = []
 }
@@ -268,7 +268,7 @@ variable "npm_registry" {
 }
 
 variable "ca_bundle" {
-  description = "Certificates that servers (git, indexes, …) may have besides those that everybody trusts: PEM text of up to 3 KB, or /opt/FILE of a layer."
+  description = "Certificate authorities to trust for servers (git, indexes, …) in addition to the system's: PEM text of up to 3 KB, or /opt/FILE of a layer."
   type        = string
   default     = null
 

@@ -4,7 +4,7 @@ output "function_name" {
 }
 
 output "arn" {
-  description = "ARN of the alias if there is one, else of the function: what to invoke."
+  description = "ARN to invoke: of the alias if there is one, otherwise of the function."
   value       = var.alias != null ? one(aws_lambda_alias.this[*].arn) : aws_lambda_function.this.arn
 }
 
@@ -29,7 +29,7 @@ output "role_name" {
 }
 
 output "log_group_name" {
-  description = "Name of the log group, whoever makes it."
+  description = "Name of the log group, no matter what makes it."
   value       = local.is_seen || var.logging_config != null ? local.log_group : try(coalesce(local.logging.group), local.log_group)
 }
 
@@ -54,6 +54,6 @@ output "code_sha256" {
 }
 
 output "warnings" {
-  description = "What the builder has warned of."
+  description = "Warnings of the builder."
   value       = local.reply.warnings
 }

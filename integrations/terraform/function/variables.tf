@@ -79,7 +79,7 @@ variable "build_file" {
 }
 
 variable "exclude" {
-  description = "Patterns of files and directories below source_dir that are not sent, besides what no project wants (.env, .git …); ** stands for any directories."
+  description = "Patterns of files and directories below source_dir that are not sent, besides those that no project wants (.env, .git …); ** stands for any directories."
   type        = list(string)
   default     = []
   nullable    = false
@@ -91,7 +91,7 @@ variable "exclude" {
 }
 
 variable "ignore_files" {
-  description = "Files at the top of source_dir whose lines, in gitignore's syntax, say what is not sent either."
+  description = "Files at the top of source_dir whose lines, in gitignore's syntax, name more files that are not sent."
   type        = list(string)
   default     = [".gitignore", ".lambdaignore"]
   nullable    = false
@@ -120,7 +120,7 @@ variable "layers" {
 }
 
 variable "layer_inputs" {
-  description = "Patterns of files below source_dir that layers are made of. Null: what the build file names for them, and what looks like requirements; all if a layer has preinstall."
+  description = "Patterns of files below source_dir that layers are made of. Null: the files that the build file names for them, and files that look like requirements; all if a layer has preinstall."
   type        = list(string)
   default     = null
 
@@ -131,7 +131,7 @@ variable "layer_inputs" {
 }
 
 variable "role" {
-  description = "ARN of the function's role. Null: what the build file says, or the one that policies and managed_policies make."
+  description = "ARN of the function's role. Null: the build file's, or the one that policies and managed_policies make."
   type        = string
   default     = null
 
@@ -153,7 +153,7 @@ variable "runtime" {
 }
 
 variable "handler" {
-  description = "Handler. Null: what the build file says, where Terraform sees it (source_dir); needed with repo."
+  description = "Handler. Null: the build file's value, where Terraform sees it (source_dir); needed with repo."
   type        = string
   default     = null
 
@@ -164,7 +164,7 @@ variable "handler" {
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64. Null: what the build file says, or else the builder's."
+  description = "x86_64 or arm64. Null: the build file's value, or else the builder's."
   type        = string
   default     = null
 
@@ -175,7 +175,7 @@ variable "architecture" {
 }
 
 variable "memory" {
-  description = "Memory in MB. Null: what the build file says, or else Lambda's 128."
+  description = "Memory in MB. Null: the build file's value, or else Lambda's 128."
   type        = number
   default     = null
 
@@ -186,7 +186,7 @@ variable "memory" {
 }
 
 variable "timeout" {
-  description = "Time limit in seconds. Null: what the build file says, or else Lambda's 3."
+  description = "Time limit in seconds. Null: the build file's value, or else Lambda's 3."
   type        = number
   default     = null
 
@@ -197,7 +197,7 @@ variable "timeout" {
 }
 
 variable "ephemeral_storage" {
-  description = "MB of /tmp. Null: what the build file says, or else Lambda's 512."
+  description = "MB of /tmp. Null: the build file's value, or else Lambda's 512."
   type        = number
   default     = null
 
@@ -208,7 +208,7 @@ variable "ephemeral_storage" {
 }
 
 variable "description" {
-  description = "The function's description. Null: what the build file says."
+  description = "The function's description. Null: the build file's."
   type        = string
   default     = null
 
@@ -238,7 +238,7 @@ variable "tags" {
 }
 
 variable "extra_layers" {
-  description = "ARNs of layer versions from elsewhere by any names, such as `module.NAME.arns` of the module layer: attached behind the build file's own, in order of the names. The handler is not tried before it is deployed then, since it may need what is in them."
+  description = "ARNs of layer versions from elsewhere by any names, such as `module.NAME.arns` of the module layer: attached after the build file's own, in order of the names. The handler is then not tried before it is deployed, since it may need their content."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -261,7 +261,7 @@ variable "alias" {
 }
 
 variable "log_retention" {
-  description = "Days that the log is kept, in a log group that is made. Null: what the build file says; if it says nothing, Lambda makes the group by itself, and it stays."
+  description = "Days that the log is kept, in a log group that this module makes. Null: the build file's value; without one, Lambda makes the group itself, and it stays."
   type        = number
   default     = null
 
@@ -272,7 +272,7 @@ variable "log_retention" {
 }
 
 variable "vpc" {
-  description = "Subnets and security groups. Null: what the build file says under configuration.VpcConfig."
+  description = "Subnets and security groups. Null: the value in the build file, configuration.VpcConfig."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -281,7 +281,7 @@ variable "vpc" {
 }
 
 variable "tracing" {
-  description = "X-Ray: Active or PassThrough. Null: what the build file says under configuration.TracingConfig."
+  description = "X-Ray: Active or PassThrough. Null: the value in the build file, configuration.TracingConfig."
   type        = string
   default     = null
 
@@ -292,7 +292,7 @@ variable "tracing" {
 }
 
 variable "reserved_concurrency" {
-  description = "Reserved concurrent executions. Null: what the build file says, or else no limit."
+  description = "Reserved concurrent executions. Null: the build file's value, or else no limit."
   type        = number
   default     = null
 
@@ -303,7 +303,7 @@ variable "reserved_concurrency" {
 }
 
 variable "dead_letter_arn" {
-  description = "ARN of a queue or topic for events that failed. Null: what the build file says under configuration.DeadLetterConfig."
+  description = "ARN of a queue or topic for events that failed. Null: the value in the build file, configuration.DeadLetterConfig."
   type        = string
   default     = null
 
@@ -314,7 +314,7 @@ variable "dead_letter_arn" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the key that encrypts the environment. Null: what the build file says under configuration.KMSKeyArn."
+  description = "ARN of the key that encrypts the environment. Null: the value in the build file, configuration.KMSKeyArn."
   type        = string
   default     = null
 
@@ -365,7 +365,7 @@ variable "permissions_boundary" {
 }
 
 variable "url" {
-  description = "An HTTPS address of the function, or of its alias, for those whom IAM lets; cors has Lambda's own names. Null: what the build file says, where Terraform sees it (source_dir)."
+  description = "An HTTPS address of the function, or of its alias, for callers that IAM allows; cors has Lambda's own names. Null: the build file's value, where Terraform sees it (source_dir)."
   type = object({
     invoke_mode = optional(string, "buffered")
     cors = optional(object({
@@ -386,7 +386,7 @@ variable "url" {
 }
 
 variable "logging_config" {
-  description = "Format (Text or JSON) and levels of the log, and another log group than /aws/lambda/NAME. Null: what the build file says under configuration.LoggingConfig."
+  description = "Format (Text or JSON) and levels of the log, and another log group than /aws/lambda/NAME. Null: the value in the build file, configuration.LoggingConfig."
   type = object({
     format            = optional(string, "JSON")
     application_level = optional(string)
@@ -402,13 +402,13 @@ variable "logging_config" {
 }
 
 variable "snap_start" {
-  description = "Whether published versions start from a snapshot. Null: what the build file says under configuration.SnapStart."
+  description = "Whether published versions start from a snapshot. Null: the value in the build file, configuration.SnapStart."
   type        = bool
   default     = null
 }
 
 variable "file_systems" {
-  description = "EFS access points and where they are mounted, below /mnt; with vpc. Null: what the build file says under configuration.FileSystemConfigs."
+  description = "EFS access points and where they are mounted, below /mnt; with vpc. Null: the value in the build file, configuration.FileSystemConfigs."
   type = list(object({
     arn  = string
     path = string
@@ -422,7 +422,7 @@ variable "file_systems" {
 }
 
 variable "code_signing_config_arn" {
-  description = "ARN of a code signing configuration. Null: what the build file says under configuration.CodeSigningConfigArn."
+  description = "ARN of a code signing configuration. Null: the value in the build file, configuration.CodeSigningConfigArn."
   type        = string
   default     = null
 
@@ -433,7 +433,7 @@ variable "code_signing_config_arn" {
 }
 
 variable "canary" {
-  description = "The alias stays with the version `stable`, and the newest one gets `weight` of what comes, between 0 and 1. Null: the newest gets all."
+  description = "The alias stays with the version `stable`, and the newest one gets `weight` of the traffic, between 0 and 1. Null: the newest gets all."
   type = object({
     stable = string
     weight = number
@@ -454,7 +454,7 @@ variable "keep_versions" {
 }
 
 variable "triggers" {
-  description = "Whatever changes here builds anew, for example a date to take up newer versions of what is not pinned, and sends the code again, which repairs code that was changed by hand."
+  description = "Any change here starts another build, for example a date to get newer versions of unpinned requirements, and sends the code again, which repairs code that was changed by hand."
   type        = map(string)
   default     = {}
   nullable    = false

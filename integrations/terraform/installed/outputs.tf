@@ -19,11 +19,11 @@ output "architecture" {
 }
 
 output "version" {
-  description = "Version of Lambdasmith, or revision. Layers are built anew when it changes."
+  description = "Version of Lambdasmith, or revision. Layers are built again when it changes."
   value       = local.asks ? local.ping.version : var.revision
 }
 
 output "fingerprint" {
-  description = "Changes whenever the builder does. Functions are packaged anew then, and updated where that made a difference."
+  description = "Changes whenever the builder does. Functions are then packaged again, and updated where that made a difference."
   value       = local.asks ? sha256(jsonencode([local.code, local.ping.layer_key, local.ping.runtime, local.ping.architecture])) : var.revision
 }

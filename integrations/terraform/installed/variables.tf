@@ -40,7 +40,7 @@ variable "architecture" {
 }
 
 variable "revision" {
-  description = "Whatever you change when the builder has been updated, with bucket: another text has functions and layers packaged anew."
+  description = "Any text, with bucket: change it when the builder has been updated, to package functions and layers again."
   type        = string
   default     = ""
   nullable    = false

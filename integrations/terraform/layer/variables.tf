@@ -92,7 +92,7 @@ variable "build_file" {
 }
 
 variable "exclude" {
-  description = "Patterns of files and directories below source_dir that are not sent, besides what no project wants (.env, .git …); ** stands for any directories."
+  description = "Patterns of files and directories below source_dir that are not sent, besides those that no project wants (.env, .git …); ** stands for any directories."
   type        = list(string)
   default     = []
   nullable    = false
@@ -104,7 +104,7 @@ variable "exclude" {
 }
 
 variable "ignore_files" {
-  description = "Files at the top of source_dir whose lines, in gitignore's syntax, say what is not sent either."
+  description = "Files at the top of source_dir whose lines, in gitignore's syntax, name more files that are not sent."
   type        = list(string)
   default     = [".gitignore", ".lambdaignore"]
   nullable    = false
@@ -133,7 +133,7 @@ variable "layers" {
 }
 
 variable "layer_inputs" {
-  description = "Patterns of files below source_dir that layers are made of. Null: what the build file names for them, and what looks like requirements; all if a layer has preinstall."
+  description = "Patterns of files below source_dir that layers are made of. Null: the files that the build file names for them, and files that look like requirements; all if a layer has preinstall."
   type        = list(string)
   default     = null
 
@@ -144,7 +144,7 @@ variable "layer_inputs" {
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64. Null: what the build file says, or else the builder's."
+  description = "x86_64 or arm64. Null: the build file's value, or else the builder's."
   type        = string
   default     = null
 
@@ -162,7 +162,7 @@ variable "keep_versions" {
 }
 
 variable "triggers" {
-  description = "Whatever changes here builds anew, for example a date to take up newer versions of what is not pinned."
+  description = "Any change here starts another build, for example a date to get newer versions of unpinned requirements."
   type        = map(string)
   default     = {}
   nullable    = false

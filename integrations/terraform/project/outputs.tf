@@ -30,7 +30,7 @@ output "hash" {
 }
 
 output "layer_hash" {
-  description = "Changes with what the layers are made of; with repo, with every ref."
+  description = "Changes with the input files of the layers; with repo, with every ref."
   value       = sha256(jsonencode([local.is_local ? local.layer_hash : null, var.repo, var.ref, var.path, var.build_file, local.layers]))
 }
 

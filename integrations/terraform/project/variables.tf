@@ -17,7 +17,7 @@ variable "builder" {
 }
 
 variable "name" {
-  description = "Name of the function, or of what the layers are for. Names the place in the bucket, so no two projects of a builder may share it."
+  description = "Name of the function, or of the purpose of the layers. It is also the folder in the bucket, so no two projects of a builder may share it."
   type        = string
   nullable    = false
 
@@ -79,7 +79,7 @@ variable "build_file" {
 }
 
 variable "exclude" {
-  description = "Patterns of files and directories below source_dir that are not sent, besides what no project wants (.env, .git …); ** stands for any directories."
+  description = "Patterns of files and directories below source_dir that are not sent, besides those that no project wants (.env, .git …); ** stands for any directories."
   type        = list(string)
   default     = []
   nullable    = false
@@ -91,7 +91,7 @@ variable "exclude" {
 }
 
 variable "ignore_files" {
-  description = "Files at the top of source_dir whose lines, in gitignore's syntax, say what is not sent either."
+  description = "Files at the top of source_dir whose lines, in gitignore's syntax, name more files that are not sent."
   type        = list(string)
   default     = [".gitignore", ".lambdaignore"]
   nullable    = false
@@ -120,7 +120,7 @@ variable "layers" {
 }
 
 variable "layer_inputs" {
-  description = "Patterns of files below source_dir that layers are made of. Null: what the build file names for them, and what looks like requirements; all if a layer has preinstall."
+  description = "Patterns of files below source_dir that layers are made of. Null: the files that the build file names for them, and files that look like requirements; all if a layer has preinstall."
   type        = list(string)
   default     = null
 
