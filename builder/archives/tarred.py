@@ -71,6 +71,7 @@ def tar_entries(stream: Stream) -> Iterator[Archived]:
         header = _block(stream)
     if waiting:
         raise Unreadable(f"{_DAMAGED}a header for an entry that is missing")
+    # Zeros may follow as padding; anything else would be seen by some readers and not by others.
     for rest in stream.rest():
         if bytes(rest).strip(b"\0"):
             raise Unreadable("there is other data after the tar")

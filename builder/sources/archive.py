@@ -162,6 +162,7 @@ def _reader(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
         raise Unreadable("it is empty", hint=_WANTED)
     if known := next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None):
         raise Unreadable(f"it is {known}, which is not supported", hint=_WANTED)
+    # A zip may have a program before it (self-extracting): refused, but with a message that says what it is.
     file.seek(max(0, size - (64 << 10)))
     if END in file.read():
         return zip_entries(file, limits)  # which says what is before it

@@ -223,6 +223,7 @@ def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | N
     prefixes = named if resolved.ref.startswith("refs/") else ["refs/heads/", "refs/tags/"]
     for depth in _DEPTHS:
         log.info("%s serves tips only: fetching %s commits of history", resolved.url, depth or "all")
+        # The shorter history goes first: it would be in the longer one again, and both have to fit on the disk.
         objects.clear()
         received = remote.receive(objects, None, prefixes=prefixes, depth=depth, max_bytes=max_bytes)
         if resolved.commit in objects:

@@ -242,6 +242,7 @@ class FunctionSpec(Spec):
         reserved = sorted(_RESERVED.intersection(value or {}))
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: Lambda sets it itself and does not allow it here")
+        # As Lambda counts: names and values of all variables, in bytes.
         size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
         if size > 4096:
             raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")

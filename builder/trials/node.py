@@ -75,6 +75,7 @@ def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Ca
     if missing and missing["name"].startswith(_OF_THE_RUNTIME):
         [package] = packages_in([missing["name"]])
         return Outcome(imported=False, stopped=True, why=f"{package} belongs to the runtime and is not here")
+    # `JSON.parse` raises a SyntaxError for data, often a configuration that only the function has.
     if not missing and (str(found["kind"]) not in _CERTAIN or "at JSON.parse" in str(found["stack"])):
         return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {said}")
     lines = [places.as_on_lambda(line) for line in str(found["stack"]).splitlines() if "node:internal" not in line]

@@ -358,6 +358,7 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> 
             continue
         if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
             return f"it reads {filename or message}, which exists only in the function"
+        # A missing library is the build's own fault, although ctypes reports it as an OSError.
         if "builtins.OSError" in kinds and "cannot open shared object file" in message:
             continue
         if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):
