@@ -1,7 +1,7 @@
-"""The door to AWS, and the only module that imports boto3.
+"""The way to AWS, and the only module that imports boto3.
 
-The rest of the house gets typed clients and our own errors. Importing this module does not import boto3: that costs
-0.2 s, and `ping` or a bad event need no client.
+Everything else gets typed clients and our own errors. Importing this module does not import boto3: that costs 0.2 s,
+and `ping` or a bad event need no client.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _TRANSIENT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lent:
-    """Credentials of a session of a role, to be handed on."""
+    """Credentials of a role's session, to be handed on."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -98,18 +98,18 @@ class Clients:
         session.events.register("request-created", self._note)
 
     def begin_build(self) -> None:
-        """Count calls anew, and let each client retry as often as a new one may.
+        """Reset the counts of calls, and let each client retry as often as a new one may.
 
-        Clients outlive builds, and botocore takes all retries of a client from one quota, which successful calls fill
-        again only little by little: after a storm of throttling, a few throttles would end the next build. To fill it
-        takes a microsecond; to make the clients of Lambda and S3 anew takes 10 ms, and their connections with them.
+        Clients outlive builds, and botocore takes all retries of a client from one quota, which successful calls refill
+        only slowly: after a storm of throttling, a few throttles would end the next build. Refilling takes a
+        microsecond; new clients of Lambda and S3 take 10 ms, and new connections.
         """
         self.calls.counts.clear()
         for quota in self._quotas:
             quota.release(quota.INITIAL_CAPACITY)
 
     def _noted(self, client: C) -> C:
-        """The client, its quota for retries noted, which botocore keeps to itself."""
+        """Note the client's quota for retries, which botocore keeps private, and return the client."""
         from botocore.retries.standard import register_retry_handler
 
         meta: Any = client.meta
@@ -124,10 +124,10 @@ class Clients:
         self.calls.note(event_name.split(".")[1], operation_name)
 
     def expect_owner(self, bucket: str, account: str) -> None:
-        """Let S3 answer for `bucket` only as long as it is the account's. To be called before anything is asked of S3.
+        """Make S3 accept `bucket` only while it is the account's. Call this before any request to S3.
 
-        A bucket that was deleted can be made again by anyone, who would then get what is meant for ours. Other buckets
-        are those that a caller names, of whatever account: there IAM decides.
+        Anyone can make a deleted bucket again, and would then get what is meant for ours. Other buckets are those that
+        a caller names, of any account: there IAM decides.
         """
 
         def add(params: dict[str, object], model: OperationModel, **_: object) -> None:
@@ -140,14 +140,14 @@ class Clients:
 
     @property
     def region(self) -> str:
-        """The region all clients talk to."""
+        """Region that all clients talk to."""
         return self._session.region_name or ""
 
     def credentials(self) -> ReadOnlyCredentials:
-        """What the clients sign with, now.
+        """Return what the clients sign with now.
 
         Raises:
-            InvalidConfiguration: there are none.
+            InvalidConfiguration: there are no credentials.
         """
         found = self._session.get_credentials()
         if found is None:
@@ -158,7 +158,7 @@ class Clients:
 
     @cached_property
     def lambda_(self) -> LambdaClient:
-        """Slows down when throttled: many builders of one account share a rate that none of them can count alone."""
+        """Client that slows down when throttled: builders of one account share a rate that none can count alone."""
         from botocore.config import Config
 
         yielding = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
@@ -166,9 +166,10 @@ class Clients:
 
     @cached_property
     def lambda_patient(self) -> LambdaClient:
-        """For synchronous invokes: waits as long as Lambda may take and never repeats one by itself."""
+        """Client for synchronous invokes: waits as long as Lambda may take and never repeats one by itself."""
         from botocore.config import Config
 
+        # 900 s is Lambda's limit, plus some for the way. A repeated invoke would run the function twice.
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
         return self._noted(self._session.client("lambda", config=self._config.merge(patient)))
 
@@ -193,13 +194,13 @@ class Clients:
         return self._noted(self._session.client("logs", config=self._config))
 
     def codeartifact_token(self, account: str, domain: str) -> str:
-        """A password for the domain's repositories, good as long as the role's own credentials."""
+        """Return a password for the domain's repositories, valid as long as the role's own credentials."""
         client = self._noted(self._session.client("codeartifact", config=self._config))
         answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
         return str(answer["authorizationToken"])
 
     def lend(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> Lent:
-        """A session of another role, cut down to what `policy` allows."""
+        """Return a session of another role, restricted to what `policy` allows."""
         answer = self.sts.assume_role(
             RoleArn=role, RoleSessionName=session, Policy=json.dumps(policy), DurationSeconds=seconds
         )["Credentials"]
@@ -222,10 +223,10 @@ def connect(
     secret_access_key: str | None = None,
     session_token: str | None = None,
 ) -> Clients:
-    """Clients for the given profile and region; what is not given comes from boto3's usual chain.
+    """Return clients for the given profile and region; what is missing comes from boto3's usual chain.
 
     Raises:
-        InvalidConfiguration: no such profile, or no region anywhere.
+        InvalidConfiguration: there is no such profile, or no region anywhere.
     """
     import boto3
     from botocore.config import Config
@@ -252,10 +253,10 @@ def connect(
 
 
 def invoke_later(clients: Clients, function: str, event: Mapping[str, object]) -> None:
-    """Have Lambda invoke a function with an event, and do not wait for it.
+    """Make Lambda invoke a function with an event, without waiting for it.
 
     Raises:
-        AccessDenied, AwsRefused, AwsUnavailable: it will not.
+        AccessDenied, AwsRefused, AwsUnavailable: Lambda refuses.
     """
     with aws_errors(f"invoking {function}"):
         clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps(event).encode())
@@ -270,13 +271,13 @@ CODECOMMIT_URL = re.compile(
 
 
 def codecommit_credentials(clients: Clients, url: str) -> tuple[str, str]:
-    """User and password that CodeCommit takes for the repository at `url`: the role's own, for a quarter of an hour.
+    """Return user and password that CodeCommit takes for the repository at `url`: the role's, for 15 minutes.
 
-    As the AWS CLI's credential helper makes them:
+    Made like the AWS CLI's credential helper:
     https://github.com/aws/aws-cli/blob/v2/awscli/customizations/codecommit.py
 
     Raises:
-        InvalidConfiguration: there are no credentials, or `url` is none of CodeCommit's.
+        InvalidConfiguration: there are no credentials, or `url` is not CodeCommit's.
     """
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -288,6 +289,7 @@ def codecommit_credentials(clients: Clients, url: str) -> tuple[str, str]:
     signer = SigV4Auth(credentials, "codecommit", found["region"])
     request = AWSRequest(method="GIT", url=url)
     request.context["timestamp"] = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    # Without the payload's hash that other services sign: this is what CodeCommit expects.
     canonical = f"GIT\n{parts.path}\n\nhost:{parts.netloc}\n\nhost\n"
     signature = signer.signature(signer.string_to_sign(request, canonical), request)
     username = f"{credentials.access_key}%{credentials.token}" if credentials.token else f"{credentials.access_key}"
@@ -296,9 +298,9 @@ def codecommit_credentials(clients: Clients, url: str) -> tuple[str, str]:
 
 @cache
 def service_shapes(service: str) -> Mapping[str, Any]:
-    """The shapes of everything that a service takes and answers, by name, as in AWS's own description of it.
+    """Return the shapes of all that a service takes and answers, by name, from AWS's own description of it.
 
-    Nothing is asked of the service, and neither a client nor boto3 is needed.
+    No request is made, and neither a client nor boto3 is needed.
     """
     from botocore.loaders import Loader
 
@@ -308,7 +310,7 @@ def service_shapes(service: str) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def aws_errors(doing: str) -> Iterator[None]:
-    """Translate what botocore raises in the block into our errors.
+    """Translate botocore's errors in the block into ours.
 
     Args:
         doing: what was attempted, for the message, for example `updating function web`.
@@ -332,7 +334,7 @@ def aws_errors(doing: str) -> Iterator[None]:
     except ClientError as error:
         raise _translated(error, doing) from error
     except Boto3Error as error:
-        # A transfer in parts wraps what S3 answered.
+        # A transfer in parts wraps S3's answer.
         if isinstance(error.__context__, ClientError):
             raise _translated(error.__context__, doing) from error.__context__
         raise AwsUnavailable(f"{doing}: {error}", hint="run the same command again") from error
@@ -341,7 +343,7 @@ def aws_errors(doing: str) -> Iterator[None]:
             f"{doing}: no AWS credentials were found", hint="set aws_profile in config.ini, or run `aws configure`"
         ) from error
     except ParamValidationError:
-        raise  # a request that botocore's model refuses was built wrongly by us
+        raise  # botocore's model refuses the request, so it is our bug
     except (NoConnection, HTTPClientError) as error:
         from builder.network.untrusted import explained
 
@@ -375,7 +377,7 @@ class Expected:
 
 
 def error_code(error: BaseException | None) -> str:
-    """AWS's own error code of an exception or of the exception that caused it, or an empty string."""
+    """Return AWS's error code of an exception or of its cause, or an empty string."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):

@@ -1,41 +1,42 @@
-"""Characters that a text shows as something else than it is, or not at all: found, and made visible.
+"""Finds characters that a text shows as something else, or not at all, and makes them visible.
 
-Only the standard library is used here: the builder makes its own first layer with this module.
+Only the standard library: the builder makes its own first layer with this module.
 """
 
 from __future__ import annotations
 
 import re
 
-# Control characters (C0, DEL, C1); what turns the direction of writing, is invisible, or ends a line for some readers;
-# letters without a shape; halves of surrogate pairs. A terminal obeys some of them, and a reader is deceived by others.
+# Control characters (C0, DEL, C1); characters that change the direction of writing, are invisible, or end a line for
+# some readers; letters without a shape; halves of surrogate pairs. Terminals obey some of them, others deceive people.
 _INVISIBLE = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     r"\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
 )
 _HIDDEN = re.compile(rf"[\x00-\x1f\x7f-\x9f{_INVISIBLE}]")
 _HIDDEN_IN_TEXT = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_INVISIBLE}]")
-# A whole sequence that a terminal obeys: colours, moves, titles, links. Without it, what it was meant to frame stays.
+# A whole sequence that a terminal obeys: colours, moves, titles, links. The text that it frames stays.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 
 
 def hides(name: str) -> bool:
-    """Whether a name has a character in it that is not seen, or that does something to those around it."""
+    """Tell whether a name has a character that is invisible, or affects those around it."""
     return _HIDDEN.search(name) is not None
 
 
 def visible(text: str) -> str:
-    """`text` for a person: colours and other sequences left out, what else hides written as an escape.
+    """Return `text` for a person: colours and other sequences left out, other hidden characters as escapes.
 
     Line breaks and tabs stay.
     """
     if text.isascii() and text.isprintable():
         return text
+    # Sequences first: their parts would otherwise be left as visible escapes.
     return _HIDDEN_IN_TEXT.sub(_escaped, _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 
 
 def visible_line(text: str) -> str:
-    """The same in one line: line breaks are escapes, too."""
+    """Return the text in one line: line breaks are escaped as well."""
     return _HIDDEN.sub(_escaped, visible(text).replace("\t", " "))
 
 

@@ -1,4 +1,4 @@
-"""All that the core touches the world with, made by a door and handed down."""
+"""Everything that the core uses to reach the world, made by an entry point and handed down."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from builder.workspace.domains import Domain
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One invocation's world. `environment` is the process's own without logins; children get a part of it.
+    """Surroundings of one invocation. `environment` is the process's without logins; children get a part of it.
 
     `ambient_indexes` are indexes that it names with a login, each with user and password.
 
-    `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may have read
-    for its commands. `tips` are the refs that have a commit as their tip, as far as they were asked for, and
-    `greetings` what git servers have said of themselves. `until_end` is left when all is done, the record included.
-    `granted` is set in the worker, where these are all secrets that it has.
+    `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may use in
+    its commands. `tips` are refs by the commit that they point to, as far as they were asked for, and `greetings` the
+    first answers of git servers. `until_end` is closed when all is done, the record included. `granted` is set in the
+    worker, which has no other secrets.
     """
 
     settings: Settings
@@ -48,5 +48,5 @@ class Context:
     granted: Granted | None = None
 
     def kept(self, domain: Domain) -> S3Store:
-        """Where it is kept what code of the domain has made; the worker has nothing else."""
+        """Return the store for results of the domain's code; the worker has no other."""
         return self.store if self.granted is not None else self.store.below(domain.folder)

@@ -9,7 +9,7 @@
     │   └── StoreMissing        or no bucket any more
     ├── StoreDamaged            an object of the store is not what was written there
     ├── OwnTarget               what was asked for would touch the builder itself
-    ├── UnknownBuild            a build id nobody recorded
+    ├── UnknownBuild            a build id without a record
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
     │   ├── PathNotFound        ├── UnsafeSource          ├── LfsMissing
@@ -83,7 +83,7 @@ class InvalidBuildFile(LambdasmithError):
 
 
 class SecretNotAllowed(InvalidBuildFile):
-    """The build file names a secret that the builder's configuration does not allow to its project."""
+    """The build file names a secret that the builder's configuration does not allow for its project."""
 
     code, status = "secret_not_allowed", 403
 
@@ -101,7 +101,7 @@ class InvalidConfiguration(LambdasmithError):
 
 
 class NotSetUp(LambdasmithError):
-    """The builder still carries its starter layer."""
+    """The builder still has its starter layer."""
 
     code, status, exit_code = "builder_not_set_up", 409, 4
 
@@ -125,7 +125,7 @@ class OwnTarget(LambdasmithError):
 
 
 class UnknownBuild(LambdasmithError):
-    """No record of that build id."""
+    """There is no record of that build id."""
 
     code, status, exit_code = "unknown_build", 404, 2
 
@@ -155,7 +155,7 @@ class RefNotFound(SourceError):
 
 
 class PathNotFound(SourceError):
-    """A file or directory that was asked for is not in the project."""
+    """A requested file or directory is not in the project."""
 
     code, status = "path_not_found", 404
 
@@ -179,13 +179,16 @@ class UntrustedCertificate(SourceUnreachable):
 
 
 class LfsMissing(SourceError):
-    """The content of files to ship is kept by Git LFS and could not be had; `lacking` is path → what is told of it."""
+    """The content of files to ship is in Git LFS and could not be had.
+
+    `lacking` is path → problem.
+    """
 
     code, status = "lfs_missing", 404
     lacking: Mapping[str, str] = MappingProxyType({})
 
-    def told(self) -> LfsMissing:
-        """The error, with a message of what is `lacking`."""
+    def with_message(self) -> LfsMissing:
+        """Return the error, with a message about what is `lacking`."""
         self.problems = tuple(self.lacking.values())
         self.message = "; ".join(self.problems)
         self.args = (self.message,)
@@ -211,13 +214,13 @@ class NoWheelForTarget(ResolutionFailed):
 
 
 class WrongIndex(ResolutionFailed):
-    """A distribution comes from elsewhere than from the index whose name it is by the builder's configuration."""
+    """A distribution does not come from the index that the builder's configuration reserves for its name."""
 
     code = "wrong_index"
 
 
 class BuildFailed(LambdasmithError):
-    """Something the build ran, or made, is wrong."""
+    """Something that the build ran, or made, is wrong."""
 
     code, exit_code = "build_failed", 7
 
@@ -229,7 +232,7 @@ class CommandFailed(BuildFailed):
 
 
 class CompilationFailed(BuildFailed):
-    """A compiler or packager does not take the project's source; `log_tail` has its words."""
+    """A compiler or packager rejects the project's source; `log_tail` has its words."""
 
     code = "compilation_failed"
 
@@ -259,7 +262,7 @@ class ImportFailed(BuildFailed):
 
 
 class InvokeFailed(BuildFailed):
-    """The function answered the payload that it was tried with by an error."""
+    """The function returned an error for the payload that it was tried with."""
 
     code = "invoke_failed"
 
@@ -271,19 +274,19 @@ class BootstrapMissing(BuildFailed):
 
 
 class SecretInArtifact(BuildFailed):
-    """What the project's commands have made has a secret in it."""
+    """A result of the project's commands contains a secret."""
 
     code = "secret_in_artifact"
 
 
 class SourceChanged(BuildFailed):
-    """Code that a build ran has written to the project itself, which other components are made of."""
+    """Code that a build ran has written to the project itself, from which other components are built."""
 
     code = "source_changed"
 
 
 class ContentMismatch(BuildFailed):
-    """What was uploaded, or what Lambda has, is not what was built."""
+    """The uploaded content, or Lambda's, is not what was built."""
 
     code, status = "content_mismatch", 409
 
@@ -301,13 +304,13 @@ class OutOfTime(LambdasmithError):
 
 
 class OutOfMemory(LambdasmithError):
-    """What the builder ran needs more memory than the builder has."""
+    """A child of the builder needs more memory than the builder has."""
 
     code, status, exit_code = "out_of_memory", 507, 8
 
 
 class WorkerFailed(LambdasmithError):
-    """The worker, in which foreign code runs, ended without an answer, or gave one that is none."""
+    """The worker, in which foreign code runs, ended without an answer, or with one that is not valid."""
 
     code, status, exit_code, retryable = "worker_failed", 502, 10, True
 
@@ -343,7 +346,7 @@ class FunctionBusy(AwsRefused):
 
 
 class AwsUnavailable(AwsRefused):
-    """AWS throttles, has trouble or does not answer, also after several tries."""
+    """AWS throttles, has trouble or does not answer, even after several tries."""
 
     code, status, retryable = "aws_unavailable", 503, True
 
@@ -355,7 +358,7 @@ class SecretMissing(AwsRefused):
 
 
 def error_of(value: Mapping[str, object]) -> LambdasmithError:
-    """The exception that another process of ours has turned into JSON, see `reply.failure`."""
+    """Return the exception that another process of ours has turned into JSON, see `reply.failure`."""
     classes = {kind.code: kind for kind in _tree(LambdasmithError)}
     kind = classes.get(str(value.get("code")), LambdasmithError)
     return kind(

@@ -1,4 +1,4 @@
-"""The Lambda door: event → core → reply. Errors that a user can mend are replies; our own bugs stay Lambda errors.
+"""Lambda's entry point: event → core → reply. Errors that a user can fix are replies; our own bugs stay Lambda errors.
 
 With `on_error: raise` in the event, both are Lambda errors: tools such as Terraform and Step Functions know no others.
 The event of the Go builder's clients, `{name, architecture, archive}`, asks for that by its shape.
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("builder")
 
-# Where artifacts expire, one that a build uses again begins anew once a day: lifecycle rules count in days.
+# Where artifacts expire, one that a build uses again is renewed once a day: lifecycle rules count in days.
 _DAY_S = 24 * 3600.0
-# What a custom resource's answer may take, or handing over.
+# Time reserved for answering CloudFormation, or for handing over to the next invocation.
 _ANSWERING_S = 5.0
 # Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
 _TOLD = 1200
@@ -46,7 +46,9 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     masker = Masker()
     for secret in secrets_of(os.environ):
         masker.add(secret, key="password")
+    # Secrets of the environment are known to the masker before the first line is logged.
     configure_logging(masker)
+    # Before anything of this event is read: processes of an earlier invocation could take part in it.
     execution.begin()
     remaining_s = context.get_remaining_time_in_millis() / 1000
     if isinstance(event, Mapping) and {"RequestType", "ResponseURL"} <= set(event):
@@ -69,6 +71,7 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
             from builder.settings import reach_of
 
             reach = reach_of(os.environ)
+            # The raw event, before it is parsed: whatever form it has, the builder must not become its own target.
             reach.check_event(event)
             request = parse_event(event)
             reach.check_request(request)
@@ -79,10 +82,12 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
 
         reply = failure(error, build_id=build_id)
     except StillRunningError:
-        execution.give_up()  # whoever has left them loses his build, and nobody else's
+        execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
+        # A bug may have been provoked: the next build does not rely on what this one leaves.
         distrust()
         raise
+    # Masked first, cut afterwards: half a secret at the end of a cut text would not be recognized.
     reply = bounded(masker.mask_json(reply))
     error_reply: Mapping[str, object] = reply.get("error") or {}
     log.info(
@@ -91,7 +96,7 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
             "fields": {
                 "status": reply["statusCode"],
                 "code": error_reply.get("code"),
-                # Whoever sees the log alone (LogResult, the console) is told as much as whoever gets the reply.
+                # Readers of the log alone (LogResult, the console) learn as much as those who get the reply.
                 **{key: str(error_reply[key])[:_TOLD] for key in ("message", "hint") if error_reply.get(key)},
                 "build_id": reply.get("build_id"),
                 "commit": reply.get("commit"),
@@ -118,10 +123,11 @@ def _custom_resource(
     def again(sent: Mapping[str, object]) -> None:
         from builder.aws import invoke_later
 
+        # Asynchronously: this invocation is about to end, and Lambda queues the event for the next.
         invoke_later(_clients(), os.environ["AWS_LAMBDA_FUNCTION_NAME"], sent)
 
     door = Door(
-        # Less than there is: what was answered has to get to CloudFormation, or to the next attempt.
+        # Less than there is: the answer still has to reach CloudFormation, or the next attempt.
         reply=lambda sent: _reply(sent, context, masker, remaining_s - min(_ANSWERING_S, remaining_s / 10)),
         again=again,
         memory=memory,
@@ -211,12 +217,13 @@ def _may_change_itself() -> bool:
 
 @functools.cache
 def _clients() -> Clients:
-    """One set for the whole life of the environment: its credentials are those of the process, and do not change."""
+    """Return the clients for the whole life of the environment: its credentials are the process's, and don't change."""
     from builder.aws import connect
     from builder.settings import PREFIX, reach_of
 
     clients, account = connect(), reach_of(os.environ).account
     if account is not None:
+        # Before the first request: if ours was deleted, whoever makes a bucket of that name would get our objects.
         clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
     return clients
 
@@ -232,6 +239,7 @@ def _context(masker: Masker, remaining_s: float) -> Context:
     around = Surroundings.of(os.environ)
     settings = Settings.from_environment(os.environ)
     clients = _clients()
+    # Clients outlive the invocation, their counts and quotas must not.
     clients.begin_build()
     progress = Progress()
     return Context(
@@ -263,7 +271,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> Reply:
 
 
 def _let_go(request: Request, masker: Masker, remaining_s: float) -> Reply:
-    """Terraform takes away what once asked for this. Only `setup` has made something that is nobody else's."""
+    """Remove what Terraform deletes: only `setup` has made anything that belongs to a single event."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer
 
@@ -296,7 +304,7 @@ def _history(request: Request) -> Reply:
 
 
 def _warnings(context: Context) -> Reply:
-    """What there is to say, where a reply has no phases."""
+    """Return the warnings of a reply without phases."""
     return {"warnings": list(context.progress.warnings)} if context.progress.warnings else {}
 
 

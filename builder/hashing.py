@@ -6,29 +6,30 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-# Part of every key made here: changes when the same inputs would give other bytes.
+# Part of every key made here: raised when the same inputs would give other bytes.
 _FORMAT = "1"
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
+    """Return the sha256 of a file's content, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
-    """The content key of what `inputs`, in words, make of the files."""
+    """Return the content key of what `inputs`, in words, make of the files."""
     digest = hashlib.sha256(f"files\0{_FORMAT}\0{inputs}".encode())
+    # Name, mode and content: a change of any of them changes the artifact.
     for name, path in files:
         digest.update(f"\0{name}\0{int(is_executable(path))}\0{sha256_of(path)}".encode())
     return digest.hexdigest()
 
 
 def told(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
-    """File → a hash of its content and mode, for people to compare."""
+    """Return file → a hash of its content and mode, for people to compare."""
     return {name: f"#{sha256_of(path)[:16]}{'x' * is_executable(path)}" for name, path in files}
 
 
 def is_executable(path: Path) -> bool:
-    """Whether its owner may run it."""
+    """Tell whether its owner may run it."""
     return bool(path.stat().st_mode & 0o100)

@@ -1,4 +1,4 @@
-"""JSON that others wrote: of all that can be wrong with it, one kind of error is left."""
+"""Reads JSON from others: whatever is wrong with it ends in one kind of error."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(text: str | bytes) -> object:
-    """The value that `text` is.
+    """Parse `text`.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or has a text that cannot be written (half of a surrogate pair).
+        ValueError: it is not JSON, is nested too deeply, or has half of a surrogate pair, which cannot be written.
     """
-    # Given bytes, json takes UTF-16 as well, and of UTF-8 what is none.
+    # From bytes, json would also take UTF-16, and invalid UTF-8.
     text = text if isinstance(text, str) else text.decode("utf-8-sig")
     try:
         value: object = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    # json accepts "\ud800", which later fails to encode, far from here.
     if _HALF.search(text):
         json.dumps(value, ensure_ascii=False).encode()
     return value

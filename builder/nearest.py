@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-# Of what was typed, so much is compared: nothing that it could have meant is longer.
+# Only this much of a typed text is compared: no name that it could mean is longer.
 _TYPED = 80
 
 
@@ -14,7 +14,7 @@ def nearest(typed: str, known: Iterable[str]) -> str:
 
 
 def alike(typed: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
-    """Return what is known and like `typed`, the most alike first; `cutoff` is from 0, anything, to 1, the same."""
+    """Return the known texts that are like `typed`, the most similar first; `cutoff` is from 0 (any) to 1 (equal)."""
     import difflib
 
     return difflib.get_close_matches(typed, known, n=most, cutoff=cutoff)

@@ -1,4 +1,4 @@
-"""Relative posix paths, typed by a user or stored in a tree: which ones are acceptable."""
+"""Checks relative posix paths, typed by a user or stored in a tree."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 MAX_DEPTH, MAX_PATH_BYTES = 128, 2048
 MAX_ENTRIES = 250_000  # of one tree or archive
 _MAX_PATH = 1024
-# The same as `path_problem`, but for the length: what JSON Schema can say of it, for the whole text.
+# The same as `path_problem`, except for the length: as far as JSON Schema can express it, for the whole text.
 PATH_PATTERN = r"(?!/)(?!(?:.*/)?\.\.(?:/|$))(?!(?:.*/)?\.[gG][iI][tT](?:/|$))[^\x00-\x1f\x7f\\]{0,1024}"
 _MAX_FOLLOWED = 40  # symbolic links on one path: Linux's own limit
-_MAX_NAME_BYTES = 255  # what every file system takes
+_MAX_NAME_BYTES = 255  # accepted by every file system
 _MAX_DISK_PATH = 4096
 
 
 def path_problem(path: str) -> str | None:
-    """Why `path` is no relative posix path that stays where it starts; None if it is one."""
+    """Say why `path` is not a relative posix path that stays where it starts; None if it is."""
     if len(path) > _MAX_PATH:
         return f"is longer than {_MAX_PATH} characters"
     if re.search(r"[\x00-\x1f\x7f\\]", path):
@@ -35,7 +35,7 @@ def path_problem(path: str) -> str | None:
 
 
 def name_problem(path: str) -> str | None:
-    """Why no file system can have anything called `path`, whatever it leads to; None if one can."""
+    """Say why no file system can have a file called `path`, whatever it leads to; None if one can."""
     if "\0" in path:
         return "has a null byte in it"
     try:
@@ -48,27 +48,28 @@ def name_problem(path: str) -> str | None:
 
 
 def normalised(path: str) -> str:
-    """`path` without empty and `.` segments; "" for the directory itself. Expects no problem in it."""
+    """Return `path` without empty and `.` segments; "" for the directory itself. Expects no problem in it."""
     return "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
 def is_entry_name(name: str) -> bool:
-    """Whether a file or directory of a project may be called that."""
+    """Tell whether a file or directory of a project may have the name."""
     if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or name.lower() == ".git":
         return False
     return name_problem(name) is None
 
 
 def climbs(path: str, target: str) -> bool:
-    """Whether a symbolic link at `path` that says `target` is absolute or goes up beyond where `path` begins."""
+    """Tell whether a symbolic link at `path` with `target` is absolute or goes up beyond where `path` begins."""
     return target.startswith("/") or os.path.normpath(PurePosixPath(path).parent / target).split("/")[0] == ".."
 
 
 def leaves(root: Path, path: str) -> bool:
-    """Whether the existing symbolic link `path` below `root` really ends elsewhere, through whatever other links.
+    """Tell whether the existing symbolic link `path` below `root` really ends elsewhere, through any other links.
 
     Links that go round end nowhere; a chain of more links than any system follows counts as leaving.
     """
+    # Walked by hand: `resolve` follows links that leave `root`, and can't tell whether it did on the way.
     at: list[str] = []
     todo = path.split("/")[::-1]
     followed, seen = 0, set()
@@ -83,14 +84,15 @@ def leaves(root: Path, path: str) -> bool:
             continue
         here = "/".join((*at, name))
         try:
-            target = os.readlink(root / here)  # noqa: PTH115  # a Path would drop what is to be looked at
-        except OSError:  # no link, or nothing at all
+            target = os.readlink(root / here)  # noqa: PTH115  # a Path would drop parts that matter
+        except OSError:  # not a link, or nothing at all
             at.append(name)
             continue
         followed += 1
         seen.add(here)
         if target.startswith("/"):
             return True
+        # More links than distinct ones: a circle, which leads nowhere.
         if followed > _MAX_FOLLOWED:
             return len(seen) > _MAX_FOLLOWED
         todo.extend(target.split("/")[::-1])
@@ -106,6 +108,6 @@ def upwards(start: Path, end: Path) -> Iterator[Path]:
 
 
 def shown(path: str) -> str:
-    """`path` for a message: control characters escaped, not long."""
+    """Return `path` for a message: control characters escaped, not long."""
     text = path if path.isprintable() else repr(path)
     return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"

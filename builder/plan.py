@@ -1,7 +1,7 @@
-"""The decision which components are built and which are reused. Pure functions of values.
+"""Decides which components are built and which are reused. Pure functions of values.
 
-It falls before anything is built, from what the project asks for and what the store has. What is published of the
-artifacts is decided after that, in `publication`.
+The decision is made before anything is built, from what the project asks for and what the store has. Which artifacts
+are published is decided later, in `publication`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ACTIONS: tuple[Action, ...] = ("reuse", "build")
 DEPENDENCIES = "dependencies"
 FUNCTION = "function"
 
-# Lambda's quotas: unzipped function with its layers; layers per function.
+# Lambda's quotas: bytes of the unzipped function with its layers; layers per function.
 MAX_UNZIPPED = 262_144_000
 MAX_LAYERS = 5
-# Of the inputs that differ, how many a sentence names.
+# How many of the changed inputs a sentence names.
 _SHOWN = 5
 
 
@@ -35,8 +35,8 @@ _SHOWN = 5
 class Artifact:
     """A zip in the store. Sizes in bytes, `sha256` in hex, `pruned` is [{rule, files, bytes}].
 
-    `native_libraries` came from the build machine: [{library, from, size, sha256, needed_by}]; `missing_libraries` are
-    names that were looked for in vain.
+    `native_libraries` come from the build machine: [{library, from, size, sha256, needed_by}]; `missing_libraries` are
+    names that were not found there.
     """
 
     sha256: str
@@ -52,16 +52,16 @@ class Artifact:
 
     @property
     def code_sha256(self) -> str:
-        """As Lambda reports it: base64."""
+        """Hash in base64, as Lambda reports it."""
         return base64.b64encode(bytes.fromhex(self.sha256)).decode()
 
     @property
     def name(self) -> str:
-        """Where it is in the store."""
+        """Name in the store."""
         return f"artifacts/{self.sha256}.zip"
 
     def as_json(self) -> dict[str, object]:
-        """For the store and the reply."""
+        """Return it as JSON for the store and the reply."""
         return {
             "sha256": self.sha256,
             "size": self.size,
@@ -76,13 +76,13 @@ class Artifact:
         }
 
 
-# Stands for what a dry run does not build: its content, and so whether anything must be published, is not known.
+# Placeholder for what a dry run does not build: its content is unknown, and so is whether anything must be published.
 UNBUILT = Artifact(sha256="", size=0, unzipped=0, files=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One thing that gets its own zip. `key` is the hash of its inputs; `artifact` is set where the store has it."""
+    """A thing with a zip of its own. `key` is the hash of its inputs; `artifact` is set if the store has it."""
 
     name: str
     kind: Kind
@@ -101,9 +101,9 @@ class ComponentPlan:
 
 
 def choose_components(known: Sequence[str], wanted: Sequence[str], *, function_exists: bool) -> tuple[str, ...]:
-    """The names to look at, in the build file's order.
+    """Return the names to look at, in the build file's order.
 
-    A function that does not exist yet needs all of its layers, whatever was asked for.
+    A new function needs all of its layers, whatever was requested.
 
     Raises:
         InvalidEvent: a wanted component is not in the build file.
@@ -131,6 +131,7 @@ def plan_components(
     for component in components:
         differing = tuple(changed.get(component.name, ()))
         if component.artifact is not None and not force:
+            # Reused without a change, or because an earlier build had the same inputs.
             why = "built before from the same inputs" if differing else "its inputs have not changed"
             plans.append(ComponentPlan(component=component, action="reuse", why=why, changed=differing))
         elif component.artifact is not None:
@@ -144,9 +145,9 @@ def plan_components(
 
 
 def changed_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    """What differs between two states of a component's inputs, in words: `app.py`, `+ new.py`, `- old.py`.
+    """Describe the differences between two states of a component's inputs: `app.py`, `+ new.py`, `- old.py`.
 
-    A value that is a version is shown: `requests 2.31.0 → 2.32.5`. Values that are hashes begin with `#`.
+    A version is shown: `requests 2.31.0 → 2.32.5`. Hashes, which begin with `#`, are not.
     """
     rows = []
     for name in sorted({*before, *now}):

@@ -1,4 +1,4 @@
-"""What a build is doing now, for people who wait, and how long each phase took."""
+"""Reports what a build is doing now, for people who wait, and how long each phase took."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """What is going on: the phase's name, a sentence, seconds since the build began, the phases before."""
+    """A moment of a build: the phase's name, a sentence, seconds since the build began, the phases before."""
 
     phase: str
     message: str
@@ -33,7 +33,7 @@ class Moment:
 
 
 class Progress:
-    """Collects phases and warnings, and tells `listener` of each new phase or sentence."""
+    """Collects phases and warnings, and passes each new phase or sentence to `listener`."""
 
     def __init__(
         self, listener: Callable[[Moment], None] = lambda _: None, clock: Callable[[], float] = time.monotonic
@@ -46,18 +46,19 @@ class Progress:
         self.warnings: list[str] = []
 
     def seconds(self) -> float:
-        """Since the build began."""
+        """Return the seconds since the build began."""
         return self._clock() - self._started
 
     @contextlib.contextmanager
     def phase(self, name: str, message: str) -> Iterator[None]:
-        """Time the block. Our errors that leave it know in which phase they arose."""
+        """Time the block. Errors of ours that leave it get the phase's name."""
         self._phase = name
         self.say(message)
         started = self._clock()
         try:
             yield
         except LambdasmithError as error:
+            # The innermost phase says most.
             error.phase = error.phase or name
             raise
         finally:
@@ -66,28 +67,28 @@ class Progress:
             log.info("phase", extra={"fields": {"phase": name, "seconds": seconds}})
 
     def say(self, message: str, *, urgent: bool = False) -> None:
-        """Tell what is being done within the present phase; `urgent` is what people should know at once."""
+        """Report the present work within the phase; with `urgent`, without delay."""
         moment = Moment(phase=self._phase, message=message, seconds=round(self.seconds(), 3), phases=tuple(self.phases))
         if urgent and isinstance(self.listener, BackgroundListener):
             self.listener.hurry()
         self.listener(moment)
 
     def relay(self, phase: str, message: str) -> None:
-        """Tell what is being done elsewhere."""
+        """Report work that is done elsewhere."""
         if message:
             self._phase = phase
             self.say(message)
 
     def warn(self, message: str) -> None:
-        """Add a warning to the reply, once; an empty one is none."""
+        """Add a warning to the reply, once; an empty text is ignored."""
         if message and message not in self.warnings:
             self.warnings.append(message)
 
 
 class BackgroundListener:
-    """Hands the latest moment to a slow `write` in a thread of its own, so that nobody waits for it.
+    """Hands the latest moment to a slow `write` in a thread of its own, so that the build does not wait for it.
 
-    The first write comes after `delay_s`: a build that is quicker needs none. `hurry` ends that delay.
+    The first write comes after `delay_s`: a quicker build needs none. `hurry` ends that delay.
     """
 
     def __init__(self, write: Callable[[Moment], object], *, delay_s: float = 1.5) -> None:
@@ -101,6 +102,7 @@ class BackgroundListener:
 
     def __call__(self, moment: Moment) -> None:
         with self._changed:
+            # Only the latest is kept: a slow store skips moments instead of falling behind.
             self._latest = moment
             self._changed.notify()
 
@@ -110,10 +112,11 @@ class BackgroundListener:
             self._hurried = True
 
     def close(self) -> None:
-        """Stop, without writing what was not written yet."""
+        """Stop, without writing pending moments."""
         with self._changed:
             self._closed = True
             self._changed.notify()
+        # Bounded, since a write may hang; the thread is a daemon and does not keep the process.
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -126,6 +129,7 @@ class BackgroundListener:
                 moment, self._latest, self._hurried = self._latest, None, False
             if moment is not None:
                 try:
+                    # Outside of the lock, so that reporting the next moment does not wait for the store.
                     self._write(moment)
                 except LambdasmithError as error:
                     log.warning("progress could not be written", extra={"fields": {"error": error.message}})

@@ -1,4 +1,4 @@
-"""The table of Lambda runtimes: what each runs on, and until when.
+"""The table of Lambda runtimes: systems, C libraries, and dates of deprecation.
 
 Sources: the runtime table of the Lambda developer guide (operating system, dates) and AWS's own packager for the C
 library of each Python. Dates are when AWS deprecates a runtime, not when it stops running.
@@ -15,7 +15,7 @@ from builder.errors import InvalidEvent
 
 Architecture = Literal["x86_64", "arm64"]
 
-# What wheels, uv and ELF headers call the two architectures that Lambda has.
+# Names of Lambda's two architectures for wheels, uv and ELF headers.
 MACHINES: Mapping[Architecture, str] = {"x86_64": "x86_64", "arm64": "aarch64"}
 
 
@@ -31,7 +31,7 @@ class Runtime:
     python: tuple[int, int] | None = None
 
     def is_deprecated(self, today: datetime.date) -> bool:
-        """Whether AWS has stopped supporting it by `today`."""
+        """Tell whether AWS has stopped supporting it by `today`."""
         return self.deprecated is not None and self.deprecated <= today
 
 
@@ -90,24 +90,24 @@ RETIRED: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What an artifact is made for."""
+    """What an artifact is made for: a runtime and an architecture."""
 
     runtime: Runtime
     architecture: Architecture
 
     @property
     def machine(self) -> str:
-        """The architecture as wheel tags and ELF tools spell it."""
+        """Architecture as wheel tags and ELF tools spell it."""
         return MACHINES[self.architecture]
 
     @property
     def label(self) -> str:
-        """For messages and keys, for example `python3.13-x86_64`."""
+        """Text for messages and keys, for example `python3.13-x86_64`."""
         return f"{self.runtime.name}-{self.architecture}"
 
 
 def architecture_of(machine: str) -> Architecture:
-    """The Lambda architecture of a `uname -m` machine.
+    """Return the Lambda architecture of a `uname -m` machine.
 
     Raises:
         InvalidEvent: Lambda has no such architecture.

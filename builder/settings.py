@@ -1,4 +1,4 @@
-"""What the builder function is told by its own environment. No secrets are in it, only where they are."""
+"""The builder function's settings, from its environment. They say where secrets are, but contain none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from builder.secrets.logins import Logins
 from builder.toolchains.catalogue import ArchiveTool, parse
 from builder.trust.reach import Reach
 
-# What the builder itself takes while something else is compiled.
+# Memory that the builder itself needs while something else is compiled.
 _OWN_MB = 192
 PREFIX = "LAMBDASMITH_"
 DEFAULT_STORE_PREFIX = "lambdasmith/"
@@ -26,23 +26,23 @@ class Settings:
         layer: name of the builder's own layer.
         git_secret: name or ARN of the Secrets Manager secret {"username", "token", "email"}.
         git_base: URL that plain repository names are appended to.
-        git_hosts: hosts that submodules and redirects may lead to, besides those that there are credentials for.
-        ca_bundle: path, or PEM text, of certificates that servers may have besides those that the system trusts.
-        git_username: owner of plain repository names where `git_base` is a forge's root.
+        git_hosts: hosts that submodules and redirects may lead to, besides those of known credentials.
+        ca_bundle: path, or PEM text, of certificates to trust besides the system's.
+        git_username: owner of plain repository names if `git_base` is a forge's root.
         index_url: package index; empty for the resolver's default.
         go_proxy: Go module proxies, as GOPROXY has them; empty for Go's default.
         npm_registry: npm registries, as `builder.npm.registry` reads them; empty for npm's default.
-        logins: what config.ini says of other forges, indexes, and of the secrets that projects may use.
-        role: ARN of the role that created functions get when the build file names none.
-        lease_s: how long a builder that was killed keeps others from the function that it worked on.
+        logins: other forges, indexes, and the secrets that projects may use, from config.ini.
+        role: ARN of the role for new functions whose build file names none.
+        lease_s: how long a killed builder keeps others from the function that it worked on.
         toolchains: archives with compilers that build files may name.
-        archive_caches: patterns of functions for which what the code of an archive has made is kept.
-        worker: name of the function that runs foreign code; empty where the builder itself does.
-        worker_role: ARN of the role that the worker's access to the store is borrowed from.
-        memory_mb: of the builder; None where Lambda does not say.
-        reach: what the builder may be told to touch.
-        status: `function` where builds are only told of a function that is asked for.
-        expire_days: days after its last use until S3 removes an artifact; 0 is never.
+        archive_caches: patterns of functions whose archives' code may keep results.
+        worker: name of the function that runs foreign code; empty if the builder itself does.
+        worker_role: ARN of the role that lends the worker its access to the store.
+        memory_mb: of the builder; None if Lambda does not say.
+        reach: what the builder may touch.
+        status: `function` to report only the builds of a requested function.
+        expire_days: days after its last use until S3 removes an artifact; 0 for never.
     """
 
     bucket: str
@@ -70,7 +70,7 @@ class Settings:
 
     @property
     def commands_mb(self) -> int | None:
-        """Memory for what a build runs, in MB: the builder needs some for itself."""
+        """Memory for a build's children, in MB, without what the builder itself needs."""
         return None if self.memory_mb is None else max(128, self.memory_mb - _OWN_MB)
 
     @classmethod
@@ -78,7 +78,7 @@ class Settings:
         """Read the LAMBDASMITH_* variables.
 
         Raises:
-            InvalidConfiguration: the bucket is not set, or a number is none.
+            InvalidConfiguration: the bucket is not set, or a number is not a number.
         """
         bucket = environment.get(PREFIX + "BUCKET", "")
         if not bucket:
@@ -112,7 +112,7 @@ class Settings:
 
 
 def reach_of(environment: Mapping[str, str]) -> Reach:
-    """What a builder with these variables may be told to touch."""
+    """Return what a builder with these variables may touch."""
 
     def listed(value: str) -> tuple[str, ...]:
         return tuple(value.replace(",", " ").split())
@@ -124,6 +124,7 @@ def reach_of(environment: Mapping[str, str]) -> Reach:
         layer=environment.get(PREFIX + "LAYER", DEFAULT_LAYER),
         own_roles=listed(environment.get(PREFIX + "OWN_ROLES", "")),
         functions=None if functions is None else listed(functions),
+        # A builder whose functions are configured without roles may give none, rather than any.
         roles=None if roles is None and functions is None else listed(roles or ""),
         code_signing=listed(environment.get(PREFIX + "CODE_SIGNING", "")) if functions is not None else None,
         tag=(name, value) if name else None,

@@ -1,4 +1,4 @@
-"""What a person sees of a build on a terminal: one live line for what is being done, lines for what was done."""
+"""Shows a build on a terminal: one live line for the present work, lines for finished work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builder.progress import Moment
 
 
 class Terminal:
-    """Shows moments of a build on `stream`: live where that is a terminal, else one line each."""
+    """Shows moments of a build on `stream`: live if that is a terminal, else one line each."""
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str]) -> None:
         self._stream = stream
@@ -42,7 +42,7 @@ class Terminal:
         self._drawn = True
 
     def line(self, text: str) -> None:
-        """Write a line that stays, without what a terminal would obey: much of it comes from projects."""
+        """Write a line that stays, without sequences that a terminal would obey: much of it comes from projects."""
         self._write(visible(text))
 
     def _write(self, text: str) -> None:
@@ -51,7 +51,7 @@ class Terminal:
         self._stream.flush()
 
     def clear(self) -> None:
-        """Take away the live line."""
+        """Remove the live line."""
         if self._drawn:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

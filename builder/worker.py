@@ -1,7 +1,7 @@
-"""The worker's door: an order of the builder's → what was made of it. Foreign code runs here and in no other function.
+"""The worker's entry point: builds an order of the builder's. Foreign code runs here and in no other function.
 
-The worker's own role can read what the builder has said of orders, and write logs. What an order needs of the store is
-lent with it, for the order's trust domain alone.
+The worker's own role can read what the builder has recorded of orders, and write logs. Access to the store comes with
+the order, for the order's trust domain alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger("builder")
 
 
 class _NeedsSecretsError(Exception):
-    """The build file names secrets, and the builder has not given any yet."""
+    """The build file names secrets, and the builder has not sent any yet."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__()
@@ -56,6 +56,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     for secret in secrets_of(os.environ):
         masker.add(secret, key="password")
     configure_logging(masker)
+    # Before the order is opened: only then is no other process there to read its secrets.
     execution.begin()
     try:
         with time_limit(context.get_remaining_time_in_millis() / 1000), full_disk():
@@ -65,7 +66,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
         answer = {**failure(error)}
     except StillRunningError:
-        execution.give_up()  # whoever has left them loses his build, and nobody else's
+        execution.give_up()  # the build that left them is lost, and no other
     except BaseException:
         distrust()
         raise
@@ -74,7 +75,7 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
 
 def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields, Fields]:
-    """The builder's message, and what was closed in it.
+    """Check the builder's message and decrypt its closed part.
 
     Raises:
         InvalidEvent: it belongs to someone else.
@@ -89,6 +90,8 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     if not nonce.isalnum():
         raise _stranger()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
+    # The builder writes the hash of each order into the store, where only it can write: an event from anyone else has
+    # none.
     if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
         raise _stranger()
     if (version := message.text("version")) != __version__:
@@ -99,6 +102,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     from builder.workspace.domains import Domain
 
     tenant = getattr(context, "tenant_id", None)
+    # Lambda never gives an environment to two tenants. An event for another domain was sent past the builder.
     if tenant != Domain(name=domain).id:
         raise InvalidEvent("the order belongs to another trust domain than this environment")
     secret = json.loads(envelope.opened(message.text("closed"), bytes.fromhex(said[1])))
@@ -152,6 +156,7 @@ def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: 
         masker.add(secret)
     clients = _lent_clients(lent)
     return Context(
+        # Without a worker of its own: the build runs here and is not sent on.
         settings=replace(settings, worker=""),
         clients=clients,
         store=DomainStore(clients, settings.bucket, settings.store_prefix, order.domain.folder, warn=progress.warn),
@@ -167,7 +172,7 @@ def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: 
 
 @contextlib.contextmanager
 def _written_down(nonce: str, context: Context) -> Iterator[None]:
-    """Write down what is being done, for the builder to tell it on."""
+    """Write down the present work in the block, for the builder to report it."""
     from builder.progress import BackgroundListener, Moment
 
     def write(now: Moment) -> None:
@@ -184,7 +189,7 @@ def _written_down(nonce: str, context: Context) -> Iterator[None]:
 
 @functools.cache
 def _orders() -> DomainStore:
-    """What the builder has said of orders: the only part of its store that the worker's own role can read."""
+    """Return the builder's record of orders: the only part of its store that the worker's own role can read."""
     from builder.aws import connect
     from builder.settings import Settings
     from builder.store.s3 import DomainStore

@@ -93,7 +93,7 @@ def _event() -> Iterator[str]:
     yield from _table("field", "for", "meaning")
     for field in (ACTION, *FIELDS):
         every = set(field.actions) == set(Action)
-        yield _row(f"`{field.name}`", "all" if every else ", ".join(field.actions), field.told)
+        yield _row(f"`{field.name}`", "all" if every else ", ".join(field.actions), field.meaning)
 
 
 def _errors() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What an archive says it holds, entry by entry, whatever its kind; and how much of it is believed."""
+"""Entries of an archive of whatever kind, as its headers describe them; and how much of that is believed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import ClassVar, Literal
 from builder.errors import LambdasmithError, OutOfSpace, SourceError, UnsafeSource
 from builder.paths import MAX_ENTRIES
 
-# One entry's name, extra fields, comment or long-name record; and those of all entries of a zip together.
+# Of one entry: its name, extra fields, comment or long-name record; then of all entries of a zip together.
 MAX_HEADER_BYTES = 128 << 10
 MAX_DIRECTORY_BYTES = 64 << 20
+# Linux's limit for a path.
 MAX_LINK_BYTES = 4096
 CHUNK = 256 << 10
-# Text and zeros reach 30 to 1; a bomb lives at 1,000 to 1. A small archive may be odd without harm.
+# Text and zeros compress 30 to 1, a bomb 1,000 to 1. A small archive may be odd without harm.
 _SMALL_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much an archive may become: bytes of all files together and of each, entries, and bytes per byte of it.
+    """Limits of unpacking: bytes of all files together and of each, entries, and unpacked bytes per byte of archive.
 
-    All are held against what is really unpacked; what headers say is only a reason to stop earlier.
+    All are compared with what is really unpacked; headers are only a reason to stop earlier.
     """
 
     max_bytes: int = 1 << 30
@@ -31,16 +32,16 @@ class Limits:
     max_ratio: int = 100
 
     def is_bomb(self, unpacked_bytes: int, archive_bytes: int) -> bool:
-        """Whether so much out of so little is more than content compresses to."""
+        """Tell whether so much out of so little is more than real content compresses to."""
         return unpacked_bytes > max(_SMALL_BYTES, self.max_ratio * archive_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Archived:
-    """One entry. `name` is as in the archive; `content` is to be read once, before the next entry is asked for.
+    """One entry. `name` is as in the archive; `content` is read once, before the next entry is asked for.
 
-    `size` is what the header says, in bytes; `content` gives exactly that much or raises. `problem` is what makes the
-    entry unusable whatever its name, such as a device; it has no content then.
+    `size` is from the header, in bytes; `content` yields exactly that much or raises. `problem` is what makes the entry
+    unusable whatever its name, such as a device; it then has no content.
     """
 
     name: bytes
@@ -58,7 +59,7 @@ def shown(name: bytes) -> str:
 
 
 class Unreadable(Exception):
-    """The archive as a whole cannot be read on: damaged, cut off, or of a kind that is not read here."""
+    """The archive as a whole cannot be read further: damaged, cut off, or of an unknown kind."""
 
     error: ClassVar[type[LambdasmithError]] = SourceError
 
@@ -69,7 +70,7 @@ class Unreadable(Exception):
 
 
 class Bomb(Unreadable):
-    """It unpacks to implausibly much."""
+    """It unpacks to an implausible amount."""
 
     error = UnsafeSource
 

@@ -1,4 +1,4 @@
-"""What is packed in a file: members of zips (jar, whl), and what gzip, bzip2 and xz have made smaller. With bounds."""
+"""Unpacks content inside a file: members of zips (jar, whl), and gzip, bzip2 and xz streams. With bounds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import IO, Protocol
 
 from builder.archives.zipformat import END, END_RECORD
 
-# Of one member, and of all that is looked at for one artifact: what is larger is looked at so far.
+# Of one member, and of all that one artifact is searched for: larger content is searched up to here.
 _MEMBER = 32 << 20
 _ALL = 256 << 20
-# What grows more than deflate can make of any text is a bomb, and its zeros say nothing.
+# Content that grows more than deflate can make of any text is a bomb, and its zeros say nothing.
 _RATIO = 1100
+# A jar in a zip, and what is in the jar: deeper nesting is rare, and each level multiplies the work.
 _DEPTH = 2
 _CHUNK = 1 << 20
 _STREAMS: Mapping[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
@@ -26,7 +27,7 @@ _STREAMS: Mapping[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzm
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
-# What these readers raise where something is damaged, encrypted, or packed in another way.
+# Raised by these readers for something damaged, encrypted, or packed in another way.
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RuntimeError)
 
 
@@ -38,14 +39,14 @@ class _Stream(Protocol):
 
 @dataclass
 class Looking:
-    """What may still be unpacked for one artifact."""
+    """The bytes that may still be unpacked for one artifact."""
 
     left: int = _ALL
 
     def at(self, content: bytes, depth: int = 0) -> Iterator[bytes]:
-        """Yield the content, and what is packed in it, also what is packed in that; with names of members.
+        """Yield the content, and what is packed in it, recursively; with names of members.
 
-        What cannot be read is left out.
+        Unreadable content is left out.
         """
         yield content
         if depth == _DEPTH:
@@ -77,7 +78,7 @@ class Looking:
             return
 
     def _read(self, stream: _Stream, packed: int) -> bytes:
-        """As much of a stream as there may be; of a damaged one, what came before."""
+        """Read as much of a stream as allowed; of a damaged one, what comes before the damage."""
         limit, chunks, size = min(_MEMBER, self.left, packed * _RATIO + _CHUNK), [], 0
         try:
             while size < limit and (chunk := stream.read1(min(_CHUNK, limit - size))):

@@ -1,7 +1,7 @@
-"""Zips joined into one by copying the bytes that are already compressed, in runs as long as the order allows.
+"""Joins zips into one by copying bytes that are already compressed, in runs as long as the order allows.
 
-A part is a zip that `builder.archives.zips` wrote, so its records need no change but their offset: what lies between
-two files that stay neighbours is copied as it is, headers included.
+A part is a zip that `builder.archives.zips` wrote, so only the offsets in its records change: whatever lies between
+two files that stay neighbours is copied unchanged, headers included.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from builder.archives.zipformat import MAX_16, MAX_32
 from builder.archives.zips import Entry, Writer, ZipSummary, add_entry, refuse_collisions, safe_name
 from builder.errors import ArtifactConflict
 
-# A package that several distributions share says so with one of these, in words that differ between them.
+# A package that several distributions share declares itself by one of these, in words that differ between them.
 _NAMESPACE = re.compile(rb"\b(?:extend_path|declare_namespace)\(")
+# Such a file has a line or two; a longer one does more than declare a namespace.
 _NAMESPACE_MAX = 4096
 
 
@@ -34,7 +35,7 @@ class Part:
 
 
 class _File(NamedTuple):
-    """A file of a part: its directory record, and where its local record begins and its data ends."""
+    """A file of a part: its directory record, where its local record begins, and where its data ends."""
 
     header: zipformat.Header
     part: int
@@ -52,8 +53,8 @@ def splice(
 ) -> ZipSummary:
     """Join the files of `parts`, still compressed, and `entries`, compressed now, into one zip.
 
-    The same path with the same content in two parts is written once, and so is the `__init__.py` of a namespace
-    package, which declares the same in every distribution whatever its bytes.
+    The same path with the same content in two parts is written once, as is the `__init__.py` of a namespace package,
+    which means the same in every distribution whatever its bytes.
 
     Args:
         wanted: False for the names of files to leave out.
@@ -66,6 +67,7 @@ def splice(
     labels = [part.label for part in parts]
     named = [(name, labels[file.part]) for name, file in chosen.items()]
     refuse_collisions([*named, *((entry.name, "the build") for entry in entries)])
+    # The order of `zips.write_zip`, so that splicing and zipping the same files give the same bytes.
     ordered: list[_File | Entry] = sorted(
         [*chosen.values(), *entries], key=lambda item: item.name if isinstance(item, Entry) else item.header.name
     )
@@ -81,7 +83,7 @@ def splice(
 
 
 def _runs(ordered: Sequence[_File | Entry]) -> Iterator[list[_File] | Entry]:
-    """Files that lie one after the other in one part, as lists; entries alone."""
+    """Yield files that are neighbours in one part as lists; entries alone."""
     run: list[_File] = []
     for item in ordered:
         if isinstance(item, _File) and run and item.part == run[-1].part and item.start == run[-1].end:
@@ -117,6 +119,7 @@ def _union(parts: Sequence[Part], wanted: Callable[[str], bool] | None) -> dict[
             if wanted is not None and not wanted(name):
                 continue
             known = chosen.setdefault(name, file)
+            # By CRC and size: to compare the contents, both would have to be unpacked.
             if known is file or (known.header.crc, known.header.unzipped) == (file.header.crc, file.header.unzipped):
                 continue
             folder = _package_of(name)
@@ -130,7 +133,7 @@ def _union(parts: Sequence[Part], wanted: Callable[[str], bool] | None) -> dict[
 
 
 def _package_of(name: str) -> str:
-    """The package whose `__init__` a file is, in source or as bytecode; the file itself if it is no such thing."""
+    """Return the package whose `__init__` a file is, as source or bytecode; else the file itself."""
     folder, _, base = name.rpartition("/")
     return folder.removesuffix("/__pycache__") if base.startswith("__init__.") else name
 
@@ -150,10 +153,10 @@ def _content(path: Path, header: zipformat.Header, file: _File) -> bytes:
 
 
 def _files(part: Part, number: int) -> Iterator[_File]:
-    """The files of a part in their order.
+    """Yield the files of a part in their order.
 
     Raises:
-        zipfile.BadZipFile: it is not as `builder.archives.zips` writes it.
+        zipfile.BadZipFile: it is not in the form that `builder.archives.zips` writes.
     """
     directory, count, start = _directory(part)
     at = end = 0
@@ -174,6 +177,7 @@ def _files(part: Part, number: int) -> Iterator[_File]:
             executable=bool(external >> 16 & 0o100),
         )
         record = directory[at:after]
+        # Anything else than our own form would break the byte-for-byte copy, or what other readers see in the result.
         if extra_length or offset != end or record != header.central(offset) or safe_name(name) != name:
             raise zipfile.BadZipFile(f"{part.label}: {name!r} was not written by this builder")
         at = after
@@ -184,7 +188,7 @@ def _files(part: Part, number: int) -> Iterator[_File]:
 
 
 def _directory(part: Part) -> tuple[bytes, int, int]:
-    """The directory of a zip, the number of its records, and where it starts."""
+    """Return the directory of a zip, the number of its records, and where it starts."""
     with part.path.open("rb") as archive:
         size = archive.seek(0, 2)
         tail_start = max(0, size - zipformat.END_MAX - zipformat.END64_RECORD.size - zipformat.LOCATOR64_RECORD.size)

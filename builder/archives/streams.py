@@ -9,10 +9,10 @@ from typing import IO, Protocol
 
 from builder.archives.archived import CHUNK, Bomb, Limits, Unreadable
 
-# Memory that a frame may demand: 32 MiB, what every level up to 20 stays within.
+# Memory that a frame may demand: 32 MiB, which every level up to 20 stays within.
 _WINDOW_LOG = 25
 _READ = 64 << 10
-# Parallel compressors make one per 64 KiB or so. Each costs time even where it is empty.
+# Parallel compressors make one per 64 KiB or so. Each costs time even if it is empty.
 _MAX_MEMBERS = 100_000
 
 
@@ -24,7 +24,7 @@ class _Decompressor(Protocol):
     @property
     def unused_data(self) -> bytes: ...
     def more(self, data: bytes) -> bytes:
-        """At most CHUNK bytes; with b"", what is still to come of the data given before."""
+        """Return at most CHUNK bytes; with b"", the next of the data given before."""
         ...
 
 
@@ -74,16 +74,16 @@ class _Zstandard:
 
 
 def plain(file: IO[bytes]) -> Iterator[bytes]:
-    """The bytes of `file` from its position on."""
+    """Yield the bytes of `file` from its position on."""
     while chunk := file.read(CHUNK):
         yield chunk
 
 
 def gunzipped(file: IO[bytes]) -> Iterator[bytes]:
-    """What the gzip members in `file` hold.
+    """Yield the content of the gzip members in `file`.
 
     Raises:
-        Unreadable: they are damaged or cut off, or something that is not gzip comes after them.
+        Unreadable: they are damaged or cut off, or something that is not gzip follows.
     """
     try:
         yield from _members(file, _Gzip, "gzip", (b"\x1f\x8b",))
@@ -92,8 +92,8 @@ def gunzipped(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def unzstandard(file: IO[bytes]) -> Iterator[bytes]:
-    """What the Zstandard frames in `file` hold. Raises as `gunzipped` does."""
-    # Frames that carry no content may stand between others; parallel compressors use them as an index.
+    """Yield the content of the Zstandard frames in `file`. Raises as `gunzipped` does."""
+    # Frames without content may be between others; parallel compressors use them as an index.
     skippable = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
     yield from _members(file, _Zstandard, "Zstandard", (b"\x28\xb5\x2f\xfd", *skippable))
 
@@ -104,6 +104,7 @@ def _members(
     data, members = file.read(_READ), 0
     while data:
         members += 1
+        # Many empty members cost time without output, which the ratio of a bomb does not notice.
         if members > _MAX_MEMBERS:
             raise Unreadable(f"the {what} data is in more than {_MAX_MEMBERS:,} pieces", hint="compress it in one go")
         member = start()
@@ -113,7 +114,7 @@ def _members(
                 yield chunk
             if member.eof:
                 break
-            # Nothing came: all of what was given is used up.
+            # Nothing came, so all input is used up.
             data = b"" if chunk else file.read(_READ)
             if not chunk and not data:
                 raise Unreadable(f"the {what} data is cut off")
@@ -126,7 +127,7 @@ def _members(
 
 
 def _expect_zeros(data: bytes, file: IO[bytes], what: str) -> None:
-    """Tapes and block devices are padded with zeros."""
+    """Accept zeros after the data, which tapes and block devices add as padding."""
     while data:
         if data.strip(b"\0"):
             raise Unreadable(f"there is other data after the {what} data")
@@ -143,7 +144,7 @@ class Stream:
         self._unpacked = 0
 
     def _some(self, most: int) -> memoryview:
-        """Up to `most` bytes; none at the end only."""
+        """Return up to `most` bytes; none only at the end."""
         if not self._rest:
             self._rest = memoryview(next(self._chunks, b""))
             self._unpacked += len(self._rest)
@@ -153,19 +154,19 @@ class Stream:
         return taken
 
     def read(self, length: int) -> bytes:
-        """`length` bytes, which fit into memory; fewer only where the stream ends."""
+        """Return `length` bytes, which fit into memory; fewer only if the stream ends."""
         parts = bytearray()
         while len(parts) < length and (some := self._some(length - len(parts))):
             parts += some
         return bytes(parts)
 
     def copy(self, length: int) -> Iterator[memoryview]:
-        """`length` bytes, piece by piece; fewer only where the stream ends."""
+        """Yield `length` bytes in pieces; fewer only if the stream ends."""
         while length and (some := self._some(min(length, CHUNK))):
             length -= len(some)
             yield some
 
     def rest(self) -> Iterator[memoryview]:
-        """Everything up to the end, piece by piece."""
+        """Yield everything up to the end, in pieces."""
         while some := self._some(CHUNK):
             yield some

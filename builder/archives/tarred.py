@@ -1,6 +1,6 @@
-"""Tar streams entry by entry: ustar, pax and GNU's long names; nothing that is no file, directory or symbolic link.
+"""Reads tar streams entry by entry: ustar, pax and GNU's long names; only files, directories and symbolic links.
 
-`tarfile` holds a pax header of any size in memory, and what its filters refuse depends on the Python that runs.
+Why not `tarfile`: it holds a pax header of any size in memory, and its filters differ from one Python to the next.
 
 Formats: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Header Block"; tar.h of GNU tar for the types L and K.
 """
@@ -30,7 +30,7 @@ _PROBLEMS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Override:
-    """What records before an entry say of it instead of its own header."""
+    """Values of records before an entry, which override its own header."""
 
     path: bytes | None = None
     target: bytes | None = None
@@ -39,15 +39,15 @@ class _Override:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether a tar could begin with these 512 bytes."""
+    """Tell whether a tar could begin with these 512 bytes."""
     return len(block) == _BLOCK and (block == _EMPTY or _checksum_fits(block))
 
 
 def tar_entries(stream: Stream) -> Iterator[Archived]:
-    """The entries in their order. What the caller does not read of one is passed over.
+    """Yield the entries in their order. Content that the caller does not read is skipped.
 
     Raises:
-        Unreadable: damaged or cut off, or its records contradict each other.
+        Unreadable: it is damaged or cut off, or its records contradict each other.
         Bomb: the stream is one.
     """
     override = _Override()
@@ -71,6 +71,7 @@ def tar_entries(stream: Stream) -> Iterator[Archived]:
         header = _block(stream)
     if waiting:
         raise Unreadable(f"{_DAMAGED}a header for an entry that is missing")
+    # Zeros may follow as padding; anything else would be seen by some readers and not by others.
     for rest in stream.rest():
         if bytes(rest).strip(b"\0"):
             raise Unreadable("there is other data after the tar")
@@ -78,7 +79,7 @@ def tar_entries(stream: Stream) -> Iterator[Archived]:
 
 @dataclass
 class _Left:
-    """What of an entry's content, in bytes, is still to be read, and the padding up to the next block."""
+    """The part of an entry's content, in bytes, that is still to be read, and the padding up to the next block."""
 
     stream: Stream
     size: int
@@ -121,7 +122,7 @@ def _checksum_fits(header: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """A number in octal digits, or, as GNU writes what is too large for them, in binary behind a byte 0x80."""
+    """Read a number in octal digits, or, as GNU writes large ones, in binary behind a byte 0x80."""
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
@@ -135,7 +136,7 @@ def _text(field: bytes) -> bytes:
 
 
 def _entry(header: bytes, kind: bytes, size: int, override: _Override) -> tuple[Archived, int]:
-    """The entry without its content, and how many bytes of it follow."""
+    """Return the entry without its content, and the number of content bytes that follow."""
     name = _text(header[:100])
     if header[257:263] == b"ustar\0" and (prefix := _text(header[345:500])):
         name = prefix + b"/" + name
@@ -147,7 +148,7 @@ def _entry(header: bytes, kind: bytes, size: int, override: _Override) -> tuple[
     if override.sparse:
         problem = _PROBLEMS[b"S"]
     elif kind in (b"1", b"3", b"4", b"6"):
-        size = 0  # what is there is about the file that is linked to
+        size = 0  # such a size describes the file that is linked to
     elif kind == b"5" or (kind in (b"0", b"\0") and name.endswith(b"/")):
         form = "directory"
     elif kind == b"2":
@@ -156,7 +157,7 @@ def _entry(header: bytes, kind: bytes, size: int, override: _Override) -> tuple[
     elif kind not in (b"0", b"\0", b"7") and not problem:
         problem = f"is of a kind that is not read here ({kind!r})"
     if size and form != "file":
-        # Readers do not agree on whether anything follows.
+        # Readers don't agree on whether content follows, so they would see different entries from here on.
         raise Unreadable(f"{_DAMAGED}{shown(name)} is a {form} with content")
     mode = _number(header[100:108])
     entry = Archived(name=name, kind=form, executable=bool(mode & 0o100), size=size, target=target, problem=problem)
@@ -167,6 +168,7 @@ def _entry(header: bytes, kind: bytes, size: int, override: _Override) -> tuple[
 
 
 def _record(stream: Stream, size: int) -> bytes:
+    # Before it is read: the record is held in memory.
     if size > MAX_HEADER_BYTES:
         raise Unreadable(f"a header of {size:,} bytes; at most {MAX_HEADER_BYTES >> 10} KiB are read")
     padded = stream.read(size + -size % _BLOCK)
@@ -200,7 +202,7 @@ def _once(
     size: int | None = None,
     sparse: bool = False,
 ) -> _Override:
-    """`override` and what another record says. They must not contradict each other: readers differ in which wins."""
+    """Add another record's values to `override`. They must agree: readers differ in which one wins."""
     for one, other in ((override.path, path), (override.target, target), (override.size, size)):
         if one is not None and other is not None and one != other:
             raise Unreadable(f"{_DAMAGED}two headers for one entry do not agree")
@@ -213,7 +215,7 @@ def _once(
 
 
 def _pax(record: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) of each line, which is `LENGTH KEY=VALUE\\n`; the length is that of the whole line."""
+    """Yield (key, value) of each line, which is `LENGTH KEY=VALUE\\n`; the length is that of the whole line."""
     at = 0
     while at < len(record):
         blank = record.find(b" ", at, at + 8)

@@ -1,6 +1,6 @@
-"""Tars that are trusted, links included: a verified toolchain's, and caches that this builder has kept itself.
+"""Unpacks tars that are trusted, links included: a verified toolchain's, and caches that this builder has kept.
 
-What comes from others is unpacked by `builder.sources.archive`, which trusts nothing.
+Tars from others are unpacked by `builder.sources.archive`, which trusts nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import ModuleType
 
 
 def zstandard() -> ModuleType:
-    """The module for Zstandard; the standard library has it from Python 3.14 on."""
+    """Return the module for Zstandard; the standard library has it from Python 3.14 on."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
@@ -29,6 +29,7 @@ def unpack(opened: tarfile.TarFile, into: Path, *, strip: int = 0) -> None:
     """
     for member in opened:
         parts = _parts(member.name)[strip:]
+        # Devices and pipes are left out: no toolchain or cache has any.
         if not parts or not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             continue
         if ".." in parts or member.name.startswith("/"):
@@ -36,6 +37,7 @@ def unpack(opened: tarfile.TarFile, into: Path, *, strip: int = 0) -> None:
         placed = copy.copy(member)
         placed.name = "/".join(parts)
         if member.islnk():
+            # A hard link names its target by the path in the archive, which has lost its leading parts as well.
             placed.linkname = "/".join(_parts(member.linkname)[strip:])
         if hasattr(tarfile, "tar_filter"):  # not in a Python from before 3.11.4
             opened.extract(placed, into, set_attrs=not member.isdir(), filter="tar")

@@ -1,9 +1,9 @@
-"""Artifacts unpacked for the trial, kept by content: what a new one shares with another is linked, not unpacked again.
+"""Unpacks artifacts for the trial and keeps them by content: files that two share are linked, not unpacked again.
 
-Files are hard links, so whoever writes to one writes to all. They are read-only, as on Lambda, and everything has one
-fixed date: a tree in which something has another is made again, and no such file is linked to. That holds against code
-that writes by mistake, and is enough on a workstation. Code that means harm runs as the same user as the builder and
-can forge dates, so the builder function compares trees with what the kernel said of them: see `seals`.
+Files are hard links, so a write to one changes all. They are read-only, as on Lambda, and everything has one fixed
+date: a tree in which something has another date is made again, and no such file is linked to. That protects against
+code that writes by mistake, which is enough on a workstation. Malicious code runs as the builder's user and can forge
+dates, so the builder function compares trees with the kernel's record of them: see `seals`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from builder.store import whole
 from builder.store.values import Fields, UnfitError, body, value_of
 from builder.system.removal import remove
 
-# What must be equal for two files of one name to be the same: checksum, size, compressed size, executable or not.
+# Equal for two files of one name that are the same: checksum, size, compressed size, executable or not.
 _Mark = list[int]
 
 _CONTENT, _MARKS = "tree", "marks.json"
@@ -33,9 +33,9 @@ _CONTENT, _MARKS = "tree", "marks.json"
 _DATE_NS = 315_532_800 * 10**9
 # Larger files are unpacked in pieces.
 _IN_MEMORY = 4 << 20
-# Inflating runs beside other threads; a Lambda function has two processors at our memory.
+# zlib releases the GIL, and a Lambda function has two processors at our memory.
 _PARALLEL = 2
-# How many trees are kept however old, and for how long the others are.
+# How many trees are kept however old, and for how long the others.
 _KEPT, _KEPT_S = 3, 600.0
 
 
@@ -44,8 +44,8 @@ class Keeping:
     """Where trees are kept: in the existing directory `folder`.
 
     Args:
-        intact: whether a tree, with its marks beside it, is there and as it was made.
-        seal: remembers one as it is now.
+        intact: tells whether a tree, with its marks beside it, exists as it was made.
+        seal: remembers its present state.
     """
 
     folder: Path
@@ -54,14 +54,14 @@ class Keeping:
 
 
 def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
-    """The directory with the content of a zip made by `builder.archives.zips`; not to be written to.
+    """Return the directory with the content of a zip made by `builder.archives.zips`; not to be written to.
 
     Args:
-        sha256: of the zip. archive: gets the zip; called only where its tree is not there already.
+        sha256: of the zip. archive: returns the zip; called only if its tree is not there already.
         keeping: where trees are kept; those not used lately are removed.
 
     Raises:
-        OSError: the disk is full, or something else is wrong with it.
+        OSError: the disk is full, or has another problem.
         zipfile.BadZipFile: the zip is damaged.
     """
     kept = keeping.folder
@@ -71,10 +71,11 @@ def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
         with whole.folder(folder) as partial:
             others = [other for other in _others(kept) if keeping.intact(other)]
             _make(archive(), partial, others)
-        # What is linked to has another state than before.
+        # A file that gets a link has another state than before.
         for made in (*others, folder):
             keeping.seal(made)
     os.utime(folder)
+    # Only trees that were not used for a while: another build on this workstation may be reading the others.
     for path in _by_age(kept)[_KEPT:]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - _KEPT_S:
@@ -83,7 +84,7 @@ def tree(sha256: str, archive: Callable[[], Path], keeping: Keeping) -> Path:
 
 
 def _by_age(kept: Path) -> list[Path]:
-    """What is there, the last used first."""
+    """Return the trees, the last used first."""
     ages = {}
     for path in kept.iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -96,7 +97,7 @@ def _others(kept: Path) -> list[Path]:
 
 
 def _marks(folder: Path) -> dict[str, _Mark]:
-    """Path in the tree → mark, of a tree that was made; empty if it was not, or not to its end."""
+    """Return path in the tree → mark, of a tree that was made completely; else nothing."""
     try:
         kept = Fields(value_of((folder / _MARKS).read_bytes())).fields("marks").value
     except (OSError, UnfitError):
@@ -105,7 +106,7 @@ def _marks(folder: Path) -> dict[str, _Mark]:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether every file and directory of the tree is there as it was made."""
+    """Tell whether every file and directory of the tree exists as it was made."""
     marks = _marks(folder)
     content = str(folder / _CONTENT)
     try:
@@ -123,7 +124,7 @@ def _is_untouched(path: str, size: int) -> bool:
 
 
 def _folders(names: Iterable[str]) -> list[str]:
-    """Every directory that files of these names are in, parents first; "" is the root."""
+    """Return all directories around files of these names, parents first; "" is the root."""
     found = {""}
     for folder in {name.rpartition("/")[0] for name in names}:
         while folder not in found:
@@ -144,11 +145,13 @@ def _make(archive: Path, folder: Path, others: Sequence[Path]) -> None:
     for other in others:
         for name in _linked(marks, missing, other, content):
             del missing[name]
-    heaps = [list(missing.items())[start::_PARALLEL] for start in range(_PARALLEL)]
+    shares = [list(missing.items())[start::_PARALLEL] for start in range(_PARALLEL)]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        list(pool.map(lambda heap: _unpack(archive, heap, content), heaps))
+        list(pool.map(lambda share: _unpack(archive, share, content), shares))
+    # After the files: each new entry changes the date of its directory.
     for below in folders:
         os.utime(f"{content}/{below}", ns=(_DATE_NS, _DATE_NS))
+    # Last, since a tree without marks counts as unfinished.
     (folder / _MARKS).write_bytes(body({"marks": marks}))
 
 
@@ -157,7 +160,7 @@ def _mark(info: zipfile.ZipInfo) -> _Mark:
 
 
 def _linked(marks: Mapping[str, _Mark], missing: Iterable[str], other: Path, content: str) -> list[str]:
-    """Link what another tree has; the names of it."""
+    """Link the files that another tree has; return their names."""
     theirs = _marks(other)
     source = str(other / _CONTENT)
     found = []
@@ -188,7 +191,7 @@ def _unpack(archive: Path, files: Sequence[tuple[str, zipfile.ZipInfo]], content
 
 
 def _small(archive: int, info: zipfile.ZipInfo) -> bytes:
-    """The content of a file. zipfile's own way takes longer to open a small file than to inflate it."""
+    """Return the content of a file. zipfile takes longer to open a small file than to inflate it."""
     head = os.pread(archive, LOCAL_RECORD.size, info.header_offset)
     data = os.pread(archive, info.compress_size, info.header_offset + len(head) + after_local(head))
     try:

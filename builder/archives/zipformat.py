@@ -39,7 +39,9 @@ ZIP64, UNICODE_PATH = 0x0001, 0x7075
 
 # Where a record of the directory says where the file's local record is.
 _CENTRAL_OFFSET = 42
+# One date for all entries, the earliest that a zip can have: equal content gives equal bytes.
 _DATE_1980 = (1 << 5) | 1
+# Readers take modes from the upper half of the attributes only for entries made by Unix.
 _UNIX = 3 << 8
 _NEEDED, _NEEDED64 = 20, 45
 # The signature of the end record of zip64 and the size itself, which its size leaves out.
@@ -160,6 +162,7 @@ class Header:
         large = self.compressed >= MAX_32 or self.unzipped >= MAX_32
         far = offset >= MAX_32
         extra = self._zip64(offset, large=large, far=far) if large or far else b""
+        # The lowest version that can read the entry, so that old readers take all small zips.
         needed = _NEEDED64 if extra else _NEEDED
         mode = 0o100755 if self.executable else 0o100644
         head = CENTRAL_RECORD.pack(

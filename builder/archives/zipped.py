@@ -1,7 +1,7 @@
-"""Zip files entry by entry, read strictly: where two readers could see two different things, nobody gets anything.
+"""Reads zip files entry by entry, strictly: if two readers could see different things, no one gets anything.
 
-`zipfile` takes whatever the directory at the end says. Here directory and local headers must agree, entries must lie
-one behind the other from the first byte on, and every byte of the file must belong to something.
+Why not `zipfile`: it takes whatever the directory at the end says. Here directory and local headers must agree,
+entries must follow one another from the first byte on, and every byte of the file must belong to something.
 
 Format: PKWARE APPNOTE 6.3.10.
 """
@@ -56,10 +56,10 @@ class _Record:
 
 
 def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
-    """The entries of the seekable `file`, in the order in which they lie there.
+    """Yield the entries of the seekable `file`, in the order of their data.
 
     Raises:
-        Unreadable: damaged, cut off, or something in it does not agree with the rest.
+        Unreadable: it is damaged, cut off, or contradicts itself.
         Bomb, TooMany: it is more than `limits`, by its own account.
     """
     archive_bytes = file.seek(0, os.SEEK_END)
@@ -68,6 +68,7 @@ def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
         raise TooMany(limits)
     if length > MAX_DIRECTORY_BYTES:
         raise Unreadable(f"its directory has {length:,} bytes; at most {MAX_DIRECTORY_BYTES >> 20} MiB are read")
+    # By place in the file, not by place in the directory: only so can gaps and overlaps be seen.
     records = sorted(_records(_read(file, start, length), count), key=lambda record: record.start)
     if limits.is_bomb(sum(record.size for record in records), archive_bytes):
         raise Bomb(limits)
@@ -76,7 +77,7 @@ def zip_entries(file: IO[bytes], limits: Limits) -> Iterator[Archived]:
     end = 0
     for index, record in enumerate(records):
         following = records[index + 1].start if index + 1 < len(records) else start
-        if record.start > end:  # only the first: the others are where their predecessor's span ends
+        if record.start > end:  # only possible for the first: each other one begins where its predecessor ends
             raise Unreadable(f"{_DAMAGED}there are {record.start:,} bytes of other data before its first entry")
         data = _data_start(file, record)
         end = _data_end(file, record, data, following)
@@ -97,7 +98,7 @@ def _read(file: IO[bytes], at: int, length: int) -> bytes:
 
 
 def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
-    """Where the directory is, by the record at the very end of the file."""
+    """Return the place of the directory, by the record at the very end of the file."""
     tail_start = max(0, archive_bytes - zipformat.END_MAX)
     tail = _read(file, tail_start, archive_bytes - tail_start)
     fitting, anywhere, at = [], False, tail.find(zipformat.END)
@@ -111,6 +112,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
         if anywhere:
             raise Unreadable("the zip is cut off, or there is other data after it")
         raise Unreadable("the zip is cut off: its directory, which comes last, is not there")
+    # Readers differ in which end record they take, and would see different files.
     if len(fitting) > 1:
         raise Unreadable(f"{_DAMAGED}it ends in two ways")
     end = tail_start + fitting[0]
@@ -132,7 +134,7 @@ def _directory(file: IO[bytes], archive_bytes: int) -> zipformat.End:
 
 
 def _end64(file: IO[bytes], locator: bytes, locator_start: int, small: zipformat.End) -> tuple[zipformat.End, int]:
-    """What the end record of zip64 says, and where it starts. It must not contradict the `small` one."""
+    """Return the values of zip64's end record, and where it starts. It must not contradict the `small` one."""
     _, disk_of_end, end, disks = zipformat.LOCATOR64_RECORD.unpack(locator)
     if disk_of_end or disks > 1:
         raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
@@ -173,7 +175,7 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
         if disk:
             raise Unreadable("the zip is one of several volumes", hint="make it as a single file")
         if method == zipformat.STORED and packed != size and not flags & _ENCRYPTED:
-            # Some readers take as many bytes as one of the two says, some as the other.
+            # Some readers take as many bytes as the first size says, some as the second.
             raise Unreadable(f"{_DAMAGED}entry {shown(name)} is not compressed, and has two sizes")
         yield _Record(
             name=name,
@@ -191,7 +193,7 @@ def _records(directory: bytes, count: int) -> Iterator[_Record]:
 
 
 def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], header_bytes: int) -> str:
-    """Why an entry cannot be used, seen from its flags and extra fields."""
+    """Say why an entry cannot be used, by its flags and extra fields."""
     if flags & _ENCRYPTED or method == zipformat.AES:
         return "is encrypted"
     if method not in (zipformat.STORED, zipformat.DEFLATED) or flags & zipformat.PATCH:
@@ -204,13 +206,13 @@ def _problem(name: bytes, flags: int, method: int, fields: dict[int, bytes], hea
 
 
 def _has_another_name(name: bytes, fields: dict[int, bytes]) -> bool:
-    """Whether there is a second name, for readers that look for it; old writers have it instead of the flag."""
+    """Tell whether there is a second name, for readers that look for it; old writers have it instead of the flag."""
     second = fields.get(zipformat.UNICODE_PATH, b"")
     return second[1:5] == zlib.crc32(name).to_bytes(4, "little") and second[5:] != name
 
 
 def _extra_fields(extra: bytes) -> dict[int, bytes]:
-    """Number → content. Up to three zeros may pad the end, as aligning tools leave them."""
+    """Return number → content. Up to three zeros may pad the end, as aligning tools leave them."""
     fields: dict[int, bytes] = {}
     at = 0
     while at + 4 <= len(extra):
@@ -225,7 +227,7 @@ def _extra_fields(extra: bytes) -> dict[int, bytes]:
 
 
 def _zip64(fields: dict[int, bytes], *values: tuple[int, int]) -> list[int]:
-    """Each (value, marker) whose value is the marker is taken from the zip64 field, which has just those, in order."""
+    """Take each (value, marker) whose value is the marker from the zip64 field, which has just those, in order."""
     content, at, result = fields.get(zipformat.ZIP64, b""), 0, []
     for value, marker in values:
         width = 4 if marker == MAX_16 else 8
@@ -242,7 +244,7 @@ def _zip64(fields: dict[int, bytes], *values: tuple[int, int]) -> list[int]:
 
 
 def _data_start(file: IO[bytes], record: _Record) -> int:
-    """Where the data of an entry begins; what is written there must be what the directory says."""
+    """Return where an entry's data begins; its local header must agree with the directory."""
     said = zipformat.Local.at(_read(file, record.start, zipformat.LOCAL_RECORD.size), 0)
     variable = said.name_length + said.extra_length
     rest = _read(file, record.start + zipformat.LOCAL_RECORD.size, variable)
@@ -265,7 +267,7 @@ def _data_start(file: IO[bytes], record: _Record) -> int:
 
 
 def _data_end(file: IO[bytes], record: _Record, data: int, following: int) -> int:
-    """Where the entry ends, which must be where the next one starts; sizes may stand between data and next header."""
+    """Return where the entry ends, which must be where the next one starts; sizes may stand in between."""
     end = data + record.packed
     if end > following:
         raise Unreadable(f"{_DAMAGED}entry {record.shown} overlaps with what comes after it")
@@ -285,6 +287,7 @@ def _entry(file: IO[bytes], record: _Record, data: int) -> Archived:
     kind: Literal["file", "directory", "link"]
     problem, target = record.problem, b""
     kind_bits = stat.S_IFMT(record.mode)
+    # Old writers leave the mode empty and only end the name with a slash.
     if kind_bits == stat.S_IFDIR or (record.name.endswith(b"/") and kind_bits in (0, stat.S_IFREG)):
         kind = "directory"
         problem = problem or ("is a directory with content" if record.size else "")
@@ -310,7 +313,7 @@ def _entry(file: IO[bytes], record: _Record, data: int) -> Archived:
 
 
 def _content(file: IO[bytes], record: _Record, at: int) -> Iterator[bytes]:
-    """The unpacked data, which is neither more nor less than the directory says, and has its checksum."""
+    """Yield the unpacked data, which has exactly the size and checksum of the directory."""
     size = crc = 0
     for chunk in _inflated(file, at, record) if record.method == zipformat.DEFLATED else _stored(file, at, record):
         size += len(chunk)
@@ -342,5 +345,6 @@ def _inflated(file: IO[bytes], at: int, record: _Record) -> Iterator[bytes]:
                     break
     except zlib.error as error:
         raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} cannot be unpacked ({error})") from None
+    # Data behind the end of the stream would be invisible here, and content to another reader.
     if not inflate.eof or inflate.unused_data or inflate.unconsumed_tail:
         raise Unreadable(f"{_DAMAGED}the content of entry {record.shown} does not end where it should")

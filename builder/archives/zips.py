@@ -1,7 +1,7 @@
-"""Deterministic zip files, written from files or from entries of other zips that are already compressed.
+"""Writes deterministic zip files, from files or from already compressed entries of other zips.
 
 Every zip made here has its entries sorted by name, 1980-01-01 as date, 0644 or 0755 as mode, no directory entries and
-no extra fields but zip64 where sizes need it, so equal content gives equal bytes. Nothing is held in memory whole.
+no extra fields but zip64 for large sizes, so equal content gives equal bytes. Nothing is held in memory whole.
 
 Format: PKWARE APPNOTE 6.3.10. Lambda's demands on modes: the "Python package" page of its developer guide.
 """
@@ -37,6 +37,7 @@ from builder.archives.zipformat import (
 from builder.errors import ArtifactConflict, UnsafeSource
 
 _CHUNK = 1 << 20
+# Compressed entries above this go to disk, since memory belongs to compilers.
 _SPOOL = 8 << 20
 # Level 9 gains 0.7 % over 6 on typical wheels and takes three times as long.
 _LEVEL = 6
@@ -66,7 +67,7 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class ZipSummary:
-    """What was written. Sizes in bytes; `sha256` in hex; `content_sha256` does not depend on order or compression."""
+    """The zip that was written. Sizes in bytes; `sha256` in hex; `content_sha256` is the same for any compression."""
 
     sha256: str
     size: int
@@ -76,7 +77,7 @@ class ZipSummary:
 
 
 class Writer:
-    """Writes headers and data in the order it is called, hashing on the way."""
+    """Writes headers and data in the order of the calls, hashing them on the way."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -98,7 +99,7 @@ class Writer:
         self.copy(data, header.compressed)
 
     def note(self, record: bytes, header: Header) -> None:
-        """Put one file, whose local record and data the caller writes, into the directory."""
+        """Add a file, whose local record and data the caller writes, to the directory."""
         self._central.append(record)
         self._unzipped += header.unzipped
         self._content.append(f"{header.name}\0{header.crc:08x}\0{header.unzipped}\0{int(header.executable)}\n")
@@ -107,7 +108,7 @@ class Writer:
         """Append `length` bytes from the current position of `data`.
 
         Raises:
-            zipfile.BadZipFile: there are fewer.
+            zipfile.BadZipFile: there are fewer bytes.
         """
         while length:
             chunk = data.read(min(_CHUNK, length))
@@ -117,10 +118,10 @@ class Writer:
             length -= len(chunk)
 
     def finish(self, comment: Callable[[str], bytes] = lambda _: b"") -> ZipSummary:
-        """Append the directory and return what was written.
+        """Append the directory and return a summary.
 
         Args:
-            comment: gets the sha256, in hex, of all that is before the comment and its length.
+            comment: called with the sha256, in hex, of all that precedes the comment and its length.
         """
         start, count = self.offset, len(self._central)
         for record in self._central:
@@ -138,7 +139,7 @@ class Writer:
 
 
 def safe_name(name: str) -> str:
-    """`name` itself if it stays inside the directory it is unpacked to.
+    """Return `name` if it stays inside the directory that it is unpacked to.
 
     Raises:
         UnsafeSource: it is absolute, climbs, or is not a plain POSIX path.
@@ -154,13 +155,14 @@ def write_zip(
     """Write `entries` to `out`, sorted by name, and return what was written.
 
     Args:
-        comment: what gives the zip's, below 64 KiB, see `Writer.finish`.
+        comment: returns the zip's comment, below 64 KiB, see `Writer.finish`.
 
     Raises:
         ArtifactConflict: two entries have the same name, or names that differ only in case or Unicode form.
         UnsafeSource: a name could leave the directory it is unpacked to.
         zipfile.BadZipFile: the archive of a member is damaged.
     """
+    # By name, so that the order in which files were found does not change the bytes.
     ordered = sorted(entries, key=lambda entry: entry.name)
     refuse_collisions((entry.name, entry.label if isinstance(entry, Member) else "the build") for entry in ordered)
     writer = Writer(out)
@@ -183,7 +185,7 @@ def _opened(source: Path | bytes | Callable[[], IO[bytes]]) -> IO[bytes]:
 
 
 def add_entry(writer: Writer, entry: Entry) -> None:
-    """Compress `entry` and append it; stored as it is where compressing gains nothing."""
+    """Compress `entry` and append it; store it if compressing gains nothing."""
     with ExitStack() as stack:
         source = stack.enter_context(_opened(entry.source))
         packed: IO[bytes] = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=_SPOOL))
@@ -195,6 +197,8 @@ def add_entry(writer: Writer, entry: Entry) -> None:
             packed.write(deflate.compress(chunk))
         packed.write(deflate.flush())
         method, data, compressed = DEFLATED, packed, packed.tell()
+        # Already compressed content (images, wheels) would grow, so it is stored. The source is read again, not kept:
+        # it may be larger than memory.
         if compressed >= size:
             stack.enter_context(source := _opened(entry.source))
             method, data, compressed = STORED, source, size
@@ -233,12 +237,12 @@ def _copy(writer: Writer, member: Member, file: BinaryIO) -> None:
 
 
 def folded(name: str) -> str:
-    """The same for all names that are one file on a system that folds case or Unicode forms."""
+    """Return a text that is equal for names which are one file on a system that folds case or Unicode forms."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
-    """Raise ArtifactConflict where two names are one file on a system that folds case or Unicode forms."""
+    """Raise ArtifactConflict if two names are one file on a system that folds case or Unicode forms."""
     seen: dict[str, tuple[str, str]] = {}
     for name, label in names:
         key = folded(name)
@@ -252,10 +256,10 @@ def refuse_collisions(names: Iterable[tuple[str, str]]) -> None:
 
 
 def read_comment(archive: Path) -> bytes:
-    """The comment of a zip made by this module, without reading the directory before it.
+    """Return the comment of a zip made by this module, without reading the directory before it.
 
     Raises:
-        zipfile.BadZipFile: it has no end.
+        zipfile.BadZipFile: the end is missing.
     """
     with archive.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - END_MAX))
@@ -266,7 +270,7 @@ def read_comment(archive: Path) -> bytes:
 
 
 def sha256_before_comment(archive: Path) -> str:
-    """What `Writer.finish` has given the comment, of a zip that is as it was written."""
+    """Return the hash that `Writer.finish` passed to `comment`, if the zip is as it was written."""
     left = archive.stat().st_size - len(read_comment(archive)) - 2
     digest = hashlib.sha256()
     with archive.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Plain fields of one event, checked: every problem is gathered, none ends the reading."""
+"""Reads plain fields of one event: every problem is collected, none stops the reading."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from builder.nearest import nearest
 
 
 class Fields:
-    """Takes fields out of `event` and gathers in `problems` what is wrong with them. A field that is null is absent."""
+    """Takes fields out of `event` and collects their problems in `problems`. A field that is null is absent."""
 
     def __init__(self, event: Mapping[str, object]) -> None:
         self.event = {key: value for key, value in event.items() if value is not None}
         self.problems: list[str] = []
 
     def text(self, field: str) -> str | None:
-        """The text of a field, None where it is absent or (then a problem) no text."""
+        """Return the text of a field, None if it is absent or (which is a problem) not a text."""
         value = self.event.get(field)
         if value is None:
             return None
@@ -26,13 +26,13 @@ class Fields:
         if not value.strip() and field != "path":
             self.problems.append(f"{field}: is empty; leave it out")
             return None
-        if any("\ud800" <= character <= "\udfff" for character in value):  # JSON may have it, and UTF-8 has not
+        if any("\ud800" <= character <= "\udfff" for character in value):  # possible in JSON, impossible in UTF-8
             self.problems.append(f"{field}: {shown(value)} contains half of a surrogate pair")
             return None
         return value
 
     def matching(self, field: str, pattern: re.Pattern[str], allowed: str) -> str | None:
-        """The text of a field if `pattern` matches all of it; `allowed` says in words what does."""
+        """Return the text of a field if `pattern` matches all of it; `allowed` describes the pattern in words."""
         value = self.text(field)
         if value is not None and not pattern.fullmatch(value):
             self.problems.append(f"{field}: {shown(value)} is not allowed; use {allowed}")
@@ -40,7 +40,7 @@ class Fields:
         return value
 
     def printable(self, field: str, longest: int) -> str | None:
-        """One line of free text."""
+        """Return one line of free text."""
         value = self.text(field)
         if value is not None and (len(value) > longest or not value.isprintable()):
             self.problems.append(f"{field}: {shown(value)} is not allowed; use up to {longest} printable characters")
@@ -48,7 +48,7 @@ class Fields:
         return value
 
     def choice(self, field: str, known: Sequence[str]) -> str | None:
-        """The text of a field that is one of `known`."""
+        """Return the text of a field that is one of `known`."""
         value = self.text(field)
         if value is not None and value not in known:
             listed = ", ".join(known)
@@ -57,7 +57,7 @@ class Fields:
         return value
 
     def names(self, field: str, pattern: re.Pattern[str], most: int) -> tuple[str, ...]:
-        """A list of texts that `pattern` matches."""
+        """Return a list of texts that `pattern` matches."""
         value = self.event.get(field, [])
         if not isinstance(value, list) or not all(isinstance(name, str) and pattern.fullmatch(name) for name in value):
             self.problems.append(f"{field}: must be a list of names, not {shown(value)}")
@@ -67,7 +67,7 @@ class Fields:
         return tuple(value)
 
     def flag(self, field: str) -> bool:
-        """A boolean, or one spelled as text; false where it is absent."""
+        """Return a boolean, also one spelled as text; false if absent."""
         value = self.event.get(field, False)
         if isinstance(value, bool):
             return value
@@ -77,8 +77,9 @@ class Fields:
         return False
 
     def integer(self, field: str, lowest: int, highest: int, *, default: int) -> int:
-        """A whole number within bounds, both included."""
+        """Return a whole number within bounds, both included."""
         value = self.event.get(field, default)
+        # True is an int in Python, and no number in JSON.
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             self.problems.append(f"{field}: must be a whole number from {lowest} to {highest}, not {shown(value)}")
             return default
@@ -86,19 +87,19 @@ class Fields:
 
 
 def shown(value: object) -> str:
-    """`value` as typed, for a message: one line, not long."""
+    """Return `value` as typed, for a message: one line, not long."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def bare(key: object) -> str:
-    """A key as typed, without quotes where they are not needed."""
+    """Return a key as typed, without quotes if it needs none."""
     text = str(key)
     return text if re.fullmatch(r"[\w.-]{1,60}", text) else shown(text)
 
 
 def kind(value: object) -> str:
-    """What JSON calls a value like this."""
+    """Return JSON's name for this kind of value."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, Mapping):

@@ -1,12 +1,12 @@
-"""One Lambda event, checked, becomes a request.
+"""Turns one Lambda event, checked, into a request.
 
-Standard library only, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer, which
-has no pydantic, and a build sent then must still be understood well enough to be told "run setup first".
+Only the standard library, on purpose: `ping` and `setup` arrive while the builder still runs on its starter layer,
+which has no pydantic, and a build sent then must be understood well enough to be told "run setup first".
 Pydantic would also almost double the imports of a cold deploy that finds nothing to do: importing it and building a
 model of the event takes 200 ms of processor time, everything else 230 ms, of which this module and what it needs take
 40 ms (medians of eleven fresh processes; `python -X importtime -c "import builder.flow.tracking, pydantic"`).
 
-Three shapes are read, the second and third for ever:
+Three shapes are read, the second and third forever:
 
     {"action": "build", "function": "thumbs", "repo": "me/thumbs", "ref": "main", "components": ["dependencies"]}
     {"action": "build function dependencies", "function": "thumbs", "repo_name": "thumbs", "branch": "main"}
@@ -50,7 +50,7 @@ from builder.nearest import nearest
 from builder.network.urls import url_problem
 from builder.paths import normalised, path_problem
 
-# What is not about one function, or not known to be.
+# Actions that concern no single function, or may not.
 _UNNAMED = (None, Action.STATUS, Action.SETUP)
 _FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 
@@ -62,7 +62,7 @@ _BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re
 
 
 def parse_event(event: Mapping[str, object]) -> Request:
-    """The request that `event` describes. A field that is null counts as left out.
+    """Return the request that `event` describes. A field that is null counts as absent.
 
     Raises:
         InvalidEvent: with every problem found, each as `field: what is wrong`.
@@ -77,9 +77,9 @@ def parse_event(event: Mapping[str, object]) -> Request:
 
 
 def raises(event: object) -> bool:
-    """Whether whoever sent `event`, valid or not, wants failures as Lambda errors instead of replies.
+    """Tell whether the sender of `event`, valid or not, wants failures as Lambda errors instead of replies.
 
-    The third shape is Terraform's: its client takes any reply for success, and looks for `bucket` in it.
+    The third shape is Terraform's: its client takes any reply for a success, and looks for `bucket` in it.
     """
     if not isinstance(event, Mapping):
         return False
@@ -88,7 +88,7 @@ def raises(event: object) -> bool:
 
 
 def wants_text(event: object) -> bool:
-    """Return whether whoever sent `event`, valid or not, wants the reply as text for people as well."""
+    """Tell whether the sender of `event`, valid or not, wants the reply as text for people as well."""
     return isinstance(event, Mapping) and str(event.get("text")).lower() == "true"
 
 
@@ -97,7 +97,7 @@ def _is_third_shape(event: Mapping[str, object]) -> bool:
 
 
 def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[str, object]:
-    """Of the reply to `event`, which is valid, what it wants to be told, and always how it went."""
+    """Return the members of the reply to `event` (a valid one) that it asks for, and always whether it succeeded."""
     wanted = event.get("reply")
     if not isinstance(wanted, list):
         return dict(reply)
@@ -105,9 +105,10 @@ def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[
 
 
 def ref_problem(ref: str) -> str | None:
-    """What is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
+    """Say what is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
     if len(ref) > MAX_REF:
         return f"is longer than {MAX_REF} characters"
+    # git check-ref-format has the same rules; refused here, the message is about the event and not from a server.
     if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
         return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
     if (
@@ -124,11 +125,11 @@ def ref_problem(ref: str) -> str | None:
 
 
 class _Reader(Fields):
-    """Takes what our events have out of one of them."""
+    """Takes the fields of our events out of one of them."""
 
     def __init__(self, event: Mapping[str, object]) -> None:
         super().__init__(event)
-        # The third shape is a request to package under another name; what is wrong with it is said in its own words.
+        # The third shape is a request to package, by another name; its problems are reported under that name.
         self._name = "function"
         if _is_third_shape(self.event):
             self._name = "name"
@@ -136,7 +137,7 @@ class _Reader(Fields):
             self.event["action"] = Action.PACKAGE.value
 
     def request(self) -> Request:
-        # Terraform takes something away that it once asked for: that must work, whatever the event looks like today.
+        # Terraform removes something that it once asked for. That must work, whatever an event looks like today.
         if (tf := self.event.get("tf")) and isinstance(tf, Mapping) and tf.get("action") == "delete":
             asked = self.event.get("action")
             known = isinstance(asked, str) and asked in set(Action)
@@ -177,7 +178,7 @@ class _Reader(Fields):
         return request
 
     def _action(self) -> tuple[Action | None, tuple[str, ...]]:
-        """The action, and the components named behind it in the older shape."""
+        """Return the action, and the components named behind it in the older shape."""
         known = ", ".join(sorted(AVAILABLE))
         if "action" not in self.event:
             self.problems.append(f"action: missing; it is one of {known}")
@@ -207,7 +208,7 @@ class _Reader(Fields):
         if value is None or _FUNCTION.fullmatch(value):
             return value
         if arn := _FUNCTION_ARN.fullmatch(value):
-            # The builder deploys with its own client: another account's or region's ARN would quietly become a
+            # The builder deploys with its own client: another account's or region's ARN would silently become a
             # function of the same name here.
             self.problems.append(
                 f"{self._name}: {shown(value)} is an ARN; write the name alone, {arn['name']} "
@@ -284,7 +285,7 @@ class _Reader(Fields):
         )
 
     def _tf(self) -> None:
-        """What aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion means something here."""
+        """Check what aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion has a meaning here."""
         tf = self.event.get("tf")
         if tf is not None and (not isinstance(tf, Mapping) or tf.get("action") not in ("create", "update")):
             self.problems.append(
@@ -350,7 +351,7 @@ class _Reader(Fields):
         return tuple(names)
 
     def _alias(self, action: Action | None) -> tuple[str | None, float | None]:
-        """Name and weight, from a text or from {"name", "weight"}."""
+        """Return name and weight, from a text or from {"name", "weight"}."""
         given = self.event.get("alias")
         if not isinstance(given, Mapping):
             return self._alias_name("alias", self.text("alias")), None
@@ -365,7 +366,7 @@ class _Reader(Fields):
             self.problems.append("alias: name: missing; it says which alias gets the weight")
             given_name = None
         name = self._alias_name("alias: name", given_name)
-        # A bool is an int to Python; nan compares false with everything.
+        # A bool is an int in Python; nan compares false with everything.
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1:
             self.problems.append(
                 f"alias: weight: must be a number above 0 and below 1, not {shown(weight)} "
@@ -386,7 +387,7 @@ class _Reader(Fields):
         return None
 
     def _payload(self) -> str | None:
-        """The JSON text of `invoke`."""
+        """Return the JSON text of `invoke`."""
         if "invoke" not in self.event:
             return None
         try:
@@ -400,7 +401,7 @@ class _Reader(Fields):
 
 
 def repo_problem(repo: str) -> str | None:
-    """What is wrong with `repo` as a URL or `owner/name`; None if nothing is. Shows no credentials."""
+    """Say what is wrong with `repo` as a URL or `owner/name`; None if nothing is. Quotes no credentials."""
     if "://" in repo or ":" in repo or "@" in repo:
         return url_problem(repo)
     segments = repo.split("/")

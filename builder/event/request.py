@@ -1,6 +1,6 @@
-"""The request as a frozen value: what is to be done, to which function, from which source.
+"""The request as a frozen value: what to do, to which function, from which source.
 
-Standard library only, for the same reason as `event`.
+Only the standard library, for the same reason as `event.read`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 
 class Action(StrEnum):
-    """What can be asked of the builder."""
+    """Actions of the builder."""
 
     SETUP = "setup"
     BUILD = "build"
@@ -27,7 +27,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GitSource:
-    """A repository and what to take of it.
+    """A repository and which commit of it.
 
     Exactly one of `repo` (https URL, or `owner/name`) and `repo_name` (a name below the builder's git base) is set.
     `ref` is a branch, tag, commit or full ref name; None means the repository's default branch.
@@ -39,7 +39,7 @@ class GitSource:
 
     @property
     def place(self) -> str:
-        """For people."""
+        """Name of the source for people."""
         return self.repo or self.repo_name or ""
 
 
@@ -61,7 +61,7 @@ class ObjectSource:
 
     @property
     def place(self) -> str:
-        """For people."""
+        """Name of the source for people."""
         return f"s3://{self.bucket}/{self.key}"
 
 
@@ -69,7 +69,7 @@ class ObjectSource:
 class ManifestSource:
     """Files in S3 that a manifest holds or names; see `sources.manifest`.
 
-    `version_id` is the manifest's, `sha256` that of its JSON text; None for whatever is there.
+    `version_id` is the manifest's, `sha256` that of its JSON text; None for any.
     """
 
     bucket: str
@@ -79,7 +79,7 @@ class ManifestSource:
 
     @property
     def place(self) -> str:
-        """For people."""
+        """Name of the source for people."""
         return f"s3://{self.bucket}/{self.manifest}"
 
 
@@ -92,14 +92,13 @@ class Request:
 
     `function` is set for build, plan, package, history, rollback and verify, `source` for build, plan and package.
     `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
-    empty for "all". `upgrade` resolves requirements anew, `force` also builds anew what is kept. `weight` is the part
+    empty for "all". `upgrade` resolves requirements again, `force` also builds again what is kept. `weight` is the part
     of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
-    invoke the new version with. `architecture` is the one to package for, None for what the build file says; `attached`
-    are layers from elsewhere, by any names, that whoever deploys it attaches besides its own. `by` says who asks, in
-    words. `build` is the id of an earlier build, `build_id` that of this one. `preview` only tells what a
-    rollback would do. `rights` also tries whether the builder
-    may change itself, `publish_only` attaches its layer to nothing. `deleted`: what once asked for this is taken away,
-    and nothing else of the request counts.
+    invoke the new version with. `architecture` is the one to package for, None for the build file's; `attached` names
+    layers from elsewhere that the caller attaches besides its own. `by` names the caller, in words. `build` is the id
+    of an earlier build, `build_id` that of this one. `preview` only describes a rollback. `rights` also tries whether
+    the builder may change itself, `publish_only` attaches its layer to nothing. `deleted`: something that once asked
+    for this is being removed, and nothing else of the request counts.
     """
 
     action: Action

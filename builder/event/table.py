@@ -1,6 +1,6 @@
-"""The fields of an event: the one table behind the parser, the JSON Schema and the reference.
+"""Fields of an event: the one table behind the parser, the JSON Schema and the reference.
 
-A new field is one row here and one line in `builder.event.read`. Standard library only, as that is.
+A new field is one row here and one line in `builder.event.read`. Only the standard library, as there.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from builder.paths import PATH_PATTERN
 
 Schema = Mapping[str, object]
 
-# Regular expressions that JSON Schema and Python read alike; they are for the whole text.
+# Regular expressions that mean the same to JSON Schema and Python; they match the whole text.
 NAME = r"[A-Za-z0-9_-]{1,64}"
 ALIAS = r"[A-Za-z0-9_-]{1,128}"
 BUILD_ID = r"[A-Za-z0-9._-]{1,128}"
 BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 REPO_NAME = r"[A-Za-z0-9._-]{1,128}"
 BUILD_FILE = r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)"
-# What git allows in the name of a branch or tag.
+# Names that git allows for a branch or tag.
 REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+"
+# Bounds of texts that appear in messages, records and names of S3 objects.
 MAX_REF, MAX_COMPONENTS, MAX_BY, MAX_COUNT = 255, 50, 128, 100
+# The payload comes inside an event, which may be an asynchronous one: Lambda limits those.
 MAX_PAYLOAD_BYTES = 256 << 10
 REPLY_MEMBER, MAX_MEMBERS = r"[A-Za-z_]{1,40}", 50
 SOURCE_MEMBERS = ("bucket", "key", "manifest", "version_id", "sha256")
@@ -43,30 +45,30 @@ _ALL = tuple(Action)
 
 @dataclass(frozen=True, kw_only=True)
 class EventField:
-    """A field: the actions that it means something to (it may have a row for each meaning), its values, a sentence.
+    """A field: actions that it has a meaning for (one row for each meaning), its values, a sentence about it.
 
-    `schema` is JSON Schema of the values; null, which counts as left out, is not in it.
+    `schema` is JSON Schema of the values; null, which counts as absent, is not in it.
     """
 
     name: str
     actions: tuple[Action, ...]
     schema: Schema
-    told: str
+    meaning: str
 
 
 def _text(pattern: str, **more: object) -> Schema:
     return {"type": "string", "pattern": f"^{pattern}$", **more}
 
 
-def _row(name: str, actions: tuple[Action, ...], schema: Schema, told: str) -> EventField:
-    return EventField(name=name, actions=actions, schema=schema, told=told)
+def _row(name: str, actions: tuple[Action, ...], schema: Schema, meaning: str) -> EventField:
+    return EventField(name=name, actions=actions, schema=schema, meaning=meaning)
 
 
-# Older clients send them as text.
+# Older clients send flags as text.
 _FLAG: Schema = {"enum": [True, False, "true", "false"]}
 _NAMES: Schema = {"type": "array", "items": _text(NAME), "maxItems": MAX_COMPONENTS}
 _MANIFEST_SHA256: Schema = {"type": ["string", "null"], "pattern": f"^{MANIFEST_SHA256}$"}
-# Only digits is what Lambda calls versions.
+# A name of digits only would be a version to Lambda.
 _ALIAS = _text(f"(?![0-9]+$){ALIAS}")
 _WEIGHTED: Schema = {
     "type": "object",
@@ -80,7 +82,7 @@ _WEIGHTED: Schema = {
 
 
 def _in_s3(what: str, **more: Schema) -> Schema:
-    """An object in S3 that is named by `what`."""
+    """Return the schema of an object in S3 that is named by `what`."""
     return {
         "type": "object",
         "properties": {
@@ -98,7 +100,7 @@ ACTION = EventField(
     name="action",
     actions=_ALL,
     schema={"type": "string", "anyOf": [{"enum": [*Action]}, {"pattern": rf"^build(?: +{NAME})+$"}]},
-    told=", ".join(f"`{action}`" for action in Action),
+    meaning=", ".join(f"`{action}`" for action in Action),
 )
 
 FIELDS: tuple[EventField, ...] = (
@@ -243,8 +245,7 @@ FIELDS: tuple[EventField, ...] = (
     ),
 )
 
-# Per action that this version carries out, the fields that mean something to it. Any other one would be ignored
-# silently, so it is a problem instead.
+# Fields with a meaning, by action. Any other field would be ignored silently, so it is reported as a problem.
 AVAILABLE: Mapping[Action, tuple[str, ...]] = {
     action: tuple(field.name for field in FIELDS if action in field.actions) for action in Action
 }

@@ -1,1 +1,1 @@
-"""Modules of Go: which repository and commit a path means, and how they are given to `go` without a login."""
+"""Modules of Go: which repository and commit a path means, and how `go` gets them without a login."""

@@ -1,6 +1,6 @@
-"""Go modules out of git repositories: which repository a module is in, which commit a version is, what is there.
+"""Serves Go modules from git repositories: finds a module's repository, a version's commit, and its files.
 
-What `go` does with a git binary, without one: https://go.dev/ref/mod#vcs. Every error names the module.
+It does without a git binary what `go` does with one: https://go.dev/ref/mod#vcs. Every error names the module.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ from builder.store import whole
 from builder.workspace.directory import Workspace, full_disk
 
 NOT_THERE = (RepositoryNotFound, RefNotFound, PathNotFound)
-"""The errors that say that there is no such module, or version. Others say that nobody knows."""
-# What a forge answers where a group is, or a page for people: redirects to where one logs in are among it.
+"""Errors that mean that there is no such module, or version. Others mean that it is not known."""
+# A forge's answers for a group, or a page for people: redirects to a login page are among them.
 _ANOTHER_PLACE = (RepositoryNotFound, UnsafeSource, BrokenOff)
 _SHOWN = 8
 
 Discover = Callable[[str], Candidate | None]
-"""Asks a module path's own host where its repository is."""
+"""Asks a module path's own host for its repository."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """A version, and when its commit was made, in seconds since the epoch."""
+    """A version, and the time of its commit, in seconds since the epoch."""
 
     version: str
     time: int
 
     def as_json(self) -> dict[str, str]:
-        """As proxies of modules tell it."""
+        """Return it as module proxies do."""
         return {"Version": self.version, "Time": _utc(self.time).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
@@ -83,7 +83,7 @@ class _Module:
         return f"{self.directory}/" if self.directory else ""
 
     def tags(self) -> dict[Version, str]:
-        """The versions that have a tag, and their commits; pseudo-versions are never tags."""
+        """Return the versions that have a tag, and their commits; pseudo-versions are never tags."""
         found = {}
         for name, commit in self.repository.tags().items():
             version = Version.parse(name.removeprefix(self.prefix)) if name.startswith(self.prefix) else None
@@ -92,19 +92,19 @@ class _Module:
         return found
 
     def versions(self) -> dict[Version, str]:
-        """Those of the tags that the module's path allows."""
+        """Return the tagged versions that the module's path allows."""
         return {version: commit for version, commit in self.tags().items() if version.fits(self.major)}
 
 
 class GoModules:
-    """The modules that the builder's credentials, or nobody's, open. Close it. Threads may share it.
+    """Modules that can be read with the builder's credentials, or without any. Close it. Threads may share it.
 
     Args:
-        credentials: called once, when the first module is asked for.
-        repository: the URL of the project, "" if it comes from none.
+        credentials: called once, for the first module.
+        repository: the URL of the project, "" if it has none.
         workspace: its cache keeps zips, each for one repository, one login and one commit.
 
-    `discover` may be set to how the repository of a path is found that says nothing itself.
+    Set `discover` to find the repository of a path that does not name it.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class GoModules:
 
     @property
     def credentials(self) -> Sequence[GitCredentials]:
-        """Those of git servers, read at the first use."""
+        """Credentials of git servers, read at the first use."""
         with self._lock:
             return self._credentials
 
@@ -139,35 +139,36 @@ class GoModules:
 
     @property
     def homes(self) -> tuple[Home, ...]:
-        """Where private modules are, the longest prefix first."""
+        """Places of private modules, the longest prefix first."""
         return homes(self.credentials, self._project)
 
     def home(self, path: str) -> Home | None:
-        """Where the module `path` is, if it is a private one."""
+        """Return the place of the module `path`, if it is a private one."""
         return next((home for home in self.homes if home.covers(path)), None)
 
     # --- what a proxy is asked --------------------------------------------------------------------------------------
 
     def versions(self, path: str) -> list[str]:
-        """The versions of a module that have tags, oldest first."""
+        """Return the versions of a module that have tags, oldest first."""
         with _named(path):
             module = self._module(path)
             found = sorted(module.versions(), key=lambda version: version.order)
             return [version.text for version in (*found, *self._incompatible(module, found))]
 
     def info(self, path: str, query: str) -> Info:
-        """The version that `query` means: a version, or the name or id of a commit."""
+        """Return the version that `query` means: a version, or the name or id of a commit."""
         with _named(path, query):
             version = Version.parse(query)
             module = self._module(path)
             if version is None:
                 return self._of_commit(module, self._by_name(module, query))
+            # A zip of this very commit: reading its comment is cheaper than fetching the commit again.
             if kept := self._kept(module, version):
                 return Info(version=query, time=zips.read_zip(kept)[0])
             return Info(version=query, time=self._content(module, version).commit.time)
 
     def latest(self, path: str) -> Info:
-        """The newest release, else the newest before one, else the default branch as it is."""
+        """Return the newest release, else the newest pre-release, else the default branch as it is."""
         with _named(path):
             module = self._module(path)
             best = newest(list(module.versions()))
@@ -176,7 +177,7 @@ class GoModules:
             return Info(version=best.text, time=self._content(module, best).commit.time)
 
     def go_mod(self, path: str, version: str) -> bytes:
-        """The module's go.mod; one that says its path alone where it has none."""
+        """Return the module's go.mod; without one, a go.mod with only its path."""
         with _named(path, version):
             module, wanted = self._module(path), _canonical(version)
             kept = self._kept(module, wanted)
@@ -184,13 +185,14 @@ class GoModules:
             return found or f"module {path}\n".encode()
 
     def zip(self, path: str, version: str) -> Path:
-        """The module's zip."""
+        """Return the module's zip."""
         with _named(path, version):
             module, wanted = self._module(path), _canonical(version)
             if kept := self._kept(module, wanted):
                 return kept
             content = self._content(module, wanted)
             place = self._cache / f"{self._key(module, wanted)}-{content.commit.id}.zip"
+            # The repository's packs may be cleared by another thread's fetch, so they are read under its lock.
             with module.repository.lock:
                 with whole.file(place) as partial:
                     zips.write_zip(partial, path, version, content)
@@ -200,10 +202,10 @@ class GoModules:
     # --- where it is ------------------------------------------------------------------------------------------------
 
     def _module(self, path: str) -> _Module:
-        """The module, once its repository has answered.
+        """Return the module, once its repository has answered.
 
         Raises:
-            RepositoryNotFound: with the repositories that were tried.
+            RepositoryNotFound: no repository has it; those that were tried are named.
         """
         home, tried = self.home(path), []
         _, major = split_major(path)
@@ -220,6 +222,7 @@ class GoModules:
                 directory=candidate.directory,
                 major=major,
             )
+        # A single answer says more than a summary: a refused login, for example.
         if len(tried) == 1:
             raise tried[0]
         raise RepositoryNotFound(
@@ -232,7 +235,7 @@ class GoModules:
 
     def _candidates(self, path: str, home: Home | None) -> Iterator[Candidate]:
         found = list(candidates(path, home, self.credentials))
-        # A repository that is open already is right, before others are tried in vain.
+        # An open repository has already proved right, so it is tried before others.
         found.sort(key=lambda candidate: candidate.url not in self._repositories)
         yield from found
         if not found or (home is not None and not home.inner):
@@ -245,12 +248,13 @@ class GoModules:
             if url in self._absent:
                 raise self._absent[url]
             if url not in self._repositories:
-                # Of the disk; what is too much for it is told by name.
+                # Without a limit of its own: a full disk is reported with the module's name.
                 self._repositories[url] = Commits(url, self.credentials, self._network, self._scratch)
             repository = self._repositories[url]
         try:
             repository.listing()
         except (*_ANOTHER_PLACE, AuthenticationFailed) as error:
+            # Remembered, since `go` asks for every prefix of a path: each would cost a request again.
             with self._lock:
                 self._absent[url] = error
                 self._repositories.pop(url, None)
@@ -260,7 +264,7 @@ class GoModules:
     # --- which commit it is -----------------------------------------------------------------------------------------
 
     def _commit(self, module: _Module, version: Version) -> str:
-        """The full id of a version's commit."""
+        """Return the full id of a version's commit."""
         if version.commit:
             return module.repository.beginning(version.commit)
         tag = module.prefix + version.tag
@@ -275,15 +279,16 @@ class GoModules:
         return tags[tag]
 
     def _content(self, module: _Module, version: Version) -> zips.Content:
-        """The version's files.
+        """Return the version's files.
 
         Raises:
-            PathNotFound: there is no such module in the commit, or its go.mod has another major version.
-            RefNotFound: the pseudo-version says another time than the commit.
+            PathNotFound: the commit has no such module, or its go.mod has another major version.
+            RefNotFound: the pseudo-version has another time than the commit.
         """
         if not version.fits(module.major):
             raise RefNotFound(f"a module whose path ends so cannot have version {version.text}")
         commit = module.repository.fetched(self._commit(module, version))
+        # `go` trusts the time in a pseudo-version when it sorts versions, so a wrong one is refused as by `go` itself.
         if version.commit and version.time != _stamp(commit.time):
             raise RefNotFound(
                 f"commit {version.commit} is of {_stamp(commit.time)}, not of {version.time}",
@@ -295,10 +300,11 @@ class GoModules:
         return content
 
     def _located(self, module: _Module, commit_id: str) -> zips.Content:
-        """The module's directory in a commit: of /v2 it is the one where go.mod says so."""
+        """Return the module's directory in a commit; for /v2 it is the one whose go.mod says so."""
         repository, commit = module.repository, module.repository.fetched(commit_id)
         places = [module.directory]
         if module.major and module.root != module.path:
+            # A directory /v2 comes before a branch that has v2 at its top, as in `go`.
             places.insert(0, "/".join(filter(None, [module.directory, module.major[1:]])))
         for directory in places:
             path = f"{directory}/go.mod" if directory else "go.mod"
@@ -314,7 +320,7 @@ class GoModules:
         )
 
     def _incompatible(self, module: _Module, compatible: Sequence[Version]) -> list[Version]:
-        """Versions from 2 on of a repository that never had a go.mod."""
+        """Return versions from 2 on of a repository that never had a go.mod."""
         repository, tags = module.repository, module.tags()
 
         def has_go_mod(version: Version) -> bool:
@@ -340,7 +346,7 @@ class GoModules:
         raise RefNotFound(f"{module.repository.url} has no branch, tag or commit {query}")
 
     def _of_commit(self, module: _Module, commit_id: str) -> Info:
-        """The version of a commit: its tag, or a pseudo-version after the newest tag before it."""
+        """Return the version of a commit: its tag, or a pseudo-version after the newest tag before it."""
         commit = self._located(module, commit_id).commit
         versions = module.versions()
         own = newest([version for version, tagged in versions.items() if tagged == commit_id])
@@ -364,8 +370,9 @@ class GoModules:
         return "-".join([*names(url, credentials_for(url, self.credentials)), of_module])
 
     def _kept(self, module: _Module, version: Version) -> Path | None:
-        """A zip that was made of the commit that the version is now."""
+        """Return a zip that was made from the commit that the version means now."""
         commit = version.commit or module.repository.tags().get(module.prefix + version.tag, "none")
+        # The commit is part of the name, so a tag that was moved does not get the old zip.
         for path in self._cache.glob(f"{self._key(module, version)}-{commit}*.zip"):
             with module.repository.lock:
                 if self._workspace.intact(path):
@@ -376,7 +383,7 @@ class GoModules:
 
 @contextlib.contextmanager
 def _named(path: str, version: str = "") -> Iterator[None]:
-    """Errors in the block say which module they are about; they are new ones, since one may be raised many times."""
+    """Name the module in errors of the block; as new exceptions, because one may be raised many times."""
     what = f"module {path}@{version}" if version else f"module {path}"
     try:
         with full_disk():

@@ -1,4 +1,4 @@
-"""Paths and versions of Go modules: how they are written, how they are sorted, and which repository a path means. Pure.
+"""Paths and versions of Go modules: syntax, order, and which repository a path means. Pure.
 
 https://go.dev/ref/mod
 """
@@ -22,23 +22,23 @@ _VERSION = re.compile(
     re.ASCII,
 )
 _PSEUDO = re.compile(r"(?:(?:.*\.)?0\.)?(?P<time>\d{14})-(?P<commit>[0-9a-f]{12})", re.ASCII)
-# Forges whose repositories are of many strangers: that there is a login says nothing about who owns a module there.
+# Forges with repositories of many strangers: a login there says nothing about who owns a module.
 PUBLIC_FORGES = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
-# Where a repository is two names, and no more.
+# Forges where a repository is two names, and no more.
 _TWO_NAMES = ("github.com", "bitbucket.org", "codeberg.org")
 
 
 def is_module_path(text: str) -> bool:
-    """Whether a module's path may be, or begin with, `text`: a host, and names below it."""
+    """Tell whether a module's path may be, or begin with, `text`: a host, and names below it."""
     host, *names = text.split("/")
     return bool(_HOST.fullmatch(host)) and all(_NAME.fullmatch(name) for name in names)
 
 
 def unescaped(text: str) -> str:
-    """What `text` of a proxy's URL stands for: `!x` is X, so that file systems without case can hold it.
+    """Decode `text` of a proxy's URL: `!x` is X, so that file systems without case can hold it.
 
     Raises:
-        ValueError: it is not written so.
+        ValueError: it is not in that form.
     """
     if re.search(r"[A-Z]|!(?![a-z])", text):
         raise ValueError(f"{text!r} is not escaped")
@@ -46,13 +46,13 @@ def unescaped(text: str) -> str:
 
 
 def split_major(path: str) -> tuple[str, str]:
-    """A module's path without the end that says its major version, and that end: `/v2`, or "" for 0 and 1."""
+    """Split the major version off a module's path: `/v2`, or "" for 0 and 1."""
     match = _MAJOR.fullmatch(path)
     return (match["prefix"], match["major"] or "") if match else (path, "")
 
 
 def major_of(go_mod: bytes) -> str:
-    """The end of the path that a go.mod gives its module, as `split_major` has it; "none" where it has no path."""
+    """Return the major version of a go.mod's path, as `split_major` has it; "none" if it has no path."""
     match = re.search(rb'^[ \t]*module[ \t]+(?:\(\s*)?["`]?([^\s"`]+)', go_mod, re.MULTILINE)
     return split_major(match[1].decode("utf-8", "replace"))[1] if match else "none"
 
@@ -61,8 +61,8 @@ def major_of(go_mod: bytes) -> str:
 class Version:
     """A canonical version. `text` is all of it, `tag` without `+incompatible`.
 
-    `commit` (its first 12 digits) and `time` (`yyyymmddhhmmss`) are set in a pseudo-version, which is that of a commit
-    without a tag.
+    `commit` (its first 12 digits) and `time` (`yyyymmddhhmmss`) are set in a pseudo-version, for a commit without a
+    tag.
     """
 
     text: str
@@ -75,7 +75,7 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version | None:
-        """The version that `text` is; None if it is no canonical one."""
+        """Parse a version; None if it is not a canonical one."""
         match = _VERSION.fullmatch(text)
         if not match:
             return None
@@ -95,25 +95,25 @@ class Version:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """What sorts versions as semantic versioning does; a release comes after what was before it."""
+        """Key that sorts versions by semantic versioning; a release comes after its pre-releases."""
         parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in self.pre.split("."))
         return (*self.numbers, not self.pre, parts)
 
     def fits(self, major: str) -> bool:
-        """Whether a module whose path ends with `major` may have it."""
+        """Tell whether a module whose path ends with `major` may have it."""
         if major:
             return f"/v{self.numbers[0]}" == major and not self.incompatible
         return (self.numbers[0] > 1) == self.incompatible
 
 
 def newest(versions: Sequence[Version]) -> Version | None:
-    """The highest release, or if there is none the highest of all; None of nothing."""
+    """Return the highest release, else the highest version; None without any."""
     releases = [version for version in versions if not version.pre and not version.incompatible]
     return max(releases or versions, key=lambda version: version.order, default=None)
 
 
 def pseudo_version(base: Version | None, major: str, time: str, commit: str) -> str:
-    """The version of a commit without a tag whose nearest tag is `base`.
+    """Return the version of a commit without a tag whose nearest tag is `base`.
 
     https://go.dev/ref/mod#pseudo-versions
     """
@@ -131,7 +131,7 @@ def pseudo_version(base: Version | None, major: str, time: str, commit: str) -> 
 class Home:
     """Modules whose paths begin with `prefix` are in repositories below the URL `base`, and nowhere else.
 
-    `inner`: base and prefix name the same place; otherwise what follows the prefix comes after `base`.
+    `inner`: base and prefix name the same place; otherwise the rest of the path comes after `base`.
     """
 
     prefix: str
@@ -139,20 +139,21 @@ class Home:
     inner: bool = True
 
     def covers(self, path: str) -> bool:
-        """Whether a module, or package, of that path is one of them."""
+        """Tell whether a module, or package, of that path is one of them."""
         return f"{path}/".startswith(f"{self.prefix}/")
 
 
 def homes(credentials: Sequence[GitCredentials], repository: str) -> tuple[Home, ...]:
-    """Where private modules are: below the login of each forge, and beside the project that is at `repository`.
+    """Return the places of private modules: below the login of each forge, and beside the project's `repository`.
 
-    Of a forge that everybody uses, a login for all of it means only what it names in `modules`.
+    A login for all of a public forge only covers its `modules`.
     """
     found: dict[str, Home] = {}
     for each in credentials:
         if each.base is None:
             continue
         own = _place(each.base)
+        # A whole public forge is never private, or each public module there would be asked for with a login.
         if own not in PUBLIC_FORGES:
             found.setdefault(own, Home(prefix=own, base=each.base))
         for prefix in each.modules:
@@ -166,7 +167,7 @@ def homes(credentials: Sequence[GitCredentials], repository: str) -> tuple[Home,
 
 
 def _place(url: str) -> str:
-    """Host and path of a URL, as a module's path has them: without scheme, port and slashes at the end."""
+    """Return host and path of a URL in the form of a module's path: without scheme, port and final slashes."""
     parts = urlsplit(url)
     return "/".join(filter(None, [(parts.hostname or "").lower(), parts.path.strip("/").removesuffix(".git")]))
 
@@ -181,9 +182,9 @@ class Candidate:
 
 
 def candidates(path: str, home: Home | None, credentials: Sequence[GitCredentials] = ()) -> Iterator[Candidate]:
-    """Repositories that the module `path` may be in, likely ones first.
+    """Yield repositories that the module `path` may be in, likely ones first.
 
-    Without a home only those that the path itself tells: of a known forge, of a host with a login, or behind `.git`.
+    Without a home only those that the path itself names: on a known forge, on a host with a login, or behind `.git`.
     """
     prefix, _ = split_major(path)
     names = prefix.split("/")
@@ -209,7 +210,7 @@ def candidates(path: str, home: Home | None, credentials: Sequence[GitCredential
 
 
 def _lengths(names: Sequence[str], host: str, least: int) -> Iterator[int]:
-    """How many of the names may be the repository's."""
+    """Yield how many of the names may be the repository's."""
     explicit = [position for position, name in enumerate(names, 1) if name.endswith(".git")]
     if explicit:
         yield explicit[0]
@@ -217,7 +218,7 @@ def _lengths(names: Sequence[str], host: str, least: int) -> Iterator[int]:
     if host in _TWO_NAMES:
         yield from (2,) if len(names) >= 2 else ()
         return
-    # Owner and name nearly everywhere, groups in groups on some, a name alone on servers without owners.
+    # Owner and name nearly everywhere, nested groups on some, a name alone on servers without owners.
     for length in (*range(2, len(names) + 1), 1):
         if max(1, least) <= length <= len(names):
             yield length

@@ -1,8 +1,8 @@
 """A Go module proxy on loopback, for the time of one `go` command: private modules without a git binary or a token.
 
-It answers for every entry of GOPROXY. The first gives modules out of repositories that the builder's git logins open;
-one more stands for each configured proxy, adds that proxy's login where it has one and else sends `go` there; the one
-that stands for `direct` fetches the rest. Of a private module no other server is told even the name.
+It stands for every entry of GOPROXY. The first serves modules from repositories that the builder's git logins can read;
+one more stands for each configured proxy, adds that proxy's login if it has one and else redirects `go` there; the one
+for `direct` fetches the rest. No other server learns even the name of a private module.
 
 https://go.dev/ref/mod#goproxy-protocol
 """
@@ -36,13 +36,15 @@ _ASKED = re.compile(
     r"(?P<path>[^@]+)/(?:@v/(?P<what>list|(?P<version>[^/]+)\.(?P<kind>info|mod|zip))|(?P<latest>@latest))"
 )
 _SUMS = re.compile(r"sumdb/[^/@]+/(?:supported|latest|lookup/.+|tile/.+)")
+# The tags are in the head of a page.
 _MAX_PAGE = 1 << 20
+# Any host may be asked, also one that drops packets; `go` itself waits for the answer.
 _DISCOVERY_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """What `go` wants: `kind` is list, latest, info, mod or zip; the version is "" for the first two."""
+    """A request of `go`: `kind` is list, latest, info, mod or zip; the version is "" for the first two."""
 
     path: str
     version: str
@@ -50,7 +52,7 @@ class _Question:
 
     @classmethod
     def parse(cls, rest: str) -> _Question | None:
-        """The question that the path of a URL is; None if it is none about a module."""
+        """Parse the path of a URL; None if it is not about a module."""
         match = _ASKED.fullmatch(unquote(rest))
         if match is None:
             return None
@@ -67,7 +69,7 @@ class GoProxy:
 
     def __init__(self, modules: GoModules, proxies: str, indexes: Indexes) -> None:
         self._modules, self._indexes = modules, indexes
-        # With `off` go would say nothing but that, whatever was said before it.
+        # With `off` go would report only that, whatever was said before it.
         parts = re.split(r"([,|])", re.sub(r"(^|[,|])off\b.*", "", proxies))
         self._proxies, self._separators = [part.rstrip("/") for part in parts[::2] if part], ["", *parts[1::2]]
         self._upstream = Upstream(authorization=indexes.authorization)
@@ -77,7 +79,7 @@ class GoProxy:
         self._loopback.start()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of a `go` command that asks here and nowhere else.
+        """Return the environment of a `go` command that asks here and nowhere else.
 
         Raises:
             LambdasmithError: the builder's git logins cannot be read.
@@ -88,17 +90,17 @@ class GoProxy:
             **environment,
             **reaching_loopback(environment),
             "GOPROXY": "".join([f"{root}/own", *entries[: len(self._proxies)]]),
-            # Private modules come from here as well, but nobody's checksum database knows them.
+            # Private modules also come from here, but no checksum database knows them.
             "GONOPROXY": "none",
             "GONOSUMDB": ",".join(home.prefix for home in self._modules.homes) or "none",
             "GOPRIVATE": "",
-            # Nothing is to be had by other ways, nor with other logins.
+            # Nothing may come in other ways, nor with other logins.
             "GOVCS": "*:off",
             "GOAUTH": "off",
         }
 
     def real(self, text: str) -> str:
-        """`text` of go's with the real servers in the place of this one."""
+        """Return `text` of go's with the real servers instead of this one."""
         root = re.escape(self._loopback.root)
 
         def replaced(match: re.Match[str]) -> str:
@@ -112,7 +114,7 @@ class GoProxy:
 
     @property
     def refusals(self) -> list[LambdasmithError]:
-        """Why modules could not be had, those that nobody knows of last."""
+        """Reasons why modules could not be had, unknown ones last."""
         with self._lock:
             found = list(self._refused.values())
         return sorted(found, key=lambda error: isinstance(error, NOT_THERE))
@@ -130,9 +132,10 @@ class GoProxy:
         if not proxy or (asked is None and not _SUMS.fullmatch(unquote(rest))):
             call.send(404)
         elif asked is None:
-            # The checksum database: by way of a proxy, if that offers it.
+            # The checksum database: through a proxy, if that offers it.
             call.send(404) if proxy in ("own", "direct") else self._pass_on(call, proxy, rest)
         elif self._modules.home(asked.path) is not None:
+            # A private path never reaches another server, not even as a question.
             self._give(call, asked) if proxy == "own" else self._say_again(call, asked)
         elif proxy == "own":
             call.send(404)
@@ -169,17 +172,18 @@ class GoProxy:
     def _refuse(self, call: Call, asked: _Question, error: LambdasmithError) -> None:
         with self._lock:
             self._refused[asked.path, asked.version] = error
-        # With 404 go asks for the module that it might be a package of; with others it stops.
+        # With 404 go asks for the module around a package of that path; with other codes it stops.
         call.send(404 if isinstance(error, NOT_THERE) else error.status, *_words(error))
 
     def _say_again(self, call: Call, asked: _Question) -> None:
-        """What was said of a private module before, since go shows what the last of its proxies says."""
+        """Repeat the earlier error of a private module, since go shows what its last proxy says."""
         with self._lock:
             error = self._refused.get((asked.path, asked.version))
         call.send(404, *(_words(error) if error else ()))
 
     def _pass_on(self, call: Call, proxy: str, rest: str, asked: _Question | None = None) -> None:
         url = f"{proxy}/{rest}"
+        # Redirected, since `go` can fetch it itself: the builder need not pass every module through.
         if not self._indexes.covers(url):
             call.redirect(url)
             return
@@ -204,7 +208,7 @@ class GoProxy:
 
 
 def _words(error: LambdasmithError) -> tuple[bytes, dict[str, str]]:
-    """What go shows of an error."""
+    """Return the text of an error that go shows."""
     text = f"{error.message}; {error.hint}" if error.hint else error.message
     return text.encode(), {"Content-Type": "text/plain; charset=utf-8"}
 
@@ -220,13 +224,13 @@ def opened(
     proxies: str,
     indexes: Indexes = NO_LOGINS,
 ) -> Iterator[GoProxy]:
-    """A proxy for the time of the block.
+    """Run a proxy for the time of the block.
 
     Args:
-        credentials: those of git servers, asked for once. network: what these may reach, and for how long.
-        workspace: whose cache keeps modules. scratch: an existing directory for what is fetched meanwhile.
+        credentials: of git servers, read once. network: what these may reach, and for how long.
+        workspace: its cache keeps modules. scratch: an existing directory for fetches.
         repository: the project's own URL: modules beside it are as private as it is.
-        proxies: as GOPROXY has them. indexes: those of them that want a login.
+        proxies: in the form of GOPROXY. indexes: those among them that want a login.
     """
     modules = GoModules(credentials, network, repository, workspace, scratch)
     modules.discover = _Discovery(modules)
@@ -238,7 +242,7 @@ def opened(
 
 
 class _Discovery:
-    """Asks the host that a module's path begins with where its repository is: https://go.dev/ref/mod#vcs-find."""
+    """Asks the host at the beginning of a module's path for its repository: https://go.dev/ref/mod#vcs-find."""
 
     def __init__(self, modules: GoModules) -> None:
         def authorization(url: str) -> str | None:
@@ -258,21 +262,21 @@ class _Discovery:
 
 
 def imports_in(page: bytes) -> list[str]:
-    """The contents of a page's go-import tags.
+    """Return the contents of a page's go-import tags.
 
     Raises:
-        ValueError: it is no HTML.
+        ValueError: it is not HTML.
     """
     reader = _Imports()
     try:
         reader.feed(page.decode("utf-8", "replace"))
-    except AssertionError as error:  # html.parser, of a declaration that it does not know
+    except AssertionError as error:  # from html.parser, for an unknown declaration
         raise ValueError(f"no HTML: {error}") from error
     return reader.tags
 
 
 def found_in(tags: Sequence[str], path: str) -> Candidate | None:
-    """The git repository that the contents of go-import tags name for a module; None if there is none, or several."""
+    """Return the git repository that go-import tags name for a module; None if there is none, or several."""
     prefix, _ = split_major(path)
     found = []
     for tag in tags:

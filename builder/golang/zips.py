@@ -1,4 +1,4 @@
-"""The zip of a Go module, with the same files in it that `go` itself takes from a repository, so that hashes agree.
+"""The zip of a Go module, with the files that `go` itself takes from a repository, so that hashes agree.
 
 https://go.dev/ref/mod#zip-files; which files are left out: `golang.org/x/mod/zip` and `cmd/go/internal/modfetch`.
 """
@@ -17,16 +17,16 @@ from builder.sources.commits import Commit, Commits
 from builder.sources.linefeeds import Linefeeds
 
 MAX_FILE_BYTES = 16 << 20
-"""Of go.mod and LICENSE."""
+"""Limit of go.mod and LICENSE."""
 _MAX_BYTES = 500 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)
-# The zip goes over loopback and is unpacked at once.
+# The zip goes over loopback and is unpacked at once: compressing it well would only take time.
 _LEVEL = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Where a module's files are: `directory` (posix, "" for the root) of a commit of a repository."""
+    """Place of a module's files: `directory` (posix, "" for the root) of a commit of a repository."""
 
     repository: Commits
     commit: Commit
@@ -42,6 +42,7 @@ def write_zip(out: Path, module: str, version: str, content: Content) -> None:
     """
     name = f"{module}@{version}"
     with content.repository.lock, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
+        # Kept with the zip, so that `info` needs no fetch when it is served again.
         archive.comment = str(content.commit.time).encode()
         left = _MAX_BYTES
         for path, chunks in _files(content):
@@ -62,14 +63,14 @@ def write_zip(out: Path, module: str, version: str, content: Content) -> None:
 
 
 def read_zip(path: Path) -> tuple[int, bytes | None]:
-    """Time and go.mod of the module in a zip that `write_zip` made; None for a module without that file."""
+    """Read time and go.mod of the module from a zip that `write_zip` made; None for a missing go.mod."""
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if re.fullmatch(r"[^@]+@[^/]+/go\.mod", name)]
         return int(archive.comment), archive.read(found[0]) if found else None
 
 
 def _files(content: Content) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Path and content of each file of the module."""
+    """Yield path and content of each file of the module."""
     repository, commit = content.repository, content.commit
     entries = {entry.path: entry for entry in repository.files(commit, content.directory)}
     linefeeds = Linefeeds(repository, commit)
@@ -77,6 +78,7 @@ def _files(content: Content) -> Iterator[tuple[str, Iterable[bytes]]]:
     for path in chosen:
         yield path, linefeeds.applied(_below(content.directory, path), repository.content(entries[path]))
     if content.directory and "LICENSE" not in chosen:
+        # A module in a directory gets the repository's license, as with `go`.
         license_ = repository.read(commit, "LICENSE", MAX_FILE_BYTES)
         if license_ is not None:
             yield "LICENSE", (license_,)
@@ -87,9 +89,9 @@ def _below(directory: str, path: str) -> str:
 
 
 def chosen_files(paths: Mapping[str, TreeEntry] | Iterable[str], go_mod: bytes) -> list[str]:
-    """Those of the regular files' posix paths that belong to the module, sorted.
+    """Return those of the regular files' posix paths that belong to the module, sorted.
 
-    What is in directories with a go.mod of their own, and what is vendored, does not.
+    Files in directories with a go.mod of their own, and vendored ones, don't.
     """
     modules = {path.rpartition("/")[0] for path in paths if path.rpartition("/")[2].lower() == "go.mod" and "/" in path}
     is_new = _language(go_mod) >= (1, 24)
@@ -108,7 +110,7 @@ def _language(go_mod: bytes) -> tuple[int, int]:
 
 
 def _is_vendored(path: str, *, is_new: bool) -> bool:
-    """Whether it is in a vendored package. Modules from before Go 1.24 keep what a mistake in Go decided.
+    """Tell whether it is in a vendored package. Modules from before Go 1.24 keep the outcome of a bug in Go.
 
     https://go.dev/issue/37397
     """

@@ -1,1 +1,1 @@
-"""Kinds of build besides Python's own. `table` lists them; nothing of it is imported by a build of Python alone."""
+"""Kinds of build besides Python's own, listed in `table`. A build of Python alone imports nothing from here."""

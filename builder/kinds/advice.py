@@ -1,4 +1,4 @@
-"""What npm installs without a word, and a function may miss when it runs."""
+"""Warnings about what npm silently leaves out and a function may miss at run time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ console.log(JSON.stringify(ranges.filter(unfit)));
 
 
 def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterator[str]:
-    """Packages whose install scripts would have made something."""
+    """Warn of packages whose install scripts were not run."""
     names = sorted({lock.name_of(place) for place in places if lock.packages.get(place, {}).get("hasInstallScript")})
     if names:
         yield (
@@ -31,7 +31,7 @@ def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterat
 
 
 def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Iterator[str]:
-    """Native packages for Lambda that the lock does not have, since it was made beside a node_modules of another
+    """Warn of native packages for Lambda that the lock lacks, because it was made beside a node_modules of another
     system (https://github.com/npm/cli/issues/4828).
     """
     cpu = CPUS[target.architecture]
@@ -41,6 +41,7 @@ def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Ite
         wanted = [
             str(name)
             for name in (optional if isinstance(optional, dict) else ())
+            # By npm's usual names of such packages, such as @esbuild/linux-x64.
             if f"linux-{cpu}" in name and "musl" not in name
         ]
         if wanted and not any(lock.resolved(name, place) for name in wanted):
@@ -53,7 +54,7 @@ def variants_missing(lock: Lock, places: Collection[str], target: Target) -> Ite
 
 
 def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
-    """Packages that came from a server and have no hash in the lock."""
+    """Warn of packages that came from a server and have no hash in the lock."""
     names = [
         lock.name_of(place)
         for place in sorted(places)
@@ -65,7 +66,7 @@ def not_verified(lock: Lock, places: Collection[str]) -> Iterator[str]:
 
 
 def engines(lock: Lock, places: Collection[str], target: Target, npm: Npm) -> Iterator[str]:
-    """Packages, and the project itself, that say they do not run on the function's Node.js."""
+    """Warn of packages, or the project itself, that say they don't run on the function's Node.js."""
     own = {"package.json": _range(lock.manifest)}
     wanted = own | {lock.name_of(place): _range(lock.packages.get(place, {})) for place in sorted(places)}
     ranges = sorted({each for each in wanted.values() if each})

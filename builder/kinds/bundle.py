@@ -1,4 +1,4 @@
-"""A bundle: what the project's own esbuild makes of one source file and all that it imports.
+"""Makes a bundle with the project's own esbuild: one file of a source file and all its imports.
 
 Options: https://esbuild.github.io/api/
 """
@@ -22,9 +22,9 @@ from builder.workshop.kind import Place
 
 _MESSAGE = re.compile(r"^(?:\S+ )?\[(?P<kind>ERROR|WARNING)\] (?P<text>.*)$")
 _PLACE = re.compile(r"^ {4}(?P<place>\S.*:\d+:\d+):$")
-# Packages that Lambda's Node.js brings along: they may be left to it.
+# Packages that come with Lambda's Node.js: they may be left to it.
 _OF_THE_RUNTIME = ("@aws-sdk/", "@smithy/")
-# An ES module has no `require`, `__filename` and `__dirname`, and packages of the older kind use them.
+# An ES module lacks `require`, `__filename` and `__dirname`, which older packages use.
 _BANNER = (
     'import{createRequire as lambdasmithRequire}from"node:module";'
     "const require=lambdasmithRequire(import.meta.url),"
@@ -38,17 +38,18 @@ _HINTS: Sequence[tuple[str, str]] = (
     ),
     (r'No loader is configured for "\.node"', "a native package cannot be bundled; list it in external"),
 )
+# esbuild can warn hundreds of times about one package.
 _NOTES = 5
 
 
 def names_shipped(recipe: NodeBuild, lock: Lock) -> tuple[str, ...]:
-    """The packages that go into node_modules beside the bundle. Patterns, and the runtime's own, are only left out."""
+    """Return the packages beside the bundle, in node_modules. Patterns, and the runtime's own, are only left out."""
     names = packages_in([name for name in recipe.external if "*" not in name])
     return tuple(dict.fromkeys(name for name in names if lock.has(name) or not name.startswith(_OF_THE_RUNTIME)))
 
 
 def problem(recipe: NodeBuild, place: Place, lock: Lock) -> str | None:
-    """What is wrong with the recipe."""
+    """Say what is wrong with the recipe."""
     entry = str(recipe.bundle)
     if not (place.base / entry).is_file():
         return f"bundle: {entry!r} does not exist"
@@ -69,7 +70,7 @@ def problem(recipe: NodeBuild, place: Place, lock: Lock) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """The files of a bundle by name, what esbuild warns of, and the packages that are in it, as places of the lock."""
+    """The files of a bundle by name, esbuild's warnings, and the packages inside, as places of the lock."""
 
     files: tuple[tuple[str, Path], ...]
     notes: tuple[str, ...]
@@ -80,11 +81,11 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
     """Run esbuild.
 
     Args:
-        folder: an existing directory, always the same, for what is made; base: the copy of `place.base` in it, below
-            which or above which packages are installed.
+        folder: an existing directory, the same in each build, for the results; base: the copy of `place.base` in it,
+            with packages installed in it or above it.
 
     Raises:
-        CompilationFailed: esbuild does not take the sources, or the handler is not in them.
+        CompilationFailed: esbuild rejects the sources, or the handler is not in them.
     """
     module, _, attribute = place.handler.rpartition(".")
     is_module = _is_module(str(recipe.bundle), lock)
@@ -104,11 +105,12 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         *(["--sourcemap"] if recipe.sourcemap else []),
     ]
     what = f"{place.label}: esbuild {recipe.bundle}"
-    shop = npm.work.shop
-    shop.progress.say(f"bundling {recipe.bundle}")
+    workshop = npm.work.shop
+    workshop.progress.say(f"bundling {recipe.bundle}")
     environment = dict(npm.environment())
-    if shop.memory_mb is not None:
-        environment["GOMEMLIMIT"] = f"{shop.memory_mb // 2}MiB"
+    # esbuild is a Go program: without a limit its collector lets it grow until the kernel ends it.
+    if workshop.memory_mb is not None:
+        environment["GOMEMLIMIT"] = f"{workshop.memory_mb // 2}MiB"
     try:
         lines = npm.run(
             [str(_program(base, lock)), f"./{recipe.bundle}", *options], base, what, environment=environment
@@ -127,14 +129,14 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
 
 
 def _is_module(entry: str, lock: Lock) -> bool:
-    """Whether the bundle is an ES module: as Node.js would see the source."""
+    """Tell whether the bundle is an ES module, as Node.js would see the source."""
     if entry.endswith((".mts", ".mjs")):
         return True
     return not entry.endswith((".cts", ".cjs")) and lock.manifest.get("type") == "module"
 
 
 def _program(base: Path, lock: Lock) -> Path:
-    """esbuild's program for this machine. The package's own command may be a script that looks for it."""
+    """Return esbuild's program for this machine. The package's own command may be a script that searches for it."""
     name = f"@esbuild/linux-{CPUS[architecture_of(os.uname().machine)]}/bin/esbuild"
     for folder in (base, *base.parents):
         for place in ("node_modules", "node_modules/esbuild/node_modules"):
@@ -148,7 +150,7 @@ def _program(base: Path, lock: Lock) -> Path:
 
 
 def _messages(lines: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """ERROR or WARNING, `file:line:column: ` or "", and the text, of what esbuild printed."""
+    """Yield ERROR or WARNING, `file:line:column: ` or "", and the text, of esbuild's messages."""
     for at, line in enumerate(lines):
         if message := _MESSAGE.match(line):
             following = (_PLACE.match(each) for each in lines[at + 1 : at + 3])
@@ -165,17 +167,17 @@ def _failed(error: CommandFailed, what: str) -> CompilationFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class Metafile:
-    """What esbuild says of a bundle: its inputs by path, and the names that what was asked for exports, if it knows."""
+    """esbuild's description of a bundle: its inputs by path, and the names that it exports, if known."""
 
     inputs: tuple[str, ...]
     exports: tuple[str, ...]
 
 
 def read_metafile(path: Path, what: str) -> Metafile:
-    """What esbuild, which is the project's own, wrote to `path`.
+    """Read what esbuild, which is the project's own, wrote to `path`.
 
     Raises:
-        CompilationFailed: it is not that.
+        CompilationFailed: it is not a metafile.
     """
     try:
         meta = Fields(read_json(path.read_text()))
@@ -190,7 +192,7 @@ def read_metafile(path: Path, what: str) -> Metafile:
 
 
 def _check_exports(meta: Metafile, attribute: str, entry: str, place: Place) -> None:
-    """Of a CommonJS bundle esbuild does not say what it exports."""
+    """Check the exports, which esbuild does not list for a CommonJS bundle."""
     if meta.exports and attribute not in meta.exports:
         raise CompilationFailed(
             f"function.handler: {place.handler!r} needs {attribute}; {entry} exports {', '.join(meta.exports)}",
@@ -199,7 +201,7 @@ def _check_exports(meta: Metafile, attribute: str, entry: str, place: Place) -> 
 
 
 def places_in(meta: Metafile, lock: Lock, base: Path, folder: Path) -> Iterator[str]:
-    """The packages that are in the bundle; esbuild names its inputs relative to `base`."""
+    """Yield the packages inside the bundle; esbuild names its inputs relative to `base`."""
     tops = [path for path in (base, *base.parents) if path.is_relative_to(folder)]
     for name in meta.inputs:
         if "node_modules/" not in name:

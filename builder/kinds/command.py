@@ -1,4 +1,4 @@
-"""Any commands, run in a copy of the project with the toolchains that they name; what they leave is what is built."""
+"""Runs any commands in a copy of the project, with the toolchains that they name; their output is what is built."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from builder.toolchains import zig
 from builder.workshop import commands
 from builder.workshop.kind import Files, Made, Place, Work
 
-# Files that say which packages of others a build is made with: while they stay the same, so does most of its cache.
+# Files that say which packages of others a build uses: while they stay the same, so does most of its cache.
 _LOCKS = frozenset(
     {"go.sum", "package-lock.json", "Cargo.lock", "cabal.project.freeze", "stack.yaml.lock", "uv.lock", "poetry.lock"}
 )
-# Where tools keep what they may need again, by the variable that tells them.
+# Directories where tools keep what they may need again, by the variable that sets them.
 _CACHES: Mapping[str, str] = {
     "XDG_CACHE_HOME": "xdg",
     "GOCACHE": "go/build",
@@ -58,14 +58,16 @@ class _Command:
         return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
 
     def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
-        shop = work.shop
-        # Compilers write the paths of their sources into what they make: this one is the same every time.
-        with shop.workspace.build_place() as folder:
+        workshop = work.shop
+        # Compilers write the paths of their sources into their results, so this path is the same every time.
+        with workshop.workspace.build_place() as folder:
             copy = folder / "source"
+            # A copy, since other components are built from the project's own files.
             shutil.copytree(place.root, copy, symlinks=True)
             base = copy / place.source_dir
-            tools = (shop.toolbox.identity(name) for name in recipe.toolchains)
-            cache = shop.cache("command", place.component, place.target.label, *tools)
+            tools = (workshop.toolbox.identity(name) for name in recipe.toolchains)
+            # Toolchains are part of the name: one version's cache can break another's build.
+            cache = workshop.cache("command", place.component, place.target.label, *tools)
             cache.restore()
             commands.run(
                 recipe.command,
@@ -74,15 +76,15 @@ class _Command:
                 folder / "home",
                 label=place.label,
                 environment=_environment(recipe, place, work, folder, cache.folder),
-                secrets=shop.secrets,
-                deadline=shop.deadline,
-                memory_mb=shop.memory_mb,
-                say=shop.progress.say,
+                secrets=workshop.secrets,
+                deadline=workshop.deadline,
+                memory_mb=workshop.memory_mb,
+                say=workshop.progress.say,
                 listen=work.listen,
             )
             if recipe.secrets:
-                # What was made with a secret may have it inside, and is not for what runs next.
-                shop.workspace.sweep()
+                # Results may contain the secret, and must not reach whatever runs next.
+                workshop.workspace.sweep()
                 remove(cache.folder)
             else:
                 cache.keep(_fingerprint(recipe, place))
@@ -93,23 +95,24 @@ COMMAND = _Command()
 
 
 def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, cache: Path) -> dict[str, str]:
-    shop, path = work.shop, []
-    environment = dict(shop.environment)
+    workshop, path = work.shop, []
+    environment = dict(workshop.environment)
     for name in recipe.toolchains:
-        installed = shop.toolbox.get(name)
+        installed = workshop.toolbox.get(name)
         path += [str(place) for place in installed.bins]
         if name == "zig":
-            environment |= zig.compiler(place.target, folder, shop.toolbox)
+            environment |= zig.compiler(place.target, folder, workshop.toolbox)
             path += [str(zig.programs(folder)), str(installed.root / "ziglang")]
         if name == "go":
             environment |= {"GOROOT": str(installed.root / "go"), "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw"}
     environment |= {variable: str(cache / below) for variable, below in _CACHES.items()}
     return environment | {
-        "PATH": os.pathsep.join([*path, shop.environment.get("PATH", "")]),
+        "PATH": os.pathsep.join([*path, workshop.environment.get("PATH", "")]),
+        # Tools that embed a date use this one, so that the same commit gives the same bytes.
         "SOURCE_DATE_EPOCH": str(work.commit_time),
         "ARCHITECTURE": place.target.architecture,
         "RUNTIME": place.target.runtime.name,
-        "JOBS": str(shop.jobs),
+        "JOBS": str(workshop.jobs),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }
@@ -124,7 +127,7 @@ def _fingerprint(recipe: CommandBuild, place: Place) -> str:
 
 
 def _taken(recipe: CommandBuild, place: Place, base: Path, out: Path) -> Files:
-    """Copy what the commands have left to `out`. Of a single directory, what is in it; all else by its own path."""
+    """Copy the output to `out`. A single directory contributes its contents; anything else keeps its own path."""
     entries = recipe.output
     only = base / entries[0] if len(entries) == 1 else None
     folder, chosen = (entries[0], ()) if only is not None and only.is_dir() else (".", entries)

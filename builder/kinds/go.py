@@ -1,4 +1,4 @@
-"""Go: commands built by `go build` into static programs that are the same bytes wherever they are built.
+"""Builds Go commands with `go build` into static programs that have the same bytes wherever they are built.
 
 Flags: https://pkg.go.dev/cmd/go#hdr-Compile_packages_and_dependencies. `lambda.norpc` leaves the protocol of the
 retired go1.x runtime out of aws-lambda-go (its README).
@@ -36,7 +36,7 @@ _SKIPPED = frozenset({"vendor", "testdata", "node_modules"})
 _ELF = b"\x7fELF"
 _IN_A_FILE = re.compile(r"\S+\.go:\d+:\d+: ")
 
-# What Go says, and what to do about it.
+# Go's messages, and what to do about them.
 _HINTS: Sequence[tuple[str, str]] = (
     (
         r"missing go\.sum entry|updates to go\.(?:mod|sum) needed|no required module provides",
@@ -110,12 +110,12 @@ GO = _Go()
 
 
 def _output(place: Place) -> str:
-    """Where a single command goes: Lambda starts /var/task/bootstrap; what is in a layer has the layer's name."""
+    """Return the place of a single command: Lambda starts /var/task/bootstrap; in a layer it has the layer's name."""
     return _BOOTSTRAP if place.is_function else place.component
 
 
 def _top(place: Place) -> Path | None:
-    """The directory that has everything: the module's, its workspace's, or the repository where they reach further."""
+    """Return the directory around everything: the module's, its workspace's, or the repository if these reach out."""
     repository = place.repository.resolve()
     module = next(
         (folder for folder in upwards(place.base.resolve(), repository) if (folder / "go.mod").is_file()), None
@@ -126,6 +126,7 @@ def _top(place: Place) -> Path | None:
     top = work or module
     if top is None:
         return None
+    # A replacement outside of the module (`=> ../lib`) is an input as well, and then the whole repository counts.
     for file in ((top / "go.work"), *((module / "go.mod",) if module else ())):
         for local in _local_places(file):
             if not local.is_relative_to(top):
@@ -145,7 +146,7 @@ def _is_main(folder: Path) -> bool:
 
 
 def _commands(base: Path) -> list[str]:
-    """The commands of a module, as Go names packages: the directory itself alone if it is one, else all below it."""
+    """Return a module's commands, as Go names packages: the directory itself if it is one, else all below it."""
     if _is_main(base):
         return ["."]
     folders = sorted({path.parent for path in base.rglob("*.go")})
@@ -163,7 +164,7 @@ def _candidates(place: Place) -> str:
 
 
 def _named(root: Path, name: str) -> str | None:
-    """Of several commands, the one that is called as the function."""
+    """Return, of several commands, the one named like the function."""
     found = _commands(root)
     return next((package for package in found if len(found) > 1 and PurePosixPath(package).name == name), None)
 
@@ -172,32 +173,33 @@ class _Building:
     """One run of `go build` per command, with what they share."""
 
     def __init__(self, recipe: GoBuild, place: Place, work: Work) -> None:
-        self._recipe, self._place, self._work, self._shop = recipe, place, work, work.shop
-        self._go = self._shop.toolbox.get("go")
-        self._cache = self._shop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
+        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.shop
+        self._go = self._workshop.toolbox.get("go")
+        self._cache = self._workshop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
 
     def files(self, packages: Mapping[str, str]) -> Files:
         self._cache.restore()
-        work, shop, made = self._work, self._shop, []
+        work, workshop, made = self._work, self._workshop, []
         environment = self._environment()
         with module_proxy.opened(
-            credentials=shop.credentials,
-            network=shop.network,
-            workspace=shop.workspace,
+            credentials=workshop.credentials,
+            network=workshop.network,
+            workspace=workshop.workspace,
             scratch=work.scratch,
-            repository=shop.repository,
-            proxies=shop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
-            indexes=shop.indexes,
+            repository=workshop.repository,
+            proxies=workshop.go_proxy or environment.get("GOPROXY") or self._default_proxies(),
+            indexes=workshop.indexes,
         ) as proxy:
             environment = proxy.environment(environment)
             for output, package in sorted(packages.items()):
                 self._compile(package, work.out / output, environment, proxy)
                 made.append((output, work.out / output))
+        # After all commands: they share the cache, and it is stored once.
         self._cache.keep(self._fingerprint())
         return tuple(made)
 
     def _default_proxies(self) -> str:
-        """What Go itself asks where nobody says anything."""
+        """Return what Go itself asks if nothing is set."""
         text = (self._go.root / "go" / "go.env").read_text()
         found = re.search(r"^GOPROXY=(\S+)", text, re.MULTILINE)
         return found[1] if found else "direct"
@@ -210,13 +212,13 @@ class _Building:
                 [str(self._go.bins[0] / "go"), "build", *self._flags(), "-o", str(out), package],
                 cwd=self._place.base,
                 environment=environment,
-                timeout_s=self._shop.deadline.check(what),
+                timeout_s=self._workshop.deadline.check(what),
                 what=what,
-                memory_mb=self._shop.memory_mb,
+                memory_mb=self._workshop.memory_mb,
                 listen=lambda line: listen(f"compiling {line}") if "/" in line and " " not in line else None,
             )
         except CommandFailed as error:
-            # What a compiler says of a file is no matter of modules, whatever was asked for on the way.
+            # An error in a source file has nothing to do with modules, even if one was refused on the way.
             if proxy.refusals and not any(_IN_A_FILE.match(line) for line in error.log_tail):
                 raise proxy.refusals[0] from error
             said = "\n".join(map(proxy.real, error.log_tail))
@@ -239,15 +241,22 @@ class _Building:
         recipe = self._recipe
         ldflags = " ".join(filter(None, (_LDFLAGS, recipe.ldflags)))
         tags = ",".join((*_TAGS, *recipe.tags))
-        return ["-v", "-trimpath", "-buildvcs=false", f"-p={self._shop.jobs}", f"-tags={tags}", f"-ldflags={ldflags}"]
+        return [
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            f"-p={self._workshop.jobs}",
+            f"-tags={tags}",
+            f"-ldflags={ldflags}",
+        ]
 
     def _environment(self) -> dict[str, str]:
-        work, shop, cache = self._work, self._shop, self._cache.folder
+        work, workshop, cache = self._work, self._workshop, self._cache.folder
         home = work.scratch / "home"
         home.mkdir()
-        path = [str(self._go.bins[0]), shop.environment.get("PATH", "")]
+        path = [str(self._go.bins[0]), workshop.environment.get("PATH", "")]
         environment = {
-            **shop.environment,
+            **workshop.environment,
             "HOME": str(home),
             "TMPDIR": str(home),
             "GOROOT": str(self._go.root / "go"),
@@ -257,24 +266,28 @@ class _Building:
             "GOPATH": str(cache / "path"),
             "GOMODCACHE": str(cache / "modules"),
             "GOFLAGS": "-modcacherw",
+            # Settings of the machine's user must not change what is built.
             "GOENV": "off",
+            # Another toolchain would be downloaded, and give other bytes.
             "GOTOOLCHAIN": "local",
             "GOTELEMETRY": "off",
             "CGO_ENABLED": "0",
             "SOURCE_DATE_EPOCH": str(work.commit_time),
         }
-        if shop.memory_mb is not None:
-            environment["GOMEMLIMIT"] = f"{shop.memory_mb // (shop.jobs + 1)}MiB"
+        # Each of the parallel compilers has its own collector, and so has `go` itself: together they stay below the
+        # limit.
+        if workshop.memory_mb is not None:
+            environment["GOMEMLIMIT"] = f"{workshop.memory_mb // (workshop.jobs + 1)}MiB"
         if self._recipe.cgo:
-            environment |= zig.compiler(self._place.target, work.scratch, shop.toolbox, debug=True)
+            environment |= zig.compiler(self._place.target, work.scratch, workshop.toolbox, debug=True)
             environment["CGO_ENABLED"] = "1"
-            # Of this project, like all else that is compiled, and so kept with it.
+            # Kept with this project's cache, like everything else that it compiles.
             environment |= dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(cache / "zig"))
             path.insert(0, str(zig.programs(work.scratch)))
         return environment | {"PATH": ":".join(filter(None, path))}
 
     def _fingerprint(self) -> str:
-        """Stands for the modules that were compiled: those change rarely, the project's own packages at every build."""
+        """Hash the modules that were compiled: those change rarely, the project's own packages at every build."""
         digest = hashlib.sha256()
         top = _top(self._place) or self._place.base
         for name in ("go.mod", "go.sum", "go.work", "go.work.sum"):
@@ -284,5 +297,5 @@ class _Building:
 
 
 def _is_progress(line: str) -> bool:
-    """Whether it is one of the package names that -v prints."""
+    """Tell whether it is one of the package names that -v prints."""
     return bool(re.fullmatch(r"[\w.~/-]+", line)) or line.startswith("go: downloading ")

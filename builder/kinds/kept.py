@@ -1,6 +1,6 @@
-"""What npm has installed, kept for the next build of the same lock: then npm need not run.
+"""Keeps what npm has installed for the next build of the same lock, which then need not run npm.
 
-A cache of an owner, as `builder.workshop.caches` says; what install scripts have written to is not kept.
+The cache belongs to one owner, see `builder.workshop.caches`; packages whose install scripts ran are not kept.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _FILES, _RECORD = "files", "record.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """The packages of one component. `key` stands for all that they depend on."""
+    """Kept packages of one component. `key` is the hash of all that they depend on."""
 
     cache: BuildCache
     key: str
 
     def get(self, install: Callable[[], Modules]) -> Modules:
-        """The packages: as they were kept, else as `install` makes them."""
+        """Return the packages: as they were kept, else as `install` makes them."""
         self.cache.restore()
         if (found := self._read()) is not None:
             return found
@@ -44,6 +44,7 @@ class Kept:
         try:
             record = Fields(value_of((self._folder / _RECORD).read_bytes()))
             files = {name: root / name for name in record.texts("files")}
+            # Builds of this owner can write here, so files may be missing.
             if not all(path.is_file() for path in files.values()):
                 return None
             return Modules(files=files, places=set(record.texts("places")), notes=record.texts("notes"))
@@ -51,12 +52,13 @@ class Kept:
             return None
 
     def _write(self, modules: Modules) -> None:
-        """Take the files' place; whatever else was kept goes."""
+        """Keep the files instead of all that was kept before."""
         with whole.folder(self._folder) as new:
             for name, path in modules.files.items():
                 put(path, new / _FILES / name)
             record = {"files": sorted(modules.files), "places": sorted(modules.places), "notes": modules.notes}
             (new / _RECORD).write_bytes(body(record))
+            # The old entry goes at the last moment, just before `whole.folder` renames the new one into its place.
             shutil.rmtree(self._folder, ignore_errors=True)
         for other in self.cache.folder.iterdir():
             if other != self._folder and not whole.is_leftover(other):

@@ -1,4 +1,4 @@
-"""Node.js: npm's production dependencies as the lock has them, beside the project's files; or a bundle by esbuild.
+"""Builds Node.js: npm's production dependencies by the lock, beside the project's files; or a bundle by esbuild.
 
 https://docs.npmjs.com/cli/v11/commands/npm-ci
 """
@@ -28,10 +28,10 @@ from builder.workshop.kind import Files, Made, Place, Work
 Recipe = NodeBuild | NpmLayer
 
 _RUNTIME = "nodejs24.x"
-# Part of every key of kept packages: changes when the same lock would give others, or other words about them.
+# Part of every key of kept packages: raised when the same lock would give others, or other notes about them.
 _KEPT = 1
 ENDINGS = (".js", ".mjs", ".cjs")
-# Where Lambda's Node.js looks for packages of layers.
+# Where Lambda's Node.js searches for packages of layers.
 _LAYERS = "nodejs/"
 _HANDLER = re.compile(
     r"\bexports\.handler\s*=|\bexport\s+(?:const|let|var|async\s+function|function)\s+handler\b"
@@ -112,7 +112,7 @@ def _lock(recipe: Recipe, place: Place) -> Lock:
 
 
 def _few(lock: Lock) -> Iterator[Path]:
-    """The files that npm cannot do without."""
+    """Yield the files that npm needs."""
     yield from (path for path in (lock.top / MANIFEST, lock.file, lock.top / SETTINGS) if path.is_file())
     yield from (path for path in lock.local() if path.is_file())
     if lock.workspace:
@@ -120,12 +120,12 @@ def _few(lock: Lock) -> Iterator[Path]:
 
 
 def _local(lock: Lock) -> list[Path]:
-    """Directories of local packages, of which everything counts."""
+    """Return directories of local packages, in which every file counts."""
     return [path for path in lock.local() if path.is_dir() and path != lock.home]
 
 
 def _sources(recipe: Recipe, place: Place, lock: Lock) -> list[Path]:
-    """Directories of which everything counts: local packages; and, for a bundle, whatever may be imported."""
+    """Return directories in which every file counts: local packages, and for a bundle whatever may be imported."""
     folders = _local(lock)
     if isinstance(recipe, NodeBuild) and recipe.bundle:
         root = place.root.resolve()
@@ -134,7 +134,7 @@ def _sources(recipe: Recipe, place: Place, lock: Lock) -> list[Path]:
 
 
 def _own(folder: Path) -> Files:
-    """A directory's files without what npm installs there."""
+    """Return a directory's files without those that npm installs."""
     return select_files(folder, ".", (), (MODULES,), to_ship=False)
 
 
@@ -146,7 +146,7 @@ class _Building:
         self._lock = _lock(recipe, place)
         self._bundles = recipe if isinstance(recipe, NodeBuild) and recipe.bundle else None
         self._scripts = isinstance(recipe, NodeBuild) and recipe.scripts
-        # Whoever runs an install script can write to it: it is the owner's alone.
+        # Install scripts can write to it, so it serves one owner only.
         self._cache = work.shop.cache("npm", work.shop.toolbox.identity("node"))
         home = folder / "home"
         home.mkdir()
@@ -171,6 +171,7 @@ class _Building:
         )
 
     def _bundle(self, recipe: NodeBuild) -> Made:
+        # Everything is copied: a bundle may import any file of the project.
         copy = self._copy("source", _sources(recipe, self._place, self._lock))
         self._ci(copy, options=())
         base = self._in(copy, self._place.base.resolve())
@@ -191,8 +192,8 @@ class _Building:
         )
 
     def _packages(self, only: set[str] | None) -> Modules:
-        """The production dependencies for the function's machine, whatever the builder's is."""
-        shop, place, lock = self._work.shop, self._place, self._lock
+        """Return the production dependencies for the function's machine, whatever the builder's is."""
+        workshop, place, lock = self._work.shop, self._place, self._lock
         options = ["--omit=dev", f"--cpu={CPUS[place.target.architecture]}", "--os=linux", "--libc=glibc"]
         if lock.workspace:
             options.append(f"--workspace={lock.workspace}")
@@ -203,22 +204,24 @@ class _Building:
             modules = installed(lock, self._in(copy, lock.top), copy, only)
             return replace(modules, notes=tuple(self._notes(modules.places)))
 
-        if self._scripts:  # they may have left anything
+        if self._scripts:  # they may have left anything, so nothing is kept
             return install()
-        tool = shop.toolbox.identity("node")
+        tool = workshop.toolbox.identity("node")
         files = [*_few(lock), *(path for folder in _local(lock) for _, path in _own(folder))]
         named = sorted((str(path.relative_to(place.repository.resolve())), path) for path in files)
+        # All that decides which files npm installs; anything missing here would serve one target's packages to another.
         how = (_KEPT, tool, options, only and sorted(only), place.target.runtime.name, registries(self._work, ""))
-        cache = shop.cache("node_modules", tool, place.component, place.target.label)
+        cache = workshop.cache("node_modules", tool, place.component, place.target.label)
         return Kept(cache=cache, key=files_key(repr(how), named)).get(install)
 
     def _ci(self, copy: Path, options: Sequence[str]) -> None:
         self._cache.restore()
         self._npm.ci(self._in(copy, self._lock.top), self._lock, options=options, scripts=self._scripts)
+        # Keyed by the lock: a new lock brings new packages worth storing.
         self._cache.keep(hashlib.sha256(self._lock.file.read_bytes()).hexdigest(), leave_out=("_logs", "_npx"))
 
     def _copy(self, name: str, folders: Sequence[Path]) -> Path:
-        """A copy of the repository with what npm needs of it, and all of some directories."""
+        """Return a copy of the repository with what npm needs, and all files of some directories."""
         copy = self._folder / name
         for folder in folders:
             for below, path in _own(folder):
@@ -252,7 +255,7 @@ class _Building:
         return tuple(sorted(name for name in names if not name.startswith(".")))
 
     def _check_syntax(self) -> None:
-        """Whether Node.js can read the handler's file; what it imports is seen only when it runs."""
+        """Check that Node.js can parse the handler's file; its imports show only when it runs."""
         module = self._place.handler.rpartition(".")[0]
         base = self._place.base.resolve()
         path = next((path for ending in ENDINGS if (path := base / f"{module}{ending}").is_file()), None)

@@ -1,4 +1,4 @@
-"""npm itself: `npm ci` in a directory of its own, with the caches, settings and registry that a build may use.
+"""Runs npm: `npm ci` in a directory of its own, with the caches, settings and registry that a build may use.
 
 Options: https://docs.npmjs.com/cli/v11/using-npm/config
 """
@@ -21,9 +21,9 @@ from builder.runtimes import Architecture
 from builder.system import process
 from builder.workshop.kind import Work
 
-# What Node.js calls the two architectures.
+# Node.js' names of the two architectures.
 CPUS: Mapping[Architecture, str] = {"x86_64": "x64", "arm64": "arm64"}
-# What is locked does not change: there is no need to ask the registry again about packages that the cache knows.
+# Locked packages don't change: no need to ask the registry again about those in the cache.
 _QUIET = (
     "--no-audit",
     "--no-fund",
@@ -36,36 +36,36 @@ _QUIET = (
     "--fetch-retry-mintimeout=1000",
     "--fetch-retry-factor=3",
 )
-# What npm says of a lock has some hundred lines; install scripts may print for as long as they like.
+# npm's account of a lock has some hundred lines; install scripts may print without end.
 _LINES = 2_000
 _FETCHED = re.compile(r"npm http (?:fetch|cache) (?:\S+ \d+ )?(?P<url>\S+)")
-# Settings of a project's .npmrc that change what is installed and nothing else. Logins are not among them, nor is
-# anything that names a program.
+# Settings of a project's .npmrc that change what is installed and nothing else. No logins, and nothing that names a
+# program.
 _TAKEN = re.compile(
     r"\s*(?:(?:@[\w.-]+:)?registry\s*=\s*\"?https?://[^@$\s\"]+\"?|(?:legacy|strict)-peer-deps\s*=\s*\w+"
     r"|install-links\s*=\s*\w+|replace-registry-host\s*=\s*[\w.-]+)\s*"
 )
-# Of the builder's memory, what V8's heap may take: the rest is npm's buffers, and ours.
+# Share of the builder's memory for V8's heap: the rest is for npm's buffers, and for us.
 _HEAP = 0.7
 
 
 def settings(text: str) -> str:
-    """What a build takes of a project's .npmrc."""
+    """Return the part of a project's .npmrc that a build uses."""
     return "".join(f"{line}\n" for line in text.splitlines() if _TAKEN.fullmatch(line))
 
 
 def registries(work: Work, npmrc: str) -> Registries:
-    """Where packages come from: what the project's .npmrc says, else the builder, else its machine, else npm."""
-    shop = work.shop
-    configured = shop.npm_registry or shop.environment.get("npm_config_registry", "")
+    """Return the sources of packages: the project's .npmrc, else the builder's, else its machine's, else npm's."""
+    workshop = work.shop
+    configured = workshop.npm_registry or workshop.environment.get("npm_config_registry", "")
     return Registries.parse(configured).with_npmrc(npmrc)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npm:
-    """npm for one build. `scratch` is an existing directory for its home; `cache` where it keeps what it fetched.
+    """npm for one build. `scratch` is an existing directory for its home; `cache` where it keeps its downloads.
 
-    `label`: whose packages they are, for messages.
+    `label`: the component, for messages.
     """
 
     work: Work
@@ -75,21 +75,21 @@ class Npm:
 
     @property
     def node(self) -> Path:
-        """Node.js."""
+        """Path of Node.js."""
         return self.work.shop.toolbox.get("node").bins[0] / "node"
 
     def library(self) -> Path:
-        """npm's own directory."""
+        """Return npm's own directory."""
         return self.node.parents[1] / "lib/node_modules/npm"
 
     def environment(self) -> dict[str, str]:
-        """What Node.js gets, and scripts of packages where they may run."""
-        shop = self.work.shop
-        path = os.pathsep.join(filter(None, [str(self.node.parent), shop.environment.get("PATH", "")]))
-        heap = "" if shop.memory_mb is None else f"--max-old-space-size={int(shop.memory_mb * _HEAP)}"
-        options = " ".join(filter(None, (shop.environment.get("NODE_OPTIONS"), heap)))
+        """Return the environment of Node.js, and of packages' scripts if they may run."""
+        workshop = self.work.shop
+        path = os.pathsep.join(filter(None, [str(self.node.parent), workshop.environment.get("PATH", "")]))
+        heap = "" if workshop.memory_mb is None else f"--max-old-space-size={int(workshop.memory_mb * _HEAP)}"
+        options = " ".join(filter(None, (workshop.environment.get("NODE_OPTIONS"), heap)))
         return {
-            **shop.environment,
+            **workshop.environment,
             **({"NODE_OPTIONS": options} if options else {}),
             "HOME": str(self.scratch),
             "TMPDIR": str(self.scratch),
@@ -105,10 +105,10 @@ class Npm:
     def run(
         self, program: Sequence[str], cwd: Path, what: str, *, environment: Mapping[str, str] | None = None
     ) -> list[str]:
-        """Run Node.js with arguments, or another program; the lines that it prints, of very many the last.
+        """Run Node.js with arguments, or another program; return the lines that it prints, the last of very many.
 
         Raises:
-            CommandFailed, OutOfTime, OutOfMemory, OutOfSpace: `log_tail` has all that it said, without progress.
+            CommandFailed, OutOfTime, OutOfMemory, OutOfSpace: `log_tail` has its output, without progress.
         """
         lines: deque[str] = deque(maxlen=_LINES)
 
@@ -119,7 +119,7 @@ class Npm:
                 lines.append(line)
 
         try:
-            # Node.js reserves far more than it uses, so the limit of its memory is that of its heap.
+            # Node.js reserves far more than it uses, so its heap is limited instead of its memory.
             process.run(
                 program,
                 cwd=cwd,
@@ -134,11 +134,12 @@ class Npm:
         return list(lines)
 
     def ci(self, folder: Path, lock: Lock, *, options: Sequence[str], scripts: bool) -> None:
-        """`npm ci` in `folder`, which has what the lock's directory has.
+        """Run `npm ci` in `folder`, a copy of the lock's directory.
 
         Raises:
             ResolutionFailed, AuthenticationFailed, SourceUnreachable, CommandFailed: with npm's words.
         """
+        # Scripts of dependencies are foreign code, so they run only if the build file asks for it.
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
         self.work.shop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
@@ -146,6 +147,7 @@ class Npm:
         npmrc = settings_file.read_text(errors="replace") if has_settings else ""
         with registry.opened(registries(self.work, npmrc), self.work.shop.indexes) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
+            # Made private before it is written: it may name a registry's address on loopback, with the random word.
             settings_file.touch(mode=0o600)
             settings_file.write_text(gateway.npmrc(npmrc))
             command = [str(self.node), str(self.library() / "bin/npm-cli.js"), "ci", *how, *options, *_QUIET]
@@ -162,6 +164,7 @@ class Npm:
                 error.log_tail = tuple(map(gateway.real, error.log_tail))
                 raise refusals.explained(error, self.label, lock) from error
             finally:
+                # Put back even after a failure: the gateway's addresses lead nowhere from now on.
                 settings_file.write_text(npmrc)
                 if not has_settings:
                     settings_file.unlink()

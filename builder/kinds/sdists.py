@@ -1,8 +1,8 @@
-"""Distributions without a wheel are built into one: sdists, git and local directories, once per content.
+"""Builds a wheel for distributions that have none: sdists, git and local directories, once per content.
 
-The build runs a stranger's code, so it is a child with an allow-listed environment, a HOME of its own and no
-credentials. Two builds of one content give equal bytes: the place, the time and the order of the zip are fixed. A
-compiler is fetched only when a build has called for one.
+The build runs foreign code, so it is a child with an allow-listed environment, its own HOME and no credentials. Two
+builds of one content give equal bytes: path, time and order of the zip are fixed. A compiler is fetched only when a
+build has called for one.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from builder.toolchains import zig
 if TYPE_CHECKING:
     from builder.workshop.workshop import Workshop
 
-# Part of every key: changes when the same source would give other bytes.
+# Part of every key: raised when the same source would give other bytes.
 _FORMAT = 2
-# Zip knows no earlier time, and what is not a commit has none of its own.
+# Zip knows no earlier time, and a source without a commit has no time of its own.
 _EPOCH_1980 = 315_532_800
 # https://packaging.python.org/en/latest/specifications/binary-distribution-format/#file-name-convention
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+]*(?:-[A-Za-z0-9._!+]+){4,5}\.whl", re.ASCII)
@@ -61,7 +61,7 @@ _NEEDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What wheels are built for, of the project in the directory `root`, and by whom."""
+    """The target of wheels, the project's directory `root`, and the workshop to build them in."""
 
     target: Target
     root: Path
@@ -69,10 +69,10 @@ class Bench:
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
-    """Every distribution of a lock as a wheel, sorted by name; what had to be built lies in the wheel cache.
+    """Return every distribution of a lock as a wheel, sorted by name; built ones are in the wheel cache.
 
     Raises:
-        NoWheelForTarget: something would have to be compiled for a runtime or architecture other than the builder's.
+        NoWheelForTarget: one must be compiled for a runtime or architecture other than the builder's.
         BuildFailed, SourceError: a build fails, or its source cannot be had.
     """
     for wheel in selection.wheels:
@@ -90,9 +90,9 @@ def _take(path: Path, sha256: str, filename: str, bench: Bench) -> Path:
 
 
 def wheel_key(source: LockedSource, target: Target) -> str:
-    """The content key of a wheel built from `source`.
+    """Return the content key of a wheel built from `source`.
 
-    Build requirements are the newest at the time of the first build; the wheel that this gave is then kept.
+    Build requirements are the newest at the time of the first build; its wheel is then kept.
     """
     parts = ("built", _FORMAT, source.kind, source.name, source.identity, source.subdirectory, source.ref, target.label)
     own = (resolver_version(), f"{sys.version_info[0]}.{sys.version_info[1]}", zig.version())
@@ -101,41 +101,43 @@ def wheel_key(source: LockedSource, target: Target) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltWheel:
-    """A wheel that was built of a source, by its hash and name."""
+    """A wheel that was built from a source, by its hash and name."""
 
     sha256: str
     filename: str
     source: str
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         return {"sha256": self.sha256, "filename": self.filename, "source": self.source}
 
     @classmethod
     def parse(cls, kept: Fields) -> BuiltWheel:
-        """What `as_json` gave. The name becomes a part of a path, so it must be that of a wheel and nothing else."""
+        """Parse the output of `as_json`. The name becomes part of a path, so it must be a plain wheel name."""
         return cls(
             sha256=kept.text("sha256", SHA256), filename=kept.text("filename", _WHEEL_NAME), source=kept.text("source")
         )
 
 
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
-    key, shop = wheel_key(source, bench.target), bench.shop
-    cache = shop.workspace.cached("wheels")
-    kept = shop.kept.find(f"built/{key}.json", BuiltWheel.parse)
+    key, workshop = wheel_key(source, bench.target), bench.shop
+    cache = workshop.workspace.cached("wheels")
+    kept = workshop.kept.find(f"built/{key}.json", BuiltWheel.parse)
     if kept is not None:
         path = cache / kept.sha256 / kept.filename
         path.parent.mkdir(parents=True, exist_ok=True)
         is_here = path.exists() and sha256_of(path) == kept.sha256
-        if is_here or shop.kept.fetch(f"built/{key}.whl", path, sha256=kept.sha256):
+        if is_here or workshop.kept.fetch(f"built/{key}.whl", path, sha256=kept.sha256):
             return _wheel(source, kept.sha256, kept.filename)
-    with shop.workspace.build_place() as folder:
+    with workshop.workspace.build_place() as folder:
+        # One build at a time, in a directory with a constant path: compilers write it into their results.
         path = _Build(source, bench, folder).wheel()
         check_tags(path.name, bench.target, why=_why_foreign(bench.target))
         sha256 = sha256_of(path)
-        shop.kept.put(f"built/{key}.whl", path, sha256=sha256)
+        workshop.kept.put(f"built/{key}.whl", path, sha256=sha256)
+        # The record after the wheel: a builder that is killed in between leaves a wheel that no one refers to.
         made = BuiltWheel(sha256=sha256, filename=path.name, source=source.name)
-        shop.kept.write_json(f"built/{key}.json", made.as_json())
+        workshop.kept.write_json(f"built/{key}.json", made.as_json())
         keep_wheel(path, sha256, path.name, cache)
         return _wheel(source, sha256, path.name)
 
@@ -170,7 +172,7 @@ class _Build:
         return f"{self.source.name} {self.source.version}".strip()
 
     def wheel(self) -> Path:
-        """The finished wheel. First without a compiler; if the build called for one, again with it."""
+        """Return the finished wheel. It is built without a compiler, and if it calls for one, again with it."""
         epoch = self._unpack()
         asked = self.folder / "compiler-was-called"
         tools = zig.no_compiler(self.folder, asked)
@@ -179,6 +181,7 @@ class _Build:
         except CommandFailed as error:
             if not asked.exists():
                 raise self._failed(error) from error
+        # Also after a success: such a wheel silently lacks its extension.
         if asked.exists():
             made = self._compiled(epoch)
         return _normalised(made, self.folder)
@@ -198,6 +201,7 @@ class _Build:
                 f"{self.label} must be compiled, but this Python has no Python.h in {headers}",
                 hint="choose a version that has a wheel, or publish one",
             )
+        # From scratch: the first attempt may have left half-built files.
         epoch = self._unpack()
         tools = zig.compiler(target, self.folder, self.bench.shop.toolbox)
         try:
@@ -223,7 +227,7 @@ class _Build:
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
         with gateway.opened(self.bench.shop.indexes, self.folder) as indexes:
-            # What a build requires is looked for where names are pinned first, then in the default index.
+            # Build requirements are looked up where names are pinned first, then in the default index.
             pinned = [indexes.address(index.url) for index in self.bench.shop.indexes.logins if index.only]
             first = {"UV_INDEX": " ".join(pinned)} if pinned else {}
             return self._run_with({**indexes.environment(self.bench.shop.environment), **first, **tools}, epoch)
@@ -236,6 +240,7 @@ class _Build:
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "SOURCE_DATE_EPOCH": str(epoch),
+            # The order of sets would otherwise get into generated files.
             "PYTHONHASHSEED": "0",
             "TZ": "UTC",
             "LC_ALL": "C.UTF-8",
@@ -257,7 +262,7 @@ class _Build:
         return made[0]
 
     def _unpack(self) -> int:
-        """Put the source into `folder`/source; the time that the build is told it is, seconds since 1970."""
+        """Put the source into `folder`/source; return the time for the build, in seconds since 1970."""
         into = self.folder / "source"
         shutil.rmtree(into, ignore_errors=True)
         source, root = self.source, self.bench.root
@@ -272,6 +277,7 @@ class _Build:
                 raise LfsMissing("; ".join(snapshot.warnings), hint="commit the file itself")
             return max(snapshot.commit_time, _EPOCH_1980)
         if source.kind == "directory":
+            # A command of the build may have changed it since.
             if source.identity and tree_hash(root / source.path) != source.identity:
                 raise ResolutionFailed(f"{source.path} is not as it was when it was locked", hint="build with upgrade")
             _copy_tree(root / source.path, into)
@@ -304,16 +310,17 @@ def _copy_tree(root: Path, into: Path) -> None:
 
 
 def _extract(archive: Path, into: Path, filename: str) -> None:
-    """Unpack an sdist by the rules that every archive is unpacked by; `into` becomes its one top directory.
+    """Unpack an sdist like any archive; `into` becomes its single top directory.
 
     Raises:
-        SourceError, UnsafeSource, OutOfSpace: as `archive.extract`.
+        SourceError, UnsafeSource, OutOfSpace: as for `archive.extract`.
     """
     from builder.sources.archive import extract
 
     unpacked = into.with_name("unpacked")
     shutil.rmtree(unpacked, ignore_errors=True)
     extract(archive, unpacked, label=filename)
+    # An sdist has one directory NAME-VERSION; archives of forges have one as well, by another name.
     tops = list(unpacked.iterdir())
     if len(tops) == 1 and tops[0].is_dir() and not tops[0].is_symlink():
         tops[0].rename(into)
@@ -323,7 +330,7 @@ def _extract(archive: Path, into: Path, filename: str) -> None:
 
 
 def _normalised(wheel: Path, folder: Path) -> Path:
-    """The same wheel as a zip of ours: sorted, fixed dates, two modes, whatever tool wrote it."""
+    """Rewrite the wheel as a zip of ours: sorted, fixed dates, two modes, whatever tool wrote it."""
     final = folder / "wheel" / wheel.name
     final.parent.mkdir(exist_ok=True)
     with WheelFile(wheel) as made, final.open("wb") as file:

@@ -1,7 +1,7 @@
-"""The kinds: a module each, all of one protocol, listed in one dict.
+"""The kinds of build: a module each, all with one protocol, listed in one dict.
 
-`of` gives the kind of a recipe, `detected` what a project without a build file clearly is, `unsaid` how a function is
-built whose build file does not say it.
+`of` returns the kind of a recipe, `detected` what a project without a build file clearly is, `unsaid` the recipe of a
+function whose build file names none.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ KINDS: Mapping[str, Kind[Any]] = {kind.name: kind for kind in (GO, NODE, NPM, CO
 
 
 def of(recipe: Recipe) -> Kind[Any]:
-    """The kind that builds by this recipe."""
+    """Return the kind that builds by this recipe."""
     return KINDS[recipe.kind]
 
 
 def detected(root: Path, name: str) -> tuple[str, Mapping[str, object]] | None:
-    """(kind, `function` of a build file) for a project that is clearly of one kind; None if it is not."""
+    """Return (kind, `function` of a build file) for a project that is clearly of one kind; None if it is not."""
     for kind in KINDS.values():
         if (function := kind.detect(root, name)) is not None:
             return kind.name, function
@@ -35,8 +35,9 @@ def detected(root: Path, name: str) -> tuple[str, Mapping[str, object]] | None:
 
 
 def unsaid(function: FunctionSpec, has_dependencies: bool, root: Path) -> Recipe | None:
-    """How a function without `build` is built by what lies in its directory; None: it is shipped as it is."""
+    """Return the recipe of a function without `build`, by the files in its directory; None: it is shipped as is."""
     base, runtime = root / function.source_dir, function.runtimes[0]
+    # Files that are listed, or a finished bootstrap, mean that the project builds it itself.
     if runtime.startswith("provided") and not function.files and not (base / "bootstrap").exists():
         return GoBuild() if (base / "go.mod").is_file() else None
     if runtime.startswith("nodejs") and not has_dependencies and not (base / "node_modules").exists():

@@ -1,4 +1,4 @@
-"""What the native files of zips say of themselves, read once per zip and kept: on this machine and in the store."""
+"""Descriptions of the native files of zips, read once per zip and kept: on this machine and in the store."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from builder.workspace.directory import Workspace
 
 
 def described(key: str, archive: Callable[[], Path], *, store: Store, workspace: Workspace) -> Sequence[Native]:
-    """The native files of a zip, from this machine's cache, else from the store, else read out of it.
+    """Return the native files of a zip, from this machine's cache, else from the store, else by reading it.
 
     Args:
-        key: stands for its content.
-        archive: where it is; asked only if it has to be read.
+        key: stands for the zip's content.
+        archive: returns the zip; called only if it has to be read.
     """
     name = f"{FORMAT}-{key}.json"
     path = workspace.cached("natives") / name
     if workspace.intact(path):
         with contextlib.suppress(UnfitError, FileNotFoundError):
             return _parse(Fields(value_of(path.read_bytes())))
+    # The cache on this machine first: the store costs a request.
     found = store.find(f"natives/{name}", _parse)
     if found is None:
         found = read_natives(archive())

@@ -1,4 +1,4 @@
-"""What native files say of themselves: machine, libraries and versions that they need. Reads, never runs them."""
+"""Reads from native files which machine, libraries and versions they need. Never runs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from elftools.elf.dynamic import DynamicTag
     from elftools.elf.elffile import ELFFile
 
-# Changes when the same file would be described otherwise: part of the name under which descriptions are kept.
+# Raised when the same file would be described differently: part of the name of kept descriptions.
 FORMAT = 2
 
 _MAGIC = b"\x7fELF"
@@ -28,10 +28,11 @@ _OTHER = re.compile(
     r"dat|npy|npz|typed|cfg|ini|pem|crt|xsd|xsl|METADATA|WHEEL|RECORD)$"
 )
 _INIT = re.compile(rb"\0PyInit_\w+\0")
+# Most files are smaller; the few large ones would fill memory, since two are read at a time.
 _IN_MEMORY = 4 << 20
 _CHUNK = 1 << 20
 _PARALLEL = 2
-# What pyelftools raises besides its own errors of a file whose numbers lead nowhere.
+# Raised by pyelftools, besides its own errors, for a file whose numbers lead nowhere.
 _UNREADABLE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -42,8 +43,8 @@ class Native:
     Args:
         machine: as `uname -m` spells it (x86_64, aarch64), ELF's own name for any other.
         needed: sonames, in the order of search.
-        search: directories of RUNPATH or RPATH, `$ORIGIN` resolved to the zip's root: `lib/../x.libs` is `x.libs`.
-        rpath, runpath: the same as they stand in the file.
+        rpath, runpath: the same as written in the file.
+        interpreter: of a program, the dynamic linker that starts it; empty if it is static.
         interpreter: of a program, the dynamic linker that starts it; empty where it is static.
         versions: library → the symbol versions needed of it, `GLIBC_2.28`, ….
         is_module: Python can import it.
@@ -63,12 +64,12 @@ class Native:
     is_program: bool = False
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         return asdict(self)
 
     @classmethod
     def parse(cls, kept: Fields) -> Native:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         versions = kept.fields("versions")
         return cls(
             path=kept.text("path"),
@@ -86,22 +87,22 @@ class Native:
 
 
 def read_natives(archive: Path) -> tuple[Native, ...]:
-    """Every ELF file of a zip, sorted by path. Files are unpacked one by one, large ones to disk.
+    """Return every ELF file of a zip, sorted by path. Files are unpacked one by one, large ones to disk.
 
-    A file that begins like ELF and cannot be read further is left out: nothing can be said of it.
+    A file that begins like ELF but cannot be read is left out: nothing is known of it.
     """
     with zipfile.ZipFile(archive) as opened:
         names = [info.filename for info in opened.infolist() if info.file_size > len(_MAGIC)]
     candidates = sorted(name for name in names if not _OTHER.search(name))
-    # Several small heaps of neighbours: each thread has its own handle, and inflating runs beside the others.
-    heaps = [candidates[start::_PARALLEL] for start in range(min(_PARALLEL, len(candidates)))]
+    # Interleaved, so that large neighbours spread over the threads; each has its own handle, and zlib releases the GIL.
+    shares = [candidates[start::_PARALLEL] for start in range(min(_PARALLEL, len(candidates)))]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = [native for heap in pool.map(lambda heap: list(_read(archive, heap)), heaps) for native in heap]
+        found = [native for share in pool.map(lambda share: list(_read(archive, share)), shares) for native in share]
     return tuple(sorted(found, key=lambda native: native.path))
 
 
 def read_native(path: Path, name: str | None = None) -> Native | None:
-    """The ELF file at `path`, which in its zip is called `name`; None if it is none, or cannot be read."""
+    """Read the ELF file at `path`, named `name` in its zip; None if it is none, or cannot be read."""
     if not path.is_file() or (name and _OTHER.search(name)):
         return None
     with path.open("rb") as file:
@@ -112,7 +113,7 @@ def read_native(path: Path, name: str | None = None) -> Native | None:
 
 
 def read_soname(path: Path) -> tuple[str, str] | None:
-    """(machine, soname) of a shared library, the soname empty where it has none; None of any other file.
+    """Return (machine, soname) of a shared library, the soname "" if it has none; None for any other file.
 
     Quicker than `read_native`, for whole directories of a system.
     """
@@ -134,7 +135,7 @@ def read_soname(path: Path) -> tuple[str, str] | None:
 
 
 def defined_versions(path: Path) -> tuple[str, ...]:
-    """The symbol versions that a library defines, `GLIBC_2.2.5`, …, in its own order; none where it cannot be read."""
+    """Return the symbol versions that a library defines, `GLIBC_2.2.5`, …, in its order; none if unreadable."""
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
     from elftools.elf.gnuversions import GNUVerDefSection
@@ -200,6 +201,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
                 str(library.name): tuple(sorted(version.name for version in names))
                 for library, names in section.iter_versions()
             }
+        # A Python module exports PyInit_NAME; looking for the name in the table of strings is enough, and quick.
         elif section.name == ".dynstr":
             is_module = bool(_INIT.search(section.data()))
     interpreter = next((part.get_interp_name() for part in elf.iter_segments() if isinstance(part, InterpSegment)), "")
@@ -211,6 +213,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
         search=tuple(dict.fromkeys(_directories([*paths["DT_RPATH"], *paths["DT_RUNPATH"]], path))),
         rpath=tuple(paths["DT_RPATH"]),
         runpath=tuple(paths["DT_RUNPATH"]),
+        # Some libraries (libc itself) can be run as programs; they are loaded all the same.
         interpreter=interpreter if ".so" not in path else "",
         versions=versions,
         is_module=is_module and path.endswith(".so"),
@@ -219,7 +222,7 @@ def _describe(path: str, file: IO[bytes]) -> Native:
 
 
 def _text(tag: DynamicTag) -> str:
-    """The text that a tag points to; pyelftools has it as an attribute of the tag's own name."""
+    """Return the text that a tag points to; pyelftools has it as an attribute named after the tag."""
     return str(getattr(tag, tag.entry.d_tag.removeprefix("DT_").lower()))
 
 
@@ -242,7 +245,7 @@ def _directories(search: Iterable[str], path: str) -> list[str]:
 
 
 def below_origin(entry: str) -> str | None:
-    """What follows `$ORIGIN/` in an entry of RPATH or RUNPATH; None if it does not begin with that."""
+    """Return what follows `$ORIGIN/` in an entry of RPATH or RUNPATH; None if it does not begin with that."""
     for origin in ("$ORIGIN", "${ORIGIN}"):
         if entry == origin or entry.startswith(origin + "/"):
             return entry.removeprefix(origin).lstrip("/")

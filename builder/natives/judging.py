@@ -1,7 +1,7 @@
-"""Can the target load the native files of a build? Their needs against what the artifacts and the runtime have.
+"""Decides whether the target can load a build's native files, by what the artifacts and the runtime have.
 
-What Python can import, what a program is, and all that those need must be loadable: anything else is an error. Files
-that are only opened by name (plugins, ctypes) may never be: what they lack is a warning.
+Modules that Python can import, programs, and all that those need must be loadable: anything else is an error. Files
+that are only opened by name (plugins, ctypes) may never be opened: what they lack is a warning.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from builder.runtimes import Target
 from builder.store.values import Fields, UnfitError
 
 _DATA = Path(__file__).with_name("baselines")
-# Where LD_LIBRARY_PATH leads on Lambda, as far as a project can put something there.
+# Where LD_LIBRARY_PATH leads on Lambda, as far as a project can put files there.
 _LIBRARY_PATH = ("/var/task", "/var/task/lib", "/opt/lib")
 _VERSION = re.compile(r"(?P<family>GLIBC|GLIBCXX|CXXABI|GCC)_(?P<number>\d+(?:\.\d+)*)")
-# The one version of the C library that is no number.
+# The one version of the C library that is not a number.
 _NAMED_VERSIONS = {"GLIBC_ABI_DT_RELR": "GLIBC_2.36"}
 _TESTS = re.compile(r"/tests?/")
 # Parts of the C library, which only work with each other: the dynamic linker, libc and those beside them.
@@ -33,9 +33,10 @@ _OF_GLIBC = re.compile(
     r"libnsl\.so\.1|ld-linux[\w-]*\.so\.\d+|ld64\.so\.\d+|"
     r"lib(?:c|m|mvec|pthread|dl|rt|resolv|util|anl|nss_\w+|thread_db|BrokenLocale|c_malloc_debug)\.so\.[\d.]+"
 )
-# Libraries of the compiler, of which a newer one in lib/ is not used: /lib64 comes before it.
+# The compiler's libraries. A newer one in lib/ is not used, because /lib64 comes before it.
 _OF_COMPILER = ("libstdc++.so.6", "libgcc_s.so.1")
 _SYSTEM_FOLDERS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+# One missing library can break hundreds of files.
 _SHOWN = 12
 _SHIP = (
     "ship {soname} in a layer's lib/, or choose a wheel that bundles it, or build where it is installed and set "
@@ -44,7 +45,7 @@ _SHIP = (
 
 
 def data_version() -> str:
-    """A hash of the data that judgements rest on."""
+    """Return a hash of the data that judgements are based on."""
     digest = hashlib.sha256()
     for path in sorted(_DATA.glob("*.json")):
         digest.update(path.read_bytes())
@@ -53,9 +54,9 @@ def data_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What a runtime has. `libraries` is soname → whether that is certain, `versions` the newest ones it offers.
+    """Libraries of a runtime: `libraries` is soname → whether that is certain, `versions` the newest ones it offers.
 
-    `recorded` is the hash of what was recorded on such a system; empty where the data of this version is all there is.
+    `recorded` is the hash of the data recorded on such a system; empty if only this version's own data is known.
     """
 
     name: str
@@ -65,9 +66,9 @@ class Baseline:
 
     @classmethod
     def of(cls, target: Target, recorded: Recorded | None = None) -> Baseline:
-        """What is `recorded` of the target's system and architecture, else the data kept for them.
+        """Return the data `recorded` for the target's system and architecture, else the data that is shipped for them.
 
-        Of what was recorded, the libraries that belong to the runtime count for the same runtime alone.
+        Recorded libraries that belong to the runtime count for the same runtime only.
         """
         known = shipped(target.runtime.system, target.architecture) if recorded is None else recorded.value
         document = Fields(known)
@@ -79,6 +80,7 @@ class Baseline:
             libraries |= dict.fromkeys(recorded.runtime_libraries, True)
         if target.runtime.python is not None:
             major, minor = target.runtime.python
+            # Where the runtime has its Python, not the system.
             libraries |= {f"libpython{major}.{minor}.so.1.0": True, f"libpython{major}.so": True}
         versions = document.fields("versions").all_texts()
         return cls(
@@ -89,7 +91,7 @@ class Baseline:
         )
 
     def too_new(self, native: Native, soname: str) -> Iterator[tuple[str, str]]:
-        """The versions that a file needs of a library and that are newer than what there is: (needed, offered)."""
+        """Yield the versions that a file needs of a library and that are too new: (needed, offered)."""
         for name in native.versions.get(soname, ()):
             match = _VERSION.fullmatch(_NAMED_VERSIONS.get(name, name))
             ceiling = self.versions.get(match["family"]) if match else None
@@ -99,7 +101,7 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What a builder has found its system and runtime to have; `value` is all of it, in the form of `baselines/`."""
+    """Libraries that a builder has found in its system and runtime; `value` has the form of `baselines/`."""
 
     runtime: str
     runtime_libraries: tuple[str, ...]
@@ -107,7 +109,7 @@ class Recorded:
 
     @classmethod
     def parse(cls, kept: Fields) -> Recorded:
-        """What `probe.survey` gave."""
+        """Parse the output of `probe.survey`."""
         for _, entry in kept.fields("libraries").members():
             entry.text("path")
         if any(
@@ -122,18 +124,18 @@ class Recorded:
 
 
 def shipped(system: str, architecture: str) -> Mapping[str, object]:
-    """The data kept for a system (AL2, AL2023) and architecture: {"versions", "libraries", …}."""
+    """Return the data shipped for a system (AL2, AL2023) and architecture: {"versions", "libraries", …}."""
     document: Mapping[str, object] = json.loads((_DATA / f"{system.lower()}-{architecture}.json").read_text())
     return document
 
 
 def baseline_record(target: Target) -> str:
-    """The name under which the store has what was recorded of the target's system and architecture."""
+    """Return the name in the store of the data recorded for the target's system and architecture."""
     return f"baselines/{target.runtime.system}-{target.architecture}.json"
 
 
 def newest(names: Sequence[str]) -> dict[str, str]:
-    """Of symbol versions, the newest of each family whose versions are compared: {"GLIBC": "2.34"}."""
+    """Return the newest symbol version of each family whose versions are compared: {"GLIBC": "2.34"}."""
     found: dict[str, tuple[int, ...]] = {}
     for match in filter(None, map(_VERSION.fullmatch, names)):
         found[match["family"]] = max(found.get(match["family"], ()), _numbers(match["number"]))
@@ -141,7 +143,7 @@ def newest(names: Sequence[str]) -> dict[str, str]:
 
 
 def is_of_glibc(soname: str, native: Native | None = None) -> bool:
-    """Whether a library is a part of the C library: by its name, or because it knows another one's inside."""
+    """Tell whether a library is part of the C library: by its name, or because it uses another part's internals."""
     private = native is not None and any("GLIBC_PRIVATE" in names for names in native.versions.values())
     return private or bool(_OF_GLIBC.fullmatch(soname))
 
@@ -150,7 +152,7 @@ def is_of_glibc(soname: str, native: Native | None = None) -> bool:
 class Placed:
     """A native file at its place on Lambda. `owner` is the distribution or component that it belongs to.
 
-    `collected`: it is a copy of one that the build machine has.
+    `collected`: it is a copy of a file of the build machine.
     """
 
     native: Native
@@ -160,18 +162,18 @@ class Placed:
 
     @cached_property
     def path(self) -> str:
-        """Absolute."""
+        """Absolute path."""
         return f"{self.root}/{self.native.path}"
 
     @property
     def names(self) -> set[str]:
-        """What it can be asked for by."""
+        """Names by which it can be asked for."""
         return {posixpath.basename(self.path), self.native.soname} - {""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that will not load. `fatal` where something that must load needs it; `library` is missing."""
+    """A file that will not load. `fatal` if something that must load needs it; `library` is missing."""
 
     owner: str
     message: str
@@ -188,19 +190,19 @@ def judge(
     optional: Sequence[str] = (),
     baseline: Baseline | None = None,
 ) -> list[Finding]:
-    """What of `files` the target cannot load, in the order of the files.
+    """Return which of `files` the target cannot load, in the order of the files.
 
     Args:
-        baseline: what the target has; None for the data of this version.
-        complete: whether `files` is all there will be; layers of others may have what is missing here.
-        optional: sonames whose absence the project says it can live with.
+        baseline: libraries of the target; None for the data of this version.
+        complete: whether `files` is all there will be; layers from elsewhere may have what is missing here.
+        optional: sonames whose absence the project accepts.
     """
     judged_by = baseline or Baseline.of(target)
     return list(_Judge(files, target, complete=complete, optional=optional, baseline=judged_by).findings())
 
 
 def refuse(findings: Sequence[Finding]) -> None:
-    """Raise NativeMismatch with all that is fatal, if anything is."""
+    """Raise NativeMismatch with all fatal findings, if there are any."""
     fatal = [finding for finding in findings if finding.fatal]
     if not fatal:
         return
@@ -245,7 +247,7 @@ class _Judge:
             yield from self._of(file, fatal=file.path in must_load)
 
     def _must_load(self) -> set[str]:
-        """Paths of modules and programs that somebody may load, and of everything that those need."""
+        """Return paths of modules and programs that someone may load, and of everything that those need."""
         pending = [
             file
             for file in self._files
@@ -260,14 +262,15 @@ class _Judge:
         return reached
 
     def _is_spare(self, file: Placed) -> bool:
-        """Whether its package works without it: a test's, or one that we know to be imported with care."""
+        """Tell whether its package works without it: it is a test's, or known to be imported with care."""
         short = re.sub(r"^/opt/python/(?:lib/python3\.\d+/site-packages/)?|^/var/task/", "", file.path)
         return bool(_TESTS.search(file.path)) or any(fnmatch.fnmatchcase(short, pattern) for pattern in self._may_fail)
 
     def _found(self, file: Placed, soname: str) -> list[Placed]:
-        """Where the build has a library: on the search path first, then anything of that name."""
+        """Return where the build has a library: on the search path first, then any file of that name."""
         folders = [*(self._absolute(file, folder) for folder in file.native.search), *_LIBRARY_PATH]
         on_path = [self._paths[path] for folder in folders if (path := f"{folder}/{soname}") in self._paths]
+        # Anywhere else counts as well: many packages load their libraries by path before they are needed.
         return on_path or self._named.get(soname, [])
 
     @staticmethod
@@ -296,7 +299,7 @@ class _Judge:
                 yield finding
 
     def _started(self, file: Placed, *, fatal: bool) -> Iterator[Finding]:
-        """A program whose dynamic linker is not there ends with `No such file`, which names the program."""
+        """Report a program without its dynamic linker, which ends with `No such file` and names the program itself."""
         folder, _, name = file.native.interpreter.rpartition("/")
         known = folder in _SYSTEM_FOLDERS and self._baseline.libraries.get(name)
         if not name or known or any(other.path == file.native.interpreter for other in self._files):
@@ -311,7 +314,7 @@ class _Judge:
         )
 
     def _reachable(self, file: Placed, soname: str, found: Sequence[Placed]) -> bool:
-        """A library counts as loaded by its own package: many load theirs themselves before they are needed."""
+        """Count a library as loaded by its own package: many packages load theirs before they are needed."""
         folders = {*(self._absolute(file, folder) for folder in file.native.search), *_LIBRARY_PATH}
         return any(other.owner == file.owner or posixpath.dirname(other.path) in folders for other in found)
 
@@ -335,6 +338,7 @@ class _Judge:
                 fix="ship it in a layer's lib/ to be sure",
                 fatal=False,
             )
+        # A frequent mistake, and one where shipping the library would not help.
         if soname.startswith(("libc.musl-", "ld-musl-")):
             fix = f"{file.owner} was built for musl (Alpine); choose a manylinux wheel"
         else:

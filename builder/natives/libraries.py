@@ -1,11 +1,11 @@
-"""The shared libraries that files need and their runtime lacks, found on the machine that builds: what to ship in lib/.
+"""Finds on the build machine the shared libraries that files need and their runtime lacks, to ship them in lib/.
 
-Found as the dynamic linker finds them (ld.so(8)), by reading files: nothing is run, `ldd` included, which runs what it
-is asked about. On Lambda they are found in lib/, /var/task/lib or /opt/lib, by LD_LIBRARY_PATH. A DT_RPATH comes before
-that, but one that names directories of the build machine leads nowhere there and is passed over.
+They are found as the dynamic linker finds them (ld.so(8)), by reading files. Nothing is run, `ldd` included, which
+runs the program that it is asked about. On Lambda they are found in lib/, /var/task/lib or /opt/lib, by
+LD_LIBRARY_PATH. A DT_RPATH comes before that, but one that names directories of the build machine leads nowhere there.
 
-LD_LIBRARY_PATH on Lambda has /var/lang/lib, /lib64 and /usr/lib64 first. So what the runtime has cannot be replaced by
-a newer one in lib/: where libstdc++ or libgcc_s is too old for a file, that is an error and not a reason to copy.
+LD_LIBRARY_PATH on Lambda has /var/lang/lib, /lib64 and /usr/lib64 first, so a library of the runtime cannot be
+replaced by a newer one in lib/: a libstdc++ or libgcc_s that is too old for a file is an error, not a reason to copy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FOLDER = "lib"
 
 @dataclass(frozen=True, kw_only=True)
 class Needing:
-    """A native file of a component. `owner` as messages name it, `origin` its directory on disk, if it is there."""
+    """A native file of a component: `owner` for messages, `origin` its directory on disk, if it is there."""
 
     native: Native
     owner: str
@@ -41,9 +41,9 @@ class Needing:
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """A library to ship under the name that is asked for. `path` is where this machine has it, `size` in bytes.
+    """A library to ship under the name that is asked for. `path` is its place on this machine, `size` in bytes.
 
-    `needed_by`: names in the zip, or of other libraries that are shipped for the same reason.
+    `needed_by`: names in the zip, or of other libraries shipped for the same reason.
     """
 
     soname: str
@@ -54,11 +54,11 @@ class Library:
 
     @property
     def name(self) -> str:
-        """Its place in the zip. There are no links in our zips: a file that two names are asked for is in it twice."""
+        """Place in the zip. Our zips have no links: a file that is needed under two names is in it twice."""
         return f"{FOLDER}/{self.soname}"
 
     def as_json(self) -> TakenLibrary:
-        """For the store and the reply."""
+        """Return it as JSON for the store and the reply."""
         return {
             "library": self.soname,
             "from": str(self.path),
@@ -70,7 +70,7 @@ class Library:
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """`libraries` by name, and the names of those that are `missing` here too; `notes` say what was passed over."""
+    """`libraries` by name, and names that are `missing` here as well; `notes` say what was skipped."""
 
     libraries: tuple[Library, ...] = ()
     missing: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class Collected:
 
     @property
     def files(self) -> tuple[tuple[str, Path], ...]:
-        """(name in the zip, path) of each library."""
+        """(Name in the zip, path) of each library."""
         return tuple((library.name, library.path) for library in self.libraries)
 
 
@@ -87,14 +87,14 @@ NOTHING = Collected()
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Where the dynamic linker looks besides RPATH and RUNPATH: first `given` (LD_LIBRARY_PATH), then the machine's."""
+    """Directories that the dynamic linker searches besides RPATH: first `given` (LD_LIBRARY_PATH), then `machine`."""
 
     given: tuple[Path, ...] = ()
     machine: tuple[Path, ...] = ()
 
 
 def read_needing(files: Sequence[tuple[str, Path]], owner: str) -> tuple[Needing, ...]:
-    """The native ones of a component's files, given as (name in the zip, path)."""
+    """Return the native ones of a component's files, given as (name in the zip, path)."""
     found = ((read_native(path, name), path) for name, path in files)
     return tuple(Needing(native=native, owner=owner, origin=path.parent) for native, path in found if native)
 
@@ -109,18 +109,18 @@ def collect(
     provided: Collection[str] = (),
     optional: Collection[str] = (),
 ) -> Collected:
-    """The libraries that `needing` need, and those that these need, as far as nobody has them yet.
+    """Return the libraries that `needing` need, and those that these need, as far as they are not there yet.
 
-    A library that the runtime is only believed to have is shipped to be sure, if it could be loaded there.
+    A library that the runtime is only believed to have is shipped to be sure, if it can be loaded there.
 
     Args:
         root: where Lambda unpacks the component, /var/task or /opt.
-        provided: names of libraries that layers bring, where the dynamic linker finds them.
-        optional: sonames that may be missing, and are not looked for.
+        provided: names of libraries in layers, where the dynamic linker finds them.
+        optional: sonames that may be missing, and are not searched.
 
     Raises:
         NativeMismatch: a file that must be loaded, or a library that it needs, is too new for the runtime or made for
-            another machine; with all such problems.
+            another machine; all such problems are named.
     """
     own = {name for each in needing for name in (posixpath.basename(each.native.path), each.native.soname)}
     work = _Collecting(target=target, baseline=baseline, search=search, settled=own.union(provided, optional))
@@ -136,7 +136,7 @@ def collect(
         )
         for soname, each in taken
     ]
-    # What is missing may be in a layer that nobody has looked into yet: that is for the checks of the whole.
+    # A library may also be in a layer that has not been examined yet: the checks of the whole build decide.
     natives.refuse(natives.judge(placed, target, complete=False, optional=tuple(optional), baseline=baseline))
     return Collected(
         libraries=tuple(each.library(soname) for soname, each in taken),
@@ -148,10 +148,10 @@ def collect(
 def differing(
     libraries: Sequence[Mapping[str, object]], missing: Sequence[str], *, target: Target, search: Search
 ) -> tuple[str, ...]:
-    """Of an earlier collection, the names of libraries that this machine does not have as they were then.
+    """Return names of libraries of an earlier collection that this machine no longer has in the same form.
 
     Args:
-        libraries: `Library.as_json` of those that were found.
+        libraries: `Library.as_json` of the libraries that were found.
         missing: names of those that were not.
     """
     changed = [str(row["library"]) for row in libraries if not _is_same(Path(str(row["from"])), str(row["sha256"]))]
@@ -173,7 +173,7 @@ def _of_machine(soname: str, folders: Sequence[Path], machine: str) -> Iterator[
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded:
-    """A file whose needs are to be met. `inherited`: the RPATHs of those that load it."""
+    """A file whose needs are to be met. `inherited`: the RPATHs of the files that load it."""
 
     native: Native
     label: str
@@ -183,7 +183,7 @@ class _Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class _Need:
-    """A library's name, who asks for it, and where its dynamic linker would look."""
+    """A library's name, the file that needs it, and where its dynamic linker would search."""
 
     soname: str
     label: str
@@ -209,7 +209,7 @@ class _Taken:
 
 @dataclass(kw_only=True)
 class _Collecting:
-    """One walk through needs, breadth first as the dynamic linker goes. `settled` names need no library of ours."""
+    """A walk through needs, breadth first as the dynamic linker does. `settled` names need no library of ours."""
 
     target: Target
     baseline: Baseline
@@ -233,17 +233,19 @@ class _Collecting:
             if soname in self.taken:
                 self.taken[soname].needed_by.add(need.label)
             elif soname in self.settled or certain or "/" in soname:
-                continue  # a name with a slash is a path: it is not looked for anywhere
+                continue  # a name with a slash is a path, which is never searched
             elif certain is None:
                 pending.extend(self._take(need))
             else:
                 doubtful.setdefault(soname, []).append(need)
+        # Last, when it is known which other libraries are shipped anyway: only then is it clear whether these fit.
         for soname in sorted(doubtful):
             self._take_if_it_fits(soname, doubtful[soname])
 
     def _take_if_it_fits(self, soname: str, needs: Sequence[_Need]) -> None:
-        """A library that the runtime may have itself: taken with all that it needs, or not at all."""
+        """Take a library that the runtime may already have, with all that it needs, or not at all."""
         if soname not in self.taken:
+            # On a copy, since one missing or too new library among its needs undoes all of them.
             attempt = replace(
                 self, settled={*self.settled}, taken={**self.taken}, missing={*self.missing}, notes={**self.notes}
             )
@@ -265,22 +267,23 @@ class _Collecting:
 
     def _needs(self, loaded: _Loaded) -> Iterator[_Need]:
         native = loaded.native
-        # A file with RUNPATH is searched for by that alone, not by the RPATHs of those that load it (ld.so(8)).
+        # A file with RUNPATH is searched by that alone, not by the RPATHs of the files that load it (ld.so(8)).
         chain = () if native.runpath else (*_existing(native.rpath, loaded.origin), *loaded.inherited)
         folders = (*chain, *self.search.given, *_existing(native.runpath, loaded.origin), *self.search.machine)
         for soname in native.needed:
             yield _Need(soname=soname, label=loaded.label, folders=folders, chain=chain)
 
     def _take(self, need: _Need) -> Iterator[_Need]:
-        """Take one library, if this machine has it; what it needs itself."""
+        """Take one library, if this machine has it; return what it needs itself."""
         soname = need.soname
         found = None if is_of_glibc(soname) else next(_of_machine(soname, need.folders, self.target.machine), None)
+        # Parts of the C library only work with the loader that they were built with.
         if found is None or is_of_glibc(soname, found[1]):
             self.missing.add(soname)
             self._note(need, is_private=found is not None or is_of_glibc(soname))
             return
         path, native = found
-        self.missing.discard(soname)  # whoever asked before has other directories
+        self.missing.discard(soname)  # an earlier file that needs it had other directories
         self.taken[soname] = _Taken(path=path, native=native, needed_by={need.label})
         yield from self._needs(_Loaded(native=native, label=soname, origin=path.parent, inherited=need.chain))
 
@@ -302,7 +305,7 @@ class _Collecting:
 
 
 def _existing(entries: Sequence[str], origin: Path | None) -> tuple[Path, ...]:
-    """Directories of an RPATH or RUNPATH on this machine."""
+    """Return the directories of an RPATH or RUNPATH on this machine."""
     folders = []
     for entry in entries:
         rest = below_origin(entry)

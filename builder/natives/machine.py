@@ -1,4 +1,4 @@
-"""The machine that builds: its system, and where its dynamic linker looks for libraries. Nothing is run for it."""
+"""The build machine: its system, and where its dynamic linker searches. Nothing is run to find out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# How deep configuration files may include each other.
+# How deep configuration files may include each other, so that two that include each other come to an end.
 _DEEPEST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """`system` as the baselines call it (AL2, AL2023), of others id and version (debian-12).
+    """The build machine: `system` as in the baselines (AL2, AL2023), else id and version (debian-12).
 
-    `directories` are the dynamic linker's, in its order: those of ld.so.conf, then those that it knows by itself.
+    `directories` are the dynamic linker's, in its order: those of ld.so.conf, then its built-in ones.
     """
 
     system: str
@@ -25,7 +25,7 @@ class Machine:
 
     @classmethod
     def here(cls, machine: str, root: Path = Path("/")) -> Machine:
-        """This machine, for libraries of `machine` (x86_64, aarch64), which need not be its own.
+        """Describe this machine, for libraries of `machine` (x86_64, aarch64), which need not be its own.
 
         Args:
             root: where its file system begins.
@@ -35,7 +35,7 @@ class Machine:
 
 
 def _system(root: Path) -> str:
-    """Of os-release(5)."""
+    """Return the system named by os-release(5)."""
     for name in ("etc/os-release", "usr/lib/os-release"):
         with contextlib.suppress(OSError, ValueError):
             words = shlex.split((root / name).read_text(encoding="utf-8"), comments=True)
@@ -46,7 +46,7 @@ def _system(root: Path) -> str:
 
 
 def _configured(file: Path, root: Path, deepest: int) -> Iterator[Path]:
-    """The directories of a configuration file of ldconfig(8): one or more in a line, or `include PATTERN`."""
+    """Yield the directories of a configuration file of ldconfig(8): any number per line, or `include PATTERN`."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -64,23 +64,24 @@ def _configured(file: Path, root: Path, deepest: int) -> Iterator[Path]:
 
 
 def _own(machine: str, root: Path) -> Iterator[Path]:
-    """What no configuration has to name: Debian's directories of an architecture, then everybody's."""
+    """Yield the built-in directories: Debian's of an architecture, then everyone's."""
     for name in (f"lib/{machine}-linux-gnu", f"usr/lib/{machine}-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib"):
         yield root / name
     yield root / f"usr/{machine}-linux-gnu/lib"  # of a cross compiler
 
 
 def directories_of(library_path: str) -> tuple[Path, ...]:
-    """Those of an LD_LIBRARY_PATH; relative ones, which mean something else everywhere, are left out."""
+    """Return the directories of an LD_LIBRARY_PATH, without relative ones, which depend on where one is."""
     return tuple(Path(entry) for entry in re.split("[:;]", library_path) if entry.startswith("/"))
 
 
 def find(name: str, directories: Sequence[Path]) -> Iterator[Path]:
-    """The files of that name, in the order of the directories; several directories may be one and the same."""
+    """Yield the files of that name, in the order of the directories; several directories may be the same one."""
     seen = set()
     for folder in directories:
         path = folder / name
         with contextlib.suppress(OSError):
+            # /lib is a link to /usr/lib on most systems.
             if path.is_file() and (real := path.resolve()) not in seen:
                 seen.add(real)
                 yield path

@@ -1,7 +1,7 @@
-"""What the runtime that a builder runs in really has: libraries, and the newest symbol versions of the C and C++ ones.
+"""Finds which libraries, and symbol versions of the C and C++ ones, the builder's own runtime has.
 
-Recorded in the store, where later builds for the same system and architecture take it in place of the data that this
-version came with.
+The result is recorded in the store, where later builds for the same system and architecture use it instead of the data
+that this version came with.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ _LIBRARY = re.compile(r".+\.so(?:\.\d+)*")
 
 
 def probe(target: Target, store: Store, *, by: str) -> Reply:
-    """Look, record, and say what differs from the data of this version.
+    """Look, record, and return the differences from the data of this version.
 
     Args:
-        target: what this process runs in.
+        target: the runtime of this process.
         by: the builder's version, for the record.
 
     Returns:
-        `baseline` as it is recorded, `difference {added, missing, versions {family: {known, found}}}`, `recorded`: its
-        name in the store. Libraries that the data only believes to be there are not missed.
+        `baseline` as recorded, `difference {added, missing, versions {family: {known, found}}}`, `recorded`: its name
+            in the store. Libraries that the data only believes to be there are not reported missing.
     """
     machine = Machine.here(target.machine)
     found = survey(target, machine, RUNTIME_FOLDERS, by=by)
+    # Only where the system is the runtime's: a container image with another system says nothing about Lambda's.
     name = baseline_record(target) if machine.system == target.runtime.system else ""
     if name:
         store.write_json(name, found)
@@ -50,7 +51,7 @@ def probe(target: Target, store: Store, *, by: str) -> Reply:
 
 
 def survey(target: Target, machine: Machine, runtime: Sequence[Path], *, by: str) -> Surveyed:
-    """What there is to load, in the form of the data files in `baselines/`.
+    """List the libraries that can be loaded, in the form of the data files in `baselines/`.
 
     Args:
         runtime: directories of the runtime's own libraries.
@@ -69,7 +70,7 @@ def survey(target: Target, machine: Machine, runtime: Sequence[Path], *, by: str
 
 
 def difference(target: Target, found: Surveyed) -> Difference:
-    """Where a survey and the data of this version disagree."""
+    """Return where a survey and the data of this version disagree."""
     data = Fields(shipped(target.runtime.system, target.architecture))
     known, here = Baseline.of(target), found["libraries"]
     versions, before = found["versions"], data.fields("versions").all_texts()
@@ -86,7 +87,7 @@ def difference(target: Target, found: Surveyed) -> Difference:
 
 
 def _libraries(folders: Iterable[Path], machine: str) -> dict[str, SystemLibrary]:
-    """Name → {path, soname}: what the dynamic linker finds by that name of a file; the first of several counts."""
+    """Return {name: {path, soname}} of what the dynamic linker finds by a file's name; the first of several counts."""
     candidates: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -101,8 +102,8 @@ def _libraries(folders: Iterable[Path], machine: str) -> dict[str, SystemLibrary
 
 
 def _is_asked_for(name: str, soname: str) -> bool:
-    """Whether files that need a library could know it by this name of its file.
+    """Tell whether files that need a library could know it by this name of its file.
 
-    Not by libz.so, which is for the link editor, nor by libz.so.1.3, where libz.so.1 is the soname.
+    Not by libz.so, which is for the link editor, nor by libz.so.1.3, whose soname is libz.so.1.
     """
     return name == soname or not (name.endswith(".so") or name.startswith(f"{soname}."))

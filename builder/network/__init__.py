@@ -1,1 +1,1 @@
-"""Whom the network reaches, whom it trusts, and what went wrong on the way."""
+"""Networking: which hosts are reached, which are trusted, and what failed on the way."""

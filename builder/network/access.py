@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 from builder.network.urls import host_of, origin
 
-# What is waited before each further try where a server has trouble that may pass: 15 s, a third more or less. A forge
-# that is restarted is away for that long.
+# Pauses before each further try after trouble that may pass: 15 s in all, a third more or less. That is how long a
+# forge is away when it restarts.
 PAUSES_S: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-# No connection waits longer than this for a server that does not answer.
+# No connection waits longer than this for a server that does not answer: the build has other uses for its minutes.
 _CONNECT_S = 10.0
 
 
@@ -20,9 +20,9 @@ _CONNECT_S = 10.0
 class GitCredentials:
     """User and token of a forge, or of a part of it.
 
-    They go to URLs of the origin of `base` and at or below its path, and to no others; None: to whoever is asked first.
-    `modules` are the beginnings of paths of Go modules that are there and nowhere else. `called` names them for people,
-    and `renewal` says how they are renewed.
+    They go to URLs of the origin of `base` and at or below its path, and to no others; None: to the host that is asked
+    first. `modules` are path prefixes of Go modules that are there and nowhere else. `called` is their name for people,
+    and `renewal` says how to renew them.
     """
 
     username: str
@@ -34,7 +34,7 @@ class GitCredentials:
 
 
 def credentials_for(url: str, credentials: Sequence[GitCredentials]) -> GitCredentials | None:
-    """Those that belong to `url`: of several, the ones whose `base` says most of it."""
+    """Return the credentials that belong to `url`: of several, those whose `base` says most of it."""
     fitting = [(len(_segments(each.base or "")), each) for each in credentials if _belongs(each, url)]
     # Those without a base know nothing of the URL and come last.
     return max(fitting, key=lambda one: (one[1].base is not None, one[0]))[1] if fitting else None
@@ -44,17 +44,18 @@ def _belongs(credentials: GitCredentials, url: str) -> bool:
     if credentials.base is None:
         return True
     base, asked = _segments(credentials.base), _segments(url)
+    # A path with `..` could leave the base on the server although it begins with it here.
     return origin(credentials.base) == origin(url) and asked[: len(base)] == base and ".." not in asked
 
 
 def _segments(url: str) -> list[str]:
-    """The path's names; `.git` says nothing, since every forge knows its repositories with and without."""
+    """Split the path into names, without `.git`: every forge knows its repositories with and without it."""
     return [unquote(part).removesuffix(".git") for part in urlsplit(url).path.split("/") if part]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Greeting:
-    """What a server says when it is asked for a repository: what it can do, and to which `url` it has redirected."""
+    """A server's first answer about a repository: what it can do, and the `url` that it has redirected to."""
 
     capabilities: set[bytes]
     url: str
@@ -71,16 +72,16 @@ def _pauses_s() -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """What requests may reach, whom they trust and how long they may take.
+    """Limits of requests: what they may reach, whom they trust and how long they may take.
 
     Args:
         allowed_hosts: `host` or `host:port` that redirects and submodules may lead to, besides the repository's own
-            host and those that there are credentials for.
+            host and those of known credentials.
         ca_bundle: path, or PEM text, of certificates that are trusted besides the system's; "" for none.
         read_timeout_s: for each piece of an answer.
-        remaining: seconds left for everything, asked again and again.
-        pauses_s: how long is waited before each further try where a server has trouble.
-        greetings: what servers have said so far, by the repository's URL and the login that went to it.
+        remaining: seconds left for everything, asked before each step.
+        pauses_s: how long to wait before each further try.
+        greetings: first answers of servers, by the repository's URL and the login that it got.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -94,24 +95,25 @@ class Network:
 
     @property
     def connect_s(self) -> float:
-        """How long a connection may take to come about now."""
+        """Seconds that a connection may take to be established now."""
         return self._within(_CONNECT_S)
 
     @property
     def read_s(self) -> float:
-        """How long the next piece of an answer may take now."""
+        """Seconds that the next piece of an answer may take now."""
         return self._within(self.read_timeout_s)
 
     def _within(self, limit_s: float) -> float:
+        # Never 0, which means "don't block" to a socket.
         return max(0.01, min(limit_s, self.remaining()))
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no time left."""
+        """Whether no time is left."""
         return self.remaining() <= 0.02
 
     def present_url(self, url: str) -> str:
-        """Where a server has redirected to from the repository at `url`, if it has; else `url`.
+        """Return the URL that a server has redirected `url` to, if it has; else `url`.
 
         A forge that redirects git from a repository's old name need not do so for its LFS files.
         """
@@ -119,6 +121,6 @@ class Network:
         return next(known, url)
 
     def hosts(self, url: str, credentials: Sequence[GitCredentials]) -> frozenset[str]:
-        """The hosts that a project at `url` may lead to."""
+        """Return the hosts that a project at `url` may lead to."""
         bases = [each.base for each in credentials if each.base]
         return frozenset({host_of(url), *map(host_of, bases), *(host.lower() for host in self.allowed_hosts)})

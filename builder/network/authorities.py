@@ -1,8 +1,8 @@
-"""Whose certificates are believed: the system's authorities, those that variables name, and those of config.ini.
+"""The certificates that are trusted: the system's authorities, those that variables name, and those of config.ini.
 
-Every tool reads a variable of its own, and brings a list of its own where that is not set. `settle`, which each door
-calls before anything is asked of the network, makes one bundle of all and names it in all these variables: what this
-process asks and what it starts then believe the same, and no client that is added later can be forgotten.
+Every tool reads a variable of its own, and comes with a list of its own if that is not set. `settle`, which each
+entry point calls before any request, makes one bundle of all and names it in all these variables: this process and its
+children then trust the same, and no client that is added later can be forgotten.
 """
 
 from __future__ import annotations
@@ -29,36 +29,38 @@ _SYSTEM = (
     *("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/ca-bundle.pem"),
     *("/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem"),
 )
-# Of Python and whatever uses OpenSSL, uv, go; of requests; of boto3 where AWS_CA_BUNDLE is not set; of curl, pip, git
-# and cargo.
+# Read by Python and all that use OpenSSL, uv, go; by requests; by boto3 if AWS_CA_BUNDLE is not set; by curl, pip,
+# git and cargo.
 _ALWAYS = (
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO"),
 )
-# What is better left to its tool unless somebody has set it: a profile of ~/.aws/config has a bundle of its own; npm
-# reads the next, too.
+# Left to its tool unless someone has set it: a profile of ~/.aws/config has a bundle of its own; npm reads the next
+# two.
 _IF_SET = ("AWS_CA_BUNDLE", "npm_config_cafile", "NPM_CONFIG_CAFILE")
-# Node adds these to a list of its own, and takes 40 ms for a whole system's; it can also do as OpenSSL does.
+# Node adds these to its own list, which takes 40 ms for a whole system's; it can also do as OpenSSL does.
 _NODE, _NODE_OPTIONS = "NODE_EXTRA_CA_CERTS", "--use-openssl-ca"
 VARIABLES = (*_ALWAYS, *_IF_SET, _NODE, "SSL_CERT_DIR")
 CA_BUNDLE = "LAMBDASMITH_CA_BUNDLE"
-# Compiled where it is needed: this module is imported by every cold start.
+# Compiled on first use: this module is imported by every cold start.
 _BLOCK = r"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----"
 _IN_MEMORY = "/proc/self/fd/"
+# A directory of certificates has some hundred files; a wrong path may have a million.
 _MOST_FILES = 1000
 
 
 def settle(environment: MutableMapping[str, str], *, on_lambda: bool = False) -> None:
-    """Have every variable about certificates name one bundle of all that count.
+    """Make every variable about certificates name one bundle of all that count.
 
-    SSL_CERT_FILE takes the place of the system's authorities, as everywhere; what the others name is added. What is not
-    there is passed over. Where neither the system nor a variable has any, each tool is left its own list.
+    SSL_CERT_FILE replaces the system's authorities, as everywhere; the others add to them. Missing files are skipped.
+    If neither the system nor a variable has any, each tool keeps its own list.
 
     Args:
         environment: of this process; changed.
-        on_lambda: keep what had to be joined where nobody can change it, because foreign code may write there whatever
-            the builder can; and there is nobody's configuration of pip.
+        on_lambda: keep a joined bundle where no one can change it, because foreign code may write wherever the builder
+            can; and don't read pip's configuration, since there is none.
     """
     base, more = _base(environment), list(_more(environment, () if on_lambda else _of_pip(environment)))
+    # Parsing a system's bundle takes time; without additions it is used as it is.
     known = set(_blocks(base)) if more else set()
     new = [block for text in more for block in _blocks(text) if block not in known]
     place = str(base or "")
@@ -69,10 +71,12 @@ def settle(environment: MutableMapping[str, str], *, on_lambda: bool = False) ->
 
 
 def for_child(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """The variables of a child that has `home`, an existing directory, to itself: what `settle` has made of them."""
+    """Return the variables of a child that has `home`, an existing directory, to itself, as `settle` has made them."""
     given = {name: environment[name] for name in VARIABLES if name in environment}
     place = given.get("SSL_CERT_FILE", "")
     if place.startswith(_IN_MEMORY):
+        # The bundle in memory is a descriptor of this process, which a child can't open: it gets a copy in its own
+        # directory.
         copy = home / "certificates.pem"
         if not copy.exists():
             copy.write_text(Path(place).read_text())
@@ -84,7 +88,7 @@ def for_child(environment: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 def context(ca_bundle: str = "") -> ssl.SSLContext:
-    """For clients of this process; made once, which takes 30 ms.
+    """Return the context for clients of this process; made once, which takes 30 ms.
 
     Args:
         ca_bundle: path, or PEM text, of more certificates.
@@ -102,6 +106,7 @@ def _context(ca_bundle: str, *_: str | None) -> ssl.SSLContext:
 
     made = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
+    # A Python without the system's certificates, as on macOS, trusts no one: certifi's list is better than none.
     if not paths.cafile and not paths.capath:
         with contextlib.suppress(ImportError):
             import certifi
@@ -126,7 +131,7 @@ def _base(environment: Mapping[str, str]) -> Path | None:
 
 
 def _more(environment: Mapping[str, str], of_pip: Iterable[str]) -> Iterator[Path | str]:
-    """What is added to `_base`: files, directories of files, and texts."""
+    """Yield what is added to `_base`: files, directories of files, and texts."""
     base = _base(environment)
     seen = {base.resolve(), base.resolve().parent} if base else set()
     named = [environment.get(name, "") for name in VARIABLES if name != "SSL_CERT_FILE"]
@@ -141,16 +146,17 @@ def _more(environment: Mapping[str, str], of_pip: Iterable[str]) -> Iterator[Pat
 
 
 def _of_pip(environment: Mapping[str, str]) -> Iterator[str]:
-    """`cert` in pip's files: https://pip.pypa.io/en/stable/topics/configuration/#location."""
+    """Yield `cert` of pip's files: https://pip.pypa.io/en/stable/topics/configuration/#location."""
     import configparser
 
-    if environment.get("PIP_CONFIG_FILE") == os.devnull:  # by which pip reads none
+    if environment.get("PIP_CONFIG_FILE") == os.devnull:  # which makes pip read none
         return
     home = environment.get("HOME", "")
     own = environment.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     places = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf", f"{sys.prefix}/pip.conf"]
     places += [f"{home}/.pip/pip.conf"] if home else []
     places += [f"{own}/pip/pip.conf"] if own else []
+    # In pip's order, from the machine's file to the one that is named.
     for place in (*places, environment.get("PIP_CONFIG_FILE", "")):
         parser = configparser.RawConfigParser()
         with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):
@@ -159,7 +165,7 @@ def _of_pip(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _blocks(source: Path | str | None) -> list[str]:
-    """Certificates in PEM, each spelled the same wherever it comes from."""
+    """Return certificates in PEM, each spelled the same wherever it comes from."""
     if source is None:
         return []
     texts = [source] if isinstance(source, str) else _texts(source)
@@ -179,9 +185,11 @@ def _kept(text: str, *, in_memory: bool) -> str:
     if in_memory and hasattr(os, "memfd_create"):
         import fcntl
 
+        # Not in /tmp: foreign code of the same user could add its own authority there.
         file = os.memfd_create("certificates", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         with os.fdopen(os.dup(file), "w") as stream:
             stream.write(text)
+        # Sealed against every process, this one included: foreign code runs as the same user.
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
         return f"{_IN_MEMORY}{file}"
@@ -190,6 +198,7 @@ def _kept(text: str, *, in_memory: bool) -> str:
     import tempfile
 
     folder = tempfile.mkdtemp(prefix="lambdasmith-certificates-")
+    # A file is enough on a workstation, where all that runs is its owner's.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = Path(folder) / "certificates.pem"
     path.write_text(text)

@@ -1,4 +1,4 @@
-"""DER, the binary form of keys and certificates, read as far as we look into them."""
+"""Reads DER, the binary form of keys and certificates, as far as it is needed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SEQUENCE = 0x30
 
 
 def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and content of each element, one after the other.
+    """Yield tag and content of each element in turn.
 
     Raises:
         ValueError, IndexError: they are cut off.
@@ -25,10 +25,10 @@ def elements(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def sequence(der: bytes) -> list[tuple[int, bytes]]:
-    """The elements of a DER sequence that is all of `der`.
+    """Return the elements of a DER sequence that is all of `der`.
 
     Raises:
-        ValueError, IndexError: it is none.
+        ValueError, IndexError: it is not one.
     """
     ((tag, content),) = elements(der)
     if tag != SEQUENCE:

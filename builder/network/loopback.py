@@ -1,7 +1,7 @@
-"""A server on loopback for the time of one command: what a tool may ask for that must not know a login.
+"""A server on loopback for the time of one command, for a tool that must not know a login.
 
-It only hands out, and its URLs begin with a random word. `Upstream` is the other side: it asks the real servers, each
-with the login that belongs to it.
+It only hands out, and its URLs begin with a random word, so that other users of the machine can't ask it. `Upstream`
+is the other side: it asks the real servers, each with its own login.
 """
 
 from __future__ import annotations
@@ -25,26 +25,29 @@ from builder.network.untrusted import explained
 # What a server says, errors included.
 Answer = HTTPResponse | HTTPError
 
+# Like git's: a server that is silent for a minute will not answer any more.
 _TIMEOUT_S = 60.0
 _CHUNK = 1 << 18
 _PASSED = ("Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Retry-After")
 
 
 class Loopback:
-    """A server that has `answer` say something to every call whose URL begins with `root`.
+    """A server whose `answer` responds to every call with a URL that begins with `root`.
 
     Args:
-        answer: called in a thread of each connection. What it raises of the network becomes a 502.
+        answer: called in a thread of each connection. Network errors that it raises become a 502.
     """
 
     def __init__(self, answer: Callable[[Call], None]) -> None:
         self.answer = answer
+        # 144 random bits, so that no other user of the machine can guess a URL.
         self._word = secrets.token_urlsafe(18)
         self._server: _Server | None = None
 
     def start(self) -> None:
-        """Listen on a free port, from now on."""
+        """Start to listen on a free port."""
         self._server = _Server(("127.0.0.1", 0), partial(Call, self))
+        # Polls for `shutdown` every 0.05 s: the default of 0.5 s would be added to each command.
         threading.Thread(target=self._server.serve_forever, args=(0.05,), name="loopback", daemon=True).start()
 
     @property
@@ -53,13 +56,14 @@ class Loopback:
 
     @property
     def root(self) -> str:
-        """What every URL here begins with, without a slash at its end."""
+        """Beginning of every URL here, without a slash at its end."""
         port = self._server.server_address[1] if self._server else 0
         return f"http://127.0.0.1:{port}/{self._word}"
 
     def below(self, path: str) -> str | None:
-        """`path` without the random word, and what follows a `?`; None if it does not begin with the word."""
+        """Return `path` without the random word and without a query; None if it does not begin with the word."""
         word, _, rest = path.partition("?")[0].lstrip("/").partition("/")
+        # compare_digest: how long a comparison takes must not tell how much of the word was right.
         return rest if secrets.compare_digest(word.encode(), self._word.encode()) else None
 
     def close(self) -> None:
@@ -71,12 +75,12 @@ class Loopback:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Tools ask for dozens of things at once; who does not fit here waits for a second and tries again.
+    # Tools open dozens of connections at once; one that does not fit in the queue is retried only after a second.
     request_queue_size = 128
 
 
 class Call(BaseHTTPRequestHandler):
-    """What a tool asks. `method` is GET or HEAD, `rest` the path below the server's root, quoted as it came."""
+    """A tool's request. `method` is GET or HEAD, `rest` the path below the server's root, quoted as it came."""
 
     protocol_version = "HTTP/1.1"
     method: str
@@ -101,6 +105,8 @@ class Call(BaseHTTPRequestHandler):
         try:
             self._loopback.answer(self)
         except (OSError, HTTPException, ValueError):
+            # The head may have been sent already, so the connection ends: a second answer on it would be read as
+            # content.
             self.close_connection = True
             with contextlib.suppress(OSError):
                 self.send(502)
@@ -118,11 +124,11 @@ class Call(BaseHTTPRequestHandler):
             self.wfile.write(chunk)
 
     def redirect(self, url: str) -> None:
-        """Answer that it is elsewhere, for everybody to have."""
+        """Redirect to another URL, which needs no login."""
         self.send(302, headers={"Location": url})
 
     def pass_on(self, answer: Answer) -> None:
-        """Answer as somebody else did."""
+        """Pass on another server's answer."""
         passed = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
         if "Content-Length" not in passed:
             self.close_connection = True
@@ -141,12 +147,12 @@ class Call(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the URLs have the random word in them."""
+        """Log nothing: the URLs contain the random word."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A server did not take the login that it was sent, or wanted one."""
+    """A request that a server refused for its login, or for want of one."""
 
     url: str
     status: int
@@ -154,7 +160,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """The real servers. `authorization` gives the header that belongs to a URL, None where none does."""
+    """The real servers. `authorization` returns the header that belongs to a URL, None if there is none."""
 
     authorization: Callable[[str], str | None] = field(repr=False)
     timeout_s: float = _TIMEOUT_S
@@ -162,10 +168,10 @@ class Upstream:
     untrusted: list[UntrustedCertificate] = field(default_factory=list)
 
     def ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
-        """The server's answer, also where it is an error.
+        """Return the server's answer, errors included.
 
         Raises:
-            OSError, HTTPException: there is none.
+            OSError, HTTPException: there is no answer.
         """
         request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310  # http or https
         self.authorize(request)
@@ -175,6 +181,7 @@ class Upstream:
             answer: HTTPResponse = opener.open(request, timeout=self.timeout_s)
             return answer
         except HTTPError as error:
+            # Remembered, because the tool reports such an error in its own words, without the name of the login.
             if error.code in (401, 403):
                 self.refused.append(Refused(url=url, status=error.code))
             return error
@@ -184,13 +191,13 @@ class Upstream:
             raise
 
     def authorize(self, request: urllib.request.Request) -> None:
-        """Add the login of the host that is asked, in a header that no redirect takes along."""
+        """Add the login of the requested host, in a header that is not sent along with a redirect."""
         if header := self.authorization(request.full_url):
             request.add_unredirected_header("Authorization", header)
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows; each host gets its own login, or none."""
+    """Follows redirects; each host gets its own login, or none."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -205,10 +212,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def whole_body(answer: Answer, max_bytes: int) -> bytes:
-    """The body of an answer.
+    """Return the body of an answer.
 
     Raises:
-        IncompleteRead: it broke off, or is longer. With a limit http.client itself takes less for all.
+        IncompleteRead: it broke off, or is longer. With a limit http.client itself takes part of it for all.
     """
     body = answer.read(max_bytes)
     if answer.length:
@@ -217,6 +224,6 @@ def whole_body(answer: Answer, max_bytes: int) -> bytes:
 
 
 def reaching_loopback(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a child's environment needs so that no proxy stands before 127.0.0.1."""
+    """Return the variables that keep proxies away from 127.0.0.1 in a child's environment."""
     around = ("NO_PROXY", "no_proxy")
     return {name: ",".join(filter(None, (environment.get(name), "127.0.0.1"))) for name in around}

@@ -1,4 +1,4 @@
-"""Trouble of a git server that may pass, and how it is waited for: a few tries, over some 15 seconds."""
+"""Retries after trouble of a git server that may pass: a few tries, over some 15 seconds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from builder.network.access import Network
 
 log = logging.getLogger(__name__)
 
-# The longest that a server is waited for because it asks for it.
+# The longest pause that a server's Retry-After may ask for.
 _LONGEST_S = 60.0
-# Of the time that is left, what is not spent on waiting: the rest of the build needs some.
+# Of the remaining time, kept from waiting: the rest of the build needs some.
 _SPARE_S = 5.0
 
 T = TypeVar("T")
 
 
 class Passing(SourceUnreachable):
-    """The server has trouble that may pass by itself.
+    """Trouble of a server that may pass by itself.
 
-    `pause_s` is what it asks to wait, None if it does not say. `given_up`: there was a last try.
+    `pause_s` is the pause that it asks for, None if it does not say. `given_up`: the last try has failed.
     """
 
     pause_s: float | None = None
@@ -33,10 +33,10 @@ class Passing(SourceUnreachable):
 
 
 def patiently(attempt: Callable[[], T], network: Network) -> T:
-    """What `attempt` returns, called again after a pause where it raises Passing.
+    """Return the result of `attempt`, called again after a pause when it raises Passing.
 
     Raises:
-        Passing: the last one, or one whose server asks to wait longer than can be waited.
+        Passing: the last try failed, or the server asks for a longer pause than is possible.
         OutOfTime: there is no time for a pause.
     """
     started, tries = time.monotonic(), 0
@@ -45,17 +45,21 @@ def patiently(attempt: Callable[[], T], network: Network) -> T:
         try:
             return attempt()
         except Passing as error:
+            # A `patiently` further in has already tried in vain: more tries of its tries would multiply.
             if error.given_up:
                 raise
             if tries > len(network.pauses_s):
                 waited = time.monotonic() - started
                 raise _given_up(error, f" (tried {tries} times in {seconds(waited)})" if tries > 1 else "") from None
-            # Not all at once: those that were turned away together would come back together.
+            # With jitter: clients that were turned away together would come back together.
             pause = network.pauses_s[tries - 1] * random.uniform(0.67, 1.33)  # noqa: S311
             left = network.remaining() - _SPARE_S
             if error.pause_s is not None:
+                # Longer than is sensible, or than there is time: failing now is more useful than in the middle of the
+                # pause.
                 if error.pause_s > min(_LONGEST_S, left):
                     raise _given_up(error, "") from None
+                # Never sooner than the server asks, or it may refuse for longer.
                 pause = max(pause, error.pause_s)
             if pause > left:
                 raise OutOfTime(

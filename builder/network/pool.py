@@ -18,15 +18,14 @@ from builder.network.urls import host_of, is_loopback, is_url, origin, without_s
 _REDIRECTS = "give the https address that the repository has now; if the server is yours, correct its redirect"
 
 CheckResponse = Callable[[str, int, Mapping[str, str]], None]
-"""Called with URL, status and header fields of each answer that is no redirect; raises to refuse it."""
+"""Called with URL, status and header fields of each answer that is not a redirect; raises to refuse it."""
 
 
 class GuardedPool(urllib3.PoolManager):
-    """Follows redirects by https to `hosts` only (None: to all), and looks at every answer before its reader does.
+    """A pool that follows redirects by https to `hosts` only (None: to all), and checks every answer first.
 
-    Of `credentials` every address gets those that belong to it, also where a redirect leads to it; without any,
-    headers go as they are given, and urllib3 takes a login out of what is redirected to another origin. `close` ends
-    everything.
+    Every address gets those `credentials` that belong to it, also after a redirect; without any, headers stay as given,
+    and urllib3 drops a login when another origin is redirected to. `close` ends everything.
     """
 
     home: str
@@ -39,6 +38,7 @@ class GuardedPool(urllib3.PoolManager):
     # The signature is urllib3's, which calls this again for every redirect.
     def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override]
         self._check_address(url)
+        # Before each request, redirects included: a chain of slow answers must not outlast the build.
         if self.network.is_over:
             raise self.out_of_time()
         if self.credentials:
@@ -58,7 +58,7 @@ class GuardedPool(urllib3.PoolManager):
         return response
 
     def login(self, url: str) -> GitCredentials | None:
-        """Those of the credentials that belong to `url`; whose they are without a base, only `home` may find out."""
+        """Return the credentials that belong to `url`; those without a base go to `home`'s origin only."""
         at_home = origin(url) == origin(self.home)
         return credentials_for(url, [each for each in self.credentials if at_home or each.base is not None])
 
@@ -68,21 +68,21 @@ class GuardedPool(urllib3.PoolManager):
         return kept | (urllib3.make_headers(basic_auth=f"{theirs.username}:{theirs.token}") if theirs else {})
 
     def out_of_time(self) -> OutOfTime:
-        """The error for a server that was still to answer when there was no time left."""
+        """Return the error for a server that had not finished its answer when the time was over."""
         return OutOfTime(
             f"{self.home}: the server's answer was incomplete when the time was over",
             hint="run the command again, or give the builder more time and memory; more memory means a faster network",
         )
 
     def limit_silence(self, response: urllib3.BaseHTTPResponse) -> None:
-        """Let the next piece of an answer take no longer than there is time for.
+        """Limit the wait for the next piece of an answer to the time that is left.
 
         Raises:
-            OutOfTime: there is none.
+            OutOfTime: no time is left.
         """
         if self.network.is_over:
             raise self.out_of_time()
-        # urllib3 sets one limit for all of an answer, when it is asked for.
+        # urllib3 sets one timeout per request. On the socket itself it follows the clock: a server that drips is left.
         raw = getattr(getattr(getattr(response, "_fp", None), "fp", None), "raw", None)
         if (connection := getattr(raw, "_sock", None)) is not None:
             connection.settimeout(self.network.read_s)
@@ -93,6 +93,7 @@ class GuardedPool(urllib3.PoolManager):
                 f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not a URL", hint=_REDIRECTS
             )
         parts, encrypted = urlsplit(url), self.home.startswith("https:")
+        # A redirect from https to http would send the token in the clear.
         if parts.scheme != "https" and (encrypted or not is_loopback(parts.hostname or "")):
             raise UnsafeSource(
                 f"{self.home}: the server redirects to {without_secrets(url)!r}, which is not encrypted",
@@ -137,7 +138,7 @@ class Beginning:
         response.read = remembering  # type: ignore[method-assign]
 
     def refusal(self) -> str:
-        """What the server said in an `ERR` packet at the beginning of its last answer."""
+        """Return the text of an `ERR` packet at the beginning of the server's last answer."""
         found = re.match(rb"[0-9a-f]{4}ERR ([^\n]*)", self._data)
         return found[1].decode("utf-8", "replace") if found else ""
 
@@ -150,9 +151,9 @@ def guarded_pool(
     hosts: Collection[str] | None,
     credentials: Sequence[GitCredentials] = (),
 ) -> GuardedPool:
-    """A pool for requests to `url`'s server, through the environment's proxy if there is one for it.
+    """Return a pool for requests to `url`'s server, through the environment's proxy if there is one for it.
 
-    It tries everything once: `patience` says what is tried again.
+    It tries everything once; `patience` decides what is tried again.
 
     Raises:
         InvalidConfiguration: the CA bundle cannot be read.
@@ -160,9 +161,12 @@ def guarded_pool(
     parts = urlsplit(url)
     host = parts.hostname or ""
     settings: dict[str, Any] = {
+        # Redirects only. Retries start the whole fetch over, which urllib3 can't; and it would not know the remaining
+        # time.
         "retries": urllib3.Retry(
             total=3, connect=0, read=0, redirect=3, status=0, other=0, respect_retry_after_header=False
         ),
+        # GitHub requires that it begins with git/: https://github.com/jelmer/dulwich/issues/562
         "headers": {"User-Agent": "git/lambdasmith"},
     }
     if parts.scheme == "https":

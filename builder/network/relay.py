@@ -1,7 +1,7 @@
-"""A proxy on loopback before one that wants a login: children use it, and do not know the login.
+"""A proxy on loopback in front of one that wants a login: children use it, and don't know the login.
 
 Every connection begins with the head of one request (CONNECT, or one with a whole URL). It goes to the real proxy with
-the login in the place of a random word, which keeps other users of the machine out; after that bytes are passed on as
+the login in place of a random word, which keeps other users of the machine out; after that, bytes are passed on as
 they come, both ways.
 """
 
@@ -19,11 +19,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from builder.network import authorities
 
+# A proxy is near; a child that waits longer for it reports the timeout itself.
 _CONNECT_S = 30.0
+# More than any client's head: anything longer is not a request.
 _MAX_HEAD = 1 << 16
 _CHUNK = 1 << 16
-# What is said between a client and its next proxy; the connection ends with its first request, because a second one
-# would have no login.
+# Headers between a client and its next proxy. The connection ends after its first request, because a second one would
+# have no login.
 _OWN = re.compile(rb"(?:proxy-authorization|proxy-connection|connection)[ \t]*:", re.IGNORECASE)
 _WHO = (
     b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="relay"\r\n'
@@ -52,16 +54,17 @@ class _Server(socketserver.ThreadingTCPServer):
         self.expected = _field("relay", self.word).partition(b" ")[2]
 
     def upstream(self) -> socket.socket:
-        """A new connection to the real proxy."""
+        """Open a connection to the real proxy."""
         host, is_tls = self._proxy.hostname or "", self._proxy.scheme == "https"
         made = socket.create_connection((host, self._proxy.port or (443 if is_tls else 80)), timeout=_CONNECT_S)
         if is_tls:
             made = authorities.context().wrap_socket(made, server_hostname=host)
+        # A tunnel may be silent for long; the child at its end has a time limit of its own.
         made.settimeout(None)
         return made
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: who broke off knows."""
+        """Log nothing: the client that broke off knows."""
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -71,6 +74,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         received = b""
         while b"\r\n\r\n" not in received:
+            # Bounded, since anyone on this machine can connect and send bytes without end.
             if len(received) > _MAX_HEAD or not (more := self.request.recv(_CHUNK)):
                 return
             received += more
@@ -107,9 +111,10 @@ def _field(user: str, password: str) -> bytes:
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    """Pass bytes on until the source has no more, and say so to the target."""
+    """Pass bytes on until the source has no more, then close the target's direction."""
     with contextlib.suppress(OSError):
         while chunk := source.recv(_CHUNK):
             target.sendall(chunk)
+    # Only one direction: the other side may still be answering.
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""A server's certificate that is not believed, told so that somebody can do something about it."""
+"""Explains a server's certificate that is not trusted, so that someone can do something about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builder.errors import UntrustedCertificate
 from builder.network.der import SEQUENCE, elements, sequence
 from builder.network.urls import is_url
 
-# As Python, uv (rustls), go and Node.js have it.
+# In the words of Python, uv (rustls), go and Node.js.
 _REFUSED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|invalid peer certificate|x509: |SELF_SIGNED_CERT"
     r"|UNABLE_TO_GET_ISSUER|UNABLE_TO_VERIFY_LEAF|CERT_HAS_EXPIRED|CERT_NOT_YET_VALID|ERR_TLS_CERT_ALTNAME"
@@ -31,19 +31,21 @@ _ISSUER = re.compile(
 )
 _REASON = re.compile(r"(?:verify failed|peer certificate|x509): ([^()\n]+)")
 _URL = re.compile(r"https://[^\s'\"`,;()<>]+")
-# As urllib3 names a server, which pip passes on.
+# urllib3's name for a server, which pip passes on.
 _POOL = re.compile(r"host='([^']+)', port=(\d+)")
+# Only improves a message: the build has failed already and should say so soon.
 _TIMEOUT_S = 5.0
-# What a name's parts are called: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
+# Object identifiers of the parts of a name: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
 _COMMON_NAME, _ORGANISATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
+# A certificate's names are the other side's to choose.
 _LONGEST_NAME = 80
 
 
 def explained(said: object, url: str = "") -> UntrustedCertificate | None:
-    """The error that an exception, or what a tool said, means; None if it is not about a certificate.
+    """Return the error for an exception or a tool's output; None if it is not about a certificate.
 
     Args:
-        url: what was asked, if that is known; else the first address in what was said.
+        url: the requested URL, if known; else the first address in the text.
     """
     text = str(said)
     if not _REFUSED.search(text):
@@ -82,7 +84,8 @@ def _address_in(text: str) -> str:
 
 
 def _issuer(host: str, port: int) -> str:
-    """Who has issued a server's certificate, as that says; "" if it cannot be had. Nothing but a greeting is sent."""
+    """Return the issuer that a server's certificate names; "" if it cannot be had. Nothing but a greeting is sent."""
+    # Unverified, because the certificate is known to be untrusted: only its text is read, and nothing is asked.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError, IndexError, AttributeError):
@@ -109,7 +112,7 @@ def _connection(host: str, port: int, context: ssl.SSLContext) -> http.client.HT
 
 
 def _issuer_in(certificate: bytes) -> Iterable[str]:
-    """The issuer's name and organisation: https://www.rfc-editor.org/rfc/rfc5280#section-4.1"""
+    """Return the issuer's name and organisation: https://www.rfc-editor.org/rfc/rfc5280#section-4.1"""
     fields = list(elements(sequence(certificate)[0][1]))
     names = [content for tag, content in fields if tag == SEQUENCE]  # of version and number, none is a sequence
     parts: dict[bytes, str] = {}
@@ -121,6 +124,6 @@ def _issuer_in(certificate: bytes) -> Iterable[str]:
 
 
 def _shown(names: Iterable[str]) -> str:
-    """Names as the other side writes them, in quotes, without what a terminal might obey."""
+    """Return names as the other side writes them, in quotes, without characters that a terminal might obey."""
     plain = ("".join(filter(str.isprintable, name)).strip()[:_LONGEST_NAME] for name in names)
     return " of ".join(f'"{name}"' for name in dict.fromkeys(plain) if name)

@@ -17,19 +17,19 @@ _USERINFO = re.compile(r"(^|//).*@", re.DOTALL)
 
 
 def without_secrets(url: str) -> str:
-    """`url` fit for a message: where a user, password or token could stand (before `@`, after `?`) it says `***`."""
+    """Return `url` fit for a message: `***` where a user, password or token could be (before `@`, after `?`)."""
     before, question, _ = _USERINFO.sub(r"\1***@", url).partition("?")
     return f"{before}?***" if question else before
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of a URL: what credentials belong to."""
+    """Return scheme, host and port of a URL, which credentials belong to."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 443)
 
 
 def is_url(url: str) -> bool:
-    """Whether `url` can be taken apart: `https://[x` cannot, nor can one with port 99999."""
+    """Tell whether `url` can be parsed: `https://[x` cannot, nor can one with port 99999."""
     try:
         _ = urlsplit(url).port
     except ValueError:
@@ -38,7 +38,7 @@ def is_url(url: str) -> bool:
 
 
 def is_http(url: str) -> bool:
-    """Whether `url` is one of a server that can be asked by http or https: `https://[x` is none."""
+    """Tell whether `url` is of a server that can be asked by http or https."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("https", "http") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -47,14 +47,14 @@ def is_http(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host of a URL as people write it: lower case, with the port where that is not the scheme's own."""
+    """Return the host of a URL as people write it: lower case, with the port unless it is the scheme's own."""
     scheme, host, port = origin(url)
     host = f"[{host}]" if ":" in host else host
     return host if port == _PORTS.get(scheme) else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` can only be this machine."""
+    """Tell whether `host` can only be this machine."""
     if host.lower() == "localhost":
         return True
     try:
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 
 def https_spelling(url: str) -> str:
-    """The https URL of what `url` names by ssh or git's own protocol; any other `url` as it is.
+    """Return the https URL of what `url` names by ssh or git's own protocol; any other `url` unchanged.
 
     https_spelling("git@github.com:o/n.git")    https://github.com/o/n.git
     """
@@ -73,7 +73,7 @@ def https_spelling(url: str) -> str:
 
 
 def url_problem(url: str) -> str | None:
-    """What is wrong with `url` as the address of a git repository, with what to write instead; None if nothing is.
+    """Say what is wrong with `url` as the address of a git repository, and what to write; None if nothing is.
 
     The answer never contains credentials that the URL may carry.
     """
@@ -89,6 +89,7 @@ def url_problem(url: str) -> str | None:
         return f"{shown!r} is not a URL"
     if parts.scheme not in ("https", "http") or not host:
         return f"{shown!r} is not an https URL"
+    # A URL is written into logs, records and messages; a token in it would be as well.
     if "@" in parts.netloc:
         return (
             f"{shown!r} contains credentials; take them out of the URL: the builder has its own "
@@ -98,21 +99,22 @@ def url_problem(url: str) -> str | None:
         return f"{shown!r} is not encrypted; write https:// (http:// is for loopback hosts only)"
     if port == 0 or parts.query or parts.fragment or not parts.path.strip("/"):
         return f"{shown!r} is not the URL of a repository; write for example https://github.com/OWNER/NAME"
+    # Credentials are chosen by the path, which the server may read differently.
     if any(segment in (".", "..") for segment in parts.path.split("/")):
         return f"{shown!r} has . or .. in its path"
     return None
 
 
-# Where the path of a base is an owner's, always.
+# Hosts where the path of a base is always an owner's.
 _PUBLIC = frozenset({"github.com", "gitlab.com", "bitbucket.org", "codeberg.org"})
 
 
 def repository_urls(repo: str | None, repo_name: str | None, *, base: str, username: str | None) -> tuple[str, ...]:
-    """The URLs that may be meant by one of `repo` (URL, or `owner/name`) and `repo_name` (a name below `base`).
+    """Return the URLs that may be meant by one of `repo` (URL, or `owner/name`) and `repo_name` (below `base`).
 
-    `base` is a URL such as `https://github.com/me`; "" means GitHub. Where it names a forge alone, without an owner,
-    `username` is the owner. There are several, to be asked in this order, only where nobody can tell whether the path
-    of `base` is an owner's, or that of a forge which is not at its host's root.
+    `base` is a URL such as `https://github.com/me`; "" means GitHub. If it names a forge alone, without an owner,
+    `username` is the owner. There are several URLs, to be asked in this order, only if the path of `base` may be an
+    owner's, or that of a forge which is not at its host's root.
 
         repository_urls("https://host/a/b", None, …)                               https://host/a/b
         repository_urls("a/b", None, base="https://github.com/me", …)              https://github.com/a/b
@@ -120,7 +122,7 @@ def repository_urls(repo: str | None, repo_name: str | None, *, base: str, usern
         repository_urls(None, "b", base="https://github.com", username="me")       https://github.com/me/b
 
     Raises:
-        InvalidEvent: neither is given, or the result is no URL that may be fetched.
+        InvalidEvent: neither is given, or the result is not a URL that may be fetched.
     """
     base = (base or "https://github.com").rstrip("/")
     if repo and ("://" in repo or ":" in repo):
@@ -148,9 +150,9 @@ def repository_urls(repo: str | None, repo_name: str | None, *, base: str, usern
 
 
 def reached_as(url: str, base: str) -> str:
-    """`url` with the scheme and port of `base`, where that is of the same host and `url` names no port of its own.
+    """Return `url` with the scheme and port of `base`, if both name the same host and `url` no port of its own.
 
-    A remote that is spoken to by ssh says nothing of them, and is read as https.
+    A remote that is used with ssh says nothing of either, and is read as https.
     """
     if not is_url(url):
         return url

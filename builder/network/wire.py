@@ -1,4 +1,4 @@
-"""What went wrong on the way to a server and back, in words: libraries say it with their own objects."""
+"""Says in words what went wrong on the way to a server and back; libraries say it with their own objects."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _OBJECTS = re.compile(r"<[\w.]+ object at 0x[0-9a-f]+>|\w+(?:Pool|Connection)\([
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """One failure. `words` continue a sentence about the server, and name nothing that was sent to it."""
+    """One failure. `words` continue a sentence about the server, and quote nothing that was sent to it."""
 
     kind: Kind
     words: str
 
     @property
     def may_pass(self) -> bool:
-        """Whether the next try may well go better. What was silent has cost its time already."""
+        """Whether the next try may well go better. Silence may not: it has used up its time already."""
         return self.kind in ("refused", "cut", "garbled")
 
     @property
     def began(self) -> bool:
-        """Whether there is somebody, who has at least begun to answer."""
+        """Whether the server has at least begun to answer."""
         return self.kind in ("cut", "garbled", "redirects")
 
 
 def trouble(error: BaseException) -> Trouble:
-    """What an error of sockets, urllib3, requests or dulwich means; the innermost that says something counts."""
+    """Describe an error of sockets, urllib3, requests or dulwich; the innermost meaningful one counts."""
     found = list(_causes(error))
     for look in (_encryption, _silence, _name, _cut, _refusal, _redirects, _garbled):
         for each in found:
@@ -48,7 +48,7 @@ def trouble(error: BaseException) -> Trouble:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long a server asks to wait, by its Retry-After; None where it does not, or not in a way that one can read."""
+    """Return the seconds that Retry-After asks to wait; None if it is missing or unreadable."""
     from urllib3 import Retry
     from urllib3.exceptions import InvalidHeader
 
@@ -59,7 +59,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and whatever it is made of: libraries wrap one in the other, as causes, reasons and arguments."""
+    """Yield the error and everything inside it: libraries wrap errors as causes, reasons and arguments."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -80,7 +80,7 @@ def _silence(error: BaseException) -> Trouble | None:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
     if isinstance(error, NewConnectionError):
-        return None  # to urllib3 this is a kind of the next; what it is made of says more
+        return None  # for urllib3 this is a kind of the next; its cause says more
     if isinstance(error, ConnectTimeoutError):
         return Trouble(kind="silent", words="no connection was made in time")
     if isinstance(error, ReadTimeoutError | TimeoutError):
@@ -101,7 +101,7 @@ def _cut(error: BaseException) -> Trouble | None:
         came = error.partial if isinstance(error.partial, int) else len(error.partial)
         missing = f", {error.expected:,} are missing" if isinstance(error.expected, int) and error.expected > 0 else ""
         return Trouble(kind="cut", words=f"the answer broke off after {came:,} bytes{missing}")
-    if type(error).__name__ == "HangupException":  # dulwich's, which is imported elsewhere
+    if type(error).__name__ == "HangupException":  # dulwich's, by name: only gitlib imports dulwich
         return Trouble(kind="cut", words="the answer broke off")
     if isinstance(error, http.client.RemoteDisconnected):
         return Trouble(kind="cut", words="the connection was closed without an answer")

@@ -1,1 +1,1 @@
-"""npm's packages: the lock, the installation, what of it goes into artifacts."""
+"""npm's packages: the lock, the installation, and which of its files go into artifacts."""

@@ -1,4 +1,4 @@
-"""npm's lock: which packages it has, and what of the project npm needs beside it to install them.
+"""npm's lock: which packages it has, and which files of the project npm needs to install them.
 
 https://docs.npmjs.com/cli/v11/configuring-npm/package-lock-json
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from builder.jsontext import read_json
 from builder.paths import name_problem, shown, upwards
 
-# In npm's order: the first that is there counts.
+# In npm's order: the first that exists counts.
 NAMES = ("npm-shrinkwrap.json", "package-lock.json")
 MANIFEST = "package.json"
 SETTINGS = ".npmrc"
@@ -22,12 +22,12 @@ Json = Mapping[str, object]
 
 
 class Unusable(ValueError):
-    """There is no lock, or npm would not take it; the text says why, and what to do."""
+    """There is no lock, or npm would reject it; the text says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lock:
-    """A lock and the package that is built by it.
+    """A lock and the package that it is used for.
 
     Args:
         file: the lock; npm works in its directory, `top`.
@@ -41,12 +41,12 @@ class Lock:
 
     @property
     def top(self) -> Path:
-        """Where npm works."""
+        """Directory where npm works."""
         return self.file.parent
 
     @property
     def workspace(self) -> str:
-        """`home` relative to `top`, "" where they are the same."""
+        """`home` relative to `top`, "" if they are the same."""
         return "" if self.home == self.top else self.home.relative_to(self.top).as_posix()
 
     @property
@@ -55,10 +55,10 @@ class Lock:
         return read_manifest(self.home)
 
     def local(self) -> list[Path]:
-        """Directories and archives of this disk that the lock names: they need not exist, nor be below `top`.
+        """Return directories and archives of this disk that the lock names: they may be missing, or outside of `top`.
 
         Raises:
-            Unusable: a name that no file can have.
+            Unusable: no file can have such a name.
         """
         found = {self.home} - {self.top}
         for place, entry in self.packages.items():
@@ -71,11 +71,11 @@ class Lock:
         return sorted(found)
 
     def has(self, name: str) -> bool:
-        """Whether the package can be imported by the project's own code."""
+        """Tell whether the project's own code can import the package."""
         return self.resolved(name, self.workspace) is not None
 
     def resolved(self, name: str, place: str) -> str | None:
-        """Where code at `place` finds the package `name`: as Node.js looks, from there upwards."""
+        """Return where code at `place` finds the package `name`: as Node.js searches, from there upwards."""
         while True:
             candidate = f"{place}/{_MODULES}/{name}" if place else f"{_MODULES}/{name}"
             if candidate in self.packages:
@@ -85,11 +85,11 @@ class Lock:
             place = place.rpartition("/")[0]
 
     def needs_packages(self) -> bool:
-        """Whether any package of others is needed when the function runs."""
+        """Tell whether the function needs any installed package at run time."""
         return any(_MODULES in place.split("/") and not entry.get("dev") for place, entry in self.packages.items())
 
     def closure(self, names: Iterable[str]) -> set[str]:
-        """The places of the packages `names` and all that they need."""
+        """Return the places of the packages `names` and all that they need."""
         found: set[str] = set()
         left = [place for name in names if (place := self.resolved(name, self.workspace))]
         while left:
@@ -100,6 +100,7 @@ class Lock:
             entry = self.packages[place]
             if entry.get("link"):
                 left.append(str(entry.get("resolved", "")))
+            # As npm installs them, peer dependencies included since version 7.
             for kind in ("dependencies", "optionalDependencies", "peerDependencies"):
                 needed = entry.get(kind)
                 names_needed = needed if isinstance(needed, dict) else ()
@@ -107,12 +108,12 @@ class Lock:
         return found
 
     def name_of(self, place: str) -> str:
-        """The name of the package at `place`."""
+        """Return the name of the package at `place`."""
         name = place.rpartition(f"{_MODULES}/")[2]
         return str(self.packages.get(place, {}).get("name") or name)
 
     def by_integrity(self, integrity: str) -> str:
-        """`name@version` of what has this hash, "" if nothing has."""
+        """Return `name@version` of the package with this hash, "" without one."""
         for place, entry in self.packages.items():
             if integrity in str(entry.get("integrity", "")).split():
                 return f"{self.name_of(place)}@{entry.get('version')}"
@@ -120,13 +121,13 @@ class Lock:
 
 
 def read_lock(base: Path, root: Path, repository: Path) -> Lock:
-    """The lock for code in `base`, a directory of the project `root`.
+    """Read the lock for code in `base`, a directory of the project `root`.
 
     The package.json is there or above, in the project; the lock beside it, or above, in the repository, if the package
     is one of its workspaces.
 
     Raises:
-        Unusable: there is none, or npm would not take it.
+        Unusable: there is none, or npm would reject it.
     """
     home = next((folder for folder in upwards(base, root) if (folder / MANIFEST).is_file()), None)
     if home is None:
@@ -137,6 +138,7 @@ def read_lock(base: Path, root: Path, repository: Path) -> Lock:
         if file is None:
             continue
         packages = _packages(file, root)
+        # A lock further up counts only if it knows this package as a workspace.
         if folder == home or home.relative_to(folder).as_posix() in packages:
             return _checked(Lock(file=file, home=home, packages=packages), repository)
         break
@@ -146,7 +148,7 @@ def read_lock(base: Path, root: Path, repository: Path) -> Lock:
 
 
 def read_manifest(folder: Path) -> Json:
-    """What package.json says.
+    """Read package.json.
 
     Raises:
         Unusable: it cannot be read.
@@ -192,5 +194,5 @@ def _checked(lock: Lock, repository: Path) -> Lock:
 
 
 def packages_in(names: Sequence[str]) -> list[str]:
-    """What packages are meant by names as they are imported: `@scope/name/part` is of `@scope/name`."""
+    """Return the packages of names as they are imported: `@scope/name/part` is of `@scope/name`."""
     return ["/".join(name.split("/")[: 2 if name.startswith("@") else 1]) for name in names]

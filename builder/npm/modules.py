@@ -1,4 +1,4 @@
-"""What `npm ci` has installed, as files of an artifact: links followed, what never runs left out."""
+"""Files of an artifact from what `npm ci` has installed: links followed, useless files left out."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from builder.python.prune import Pruned, PruneOptions, prune
 from builder.sources.local import is_npmrc
 
 MODULES = "node_modules"
-# What npm notes for itself, and commands for a terminal. Other hidden names are packages' own, such as .prisma.
+# npm's own notes, and commands for a terminal. Other hidden names belong to packages, such as .prisma.
 _NPMS = frozenset({".bin", ".package-lock.json", ".cache"})
 
 
 @dataclass(kw_only=True)
 class Modules:
-    """Installed packages: files by their path below `node_modules`, places of packages as the lock names them, and what
-    the user should know of them.
+    """Installed packages: files by their path below `node_modules`, places of packages as the lock names them, and
+    notes for the user.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -32,11 +32,11 @@ class Modules:
 
 
 def installed(lock: Lock, top: Path, repository: Path, only: Collection[str] | None) -> Modules:
-    """The packages that the code of `lock.home` finds.
+    """Return the packages that the code of `lock.home` finds.
 
     Args:
         top: where npm has worked, a copy of the lock's directory in `repository`, a copy of the whole.
-        only: the places of the packages that are wanted; None for all.
+        only: the places of the wanted packages; None for all.
 
     Raises:
         ArtifactConflict: a workspace and its root have different versions of a package that both need.
@@ -44,6 +44,7 @@ def installed(lock: Lock, top: Path, repository: Path, only: Collection[str] | N
     """
     found = _Walk(lock, top, repository, only)
     found.folder(top / MODULES, "")
+    # npm puts a package into the workspace if its root has another version of it.
     if lock.workspace:
         below = _Walk(lock, top, repository, only)
         below.folder(top / lock.workspace / MODULES, "")
@@ -71,6 +72,7 @@ class _Walk:
             if not real.is_relative_to(self._repository):
                 raise UnsafeSource(f"{MODULES}/{prefix}{name}: the link leaves the project")
             place = Path(os.path.relpath(real, self._top)).as_posix()
+            # Links between workspaces may form a circle.
             if real == self._home or real in above or not self._is_wanted(name, real, place):
                 continue
             if not prefix:
@@ -85,7 +87,7 @@ class _Walk:
             return self._only is None
         if self._only is not None and place not in self._only:
             return False
-        # Locks of older npm do not say which C library a package is for, and then npm installs those for both.
+        # Locks of older npm don't say which C library a package is for, so npm installs those for both.
         libc = _manifest(real).get("libc")
         return not isinstance(libc, list) or "glibc" in libc
 
@@ -99,7 +101,7 @@ def _manifest(folder: Path) -> dict[str, object]:
 
 
 def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and directory of what is in a `node_modules`."""
+    """Yield name and directory of each package in a `node_modules`."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
@@ -112,7 +114,7 @@ def _packages(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _files(folder: Path, repository: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]]:
-    """Every file of a package, but for the packages in it."""
+    """Yield every file of a package, except for packages inside."""
     for path in sorted(folder.iterdir()):
         if (not above and path.name == MODULES) or is_npmrc(path.name):
             continue
@@ -127,7 +129,7 @@ def _files(folder: Path, repository: Path, above: tuple[Path, ...] = ()) -> Iter
 
 
 def taken(modules: Modules, prefix: str, out: Path, options: PruneOptions) -> tuple[list[tuple[str, Path]], Pruned]:
-    """What is left of the files after pruning, moved to `out`: (`prefix` and path below node_modules, path)."""
+    """Prune the files and move them to `out`: (`prefix` and path below node_modules, path)."""
     removed = prune(modules.files, options, lambda path: modules.files[path].read_bytes(), RULES)
     pruned, files = Pruned(), []
     for name, path in sorted(modules.files.items()):
@@ -141,9 +143,10 @@ def taken(modules: Modules, prefix: str, out: Path, options: PruneOptions) -> tu
 
 
 def put(path: Path, target: Path) -> None:
-    """Have the file in another place, too, links followed."""
+    """Link the file to another place, links followed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        # Linked rather than copied: packages may have tens of thousands of files.
         os.link(path.resolve(), target)
     except OSError:  # on another disk
         shutil.copy(path, target)

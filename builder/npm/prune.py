@@ -1,6 +1,6 @@
-"""Which files of `node_modules` a Lambda function never needs: rules as `builder.python.prune` has them for wheels.
+"""Rules for files of `node_modules` that a Lambda function never needs, as `builder.python.prune` has for wheels.
 
-Paths are relative to `node_modules`. Tests stay: packages have their own modules in directories of that name.
+Paths are relative to `node_modules`. Tests stay: packages have modules of their own in directories of that name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from builder.python.prune import Files, Rule
 
 _DECLARATIONS = re.compile(r".*\.d\.(?:[^/.]+\.)?[cm]?ts")
-# Compilers that read declarations while they run; for them those of all packages are data.
+# Compilers that read declarations at run time; they need those of all packages.
 _READS_DECLARATIONS = ("typescript/", "@typescript/")
 # Only maps of code and styles: `.map` alone may be a game's level.
 _MAPS = re.compile(r".*\.(?:[cm]?jsx?|[cm]?tsx?|css)\.map")
@@ -38,7 +38,7 @@ def _build_inputs(files: Files) -> Collection[str]:
 
 
 def _readmes(files: Files) -> Collection[str]:
-    """Those beside a package.json; elsewhere a file of that name may be anything."""
+    """Return those beside a package.json; elsewhere a file of that name may be anything."""
     return [
         path
         for path in files.left

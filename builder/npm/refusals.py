@@ -1,4 +1,4 @@
-"""What npm says when it installs nothing, as our errors."""
+"""Turns npm's messages about a failed installation into our errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LOGIN = "a private registry needs a login in the builder (docs/secrets.md); tho
 
 
 def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
-    """The error that says what npm means; `log_tail` keeps its words."""
+    """Return the error for npm's failure; `log_tail` keeps its words."""
     words = words_of(error.log_tail)
     text = "\n".join(error.log_tail)
     found = _CODE.search(text)
@@ -53,8 +53,9 @@ def explained(error: CommandFailed, label: str, lock: Lock) -> LambdasmithError:
 
 
 def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[LambdasmithError], str, str]:
-    """Class, message ("" for npm's own first line) and hint."""
+    """Return class, message ("" for npm's own first line) and hint."""
     name = lock.file.name
+    # Before the codes: EUSAGE also stands for wrong options, and these lines say which packages differ.
     if steps := _STEP.findall(words):
         return ResolutionFailed, f"{name} is out of step with package.json: {some(steps, 5, '; ')}", _again(lock)
     if code == "EUSAGE":
@@ -83,6 +84,7 @@ def _reading(code: str, words: str, url: str, lock: Lock) -> tuple[type[Lambdasm
         )
     if code == "EBADPLATFORM":
         return NoWheelForTarget, "", "the package does not run on Lambda's Linux; make it an optional dependency"
+    # npm runs git for such dependencies, and the builder has none.
     if "spawn git" in words or (code == "ENOENT" and "git" in words):
         return (
             ResolutionFailed,
@@ -100,7 +102,7 @@ def _again(lock: Lock) -> str:
 
 
 def words_of(lines: Sequence[str]) -> list[str]:
-    """npm's own words, without what only helps at a terminal."""
+    """Return npm's own words, without those that only help at a terminal."""
     words = []
     for line in lines:
         plain = _PREFIX.sub("", line).rstrip()

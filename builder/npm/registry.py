@@ -1,8 +1,8 @@
-"""npm registries with a login, for npm, which must not know it: packages run scripts of strangers when they install.
+"""Serves npm registries with a login to npm, which must not know it: packages run foreign scripts when they install.
 
-A server on loopback for the time of one command. It hands out what the configured registries have, with the login
-added on the way to their host, and has its own URLs in the place of theirs: in packages' descriptions, and in a lock
-that is put through `lock`. `real` puts those back.
+It is a server on loopback for the time of one command. It passes on what the configured registries have, with the
+login added on the way to their host, and replaces their URLs by its own: in packages' descriptions, and in a lock that
+is put through `lock`. `real` reverses that.
 
 https://docs.npmjs.com/cli/using-npm/registry
 """
@@ -23,8 +23,9 @@ from builder.network.loopback import Answer, Call, Loopback, Upstream, reaching_
 from builder.secrets.indexes import Indexes, login_refused
 
 DEFAULT = "https://registry.npmjs.org"
-# What locks name where nobody meant a certain registry; npm itself asks the configured one instead.
+# Hosts in locks that mean no particular registry; npm itself asks the configured one instead.
 _ANYWHERE = ("https://registry.npmjs.org/", "https://registry.yarnpkg.com/")
+# Descriptions of packages with thousands of versions have tens of megabytes.
 _MAX_PAGE = 256 << 20
 _FILE = re.compile(r"f/(?P<number>\d+)/[^/]+")
 _ASKED = re.compile(
@@ -38,32 +39,32 @@ _TARBALL = re.compile(r"https?://[^\s\"'<>]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Registries:
-    """Where packages come from: those of a scope (`@corp`) from its registry, all others from the default."""
+    """Sources of packages: those of a scope (`@corp`) from its registry, all others from the default."""
 
     default: str = DEFAULT
     scopes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Registries:
-        """What the builder's npm_registry says: a URL, and `@SCOPE=URL`, separated by commas; "" is npm's default."""
+        """Parse the builder's npm_registry: a URL, and `@SCOPE=URL`, separated by commas; "" is npm's default."""
         parts = [part for part in re.split(r"[,\s]+", text) if part]
         default = next((part for part in parts if not part.startswith("@")), DEFAULT)
         scopes = dict(part.split("=", 1) for part in parts if part.startswith("@"))
         return cls(default=default.rstrip("/"), scopes={scope: url.rstrip("/") for scope, url in scopes.items()})
 
     def with_npmrc(self, text: str) -> Registries:
-        """With what a project's own .npmrc says instead."""
+        """Return the registries with those of a project's own .npmrc instead."""
         found = {match["scope"] or "": match["url"].rstrip("/") for match in _NPMRC.finditer(text)}
         default = found.pop("", self.default)
         return Registries(default=default, scopes={**self.scopes, **found})
 
     def of(self, scope: str) -> str:
-        """The registry of a scope, "" for packages without one."""
+        """Return the registry of a scope, "" for packages without one."""
         return self.scopes.get(scope, self.default)
 
 
 class NpmRegistry:
-    """The running registry, if one of those that are configured wants a login; else it only says where these are."""
+    """The running registry, if one of the configured ones wants a login; else it only names these."""
 
     def __init__(self, registries: Registries, indexes: Indexes) -> None:
         self._registries, self._indexes = registries, indexes
@@ -72,29 +73,30 @@ class NpmRegistry:
         self._files: list[str] = []
         self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
+        # Without a login there is nothing to hide, and npm asks the registries itself.
         if any(map(indexes.covers, (registries.default, *registries.scopes.values()))):
             self._loopback.start()
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of npm: it has the default registry, which counts more there than in any .npmrc."""
+        """Return the environment of npm, with the default registry, which wins over any .npmrc."""
         around = reaching_loopback(environment) if self._loopback.started else {}
         default = {"npm_config_registry": self._address(self._registries.default)}
-        # `lock` has done it, for those URLs that it is right for.
+        # `lock` has done it, for the URLs that it is right for.
         return {**environment, **around, **default, "npm_config_replace_registry_host": "never"}
 
     def npmrc(self, text: str) -> str:
-        """A project's .npmrc with the registries of scopes as npm is to ask them.
+        """Return a project's .npmrc with the registries of scopes as npm is to ask them.
 
-        Not on the command line, which everybody can read; not in variables, where `_` in a scope would become `-`.
+        Not on the command line, which everyone can read; not in variables, where `_` in a scope would become `-`.
         """
         kept = [line for line in text.splitlines() if not _NPMRC.match(line)]
         named = [f"{scope}:registry={self._address(url)}" for scope, url in self._registries.scopes.items()]
         return "".join(f"{line}\n" for line in (*kept, *named))
 
     def lock(self, text: str) -> str:
-        """A lock (package-lock.json, yarn.lock) with our URLs for files of registries that want a login.
+        """Return a lock (package-lock.json, yarn.lock) with our URLs for files of registries that want a login.
 
-        What is locked at npm's own registry comes from the one that is configured instead, as npm does it.
+        Packages locked at npm's own registry come from the configured one instead, as in npm.
         """
 
         def here(match: re.Match[str]) -> str:
@@ -107,7 +109,7 @@ class NpmRegistry:
         return _TARBALL.sub(here, text)
 
     def real(self, text: str) -> str:
-        """`text` with the registries' own URLs in the place of ours."""
+        """Return `text` with the registries' own URLs instead of ours."""
         if not self._loopback.started:
             return text
         root = re.escape(self._loopback.root)
@@ -120,7 +122,7 @@ class NpmRegistry:
 
     @property
     def refusals(self) -> list[LambdasmithError]:
-        """Where a login was not taken, or a certificate not believed."""
+        """Logins that were refused, or certificates that are not trusted."""
         if self._upstream.untrusted:
             return list(self._upstream.untrusted)
         refused = {(each.url, each.status) for each in self._upstream.refused}
@@ -137,7 +139,7 @@ class NpmRegistry:
         return self._registries.of(scope if scope.startswith("@") else "")
 
     def _here(self, url: str) -> str:
-        """Our URL for a file of a registry that wants a login."""
+        """Return our URL for a file of a registry that wants a login."""
         if not self._loopback.started or not self._indexes.covers(url):
             return url
         with self._lock:
@@ -163,21 +165,22 @@ class NpmRegistry:
             return
         headers = {"Accept": call.headers.get("Accept", "application/json"), "Accept-Encoding": "identity"}
         with self._upstream.ask(url, headers) as answer:
+            # Only descriptions have URLs in them to replace; errors are passed on for npm to report.
             if answer.status == 200:
                 call.send(200, self._description(answer), {"Content-Type": answer.headers.get("Content-Type", "")})
             else:
                 call.pass_on(answer)
 
     def _description(self, answer: Answer) -> bytes:
-        """A package's description, or that of one version, with our URLs for its files."""
+        """Return a package's description, or that of one version, with our URLs for its files."""
         return with_files(whole_body(answer, _MAX_PAGE), answer.url, self._here)
 
 
 def with_files(body: bytes, base: str, here: Callable[[str], str]) -> bytes:
-    """A package's description from the URL `base` with the addresses of its files as `here` gives them.
+    """Return a package's description from the URL `base` with the addresses of its files replaced by `here`.
 
     Raises:
-        ValueError: it is no such description.
+        ValueError: it is not such a description.
     """
     page = read_json(body)
     if not isinstance(page, dict):
@@ -191,13 +194,13 @@ def with_files(body: bytes, base: str, here: Callable[[str], str]) -> bytes:
 
 
 def _package(url: str) -> str:
-    """The name of the package that a URL is about, or the file's."""
+    """Return the name of the package that a URL is about, or the file's."""
     return unquote(urlsplit(url).path.rpartition("/")[2])
 
 
 @contextlib.contextmanager
 def opened(registries: Registries, indexes: Indexes) -> Iterator[NpmRegistry]:
-    """A registry for the time of the block."""
+    """Run a registry for the time of the block."""
     registry = NpmRegistry(registries, indexes)
     try:
         yield registry

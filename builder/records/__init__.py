@@ -1,1 +1,1 @@
-"""Who works on what, and what came of it: leases, claims and records, all in the store."""
+"""Leases, claims and records, all in the store: who works on what, and how it ended."""

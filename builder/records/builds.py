@@ -1,8 +1,8 @@
-"""The account of builds in the store: who works on a build id, how far it is, how it ended, what was deployed.
+"""Builds in the store: who works on a build id, how far it is, how it ended, what was deployed.
 
 builds = Builds(store)
 if (present := builds.look(build_id)) is not None:
-    …                                       # somebody works on it, or it has ended: answer with that
+    …                                       # someone works on it, or it has ended: answer with that
 claim = builds.claim(build_id, function)    # nothing is written yet
 claim.note(moment)                          # from time to time, in another thread
 claim.take()                                # before the first change of anything that content does not name
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from builder.store.s3 import S3Store
 
 # Records are listed by name: counting down from here puts the newest first.
+# S3 lists by name and in ascending order only.
 _FAR_FUTURE_MS = 10**13
 # Of the refs that one commit was deployed from, so many are kept.
 _MOST_REFS = 20
+# The most that S3 lists in one answer.
 _MOST_LISTED = 1000
 # What to do about a record that is damaged. Nothing else needs it.
 RECORD_HINT = "name another build to return to; to be rid of the damaged record, delete that object"
@@ -54,15 +56,15 @@ class Builds:
         self._claims_expire_s = claims_expire_s
 
     def look(self, build_id: str) -> State | None:
-        """The state that somebody's work on the build id has; None if it is free.
+        """Return the state of a build id that someone works on, or has worked on; None if it is free.
 
-        One that cannot be read counts as free here: whoever claims the id finds out whether somebody works on it.
+        A state that cannot be read counts as free: a claim to the id finds out whether someone works on it.
         """
         present = self._store.read_version(state_name(build_id))
         return None if present is None or is_lost(present) else State.of(present)
 
     def claim(self, build_id: str, function: str) -> Claim:
-        """A claim to the build id that is not taken yet."""
+        """Return a claim to the build id that is not taken yet."""
         return Claim(self._store, build_id, function, expires_s=self._claims_expire_s, clock=self._clock)
 
     def end(
@@ -88,6 +90,7 @@ class Builds:
         failed = record.state == "failed"
         recorded = failed or bool(record.changed) or deployment is not None
         name = None
+        # Records are written under the claim: of two builders with one id, only one may leave a record.
         if recorded:
             try:
                 claim.take()
@@ -96,7 +99,7 @@ class Builds:
                 return
             listed = f"{_FAR_FUTURE_MS - int(self._clock() * 1000):013d}-{claim.build_id}.json"
             name = f"records/{request.function}/{listed}"
-            # Before the state: what has ended has its record.
+            # Before the state: whoever sees that the build has ended can rely on its record.
             vouched = {} if failed or deployment is None else _vouched(deployment.origin)
             self._store.write_all({name: record.as_json(), f"recent/{listed}": {**record.short()}, **vouched})
         phases = tuple(Phase(name=row["name"], seconds=row["seconds"]) for row in reply.get("phases", ()))
@@ -151,7 +154,7 @@ class Builds:
         )
 
     def state(self, build_id: str) -> BuildState:
-        """What is known of a build.
+        """Return the state of a build.
 
         Raises:
             UnknownBuild: nothing.
@@ -165,6 +168,7 @@ class Builds:
             raise Damaged(place=self._store.place(state_name(build_id)), why="it is not the state of a build").error(
                 "ask for the function's history, which has the builds that changed something or failed"
             )
+        # A killed builder cannot write its own end.
         if is_lost(present):
             state = replace(state, state="failed", message="the builder was stopped before the build ended")
         return state.for_people()
@@ -174,18 +178,18 @@ class Builds:
         return self._store.find_all(self._store.first_names("recent", count), read_short)
 
     def of_function(self, function: str, count: int) -> list[RecentRow]:
-        """The same of one function's builds."""
+        """Return short accounts of one function's builds."""
         return [record.short() for record in self._whole_ones(function, count)]
 
     def history(self, function: str, count: int, *, before: str | None = None) -> list[HistoryRow]:
-        """What people want to know of the last builds, the newest first; records that are damaged are left out."""
+        """Return what people want to know of the last builds, newest first; damaged records are left out."""
         return [record.for_people() for record in self._whole_ones(function, count, before=before)]
 
     def _whole_ones(self, function: str, count: int, *, before: str | None = None) -> list[Record]:
         return self._store.find_all(self._names(function, count, before=before), Record.parse)
 
     def records(self, function: str, count: int) -> list[Record | Damaged]:
-        """The last builds of a function that changed something or failed, the newest first."""
+        """Return the last builds of a function that changed something or failed, the newest first."""
         return self._store.look_at_all(self._names(function, count), Record.parse)
 
     def _names(self, function: str, count: int, *, before: str | None = None) -> list[str]:
@@ -201,7 +205,7 @@ class Builds:
         return self._store.first_names(f"records/{function}", count, after=after)
 
     def find(self, function: str, build_id: str) -> Record:
-        """The record of one build of the function.
+        """Return the record of one build of the function.
 
         Raises:
             UnknownBuild: it left none, or was another function's.
@@ -213,13 +217,13 @@ class Builds:
         return record
 
     def deployed_from(self, url: str, commit: str) -> tuple[str, ...]:
-        """The refs, by full name, that the commit was the tip of when it was deployed: of any function, at any time."""
+        """Return the refs, by full name, that the commit was the tip of when it was deployed, by any function."""
         found = self._store.find_all(self._store.first_names(_vouched_folder(url, commit), _MOST_REFS), _vouched_for)
         return tuple(ref for at, of, ref in found if (at, of) == (url, commit))
 
     def _record_name(self, function: str, build_id: str) -> str:
         state = self._store.look(state_name(build_id), State.parse)
-        if isinstance(state, Damaged):  # the record's own name has the id, too
+        if isinstance(state, Damaged):  # the record's name also has the id
             names = self._store.first_names(f"records/{function}", _MOST_LISTED)
             found = next((name for name in names if name.endswith(f"-{build_id}.json")), None)
         else:
@@ -234,7 +238,7 @@ def _vouched_folder(url: str, commit: str) -> str:
 
 
 def _vouched(origin: Origin | None) -> dict[str, JsonObject]:
-    """What is written to find again where a commit that was deployed came from; one object for each ref."""
+    """Return the objects that tell where a deployed commit came from, one for each ref."""
     if origin is None:
         return {}
     place = {"url": origin.url, "commit": origin.commit}

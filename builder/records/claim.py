@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A claim that was not renewed for so long belongs to a builder that was killed.
+# A claim that was not renewed for this long belongs to a builder that was killed. Four renewals fit in.
 EXPIRES_S = 60.0
 _STATES: tuple[AnyState, ...] = ("running", "succeeded", "failed")
 _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
@@ -30,7 +30,7 @@ _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a build is, or how it ended: then it has a `reply`, and a `record` if it changed something or failed.
+    """Progress of a build, or its end: then it has a `reply`, and a `record` if it changed something or failed.
 
     While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`.
     """
@@ -49,13 +49,13 @@ class State:
     record: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         more = {"expires_s": self.expires_s} if self.state == "running" else {"record": self.record}
         return {**self.for_people(), **more}
 
     @classmethod
     def parse(cls, kept: Fields) -> State:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         state = kept.one_of("state", _STATES)
         running = state == "running"
         return cls(
@@ -69,13 +69,13 @@ class State:
             message=kept.text("message") if running else "",
             expires_s=kept.number("expires_s") if running else None,
             ended=None if running else kept.text("ended"),
-            # Nobody else writes there, and what it says is under a checksum.
+            # No one else writes there, and its content is under a checksum.
             reply=None if running else cast("Reply", dict(kept.fields("reply").value)),
             record=None if running else kept.text_or_none("record"),
         )
 
     def for_people(self) -> BuildState:
-        """How far it is, or how it ended."""
+        """Return how far it is, or how it ended."""
         phases: list[PhaseRow] = [{"name": phase.name, "seconds": phase.seconds} for phase in self.phases]
         if self.reply is None or self.ended is None:
             return {
@@ -101,7 +101,7 @@ class State:
 
     @classmethod
     def of(cls, version: Version | None) -> State | None:
-        """What was read; None where it cannot be understood."""
+        """Parse a version that was read; None if it cannot be understood."""
         try:
             return cls.parse(Fields(version.value)) if version else None
         except UnfitError:
@@ -109,7 +109,7 @@ class State:
 
 
 class AlreadyTaken(Exception):
-    """Somebody else works, or has worked, on the build id. `state` is what they have written of it."""
+    """Someone else works, or has worked, on the build id. `state` is what they have written."""
 
     def __init__(self, state: State) -> None:
         super().__init__(f"build {state.build_id} belongs to someone else")
@@ -117,7 +117,7 @@ class AlreadyTaken(Exception):
 
 
 class Claim:
-    """A build id that this invocation means to work on. Nothing is asked of the store before `take` or `note`.
+    """A build id that this invocation means to work on. The store is not asked before `take` or `note`.
 
     Once taken, a thread renews it until the build ends. `taken` says whether it is ours.
     """
@@ -142,7 +142,8 @@ class Claim:
         """Make the build id ours, if it is not yet: one conditional write, the first time.
 
         Raises:
-            AlreadyTaken: somebody else has it; also where they had reason to think that this builder was killed.
+            AlreadyTaken: someone else has it, perhaps because this builder seemed to have been killed.
+        # Checked and taken under the lock: the progress thread and the build may both come here first.
         """
         with self._lock:
             if not self.taken:
@@ -150,8 +151,9 @@ class Claim:
                 threading.Thread(target=self._keep, name=f"claim of {self.build_id}", daemon=True).start()
 
     def note(self, moment: Moment) -> None:
-        """Let those who ask know what the build does. Takes the build id, or leaves it to whoever has it."""
+        """Let others know what the build does. Takes the build id, or leaves it to the build that has it."""
         with self._lock:
+            # After `finish`, a late progress message must not overwrite the last state.
             if self._ended.is_set():
                 return
             self._moment = moment
@@ -164,7 +166,8 @@ class Claim:
                 self._own.rewrite(self._running().as_json())
 
     def finish(self, state: State | None) -> bool:
-        """Stop renewing and write the last state; without one, leave what is there. False if it was not ours."""
+        # Before the lock: a renewal that is on its way ends first, and none begins after it.
+        """Stop renewing and write the last state; without one, keep the present one. False if it was not ours."""
         self._ended.set()
         with self._lock:
             return self.taken and (state is None or self._own.rewrite(state.as_json()))
@@ -195,6 +198,7 @@ class Claim:
         )
 
     def _keep(self) -> None:
+        # A quarter of the time to expire: three renewals may fail before others believe that this builder is dead.
         while not self._ended.wait(self._expires_s / 4):
             with self._lock:
                 if self._ended.is_set():
@@ -207,17 +211,17 @@ class Claim:
 
 
 def state_name(build_id: str) -> str:
-    """Where the state of a build is in the store."""
+    """Return the name of a build's state in the store."""
     return f"builds/{build_id}.json"
 
 
 def is_lost(version: Version) -> bool:
-    """Whether the state is that of a build whose builder was killed, or one that nobody can read any more."""
+    """Tell whether the state is of a build whose builder was killed, or cannot be read any more."""
     state = State.of(version)
     expires_s = state.expires_s if state else EXPIRES_S
     return expires_s is not None and version.age_s > expires_s
 
 
 def utc(seconds: float) -> str:
-    """A time as text, 2026-11-21T10:16:36Z."""
+    """Return a time as text, 2026-11-21T10:16:36Z."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

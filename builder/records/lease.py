@@ -1,12 +1,12 @@
-"""One build per function at a time: a lease in the store, taken, renewed and given back by conditional writes.
+"""One build per function at a time: a lease in the store, taken, renewed and returned by conditional writes.
 
     with held(store, "thumbs", owner=build_id, by="zoe", deadline=deadline, progress=progress) as lease:
         lease.confirm("updating the code of thumbs")
         …
 
-Nobody's clock is compared with anybody else's: S3 says how old a lease is, whoever waits sees how long it stood
-unchanged, and the holder counts from the moment at which it asked for the last renewal. So a lease that cannot be read
-is over like any other: by S3's date. Its holder, if there is one, finds that out when it renews it.
+No clock is compared with another: S3 says how old a lease is, a waiting build sees how long it stood unchanged, and
+the holder counts from the moment when it asked for the last renewal. So a lease that cannot be read expires like any
+other: by S3's date. Its holder, if there is one, finds out when it renews it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Long enough to survive a renewal that is retried, short enough to wait for after a builder was killed.
 TTL_S = 15.0
-# Between two looks at somebody else's lease.
+# Between two looks at someone else's lease: soon at first, since most builds are short, then at most once a second.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _GROWTH = 0.05, 1.0, 1.5
 # Kept back from the deadline, so that there is time left to say who was waited for.
 _RESERVE_S = 1.0
@@ -55,12 +56,12 @@ def held(
 
     Args:
         owner: id of the build that wants it.
-        by: who asked for the build, for others who wait; may be empty.
-        ttl_s: how long the lease of a builder that was killed stays in the way.
-        wait_s: how long to wait for somebody else; by default until the deadline.
+        by: who asked for the build, shown to others who wait; may be empty.
+        ttl_s: how long the lease of a killed builder blocks others.
+        wait_s: how long to wait for another build; by default until the deadline.
 
     Raises:
-        FunctionBusy: somebody else has it, and did not give it back in time.
+        FunctionBusy: another build has it, and did not give it back in time.
     """
     lease = Lease(store, function, owner=owner, by=by, ttl_s=ttl_s)
     wait_s = deadline.remaining() - _RESERVE_S if wait_s is None else min(wait_s, deadline.remaining() - _RESERVE_S)
@@ -70,6 +71,7 @@ def held(
         lease.take(wait_s, progress)
         renewer.start()
         yield lease
+    # The renewing thread ends first: it must not write the lease again after it was removed.
     finally:
         ended.set()
         if renewer.ident is not None:
@@ -79,9 +81,9 @@ def held(
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """What a lease says of its holder: for which build, of whom, for how many seconds (as it was written), doing what.
+    """Content of a lease: for which build, of whom, for how many seconds (when written), doing what.
 
-    `ttl_s` is how long it lasts without being renewed.
+    `ttl_s` is how long it lasts without a renewal.
     """
 
     function: str
@@ -92,12 +94,12 @@ class Hold:
     doing: str
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         return asdict(self)
 
     @classmethod
     def parse(cls, kept: Fields) -> Hold:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         return cls(
             function=kept.text("function"),
             owner=kept.text("owner"),
@@ -109,7 +111,7 @@ class Hold:
 
     @classmethod
     def of(cls, version: Version | None) -> Hold | None:
-        """What was read; None where it cannot be understood."""
+        """Parse a version that was read; None if it cannot be understood."""
         try:
             return cls.parse(Fields(version.value)) if version else None
         except UnfitError:
@@ -117,7 +119,7 @@ class Hold:
 
 
 class Lease:
-    """One build's hold on a function. `waited` says that somebody else had it before: what was read may be stale."""
+    """One build's hold on a function. `waited`: another build had it before, so what was read may be stale."""
 
     def __init__(self, store: S3Store, function: str, *, owner: str, by: str, ttl_s: float) -> None:
         self.waited = False
@@ -131,28 +133,31 @@ class Lease:
     def confirm(self, doing: str) -> None:
         """Make sure that the function is still ours, before something in it changes.
 
-        Costs nothing where the lease was renewed a moment ago, otherwise a write.
+        A renewal less than a third of `ttl_s` ago is proof enough; otherwise this is a write.
 
         Args:
-            doing: what will be changed, for others who wait.
+            doing: the change, shown to others who wait.
 
         Raises:
-            FunctionBusy: somebody else took the lease over.
+            FunctionBusy: another build took the lease over.
         """
+        # Together with the renewing thread: two writes at once would each find the other's in the way.
         with self._lock:
+            # Written with the next renewal, so that waiting builds can name what is going on.
             self._hold = replace(self._hold, doing=doing)
             if self._own.is_ours and (not self._is_old() or self._renew()):
                 return
             raise self._taken_over(doing)
 
     def take(self, wait_s: float, progress: Progress) -> None:
-        """Get the lease, waiting at most `wait_s` for somebody else.
+        """Get the lease, waiting at most `wait_s` for another build.
 
         Raises:
-            FunctionBusy: it stays somebody else's.
+            FunctionBusy: the other build keeps it.
         """
         give_up_at = time.monotonic() + wait_s
         pause_s, seen = _FIRST_PAUSE_S, _Seen(self._ttl_s)
+        # Without reading first: nearly always it is free, and this is one request instead of two.
         if self._seize(None):
             return
         self.waited = True
@@ -162,7 +167,7 @@ class Lease:
                 if self._seize(present):
                     return
             else:
-                # Each time, since the seconds in it are others.
+                # Each time, since the seconds in it change.
                 progress.say(f"waiting for {_holder(present, seen.age_s(present))}", urgent=True)
             left_s = give_up_at - time.monotonic()
             if left_s <= 0:
@@ -172,7 +177,7 @@ class Lease:
             pause_s = min(_LONGEST_PAUSE_S, pause_s * _GROWTH)
 
     def keep(self, ended: threading.Event) -> None:
-        """Renew the lease until `ended` or lost: one call may take longer than the lease lasts."""
+        """Renew the lease until `ended` or lost; a single call to AWS may take longer than the lease lasts."""
         while not ended.wait(max(self._ttl_s / 3 - self._own.age_s(), self._ttl_s / 12)):
             with self._lock:
                 if ended.is_set():
@@ -180,17 +185,19 @@ class Lease:
                 try:
                     if self._is_old() and not self._renew():
                         return
+                # A failed renewal is tried again soon: until the lease expires it is still ours.
                 except LambdasmithError as error:
                     log.warning("lease not renewed", extra={"fields": {"error": error.message}})
 
     def give_back(self) -> None:
-        """Remove the lease if it is ours. What cannot be removed expires by itself."""
+        """Remove the lease if it is ours. If that fails, it expires by itself."""
         try:
             self._own.remove()
         except LambdasmithError as error:
             log.warning("lease not released", extra={"fields": {"error": error.message}})
 
     def _seize(self, over: Version | None) -> bool:
+        # Before the request: the lease is at most as old as this says, however long the answer takes.
         self._seized_at = time.monotonic()
         return self._own.seize(self._hold.as_json(), over)
 
@@ -218,7 +225,7 @@ class Lease:
 
 
 class _Seen:
-    """What one who waits has seen of somebody else's lease, by a clock of its own.
+    """Another build's lease as a waiting build has seen it, by its own clock.
 
     A lease that cannot be read lasts `ttl_s`.
     """
@@ -229,12 +236,12 @@ class _Seen:
         self._first_at = 0.0
 
     def is_over(self, present: Version) -> bool:
-        """Whether its time is over."""
+        """Tell whether its time is over."""
         hold = Hold.of(present)
         return self.age_s(present) > (hold.ttl_s if hold else self._ttl_s)
 
     def age_s(self, present: Version) -> float:
-        """How old it is at least: by S3's clock, or because it stood unchanged for so long."""
+        """Return its minimum age: by S3's clock, or because it stood unchanged for so long."""
         now = time.monotonic()
         if present.etag != self._etag:
             self._etag, self._first_at = present.etag, now
@@ -242,7 +249,7 @@ class _Seen:
 
 
 def _holder(present: Version | None, age_s: float = 0.0) -> str:
-    """Who has it, and for how long: by the holder's own clock until it wrote that, and `age_s` since then."""
+    """Name the holder, and for how long: by its own clock until it wrote that, and `age_s` since then."""
     hold = Hold.of(present)
     if present is None or hold is None:
         return "another build" if present is None else "a build whose lease is damaged"

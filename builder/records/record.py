@@ -1,4 +1,4 @@
-"""Records of ended builds as values: what was asked for, how it ended, and all it takes to deploy the same again."""
+"""Records of ended builds as values: what was requested, how it ended, and all it takes to deploy the same again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENDED: tuple[Ended, ...] = ("succeeded", "failed")
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """A layer as a build attached it; `sha256` is None where it is not of the build file's making."""
+    """A layer as a build attached it; `sha256` is None if the build file does not make it."""
 
     component: str
     layer: str
@@ -39,12 +39,12 @@ class LayerRow:
     runtimes: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
-        """For the record."""
+        """Return it as JSON for the record."""
         return asdict(self) | {"runtimes": list(self.runtimes)}
 
     @classmethod
     def parse(cls, kept: Fields) -> LayerRow:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         return cls(
             component=kept.text("component"),
             layer=kept.text("layer"),
@@ -58,19 +58,19 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecord:
-    """What a build was made of: a source that can be fetched again, and where the project is in it."""
+    """The source of a build, which can be fetched again, and the project's place in it."""
 
     source: GitSource | ObjectSource | ManifestSource
     path: str
     build_file: str | None
 
     def as_json(self) -> dict[str, object]:
-        """For the record: the fields of the source beside the other two."""
+        """Return it as JSON for the record: the fields of the source beside the other two."""
         return asdict(self.source) | {"path": self.path, "build_file": self.build_file}
 
     @classmethod
     def parse(cls, kept: Fields) -> SourceRecord:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         source: GitSource | ObjectSource | ManifestSource
         if "manifest" in kept:
             source = ManifestSource(
@@ -94,25 +94,25 @@ class SourceRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """The repository and commit of a deploy, and the full names of the refs that the commit was the tip of."""
+    """The repository and commit of a deploy, and the full names of the refs that had the commit as their tip."""
 
     url: str
     commit: str
     refs: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
-        """For the record."""
+        """Return it as JSON for the record."""
         return {"url": self.url, "commit": self.commit, "refs": list(self.refs)}
 
     @classmethod
     def parse(cls, kept: Fields) -> Origin:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         return cls(url=kept.text("url"), commit=kept.text("commit"), refs=kept.texts("refs"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeploymentRecord:
-    """What a build deployed: all it takes to deploy the same again.
+    """The result of a deploy: all it takes to deploy the same again.
 
     `code` is the sha256 of the function's zip, empty where there is none; `source` is None where it is not kept,
     `origin` where it was no repository.
@@ -133,7 +133,7 @@ class DeploymentRecord:
     origin: Origin | None = None
 
     def as_json(self) -> dict[str, object]:
-        """For the record of the build."""
+        """Return it as JSON for the record of the build."""
         return {
             "architecture": self.architecture,
             "runtime": self.runtime,
@@ -152,7 +152,7 @@ class DeploymentRecord:
 
     @classmethod
     def parse(cls, kept: Fields) -> DeploymentRecord:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         source, origin = kept.fields_or_none("source"), kept.fields_or_none("origin")
         return cls(
             architecture=kept.text("architecture", _ARCHITECTURE),
@@ -173,7 +173,7 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The account of one build. Times are texts, `seconds` what it took, `sizes` those of zips by component."""
+    """The account of one build. Times are texts, `seconds` its duration, `sizes` those of zips by component."""
 
     build_id: str
     action: RecordedAction
@@ -199,7 +199,7 @@ class Record:
     deployment: DeploymentRecord | None
 
     def as_json(self) -> dict[str, object]:
-        """For the function's history in the store."""
+        """Return it as JSON for the function's history in the store."""
         return {
             **self.for_people(),
             "reply": dict(self.reply),
@@ -208,7 +208,7 @@ class Record:
 
     @classmethod
     def parse(cls, kept: Fields) -> Record:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         deployment, sizes = kept.fields_or_none("deployment"), kept.fields("sizes")
         _seconds(kept.text("ended"))
         return cls(
@@ -238,16 +238,16 @@ class Record:
 
     @property
     def deployed(self) -> DeploymentRecord | None:
-        """What the build left in the account, if it ended well."""
+        """What the build left in the account, if it succeeded."""
         return self.deployment if self.state == "succeeded" else None
 
     @property
     def ended_s(self) -> float:
-        """When it ended, in seconds since 1970."""
+        """Time of its end, in seconds since 1970."""
         return _seconds(self.ended)
 
     def for_people(self) -> HistoryRow:
-        """Without its reply, and what it takes to deploy the same again."""
+        """Return it without its reply, and without what it takes to deploy the same again."""
         return {
             "action": self.action,
             "alias": self.alias,
@@ -272,7 +272,7 @@ class Record:
         }
 
     def short(self) -> RecentRow:
-        """A line of the list of builds."""
+        """Return a line of the list of builds."""
         return {
             "build_id": self.build_id,
             "function": self.function,
@@ -286,7 +286,7 @@ class Record:
 
 
 def read_short(kept: Fields) -> RecentRow:
-    """What `Record.short` gave."""
+    """Parse the output of `Record.short`."""
     return {
         "build_id": kept.text("build_id"),
         "function": kept.text_or_none("function"),

@@ -1,4 +1,4 @@
-"""JSON Schemas of what people write and what they are answered, made from the code that reads and writes it.
+"""JSON Schemas of what people write and of the replies, made from the code that reads and writes them.
 
 Draft 7, because that is what editors know best.
 """
@@ -11,12 +11,12 @@ NAMES = ("build", "event", "reply")
 
 
 def schema_text(name: str) -> str:
-    """One of `NAMES` as the text of a file."""
+    """Return one of `NAMES` as the text of a file."""
     return json.dumps(schema(name), indent=2, ensure_ascii=False) + "\n"
 
 
 def schema(name: str) -> dict[str, object]:
-    """The JSON Schema `name`, one of `NAMES`."""
+    """Return the JSON Schema `name`, one of `NAMES`."""
     if name == "build":
         from builder.schemas.build import build_schema
 

@@ -1,6 +1,6 @@
 """The JSON Schema of a build file: `builder.spec.values` in the shape that `builder.spec.build_file` reads.
 
-What needs more than one place of the file, or the project's files, to be judged is mostly left to the reader.
+Rules that need several places of the file, or the project's files, are mostly left to the reader.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _BESIDE = (KeepingSpec, PackingSpec, CheckingSpec)
 
 
 def build_schema() -> Schema:
-    """The whole file, every key with its meaning."""
+    """Return the schema of the whole file, every key with its meaning."""
     definitions = definitions_of(Function, Layer, PruneSpec, Dependencies, *_BESIDE)
     dependencies = definitions.pop("Dependencies")["properties"]["dependencies"]
     beside = [definitions.pop(model.__name__)["properties"] for model in _BESIDE]
@@ -81,7 +81,7 @@ def build_schema() -> Schema:
             **{key: schema for properties in beside for key, schema in properties.items()},
         },
         "additionalProperties": False,
-        # Without a function there are layers, which have no runtimes to take over.
+        # Without a function there are layers, which cannot inherit its runtimes.
         "if": {"not": {"required": ["function"]}},
         "then": given(
             "layers",
@@ -107,7 +107,7 @@ def _layers(dependencies: Schema) -> Schema:
 
 
 def _finish_function(function: Schema) -> None:
-    """What `builder.spec.build_file` says of functions besides their model."""
+    """Add what `builder.spec.build_file` requires of functions besides their model."""
     function["required"].remove("handler")  # custom runtimes need none, Python has a default, Node.js needs one
     ours, pythons = (_first_runtime(pattern) for pattern in ("(?:python|nodejs).*", "python.*"))
     handler = _text(r"(?:[^\s./]+[./])*[^\s./]+\.[^\s.]+")
@@ -124,7 +124,7 @@ def _first_runtime(pattern: str) -> Schema:
 
 
 def _finish_layer(layer: Schema) -> None:
-    """Say of layers what is not in their model: the name is the key above, and runtimes may be inherited."""
+    """Add what is not in the model of layers: the name is the key above, and runtimes may be inherited."""
     del layer["properties"]["name"], layer["required"]
     some: dict[str, JsonValue] = {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1}]}
     layer["anyOf"] = [given("files", **some), given("build")]

@@ -1,7 +1,7 @@
 """The JSON Schema of an event, from its table of fields.
 
-Stricter than the parser where older clients are read more kindly (`"True"`), and silent where one field contradicts
-another; else what is valid here is accepted there.
+Stricter than the parser where older clients may do more (`"True"`), and silent where one field contradicts another;
+otherwise everything that is valid here is accepted there.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from builder.event.request import Action
 from builder.event.table import ACTION, BUILDING, FIELDS, EventField, Schema
 
-# One of these says where the project comes from.
+# Exactly one of these names the project's source.
 SOURCES = ("repo", "repo_name", "archive", "source")
 # The third shape, which has no action: a request to package.
 _PACKAGE = ("name", "architecture", "archive")
 
 
 def event_schema() -> dict[str, object]:
-    """Every field with its meaning, and for each action the fields that it takes and needs."""
+    """Return the schema: every field with its meaning, and for each action the fields that it takes and needs."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "An event for Lambdasmith",
@@ -35,7 +35,7 @@ def event_schema() -> dict[str, object]:
 
 
 def values(field: EventField) -> Schema:
-    """What may stand in a field: its values, or null."""
+    """Return the schema of a field's values, or null."""
     schema = field.schema
     if "enum" in schema:
         return {**schema, "enum": [*_list(schema["enum"]), None]}
@@ -53,10 +53,12 @@ def _schemas(name: str) -> list[Schema]:
 
 
 def _property(name: str) -> Schema:
-    """The field for every action; where it has several meanings, the values of the action are said with the action."""
+    """Return a field for every action; the values of one with several meanings are given with the actions."""
     rows = [field for field in FIELDS if field.name == name]
-    told = "; ".join(f"{row.told} ({', '.join(row.actions)})" for row in rows) if len(rows) > 1 else rows[0].told
-    described = {"description": f"{told[0].upper()}{told[1:]}."}
+    meaning = (
+        "; ".join(f"{row.meaning} ({', '.join(row.actions)})" for row in rows) if len(rows) > 1 else rows[0].meaning
+    )
+    described = {"description": f"{meaning[0].upper()}{meaning[1:]}."}
     return {**values(rows[0]), **described} if len(rows) == 1 else described
 
 

@@ -1,4 +1,4 @@
-"""Classes that describe mappings, as definitions of JSON Schema: pydantic's own, with the texts below the fields."""
+"""Definitions of JSON Schema for classes that describe mappings: pydantic's, with the texts below the fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOUNDS: Mapping[str, str] = {"minLength": "minItems", "maxLength": "maxItems"}
 
 
 def definitions_of(*models: type) -> dict[str, Schema]:
-    """By the names of classes, models or typed dictionaries: these, and those that they are made of."""
+    """Return definitions, by name, of classes, models or typed dictionaries, and of those that they use."""
     _, made = TypeAdapter.json_schemas(
         [(model.__name__, "validation", TypeAdapter(model)) for model in models],
         ref_template="#/definitions/{model}",
@@ -51,15 +51,15 @@ class _Generator(GenerateJsonSchema):
 
 
 def _described(made: JsonSchemaValue, model: type, keys: Mapping[str, str]) -> JsonSchemaValue:
-    for name, text in told(model).items():
+    for name, text in field_texts(model).items():
         field = made["properties"][keys[name]]
-        # What stands beside a reference is ignored, up to draft 7.
+        # Up to draft 7, keys beside a reference are ignored.
         made["properties"][keys[name]] = ({"allOf": [field]} if "$ref" in field else field) | {"description": text}
     return made
 
 
 def _tidied(node: Any) -> Any:
-    """Without titles and empty defaults; bounds of a list stand with the list, not with the text in its place."""
+    """Return the schema without titles and empty defaults; bounds of a list move to the list itself."""
     if isinstance(node, list):
         return [_tidied(item) for item in node]
     if not isinstance(node, dict):
@@ -76,8 +76,8 @@ def _tidied(node: Any) -> Any:
 
 
 @cache
-def told(model: type) -> Mapping[str, str]:
-    """Field → the text below it in the source of the class, or of one that it inherits from."""
+def field_texts(model: type) -> Mapping[str, str]:
+    """Return field → the text below it in the source of the class, or of one that it inherits from."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if base.__module__.startswith(__package__.partition(".")[0]):

@@ -1,1 +1,1 @@
-"""Where secrets are, for whom they are, and how they are kept out of everything that leaves."""
+"""Secrets: where they are, for whom, and how they are kept out of everything that leaves."""

@@ -1,7 +1,7 @@
-"""The token of a GitHub App's installation: a JWT, signed with the app's key, is exchanged for it.
+"""Gets the token of a GitHub App's installation in exchange for a JWT that is signed with the app's key.
 
-RS256 takes one power of one number here. The library for it, `cryptography`, is 10 MB with code of its own for every
-platform, and nothing else of the builder would use it.
+RS256 takes one power of one number here. The library for it, `cryptography`, is 10 MB with code for every platform,
+and nothing else in the builder would use it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PEM = re.compile(r"-----BEGIN (?P<kind>RSA )?PRIVATE KEY-----(?P<body>[A-Za-z0-9+/=\s]+)-----END")
 # DER of "the hash that follows is a SHA-256": https://www.rfc-editor.org/rfc/rfc8017#section-9.2, note 1
 _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
-# GitHub allows ten minutes, and clocks that disagree.
+# GitHub allows ten minutes: nine, and a minute for clocks that disagree.
 _LIFE_S, _SKEW_S = 540, 60
 
 
@@ -42,7 +42,7 @@ class _Key:
     private: int
 
     def signature(self, message: bytes) -> bytes:
-        """RSASSA-PKCS1-v1_5 with SHA-256: https://www.rfc-editor.org/rfc/rfc8017#section-8.2.1"""
+        """Sign by RSASSA-PKCS1-v1_5 with SHA-256: https://www.rfc-editor.org/rfc/rfc8017#section-8.2.1"""
         size = (self.modulus.bit_length() + 7) // 8
         digest = _SHA256_INFO + hashlib.sha256(message).digest()
         padded = int.from_bytes(b"\x00\x01" + b"\xff" * (size - len(digest) - 3) + b"\x00" + digest, "big")
@@ -50,7 +50,7 @@ class _Key:
 
 
 def installation_token(login: GitLogin, pem: str) -> str:
-    """A token that reads the contents of the repositories of the installation, for an hour.
+    """Return a token that reads the contents of the installation's repositories, for an hour.
 
     Raises:
         InvalidConfiguration: `pem` is not an RSA key.
@@ -69,9 +69,12 @@ def installation_token(login: GitLogin, pem: str) -> str:
         try:
             answer = requests.post(
                 f"{api}/app/installations/{login.installation_id}/access_tokens",
+                # Less than the app may have: the token is for fetching only.
                 json={"permissions": {"contents": "read"}},
                 headers=headers,
+                # The build waits for this token and cannot begin without it.
                 timeout=(10, 20),
+                # No redirects: the JWT would follow to whatever host is named.
                 allow_redirects=False,
             )
         except requests.RequestException as error:
@@ -96,7 +99,7 @@ def installation_token(login: GitLogin, pem: str) -> str:
 
 
 def _jwt(login: GitLogin, pem: str) -> str:
-    """https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app"""
+    """Return a signed JWT: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app"""
     try:
         key = read_key(pem)
     except (ValueError, IndexError, binascii.Error) as error:
@@ -119,7 +122,7 @@ def _base64(data: bytes) -> str:
 
 
 def read_key(pem: str) -> _Key:
-    """PKCS #1 (what GitHub hands out) or PKCS #8: https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2
+    """Read PKCS #1 (what GitHub hands out) or PKCS #8: https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2
 
     Raises:
         ValueError, IndexError: it is neither.
@@ -132,6 +135,7 @@ def read_key(pem: str) -> _Key:
         fields = sequence(fields[2][1])
     _, modulus, public, private = (int.from_bytes(field, "big") for _, field in fields[:4])
     key = _Key(modulus=modulus, public=public, private=private)
+    # Tried on a number: a damaged key would otherwise only show as GitHub's refusal.
     if modulus.bit_length() < 2048 or pow(pow(2, private, modulus), public, modulus) != 2:
         raise ValueError("not an RSA key of 2,048 bits or more")
     return key

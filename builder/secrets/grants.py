@@ -1,4 +1,4 @@
-"""The secrets that one order may have, by value: what travels to the worker with it, and nothing else does."""
+"""The secrets that one order may have, by value: they travel to the worker with it, and no others do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from builder.store.values import Fields
 
 @dataclass(frozen=True, kw_only=True)
 class Granted:
-    """What an order was given.
+    """Secrets of an order.
 
     Args:
         git: logins of forges.
         indexes: name of a configured package index → (user, password).
-        refused: name of one whose login cannot be had → why.
+        refused: name of an index whose login cannot be had → the reason.
         commands: reference → value, for commands of the build file.
     """
 
@@ -26,13 +26,13 @@ class Granted:
     commands: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def values(self) -> tuple[str, ...]:
-        """Everything in it that is secret."""
+        """Return everything in it that is secret."""
         git = (login.token for login in self.git)
         indexes = (password for _, password in self.indexes.values())
         return tuple(filter(None, (*git, *indexes, *self.commands.values())))
 
     def as_json(self) -> dict[str, object]:
-        """For the worker."""
+        """Return it as JSON for the worker."""
         return {
             "git": [
                 {name: value for name, value in asdict(one).items() if name != "modules"}
@@ -46,10 +46,10 @@ class Granted:
 
     @classmethod
     def parse(cls, sent: Fields) -> Granted:
-        """What `as_json` has made.
+        """Parse the output of `as_json`.
 
         Raises:
-            ValueError: somebody else has made it.
+            ValueError: it is something else.
         """
         logins = sent.fields("indexes")
         indexes = {name: logins.texts(name) for name in logins.value}

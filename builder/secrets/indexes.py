@@ -1,4 +1,4 @@
-"""Package indexes that want a login: which, and how to get at it when it is needed."""
+"""Package indexes that want a login: which ones, and how to get the login when it is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """User and password, or, where it is a `bearer`'s, a token that needs no user."""
+    """User and password, or, with `bearer`, a token without a user."""
 
     user: str
     password: str = field(repr=False)
@@ -26,13 +26,13 @@ class Login:
 
     @property
     def header(self) -> str:
-        """The value of the Authorization header."""
+        """Value of the Authorization header."""
         if self.bearer:
             return f"Bearer {self.password}"
         return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """As `auth` of a request of requests."""
+        """Add the login to a request of `requests`, which calls this as its `auth`."""
         request.headers["Authorization"] = self.header
         return request
 
@@ -43,22 +43,22 @@ def _nothing(login: IndexLogin) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Indexes:
-    """The configured indexes. `read` gives user and password, or "" and token, of one; it is called for every use."""
+    """The configured indexes. `read` returns user and password, or "" and token, of one; it is called for every use."""
 
     logins: tuple[IndexLogin, ...] = ()
     read: Callable[[IndexLogin], tuple[str, str]] = field(default=_nothing, repr=False)
 
     def covers(self, url: str) -> bool:
-        """Whether there is a login for the page or file at `url`."""
+        """Tell whether there is a login for the page or file at `url`."""
         found = index_for(url, self.logins)
         return found is not None and found.has_login
 
     def knows(self, url: str) -> bool:
-        """Whether the configuration names the index at `url`."""
+        """Tell whether the configuration names the index at `url`."""
         return any(index.url.rstrip("/") == url.rstrip("/") for index in self.logins)
 
     def pin(self, name: str) -> tuple[IndexLogin, str] | None:
-        """The index that distributions of that name, in its normal form, come from alone; beside it the pattern."""
+        """Return the only index for distributions of a (normalised) name, with the pattern that says so."""
         for index in self.logins:
             for pattern in index.only.split():
                 if fnmatchcase(name, pattern):
@@ -67,11 +67,11 @@ class Indexes:
 
     @property
     def pins(self) -> str:
-        """A text that is equal for equal rules of whose which name is."""
+        """Text that is equal for equal rules about which index has which name."""
         return "\n".join(sorted(f"{index.only} {index.url}" for index in self.logins if index.only))
 
     def login(self, url: str) -> Login | None:
-        """The login for the page or file at `url`; None where its host has none."""
+        """Return the login for the page or file at `url`; None if its host has none."""
         found = index_for(url, self.logins)
         if found is None or not found.has_login:
             return None
@@ -79,17 +79,17 @@ class Indexes:
         return Login(user=user, password=password, bearer=bool(found.token))
 
     def authorization(self, url: str) -> str | None:
-        """The login as the value of an Authorization header."""
+        """Return the login as the value of an Authorization header."""
         found = self.login(url)
         return found.header if found else None
 
     def name(self, url: str) -> str:
-        """The name of the index that `url` belongs to, "" if none is configured."""
+        """Return the name of the index that `url` belongs to, "" if none is configured."""
         found = index_for(url, self.logins)
         return found.name if found else ""
 
     def place(self, url: str) -> str:
-        """Where the secret is that is sent to `url`, as config.ini names it."""
+        """Return the place of the secret that is sent to `url`, as config.ini names it."""
         found = index_for(url, self.logins)
         return found.token or found.password if found else ""
 
@@ -98,7 +98,7 @@ NO_LOGINS = Indexes()
 
 
 def login_refused(what: str, url: str, status: int, indexes: Indexes) -> AuthenticationFailed:
-    """The error for a server that does not give a file or a page."""
+    """Return the error for a server that refuses a file or a page."""
     host, index = urlsplit(url).netloc.rpartition("@")[2], indexes.name(url)
     if index:
         place = index if index.startswith("$") else f"[index {index}]"

@@ -1,4 +1,4 @@
-"""What the operator has configured of secrets: where each is, whom it is for. No values.
+"""The operator's configuration of secrets: where each is, and whom it is for. No values.
 
 `setup.py` writes it as one JSON text into the builder function's LAMBDASMITH_CREDENTIALS; Lambda allows 4 KB for all of
 a function's variables.
@@ -20,10 +20,10 @@ from builder.store.values import Fields
 
 @dataclass(frozen=True, kw_only=True)
 class GitLogin:
-    """A forge, or an owner there. `base` is a URL; `token` a reference, or the app's three values are set.
+    """A forge, or an owner there. `base` is a URL; either `token` is a reference, or the app's three values are set.
 
-    A GitHub App's `private_key` is a reference to its PEM text. `modules` are the paths, separated by blanks, that Go
-    modules begin with which are there, besides those that begin as `base` does.
+    A GitHub App's `private_key` is a reference to its PEM text. `modules` are prefixes of Go module paths, separated by
+    blanks, that are there, besides those that begin like `base`.
     """
 
     base: str
@@ -36,7 +36,7 @@ class GitLogin:
 
     @property
     def section(self) -> str:
-        """The section of config.ini that it is from, as people write it."""
+        """Section of config.ini that it comes from, as people write it."""
         return f"[git {self.base.removeprefix('https://')}]"
 
 
@@ -58,17 +58,17 @@ class IndexLogin:
 
     @property
     def has_login(self) -> bool:
-        """Whether it wants to be told who asks."""
+        """Whether it wants a login."""
         return bool(self.password or self.token or not self.only)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectRule:
-    """References that build files of some projects may name.
+    """References that the build files of some projects may name.
 
-    `pattern` with a `/` is of repositories (`github.com/team-a/*`), without one of functions (`shop-*`). `refs` are
-    patterns of the refs whose commits may have them, as `builder.trust.tips` reads them; without any, all branches
-    and tags.
+    A `pattern` with a `/` matches repositories (`github.com/team-a/*`), one without functions (`shop-*`). `refs` are
+    patterns of the refs whose commits may have the secrets, as `builder.trust.tips` reads them; without any, all
+    branches and tags.
     """
 
     pattern: str
@@ -76,27 +76,27 @@ class ProjectRule:
     refs: tuple[str, ...] = ()
 
     def covers(self, function: str, repository: str) -> bool:
-        """Whether it is about this project; `repository` is a URL, "" for what does not come from one."""
+        """Tell whether it applies to a project; `repository` is a URL, "" for a source without one."""
         if self.pattern == "*":
             return True
         if "/" not in self.pattern:
             return fnmatchcase(function, self.pattern)
         name = repository_name(repository)
-        # What a server might read as another path than the one that is compared here.
+        # A server might read these as another path than the one compared here, and hand out another team's project.
         if not repository or "%" in name or "//" in name or "\\" in name:
             return False
         return fnmatchcase(name, self.pattern)
 
 
 def repository_name(url: str) -> str:
-    """A repository as patterns name it: host and path, without `.git`."""
+    """Return a repository as patterns name it: host and path, without `.git`."""
     parts = urlsplit(url)
     return f"{parts.netloc.lower()}/{parts.path.strip('/').removesuffix('.git')}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Logins:
-    """All of it."""
+    """The whole configuration of secrets."""
 
     git: tuple[GitLogin, ...] = ()
     indexes: tuple[IndexLogin, ...] = ()
@@ -104,10 +104,10 @@ class Logins:
 
     @classmethod
     def parse(cls, text: str) -> Logins:
-        """What `text` made of it.
+        """Parse the output of `text`.
 
         Raises:
-            InvalidConfiguration: somebody else has written it.
+            InvalidConfiguration: it is something else.
         """
         try:
             kept = Fields(read_json(text or "{}"))
@@ -129,7 +129,7 @@ class Logins:
             ) from error
 
     def text(self) -> str:
-        """As short JSON; empty if there is nothing in it."""
+        """Return it as short JSON; empty if there is nothing in it."""
         value = {
             kind: [{name: given for name, given in one.items() if given} for one in map(asdict, rows)]
             for kind, rows in (("git", self.git), ("indexes", self.indexes), ("projects", self.projects))
@@ -138,11 +138,11 @@ class Logins:
         return json.dumps(value, separators=(",", ":")) if value else ""
 
     def rules(self, function: str, repository: str) -> tuple[ProjectRule, ...]:
-        """The rules about a project; `repository` is a URL, "" for what does not come from one."""
+        """Return the rules about a project; `repository` is a URL, "" for a source without one."""
         return tuple(rule for rule in self.projects if rule.covers(function, repository))
 
     def references(self) -> Iterable[str]:
-        """The references that the builder itself reads."""
+        """Yield the references that the builder itself reads."""
         for forge in self.git:
             yield from filter(None, (forge.token, forge.private_key))
         for index in self.indexes:
@@ -154,12 +154,12 @@ def _rows(kept: Fields, name: str) -> list[Fields]:
 
 
 def text_problem(text: str, *, lines: bool = False) -> str | None:
-    """Why `text` cannot be sent as a token or password; None if it can. Of the text only the wrong character is told.
+    """Say why `text` cannot be sent as a token or password; None if it can. Only the wrong character is quoted.
 
-    Most often it was copied from a chat or a document, which put something into it that nobody sees.
+    Most often it was copied from a chat or a document, which added a character that no one sees.
 
     Args:
-        lines: whether it may have several.
+        lines: whether it may have several lines.
     """
     for character in text:
         is_break = lines and character in "\n\r\t"
@@ -172,14 +172,14 @@ def text_problem(text: str, *, lines: bool = False) -> str | None:
 
 
 def is_reference(text: str) -> bool:
-    """Whether `text` names a place of a secret, rather than being one, or a name."""
+    """Tell whether `text` names the place of a secret, rather than being one, or a name."""
     return text.startswith(("secretsmanager:", "ssm:"))
 
 
 def index_for(url: str, indexes: Iterable[IndexLogin]) -> IndexLogin | None:
-    """The configured index that `url`, of a page or a file, belongs to; None if it is of another host.
+    """Return the configured index that `url`, of a page or a file, belongs to; None if its host is another.
 
-    Of several on one host it is the one with which the path agrees longest.
+    Of several on one host it is the one whose path agrees longest.
     """
 
     if not is_url(url):

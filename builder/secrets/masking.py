@@ -1,7 +1,7 @@
-"""Secrets become *** in everything that leaves: replies, records, logs. The second line of defence, not the first.
+"""Turns secrets into *** in everything that leaves: replies, records, logs. The second line of defence, not the first.
 
-A text is looked through in some *views* of it: without blanks and colours, with one kind of escape resolved, in small
-letters. A secret is turned into *needles*, which are what its spellings look like in a view.
+A text is searched in several *views*: without blanks and colours, with one kind of escape resolved, in small letters.
+A secret is turned into *needles*, which are what its spellings look like in a view.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ M = TypeVar("M", bound=Mapping[str, object])
 _MASK = b"***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
 _SHORTEST = 6
-# Where a key says that it is one (`password`, `token`), a value of this length is a secret.
+# Under a key that says so (`password`, `token`), a value of this length is a secret.
 _SHORTEST_OF_KEY = 4
-# A part of a secret (a line of a netrc file, a value of a JSON object) is one of its own if it is longer than this.
+# A part of a secret (a line of a netrc file, a value of a JSON object) counts by itself if it is longer than this.
 _SHORTEST_PART = 8
-# Larger files than this are not read as text: that takes long, and those who keep a secret in one mean to.
+# Larger files are not read as text: that takes long, and no one has a secret in one by accident.
 _LARGEST_TEXT = 4 << 20
 _HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]*|//[a-z0-9.-]+/:?_?\w*")
 _KEY = re.compile(r"pass|pwd|token|secret|key|cred|auth|account", re.IGNORECASE)
@@ -36,14 +36,14 @@ _UNDER_KEY = (
     r"(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))"
 )
 _WORDS = frozenset({"machine", "login", "password", "account", "default", "macdef", "true", "false", "null", "none"})
-# Joins the strings of a list while they are looked through together.
+# Joins the strings of a list while they are searched together.
 _BETWEEN = "\x1e"
 
 # --- views ----------------------------------------------------------------------------------------------------------
 
-# What may stand anywhere in a secret without being part of it: blanks, line breaks and other control characters, the
+# Bytes that may be anywhere in a secret without being part of it: blanks, line breaks and other control characters, the
 # NULs of UTF-16, backslashes; and `+`, which may be a blank in a URL. `-` goes, and `_` becomes `/`, so that the two
-# alphabets of base64 are one.
+# alphabets of base64 become one.
 _DROPPED = bytes(range(33)) + b"\x7f\\+-"
 _ALPHABET = bytes.maketrans(b"_", b"/")
 _BLANK = re.compile(rb"[\s\x1e]")
@@ -68,7 +68,7 @@ def _of_html(found: bytes) -> bytes:
 def _of_backslash(found: bytes) -> bytes:
     code = re.fullmatch(rb"\\+(?:x(?P<byte>[0-9A-Fa-f]{2})|u[0-9A-Fa-f]{4}(?:\\+u[0-9A-Fa-f]{4})?)", found)
     if code is None:
-        return b""  # a line break, or a backslash before what needs one
+        return b""  # a line break, or a backslash before a character that needs one
     if code["byte"]:
         return bytes.fromhex(code["byte"].decode())
     units = "".join(chr(int(unit, 16)) for unit in re.findall(rb"u([0-9A-Fa-f]{4})", found))
@@ -76,9 +76,9 @@ def _of_backslash(found: bytes) -> bytes:
 
 
 # The kinds of escapes that a view resolves, by a byte that each has; backslashes are resolved beside each. The first
-# kind resolves nothing, and so no escape can hide the beginning of what follows it: `\\token`, `%41`, `key=ab`. For the
-# same reason each kind has its view. Every alternative begins with a byte of its own, as Python's `re` needs it to skip
-# fast what begins with none of them.
+# kind resolves nothing, so that no escape can hide the beginning of what follows it: `\\token`, `%41`, `key=ab`. For
+# the same reason each kind has its own view. Every alternative begins with a byte of its own, because only then does
+# Python's `re` skip quickly over text that begins with none of them.
 _KINDS: Mapping[bytes, tuple[bytes, Callable[[bytes], bytes]]] = {
     b"": (b"", bytes),
     b"\\": (b"", bytes),
@@ -91,27 +91,27 @@ _KINDS: Mapping[bytes, tuple[bytes, Callable[[bytes], bytes]]] = {
 
 @cache
 def _escapes(kind: bytes) -> re.Pattern[bytes]:
-    # Colours in JSON begin with a backslash, too.
+    # Colours in JSON also begin with a backslash.
     colour = rb"(?:u001[bB]|x1[bB]|033|e)(?=[\[\]])" + _COLOUR + b"|" if kind == b"[" else b""
     return re.compile(rb"\\\\*(?:" + colour + _CODE + b")?" + _KINDS[kind][0])
 
 
 def _resolved(found: bytes, kind: bytes, *, letters: bool = False) -> bytes:
-    """What an escape stands for; with `letters`, those of `\\n` and `\\u0041`, as where a line ends after `\\`."""
+    """Return what an escape stands for; `letters` keeps those of `\\n` and `\\u0041`, as if a line ended after `\\`."""
     if not found.startswith(b"\\"):
         return _KINDS[kind][1](found)
     return found.replace(b"\\", b"") if letters else _of_backslash(found)
 
 
 def _flat(data: bytes, kind: bytes, *, letters: bool = False) -> bytes:
-    """The view of `data`, in its own letters."""
+    """Return the view of `data`, in its own letters."""
     if kind:
         data = _escapes(kind).sub(lambda match: _resolved(match[0], kind, letters=letters), data)
     return data.translate(_ALPHABET, _DROPPED)
 
 
 class _Places:
-    """Where in the data the bytes of its view come from. Asked only where something was found."""
+    """Origins in the data of the bytes of a view. Built only after a needle was found, since it is slow."""
 
     def __init__(self, data: bytes, kind: bytes) -> None:
         self._data, self._kind = data, kind
@@ -123,7 +123,7 @@ class _Places:
         self._pieces: dict[int, _Pieces] = {}
 
     def origin(self, index: int, *, end: bool = False) -> int:
-        """Where in the data the byte of the view begins, or ends."""
+        """Return the place in the data where the byte of the view begins, or ends."""
         block = bisect_right(self._at, index) - 1
         if block not in self._pieces:
             start = self._starts[block]
@@ -133,17 +133,18 @@ class _Places:
 
 
 _RUNS = re.compile(b"[^" + re.escape(_DROPPED) + b"]+")
-# A line's end that no escape goes across.
+# The end of a line that no escape crosses.
 _BOUNDARIES = re.compile(rb"[^%=\\\s][^%=\\\s][^%=\\\s]\n(?=[^\s])")
+# Pieces are found for the block of a match only: for all of a long log they would take seconds.
 _BLOCK = 500
-# A text that is shorter is a line.
+# A shorter text is a line.
 _LINE = 1000
 
 
 class _Pieces(NamedTuple):
-    """Byte i of a view is from `starts[k] + i - at[k]` of the data, k the piece it is in.
+    """Pieces of a view: byte i is from `starts[k] + i - at[k]` of the data, k being its piece.
 
-    A piece that is an escape has its end in `ends`, others -1.
+    A piece that is an escape has its end in `ends`, others have -1.
     """
 
     at: list[int]
@@ -152,7 +153,7 @@ class _Pieces(NamedTuple):
 
     @classmethod
     def of(cls, data: bytes, kind: bytes) -> _Pieces:
-        """Return those of the view that `_flat` makes."""
+        """Return the pieces of the view that `_flat` makes."""
         size, pieces = 0, cls([], [], [])
 
         def put(length: int, start: int, end: int = -1) -> None:
@@ -176,7 +177,7 @@ class _Pieces(NamedTuple):
         return pieces
 
     def origin(self, index: int, *, end: bool = False) -> int:
-        """Where in the data the byte begins, or ends."""
+        """Return the place in the data where the byte begins, or ends."""
         piece = bisect_right(self.at, index) - 1
         if self.ends[piece] >= 0:  # an escape: one or some bytes for several
             return self.ends[piece] if end else self.starts[piece]
@@ -187,11 +188,11 @@ class _Pieces(NamedTuple):
 
 
 class _Needles(NamedTuple):
-    """What to look for: in a view in small letters, in one as it is, and in the data itself in small letters.
+    """Spellings to look for: in a view in small letters, in one as it is, and in the data itself in small letters.
 
-    `strict` are those, of the first two, of short secrets: they count only where no blank is in between, which are in
-    many ordinary words. `solid` are spellings in content that is no text. By the `beginnings` of those in views it
-    is quickly seen that a line has none of them.
+    `strict` are those, of the first two, of short secrets: they count only without a blank in between, because many
+    ordinary words have them. `solid` are spellings in content that is not text. The `beginnings` of those in views show
+    quickly that a line has none of them.
     """
 
     folded: frozenset[bytes] = frozenset()
@@ -206,7 +207,7 @@ class _Needles(NamedTuple):
 
 
 def _needles(secret: str) -> _Needles:
-    """The needles of one secret."""
+    """Return the needles of one secret."""
     shortest = min(len(secret), _SHORTEST)
     cases = {secret, secret.upper(), secret.lower()}
     texts = [secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]
@@ -225,7 +226,7 @@ def _needles(secret: str) -> _Needles:
     inside = {piece for encode in (base64.b64encode, base64.urlsafe_b64encode) for piece in _coded(own, encode, 6)}
     twice = {piece for inner in inside for piece in _coded(inner, base64.b64encode, 6)}
     exact = {piece.translate(_ALPHABET, _DROPPED) for piece in single | twice}
-    # Of what has little but dropped bytes nothing is left to find in a view.
+    # A secret of mostly dropped bytes leaves too little to find in a view: look for it in the data itself.
     literal = {_bytes(text).lower() for text in texts} if any(len(one) < shortest for one in flat) else set()
     kept = [frozenset(one for one in found if len(one) >= shortest) for found in (folded, exact)]
     upper = (text.upper() for text in hexes)
@@ -245,7 +246,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _coded(content: bytes, encode: Callable[[bytes], bytes], bits: int) -> Iterator[bytes]:
-    """The content in a code of so many bits a letter, at each offset, without letters that depend on its neighbours."""
+    """Yield the content in a code of `bits` a letter, at each offset, without letters that depend on its neighbours."""
     for offset in {5: range(5), 6: range(3)}[bits]:
         first, last = -(-8 * offset // bits), 8 * (offset + len(content)) // bits
         yield encode(b"\0" * offset + content)[first:last]
@@ -255,7 +256,7 @@ def _coded(content: bytes, encode: Callable[[bytes], bytes], bits: int) -> Itera
 
 
 class Masker:
-    """Knows the secrets of one invocation and finds them in all spellings in which they could appear.
+    """Knows the secrets of one invocation and finds them in all spellings that could appear.
 
     As they are, in capitals, URL-quoted, JSON-escaped, with HTML's entities, quoted-printable, in hexadecimal, base32,
     base64 (alone, or at any offset of something longer, also twice), UTF-16; each also with colours in it, broken into
@@ -265,30 +266,32 @@ class Masker:
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._needles = _Needles()
-        # Of artifacts: what is short is in many of them without being the secret.
+        # For artifacts: many contain a short text without it being the secret.
         self._long_needles = _Needles()
 
     def add(self, secret: str, *, key: str = "") -> None:
-        """Mask `secret` from now on, and what is a secret in it: its lines, words and JSON values, but no hosts.
+        """Mask `secret` from now on, with the secrets inside it: its lines, words and JSON values, but no hosts.
 
         Args:
-            key: what it is called; where that says `password` or the like, a shorter one is masked, too.
+            key: its name; if that says `password` or the like, a shorter one is masked as well.
         """
         shortest = _SHORTEST_OF_KEY if _KEY.search(key) else _SHORTEST
         found: dict[str, bool] = {secret: len(secret) >= _SHORTEST} if len(secret) >= shortest else {}
+        # A tool may print one line of a key file, or one value of a JSON secret.
         for part, is_keyed in _parts(secret):
             if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
                 found.setdefault(part, len(part) >= _SHORTEST_PART)
         for one in found.keys() - self._known:
             needles = _needles(one)
-            # Replaced as wholes: another thread may be masking.
+            # Replaced as a whole, because another thread may be masking.
             self._needles = self._needles.with_those_of(needles)
             if found[one]:
                 self._long_needles = self._long_needles.with_those_of(needles)
         self._known |= found.keys()
 
     def mask(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` without secrets."""
+        # Read once: `add` may replace it meanwhile.
         needles = self._needles
         if not any(needles) or not text:
             return text
@@ -303,7 +306,7 @@ class Masker:
         return b"".join([*kept, data[position:]]).decode("utf-8", "surrogatepass")
 
     def contained(self, content: bytes) -> bool:
-        """Whether a secret is in `content`: in text however it is spelled, else in its most common spellings."""
+        """Tell whether a secret is in `content`: in text however it is spelled, else in its most common spellings."""
         needles = self._long_needles
         if any(spelling in content for spelling in needles.solid):
             return True
@@ -311,7 +314,7 @@ class Masker:
         return is_text and next(_spans_of(content, needles), None) is not None
 
     def mask_json(self, value: M) -> M:
-        """A copy of a JSON object, of the same form, whose strings have no secrets."""
+        """Return a copy of a JSON object, of the same form, whose strings have no secrets."""
         return cast("M", self._masked(value))
 
     def _masked(self, value: object) -> object:
@@ -327,12 +330,12 @@ class Masker:
         return value
 
     def mask_lines(self, lines: list[str] | tuple[str, ...]) -> list[str]:
-        """As many lines, without secrets, also where one begins in a line and ends in another."""
+        """Return as many lines, without secrets, also if one begins in a line and ends in another."""
         return self.mask(_BETWEEN.join(line.replace(_BETWEEN, " ") for line in lines)).split(_BETWEEN)
 
 
 def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
-    """Yield where in `data` something is that is to be masked."""
+    """Yield the places in `data` that must be masked."""
     small = data.lower() if needles.literal else b""
     for needle in needles.literal:
         yield from ((at, at + len(needle)) for at in _found(small, needle))
@@ -341,6 +344,7 @@ def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
         if kind not in data:
             continue
         view = _flat(data, kind)
+        # Most texts have no escapes: their views are all the same, and one is searched.
         if view in views:
             continue
         views.append(view)
@@ -349,7 +353,7 @@ def _spans_of(data: bytes, needles: _Needles) -> Iterator[tuple[int, int]]:
             if len(looked) < _LINE and needles.beginnings.isdisjoint(_fours(looked)):
                 continue
             for needle in wanted:
-                if needle not in looked:  # most are not: the loop that finds nothing costs more
+                if needle not in looked:  # the usual case, and quicker than a loop that finds nothing
                     continue
                 for at in _found(looked, needle):
                     places = places or _Places(data, kind)
@@ -370,7 +374,7 @@ def _found(text: bytes, needle: bytes) -> Iterator[int]:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that do not overlap, in order."""
+    """Merge spans that overlap; return them in order."""
     merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:

@@ -1,4 +1,4 @@
-"""Where a secret is, never what it is: `secretsmanager:NAME#key`, `ssm:NAME`; and who may say so.
+"""The place of a secret, never its value: `secretsmanager:NAME#key`, `ssm:NAME`; and who may name it.
 
 secretsmanager:team-a/npm                    the whole value
 secretsmanager:team-a/npm#token              one member of a value that is a JSON object
@@ -18,7 +18,7 @@ from typing import Literal
 Service = Literal["secretsmanager", "ssm"]
 
 _ARN = r"arn:aws[a-z-]*:{service}:[a-z0-9-]+:\d{{12}}:{what}[:/]"
-# Without `?`, `#` and `:`, which no name may have: they end it.
+# Without `?`, `#` and `:`, which no name may have, because they end it.
 # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
 _SECRET = re.compile(
     rf"(?P<name>(?:{_ARN.format(service='secretsmanager', what='secret')})?[A-Za-z0-9/_+=.@-]{{1,512}})"
@@ -31,13 +31,13 @@ _PARAMETER = re.compile(
     r"(?::(?P<stage>[A-Za-z0-9_.-]{1,100}))?",
     re.ASCII,
 )
-# Parameters through which Secrets Manager can be read: they would go round what is allowed of it.
+# Parameters that lead to Secrets Manager: they would bypass the rules about its secrets.
 _DETOUR = "aws/reference/secretsmanager"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A place of a secret.
+    """The place of a secret.
 
     Args:
         name: name or ARN.
@@ -52,15 +52,16 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """The reference that `text` is.
+        """Parse `text` as a reference.
 
         Raises:
-            ValueError: it is none; the message does not repeat `text`, which may be a secret by mistake.
+            ValueError: it is not one; the message does not repeat `text`, which may be a secret by mistake.
         """
         service, _, rest = text.strip().partition(":")
         if service == "secretsmanager" and (match := _SECRET.fullmatch(rest)):
             return cls(service="secretsmanager", name=match["name"], key=match["key"] or "", stage=match["stage"] or "")
         if service == "ssm" and (match := _PARAMETER.fullmatch(rest)):
+            # Rules about `secretsmanager:` patterns would not see such a reference.
             if _DETOUR in match["name"]:
                 raise ValueError("refers to Secrets Manager through ssm; write secretsmanager:NAME")
             return cls(service="ssm", name=match["name"], stage=match["stage"] or "")
@@ -73,7 +74,7 @@ class Reference:
         return f"secretsmanager:{self.name}{stage}" + (f"#{self.key}" if self.key else "")
 
     def matches(self, patterns: Iterable[str]) -> bool:
-        """Whether one of `patterns` (as `secretsmanager:team-a/*`) covers it; one with `#key` covers that key alone."""
+        """Tell whether one of `patterns` (`secretsmanager:team-a/*`) covers it; one with `#key` only that key."""
         place = f"{self.service}:{self.name}"
         return any(
             fnmatchcase(place, pattern) or (self.key and fnmatchcase(f"{place}#{self.key}", pattern))
@@ -82,7 +83,7 @@ class Reference:
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with a pattern of references; None if nothing is."""
+    """Say what is wrong with a pattern of references; None if nothing is."""
     service, _, name = pattern.partition(":")
     if service not in ("secretsmanager", "ssm") or not name or re.search(r"\s", name):
         return "is not a pattern of references: write secretsmanager:PATTERN or ssm:PATTERN, as secretsmanager:team-a/*"

@@ -1,7 +1,8 @@
-"""What the environment around the builder says of proxies and indexes, with the logins taken out.
+"""Reads proxies and indexes from the environment around the builder, and takes the logins out.
 
 A URL with a login in a variable (HTTPS_PROXY, PIP_INDEX_URL, GOPROXY, npm_config_registry, …) is a secret like any
-other: children get the URL without it, and what adds it: a relay before the proxy, a gateway before the index.
+other: children get the URL without it, and something that adds it: a relay before the proxy, a gateway before the
+index.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 # Variables with addresses of package indexes that children inherit.
-# The default index of Python packages, and more of them: of each the first that says something, by uv's own name.
+# The default index of Python packages, and additional ones: the first variable that is set counts, by uv's own name.
 _DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _EXTRA = ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 INDEXES = (*_DEFAULT, *_EXTRA, "GOPROXY", "npm_config_registry")
 _SEPARATORS = r"[\s,|]+"
-# Several URLs may stand in one variable, separated as its tool wants it.
-# Patterns are compiled where they are needed: this module is imported by every cold start.
+# Several URLs may be in one variable, separated as its tool wants it.
+# Patterns are compiled on first use: this module is imported by every cold start.
 _LOGIN = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<login>[^/?#\s,|]*)@(?P<rest>[^\s,|]*)"
 _BARE = r"[^/?#\s]*@[^\s]*"
 # A user name as long as this may be a token.
@@ -34,17 +35,17 @@ _TOKEN = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """`environment` has no logins. `indexes` are those it names with one, which are called `$VARIABLE`."""
+    """The environment without logins; `indexes` are those that it names with a login, called `$VARIABLE`."""
 
     environment: Mapping[str, str]
     indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Surroundings:
-        """What the environment says. A relay is running afterwards for each proxy with a login.
+        """Read the environment. Afterwards a relay runs for each proxy with a login.
 
         Raises:
-            InvalidConfiguration: a variable has an address that is none.
+            InvalidConfiguration: a variable has an address that cannot be read.
         """
         from builder.secrets.logins import IndexLogin
 
@@ -62,7 +63,7 @@ class Surroundings:
             for match in found:
                 index = IndexLogin(name=f"${name}", url=(match["scheme"] + match["rest"]).rstrip("/"))
                 indexes[index] = _user_and_password(match["login"])
-        # uv does not know pip's variables: who sets only those wants no name to be looked for in public.
+        # uv does not read pip's variables. Where only those are set, names must not be looked up in public: set uv's.
         for first, *others in (_DEFAULT, _EXTRA):
             if said := next(filter(None, (cleaned.get(name, "").strip() for name in (first, *others))), ""):
                 cleaned[first] = said
@@ -70,7 +71,7 @@ class Surroundings:
 
 
 def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is secret of the logins in URLs of an environment, whatever the variables are called."""
+    """Yield the secret parts of logins in URLs of an environment, whatever the variables are called."""
     for name, value in environment.items():
         for match in _logins(name, value):
             user, password = _user_and_password(match["login"])
@@ -82,7 +83,7 @@ def secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _check(name: str, value: str) -> None:
-    """Return if the addresses in a variable can be taken apart: whoever asks them later does not know the variable."""
+    """Return if the addresses in a variable can be parsed: later errors would not know the variable."""
     from builder.network.urls import is_url, without_secrets
 
     for url in re.split(_SEPARATORS, value):
@@ -99,7 +100,7 @@ def _logins(name: str, value: str) -> Iterator[re.Match[str]]:
 
 
 def _proxy(value: str) -> str:
-    """A proxy as a URL: tools take `user:password@host:port`, too."""
+    """Return a proxy as a URL: tools also accept `user:password@host:port`."""
     return f"http://{value}" if re.fullmatch(_BARE, value) else value
 
 
@@ -112,7 +113,7 @@ def _relayed(name: str, value: str) -> str:
     from builder.network.relay import relay
 
     proxy = _proxy(value)
-    # Other protocols than HTTP, as SOCKS, have no relay here.
+    # Protocols other than HTTP, such as SOCKS, have no relay here.
     if proxy.startswith(("http://", "https://")):
         return relay(proxy)
     return re.sub(_LOGIN, r"\g<scheme>\g<rest>", proxy)

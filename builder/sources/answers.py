@@ -1,4 +1,4 @@
-"""What a git server's answers and silences mean for the user. No network, no dulwich."""
+"""Translates a git server's answers and silences for the user. No network, no dulwich."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from builder.network.urls import host_of, origin, without_secrets
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Who was asked: `url` is the repository's, `answered` whose answer it is.
+    """A request and its answer: `url` is the repository's, `answered` the URL that answered.
 
     Args:
-        login: what was sent along.
-        known: all that the builder has.
+        login: the credentials that were sent.
+        known: all credentials that the builder has.
     """
 
     url: str
@@ -36,7 +36,7 @@ class Asked:
 
     @property
     def advice(self) -> str:
-        """What to do where it is said not to be there."""
+        """Advice for a server that says the repository is not there."""
         if self.login:
             return f"check owner and name; if it is private, {self.login.called} must be allowed to read it"
         if not self.known:
@@ -50,7 +50,7 @@ class Asked:
 
 
 def busy(where: str, status: int, headers: Mapping[str, str]) -> Passing | None:
-    """The error for a server that has trouble of its own, or asks to come back later; None if it has none.
+    """Return the error for a server that has trouble of its own, or asks to come back later; None if it has none.
 
     GitHub's secondary limits are 403 with Retry-After.
     """
@@ -64,7 +64,7 @@ def busy(where: str, status: int, headers: Mapping[str, str]) -> Passing | None:
 
 
 def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
-    """Raise what an HTTP answer means, where it means that nothing can be fetched.
+    """Raise the error for an HTTP answer that means that nothing can be fetched.
 
     Raises:
         AuthenticationFailed, RepositoryNotFound, SourceUnreachable
@@ -77,6 +77,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
             f"{where}: the server refuses {login.called} ({status})",
             hint=f"the token is wrong, expired or may not read this repository: {login.renewal}",
         )
+    # Without a login, forges answer 401 or 404 for a private repository, so as not to say that it exists.
     if status in (401, 403, 404, 410):
         raise RepositoryNotFound(f"{where}: no such repository ({status})", hint=asked.advice)
     if status == 407:
@@ -87,6 +88,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
             hint="is this the address that git clone takes? if so, the server's operator can say what that means",
         )
     content_type = headers.get("Content-Type", "")
+    # A login page or a proxy's message also comes with 200.
     if not content_type.startswith("application/x-git-"):
         raise RepositoryNotFound(
             f"{where}: answers with {content_type or 'no Content-Type'}, not with a git repository",
@@ -95,7 +97,7 @@ def check_answer(asked: Asked, status: int, headers: Mapping[str, str]) -> None:
 
 
 def unreachable(where: str, error: BaseException, url: str = "") -> SourceUnreachable:
-    """The error for a server that cannot be reached, or broke off; Passing where the next try may go better.
+    """Return the error for a server that cannot be reached, or broke off; Passing if the next try may go better.
 
     Args:
         url: what was asked, unless that is `where`.

@@ -1,7 +1,7 @@
-"""An archive as the source of a build: zip, tar, tar.gz or tar.zst, unpacked by our own rules and no others.
+"""An archive as the source of a build: zip, tar, tar.gz or tar.zst, unpacked by our own rules.
 
-The kind is found in the content; names and headers are never trusted. `zipped.py` and `tarred.py` read, `unpacking.py`
-writes. Neither `zipfile` nor `tarfile` takes part: what they let pass differs from one Python to the next.
+The kind is found in the content; names and headers are never trusted. `zipped.py` and `tarred.py` read,
+`unpacking.py` writes. Why neither `zipfile` nor `tarfile`: what they let pass differs from one Python to the next.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from builder.sources.target import written
 from builder.sources.treeid import tree_id
 from builder.sources.unpacking import Unpacker
 
-# 1980-01-01, the date in every zip made here. What an archive says of dates depends on who made it and when, so equal
+# 1980-01-01, the date in every zip made here. The dates in an archive depend on who made it and when, so equal
 # content would not give equal artifacts.
 FIXED_TIME = 315532800
 _ZIP_END_BYTES = END_RECORD.size + 64
@@ -44,7 +44,7 @@ _OTHERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """What was unpacked: files (links among them) and their bytes; `lfs_pointers` are posix paths, sorted."""
+    """Files that were unpacked (links among them) and their bytes; `lfs_pointers` are posix paths, sorted."""
 
     files: int
     size_bytes: int
@@ -54,12 +54,12 @@ class Extracted:
 def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: str = "") -> Extracted:
     """Unpack `archive` into `into`, which must not exist or be an empty directory. After an error `into` is as it was.
 
-    Files get mode 644 or 755 and FIXED_TIME. `label` is what messages call the archive: its name, if nothing else.
+    Files get mode 644 or 755 and FIXED_TIME. `label` is the archive's name in messages, by default its file name.
 
     Raises:
-        SourceError: it is damaged, cut off, or of no kind that is read here.
-        UnsafeSource: something in it must not be unpacked; all such entries are named, twenty at most.
-        OutOfSpace: it is more than `limits`, or than the disk has.
+        SourceError: it is damaged, cut off, or of an unknown kind.
+        UnsafeSource: some entries must not be unpacked; they are named, twenty at most.
+        OutOfSpace: it is more than `limits`, or than the disk has room for.
     """
     limits = limits or Limits()
     with archive.open("rb") as file:
@@ -67,7 +67,7 @@ def extract(archive: Path, into: Path, *, limits: Limits | None = None, label: s
 
 
 def is_of_git(archive: Path) -> bool:
-    """Whether `git archive` made the existing `archive`: what is in it was committed.
+    """Tell whether `git archive` made the existing `archive`, so that its files were committed.
 
     It leaves the commit's id: in a tar as the comment of a header for all entries, in a zip as its comment. Forges
     offer such archives for download.
@@ -94,11 +94,11 @@ def _write(entries: Iterator[Archived], into: Path, limits: Limits, label: str) 
 def snapshot_of(
     archive: Path, into: Path, *, path: str = "", limits: Limits | None = None, label: str = ""
 ) -> Snapshot:
-    """Unpack as `extract` does, and say what it is in the way that a commit would be told.
+    """Unpack as `extract` does, and describe the files as if they were a commit's.
 
-    `tree`, and for want of a commit also `commit`, is the id that git gives to this content, so it is the same as that
-    of a commit with the same files; `subtree` is that of the directory `path`. `commit_time` is FIXED_TIME, `url` the
-    label, `ref` empty.
+    `tree`, and `commit` for want of one, is the id that git gives to this content, so it equals that of a commit
+    with the same files; `subtree` is that of the directory `path`. `commit_time` is FIXED_TIME, `url` the label, `ref`
+    empty.
     """
     done = extract(archive, into, limits=limits, label=label)
     return _described(done, into, path, label or archive.name)
@@ -107,7 +107,7 @@ def snapshot_of(
 def snapshot_of_entries(
     entries: Iterator[Archived], into: Path, *, path: str = "", limits: Limits | None = None, label: str = ""
 ) -> Snapshot:
-    """The same for entries that come from elsewhere."""
+    """Do the same for entries from elsewhere."""
     return _described(_write(entries, into, limits or Limits(), label), into, path, label)
 
 
@@ -132,7 +132,7 @@ def _unpack(entries: Iterator[Archived], into: Path, limits: Limits, label: str)
             for entry in entries:
                 unpacker.take(entry)
         except Unreadable as error:
-            # An entry that is refused may be one whose length nobody can tell: it is what to mend first.
+            # A refused entry may be the reason why nothing after it can be read: report that first.
             unpacker.refuse_problems()
             raise error.error(f"{label}: {error.message}", hint=error.hint) from None
         unpacker.finish()
@@ -162,6 +162,7 @@ def _reader(file: IO[bytes], size: int, limits: Limits) -> Iterator[Archived]:
         raise Unreadable("it is empty", hint=_WANTED)
     if known := next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None):
         raise Unreadable(f"it is {known}, which is not supported", hint=_WANTED)
+    # A zip may have a program before it (self-extracting): refused, but with a message that says what it is.
     file.seek(max(0, size - (64 << 10)))
     if END in file.read():
         return zip_entries(file, limits)  # which says what is before it

@@ -1,13 +1,13 @@
-"""Git trees to files, safely: the single place where a repository's content is written to disk.
+"""Writes git trees as files, safely: the only place where a repository's content reaches the disk.
 
-Works on raw git objects and knows neither dulwich nor the network. Every object is hashed again as it is read, so what
-is on disk afterwards is what the tree id promises. Rules:
+It works on raw git objects and knows neither dulwich nor the network. Every object is hashed again as it is read, so
+the files on disk are those that the tree id promises. Rules:
 
 - regular files only, mode 644 or 755, with the commit's time; symbolic links only where they end inside the tree;
-- names that are `.`, `..`, `.git`, not UTF-8 or twice in one directory are refused, as are trees that are too deep or
-  too many;
-- a submodule's directory is made, left empty, and reported; LFS pointers are written as they are and reported. What
-  becomes of them is `builder.sources.git`'s business.
+- a name that is `.`, `..`, `.git`, not UTF-8 or twice in one directory is refused, as is a tree that is too deep or
+  has too many entries;
+- a submodule's directory is made, left empty, and reported; LFS pointers are written unchanged and reported.
+  `builder.sources.git` fills both.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from builder.paths import MAX_DEPTH, MAX_ENTRIES, MAX_PATH_BYTES, climbs, is_ent
 from builder.sources.objects import Content
 
 ReadObject = Callable[[str], Content]
-"""An object by hex id. Raises KeyError."""
+"""Reader of an object by its hex id. Raises KeyError."""
 
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
 _DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
+# 0o100664 is in old repositories; git itself treats it as 644.
 FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """What was written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted."""
+    """The files that were written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted."""
 
     files: int
     size_bytes: int
@@ -62,8 +63,8 @@ def write_tree(
     many files and directories there may be (a small repository can describe a boundless tree).
 
     Raises:
-        UnsafeSource: something that must not be unpacked; `into` is then incomplete.
-        OutOfSpace: more than `max_bytes` or `max_entries`.
+        UnsafeSource: the tree has an entry that must not be unpacked; `into` is then incomplete.
+        OutOfSpace: the files need more than `max_bytes` or `max_entries`.
     """
     files = size = 0
     largest: list[tuple[int, str]] = []
@@ -81,10 +82,12 @@ def write_tree(
             content = checked_object(read, entry.object_id, "blob", entry.path)
             size += content.size
             largest = sorted([*largest, (content.size, entry.path)], reverse=True)[:3]
+            # By the size in the object's header, before the content is read: a huge file never reaches the disk.
             if max_bytes is not None and size > max_bytes:
                 raise _too_large(max_bytes, largest)
             files += 1
             if entry.mode == _LINK:
+                # Links wait until all files are there, so that no file is written through one.
                 links.append((entry.path, b"".join(content.chunks)))
                 continue
             begins = _write_file(target, entry, content.chunks, mtime)
@@ -100,7 +103,7 @@ def write_tree(
 
 
 def verified(read: ReadObject, object_id: str, kind: str) -> bytes:
-    """Content of an object, checked against its id.
+    """Return the content of an object, checked against its id.
 
     Raises:
         UnsafeSource: the object is missing, of another kind, or not what its id says.
@@ -109,7 +112,7 @@ def verified(read: ReadObject, object_id: str, kind: str) -> bytes:
 
 
 def tree_at(tree: str, path: str, read: ReadObject) -> str:
-    """The id of the directory `path` (posix, "" for all of it) of a tree; "" if there is no such directory.
+    """Return the id of a tree's directory `path` (posix, "" for the root); "" if there is no such directory.
 
     Raises:
         UnsafeSource: a directory on the way is damaged.
@@ -127,7 +130,7 @@ def _verified(read: ReadObject, object_id: str, kind: str, path: str) -> bytes:
 
 
 def checked_object(read: ReadObject, object_id: str, kind: str, path: str) -> Content:
-    """An object whose content turns out to be what its id says, or raises at its end."""
+    """Return an object whose chunks raise at their end unless the content is what its id says."""
     try:
         found = read(object_id)
     except KeyError:
@@ -146,11 +149,13 @@ def _checked(content: Content, object_id: str, kind: str, path: str) -> Iterator
 
 
 def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
-    """Every entry below `tree`, a directory always before what is in it."""
+    """Yield every entry below `tree`, a directory always before its contents."""
     todo = [("", tree, 0)]
     entries = 0
     while todo:
         prefix, object_id, depth = todo.pop()
+        # Depth and count are bounded while walking: a few kilobytes of objects can describe millions of paths, by
+        # trees that contain the same tree many times over.
         if depth > MAX_DEPTH:
             raise UnsafeSource(f"{shown(prefix)}: more than {MAX_DEPTH} directories deep")
         for mode, name, child in _parse_tree(_verified(read, object_id, "tree", prefix or "/"), prefix):
@@ -158,6 +163,7 @@ def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
             entries += 1
             if entries > max_entries:
                 raise OutOfSpace(f"the repository has more than {max_entries:,} files and directories")
+            # Below the kernel's own limit, since the workspace's path comes before it.
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
             if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in FILES:
@@ -168,7 +174,7 @@ def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
 
 
 def _parse_tree(raw: bytes, prefix: str) -> Iterator[tuple[int, str, str]]:
-    """(mode, name, hex id) of each entry; each is `mode SP name NUL` and 20 bytes of id."""
+    """Yield (mode, name, hex id) of each entry; each is `mode SP name NUL` and 20 bytes of id."""
     at = 0
     while at < len(raw):
         blank = raw.find(b" ", at, at + 8)
@@ -205,7 +211,8 @@ def _make_directory(target: Path, path: str) -> None:
 
 
 def _write_file(target: Path, entry: TreeEntry, chunks: Iterable[bytes], mtime: int) -> bytes:
-    """Write a file; what it begins with."""
+    """Write a file and return its first chunk."""
+    # O_EXCL: on a file system that ignores case, two names of a tree can be one file. O_NOFOLLOW: never through a link.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
         descriptor = os.open(target, flags, 0o600)
@@ -214,16 +221,18 @@ def _write_file(target: Path, entry: TreeEntry, chunks: Iterable[bytes], mtime: 
     begins = b""
     with os.fdopen(descriptor, "wb") as file:
         for chunk in chunks:
+            # An LFS pointer is smaller than a chunk, so the first one tells.
             begins = begins or chunk
             file.write(chunk)
-        # Not by the mode argument of open(): the umask of the process would have its say.
+        # fchmod, because the mode argument of open() would be narrowed by the umask of the process.
         os.fchmod(descriptor, FILES[entry.mode])
+    # The commit's time instead of now: tools that write file dates into their results stay reproducible.
     os.utime(target, (mtime, mtime))
     return begins
 
 
 def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:
-    """Make the links, after all files so that none is written through one, then see where each one really ends."""
+    """Make the links after all files, so that none is written through one; then check where each really ends."""
     for path, content in links:
         if b"\0" in content or not content or len(content) > 4096:
             raise UnsafeSource(f"{shown(path)}: the symbolic link has no usable target")
@@ -231,12 +240,13 @@ def _write_links(into: Path, links: list[tuple[str, bytes]]) -> None:
             (into / path).symlink_to(os.fsdecode(content))
         except FileExistsError:
             raise _twice(path) from None
+    # Only when all links exist: one link may lead through another.
     for path, content in links:
         _check_link(into, path, os.fsdecode(content))
 
 
 def check_links(root: Path) -> None:
-    """See again where all symbolic links below `root` end, after more than one tree was written there.
+    """Check again where all symbolic links below `root` end, after more than one tree was written there.
 
     Raises:
         UnsafeSource: one ends outside of `root`.

@@ -1,7 +1,7 @@
-"""Commits of one repository, read without being checked out: its tags, a commit's files, its ancestors.
+"""Reads commits of one repository without checking them out: its tags, a commit's files, its ancestors.
 
-The server is asked for its refs once, for each commit at most once, and for the history only where it is needed.
-Submodules and LFS files are not followed: git alone would show a link and a pointer there.
+The server is asked for its refs once, for each commit at most once, and for the history only if it is needed.
+Submodules and LFS files are not followed: git itself would show a link and a pointer there.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from builder.network.access import GitCredentials, Network
 from builder.network.urls import url_problem
 from builder.paths import MAX_ENTRIES
 from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, verified, walk
-from builder.sources.errand import peeled, read_commit, transfer
+from builder.sources.fetch import peeled, read_commit, transfer
 from builder.sources.gitlib import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved
 
+# Commits without files: a million of them fit.
 _MAX_HISTORY_BYTES = 512 << 20
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
 
@@ -45,13 +46,13 @@ class Commit:
 
 
 class Commits:
-    """A repository. Threads may share it; hold `lock` for what belongs together. Close it.
+    """A repository. Threads may share it; hold `lock` around steps that belong together. Close it.
 
     Args:
-        folder: an existing directory where packs are put, each kind in one of its own.
-        max_bytes: that one fetch may bring.
+        folder: an existing directory for packs, each kind in its own.
+        max_bytes: for one fetch.
 
-    Every method may raise RepositoryNotFound, AuthenticationFailed, SourceUnreachable; what is read of a pack, Damaged.
+    Every method may raise RepositoryNotFound, AuthenticationFailed, SourceUnreachable; reading from a pack, Damaged.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Commits:
         if problem := url_problem(url):
             raise InvalidEvent(f"repository: {problem}")
         self.url = url
+        # Reentrant, because callers hold it around several methods, which take it again.
         self.lock = threading.RLock()
         self._credentials, self._network, self._max_bytes = credentials, network, max_bytes
         self._folder = folder
@@ -75,7 +77,7 @@ class Commits:
         self._opened.close()
 
     def listing(self) -> Listing:
-        """All branches and tags."""
+        """Return all branches and tags."""
         with self.lock:
             return self._listing
 
@@ -84,19 +86,19 @@ class Commits:
         return self._asked(lambda remote: remote.list(["HEAD", "refs/heads/", "refs/tags/"]))
 
     def tags(self) -> dict[str, str]:
-        """Name → commit."""
+        """Return the tags: name → commit."""
         commits = self.listing().commits
         return {name.removeprefix("refs/tags/"): sha for name, sha in commits.items() if name.startswith("refs/tags/")}
 
     def head(self) -> str:
-        """The commit of the default branch."""
+        """Return the commit of the default branch."""
         return default_branch(self.url, self.listing())[1]
 
     def beginning(self, short: str) -> str:
-        """The full id of the commit that `short` begins: the tip of something, or anywhere in the history.
+        """Return the full id of the commit that `short` begins: a tip, or anywhere in the history.
 
         Raises:
-            RefNotFound: there is none, or more than one.
+            RefNotFound: no commit begins with it, or more than one.
         """
         tips = {commit for commit in self.listing().commits.values() if commit.startswith(short)}
         with self.lock:
@@ -110,7 +112,7 @@ class Commits:
         )
 
     def ancestors(self, commit: str) -> frozenset[str]:
-        """The commit and all that it descends from, as far as branches and tags lead."""
+        """Return the commit and its ancestors, as far as branches and tags lead."""
         found, todo = set[str](), [commit]
         with self.lock:
             while todo:
@@ -134,7 +136,7 @@ class Commits:
         return objects
 
     def fetched(self, commit: str) -> Commit:
-        """The commit, whose files can be read from now on."""
+        """Return the commit, whose files can be read from now on."""
         with self.lock:
             if commit not in self._commits:
                 self._fetch(commit)
@@ -142,10 +144,11 @@ class Commits:
 
     def _fetch(self, commit: str) -> None:
         ref = next((name for name, sha in self.listing().commits.items() if sha == commit), commit)
+        # Naming the commit that was fetched last makes the server send only what differs from it.
         resolved = Resolved(url=self.url, ref=ref, commit=commit)
         have = next(reversed(self._commits), None)
         self._asked(lambda remote: transfer(remote, self._objects, resolved, have, self._max_bytes))
-        # A server that gives away tips only has made room for history.
+        # `transfer` may have cleared the packs to make room for history: forget the commits that went with them.
         self._commits = {sha: known for sha, known in self._commits.items() if sha in self._objects}
         tree, time = read_commit(verified(self._objects.read, peeled(self._objects.read, resolved), "commit"))
         self._commits[commit] = Commit(id=commit, tree=tree, time=time)
@@ -155,17 +158,17 @@ class Commits:
         return self._new_objects("files")
 
     def files(self, commit: Commit, directory: str = "") -> Iterator[TreeEntry]:
-        """The regular files below `directory` (posix), with paths relative to it. Hold `lock` meanwhile."""
+        """Return the regular files below `directory` (posix), with paths relative to it. Hold `lock` meanwhile."""
         tree = tree_at(commit.tree, directory, self._objects.read)
         entries = walk(tree, self._objects.read, MAX_ENTRIES) if tree else ()
         return (entry for entry in entries if entry.mode in FILES)
 
     def content(self, entry: TreeEntry) -> Content:
-        """A file's content, which raises UnsafeSource at its end if it is damaged. Hold `lock` meanwhile."""
+        """Return a file's content, which raises UnsafeSource at its end if damaged. Hold `lock` meanwhile."""
         return checked_object(self._objects.read, entry.object_id, "blob", entry.path)
 
     def read(self, commit: Commit, path: str, max_bytes: int) -> bytes | None:
-        """The content of a regular file; None if there is none.
+        """Read a regular file; None if there is none.
 
         Raises:
             UnsafeSource: it is larger.
@@ -181,10 +184,10 @@ class Commits:
             return b"".join(content.chunks)
 
     def _entries(self, commit: Commit, directory: str) -> Iterator[TreeEntry]:
-        """What is directly in a directory."""
+        """Yield the entries directly in a directory."""
         tree = tree_at(commit.tree, directory, self._objects.read)
         found = walk(tree, self._objects.read, MAX_ENTRIES) if tree else iter(())
-        # All entries of a directory come before those that are below it.
+        # `walk` yields all entries of a directory before those below it, so the first deeper one is the end.
         return itertools.takewhile(lambda entry: "/" not in entry.path, found)
 
     def _new_objects(self, name: str) -> Objects:

@@ -1,4 +1,4 @@
-"""A directory on this machine as the source of a build: copied, as git would give it, to where nothing changes it."""
+"""A directory on this machine as the source of a build: copied as git would give it, to where nothing changes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IGNORE_FILE = ".lambdaignore"
 class DirectorySnapshot:
     """The files of a directory, below `root`. `commit` is the one checked out there, empty outside of git.
 
-    `secrets` are the paths of what was left out because such files usually hold secrets.
+    `secrets` are the paths that were left out because such files usually hold secrets.
     """
 
     root: Path
@@ -34,13 +34,13 @@ def snapshot(
 ) -> DirectorySnapshot:
     """Copy `directory` to `into`, which is made.
 
-    In a git work tree that is what git has or would take, changes that are not committed included, ignored files not;
-    elsewhere it is everything. Of what git does not have, the list of default excludes (`excludes.py`) is left out.
-    What a `.lambdaignore` names, in gitignore's syntax and from its own directory on, is left out of either. Modes and
+    In a git work tree these are the files that git has or would add, with changes that are not committed, without
+    ignored files; elsewhere all files. Files that git doesn't have are left out if the default excludes (`excludes.py`)
+    name them, and all that a `.lambdaignore` names, in gitignore's syntax and relative to its own directory. Modes and
     times are those of a checkout by the builder function.
 
     Args:
-        build_file: its name, if it is no usual one.
+        build_file: its name, if it is not a usual one.
         leave_out: directories that belong to the build and not to the project, such as its output.
 
     Raises:
@@ -73,6 +73,7 @@ def snapshot(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+            # The commit's time, or a fixed one: file dates of this machine would change the artifact.
             os.utime(target, (commit_time, commit_time))
     return DirectorySnapshot(root=into, commit=tree.commit if tree else "", commit_time=commit_time, secrets=secrets)
 
@@ -87,7 +88,7 @@ def _ignored(directory: Path, paths: Sequence[str]) -> frozenset[str]:
 
 
 def _everything(directory: Path, excludes: Excludes) -> Iterator[tuple[str, str | None]]:
-    """(path, group of excludes) of every file and link; a directory that is left out is one path."""
+    """Yield (path, group of excludes) of every file and link; a directory that is left out is one path."""
     for folder, names, files in os.walk(directory):
         below = Path(folder).relative_to(directory)
 
@@ -99,6 +100,7 @@ def _everything(directory: Path, excludes: Excludes) -> Iterator[tuple[str, str 
         deeper = []
         for name in names:
             path, group = decided(name)
+            # A link to a directory is copied as a link, so it is not walked.
             if group or Path(folder, name).is_symlink():
                 yield path, group
             else:

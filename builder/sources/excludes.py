@@ -1,12 +1,12 @@
-"""What no project wants in its zip, though it lies in its directory: the one list behind all doors.
+"""Files that no project wants in its zip, though they lie in its directory: one list for all doors.
 
-The list is data (`default_excludes.json`), so that what is not Python reads it, too: Terraform by
+The list is data (`default_excludes.json`), so that programs in other languages read it as well: Terraform by
 `jsondecode(file(…))`; deploy.sh, which is copied alone, has a copy that a test compares. Each entry is a name or a
-pattern of a name (`*.pem`), which counts at any depth, for files and for directories with all below them:
+pattern of a name (`*.pem`), which counts at any depth, for files and for directories with all their contents:
 
-- `secrets`: logins, keys and settings with values that are nobody else's business;
+- `secrets`: logins, keys and settings with values that are no one else's business;
 - `clutter`: what version control, tools and editors keep for themselves;
-- `unless_nodejs`: of no use, unless the text of the build file has the word `nodejs`, comments aside.
+- `unless_nodejs`: useless, unless the text of the build file has the word `nodejs`, comments aside.
 
 What the build file names stays: `files: [.env]` is explicit, `files: [settings/]` is not.
 """
@@ -28,39 +28,40 @@ from builder.sources.local import as_regex
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
 DATA = Path(__file__).with_name("default_excludes.json")
 SECRETS = "secrets"
-# Keys of a build file whose values name files. deploy.sh looks for the same, and cannot read YAML: hence by words.
+# Keys of a build file whose values name files. By words, because deploy.sh looks for the same and cannot read YAML.
 _NAMING = frozenset({"files", "inputs", "preinstall", "command", "dependencies", "source_dir"})
 _TOKEN = re.compile(
     r"""(?:"(?P<quoted>[\w-]+)"|'(?P<single>[\w-]+)'|(?P<bare>[\w-]+)(?=[ \t]*:(?:\s|$)))[ \t]*:"""
     r"""|"(?P<double>[^"]*)"|'(?P<apostrophe>[^']*)'|(?P<word>[^\s,\[\]{}"']+)"""
 )
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)
+# No build file is this long: whatever is after the first megabyte is not read for names.
 _SHOWN, _READ = 5, 1 << 20
 
 
 @functools.cache
 def default_excludes() -> Mapping[str, tuple[str, ...]]:
-    """The groups of the list by name, in its order."""
+    """Return the groups of the list by name, in its order."""
     groups: dict[str, list[str]] = json.loads(DATA.read_text(encoding="utf-8"))
     return {name: tuple(patterns) for name, patterns in groups.items()}
 
 
 class Excludes:
-    """The list as it counts for one project."""
+    """The list as it applies to one project."""
 
     def __init__(self, build_file: str, directory: str = "") -> None:
-        """Read what of the list the project wants nevertheless.
+        """Find the entries of the list that the project wants nevertheless.
 
         Args:
             build_file: its text; "" where there is none.
-            directory: of the project, relative to where the paths begin that are asked about.
+            directory: of the project, relative to the root of the paths to ask about.
         """
         groups = dict(default_excludes())
         if "nodejs" in _COMMENT.sub("", build_file):
             del groups["unless_nodejs"]
         self._plain = {name: group for group, names in groups.items() for name in names if "*" not in name}
         patterns = [(name, group) for group, names in groups.items() for name in names if "*" in name]
-        # Asked for every name in a tree of perhaps 50,000 files: most are none of these, and that is quickly said.
+        # Asked for every name in a tree of perhaps 50,000 files: the quick checks come first, since most match nothing.
         self._ends = tuple(name[1:] for name, _ in patterns if name.rfind("*") == 0)
         rest = "|".join(as_regex(name, hidden=True) for name, _ in patterns if name.rfind("*") > 0)
         self._rest = re.compile(rest or r"(?!)")
@@ -68,7 +69,7 @@ class Excludes:
         self._kept = re.compile("|".join(self._named(build_file, directory)) or r"(?!)")
 
     def group_of(self, path: str) -> str | None:
-        """The group by which the posix path of a file or directory is left out; None where it is not."""
+        """Return the group that leaves out the posix path of a file or directory; None if none does."""
         parts = path.split("/")
         for end, part in enumerate(parts, 1):
             if (group := self.named(part)) and not self._kept.fullmatch("/".join(parts[:end])):
@@ -76,9 +77,9 @@ class Excludes:
         return None
 
     def named(self, name: str) -> str | None:
-        """The group that has a name as such, wherever the file is, and whatever the build file says.
+        """Return the group that has the name, wherever the file is, and whatever the build file says.
 
-        A secret is one in capitals, too: `.ENV`.
+        A secret in capitals is also a secret: `.ENV`.
         """
         if group := self._written(name):
             return group
@@ -93,7 +94,7 @@ class Excludes:
         return next((group for pattern, group in self._patterns if pattern.fullmatch(name)), None)
 
     def _named(self, build_file: str, directory: str) -> Iterator[str]:
-        """Regular expressions for paths that the build file names and the list would leave out."""
+        """Yield regular expressions for paths that the build file names and the list would leave out."""
         said = list(_said(build_file))
         folders = {_plain(directory), *(_plain(f"{directory}/{value}") for key, value in said if key == "source_dir")}
         for entry in {_plain(value) for _, value in said}:
@@ -109,7 +110,7 @@ def _plain(path: str) -> str:
 
 
 def _said(build_file: str) -> Iterator[tuple[str, str]]:
-    """(key, value) for all that the keys say that name files; of commands, every word."""
+    """Yield (key, value) for all values of the keys that name files; every word of a command."""
     key = ""
     for line in build_file.splitlines():
         for token in _TOKEN.finditer(_COMMENT.sub("", line)):
@@ -121,11 +122,12 @@ def _said(build_file: str) -> Iterator[tuple[str, str]]:
 
 
 def text_of_build_file(directory: Path, wanted: str | None) -> str:
-    """The text of what may be the build file in `directory`: `wanted`, or all with a usual name; "" without any.
+    """Read what may be the build file in `directory`: `wanted`, or all with a usual name; "" without any.
 
-    It is only asked what it names: what is wrong with it, reading it tells.
+    It only serves to see which files are named; errors in it are reported when the build file itself is read.
     """
     texts = []
+    # All of them: which one counts is decided later, and a file named in any is meant to be shipped.
     for name in [wanted] if wanted else BUILD_FILES:
         with contextlib.suppress(OSError), (directory / name).open(encoding="utf-8", errors="replace") as file:
             texts.append(file.read(_READ))
@@ -133,12 +135,12 @@ def text_of_build_file(directory: Path, wanted: str | None) -> str:
 
 
 def leave_out(root: Path, excludes: Excludes) -> dict[str, list[str]]:
-    """Remove from the directory `root` what the list names; the removed paths by group, sorted."""
+    """Remove from the directory `root` what the list names; return the removed paths by group, sorted."""
     gone: dict[str, list[str]] = {}
     for folder, directories, files in os.walk(root):
         below, skipped = Path(folder).relative_to(root).as_posix(), set[str]()
         for name in (*directories, *files):
-            # The directories above have been asked about already.
+            # Directories above were decided before os.walk came here, so only the name is looked at first.
             if excludes.named(name) and (group := excludes.group_of(path := _plain(f"{below}/{name}"))):
                 gone.setdefault(group, []).append(path)
                 if name in directories:
@@ -154,7 +156,7 @@ def leave_out(root: Path, excludes: Excludes) -> dict[str, list[str]]:
 
 
 def left_out_warning(gone: Iterable[str]) -> str:
-    """What to say of the secrets that were left out; "" where there are none."""
+    """Return a warning about the secrets that were left out; "" if there are none."""
     paths = sorted(gone)
     if not paths:
         return ""

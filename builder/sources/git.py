@@ -1,11 +1,11 @@
-"""One commit of a git repository as a directory: with its submodules, and with the content of its LFS files.
+"""Fetches one commit of a git repository into a directory, with its submodules and the content of its LFS files.
 
-`resolve` turns what a user calls it (branch, tag, commit, nothing) into a commit; `fetch` gets that commit alone.
-Neither needs a git binary, a HOME, or a configuration file, and neither leaves credentials anywhere: they travel in one
-header, to the origin they belong to.
+`resolve` turns the name that a user gives (branch, tag, commit, nothing) into a commit; `fetch` gets that commit
+alone. Neither needs a git binary, a HOME, or a configuration file, and neither leaves credentials anywhere: they travel
+in one header, to the origin that they belong to.
 
-The protocol is `gitlib`'s business, the steps of a fetch are `errand`'s, what is written to disk is `checkout`'s, other
-repositories are `submodules`', files that are elsewhere `lfs`', what a warm environment still has is `kept`'s.
+`gitlib` speaks the protocol, `fetch` takes the steps of a fetch, `checkout` writes to disk, `submodules` finds the
+other repositories, `lfs` the files that are elsewhere, and `kept` holds the packs of a warm environment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from builder.errors import InvalidEvent
 from builder.network.access import GitCredentials, Network
 from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
-from builder.sources.errand import Errand
+from builder.sources.fetch import Fetch
 from builder.sources.gitlib import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
@@ -33,10 +33,10 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 def resolve(
     url: str, ref: str | None, *, credentials: Sequence[GitCredentials] = (), network: Network | None = None
 ) -> Resolved:
-    """The commit that `ref` means at `url` now; None means the default branch, whatever it is called.
+    """Return the commit that `ref` means at `url` now; None means the default branch, whatever its name.
 
     A full commit id is taken as it is, without asking the server: `fetch` finds out whether it exists. A short one is
-    found among the tips of branches and tags. A name that is both a branch and a tag is refused unless they agree.
+    looked up among the tips of branches and tags. A name of both a branch and a tag is refused unless they agree.
 
     Raises:
         RepositoryNotFound, AuthenticationFailed, RefNotFound, SourceUnreachable, InvalidEvent
@@ -52,7 +52,7 @@ def resolve(
 
 def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing]:
     if ref is None:
-        # HEAD says which branch it stands for; the others matter only where it stands for none.
+        # HEAD says which branch it stands for. The others matter only if it stands for none, and may be thousands.
         listing = remote.list(["HEAD"])
         if not listing.commits:
             listing = remote.list(["HEAD", "refs/heads/"])
@@ -62,7 +62,7 @@ def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing
     listing = remote.list(names)
     found = commit_by_name(ref, names, listing.commits)
     if found is None:
-        # pull/7/head and the like are no names of branches, but are there.
+        # Refs such as pull/7/head are not branches, but exist.
         listing = remote.list(["HEAD", "refs/heads/", "refs/tags/", *([f"refs/{ref}"] if "/" in ref else [])])
         found = commit_by_prefix(ref, listing.commits)
         if found is None:
@@ -73,7 +73,7 @@ def _found(remote: Remote, url: str, ref: str | None) -> tuple[str, str, Listing
 def tips(
     resolved: Resolved, *, credentials: Sequence[GitCredentials] = (), network: Network | None = None
 ) -> tuple[str, ...]:
-    """The full names of all branches and tags that have the commit as their tip now.
+    """Return the full names of all branches and tags that have the commit as their tip now.
 
     Raises:
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, InvalidEvent
@@ -101,24 +101,25 @@ def fetch(
     packs and files together take at most `max_bytes`. After an error `into` is as it was.
 
     Args:
-        path: a directory of the repository whose tree id is wanted besides that of the whole. Submodules elsewhere may
-            be on hosts that are not allowed: they are left empty then.
-        known: tree ids; where the whole or `path` has one of them, no file is written.
+        path: a directory of the repository whose tree id is also wanted. Submodules outside of it may be on hosts that
+            are not allowed: they are left empty then.
+        known: tree ids; if the whole tree or `path` has one of them, no file is written.
         cache: an existing directory, on the same disk as `into`, where packs are kept for the next fetch.
 
     Raises:
-        RefNotFound: the server has no such commit, or does not give it away.
+        RefNotFound: the server does not have the commit, or does not hand it out.
         UnsafeSource: the tree contains something that must not be unpacked, or a submodule is on another host.
-        OutOfSpace: more than `max_bytes`, or the disk is full.
+        OutOfSpace: the commit needs more than `max_bytes`, or the disk is full.
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, OutOfTime, InvalidEvent
     """
     _check_url(resolved.url)
     network = network or Network()
     with (
         written(into, resolved.url, "all of the repository is there"),
+        # Beside `into`, so on its disk: packs and LFS files are linked and renamed, not copied.
         tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,
     ):
-        errand = Errand(
+        fetching = Fetch(
             credentials=credentials,
             network=network,
             hosts=network.hosts(resolved.url, credentials),
@@ -126,8 +127,9 @@ def fetch(
             scratch=Path(scratch),
             room_bytes=max_bytes,
         )
-        snapshot = errand.fetch(resolved, into, path=path, known=known)
-        if errand.submodules_fetched:
+        snapshot = fetching.fetch(resolved, into, path=path, known=known)
+        if fetching.submodules_fetched:
+            # A submodule may have turned a directory on the way of an outer link into something else.
             check_links(into)
         return snapshot
 

@@ -1,6 +1,6 @@
-"""What we take of dulwich, in our own types: the git protocol, packs, and the files that git itself keeps.
+"""The parts of dulwich that are used, in our own types: the git protocol, packs, and the files that git itself keeps.
 
-The only importer of dulwich, and that only where it is needed: `ping` works without.
+The only importer of dulwich, and only inside the functions that need it: `ping` works without.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BrokenOff(Passing):
 
 
 class CommitRefused(Exception):
-    """The server does not give away the object by its id. `definitive`: it would if there were such an object."""
+    """The server does not hand out the object by its id. `definitive`: it would if there were such an object."""
 
     def __init__(self, *, definitive: bool) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class CommitRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A pack that has come. `complete`: with all of the history there is."""
+    """A pack that has arrived. `complete`: it has all of the history."""
 
     size_bytes: int
     complete: bool
@@ -71,7 +71,8 @@ class Remote:
         self._begun = begun
 
     def list(self, prefixes: Sequence[str]) -> Listing:
-        """The refs whose full names begin with one of `prefixes` (servers of the old protocol send all)."""
+        """Return the refs whose full names begin with one of `prefixes` (servers of the old protocol send all)."""
+        # Protocol 2 filters on the server: listing all refs of a large repository takes megabytes.
         result = self._client.get_refs("", ref_prefix=[prefix.encode() for prefix in prefixes])
         names = {bytes(name).decode("utf-8", "replace"): sha for name, sha in result.refs.items()}
         commits = {
@@ -92,21 +93,22 @@ class Remote:
         commit: str | None,
         *,
         prefixes: Sequence[str],
+        # A build needs one commit, and history is most of a repository.
         depth: int | None = 1,
         have: str | None = None,
         max_bytes: int | None = None,
         commits_only: bool = False,
     ) -> Received:
-        """Add `commit`, or all refs with `prefixes` where it is None, to `objects`.
+        """Add `commit`, or all refs with `prefixes` if it is None, to `objects`.
 
         Args:
             depth: how many commits of history; None for all.
-            have: a commit, without its history, that `objects` has already: what it shares is not sent.
-            commits_only: without their files, where the server can leave these out.
+            have: a commit, without its history, that `objects` already has: the server doesn't send what the two share.
+            commits_only: without their files, if the server can leave these out.
 
         Raises:
-            CommitRefused: the server does not give it away.
-            OutOfSpace: more than `max_bytes`.
+            CommitRefused: the server does not hand it out.
+            OutOfSpace: it is more than `max_bytes`.
         """
         from dulwich.errors import GitProtocolError
         from dulwich.object_store import ObjectStoreGraphWalker
@@ -122,6 +124,7 @@ class Remote:
             def take(data: bytes) -> int:
                 nonlocal received
                 received += len(data)
+                # Counted as it arrives: the server does not announce the size of a pack.
                 if max_bytes is not None and received > max_bytes:
                     raise OutOfSpace(
                         f"the repository's commit is larger than the {megabytes(max_bytes, ',.1f')} there are",
@@ -137,7 +140,7 @@ class Remote:
                     ObjectStoreGraphWalker(known, lambda sha: [], shallow=set(known)),  # type: ignore[arg-type]
                     take,
                     depth=depth,
-                    # Who is known needs no list of refs to give away a commit by its id.
+                    # After a greeting the server hands out a commit by its id without a list of refs first.
                     ref_prefix=[] if commit and self._client.greeting else [each.encode() for each in prefixes],
                     filter_spec=b"tree:0" if commits_only else None,
                 )
@@ -150,12 +153,12 @@ class Remote:
         return Received(size_bytes=received, complete=not result.new_shallow)
 
     def _is_git_itself(self) -> bool:
-        """Whether the server gives away whatever it has: git does in protocol 2, whatever its configuration says."""
+        """Tell whether the server hands out all that it has: git does in protocol 2, however it is configured."""
         return self._client.protocol_version == 2 and self._begun.agent.startswith("git/")
 
 
 def _client(url: str, pool: GuardedPool, network: Network) -> Any:
-    """A client that greets a server once in all the time that `network` is used."""
+    """Return a client that greets a server once in the lifetime of `network`."""
     from dulwich.client import Urllib3HttpGitClient
 
     place = (url, pool.login(url))
@@ -165,7 +168,7 @@ def _client(url: str, pool: GuardedPool, network: Network) -> Any:
         def greeting(self) -> Greeting | None:
             return network.greetings.get(place)
 
-        # Dulwich asks for both, greeting and refs, before each of its commands.
+        # Dulwich asks for greeting and refs before each of its commands; keeping the greeting saves that request.
         def _discover_references(  # type: ignore[no-untyped-def]
             self, service, base_url, protocol_version=None, ref_prefix=None
         ):
@@ -188,7 +191,7 @@ _REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
 def ask(
     url: str, credentials: Sequence[GitCredentials], network: Network, question: Callable[[Remote], Answer]
 ) -> Answer:
-    """What `question` gets out of the repository at `url`; asked anew where the server has trouble that may pass.
+    """Return the answer to `question` from the repository at `url`, asking again after trouble that may pass.
 
     Raises:
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource, OutOfTime
@@ -203,7 +206,7 @@ def ask(
 
 @contextlib.contextmanager
 def connected(url: str, credentials: Sequence[GitCredentials], network: Network) -> Iterator[Remote]:
-    """The repository at `url`; whatever goes wrong with it inside the block leaves as one of our errors.
+    """Connect to the repository at `url`; any failure inside the block leaves as one of our errors.
 
     Raises:
         RepositoryNotFound, AuthenticationFailed, SourceUnreachable, UnsafeSource, OutOfTime
@@ -230,9 +233,10 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
     except (LambdasmithError, CommitRefused):
         raise
     except (GitProtocolError, HTTPError, ConnectionError, TimeoutError) as error:
+        # Our own deadline closes the connection, which looks like a broken one here: ask the clock first.
         if network.is_over:
             raise pool.out_of_time() from None
-        # Without its cause, which may quote what was sent.
+        # `from None`: the cause may quote what was sent, a token included.
         if refusal := begun.refusal():
             raise SourceUnreachable(f"{url}: the server refuses: {refusal}", hint="try again") from None
         failure = unreachable(url, error)
@@ -247,11 +251,12 @@ def connected(url: str, credentials: Sequence[GitCredentials], network: Network)
     finally:
         pool.close()
         if failed:
+            # The greeting may be the reason (a proxy's page, a server since replaced): the next try asks for it again.
             network.greetings.pop((url, pool.login(url)), None)
 
 
 def open_objects(directory: Path) -> Objects:
-    """The packs in an existing directory."""
+    """Open the packs in an existing directory."""
     from dulwich.errors import ApplyDeltaError
     from dulwich.pack import apply_delta
 
@@ -268,9 +273,9 @@ def open_objects(directory: Path) -> Objects:
 
 
 def parse_config(text: bytes) -> dict[tuple[str, ...], dict[str, str]]:
-    """A file in the format of git's configuration: {(section, subsection): {key: value}}, the last of a key.
+    """Parse a file in the format of git's configuration: {(section, subsection): {key: value}}, the last of a key.
 
-    Nothing that it includes is read.
+    Files that it includes are not read.
 
     Raises:
         ValueError: it is not in that format.
@@ -287,14 +292,14 @@ def parse_config(text: bytes) -> dict[tuple[str, ...], dict[str, str]]:
 
 
 class Attributes:
-    """What the .gitattributes of a tree say of its files; `read` gives that of a directory (posix), b"" for none."""
+    """Attributes from the .gitattributes of a tree; `read` returns the one of a directory (posix), b"" for none."""
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
         self._rules: dict[str, list[Any]] = {}
 
     def of(self, path: str) -> dict[str, str | bool]:
-        """The attributes of the file at `path`: set, unset (False), or a value."""
+        """Return the attributes of the file at `path`: set, unset (False), or a value."""
         from dulwich.attrs import match_path
 
         directories = path.split("/")[:-1]
@@ -312,7 +317,7 @@ class Attributes:
 
         if directory not in self._rules:
             lines = parse_git_attributes(BytesIO(self._read(directory)))
-            # `binary` is git's own name for several, of which one counts here.
+            # `binary` is git's name for several attributes, one of which counts here.
             entries = [(name, {**said, b"text": False} if said.get(b"binary") else said) for name, said in lines]
             self._rules[directory] = compile_gitattributes_patterns(entries, directory, directory.encode())
         return self._rules[directory]
@@ -320,10 +325,10 @@ class Attributes:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkTree:
-    """A directory of a checked-out repository: its commit, and the files that git has or would take there.
+    """A directory of a checked-out repository: its commit, and the files that git has or would add there.
 
-    Paths are relative to the directory; ignored files and submodules are not among them. `tracked` are those that git
-    has, `others` those that it would take. `commit` is empty before the first one.
+    Paths are relative to the directory; ignored files and submodules are not among them. `tracked` are the files that
+    git has, `others` those that it would add. `commit` is empty before the first one.
     """
 
     commit: str
@@ -333,12 +338,13 @@ class WorkTree:
 
 
 def read_work_tree(directory: Path) -> WorkTree | None:
-    """What git knows of the existing `directory`; None if it is in no repository, or ignored by the one around it.
+    """Read what git knows of the existing `directory`; None if no repository contains it, or one that ignores it.
 
     Raises:
         SourceError: the repository around it cannot be read.
     """
     place = directory.resolve()
+    # Looked for without dulwich, whose import takes longer than this for a project without git.
     if not any((folder / ".git").exists() for folder in (place, *place.parents)):
         return None
     from dulwich.errors import NotGitRepository
@@ -371,6 +377,7 @@ def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
         if Path(os.fsdecode(path)).is_relative_to(below)
         and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
     ]
+    # An ignored directory (a build output, a copy in /tmp below another repository) is no part of that repository.
     if not tracked and below.parts and _is_ignored(repo, below):
         return None
     others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
@@ -380,7 +387,7 @@ def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
 
 
 def _damaged_repository() -> tuple[type[Exception], ...]:
-    """What dulwich raises of files that git has not written so, or has written for newer ones than itself."""
+    """List what dulwich raises for files that git never writes, or that a newer git than dulwich knows has written."""
     from dulwich import errors, index, refs, repo
 
     return (
@@ -408,7 +415,7 @@ def _head(repo: Repo) -> tuple[str, int]:
 
 
 def _check_head(path: Path) -> None:
-    """Return if HEAD names a branch or a commit: dulwich takes anything else for a repository without commits.
+    """Return if HEAD names a branch or a commit; dulwich reads anything else as a repository without commits.
 
     Raises:
         ValueError: it is damaged.
@@ -425,9 +432,10 @@ def _check_head(path: Path) -> None:
 
 
 def ignored_by(patterns: Path, paths: Iterable[str]) -> frozenset[str]:
-    """Those of `paths` that the existing file `patterns`, in gitignore's syntax, ignores; relative to its directory.
+    """Return those of `paths` that the existing file `patterns`, in gitignore's syntax, ignores.
 
-    As in git, what lies in an ignored directory is ignored, and a pattern that cannot be understood ignores nothing.
+    Paths are relative to the file's directory. As in git, everything in an ignored directory is ignored, and a pattern
+    that cannot be understood ignores nothing.
     """
     from dulwich.ignore import IgnoreFilter
 

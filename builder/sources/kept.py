@@ -1,8 +1,8 @@
-"""What was fetched of a repository last, kept for the next build of a warm environment: only what is new is sent then.
+"""Packs of a repository's last fetch, kept for the next build of a warm environment, which then fetches only news.
 
-An entry holds the packs of one commit and its LFS files, and belongs to one URL and one set of credentials: who asks
-with others does not get to see it. It is never the answer to a question: the server is asked first, whatever is here.
-Entries appear and go whole, so that builds may share them.
+An entry holds the packs of one commit and its LFS files, and belongs to one URL and one set of credentials: a request
+with other credentials does not see it. It never answers a question: the server is always asked first. Entries appear
+and go whole, so that builds may share them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from builder.network.access import GitCredentials
 from builder.store import whole
 from builder.system import seals
 
-# Each fetch adds a pack. When there are more, the next fetch begins anew.
+# Each fetch adds a pack, and each pack slows down every look-up. When there are more, the next fetch starts over.
 _MAX_PACKS = 8
-# Of the disk, for one repository.
+# Of the disk, for one repository: a build needs the rest.
 _SHARE = 0.1
 _COMMIT = "commit"
 
@@ -36,11 +36,12 @@ class Kept:
         self._place = cache / f"{self._name}-{who}"
         self._limit_bytes = int(shutil.disk_usage(cache).total * _SHARE)
 
-    def lend(self, directory: Path) -> str | None:
-        """Put the packs into the empty `directory`. The commit that they have whole; None if there is nothing here."""
+    def link_packs(self, directory: Path) -> str | None:
+        """Put the packs into the empty `directory`; return the commit that they hold completely, None without any."""
         try:
             commit = (self._place / _COMMIT).read_text()
             for path in [*self._place.glob("*.pack"), *self._place.glob("*.idx")]:
+                # Hard links: another build may remove the entry at any moment, and the linked files stay.
                 os.link(path, directory / path.name)
         except OSError:  # nothing kept, or someone else is changing it
             commit = ""
@@ -50,8 +51,8 @@ class Kept:
             path.unlink()
         return None
 
-    def lend_lfs(self, oid: str, target: Path) -> bool:
-        """Make the LFS file with that sha256 available as `target`; its content has to be checked by who takes it."""
+    def link_lfs(self, oid: str, target: Path) -> bool:
+        """Make the LFS file with that sha256 available as `target`; the caller has to check its content."""
         try:
             os.link(self._place / "lfs" / oid, target)
         except OSError:
@@ -59,37 +60,38 @@ class Kept:
         return True
 
     def keep(self, commit: str, packs: Path, lfs: Mapping[str, Path]) -> None:
-        """Replace the entry by the files in `packs`, which have all of `commit`, and the LFS files by their sha256.
+        """Replace the entry by the files in `packs`, which hold all of `commit`, and the LFS files by their sha256.
 
-        What would be too much is not kept at all.
+        An entry that would be too large is not kept at all.
         """
         files = {path.name: path for path in packs.iterdir()} | {f"lfs/{oid}": path for oid, path in lfs.items()}
         count = sum(name.endswith(".pack") for name in files)
+        # First, since a new entry cannot be renamed over an old directory.
         self.forget()
         if count > _MAX_PACKS or sum(path.stat().st_size for path in files.values()) > self._limit_bytes:
             return
-        with contextlib.suppress(OSError):  # another disk, or another build was quicker: there is no cache then
+        with contextlib.suppress(OSError):  # another disk, or another build was quicker: then there is no entry
             with whole.folder(self._place) as entry:
                 (entry / "lfs").mkdir()
                 for name, path in files.items():
                     os.link(path, entry / name)
                 (entry / _COMMIT).write_text(commit)
-            # So that they outlive a build of another project. What is in them has its own hashes, compared when read.
+            # Sealed, so that they outlive a build of another project. Git's own hashes are compared when they are read.
             for name in (*files, _COMMIT):
                 seals.seal(self._place / name)
 
     def forget(self) -> None:
-        """Remove what is kept of the repository, whoever fetched it: one entry each is enough."""
+        """Remove all entries of the repository, whoever fetched them: one is enough."""
         for entry in self._cache.glob(f"{self._name}-*"):
             with contextlib.suppress(OSError):
-                # Renamed first: nobody is lent half of it.
+                # Renamed first: removing takes a while, and no other build may borrow half an entry.
                 gone = Path(tempfile.mkdtemp(prefix=".old-", dir=self._cache))
                 entry.rename(gone / "entry")
                 shutil.rmtree(gone, ignore_errors=True)
 
 
 def names(url: str, credentials: GitCredentials | None) -> tuple[str, str]:
-    """What stands for a repository, and for who sees it, in the names of cached things."""
+    """Return the hashes of a repository and of the credentials that see it, for the names of cached things."""
     who = f"{credentials.base}\n{credentials.username}\n{credentials.token}" if credentials else ""
     return _hash(url), _hash(who)
 

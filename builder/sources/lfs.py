@@ -1,12 +1,12 @@
-"""Git LFS: the files whose content is not in the repository but on a server beside it.
+"""Git LFS: files whose content is not in the repository but on a server beside it.
 
 The batch API with the `basic` transfer, https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md. The forge's
-credentials go with the question where the files are, and nowhere else; downloads carry what the answer says, and count
-only if size and sha256 are those of the pointer. A file that cannot be had stays the pointer that it is, with a reason:
-whether that matters is decided where files are selected for shipping.
+credentials go to the batch API, which says where the files are, and nowhere else; downloads carry the headers of its
+answer, and count only if size and sha256 are those of the pointer. A file that cannot be had stays a pointer, with a
+reason: whether that matters is decided where files are selected for shipping.
 
 Why not dulwich's client: it returns a file as one `bytes` object (a 500 MB model would need 500 MB of memory), and
-opens connections of its own, past our rules on hosts, redirects, certificates and time.
+opens its own connections, which ignore our rules on hosts, redirects, certificates and time.
 """
 
 from __future__ import annotations
@@ -37,19 +37,22 @@ if TYPE_CHECKING:
     from builder.network.pool import GuardedPool
 
 _TYPE = "application/vnd.git-lfs+json"
+# Git LFS's own defaults: 100 objects per batch, eight transfers at a time.
 _BATCH, _WORKERS, _CHUNK = 100, 8, 1 << 20
+# A hundred objects with signed URLs of some kilobytes each fit many times over.
 _MAX_ANSWER_BYTES = 16 << 20
+# More than any server stores: a size above it is a damaged pointer.
 _LARGEST = 1 << 50
 # A header field that http.client sends: a name, and a value of one line.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
 
-Lend = Callable[[str, Path], bool]
-"""Puts the file with a sha256, from an earlier fetch, at a path; False if there is none."""
+Link = Callable[[str, Path], bool]
+"""Places the file with a sha256, from an earlier fetch, at a path; False if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pointer:
-    """What a pointer stands for: `oid` is the content's sha256, `size` in bytes."""
+    """The content of a pointer: `oid` is its sha256, `size` in bytes."""
 
     oid: str
     size: int
@@ -57,7 +60,7 @@ class Pointer:
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """What became of pointers: `files` have their content now ({sha256: path}), `left` have not ({path: reason})."""
+    """Outcome for all pointers: `files` have their content now ({sha256: path}), `left` don't ({path: reason})."""
 
     files: dict[str, Path] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
@@ -69,11 +72,11 @@ class CannotHave(Exception):
 
 
 class _Wrong(CannotHave):
-    """What came is something else, which happens once in a while: one more try is worth it."""
+    """Something else arrived, which happens once in a while: one more try is worth it."""
 
 
 def parse_pointer(text: bytes) -> Pointer | None:
-    """The pointer that a file's whole content is; None if it is none, or a damaged one."""
+    """Parse a file's whole content as a pointer; None if it is none, or a damaged one."""
     if len(text) > LFS_MAX_BYTES or not text.startswith(LFS_HEADER):
         return None
     oid = re.search(rb"^oid sha256:([0-9a-f]{64})$", text, re.MULTILINE)
@@ -94,17 +97,17 @@ def fill(
     network: Network,
     scratch: Path,
     max_bytes: int | None,
-    lend: Lend,
+    link: Link,
 ) -> Filled:
-    """Replace the pointers at `paths` below `root` by what they stand for; modes and times stay.
+    """Replace the pointers at `paths` below `root` by their content; modes and times stay.
 
     Args:
         url: of the repository; `lfs_url` is what its `.lfsconfig` says, or empty.
         scratch: an existing directory on the same disk.
-        max_bytes: that all of them may take together. Those that no longer fit are left.
+        max_bytes: for all of them together. Files that no longer fit are left.
 
     Raises:
-        SourceUnreachable, OutOfTime: the server has trouble, or broke off, also the second time.
+        SourceUnreachable, OutOfTime: the server had trouble, or broke off, twice.
     """
     wanted: dict[Pointer, list[str]] = {}
     left: dict[str, str] = {}
@@ -113,12 +116,13 @@ def fill(
         pointer = parse_pointer((root / path).read_bytes())
         if pointer is None:
             left[path] = "the pointer is damaged"
+        # By the pointer's size: room is decided before a byte is downloaded, and _download stops at that size.
         elif max_bytes is not None and total + pointer.size > max_bytes:
             left[path] = f"{megabytes(pointer.size, ',.1f')} are more than there is room for"
         else:
             total += pointer.size
             wanted.setdefault(pointer, []).append(path)
-    got, lacking = _obtain(list(wanted), url, ref, lfs_url, credentials, network, scratch, lend)
+    got, lacking = _obtain(list(wanted), url, ref, lfs_url, credentials, network, scratch, link)
     files, size_bytes = {}, 0
     for pointer, places in wanted.items():
         if pointer in got:
@@ -138,13 +142,14 @@ def _obtain(
     credentials: Sequence[GitCredentials],
     network: Network,
     scratch: Path,
-    lend: Lend,
+    link: Link,
 ) -> tuple[dict[Pointer, Path], dict[Pointer, str]]:
-    """The files, in `scratch`, and why the others are not there."""
+    """Return the files, in `scratch`, and the reasons why others are missing."""
     got: dict[Pointer, Path] = {}
     for pointer in pointers:
         place = scratch / f"{pointer.oid}-{pointer.size}"
-        if lend(pointer.oid, place):
+        if link(pointer.oid, place):
+            # A kept file is checked like a download: another build of this environment may have written to it.
             if _is(pointer, place):
                 got[pointer] = place
             else:
@@ -160,6 +165,7 @@ def _obtain(
             batch = missing[start : start + _BATCH]
             actions, refused = server.locate(endpoint, batch)
             lacking |= refused
+            # One batch at a time: signed URLs expire, so they are asked for shortly before their use.
             with ThreadPoolExecutor(_WORKERS) as pool:
                 fetched = pool.map(lambda item: server.try_download(item[0], item[1], scratch), actions)
                 for (pointer, _), outcome in zip(actions, fetched, strict=True):
@@ -177,10 +183,11 @@ def _obtain(
 def _put(content: Path, targets: Sequence[Path]) -> None:
     for number, target in enumerate(targets):
         before = target.stat()
-        if number:  # one file at several places: each is one of its own, whatever a build does to it
+        if number:  # one file at several places: each gets its own copy, so that a build can change one of them
             target.unlink()
             shutil.copyfile(targets[0], target)
         else:
+            # Renamed within one disk: a half-copied file never takes the pointer's place.
             content.replace(target)
         target.chmod(before.st_mode & 0o777)
         os.utime(target, (before.st_mtime, before.st_mtime))
@@ -192,7 +199,7 @@ def _is(pointer: Pointer, path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class _Action:
-    """Where a file is, and what to send along."""
+    """The URL of a file, and the headers to send."""
 
     href: str
     headers: Mapping[str, str]
@@ -207,7 +214,7 @@ class _Server:
         self._url, self._ref, self._credentials, self._network = url, ref, credentials, network
         self._hosts = network.hosts(url, credentials)
         self._asking = guarded_pool(url, self._check, network, hosts=self._hosts, credentials=credentials)
-        # Files are where the forge says, usually on another host: what arrives is checked instead.
+        # Files are where the forge says, usually on another host. None is refused: what arrives is checked by its hash.
         self._loading = guarded_pool(url, self._check, network, hosts=None)
 
     def close(self) -> None:
@@ -228,7 +235,7 @@ class _Server:
         raise CannotHave(f"{where} answers {status}")
 
     def endpoint(self, lfs_url: str) -> str:
-        """The URL that the batch API is below."""
+        """Return the URL that the batch API is below."""
         if not lfs_url:
             return f"{self._url.removesuffix('.git')}.git/info/lfs"
         if url_problem(lfs_url) or host_of(lfs_url) not in self._hosts:
@@ -239,10 +246,10 @@ class _Server:
     def locate(
         self, endpoint: str, pointers: Sequence[Pointer]
     ) -> tuple[list[tuple[Pointer, _Action]], dict[Pointer, str]]:
-        """Where the files are, and why some cannot be had.
+        """Ask where the files are; return that, and why some cannot be had.
 
         Raises:
-            CannotHave: none can.
+            CannotHave: none of them can be had.
         """
         asked: dict[str, object] = {
             "operation": "download",
@@ -251,6 +258,7 @@ class _Server:
             "objects": [{"oid": pointer.oid, "size": pointer.size} for pointer in pointers],
         }
         if self._ref.startswith("refs/"):
+            # Servers may allow files by branch.
             asked["ref"] = {"name": self._ref}
         return located(self._ask(f"{endpoint}/objects/batch", json.dumps(asked).encode()), pointers)
 
@@ -261,16 +269,17 @@ class _Server:
             with self._trouble(self._asking, url, url):
                 response = self._asking.request("POST", url, body=body, headers=headers, preload_content=False)
                 self._asking.limit_silence(response)
+                # The answer's own size is not to be trusted: read no more than an answer can need.
                 return response.read(_MAX_ANSWER_BYTES)
 
         return patiently(attempt, self._network)
 
     def try_download(self, pointer: Pointer, action: _Action, scratch: Path) -> Path | str:
-        """The file, in `scratch`, or why it cannot be had."""
+        """Download a file to `scratch`; return its path, or the reason why it cannot be had."""
         place = scratch / f"{pointer.oid}-{pointer.size}"
 
         def attempt() -> None:
-            # Without the address, which often is a key to the file.
+            # The address is left out of messages: often it is signed, and so a key to the file.
             what = f"{host_of(action.href)}: an LFS file could not be downloaded"
             with self._trouble(self._loading, what, action.href):
                 self._download(pointer, action, place)
@@ -289,7 +298,7 @@ class _Server:
 
     @contextlib.contextmanager
     def _trouble(self, pool: GuardedPool, what: str, url: str) -> Iterator[None]:
-        """Errors in the block become ours."""
+        """Turn errors in the block into ours."""
         from urllib3.exceptions import HTTPError
 
         try:
@@ -299,7 +308,7 @@ class _Server:
         except (HTTPError, ConnectionError, TimeoutError) as error:
             if self._network.is_over:
                 raise pool.out_of_time() from None
-            # Without its cause, which may quote what was sent.
+            # `from None`: the cause may quote what was sent, a token included.
             raise unreachable(what, error, url) from None
 
     def _download(self, pointer: Pointer, action: _Action, place: Path) -> None:
@@ -308,7 +317,7 @@ class _Server:
         actual, size = hashlib.sha256(), 0
         try:
             with place.open("wb") as file:
-                # As much as there is at a time: who drips is noticed, too.
+                # read1 returns what has arrived, without waiting for a full chunk: a server that drips is noticed.
                 while size <= pointer.size:
                     self._loading.limit_silence(response)
                     if not (chunk := response.read1(_CHUNK, decode_content=False)):
@@ -323,10 +332,10 @@ class _Server:
 
 
 def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointer, _Action]], dict[Pointer, str]]:
-    """Where a server's answer says that the files are, and why some cannot be had.
+    """Read where a server's answer says that the files are, and why some cannot be had.
 
     Raises:
-        CannotHave: it says nothing that we understand.
+        CannotHave: the answer makes no sense.
     """
     try:
         answer = read_json(text)
@@ -334,6 +343,7 @@ def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointe
         answer = None
     said = answer if isinstance(answer, dict) else {}
     rows = said.get("objects")
+    # A server may choose another transfer although only `basic` was offered.
     if not isinstance(rows, list) or said.get("transfer", "basic") != "basic":
         raise CannotHave("the LFS server's answer is not that of the batch API with basic transfers")
     found = {str(row.get("oid")): row for row in rows if isinstance(row, dict)}
@@ -348,7 +358,7 @@ def located(text: bytes, pointers: Sequence[Pointer]) -> tuple[list[tuple[Pointe
 
 
 def _action(row: Mapping[str, Any]) -> _Action | str:
-    """What to do for one object of a batch answer, or why it cannot be had."""
+    """Return what to do for one object of a batch answer, or why it cannot be had."""
     if not row:
         return "the LFS server says nothing about it"
     if error := row.get("error"):

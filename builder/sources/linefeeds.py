@@ -1,6 +1,6 @@
 """`eol=crlf` in .gitattributes: the one attribute that changes the files of `git archive` on every machine.
 
-Only for what has to have the same bytes as an archive of git's, such as a Go module. A checkout of ours leaves files
+Only for content that must have the same bytes as git's archive, such as a Go module. A checkout of ours leaves files
 as they were committed.
 """
 
@@ -13,9 +13,10 @@ from builder.sources.commits import Commit, Commits
 from builder.sources.gitlib import Attributes
 from builder.sources.objects import Content
 
+# An attributes file is read into memory, and its patterns are compiled.
 _MAX_BYTES = 1 << 20
 _FILE = ".gitattributes"
-# Git's own test for text: what it decides by is in the beginning.
+# Git's own test for text looks at the beginning only.
 _LOOKED_AT = 8000
 
 
@@ -30,7 +31,7 @@ class Linefeeds:
         self._attributes = Attributes(rules)
 
     def applied(self, path: str, content: Content) -> Iterable[bytes]:
-        """The content of the file at `path` (posix, from the root) as git's archives have it."""
+        """Return the content of the file at `path` (posix, from the root) as git's archives have it."""
         found = self._attributes.of(path)
         text, eol = found.get("text"), found.get("eol")
         if eol != "crlf" or text is False:

@@ -1,12 +1,12 @@
-"""Files of a project on disk: which of them a component wants.
+"""Selects the files of a project on disk that a component wants.
 
 The rules for `files` and `exclude` of a build file:
 
-- an entry is a file, a directory (all below it, `templates/` or `templates`) or a pattern (`*.py`, `pkg/**`,
-  `img/?.png`); `*` stops at `/` and, like in a shell, does not begin a hidden name; `**` does not stop; a directory
-  that a pattern matches counts as listed;
+- an entry is a file, a directory (with everything below it, `templates/` or `templates`) or a pattern (`*.py`,
+  `pkg/**`, `img/?.png`); `*` stops at `/` and, as in a shell, does not begin a hidden name; `**` does not stop; a
+  directory that a pattern matches counts as listed;
 - everything keeps its path relative to `source_dir`; no entry at all means everything below `source_dir`;
-- `exclude` takes away again: a pattern without `/` is compared with every name on the path, others with the whole path;
+- `exclude` takes files away again: a pattern without `/` is compared with every name on the path, others with the path;
 - `.git`, `__pycache__` and `*.pyc` are never taken; `.npmrc`, which may have a login for npm, is shipped only where an
   entry ends with that very name; symbolic links are followed inside the project, refused beyond it.
 """
@@ -24,7 +24,7 @@ from builder.nearest import alike, meant
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
 _NEVER = frozenset({".git", "__pycache__"})
-# npm reads it while it installs; no function needs it where it runs.
+# npm reads it while it installs; no function needs it at run time, and it may hold a login.
 _NPMRC = ".npmrc"
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -32,14 +32,14 @@ _MAGIC = re.compile(r"[*?\[]")
 def select_files(
     root: Path, source_dir: str, files: Sequence[str], exclude: Sequence[str], *, to_ship: bool = True
 ) -> tuple[tuple[str, Path], ...]:
-    """What `files` selects below `root`/`source_dir`: (posix path relative to source_dir, real path), sorted.
+    """Return the files that `files` selects below `root`/`source_dir`: (path relative to it, real path), sorted.
 
-    `to_ship=False` is for files that are looked at but not packaged: Git LFS pointers are let through.
+    `to_ship=False` is for files that are read but not packaged: Git LFS pointers are let through.
 
     Raises:
-        PathNotFound: entries that select nothing (`problems` has one each, with the nearest name there is).
+        PathNotFound: entries select nothing (`problems` has one each, with the nearest existing name).
         UnsafeSource: a link or path that leaves `root`, or something that is neither file, directory nor link.
-        LfsMissing: a Git LFS pointer, whose content is not here.
+        LfsMissing: a file is a Git LFS pointer, whose content is not here.
     """
     base = directory_in(root, source_dir)
     if not base.is_dir():
@@ -51,6 +51,7 @@ def select_files(
         found = dict(_selected(root, base, entry))
         if not found and entry:
             missing.append(missing_entry(base, entry))
+        # A pattern or a directory never ships npm's logins; only the file's own name does.
         if to_ship and not is_npmrc(entry.rstrip("/")):
             found = {name: path for name, path in found.items() if not is_npmrc(name)}
         chosen.update(found)
@@ -64,12 +65,12 @@ def select_files(
 
 
 def is_npmrc(path: str) -> bool:
-    """Whether the file may hold npm's logins, by its name."""
+    """Tell by its name whether the file may hold npm's logins."""
     return path.rpartition("/")[2].lower() == _NPMRC
 
 
 def directory_in(root: Path, source_dir: str) -> Path:
-    """`root`/`source_dir`, which need not exist.
+    """Return `root`/`source_dir`, which need not exist.
 
     Raises:
         UnsafeSource: it is not below `root`.
@@ -81,7 +82,7 @@ def directory_in(root: Path, source_dir: str) -> Path:
 
 
 def missing_entry(base: Path, entry: str) -> str:
-    """Why `entry` selects nothing below `base`, with the nearest name there is."""
+    """Say why `entry` selects nothing below `base`, with the nearest existing name."""
     path = base / entry.strip("/")
     if not _MAGIC.search(entry):
         if path.is_dir():
@@ -99,6 +100,7 @@ def nearest_path(base: Path, wanted: str) -> str:
         below[:] = sorted(name for name in below if name not in _NEVER)
         relative = Path(directory).relative_to(base)
         names += [(relative / name).as_posix() for name in [*files, *below]]
+        # A suggestion is not worth a walk through a large tree, nor the comparisons.
         if len(names) > 2000:
             break
     wanted = wanted.strip("/")
@@ -107,13 +109,14 @@ def nearest_path(base: Path, wanted: str) -> str:
 
 
 def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
-    """(name, real path) of every file that one entry selects; nothing if it matches nothing."""
+    """Yield (name, real path) of every file that one entry selects; nothing if it matches nothing."""
     parts = [part for part in entry.split("/") if part not in ("", ".")]
     if ".." in parts or entry.startswith("/") or "\0" in entry:
         raise UnsafeSource(f"{entry!r} leaves the project")
     if any(_MAGIC.search(part) for part in parts):
         pattern = re.compile(as_regex("/".join(parts)) + r"(?:/.*)?", re.DOTALL)
         start = 0
+        # The fixed beginning of a pattern is entered directly: `docs/**/*.md` need not walk everything.
         while not _MAGIC.search(parts[start]):
             start += 1
         fixed = "/".join(parts[:start])
@@ -130,10 +133,10 @@ def _selected(root: Path, base: Path, entry: str) -> Iterator[tuple[str, Path]]:
 def _below(
     root: Path, directory: Path, prefix: str, wanted: Callable[[str], bool], above: tuple[Path, ...] = ()
 ) -> Iterator[tuple[str, Path]]:
-    """Every file below `directory` whose name is `wanted`.
+    """Yield every file below `directory` whose name is `wanted`.
 
-    `above` are the real directories on the way, against links that go round. What is not wanted may be as unsafe as it
-    likes: it is not entered.
+    `above` are the real directories on the way, to notice links that go round. Unwanted links may lead anywhere: they
+    are not followed.
     """
     if _never(prefix.split("/")) or not directory.is_dir():
         return
@@ -162,7 +165,7 @@ def _goes_round(real: Path, above: Sequence[Path]) -> bool:
 
 
 def _file(root: Path, path: Path, name: str) -> Path:
-    """The real path of a file that may be taken."""
+    """Return the real path of a file that may be taken."""
     if not name.isprintable():
         raise UnsafeSource(f"{name!r}: the name has characters that cannot be packaged", hint="rename the file")
     if not _inside(path, root):
@@ -192,7 +195,7 @@ def _never(parts: Sequence[str]) -> bool:
 
 
 def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
-    """Refuse to ship Git LFS pointers instead of what they stand for; `files` are real paths by name.
+    """Refuse to ship Git LFS pointers instead of their content; `files` are real paths by name.
 
     Raises:
         LfsMissing: some are pointers; `problems` has one each.
@@ -210,18 +213,18 @@ def refuse_lfs_pointers(files: Mapping[str, Path]) -> None:
             "in preinstall",
         )
         error.lacking = {str(path): f"{name}: is a Git LFS pointer" for name, path in pointers.items()}
-        raise error.told()
+        raise error.with_message()
 
 
 def add_reasons(error: LfsMissing, root: Path, reasons: Mapping[str, str]) -> None:
-    """Let the error say why each file could not be had; `reasons` are by posix paths relative to `root`."""
-    told = {}
+    """Add the reason why each file could not be had to the error; `reasons` are by posix paths relative to `root`."""
+    explained = {}
     for pointer, problem in error.lacking.items():
         path = Path(os.path.relpath(os.path.realpath(pointer), os.path.realpath(root))).as_posix()
-        told[pointer] = f"{problem}: {reasons[path]}" if path in reasons else problem
-    if told:
-        error.lacking = told
-        error.told()
+        explained[pointer] = f"{problem}: {reasons[path]}" if path in reasons else problem
+    if explained:
+        error.lacking = explained
+        error.with_message()
 
 
 def _exclusion(pattern: str) -> re.Pattern[str]:
@@ -231,7 +234,7 @@ def _exclusion(pattern: str) -> re.Pattern[str]:
 
 
 def as_regex(pattern: str, *, hidden: bool = False) -> str:
-    """A pattern as a regular expression for the whole path. `hidden`: `*` and `?` may stand for a leading dot."""
+    """Return a pattern as a regular expression for the whole path. `hidden`: wildcards may match a leading dot."""
     visible = "" if hidden else r"(?!\.)"
     result, at = "", 0
     while at < len(pattern):
@@ -255,7 +258,7 @@ def as_regex(pattern: str, *, hidden: bool = False) -> str:
 
 
 def _character_class(inside: str) -> str:
-    """`[inside]` of a pattern; a range that goes backwards matches nothing, as in a shell."""
+    """Translate `[inside]` of a pattern; a range that goes backwards matches nothing, as in a shell."""
     negated = inside[0] in "!^"
     escaped = re.sub(r"([\\\[\]&~|^])", r"\\\1", inside[1:] if negated else inside)
     expression = f"(?!/)[{'^' if negated else ''}{escaped}]"

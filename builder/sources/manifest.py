@@ -1,12 +1,12 @@
-"""A project as a manifest in S3 that holds its files or names them by their hashes: how Terraform sends one.
+"""A project as a manifest in S3 that holds its files or names them by their hashes; Terraform sends one.
 
     {"files": {"app.py": {"text": "…"}, "icon.png": {"base64": "…"}, "model.bin": "<sha256 in hex>"},
      "executable": ["bin/run"]}
 
-A file that is named by its sha256 is the object `files/SHA256` beside the manifest. Content that does not have that
-hash is refused, and so is a manifest that does not have the hash that the event names, so that what is built is what
-was planned, whoever else writes there. A manifest may be compressed with gzip; its hash is that of the JSON text. Names
-and sizes go by the rules of archives.
+A file that is named by its sha256 is the object `files/SHA256` beside the manifest. Content with another hash is
+refused, as is a manifest with another hash than the event names, so that what was planned is what is built, whoever
+else writes there. A manifest may be compressed with gzip; its hash is that of the JSON text. Names and sizes follow the
+rules of archives.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from builder.paths import normalised, path_problem, shown
 from builder.sources.archive import snapshot_of_entries
 from builder.sources.git import Snapshot
 
+# The manifest is parsed in memory; large files are beside it, not in it.
 MAX_BYTES = 64 << 20
+# S3 answers in some 30 ms: sixteen at a time keep a build of many small files from waiting for each.
 _READERS = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GZIP = b"\x1f\x8b"
@@ -40,14 +42,14 @@ _HINT = "run terraform apply again; if another tool has written the manifest, co
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What lies at one place: its size in bytes, and its bytes, to be read once."""
+    """An object's content: its size in bytes, and its bytes, to be read once."""
 
     size: int
     chunks: Callable[[], Iterator[bytes]]
 
 
 Read = Callable[[str], Content]
-"""A file by its sha256 in hex. May be called from several threads; raises LambdasmithError."""
+"""Reader of a file by its sha256 in hex. May be called from several threads; raises LambdasmithError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,21 @@ class Manifest:
 
 
 def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
-    """The manifest that `content` is, which must have `sha256` if that is given; `label` is what messages call it.
+    """Parse `content`, which must have `sha256` if that is given; `label` is its name in messages.
 
     Raises:
-        SourceError: it is none, or another one.
+        SourceError: it is not a manifest, or has another hash.
         UnsafeSource: a file's name leaves the project.
     """
     text = _inflated(content, label) if content.startswith(_GZIP) else content
+    # Of the JSON text: another version of a compressor gives other bytes for the same text.
     if sha256 is not None and (found := hashlib.sha256(text).hexdigest()) != sha256:
         raise SourceError(
             f"{label}: is not the manifest that was sent: its sha256 is {found}, not {sha256}",
             hint="something else has written there; delete that object, and run terraform apply again",
         )
     try:
-        value = json.loads(text)  # a file's name or text that cannot be written is told as that file's
+        value = json.loads(text)  # a name or text that cannot be encoded is reported later, as that file's problem
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{label}: is not JSON", hint=_HINT) from error
     problems = list(_problems(value))
@@ -87,6 +90,7 @@ def parse(content: bytes, *, label: str, sha256: str | None = None) -> Manifest:
 
 def _inflated(content: bytes, label: str) -> bytes:
     reader = zlib.decompressobj(wbits=31)
+    # One byte more than allowed is enough to see that there is too much: a few kilobytes can inflate to gigabytes.
     try:
         text = reader.decompress(content, MAX_BYTES + 1)
     except zlib.error as error:
@@ -126,7 +130,7 @@ def _problems(value: Any) -> Iterator[str]:
 
 
 def _held(given: Any) -> bytes | None:
-    """The content that the manifest itself holds; None where `given` is none."""
+    """Return the content in the manifest itself; None if `given` is no content."""
     try:
         match given:
             case {"text": str(text), **rest} if not rest:
@@ -141,17 +145,17 @@ def _held(given: Any) -> bytes | None:
 def snapshot_of_manifest(
     manifest: Manifest, read: Read, into: Path, *, path: str = "", limits: Limits | None = None, label: str = ""
 ) -> Snapshot:
-    """Write the files into `into` as `archive.snapshot_of` does, and say the same of them.
+    """Write the files into `into` and return a snapshot, as `archive.snapshot_of` does.
 
     Raises:
-        SourceError: a file has another content than the manifest says.
+        SourceError: a file's content is not what the manifest says.
         UnsafeSource, OutOfSpace: as for an archive.
     """
     return snapshot_of_entries(_entries(manifest, read), into, path=path, limits=limits, label=label)
 
 
 def _entries(manifest: Manifest, read: Read) -> Iterator[Archived]:
-    """Every file in order of its name; the next ones are on their way while one is written."""
+    """Yield every file in order of its name; the next ones are read meanwhile."""
     names = iter(sorted(manifest.files))
     with ThreadPoolExecutor(_READERS) as pool:
         ahead: deque[tuple[str, Future[Content]]] = deque()
@@ -170,6 +174,7 @@ def _entries(manifest: Manifest, read: Read) -> Iterator[Archived]:
                     content=lambda name=name, content=content: _verified(name, content, manifest.files[name]),  # type: ignore[misc]
                 )
         finally:
+            # After an error nothing is written any more; reads that have not begun need not.
             for _, each in ahead:
                 each.cancel()
 

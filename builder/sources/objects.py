@@ -1,4 +1,4 @@
-"""Git objects in packs, each pack with an index beside it. Reads them, and takes in what a server sends."""
+"""Git objects in packs, each with an index beside it: reads them, and takes in what a server sends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import IO
 
 from builder.sources.packs import KINDS, Entry, Inflation, index_pack, read_entry
 
-# Smaller objects are quicker read at once.
+# Smaller objects are read at once, which is quicker.
 _STREAMED_BYTES = 1 << 20
-# Objects that are kept in memory because others are differences to them.
+# Memory for objects that others are differences to: neighbours in a tree usually share them.
 _BASES_BYTES = 32 << 20
 _EMPTY_PACK_BYTES = 32  # a header and a checksum
 _INDEX = struct.Struct(">20sQ")
-# Git makes chains of 50 and allows this many.
+# Git makes chains of 50 and allows this many; a pack that was made to be endless stops here.
 _LONGEST_CHAIN = 4095
 
 ApplyDelta = Callable[[bytes, bytes], bytes]
-"""The content that a difference makes of the content that it is a difference to. Raises ValueError."""
+"""Applies a difference: (base, difference) → content. Raises ValueError."""
 
 
 class Damaged(Exception):
@@ -33,7 +33,7 @@ class Damaged(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """An object: its kind ("commit", "tree", "blob", "tag"), how many bytes it has, and these, to be read once."""
+    """An object: its kind ("commit", "tree", "blob", "tag"), its size in bytes, and these, to be read once."""
 
     kind: str
     size: int
@@ -47,7 +47,7 @@ class _Pack:
 
 
 class Objects:
-    """What the packs in a directory hold, which has nothing else in it. Close it."""
+    """The objects of all packs in a directory that holds nothing else. Close it."""
 
     def __init__(self, directory: Path, apply_delta: ApplyDelta) -> None:
         """Open the packs of the existing directory.
@@ -64,10 +64,10 @@ class Objects:
             self._open(path)
 
     def read(self, object_id: str) -> Content:
-        """An object as it was sent: whether it is what its id says has to be checked.
+        """Return an object as it was sent: the caller checks that it is what its id says.
 
         Raises:
-            KeyError: it is not here. Damaged: nor can it be read; reading the chunks may raise that too.
+            KeyError: it is not here. Damaged: it cannot be read; reading the chunks may raise that as well.
         """
         pack, offset = self._find(bytes.fromhex(object_id))
         with _damage(object_id):
@@ -80,7 +80,7 @@ class Objects:
         return Content(kind=KINDS[kind].decode(), size=len(content), chunks=(content,))
 
     def beginning(self, prefix: str) -> list[str]:
-        """The ids that begin with `prefix`, in hex, sorted."""
+        """Return the ids that begin with `prefix`, in hex, sorted."""
         found = {name.hex() for pack in self._packs for name in pack.offsets}
         return sorted(name for name in found if name.startswith(prefix))
 
@@ -94,7 +94,8 @@ class Objects:
         raise KeyError(name.hex())
 
     def _whole(self, pack: _Pack, offset: int) -> tuple[int, bytes]:
-        """Kind and content of the object at a place, put together from what it is a difference to."""
+        """Return kind and content of the object at a place, put together from its differences."""
+        # A loop, not recursion: a chain may be longer than Python's stack.
         chain: list[tuple[_Pack, Entry]] = []
         while (found := self._bases.get((pack, offset))) is None:
             entry = read_entry(pack.file, offset)
@@ -104,6 +105,7 @@ class Objects:
                     self._remember(pack, offset, found)
                 break
             chain.append((pack, entry))
+            # A pack can be made whose differences refer to each other in a circle.
             if len(chain) > _LONGEST_CHAIN:
                 raise ValueError("a chain of differences has no end")
             pack, offset = (pack, entry.base) if isinstance(entry.base, int) else self._find(entry.base)
@@ -118,18 +120,19 @@ class Objects:
     def _remember(self, pack: _Pack, offset: int, base: tuple[int, bytes]) -> None:
         self._bases[pack, offset] = base
         self._bases_bytes += len(base[1])
+        # Oldest first: neighbours in a tree share bases, so the newest ones are needed next.
         while self._bases_bytes > _BASES_BYTES:
             _, (_, content) = self._bases.popitem(last=False)
             self._bases_bytes -= len(content)
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[IO[bytes]]:
-        """A file for one pack, which is one of ours after the block; after an error there, as if nothing had been.
+        """Yield a file for a pack, which is added after the block; after an error there, nothing has changed.
 
-        What it has differences to may be in the other packs.
+        Its objects may be differences to objects of the other packs.
 
         Raises:
-            Damaged: it is none, or refers to objects that are not here.
+            Damaged: it is not a pack, or refers to objects that are missing.
         """
         path = self.directory / f"{len(self._packs)}.pack"
         try:
@@ -138,6 +141,7 @@ class Objects:
                 file.flush()
                 if file.tell() > _EMPTY_PACK_BYTES:
                     self._index(file, path.with_suffix(".idx"))
+            # The pack opens only once its index is complete, so that an interrupted one is never looked into.
             if path.stat().st_size > _EMPTY_PACK_BYTES:
                 self._open(path)
             else:

@@ -1,6 +1,6 @@
-"""Git's pack format, read piece by piece: a file of 200 MB in a repository takes no 200 MB of memory.
+"""Reads git's pack format piece by piece: a file of 200 MB in a repository needs no 200 MB of memory.
 
-Only what is stored whole is streamed; what is a difference to another object has to be put together in memory. No
+Only objects that are stored whole are streamed; one that is a difference to another is put together in memory. No
 dulwich and no network. https://git-scm.com/docs/gitformat-pack
 
 Why not dulwich's reader: it inflates every object whole before it hands it out. Here a large blob goes from the pack to
@@ -20,23 +20,24 @@ from typing import IO
 
 KINDS = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
 _BY_OFFSET, _BY_ID = 6, 7
+# The trailer is the SHA-1 of all that precedes it.
 _CHUNK, _TRAILER = 1 << 16, 20
 # Longer than any object's header: two numbers of ten bytes at most, or one and an id.
 _HEADER_BYTES = 32
 
 
 ApplyDelta = Callable[[bytes, bytes], bytes]
-"""The content that a difference makes of the content that it is a difference to."""
+"""Applies a difference: (base, difference) → content."""
 
 External = Callable[[bytes], tuple[int, bytes]]
-"""Kind and content of an object, by binary id, that a pack refers to without having it. Raises KeyError."""
+"""Reader of kind and content of an object, by binary id, that a pack refers to but lacks. Raises KeyError."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One object of a pack. `data` is where its compressed bytes begin, `size` how many they are without compression.
+    """One object of a pack. `data` is where its compressed bytes begin, `size` the number of bytes uncompressed.
 
-    `base` is what the object is a difference to: a place in the pack, or a binary id; None where it is whole.
+    `base` is the object that it is a difference to: a place in the pack, or a binary id; None if it is whole.
     """
 
     offset: int
@@ -54,12 +55,13 @@ class Inflation:
         self.end = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises ValueError or zlib.error where the pack is damaged."""
+        """Raise ValueError or zlib.error if the pack is damaged."""
         file, entry = self._file, self._entry
         inflater, length = zlib.decompressobj(), 0
         position = entry.data
         while not inflater.eof:
             file.seek(position)
+            # A small object is read with its few spare bytes in one go; the size in the header is only a hint.
             data = file.read(min(_CHUNK, entry.size + 64))
             if not data:
                 raise ValueError("the pack is cut off")
@@ -69,6 +71,7 @@ class Inflation:
                 content = inflater.decompress(rest, _CHUNK)
                 rest = inflater.unconsumed_tail
                 length += len(content)
+                # The size in the header is what limits were checked against: a longer object would slip past them.
                 if length > entry.size:
                     raise ValueError("an object of the pack is longer than it says")
                 yield content
@@ -78,10 +81,10 @@ class Inflation:
 
 
 def read_entry(file: IO[bytes], offset: int) -> Entry:
-    """The header of the object at `offset`.
+    """Read the header of the object at `offset`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no object.
     """
     file.seek(offset)
     raw = file.read(_HEADER_BYTES)
@@ -104,6 +107,7 @@ def read_entry(file: IO[bytes], offset: int) -> Entry:
         elif kind == _BY_ID:
             base = raw[at : at + 20]
             at += 20
+    # Inflated only to find where it ends: a pack does not say how long its compressed objects are.
     except IndexError:
         raise ValueError("the pack is cut off") from None
     if (kind not in KINDS and base is None) or (isinstance(base, int) and not 0 < base < offset):
@@ -112,7 +116,7 @@ def read_entry(file: IO[bytes], offset: int) -> Entry:
 
 
 def index_pack(file: IO[bytes], apply_delta: ApplyDelta, external: External) -> list[tuple[bytes, int]]:
-    """Read a whole pack, inflate every object and find its binary id: (id, place) of each.
+    """Read a whole pack, inflate every object and compute its binary id: (id, place) of each.
 
     Raises:
         ValueError, zlib.error: the pack is damaged.
@@ -137,14 +141,17 @@ def index_pack(file: IO[bytes], apply_delta: ApplyDelta, external: External) -> 
             for _chunk in inflation:
                 pass
         offset = inflation.end
+    # Bytes behind the last object would be kept and never looked at.
     if offset != length:
         raise ValueError("the pack contains more than it says")
     entries = [(name, entry.offset) for name, entry in whole]
+    # Differences wait until all whole objects are known, because a base may come after what refers to it.
     for name, entry in whole:
         if children := differing.pop(entry.offset, []) + differing.pop(name, []):
             content = b"".join(Inflation(file, entry))
             entries += _put_together(file, entry.kind, content, children, differing, apply_delta)
     lacking = set()
+    # Sorted, so that the same pack always ends in the same error.
     for base in sorted(base for base in differing if isinstance(base, bytes)):
         if base in differing:
             try:
@@ -168,13 +175,13 @@ def _put_together(
     differing: dict[int | bytes, list[Entry]],
     apply_delta: ApplyDelta,
 ) -> Iterator[tuple[bytes, int]]:
-    """(id, place) of all that is a difference to `content`, or to what is; taken out of `differing`."""
+    """Yield (id, place) of all that differ from `content`, directly or not; they are taken out of `differing`."""
     todo = [(content, children)]
     while todo:
         base, entries = todo[-1]
         entry = entries.pop()
         if not entries:
-            todo.pop()  # before anything is put together from it: of a long chain, two links are in memory
+            todo.pop()  # before anything is put together from it: only two links of a long chain are in memory
         made = apply_delta(base, b"".join(Inflation(file, entry)))
         name = _name(kind, len(made), (made,))
         yield name, entry.offset
@@ -191,7 +198,7 @@ def _name(kind: int, size: int, chunks: Iterable[bytes]) -> bytes:
 
 
 def _check_trailer(file: IO[bytes], length: int) -> None:
-    """Hold the pack against the checksum at its end."""
+    """Compare the pack with the checksum at its end."""
     file.seek(0)
     actual, left = hashlib.sha1(usedforsecurity=False), length
     while left:

@@ -1,4 +1,4 @@
-"""What a server's list of refs says about a name that a user typed. Pure: no network, no dulwich."""
+"""Finds the commit for a name that a user typed in a server's list of refs. Pure: no network, no dulwich."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _SHORT_SHA = re.compile(r"[0-9a-f]{4,39}")
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """`commits` by full ref name, annotated tags peeled. `head` is the branch that HEAD stands for, if it says."""
+    """Refs of a server: `commits` by full name, annotated tags peeled; `head` is the branch of HEAD, if known."""
 
     commits: Mapping[str, str]
     head: str | None
 
     def having(self, commit: str) -> tuple[str, ...]:
-        """The full names that stand for the commit, sorted."""
+        """Return the full names that stand for the commit, sorted."""
         return tuple(sorted(name for name, each in self.commits.items() if each == commit))
 
 
 def full_names(ref: str) -> list[str]:
-    """The full ref names that `ref` may stand for."""
+    """Return the full ref names that `ref` may stand for."""
     if ref == "HEAD" or ref.startswith("refs/"):
         return [ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
 
 
 def commit_by_name(ref: str, names: Sequence[str], commits: Mapping[str, str]) -> tuple[str, str] | None:
-    """(full name, commit) of the one of `names` that is there; None if none is.
+    """Return (full name, commit) of the one of `names` that exists; None if none does.
 
     Raises:
-        RefNotFound: several are there and mean different commits.
+        RefNotFound: several exist and mean different commits.
     """
     present = [(name, commits[name]) for name in names if name in commits]
     if len({commit for _, commit in present}) > 1:
@@ -49,10 +49,10 @@ def commit_by_name(ref: str, names: Sequence[str], commits: Mapping[str, str]) -
 
 
 def commit_by_prefix(ref: str, commits: Mapping[str, str]) -> tuple[str, str] | None:
-    """The commit that `ref` begins, twice (it is its own name); None if `ref` is no short id or begins none.
+    """Return the commit that `ref` begins, twice (it is its own name); None if `ref` begins none.
 
     Raises:
-        RefNotFound: it begins several.
+        RefNotFound: it begins several commits.
     """
     if not _SHORT_SHA.fullmatch(ref.lower()):
         return None
@@ -63,7 +63,7 @@ def commit_by_prefix(ref: str, commits: Mapping[str, str]) -> tuple[str, str] | 
 
 
 def default_branch(url: str, listing: Listing) -> tuple[str, str]:
-    """(full name, commit) of the default branch.
+    """Return (full name, commit) of the default branch.
 
     Raises:
         RefNotFound: the repository is empty, or its HEAD points nowhere.
@@ -80,7 +80,7 @@ def default_branch(url: str, listing: Listing) -> tuple[str, str]:
 
 
 def no_such_ref(url: str, ref: str, listing: Listing) -> RefNotFound:
-    """The error for a name that is not in `listing`, with the nearest that are."""
+    """Return the error for a name that is not in `listing`, with the nearest names."""
     branches, tags = _short_names(listing, "refs/heads/"), _short_names(listing, "refs/tags/")
     if not branches and not tags:
         return RefNotFound(f"{url} is empty: it has no commits yet", hint="push a branch and try again")

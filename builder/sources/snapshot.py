@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A commit and the name it was found by: `ref` is a full ref name, or the commit id again.
+    """A commit and the name that it was found by: `ref` is a full ref name, or the commit id again.
 
-    `tips` are full names of refs that have it as their tip, as far as the server was asked: all that it was found by,
+    `tips` are full names of refs that have it as their tip, as far as the server was asked: all that were asked about,
     none for a full commit id. `git.tips` asks for all.
     """
 
@@ -25,11 +25,11 @@ class Resolved:
 class Snapshot:
     """One commit's files below `root`.
 
-    `tree` is the id of the whole tree, `subtree` that of the directory that was asked for ("" if there is none).
+    `tree` is the id of the whole tree, `subtree` that of the requested directory ("" if there is none).
     `commit_time` is the committer's, in seconds since the epoch. `submodules` are those that were left empty,
     `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why,
-    and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the tree is one that the caller
-    knows.
+    and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the caller already knows the
+    tree.
     """
 
     root: Path

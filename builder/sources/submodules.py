@@ -1,7 +1,7 @@
-"""What `.gitmodules` says about the submodules of a tree. Pure: nothing is fetched here.
+"""Reads `.gitmodules`: which submodules a tree has and where they come from. Pure: nothing is fetched here.
 
-The tree decides where a submodule is and which commit of it is meant; `.gitmodules` only where that comes from. So its
-paths are compared, never used.
+The tree decides where a submodule is and which commit of it is meant; `.gitmodules` only says where that comes from.
+So its paths are compared, never used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from builder.network.urls import host_of, https_spelling, is_loopback, is_url, r
 from builder.paths import shown
 from builder.sources.gitlib import parse_config
 
-# How deep submodules may have submodules, and how many there may be in all.
+# How deep submodules may be nested, and how many there may be in all: more are a loop, or a waste of a build's time.
 MAX_NESTING, MAX_SUBMODULES = 6, 200
 
 
@@ -32,12 +32,12 @@ class Submodule:
 def submodules_of(
     links: Mapping[str, str], gitmodules: bytes, *, parent: str
 ) -> tuple[tuple[Submodule, ...], dict[str, str]]:
-    """The submodules to fetch, in order of their paths, and why others are not: {path: reason}.
+    """Return the submodules to fetch, in order of their paths, and why others are left: {path: reason}.
 
     Args:
         links: {path: commit} of the submodules in the tree.
         gitmodules: the content of the tree's `.gitmodules`, empty if there is none.
-        parent: the URL of the repository that they are in, to which theirs may be relative.
+        parent: the URL of the repository around them, to which theirs may be relative.
 
     Raises:
         SourceError: `.gitmodules` cannot be read, or names a URL that cannot be fetched.
@@ -56,6 +56,7 @@ def submodules_of(
         values = said.get(path, {})
         if not values.get("url"):
             left[path] = ".gitmodules does not say where it comes from"
+        # The repository's own wish; git leaves it out as well.
         elif values.get("update", "").lower() == "none":
             left[path] = ".gitmodules says update = none"
         else:
@@ -64,7 +65,7 @@ def submodules_of(
 
 
 def refused_host(submodule: Submodule, hosts: Collection[str], above: Collection[str]) -> UnsafeSource | None:
-    """The error for a submodule that may not be fetched from where it is: only `hosts` are asked."""
+    """Return the error for a submodule that is not on one of `hosts`; None if it may be fetched."""
     host = host_of(submodule.url)
     if host in hosts:
         return None
@@ -76,7 +77,7 @@ def refused_host(submodule: Submodule, hosts: Collection[str], above: Collection
 
 
 def _absolute(parent: str, url: str, path: str) -> str:
-    """The https URL of a submodule, as git would find it: `./` and `../` are relative to the parent's URL."""
+    """Return the https URL of a submodule, as git would find it: `./` and `../` are relative to the parent's URL."""
     label = f"submodule {shown(path)}: the url in .gitmodules"
     if url.startswith(("./", "../")):
         base = urlsplit(parent)
@@ -87,7 +88,7 @@ def _absolute(parent: str, url: str, path: str) -> str:
     if (spelled := https_spelling(url)) != url:
         spelled = reached_as(spelled, parent)
     url = spelled.rstrip("/")
-    # Old files still say http or git; no forge serves a repository by http and not by https.
+    # Old files still say http or git; no forge serves a repository over http and not over https.
     if url.startswith("http://") and is_url(url) and not is_loopback(urlsplit(url).hostname or ""):
         url = url.replace("http://", "https://", 1)
     if problem := url_problem(url):

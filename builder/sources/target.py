@@ -1,4 +1,4 @@
-"""The directory that a source is written to: whole, or as it was."""
+"""The directory that a source is written to: complete, or as it was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from builder.errors import OutOfSpace
 
 @contextmanager
 def written(into: Path, label: str, whole: str) -> Iterator[None]:
-    """Make `into`, which must not exist or be empty, for the block to fill. After an error it is as it was.
+    """Make `into`, which must not exist or be empty, and let the block fill it. After an error it is as it was.
 
     Args:
-        label, whole: for the message of a full disk: whose files they are, and until when there was no room.
+        label, whole: for the message of a full disk: whose files they are, and what was not yet complete.
 
     Raises:
-        FileExistsError: there is something.
+        FileExistsError: `into` is not empty.
         OutOfSpace: the disk is full.
     """
     existed = into.is_dir() and not into.is_symlink()
@@ -28,6 +28,7 @@ def written(into: Path, label: str, whole: str) -> Iterator[None]:
     into.mkdir(parents=True, exist_ok=True)
     try:
         yield
+    # BaseException: an interrupted build must not leave half a project behind either.
     except BaseException as error:
         shutil.rmtree(into, ignore_errors=True)
         if existed:

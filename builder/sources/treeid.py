@@ -1,4 +1,4 @@
-"""The id that git gives to a directory's content: the same however the content came here."""
+"""The id that git gives to a directory's content, however the content came here."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CHUNK = 1 << 20
 
 
 def tree_id(root: Path, path: str = "") -> str:
-    """Hex id of the git tree with the files and links below `path` (posix) in the existing directory `root`.
+    """Compute the hex id of the git tree with the files and links below `path` (posix) in the directory `root`.
 
     Directories without files do not count, as in git; of modes, the owner's executable bit does. "" where there is no
-    such directory, or none that is reached without a link.
+    such directory, or only through a link.
     """
     folder = root
     for name in path.split("/") if path else ():
@@ -29,7 +29,7 @@ def tree_id(root: Path, path: str = "") -> str:
 
 
 def _tree(folder: str) -> str:
-    """Id of a directory; "" if there is no file in it."""
+    """Compute the id of a directory; "" if there is no file in it."""
     entries: list[tuple[bytes, bytes]] = []
     with os.scandir(folder) as found:
         for entry in found:

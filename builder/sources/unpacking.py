@@ -1,8 +1,8 @@
-"""Entries of an archive to files, safely: the rules of a tree, and the single place where they are written.
+"""Writes entries of an archive as files, safely: the rules of a tree, and the only place where they are written.
 
-Every directory on the way is opened by its own name, following no link, so nothing can be written elsewhere whatever
-else happens to the disk meanwhile. Links are made last. What is wrong with single entries is gathered: after the first
-problem nothing is written, but the rest is still looked at.
+Every directory on the way is opened by its own name without following links, so nothing can be written elsewhere
+whatever else happens to the disk meanwhile. Links are made last. Problems of single entries are collected: after the
+first one nothing is written, but the rest is still examined.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from builder.errors import OutOfSpace, UnsafeSource
 from builder.paths import MAX_DEPTH, MAX_PATH_BYTES, climbs, is_entry_name, leaves, shown
 from builder.sources.checkout import LFS_HEADER, LFS_MAX_BYTES
 
+# An archive that was made wrongly usually has the same problem a thousand times.
 _SHOWN = 20
 _INTO = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -30,7 +31,7 @@ _INSTEAD = "replace the link by the file itself, or remove it"
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A name that is taken; `parent` is the directory it is in."""
+    """A name that is taken; `parent` is the directory around it."""
 
     name: str
     parent: _Node | None
@@ -44,9 +45,9 @@ class _Node:
 
 @dataclass
 class Unpacker:
-    """Writes entries below `root`, an empty directory. `label` names the archive in messages, `mtime` is every file's.
+    """Writer of entries below `root`, an empty directory. `label` names the archive in messages, `mtime` dates files.
 
-    `files`, `size_bytes` and `lfs_pointers` say what has been written; `take` every entry, then `finish`.
+    `files`, `size_bytes` and `lfs_pointers` count what has been written; `take` every entry, then `finish`.
     """
 
     root: Path
@@ -75,7 +76,7 @@ class Unpacker:
             os.close(self._open.pop()[1])
 
     def take(self, entry: Archived) -> None:
-        """Write one entry, or note what is wrong with it.
+        """Write one entry, or note its problem.
 
         Raises:
             OutOfSpace, TooMany: it would be more than the limits allow.
@@ -97,9 +98,10 @@ class Unpacker:
         """Make the links.
 
         Raises:
-            UnsafeSource: something was wrong with some entries; what has been written is incomplete.
+            UnsafeSource: some entries had problems; the files that were written are incomplete.
         """
         self.refuse_problems()
+        # All links before the first check: one may lead through another that comes later.
         for node, target in self._links:
             os.symlink(target, node.name, dir_fd=self._directory(node.parent or self._top))
         for node, target in self._links:
@@ -108,7 +110,7 @@ class Unpacker:
         self.refuse_problems()
 
     def refuse_problems(self) -> None:
-        """Raise UnsafeSource with what has been wrong so far, if anything has."""
+        """Raise UnsafeSource with all problems so far, if there are any."""
         if not self._problems:
             return
         more = self.problem_count - len(self._problems)
@@ -136,7 +138,7 @@ class Unpacker:
     # --- names ------------------------------------------------------------------------------------------------------
 
     def _claimed(self, names: list[str], entry: Archived) -> _Node | None:
-        """The node that the entry takes, its directories made; None if it cannot have it, or is the top itself."""
+        """Return the node of the entry, its directories made; None if its name is taken, or it is the root itself."""
         node = self._top
         for index, name in enumerate(names):
             if node.kind != "directory":
@@ -147,6 +149,7 @@ class Unpacker:
             key = (id(node), folded(name))
             other = self._taken.get(key)
             if other is None:
+                # Directories that only a path mentions count as well: one entry `a/b/c/…` makes hundreds.
                 if not is_last:
                     self._count()
                 other = self._taken[key] = _Node(name, node, kind)
@@ -165,7 +168,7 @@ class Unpacker:
         return node if names else None
 
     def _directory(self, node: _Node) -> int:
-        """A descriptor of a directory that has been made, good until the next call."""
+        """Return a descriptor of a directory that has been made, good until the next call."""
         above: list[_Node] = []
         at: _Node | None = node
         while at is not None:
@@ -177,6 +180,7 @@ class Unpacker:
             common += 1
         while len(self._open) > common:
             os.close(self._open.pop()[1])
+        # One descriptor per level stays open between entries: neighbours in an archive share most of their way.
         for below in above[common:]:
             self._open.append((below, os.open(below.name, _INTO, dir_fd=self._open[-1][1])))
         return self._open[-1][1]
@@ -195,6 +199,7 @@ class Unpacker:
             self.size_bytes += len(target)
 
     def _write(self, node: _Node, entry: Archived) -> None:
+        # Before writing, by the size that the entry states; `_bounded` counts again, since that may be a lie.
         if entry.size > self.limits.max_file_bytes:
             raise self._too_large(node)
         if self.size_bytes + entry.size > self.limits.max_bytes:
@@ -208,14 +213,14 @@ class Unpacker:
             for chunk in self._bounded(node, entry):
                 file.write(chunk)
                 head = head or chunk[: len(LFS_HEADER)]
-            # Not by the mode argument of open(): the umask of the process would have its say.
+            # fchmod, because the mode argument of open() would be narrowed by the umask of the process.
             os.fchmod(descriptor, 0o755 if entry.executable else 0o644)
             os.utime(descriptor, (self.mtime, self.mtime))
         if head == LFS_HEADER and entry.size <= LFS_MAX_BYTES:
             self.lfs_pointers.append(node.path)
 
     def _bounded(self, node: _Node, entry: Archived) -> Iterator[bytes]:
-        """The entry's content as long as it is within the limits."""
+        """Yield the entry's content as long as it is within the limits."""
         size = 0
         for chunk in entry.content():
             size += len(chunk)
@@ -242,12 +247,12 @@ class Unpacker:
 
 
 def _decoded(name: bytes) -> str:
-    """The name with what is not UTF-8 escaped."""
+    """Decode the name, escaping whatever is not UTF-8."""
     return name.decode("utf-8", "backslashreplace")
 
 
 def _segments(path: str) -> list[str]:
-    """The names on the way; tar writes "./" before all of them, and "/" behind directories."""
+    """Split a path into names; tar writes "./" before all of them, and "/" behind directories."""
     while path.startswith("./"):
         path = path[2:]
     path = path.removesuffix("/")
@@ -255,11 +260,12 @@ def _segments(path: str) -> list[str]:
 
 
 def _path_problem(path: str, raw: bytes) -> tuple[str, str] | None:
-    """Why no entry may have that path, and what to do; None if one may."""
+    """Say why no entry may have that path, and what to do; None if one may."""
     if len(raw) > MAX_PATH_BYTES:
         return f"has a path longer than {MAX_PATH_BYTES} bytes", ""
     if path.encode() != raw:
         return "has a name that is not UTF-8", "rename the file, or make the archive with another tool"
+    # `C:` is a drive to readers on Windows, whatever it is here.
     if path.startswith("/") or path[1:2] == ":":
         return "is an absolute path", _AGAIN
     if hides(path):

@@ -1,6 +1,6 @@
-"""What all parts of a build file are made of: the strict base class, texts, paths, names, secrets.
+"""The base of all parts of a build file: the strict base class, texts, paths, names, secrets.
 
-The text below a field of a `Spec` says what its key means, to people: it goes into the JSON Schema and the reference.
+The text below a field of a `Spec` explains its key to people: it goes into the JSON Schema and the reference.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from builder.paths import PATH_PATTERN, path_problem
 from builder.secrets.references import Reference
 
 VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]+")
-# What the builder says to a project's commands.
+# Variables that the builder sets for a project's commands.
 _OF_COMMANDS = frozenset({"HOME", "TMPDIR", "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "SOURCE_DATE_EPOCH"})
 
 
@@ -36,30 +36,30 @@ def as_tuple(value: object) -> object:
 
 
 def path_value(path: str) -> str:
-    """`path`, relative and below the project; ValueError if it is not."""
+    """Return `path`, relative and below the project; raise ValueError if it is not."""
     if problem := path_problem(path):
         raise ValueError(problem)
     return path
 
 
 def given(name: str, **schema: JsonValue) -> dict[str, JsonValue]:
-    """JSON Schema of mappings that have the key, not as null."""
+    """Return JSON Schema of mappings that have the key, not as null."""
     wanted: dict[str, JsonValue] = {"not": {"type": "null"}, **schema}
     return {"required": [name], "properties": {name: wanted}}
 
 
 def stated(**schema: JsonValue) -> FieldInfo:
-    """What a validator wants, as far as JSON Schema can say it."""
+    """Express what a validator wants, as far as JSON Schema can."""
     field: FieldInfo = Field(json_schema_extra=schema)
     return field
 
 
-# The message is for editors; validators do not know the word.
+# The message is for editors; validators don't know the key.
 _RELATIVE = stated(pattern=f"^{PATH_PATTERN}$", patternErrorMessage="must be a relative path that stays in the project")
 Text = Annotated[str, StringConstraints(min_length=1)]
 RelativePath = Annotated[str, AfterValidator(path_value), _RELATIVE]
 _Path = Annotated[Text, AfterValidator(path_value), _RELATIVE]
-# A single one needs no list.
+# A single value needs no list.
 Paths = Annotated[tuple[_Path, ...], BeforeValidator(as_tuple, json_schema_input_type=_Path | tuple[_Path, ...])]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple, json_schema_input_type=Text | tuple[Text, ...])]
 
@@ -74,9 +74,10 @@ def _reference(text: str) -> str:
 
 
 def variable_name(name: str) -> str:
-    """`name` of a variable that commands may be given; ValueError if it is none, or ours."""
+    """Return `name` of a variable for commands; raise ValueError if it is not one, or ours."""
     if not VARIABLE.fullmatch(name):
         raise ValueError(f"{name!r} is not a name of a variable (a letter, then letters, digits and _)")
+    # A command's own HOME or PATH would break the isolation that the builder sets up.
     if name in _OF_COMMANDS:
         raise ValueError(f"{name} is set by the builder, and cannot be set here")
     return name
@@ -118,7 +119,7 @@ class SecretSpec(Spec):
 def secrets_in(value: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, SecretSpec]]:
     """Yield every secret that a build file, or a part of one, names, with its place (`layers.data.secrets.0`).
 
-    Whatever reads, checks or resolves secrets goes by this, so that a new place for them cannot be forgotten.
+    Whatever reads, checks or resolves secrets uses this, so that a new place for them cannot be forgotten.
     """
     if isinstance(value, SecretSpec):
         yield ".".join(at), value
@@ -130,5 +131,5 @@ def secrets_in(value: object, at: tuple[str, ...] = ()) -> Iterator[tuple[str, S
             yield from secrets_in(item, (*at, str(key)))
     elif isinstance(value, Collection) and not isinstance(value, str | bytes):
         for position, item in enumerate(value):
-            # Layers are a list here, and stand in the file by their names.
+            # Layers are a list here, but have names in the file.
             yield from secrets_in(item, (*at, str(getattr(item, "name", position))))

@@ -1,4 +1,4 @@
-"""The build file: what a project says about itself, as frozen values.
+"""Reads the build file, in which a project describes itself, as frozen values.
 
     function:
       runtimes: [python3.13]
@@ -7,7 +7,7 @@
     layers:
       dependencies: [requirements.txt]
 
-The text alone is judged here; `builder.spec.tree` compares what it says about files with those that are there.
+Only the text is judged here; `builder.spec.tree` compares the files that it names with those that exist.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ M = TypeVar("M", bound=Spec)
 NAMES = BUILD_FILES
 
 _CHECKING = ("optional_libraries", "try")
+# Lambda's quota per function.
 MAX_LAYERS = 5
 # Keys whose values have keys of their own.
 _NESTED: Mapping[str | int, type[Spec]] = {"secrets": SecretSpec, "url": UrlSpec}
@@ -66,7 +67,7 @@ LAYER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def find_build_file(names: Collection[str], wanted: str | None) -> str:
-    """Which of the `names` in a project's directory is its build file: `wanted`, or the only one with a usual name.
+    """Return which of the `names` in a project's directory is its build file: `wanted`, or the only usual name.
 
     Raises:
         InvalidBuildFile: there is none, or there are several.
@@ -93,7 +94,7 @@ def find_build_file(names: Collection[str], wanted: str | None) -> str:
 
 
 def read_build_file(text: str, *, file: str) -> BuildSpec:
-    """The build file whose content is `text`; `file` is its name, which says whether it is YAML or JSON.
+    """Parse the build file `text`; `file` is its name, which says whether it is YAML or JSON.
 
     Raises:
         InvalidBuildFile: with every problem found, each as `file:line: key: what is wrong`.
@@ -102,7 +103,7 @@ def read_build_file(text: str, *, file: str) -> BuildSpec:
 
 
 class _Reader:
-    """Makes the values of one document and gathers what is wrong with them."""
+    """Makes the values of one document and collects its problems."""
 
     def __init__(self, document: Document, file: str) -> None:
         self.document, self.file = document, file
@@ -149,16 +150,16 @@ class _Reader:
         if isinstance(value, dict):
             runtimes = as_tuple(value.get("runtimes"))
             first = str(runtimes[0]) if isinstance(runtimes, tuple) and runtimes else ""
-            # Lambda wants a handler; only the bootstrap ever sees it. Of go1.x it is enough that it is retired.
+            # Lambda wants a handler, which only the bootstrap ever sees. go1.x is reported as retired, and as no more.
             if ("handler" not in value and first.startswith("provided")) or first == "go1.x":
                 value = {**value, "handler": "bootstrap" if first != "go1.x" else "main.handler"}
             elif "handler" not in value and first.startswith("python") and value.get("build") in (None, "none"):
-                value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists, the tree tells
+                value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists is checked against the tree
             value = self._with_build(at, value)
         return self._model(FunctionSpec, at, value)
 
     def _with_build(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
-        """The mapping with the recipe that `build` means in its place; without, after noting what is wrong with it."""
+        """Return the mapping with the recipe in the place of `build`; without it, after noting what is wrong."""
         if value.get("build") is None:
             return dict(value)
         rest = {key: item for key, item in value.items() if key != "build"}
@@ -177,7 +178,7 @@ class _Reader:
     def _layers(
         self, root: Mapping[str, object]
     ) -> tuple[tuple[str, ...], tuple[LayerSpec, ...], Mapping[str, LayerArn]]:
-        """The files of `dependencies`, the named layers that are built, and by name those from elsewhere."""
+        """Return the files of `dependencies`, the named layers that are built, and by name those from elsewhere."""
         given = root.get("layers")
         if given is None:
             return (), (), {}
@@ -225,7 +226,7 @@ class _Reader:
         return tuple(foreign.get(name, name) for name in names if name != "dependencies" or dependencies)
 
     def _lambdas_own(self, function: object) -> None:
-        """Note what is wrong with what the file says in Lambda's own names."""
+        """Note problems of settings in Lambda's own names."""
         if not isinstance(function, dict):
             return
         if isinstance(function.get("configuration"), dict):
@@ -267,12 +268,12 @@ class _Reader:
         return not isinstance(names, tuple) or not names or any(name not in RUNTIMES for name in map(str, names))
 
     def _model(self, model: type[M], at: Location, value: object) -> M | None:
-        """`value` as a `model`; None after noting what is wrong with it."""
+        """Parse `value` as a `model`; return None after noting its problems."""
         try:
             return model.model_validate(value)
         except ValidationError as error:
             details = error.errors(include_url=False)
-        # A mistyped key is one problem, not also a missing one.
+        # A mistyped key is one problem, and not also a missing key.
         typed = [str(detail["loc"][-1]) for detail in details if detail["type"] == "extra_forbidden"]
         intended = {match for name in typed for match in alike(name, model.model_fields)}
         for detail in details:
@@ -334,7 +335,7 @@ class _Reader:
         return f"must be {wanted}, not {shown}"
 
     def _typed(self, where: Location, value: object) -> str:
-        """A scalar as it stands in the file, text in quotes."""
+        """Return a scalar as written in the file, text in quotes."""
         text = repr(value) if isinstance(value, str) else self.document.typed.get(where, str(value))
         return text if len(text) <= 80 else text[:77] + "..."
 
@@ -353,7 +354,7 @@ class _Reader:
 
 
 def _label(at: Location) -> str:
-    """A location for a message, keys as typed."""
+    """Return a location for a message, keys as typed."""
     text = ".".join(str(part) for part in at)
     return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
 

@@ -25,9 +25,10 @@ KIND_NAMES = ("go", "node", "command", "none")
 
 
 def _package(value: str) -> str:
-    """A Go package as Go names it: `.`, `./cmd/api`; without `./` it would be one of the standard library."""
+    """Check a Go package in Go's notation: `.`, `./cmd/api`; without `./` it would be in the standard library."""
     if not value:
         return value
+    # `go build ./...` builds several commands and cannot write them to one file.
     if value == "...":
         raise ValueError("'...' names several packages; name the command itself, for example ./cmd/api")
     path_value(value.removeprefix("./") or ".")
@@ -118,10 +119,10 @@ Build = GoBuild | NodeBuild | CommandBuild | AsItIs
 
 
 def chosen(value: object) -> tuple[type[Spec], object, str]:
-    """Which class `build: value` is for, the mapping to make it of, and the key below `build` that it stands under.
+    """Return the class for `build: value`, the mapping to make it of, and its key below `build`.
 
     Raises:
-        ValueError: it says no kind, or several.
+        ValueError: it names no kind, or several.
     """
     forms = "go, node, none, or a mapping such as go: ./cmd/api or command: […]"
     if isinstance(value, str):

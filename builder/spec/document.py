@@ -1,8 +1,8 @@
-"""YAML and JSON text as plain data that still knows its lines.
+"""Reads YAML and JSON text as plain data that still knows its lines.
 
 Smaller than YAML on purpose: values are text, numbers, true/false, null, lists and mappings; keys are text as typed
-(`on` stays "on"); dates stay text; anchors, aliases and `<<` work but cannot grow without bound; other tags are a
-problem.
+(`on` stays "on"); dates stay text; anchors, aliases and `<<` work but cannot grow without bound; other tags are
+problems.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from builder.errors import InvalidBuildFile
 Location = tuple[str | int, ...]
 """Keys and positions from the root: ("layers", "data", "files", 0)."""
 
+# Far above any real build file; a file of a stranger must not keep the parser busy for minutes.
 _MAX_CHARACTERS, _MAX_DEPTH, _MAX_VALUES = 256_000, 30, 20_000
 _HALF = re.compile(r"[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
@@ -28,9 +29,9 @@ _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """`value` with, by location, the line each key or item stands on (from 1) and how its scalar was typed.
+    """`value` with, by location, the line of each key or item (from 1) and how its scalar was typed.
 
-    `problems` are (line, text): what can be read, but cannot be meant (a key given twice).
+    `problems` are (line, text): readable, but surely not meant (a key given twice).
     """
 
     value: object
@@ -40,10 +41,10 @@ class Document:
 
 
 def read_document(text: str, *, file: str) -> Document:
-    """The content of a JSON file if `file` ends in .json, else of a YAML file.
+    """Parse a JSON file if `file` ends in .json, else a YAML file.
 
     Raises:
-        InvalidBuildFile: not readable as such; names the line.
+        InvalidBuildFile: it is not readable; names the line.
     """
     if len(text) > _MAX_CHARACTERS:
         raise _unreadable(file, 1, f"is longer than {_MAX_CHARACTERS:,} characters")
@@ -77,13 +78,14 @@ class _Building:
         """Count a value and remember its line (that of its key, if it has one)."""
         self.lines.setdefault(at, line)
         self.values += 1
+        # Counted where aliases are followed: ten lines of YAML can stand for a billion values.
         if self.values > _MAX_VALUES:
             raise _TooMuch(line, f"has more than {_MAX_VALUES:,} values (aliases count each time)")
         if len(at) > _MAX_DEPTH:
             raise _TooMuch(line, f"is nested deeper than {_MAX_DEPTH} levels")
 
     def written(self, text: str, at: Location, line: int) -> None:
-        """Note where an escape has made a text that cannot be written again."""
+        """Note a text that an escape has made and that cannot be written again."""
         if _HALF.search(text):
             label = ".".join(str(part) for part in at)
             what = f"{label}: {text[:80]!r}" if label else f"{text[:80]!r}"
@@ -104,6 +106,7 @@ def _unreadable(file: str, line: int, what: str, hint: str = "") -> InvalidBuild
 
 def _from_yaml(text: str, file: str, building: _Building) -> object:
     try:
+        # The tree of nodes instead of values: only it knows lines, and whether a key is given twice.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -153,6 +156,7 @@ def _yaml_mapping(node: yaml.MappingNode, at: Location, building: _Building) -> 
             building.written(key.value, at, line)
             building.lines.setdefault((*at, key.value), line)
             result[key.value] = _yaml_value(value, (*at, key.value), building)
+    # After the own keys, which win over merged ones, as YAML 1.1 says.
     for other in merged:
         inherited = _yaml_value(other, at, building)
         if isinstance(inherited, dict):
@@ -175,7 +179,7 @@ def _yaml_scalar(node: yaml.ScalarNode) -> object:
             case "float":
                 return constructor.construct_yaml_float(node)
     except (ValueError, KeyError, OverflowError, yaml.YAMLError):
-        pass  # `!!int x`, or more digits than Python converts: the text as typed is refused where a number is wanted
+        pass  # `!!int x`, or more digits than Python converts: refused as text where a number is wanted
     return node.value
 
 
@@ -184,6 +188,7 @@ def _yaml_scalar(node: yaml.ScalarNode) -> object:
 
 def _from_json(text: str, file: str, building: _Building) -> object:
     try:
+        # Parsed twice: this finds every syntax error, so that the tokens afterwards need no checks.
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise _unreadable(file, error.lineno, f"is not valid JSON: {error.msg} (column {error.colno})") from None
@@ -197,7 +202,7 @@ def _no_constant(name: str) -> object:
 
 
 class _Tokens:
-    """The tokens of JSON that is known to be valid, each with its line."""
+    """The tokens of valid JSON, each with its line."""
 
     def __init__(self, text: str) -> None:
         self._tokens = self._scan(text)
@@ -212,7 +217,7 @@ class _Tokens:
             yield match[0], line
 
     def next(self) -> str:
-        """Step on. Returns the token that was current."""
+        """Step on, and return the token that was current."""
         before = getattr(self, "current", "")
         self.current, self.line = next(self._tokens, ("", 0))
         return before

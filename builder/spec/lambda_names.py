@@ -1,6 +1,6 @@
-"""What a build file says in Lambda's own names, held against AWS's own description of its services.
+"""Checks settings in Lambda's own names against AWS's own description of its services.
 
-The description is botocore's, so the names, types, enumerations and ranges are those of the SDK in use and no list of
+The description is botocore's, so names, types, enumerations and ranges are those of the SDK in use, not a list of
 ours. It is loaded only for a build file that uses such names.
 """
 
@@ -17,7 +17,7 @@ from builder.nearest import alike, meant, nearest
 from builder.spec.document import Location
 from builder.spec.separate import EVENT_INVOKE
 
-# The build file's own keys for what Lambda calls otherwise.
+# The build file's own keys for settings that Lambda names differently.
 FRIENDLY: Mapping[str, str] = {
     "Architectures": "architecture",
     "Code": "files",
@@ -32,7 +32,7 @@ FRIENDLY: Mapping[str, str] = {
     "Tags": "tags",
     "Timeout": "timeout",
 }
-# Characters of a regular expression that somebody may still read.
+# Characters of a regular expression that a person may still read.
 _LONGEST_PATTERN = 80
 # Not settings, or not of functions made of zips.
 _NOT_HERE: Mapping[str, str] = {
@@ -47,9 +47,9 @@ _NOT_HERE: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What is wrong at a place below the value that was checked: `text`, or else `value` has the wrong type.
+    """A problem at a place below the value that was checked: `text`, or else `value` has the wrong type.
 
-    `kind` is the type that is wanted, as pydantic names it in its errors.
+    `kind` is the wanted type, by pydantic's name for its error.
     """
 
     at: Location
@@ -59,7 +59,7 @@ class Finding:
 
 
 def configuration_findings(given: Mapping[str, object]) -> Iterator[Finding]:
-    """What is wrong with the build file's `configuration`."""
+    """Yield the problems of the build file's `configuration`."""
     shapes = service_shapes("lambda")
     members = _configuration_members()
     for name, value in given.items():
@@ -77,30 +77,31 @@ def configuration_findings(given: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def cors_findings(given: Mapping[str, object]) -> Iterator[Finding]:
-    """What is wrong with the build file's `url.cors`."""
+    """Yield the problems of the build file's `url.cors`."""
     yield from _findings((), given, "Cors", service_shapes("lambda"))
 
 
 def configuration_schema() -> dict[str, object]:
-    """JSON Schema of the build file's `configuration`."""
+    """Return the JSON Schema of the build file's `configuration`."""
     shapes = service_shapes("lambda")
     members = {name: _schema(shape, shapes) for name, shape in sorted(_configuration_members().items())}
     return {"type": "object", "properties": members, "additionalProperties": False}
 
 
 def cors_schema() -> dict[str, object]:
-    """JSON Schema of the build file's `url.cors`."""
+    """Return the JSON Schema of the build file's `url.cors`."""
     return _schema("Cors", service_shapes("lambda"))
 
 
 def _schema(shape_name: str, shapes: Mapping[str, Any]) -> dict[str, object]:
-    """JSON Schema of what `_findings` finds nothing in, but for patterns that it cannot say."""
+    """Return the JSON Schema of values without findings, except for patterns that it cannot express."""
     shape = shapes[shape_name]
     kind, low, high = _JSON_TYPES[shape["type"]]
     schema: dict[str, object] = {"type": kind}
     if "enum" in shape:
         return schema | {"enum": list(shape["enum"])}
     schema |= {key: shape[bound] for key, bound in ((low, "min"), (high, "max")) if key and bound in shape}
+    # Editors read patterns in JavaScript's dialect, so only those that mean the same there are given.
     if "pattern" in shape and _PORTABLE.fullmatch(shape["pattern"]):
         schema["pattern"] = f"^(?:{shape['pattern']})$"
     if shape["type"] == "list":
@@ -115,7 +116,7 @@ def _schema(shape_name: str, shapes: Mapping[str, Any]) -> dict[str, object]:
     return schema
 
 
-# By AWS's names of types: JSON Schema's, and what it calls their bounds.
+# By AWS's names of types: JSON Schema's type, and its names of their bounds.
 _JSON_TYPES: Mapping[str, tuple[str, str, str]] = {
     "string": ("string", "minLength", "maxLength"),
     "integer": ("integer", "minimum", "maximum"),
@@ -126,7 +127,7 @@ _JSON_TYPES: Mapping[str, tuple[str, str, str]] = {
     "map": ("object", "", ""),
     "structure": ("object", "", ""),
 }
-# Patterns without what only some dialects have: flags, classes of Unicode, escapes of what needs none.
+# Patterns without features of single dialects: flags, classes of Unicode, needless escapes.
 _PORTABLE = re.compile(r"(?:[^\\(]|\\[dDsSwW.$*+?|/()\[\]{}^-]|\((?!\?)|\(\?:)*")
 
 
@@ -137,7 +138,7 @@ def _near_friendly(name: str) -> str:
 
 @cache
 def _configuration_members() -> Mapping[str, str]:
-    """Shapes of what may stand in `configuration`, by name."""
+    """Return the shapes of members of `configuration`, by name."""
     shapes = service_shapes("lambda")
     taken: dict[str, str] = {}
     for request in ("CreateFunctionRequest", "UpdateFunctionConfigurationRequest"):
@@ -156,7 +157,7 @@ def _configuration_members() -> Mapping[str, str]:
 
 
 def _members(shape: Mapping[str, Any]) -> dict[str, str]:
-    """Shapes of a structure's members; what says which function is meant goes with the call, not with the file."""
+    """Return the shapes of a structure's members, without those that name the function, which belong to the call."""
     return {
         name: member["shape"]
         for name, member in shape.get("members", {}).items()
@@ -182,7 +183,7 @@ def _findings(at: Location, value: object, shape_name: str, shapes: Mapping[str,
         yield Finding(at=at, text=f"must be {problem}, not {value}")
 
 
-# By AWS's names of types: pydantic's name of the error when it is another, and what it is in a build file.
+# By AWS's names of types: pydantic's name of the error, and the type in a build file.
 _TYPES: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "string": ("string_type", (str,)),
     "integer": ("int_type", (int,)),
@@ -205,7 +206,7 @@ def _structure_findings(
     for name, near in unknown.items():
         yield Finding(at=(*at, name), text=f"unknown name{near or '; known are ' + ', '.join(members)}")
     for name in shape.get("required", ()):
-        # A mistyped name is one problem, not also a missing one.
+        # A mistyped name is one problem, and not also a missing name.
         if name in members and name not in value and meant([name]) not in unknown.values():
             yield Finding(at=(*at, name), text="missing")
     for name, item in value.items():
@@ -226,7 +227,7 @@ def _text_problems(value: str, shape_name: str, shape: Mapping[str, Any]) -> Ite
 
 
 def _outside(size: float, shape: Mapping[str, Any]) -> str:
-    """What a number or a length must be, if it is not; else nothing."""
+    """Say what a number or a length must be, if it is not; else nothing."""
     low, high = shape.get("min"), shape.get("max")
     if (low is None or size >= low) and (high is None or size <= high):
         return ""

@@ -1,4 +1,4 @@
-"""Members of the build file's `configuration` that Lambda sets by calls of their own, in Lambda's names.
+"""Members of the build file's `configuration` that Lambda sets by separate calls, in Lambda's names.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_PutFunctionEventInvokeConfig.html
 """

@@ -1,4 +1,4 @@
-"""What a build file says about the project's files, held against the files that are there."""
+"""Compares the files that a build file names with those that exist."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["check_against_tree"]
 
 
 def check_against_tree(spec: BuildSpec, root: Path) -> None:
-    """Compare what `spec` names with the project's directory `root`.
+    """Compare the names in `spec` with the project's directory `root`.
 
-    What a layer's `preinstall` may still make is not looked for.
+    Files that a layer's `preinstall` may still make are not looked for.
 
     Raises:
-        InvalidBuildFile: files that are missing, a handler that is not among the files, paths that leave the project;
-            every problem, each as `file:line: key: what is wrong`.
-        LfsMissing: that is all right, but the content of files is not here.
+        InvalidBuildFile: files are missing, a handler is not among the files, or paths leave the project; every problem
+            as `file:line: key: what is wrong`.
+        LfsMissing: all of that is right, but the content of files is not here.
     """
     lacking: list[LfsMissing] = []
     problems = [*_function_problems(spec, root, lacking), *_dependency_problems(spec, root)]
@@ -35,11 +35,12 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
         problems += directory
         if not directory and not made_later:
             problems += _file_problems(spec, root, label, layer.source_dir, layer.files, lacking)
+    # Missing content of LFS files is reported last: usually it is not the user's mistake but the server's.
     if problems:
         raise invalid(spec.file, problems)
     if lacking:
         lacking[0].lacking = {path: said for error in reversed(lacking) for path, said in error.lacking.items()}
-        raise lacking[0].told()
+        raise lacking[0].with_message()
 
 
 def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -> Iterator[str]:
@@ -47,6 +48,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
     if function is None:
         return
     directory = list(_directory_problems(spec, root, "function", function.source_dir, must_exist=True))
+    # One problem: with a wrong directory every file in it would be missing as well.
     if directory:
         yield from directory
         return
@@ -59,6 +61,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
         for position, entry in enumerate(function.files)
         if not any(f"function.files.{position}:" in problem for problem in missing)
     ]
+    # Without any existing file the handler cannot be judged.
     if function.files and not there:
         return
     try:
@@ -73,7 +76,7 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
     if not names:
         yield f"{spec.at('function.exclude')}: excludes every file"
     elif makes_all(function.build):
-        return  # what is built is seen only then
+        return  # its files exist only after the build
     elif problem := _handler_problem(function, names, root / function.source_dir, incomplete=bool(missing)):
         unsaid = "function.handler" not in spec.lines
         if unsaid and not (root / function.source_dir / "lambda_function.py").exists():
@@ -99,7 +102,7 @@ def _handler_problem(function: FunctionSpec, names: list[str], base: Path, *, in
     if on_disk:
         return f"{function.handler!r} is in {on_disk[0]}, which is not among the files; add it to function.files"
     if incomplete:
-        return None  # it may well be one of the missing ones: one problem is enough
+        return None  # it may be one of the missing files: one problem is enough
     modules = [name.removesuffix(suffix).removesuffix("/__init__") for name in names if name.endswith(suffix)]
     typed = next((name for name in (f"{module}.ts", f"{module}.mts") if name in names), "")
     if family == "nodejs" and typed:
@@ -122,6 +125,7 @@ def _dependency_problems(spec: BuildSpec, root: Path) -> Iterator[str]:
         except LambdasmithError as error:
             yield f"{spec.at(label)}: {error.message}"
             continue
+        # Otherwise uv or npm would fail over a file of the other language, far from its line here.
         if (path.name in (*NAMES, MANIFEST)) != is_nodes:
             wanted = "package-lock.json" if is_nodes else "requirements.txt or another Python file"
             yield f"{spec.at(label)}: {name!r} is not for {runtime}; name {wanted}"
@@ -155,7 +159,7 @@ def _placed(error: LfsMissing, where: str) -> LfsMissing:
 def _file_problems(
     spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str], lacking: list[LfsMissing]
 ) -> Iterator[str]:
-    """One problem for each entry that selects nothing, or something that must not be packaged."""
+    """Yield one problem for each entry that selects nothing, or something that must not be packaged."""
     for position, entry in enumerate(files):
         key = f"{label}.files.{position}"
         where = spec.at(key if key in spec.lines else f"{label}.files")

@@ -39,7 +39,7 @@ from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
 LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
-# What Lambda sets itself and refuses to be given.
+# Variables that Lambda sets itself and refuses to take.
 _RESERVED = frozenset(
     {
         "_HANDLER",
@@ -88,13 +88,14 @@ def _role(value: str) -> str:
 
 
 def layer_arn(value: str) -> str:
-    """`value`, the ARN of a layer version.
+    """Return `value` if it is the ARN of a layer version.
 
     Raises:
         ValueError: it is something else.
     """
     if LAYER_VERSION.fullmatch(value):
         return value
+    # The most frequent mistake, so it gets a message of its own.
     if LAYER_VERSION.fullmatch(f"{value}:1"):
         raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
     raise ValueError(
@@ -147,11 +148,11 @@ _Tags = Mapping[
 
 
 def makes_all(build: Build | None) -> bool:
-    """Whether a build leaves nothing of the project's own files to be shipped beside it, unless they are listed."""
+    """Tell whether a build leaves none of the project's own files to ship beside it, unless they are listed."""
     return isinstance(build, GoBuild | CommandBuild) or (isinstance(build, NodeBuild) and build.bundle is not None)
 
 
-# What a Python function without `handler` means, as the Lambda console names it.
+# The handler of a Python function that names none, as the Lambda console calls it.
 DEFAULT_HANDLER = "lambda_function.lambda_handler"
 
 
@@ -214,12 +215,12 @@ class FunctionSpec(Spec):
 
     @property
     def ships_files(self) -> bool:
-        """Whether files of the project go into the zip as they are."""
+        """Whether files of the project go into the zip unchanged."""
         return bool(self.files) or not makes_all(self.build)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """`exclude`, and what a build takes the place of: npm's own directory and its settings, which may be logins."""
+        """`exclude`, and files that a build replaces: npm's own directory and its settings, which may hold logins."""
         return (*self.exclude, *(("node_modules", ".npmrc") if isinstance(self.build, NodeBuild) else ()))
 
     @field_validator("build")
@@ -241,6 +242,7 @@ class FunctionSpec(Spec):
         reserved = sorted(_RESERVED.intersection(value or {}))
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: Lambda sets it itself and does not allow it here")
+        # As Lambda counts: names and values of all variables, in bytes.
         size = sum(len(name.encode()) + len(text.encode()) for name, text in (value or {}).items())
         if size > 4096:
             raise ValueError(f"takes {size:,} bytes; Lambda allows 4,096 for all variables together")
@@ -300,7 +302,7 @@ class LayerSpec(Spec):
 
     @property
     def ships_files(self) -> bool:
-        """Whether files of the project go into the zip as they are."""
+        """Whether files of the project go into the zip unchanged."""
         return bool(self.files)
 
     @model_validator(mode="after")
@@ -312,6 +314,7 @@ class LayerSpec(Spec):
         if (self.environment or self.secrets) and not self.preinstall:
             raise ValueError("environment and secrets are for preinstall, and there is none")
         names = [*self.environment, *(secret.env or secret.file or "" for secret in self.secrets)]
+        # The later one would silently win.
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
             raise ValueError(f"{', '.join(twice)}: given twice in environment and secrets")
@@ -326,7 +329,7 @@ class LayerArn(Spec):
 
     @property
     def layer(self) -> str:
-        """The ARN without the version: a function can have only one version of a layer."""
+        """ARN without the version: a function can have only one version of a layer."""
         return layer_of(self.arn)
 
 
@@ -363,7 +366,7 @@ class BuildSpec(Spec):
     lines: Mapping[str, int] = Field(default={}, repr=False)
 
     def at(self, label: str) -> str:
-        """`file:line: label`, the beginning of a message."""
+        """Return `file:line: label`, the beginning of a message."""
         return f"{self.file}:{self.lines.get(label, 1)}: {label}"
 
 
@@ -402,7 +405,7 @@ class Dependencies(Spec):
 
 
 def invalid(file: str, problems: list[str]) -> InvalidBuildFile:
-    """The error that says all that is wrong with a build file; each problem as `file:line: key: what is wrong`."""
+    """Return the error with all problems of a build file; each is `file:line: key: what is wrong`."""
     if len(problems) == 1:
         message = problems[0]
     else:

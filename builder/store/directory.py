@@ -1,4 +1,4 @@
-"""The store on a workstation: a directory that several builds may share, with a bound."""
+"""The store on a workstation: a directory that several builds may share, of bounded size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builder.store.values import JsonObject, body
 
 
 class DirectoryStore(Store):
-    """A directory. What is read or looked for is marked as used: what was used longest ago goes first."""
+    """A directory as the store. Objects that are read or looked for are marked as used: the least recent go first."""
 
     def __init__(self, root: Path, *, warn: Callable[[str], None] = lambda _: None) -> None:
         super().__init__(warn)
@@ -29,13 +29,14 @@ class DirectoryStore(Store):
         return path
 
     def _used(self, name: str) -> Path | None:
-        """The file, None if there is none."""
+        """Return the file, marked as used; None if there is none."""
         path = self._root / name
         try:
+            # The file's date is the record of its last use: no index that two builds would have to share.
             os.utime(path)
         except FileNotFoundError:
             return None
-        except OSError:  # somebody else's, to be read only
+        except OSError:  # another user's, which can only be read
             return path if path.exists() else None
         return path
 
@@ -58,7 +59,7 @@ class DirectoryStore(Store):
     def put(self, name: str, path: Path, *, sha256: str) -> None:
         with whole.file(self._made(name)) as partial:
             try:
-                partial.hardlink_to(path)  # what is put here is complete, and never written to again
+                partial.hardlink_to(path)  # safe, since a file that is put here is complete and never written again
             except OSError:
                 shutil.copyfile(path, partial)
             if not matching(partial, sha256):

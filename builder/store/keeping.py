@@ -1,9 +1,9 @@
-"""What every store can do, and what is done about damage in one.
+"""Operations of every store, and what is done about damage.
 
 Three ways to read, by what the object is worth:
-    find    what can be made again: damaged, it counts as absent, and a warning says so
-    read    what nothing can replace: damaged, it is an error that names it
-    look    the caller decides
+    find    for objects that can be made again: a damaged one counts as absent, with a warning
+        read    for objects that nothing can replace: a damaged one is an error that names it
+        look    leaves the decision to the caller
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ Parse = Callable[[Fields], T]
 
 @dataclass(frozen=True, kw_only=True)
 class Damaged:
-    """An object that is not what was written there. `place` is its name for people, `why` what is wrong with it."""
+    """An object that is not what was written. `place` is its name for people, `why` what is wrong with it."""
 
     place: str
     why: str
 
     def error(self, hint: str) -> StoreDamaged:
-        """What is raised where nothing else can replace it."""
+        """Return the error to raise if nothing else can replace it."""
         return StoreDamaged(f"{self.place} is damaged: {self.why}", hint=hint)
 
 
 class Store(ABC):
-    """Where parts, artifacts and records are kept. Every method may be called from several threads.
+    """A store of parts, artifacts and records. Every method may be called from several threads.
 
-    `warn` is told of what is damaged and counts as absent, since it can be made again.
+    `warn` is called for damaged objects that count as absent, since they can be made again.
     """
 
     def __init__(self, warn: Callable[[str], None] = lambda _: None) -> None:
@@ -48,14 +48,14 @@ class Store(ABC):
 
     @abstractmethod
     def place(self, name: str) -> str:
-        """Where the object is, for people."""
+        """Return the object's name for people."""
 
     @abstractmethod
     def read_bytes(self, name: str) -> bytes | None:
-        """The content at `name`, None if there is none."""
+        """Return the content at `name`, None if there is none."""
 
     def look(self, name: str, parse: Parse[T]) -> T | Damaged | None:
-        """What `parse` makes of the JSON at `name`, None if there is none."""
+        """Parse the JSON at `name` with `parse`; None if there is none."""
         content = self.read_bytes(name)
         try:
             return None if content is None else parse(Fields(value_of(content)))
@@ -63,7 +63,7 @@ class Store(ABC):
             return Damaged(place=self.place(name), why=str(error))
 
     def find(self, name: str, parse: Parse[T]) -> T | None:
-        """The same, for what can be made again: what is damaged counts as absent, and is said."""
+        """Look for something that can be made again: if damaged, it counts as absent, with a warning."""
         found = self.look(name, parse)
         if isinstance(found, Damaged):
             self.forsake(found)
@@ -71,15 +71,16 @@ class Store(ABC):
         return found
 
     def forsake(self, damaged: Damaged) -> None:
-        """Say that something damaged counts as absent."""
+        """Warn that something damaged counts as absent."""
+        # The object itself is left: it shows what happened, and is overwritten when its content is made again.
         log.warning("damaged", extra={"fields": {"object": damaged.place, "why": damaged.why}})
         self._warn(f"{damaged.place} is damaged ({damaged.why}); it counts as absent, and what it had is made again")
 
     def read(self, name: str, parse: Parse[T], *, hint: str) -> T | None:
-        """The same, for what nothing can replace.
+        """Read something that nothing can replace.
 
         Raises:
-            StoreDamaged: it is damaged, with what to do then as `hint`.
+            StoreDamaged: it is damaged; `hint` says what to do then.
         """
         found = self.look(name, parse)
         if isinstance(found, Damaged):
@@ -88,13 +89,13 @@ class Store(ABC):
 
     @abstractmethod
     def write_json(self, name: str, value: JsonObject) -> None:
-        """Write `value` over what is there."""
+        """Write `value`, replacing what is there."""
 
     @abstractmethod
     def fetch(self, name: str, into: Path, *, sha256: str = "") -> bool:
         """Copy the content at `name` to the file `into`, whole or not at all; False if there is none.
 
-        With `sha256`, content that has another hash is none.
+        With `sha256`, content with another hash counts as none.
         """
 
     @abstractmethod
@@ -102,16 +103,16 @@ class Store(ABC):
         """Keep a copy of the file, which must have that hash while it is copied.
 
         Raises:
-            ContentMismatch: it has not; nothing is kept.
+            ContentMismatch: it does not; nothing is kept.
         """
 
     @abstractmethod
     def exists(self, name: str, *, sha256: str = "") -> bool:
-        """Whether there is content at `name`, and with `sha256`, whether it was put there with that hash."""
+        """Tell whether there is content at `name`, and with `sha256`, whether it was put there with that hash."""
 
 
 def matching(partial: Path, sha256: str) -> bool:
-    """Whether the file has the hash, or none is asked for; if not it is removed."""
+    """Tell whether the file has the hash, or none is wanted; otherwise remove it."""
     if not sha256 or sha256_of(partial) == sha256:
         return True
     partial.unlink()

@@ -53,20 +53,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING = {"404", "NoSuchKey", "NotFound"}
-# Answers to a conditional request whose condition does not hold, or that met another one. If-Match on nothing is 404.
+# Codes of a conditional request whose condition does not hold, or that met another one. If-Match on nothing is 404.
 _TAKEN = {"PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409", *_MISSING}
-# What S3 answers where the content has not the hash that it came with.
+# Codes for content that does not have the hash that it was sent with.
 _OTHER_CONTENT = {"BadDigest", "XAmzContentChecksumMismatch"}
+# S3 answers in some 30 ms whatever it is asked: sixteen at a time make a list of records one wait instead of many.
 _READERS = 16
 ARTIFACTS = "artifacts/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """JSON as it was in the store at one moment; `value` is None where it is not what was written.
+    """JSON as it was in the store at one moment; `value` is None if it is not what was written.
 
-    `etag` changes with the content. `age_s` is the least that can have passed since it was written, by S3's own clock,
-    which counts whole seconds: builders' clocks may differ.
+    `etag` changes with the content. `age_s` is the least time since it was written, by S3's own clock, which counts
+    whole seconds: builders' clocks may differ.
     """
 
     value: JsonObject | None
@@ -86,12 +87,12 @@ class S3Store(Store):
         warn: Callable[[str], None] = lambda _: None,
         renew_s: float | None = None,
     ) -> None:
-        """Take what is there.
+        """Use the objects that are there.
 
         Args:
-            warn: told of objects that cannot be read, and count as absent.
-            renew_s: an artifact that is asked for and older than that is written anew, so that S3, which removes
-                artifacts by their age, counts from their last use. None where nothing removes them.
+            warn: called for objects that cannot be read, and count as absent.
+            renew_s: age in seconds from which an artifact that is asked for is written again, so that S3, which removes
+                artifacts by their age, counts from their last use. None if nothing removes them.
         """
         super().__init__(warn)
         self._clients = clients
@@ -102,7 +103,7 @@ class S3Store(Store):
         self._absent = _MISSING
 
     def below(self, folder: str) -> S3Store:
-        """The part of this store that is below `folder/`; what is put there counts as put here."""
+        """Return the part of this store below `folder/`; what is put there counts as put here."""
         place = f"{self._prefix}{folder}/"
         part = S3Store(self._clients, self.bucket, place, warn=self._warn, renew_s=self._renew_s)
         part._put = self._put
@@ -110,16 +111,16 @@ class S3Store(Store):
 
     @property
     def stored(self) -> int:
-        """How many objects were put."""
+        """Number of objects that were put."""
         return self._put.total()
 
     @property
     def identity(self) -> str:
-        """Tells this store from others; the same after it was lost and made again."""
+        """Text that tells this store from others; the same after it was lost and made again."""
         return hashlib.sha256(f"{self.bucket}/{self._prefix}".encode()).hexdigest()[:8]
 
     def key(self, name: str) -> str:
-        """The S3 key of a name in the store."""
+        """Return the S3 key of a name in the store."""
         return self._prefix + name
 
     def place(self, name: str) -> str:
@@ -143,18 +144,20 @@ class S3Store(Store):
         return found[0] if found else None
 
     def _got(self, name: str) -> tuple[bytes, str, float] | None:
-        """The content, its ETag and its age."""
+        """Return the content, its ETag and its age."""
         with self._errors("reading", name), Expected(self._absent) as absent:
             answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name))
             content = answer["Body"].read()
         if absent.error:
             return None
         asked = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        # Both dates are S3's, to whole seconds: subtracting one makes the age a lower bound, so that no lease expires
+        # early.
         age_s = (asked - answer["LastModified"]).total_seconds() - 1
         return content, answer["ETag"], max(0.0, age_s)
 
     def read_version(self, name: str) -> Version | None:
-        """The JSON at `name` with what a conditional write needs, None if there is none."""
+        """Read the JSON at `name` with what a conditional write needs, None if there is none."""
         found = self._got(name)
         if found is None:
             return None
@@ -171,21 +174,23 @@ class S3Store(Store):
             )
 
     def write_all(self, values: Mapping[str, JsonObject]) -> None:
-        """Write several at the same time."""
+        """Write several objects at the same time."""
         with ThreadPoolExecutor(len(values)) as pool:
+            # The list is complete before the first result is awaited, so all are written at the same time.
             for written in [pool.submit(self.write_json, name, value) for name, value in values.items()]:
                 written.result()
 
     def write_if(self, name: str, value: JsonObject, *, etag: str | None) -> str | None:
-        """Write `value` if what is there still has `etag`, or if nothing is there where that is None.
+        """Write `value` if the object still has `etag`, or does not exist if that is None.
 
-        A request that is repeated after its answer was lost finds its own work in the way: so `value` has to have a
-        `nonce` that no other write has, and what lies there with it counts as written.
+        A request that is repeated after its answer was lost finds its own write in the way. So `value` must have a
+        `nonce` that no other write has, and an object with it counts as written.
 
         Returns:
             the new ETag, None if nothing was written.
         """
         try:
+            # botocore repeats a request whose answer was lost, and the repetition fails on our own write.
             return self._put_if(name, body(value), etag)
         except AwsUnavailable:
             if (written := self._written(name, value)) is None:
@@ -215,7 +220,7 @@ class S3Store(Store):
         return present.etag if present and written and written.get("nonce") == value["nonce"] else None
 
     def delete_if(self, name: str, *, etag: str) -> bool:
-        """Remove what is there if it still has `etag`; False if it had not, or nothing was there."""
+        """Remove the object if it still has `etag`; False if it does not, or is gone."""
         with self._errors("removing", name), Expected(_TAKEN) as taken:
             self._clients.s3.delete_object(Bucket=self.bucket, Key=self.key(name), IfMatch=etag)
         return taken.error is None
@@ -227,9 +232,9 @@ class S3Store(Store):
             return absent.error is None and matching(partial, sha256)
 
     def put(self, name: str, path: Path, *, sha256: str) -> None:
-        # S3 computes the hash of what arrives and refuses anything else: what is uploaded cannot be swapped on the
-        # way, by code that runs beside the builder or otherwise. It does so for a whole object only if that comes in
-        # one piece, and keeps the hash beside the object.
+        # S3 computes the hash of what arrives and refuses anything else, so the content cannot be swapped on the way,
+        # by code that runs beside the builder or otherwise. S3 does so for a whole object only if it comes in one
+        # piece, and keeps the hash beside the object.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
         with self._errors("writing", name), path.open("rb") as file, Expected(_OTHER_CONTENT) as other:
             self._clients.s3.put_object(
@@ -240,9 +245,9 @@ class S3Store(Store):
         self._put[name] += 1
 
     def take(self, name: str, other: S3Store, *, sha256: str, size: int) -> bool:
-        """Copy what `other` has at `name` to the same name here; False if that has not the hash and the size.
+        """Copy an object of `other` to the same name here; False if it does not have the hash and the size.
 
-        Nobody can put anything else in its place between the look and the copy.
+        No one can replace the object between the check and the copy.
         """
         s3, place = self._clients.s3, f"{other.bucket}/{other.key(name)}"
         with other._errors("copying", name), Expected(_TAKEN) as taken:
@@ -267,8 +272,10 @@ class S3Store(Store):
                 found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name), ChecksumMode="ENABLED")
             if absent.error:
                 return False
+            # Present under the right name is not enough: S3's own hash of the content has to match.
             if sha256 and found.get("ChecksumSHA256") != _checksum(sha256):
                 return False
+            # S3's lifecycle rules count from the last write, not from the last read.
             if self._renew_s is not None and name.startswith(ARTIFACTS):
                 asked = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
                 if (asked - found["LastModified"]).total_seconds() >= self._renew_s:
@@ -290,19 +297,19 @@ class S3Store(Store):
         return taken.error is None
 
     def version_id(self, name: str) -> str | None:
-        """S3's id of the newest version of the content at `name`, None where the bucket keeps no versions."""
+        """Return S3's id of the newest version of the content at `name`, None if the bucket keeps no versions."""
         with self._errors("looking for", name):
             found = self._clients.s3.head_object(Bucket=self.bucket, Key=self.key(name)).get("VersionId")
-        return None if found == "null" else found  # S3's word for what was written while versions were suspended
+        return None if found == "null" else found  # S3's id of a version written while versioning was suspended
 
     def read_range(self, name: str, wanted: str) -> tuple[bytes, str]:
-        """A part of the content at `name`, as a Range header has it, and which one it is, as Content-Range has it."""
+        """Return a part of the content at `name`, by a Range header, and the part's Content-Range."""
         with self._errors("reading", name):
             answer = self._clients.s3.get_object(Bucket=self.bucket, Key=self.key(name), Range=wanted)
             return answer["Body"].read(), answer.get("ContentRange", "")
 
     def first_names(self, folder: str, count: int, *, after: str | None = None) -> list[str]:
-        """The first names below `folder/`, at most 1,000, in order; only those behind the name `after`."""
+        """Return the first names below `folder/`, at most 1,000, in order; only those after the name `after`."""
         prefix = self.key(folder) + "/"
         with self._errors("listing", folder):
             page = self._clients.s3.list_objects_v2(
@@ -311,14 +318,14 @@ class S3Store(Store):
         return [entry["Key"].removeprefix(self._prefix) for entry in page.get("Contents", [])]
 
     def look_at_all(self, names: Sequence[str], parse: Parse[T]) -> list[T | Damaged]:
-        """What `parse` makes of the JSON at `names`, in their order, read at once; what is gone is left out."""
+        """Parse the JSON at `names` with `parse`, in their order, read at once; objects that are gone are left out."""
         if not names:
             return []
         with ThreadPoolExecutor(min(len(names), _READERS)) as pool:
             return [found for found in pool.map(lambda name: self.look(name, parse), names) if found is not None]
 
     def find_all(self, names: Sequence[str], parse: Parse[T]) -> list[T]:
-        """The same without what is damaged, of which the log says so."""
+        """Do the same without damaged objects, which are logged."""
         whole_ones = []
         for found in self.look_at_all(names, parse):
             if isinstance(found, Damaged):
@@ -329,9 +336,9 @@ class S3Store(Store):
 
 
 class DomainStore(S3Store):
-    """The part of a store that is one trust domain's, as the worker has it: it may not know what else is there.
+    """The worker's part of a store, one trust domain's: it may not know what else is there.
 
-    What a builder has found of the runtimes is everybody's, and can be read.
+    Baselines, which a builder records about runtimes, are everyone's and can be read.
     """
 
     def __init__(
@@ -345,7 +352,7 @@ class DomainStore(S3Store):
     ) -> None:
         super().__init__(clients, bucket, f"{prefix}{folder}/", warn=warn)
         self._root = prefix
-        # Whoever may not list a bucket is not told whether an object is missing or forbidden.
+        # Without permission to list a bucket, S3 does not say whether an object is missing or forbidden.
         self._absent = _MISSING | {"403", "AccessDenied"}
 
     def key(self, name: str) -> str:
@@ -357,5 +364,5 @@ class _Refused(Exception):
 
 
 def _checksum(sha256: str) -> str:
-    """A hexadecimal hash as S3 has it."""
+    """Return a hexadecimal hash in S3's form."""
     return base64.b64encode(bytes.fromhex(sha256)).decode()

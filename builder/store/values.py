@@ -6,7 +6,7 @@ A value has `as_json` and, beside it, `parse`, which takes `Fields`:
     def parse(cls, kept: Fields) -> Version:
         return cls(arn=kept.text("arn"), runtimes=kept.texts("runtimes"))
 
-Whatever is not as it was written (cut short, bits flipped, `{}`, a form of another version) raises `UnfitError`.
+Anything that is not as it was written (cut short, bits flipped, `{}`, a form of another version) raises `UnfitError`.
 """
 
 from __future__ import annotations
@@ -19,29 +19,31 @@ from typing import TypeVar
 
 JsonObject = Mapping[str, object]
 W = TypeVar("W", bound=str)
-# The member that stands for all others, and comes first.
+# The member with the hash of all others, which comes first.
 CHECKSUM = "checksum"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEAD = re.compile(rb'\{"checksum": "(?P<checksum>[0-9a-f]{32})"(?:, )?')
+# More than any size in bytes here; larger numbers are damage, and not exact in JSON of other programs.
 _MAX_COUNT = 1 << 48
 
 
 class UnfitError(ValueError):
-    """What was read is not what is written there; the message says how."""
+    """Content that is not what was written; the message says how."""
 
 
 def body(value: JsonObject) -> bytes:
-    """The object as it is written."""
+    """Return the object as it is written."""
     rest = json.dumps(value, sort_keys=True).encode()[1:]
     return b'{"checksum": "%b"%b%b' % (_checksum(rest), b", " if value else b"", rest)
 
 
 def value_of(content: bytes) -> dict[str, object]:
-    """The object that `body` has written.
+    """Return the object that `body` has written.
 
     Raises:
-        UnfitError: it has not.
+        UnfitError: `body` has not written this.
     """
+    # Before JSON is parsed: damaged or foreign content is not even decoded.
     head = _HEAD.match(content)
     if head is None:
         raise UnfitError("does not begin with a checksum" if content else "is empty")
@@ -60,7 +62,7 @@ def _checksum(rest: bytes) -> bytes:
 
 
 class Fields:
-    """The members of a JSON object, read with their types. What is missing or of another type raises `UnfitError`.
+    """The members of a JSON object, read with their types. A missing one, or one of another type, raises `UnfitError`.
 
     `place` says where the object is, for messages.
     """
@@ -86,7 +88,7 @@ class Fields:
         return UnfitError(f"{self._at(name)} is not {what}")
 
     def text(self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None) -> str:
-        """A text, all of which the pattern matches, of at most so many characters."""
+        """Return a text that the pattern matches completely, of at most `longest` characters."""
         value = self._get(name)
         if not isinstance(value, str) or (longest is not None and len(value) > longest):
             raise self._unfit(name, "a text" if longest is None else f"a text of at most {longest:,} characters")
@@ -97,7 +99,7 @@ class Fields:
     def text_or_none(
         self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None
     ) -> str | None:
-        """A text, or null."""
+        """Return a text, or None for null."""
         return None if self._get(name) is None else self.text(name, pattern, longest=longest)
 
     def one_of(self, name: str, allowed: Collection[W]) -> W:
@@ -109,21 +111,21 @@ class Fields:
         raise self._unfit(name, f"one of {', '.join(allowed)}")
 
     def count(self, name: str) -> int:
-        """A whole number from 0 on."""
+        """Return a whole number from 0 on."""
         value = self._get(name)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_COUNT:
             raise self._unfit(name, "a number of things")
         return value
 
     def number(self, name: str) -> float:
-        """A number."""
+        """Return a number."""
         value = self._get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._unfit(name, "a number")
         return float(value)
 
     def flag(self, name: str) -> bool:
-        """True or false."""
+        """Return true or false."""
         value = self._get(name)
         if not isinstance(value, bool):
             raise self._unfit(name, "true or false")
@@ -132,19 +134,19 @@ class Fields:
     def texts(
         self, name: str, pattern: re.Pattern[str] | None = None, *, longest: int | None = None
     ) -> tuple[str, ...]:
-        """A list of texts."""
+        """Return a list of texts."""
         return tuple(row.text(key, pattern, longest=longest) for row, key in self._rows(name))
 
     def fields(self, name: str) -> Fields:
-        """An object."""
+        """Return an object."""
         return Fields(self._get(name), self._at(name))
 
     def fields_or_none(self, name: str) -> Fields | None:
-        """An object, or null."""
+        """Return an object, or None for null."""
         return None if self._get(name) is None else self.fields(name)
 
     def rows(self, name: str) -> list[Fields]:
-        """A list of objects."""
+        """Return a list of objects."""
         return [row.fields(key) for row, key in self._rows(name)]
 
     def _rows(self, name: str) -> Iterator[tuple[Fields, str]]:
@@ -155,9 +157,9 @@ class Fields:
         return ((listed, key) for key in listed.value)
 
     def members(self) -> Iterator[tuple[str, Fields]]:
-        """The members, each of which is an object."""
+        """Yield the members, each of which is an object."""
         return ((name, self.fields(name)) for name in self.value)
 
     def all_texts(self) -> dict[str, str]:
-        """The members, each of which is a text."""
+        """Return the members, each of which is a text."""
         return {name: self.text(name) for name in self.value}

@@ -1,7 +1,7 @@
-"""What the kernel lets another process of the same user change in this one: its limits, its processors, its priority.
+"""Limits, processors and priority of this process, which other processes of its user can change.
 
-No privilege is needed for that, and being concealed is no help: `prlimit` asks for nothing but the same user. A limit
-that was lowered would hold for the builds of others, as long as this process lives.
+No privilege is needed for that, and concealment does not help: `prlimit` only asks for the same user. A lowered limit
+would hold for the builds of others, as long as this process lives.
 https://man7.org/linux/man-pages/man2/prlimit.2.html
 """
 
@@ -18,21 +18,21 @@ _KINDS = sorted({getattr(resource, name) for name in dir(resource) if name.start
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Of this process, as they are at one moment; priorities and processors are those of every thread."""
+    """Limits of this process at one moment; priorities and processors are those of every thread."""
 
     resources: Mapping[int, tuple[int, int]]
     scheduling: frozenset[tuple[int, int, frozenset[int]]]
 
     @classmethod
     def present(cls) -> Limits:
-        """Those of now."""
+        """Read the present limits."""
         return cls(
             resources={kind: resource.getrlimit(kind) for kind in _KINDS},
             scheduling=frozenset(found for thread in _threads() if (found := _scheduling(thread)) is not None),
         )
 
     def restore(self) -> bool:
-        """Set back what is another by now; whether all is as it was, which nobody but root can always do."""
+        """Undo changes; return whether all is as it was, which only root can always achieve."""
         for kind, pair in self.resources.items():
             if resource.getrlimit(kind) != pair:
                 with contextlib.suppress(ValueError, OSError):
@@ -40,13 +40,14 @@ class Limits:
         for thread in _threads():
             self._reschedule(thread)
         now = Limits.present()
+        # A thread may have ended meanwhile, so the present scheduling may be a part of the earlier one.
         return now.resources == self.resources and now.scheduling <= self.scheduling
 
     def _reschedule(self, thread: int) -> None:
         found = _scheduling(thread)
         if found is None or found in self.scheduling:
             return
-        # Every thread of ours is as the first one was.
+        # Every thread of ours starts like the first one.
         policy, nice, processors = min(self.scheduling)
         with contextlib.suppress(OSError):
             os.sched_setaffinity(thread, processors)
@@ -60,7 +61,7 @@ def _threads() -> list[int]:
 
 
 def _scheduling(thread: int) -> tuple[int, int, frozenset[int]] | None:
-    """How a thread gets processors; None if it has ended."""
+    """Return how a thread gets processors; None if it has ended."""
     with contextlib.suppress(OSError):
         return (
             os.sched_getscheduler(thread),

@@ -1,4 +1,4 @@
-"""The only way to run a child: allow-listed environment, time limit, its last lines kept, all that it started ended."""
+"""The only way to run a child: allow-listed environment, time limit, last lines kept, all its processes ended."""
 
 from __future__ import annotations
 
@@ -26,15 +26,18 @@ from builder.system.limits import Limits
 
 log = logging.getLogger(__name__)
 
+# About a screen: more would push a message out of Lambda's last 4 KB of log.
 _TAIL_LINES = 40
-# Exit status of an environment that is given up.
+# Exit status of an environment that gives up.
 _ENDED = 70
-# Of each line that a child prints. Far more than is shown: secrets are masked in what is kept, and only then is it cut.
+# Of each line that a child prints. Far more than is shown, because secrets are masked first and the text is cut
+# afterwards: the other way round, half a secret could be left that is not recognized.
 _MAX_LINE = 16_000
+# The size of a pipe: what the child has written arrives in one read.
 _READ_BYTES = 64 << 10
-# What a child may inherit: how to reach the network through this machine's proxy; `authorities` adds whose certificates
-# it believes. No credentials, no PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are installed
-# and leaves them out).
+# Variables that a child may inherit: how to reach the network through this machine's proxy; `authorities` adds the
+# trusted certificates. No credentials, no PYTHONPATH (with Lambda's own, pip believes that the runtime's packages are
+# installed and leaves them out).
 _INHERITED = (
     "PATH",
     "LANG",
@@ -65,35 +68,36 @@ _NO_MEMORY = re.compile(
 )
 
 
-# Children that run now. Held while one is started, too: until it is among them it would be taken for a stray.
+# Children that run now. The lock is held while one is started: before it is in the set it would count as a stray.
 _TURN = threading.Lock()
 _RUNNING: set[int] = set()
 # Set by `adopt`: every process below this one is a child of `run`, or was left behind by one.
 _ALL_MINE = threading.Event()
-# This process's, as they were before it started a child.
+# Limits of this process before it started a child.
 _OWN_LIMITS: list[Limits] = []
-# Set when code may have run here that the builder does not vouch for. It is at first: a process before this one may
-# have been killed by what it had started.
+# Set when code may have run here that the builder does not vouch for. Set from the beginning, because a process before
+# this one may have been killed by its own children.
 _FOREIGN_RAN = threading.Event()
 _FOREIGN_RAN.set()
 _WATCHERS: list[Callable[[], None]] = []
 
 
 def adopt() -> None:
-    """Take charge of every process below this one: only for a process that starts children by `run` alone.
+    """Take charge of every process below this one: only for a process that starts all children with `run`.
 
-    From here on nothing that a child has started lives longer than the child.
+    From here on nothing that a child starts lives longer than the child.
 
     Raises:
         OSError: the kernel refuses.
     """
     descendants.adopt()
+    # Before the first child, which could already have changed them.
     _OWN_LIMITS.append(Limits.present())
     _ALL_MINE.set()
 
 
 def end_strays() -> int:
-    """End everything below this process that is no running child of `run`; return how many processes that were.
+    """End everything below this process except running children of `run`; return how many processes that were.
 
     Raises:
         descendants.StillRunningError: some cannot be ended.
@@ -105,7 +109,7 @@ def end_strays() -> int:
 
 
 def _restore_limits() -> None:
-    """Undo what a child has done to this process's limits; what cannot be undone ends the environment.
+    """Undo what a child has done to this process's limits; if that fails, end the environment.
 
     At once, and not when the next invocation begins, which belongs to someone else.
     """
@@ -115,23 +119,24 @@ def _restore_limits() -> None:
 
 
 def give_up() -> NoReturn:
-    """End this process, and with it the environment: Lambda replaces it by a new one."""
+    """End this process, and with it the environment: Lambda replaces it with a new one."""
     logging.shutdown()
+    # Not sys.exit, which runs handlers and waits for threads: what could not be ended would run meanwhile.
     os._exit(_ENDED)
 
 
 def foreign_code_ran() -> bool:
-    """Whether code that the builder does not vouch for has run in this environment since `forget_foreign_code`."""
+    """Tell whether code that the builder does not vouch for has run here since `forget_foreign_code`."""
     return _FOREIGN_RAN.is_set()
 
 
 def note_foreign_code() -> None:
-    """Note that something was put here that foreign code has made, and the builder cannot vouch for."""
+    """Note that foreign code has made something here that the builder cannot vouch for."""
     _FOREIGN_RAN.set()
 
 
 def forget_foreign_code() -> None:
-    """Note that nothing is left of what foreign code could have written."""
+    """Note that nothing is left that foreign code could have written."""
     _FOREIGN_RAN.clear()
 
 
@@ -147,19 +152,19 @@ def before_foreign_code(watcher: Callable[[], None]) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """A child that ended well. `tail` is the last lines of what it printed, both streams in the order of writing."""
+    """A child that succeeded. `tail` has the last lines of its output, both streams in the order of writing."""
 
     tail: tuple[str, ...]
 
 
 def base_environment(inherited: Mapping[str, str], *, home: Path) -> dict[str, str]:
-    """The allow-listed part of `inherited`, with HOME and TMPDIR below `home`, which must exist."""
+    """Return the allow-listed part of `inherited`, with HOME and TMPDIR at `home`, which must exist."""
     environment = {name: inherited[name] for name in _INHERITED if name in inherited}
-    # Where rustup's programs look for the compiler; otherwise they would look below the HOME that they are given here.
+    # Where rustup's programs find the compiler; otherwise they would look below the HOME that they get here.
     toolchains = Path(inherited.get("RUSTUP_HOME") or Path(inherited.get("HOME", "/nonexistent")) / ".rustup")
     if toolchains.is_dir():
         environment["RUSTUP_HOME"] = str(toolchains)
-    # Unbuffered, so that Python's last words come after its last output and not before.
+    # Unbuffered, so that Python's last output precedes its traceback.
     environment |= authorities.for_child(inherited, home)
     return environment | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
 
@@ -178,20 +183,21 @@ def run(
     """Run `argv` to its end and return its last lines.
 
     Args:
-        environment: all of it; nothing is inherited.
+        environment: all variables; nothing is inherited.
         timeout_s: seconds until the child and everything it started is killed.
-        what: what the command is for, as the message names it, for example `preinstall of layer punkt`.
-        memory_mb: of data that it and each of its children may have, so that one that wants too much fails by itself
+        what: the command's purpose for messages, for example `preinstall of layer punkt`.
+        memory_mb: data that it and each of its children may have, so that one that wants too much fails by itself
             instead of taking the whole builder with it; None for no limit.
-        listen: told of each line that it prints, at once.
-        trusted: it runs no code but the builder's own and that of its tools.
+        listen: called with each line of output at once.
+        trusted: it runs only the code of the builder and of its tools.
 
     Raises:
         CommandFailed: it ended with an error; `log_tail` has its last lines.
         OutOfTime: it took too long.
-        OutOfSpace, OutOfMemory: it failed for want of disk space, or memory.
+        OutOfSpace, OutOfMemory: it failed for want of disk space or memory.
     """
     if not trusted:
+        # Before the child starts: once it runs it can change what a watcher would look at.
         for watcher in _WATCHERS:
             watcher()
         note_foreign_code()
@@ -199,7 +205,7 @@ def run(
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)
     reader.start()
-    # Popen's own way to wait no longer than some time sleeps up to 0.05 s past the child's end.
+    # Not Popen.wait(timeout), which polls and returns up to 0.05 s after the child's end.
     expired = threading.Event()
     timer = threading.Timer(max(timeout_s, 0.1), _expire, args=(child, expired))
     timer.daemon = True
@@ -208,12 +214,15 @@ def run(
         code = child.wait()
     finally:
         timer.cancel()
+        # The order matters: kill the group first, so that nothing in it forks; then forget the child, so that its
+        # descendants count as strays; then end those. Limits come last, when no one is left to change them again.
         _end_group(child)
         with _TURN:
             _RUNNING.discard(child.pid)
         end_strays()
         if not trusted:
             _restore_limits()
+        # Bounded: a process that got away may still hold the pipe open.
         reader.join(timeout=2)
         if child.stdout is not None:
             child.stdout.close()
@@ -238,12 +247,14 @@ def _started(
                 list(argv),
                 cwd=cwd,
                 env=dict(environment),
+                # A command that asks a question gets an end of file instead of waiting for the time limit.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
+                # One pipe for both, which keeps the order in which the lines were written.
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=True,  # so that the whole group can be ended
+                start_new_session=True,  # a group of its own, which can be killed as a whole
             )
             _RUNNING.add(child.pid)
     except OSError as error:
@@ -251,17 +262,20 @@ def _started(
     if memory_mb is not None:
         limit = memory_mb << 20
         with contextlib.suppress(ProcessLookupError):  # it may have ended already
+            # After the start, since preexec_fn is not safe with threads; a child allocates nothing to speak of before
+            # that.
             resource.prlimit(child.pid, resource.RLIMIT_DATA, (limit, limit))
     return child
 
 
 def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str], None] | None) -> None:
-    """Keep the last lines of a child, whatever it prints: never more of a line in memory than is kept of it."""
+    """Keep the last lines of a child; never more of a line in memory than is kept of it."""
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
     line, length = "", 0
-    # Not by lines: one may have gigabytes.
+    # By pieces, because a line may have gigabytes.
     while data := _read(stream):
         *ended, rest = decoder.decode(data).split("\n")
+        # A line is handed on when it ends, so that a listener never sees half of one.
         for text in ended:
             _keep(line + text[: _MAX_LINE - len(line)], length + len(text), tail, listen)
             line, length = "", 0
@@ -273,7 +287,7 @@ def _drain(stream: IO[str], tail: collections.deque[str], listen: Callable[[str]
 def _read(stream: IO[str]) -> bytes:
     try:
         return os.read(stream.fileno(), _READ_BYTES)
-    except (OSError, ValueError):  # it was closed: something that the child left holds its other end
+    except (OSError, ValueError):  # closed by `run`: a process that the child left behind holds the other end
         return b""
 
 
@@ -286,17 +300,19 @@ def _keep(line: str, length: int, tail: collections.deque[str], listen: Callable
 
 
 def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
+    # Set before the kill: `run` must see why the child ended when its wait returns.
     expired.set()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
 
 
 def _end_group(child: subprocess.Popen[str]) -> None:
-    """Kill what is left of the child's group: where it did not adopt all of them, the builder knows no others."""
+    """Kill what is left of the child's group; unless `adopt` was called, no other descendants are known."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+    # The child itself may have been killed just now.
     child.wait()
 
 

@@ -1,4 +1,4 @@
-"""Removing what foreign code has left: whatever its modes, its depth, or what its links point to."""
+"""Removes what foreign code has left, whatever its modes, its depth, or the targets of its links."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a whole directory; what is not there is removed already.
+    """Remove a file, a link or a whole directory; do nothing if it is not there.
 
     Directories are made accessible first: a directory of mode 0 or 0300 cannot be listed. Each is moved up before it
-    is emptied, since a chain of directories may be longer than any path can name.
+    is emptied, since a chain of directories may be longer than any path.
 
     Raises:
-        OSError: it belongs to somebody else, or the disk is broken.
+        OSError: it belongs to another user, or the disk is broken.
     """
     try:
         found = path.lstat()
@@ -26,7 +26,9 @@ def remove(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         path.unlink(missing_ok=True)
         return
+    # A directory without read permission cannot be listed, not even by its owner.
     path.chmod(0o700)
+    # Everything below is done relative to open directories: a path could meanwhile be led elsewhere by a link.
     parent = os.open(path.parent, _OPEN & ~os.O_NOFOLLOW)
     try:
         _Removing(parent, path.name).run()
@@ -35,7 +37,7 @@ def remove(path: Path) -> None:
 
 
 class _Removing:
-    """One removal; `parent` is the open directory in which `name` is, and in which directories wait to be emptied."""
+    """A removal; `parent` is the open directory that has `name`, and in which directories wait to be emptied."""
 
     def __init__(self, parent: int, name: str) -> None:
         self._parent = parent
@@ -56,7 +58,7 @@ class _Removing:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    # To be moved, a directory must be writable itself: its `..` changes.
+                    # A directory must be writable to be moved: its `..` changes.
                     os.chmod(entry.name, 0o700, dir_fd=folder)
                     moved = self._name()
                     os.rename(entry.name, moved, src_dir_fd=folder, dst_dir_fd=self._parent)
@@ -65,7 +67,7 @@ class _Removing:
                     os.unlink(entry.name, dir_fd=folder)
 
     def _name(self) -> str:
-        """A name that nothing in the parent has."""
+        """Return a name that is free in the parent."""
         while True:
             self._count += 1
             name = f".removed-{os.getpid()}-{self._count}"

@@ -1,7 +1,7 @@
-"""What the builder itself has written to /tmp, as its own memory has it.
+"""Remembers in its own memory what the builder itself has written to /tmp.
 
-Foreign code runs as the same user as the builder and can write whatever the builder can, a list of hashes included.
-The builder's memory it can neither read nor write.
+Foreign code runs as the builder's user and can write whatever the builder can, a list of hashes included. But it can
+neither read nor write the builder's memory.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from builder.hashing import sha256_of
 from builder.system.states import States, states
 
-# Of a file its sha256. Of a tree, which has thousands of files, what the kernel says of each.
+# A file's sha256. A tree has thousands of files, so for it the kernel's word on each (see `states`).
 _FILES: dict[Path, str] = {}
 _TREES: dict[Path, States] = {}
-# Trees that were compared in this build.
+# Trees that were compared in this build already, since a look at thousands of files takes a while.
 _COMPARED: set[Path] = set()
 
 
 def seal(path: Path, sha256: str = "") -> None:
-    """Remember the content of a file as it is now; `sha256` where it is known already."""
+    """Remember the content of a file as it is now; give `sha256` if it is known already."""
     _FILES[path] = sha256 or sha256_of(path)
 
 
 def is_intact(path: Path) -> bool:
-    """Whether a file is there, and as it was sealed."""
+    """Tell whether a file exists as it was sealed."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and _FILES.get(path) == sha256_of(path)
     except OSError:
@@ -39,7 +39,7 @@ def seal_tree(root: Path) -> None:
 
 
 def is_intact_tree(root: Path) -> bool:
-    """Whether a directory is as it was sealed: nothing was written to it, nothing is more or less."""
+    """Tell whether a directory is as it was sealed: nothing written, added or removed."""
     if root not in _TREES or root.is_symlink() or not root.is_dir():
         return False
     if root not in _COMPARED:
@@ -48,6 +48,7 @@ def is_intact_tree(root: Path) -> bool:
         except OSError:  # something in it cannot be listed any more
             return False
         if now != _TREES[root]:
+            # Forgotten, so that it never counts as intact again, even if it is changed back.
             del _TREES[root]
             return False
         _COMPARED.add(root)
@@ -55,10 +56,10 @@ def is_intact_tree(root: Path) -> bool:
 
 
 def sealed() -> tuple[set[Path], set[Path]]:
-    """The files and the trees that are sealed; whether they still are as they were, is not looked at."""
+    """Return the sealed files and trees, without checking that they are unchanged."""
     return set(_FILES), set(_TREES)
 
 
 def compare_again() -> None:
-    """Let trees be compared before they are used the next time."""
+    """Make trees be compared again before their next use."""
     _COMPARED.clear()

@@ -1,7 +1,7 @@
-"""Memory that outlives its processes: System V's shared segments, queues and semaphores.
+"""Removes memory that outlives its processes: System V's shared segments, queues and semaphores.
 
-What a build has left there would be missing for the builds of others as long as the environment lasts, and theirs to
-read. https://man7.org/linux/man-pages/man7/sysvipc.7.html
+What a build leaves there would be missing for later builds as long as the environment lasts, and could be read by
+them. https://man7.org/linux/man-pages/man7/sysvipc.7.html
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _IPC_RMID = 0
 
 
 def remove_all() -> int:
-    """Remove all that this user may; return how many there were. Only where nothing but the builder's own uses them."""
+    """Remove all that this user may; return how many. Only where nothing but the builder uses them."""
     libc = ctypes.CDLL(None)
     calls: dict[str, Callable[[int], int]] = {
         "shm": lambda found: int(libc.shmctl(found, _IPC_RMID, None)),
@@ -27,6 +27,6 @@ def remove_all() -> int:
 
 
 def _ids(kind: str) -> Iterator[int]:
-    with contextlib.suppress(OSError):  # a kernel may have none of it
+    with contextlib.suppress(OSError):  # a kernel may have none of these
         for line in (_TABLES / kind).read_text().splitlines()[1:]:
             yield int(line.split()[1])

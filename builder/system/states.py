@@ -1,7 +1,7 @@
-"""What the kernel says of every file in a directory: whether somebody has written to it since, at the price of a look.
+"""The kernel's record of every file in a directory, which tells cheaply whether anyone has written to it since.
 
-Nobody but root can set the time at which a file's state changed last (ctime), and every write, rename and change of
-mode sets it; so does the first write through a mapping. What has the same state as before has the same content.
+Only root can set the time of a file's last state change (ctime), and every write, rename and change of mode sets it;
+so does the first write through a mapping. A file in the same state as before has the same content.
 https://man7.org/linux/man-pages/man7/inode.7.html
 """
 
@@ -12,16 +12,16 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-# The kernel's clock for files moves on every few milliseconds: a change within the same tick would not be seen.
+# The kernel's clock for files ticks every few milliseconds: a change within the same tick would not be seen.
 _TICK_S = 0.02
 
 States = Mapping[str, tuple[int, ...]]
 
 
 def states(root: Path) -> States:
-    """Path below `root` → what changes whenever that file or directory does.
+    """Return {path below `root`: values that change whenever that file or directory does}.
 
-    Only while nothing that could write there runs; what is written afterwards is seen.
+    Call it only while nothing runs that could write there; later writes are noticed.
     """
     found: dict[str, tuple[int, ...]] = {}
     latest, waiting = 0, [""]
@@ -35,5 +35,6 @@ def states(root: Path) -> States:
                 latest = max(latest, state.st_ctime_ns)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(path)
+    # Wait until the clock has moved on from the newest file, so that the next write gets another ctime.
     time.sleep(max(0.0, min(_TICK_S, latest / 1e9 + _TICK_S - time.time())))
     return found

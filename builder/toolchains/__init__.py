@@ -1,1 +1,1 @@
-"""Compilers and build tools, fetched when a build needs one. Nothing here is imported by a build that does not."""
+"""Compilers and build tools, fetched when a build needs one. Other builds import nothing from here."""

@@ -1,4 +1,4 @@
-"""The toolchains that can be had by name: which file each is, and what of it is of use.
+"""The toolchains that are known by name: which file each is, and which part of it is used.
 
 Two kinds: wheels from the package index, locked with their hashes in `wheels.lock`, and archives that the builder's
 configuration names by URL and sha256.
@@ -28,9 +28,9 @@ _BLOCK = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)[^\n]*\n
 
 @dataclass(frozen=True, kw_only=True)
 class WheelTool:
-    """A toolchain that is a wheel. `bins` are directories with its programs; `useless` matches what is not unpacked.
+    """A toolchain in a wheel. `bins` are directories with its programs; files that match `useless` are not unpacked.
 
-    `links`: what is made a link (place → target), since a wheel has none.
+    `links`: places that become links (place → target), since a wheel has none.
     """
 
     name: str
@@ -41,30 +41,30 @@ class WheelTool:
 
     @property
     def version(self) -> str:
-        """The locked one."""
+        """Locked version."""
         return _blocks()[self.distribution][0]
 
     @property
     def requirement(self) -> str:
-        """Its lines of the lock, hashes included."""
+        """Lines of the lock, hashes included."""
         return _blocks()[self.distribution][1]
 
     @property
     def hashes(self) -> frozenset[str]:
-        """The sha256 of every file that the lock allows."""
+        """Hashes (sha256) of all files that the lock allows."""
         return frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", self.requirement))
 
     @property
     def identity(self) -> str:
-        """For keys and messages."""
+        """Text for keys and messages."""
         return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveTool:
-    """A toolchain that the configuration names: an archive at `url` (tar, also .gz, .xz, .zst; zip).
+    """A toolchain of the configuration: an archive at `url` (tar, also .gz, .xz, .zst; zip).
 
-    `strip` leading parts of every path are dropped. `path`: directories with programs, relative to what is left.
+    `strip` leading parts of every path are dropped. `path`: directories with programs, relative to the rest.
     """
 
     name: str
@@ -75,15 +75,15 @@ class ArchiveTool:
 
     @property
     def identity(self) -> str:
-        """For keys and messages."""
+        """Text for keys and messages."""
         return f"{self.name} {self.sha256[:16]}"
 
     @classmethod
     def checked(cls, name: str, given: Mapping[str, object]) -> ArchiveTool:
-        """One section of the configuration.
+        """Check one section of the configuration.
 
         Raises:
-            InvalidConfiguration: with all that is wrong with it.
+            InvalidConfiguration: it has problems; all are named.
         """
         url, sha256 = str(given.get("url", "")), str(given.get("sha256", "")).lower()
         strip, path = given.get("strip", 0), given.get("path", ("bin",))
@@ -111,8 +111,8 @@ Tool = WheelTool | ArchiveTool
 
 _NPM = "../lib/node_modules/npm/bin"
 
-# Go: its own sources of compiler and commands, tests and race detector are a third of it and used by no build.
-# Zig: headers of systems that Lambda is not. Node: headers, of which nearly all are OpenSSL's, once for each system.
+# Go: its own sources of compiler and commands, tests and race detector are a third of it, and no build uses them.
+# Zig: headers of other systems. Node: headers, nearly all of which are OpenSSL's, once for each system.
 WHEELS: Mapping[str, WheelTool] = {
     tool.name: tool
     for tool in (
@@ -133,7 +133,7 @@ WHEELS: Mapping[str, WheelTool] = {
         WheelTool(
             name="zig",
             distribution="ziglang",
-            bins=(),  # what builds call are the wrappers of `zig`
+            bins=(),  # builds call the wrappers of `zig`
             useless=r"ziglang/lib/libc/(?:mingw|musl|wasi|include/[^/]*(?:windows|darwin|bsd|musl|wasi))",
         ),
         WheelTool(name="cmake", distribution="cmake", bins=("cmake/data/bin",), useless=r"cmake/data/(?:doc|man)/"),
@@ -144,16 +144,16 @@ WHEELS: Mapping[str, WheelTool] = {
 
 @cache
 def _blocks() -> dict[str, tuple[str, str]]:
-    """Distribution → version and lines of the lock."""
+    """Return distribution → version and lines of the lock."""
     found = _BLOCK.finditer(LOCK.read_text())
     return {match["name"]: (match["version"], match[0]) for match in found}
 
 
 def parse(text: str) -> tuple[ArchiveTool, ...]:
-    """The configured toolchains, as `text_of` wrote them.
+    """Parse the configured toolchains, as `text_of` wrote them.
 
     Raises:
-        InvalidConfiguration: somebody else has written it.
+        InvalidConfiguration: it is something else.
     """
     try:
         rows = Fields({"toolchains": read_json(text or "[]")}).rows("toolchains")
@@ -168,5 +168,5 @@ def parse(text: str) -> tuple[ArchiveTool, ...]:
 
 
 def text_of(tools: tuple[ArchiveTool, ...]) -> str:
-    """As short JSON, for the builder's environment; empty if there are none."""
+    """Return short JSON for the builder's environment; empty if there are none."""
     return json.dumps([asdict(tool) for tool in tools], separators=(",", ":")) if tools else ""

@@ -1,5 +1,5 @@
-"""Toolchains on this machine: fetched on first use, verified by hash, kept unpacked while the environment is warm, and
-in the store for environments to come.
+"""Gets toolchains onto this machine: fetched on first use, verified by hash, kept unpacked while the environment is
+warm, and in the store for later environments.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from builder.toolchains.catalogue import WHEELS, ArchiveTool, WheelTool
 from builder.workspace.directory import Deadline, Workspace
 
 _CHUNK = 1 << 20
-# Inflating runs beside writing; Lambda gives two processors at our memory.
+# zlib releases the GIL; Lambda gives two processors at our memory.
 _PARALLEL = 2
 _BOX = "tools"
-# Errors of a disk that say nothing of what is written to it; all others are of names and places in an archive.
+# Errors of a disk, not of the content; all others come from names and places in an archive.
 _OF_THE_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
-    """A toolchain that is here. `bins` are directories with its programs."""
+    """A toolchain on this machine. `bins` are directories with its programs."""
 
     name: str
     identity: str
@@ -56,9 +56,9 @@ class Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """Where toolchains come from. `configured` are those of the builder's own configuration.
+    """The toolchains that can be had. `configured` are those of the builder's own configuration.
 
-    `environment` is that of children; its PATH says which programs the machine has of its own.
+    `environment` is that of children; its PATH says which programs the machine has.
     """
 
     workspace: Workspace
@@ -70,7 +70,7 @@ class Toolbox:
     say: Callable[[str], None] = lambda _: None
 
     def identity(self, name: str) -> str:
-        """What stands for the toolchain in keys: version or hash; nothing is fetched.
+        """Return the toolchain's part of keys: version or hash; nothing is fetched.
 
         Raises:
             UnknownToolchain: there is none of that name.
@@ -81,7 +81,7 @@ class Toolbox:
         return f"{name} {tool.resolve()} {tool.stat().st_size}"
 
     def get(self, name: str) -> Installed:
-        """The toolchain, fetched if need be.
+        """Return the toolchain, fetched if necessary.
 
         Raises:
             UnknownToolchain: there is none of that name.
@@ -102,7 +102,7 @@ class Toolbox:
         return Installed(name=name, identity=tool.identity, root=home, bins=tuple(home / place for place in bins))
 
     def _tool(self, name: str) -> WheelTool | ArchiveTool | Path:
-        """What is configured wins over what the index has, and that over a program of the machine."""
+        """Find a toolchain: configured ones win over those of the index, and these over programs of the machine."""
         for tool in self.configured:
             if tool.name == name:
                 return tool
@@ -121,7 +121,7 @@ class Toolbox:
         return self.workspace.cached(_BOX) / re.sub(r"[^A-Za-z0-9._-]", "-", tool.identity)
 
     def _install(self, tool: WheelTool | ArchiveTool, home: Path) -> None:
-        """Unpack beside `home` and take its place: it is there whole or not at all."""
+        """Unpack beside `home` and rename: it exists completely or not at all."""
         with whole.folder(home) as partial, self._archive(tool) as archive:
             self.say(f"unpacking {tool.identity}")
             if isinstance(tool, WheelTool):
@@ -146,10 +146,12 @@ class Toolbox:
         record = f"toolchains/{tool.distribution}-{tool.version}-{os.uname().machine}.json"
         path = folder / "toolchain.whl"
         sha256 = self.store.find(record, lambda kept: kept.text("sha256", SHA256))
+        # The store's copy is checked against the lock as well, since the record could be changed by others with access.
         if sha256 in tool.hashes and self._from_store(sha256, path):
             return path
         found = self._from_index(tool, folder)
         sha256 = sha256_of(found)
+        # The file before the record, so that a record always leads to a file.
         self.store.put(f"toolchains/{sha256}", found, sha256=sha256)
         self.store.write_json(record, {"sha256": sha256, "filename": found.name})
         return found
@@ -165,6 +167,7 @@ class Toolbox:
         from builder.python.wheels import download
 
         (folder / "requirements.txt").write_text(tool.requirement)
+        # Resolved like any dependency, so the lock's hashes and the index's login apply.
         here = _own_target()
         by = Resolver(
             root=folder,
@@ -196,7 +199,7 @@ class Toolbox:
 
 
 def _own_target() -> Target:
-    """This machine. Its C library may be newer than that of Lambda's runtime with the same Python."""
+    """Return this machine as a target. Its C library may be newer than Lambda's for the same Python."""
     runtime = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", RUNTIMES["python3.13"])
     found = re.fullmatch(r"(\d+)\.(\d+).*", platform.libc_ver()[1])
     glibc = (int(found[1]), int(found[2])) if found else runtime.glibc
@@ -206,6 +209,7 @@ def _own_target() -> Target:
 def _fetch(tool: ArchiveTool, path: Path, network: Network) -> None:
     found, what = "", f"toolchain {tool.name}"
     for _ in range(WRONG):
+        # Again if it is another file: a stale answer of some cache on the way is more likely than a changed file.
         found = get(tool.url, lambda answer: save(answer, path, what), what=what, network=network)
         if found == tool.sha256:
             return
@@ -216,7 +220,7 @@ def _fetch(tool: ArchiveTool, path: Path, network: Network) -> None:
 
 
 def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) -> None:
-    """Unpack a zip with its modes, without what matches `useless`, and without `strip` leading parts of every path.
+    """Unpack a zip with its modes, without files that match `useless`, and without `strip` leading parts of paths.
 
     Raises:
         UnsafeSource: a path would leave `into`.
@@ -225,7 +229,9 @@ def unpack_zip(archive: Path, into: Path, *, useless: str = "", strip: int = 0) 
     with zipfile.ZipFile(archive) as opened:
         infos = [info for info in opened.infolist() if not (unwanted and unwanted.match(info.filename))]
     files = [info for info in infos if not info.filename.endswith("/")]
+    # All names are checked before the first file is written.
     targets = {info.filename: into / safe_name("/".join(info.filename.split("/")[strip:])) for info in files}
+    # All directories first: the threads would race to make them.
     for folder in {target.parent for target in targets.values()}:
         folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,5 +1,5 @@
-"""A C and C++ compiler on demand: Zig's. It comes with the headers and symbol lists of every C library, so what it
-compiles here runs on the runtime's.
+"""A C and C++ compiler on demand: Zig's. It comes with the headers and symbol lists of every C library, so its results
+run with the runtime's.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ _TOOLS = ("cc", "c++", "ar", "ranlib")
 
 
 def version() -> str:
-    """The locked version of the compiler, for keys."""
+    """Return the locked version of the compiler, for keys."""
     return WHEELS["zig"].version
 
 
 def no_compiler(folder: Path, asked: Path) -> dict[str, str]:
-    """Variables for a build without a compiler: whoever calls one fails, and `asked` is there afterwards."""
+    """Return variables for a build without a compiler: calling one fails, and makes the file `asked`."""
     script = f'#!/bin/sh\n: > "{asked}"\necho "no compiler yet" >&2\nexit 1\n'
     return _variables(_scripts(folder / "no-compiler", dict.fromkeys(_TOOLS, script)))
 
 
 def compiler(target: Target, folder: Path, toolbox: Toolbox, *, debug: bool = False) -> dict[str, str]:
-    """Variables for a build that compiles for `target`'s machine and C library; fetches the compiler if need be.
+    """Return variables for a build that compiles for `target`'s machine and C library; fetch the compiler if necessary.
 
     The programs `cc`, `c++`, `ar` and `ranlib` are then in `programs(folder)`.
 
     Args:
-        folder: an existing directory; paths below it are written as /build into what is compiled.
-        debug: let the build have debug information if it asks for some; cgo reads types out of it.
+        folder: an existing directory; compiled code has /build in the place of its path.
+        debug: let the build have debug information if it asks for some; cgo reads types from it.
 
     Raises:
-        ResolutionFailed, SourceUnreachable, OutOfSpace: it cannot be had.
+        ResolutionFailed, SourceUnreachable, OutOfSpace: the compiler cannot be had.
     """
     zig = toolbox.get("zig").root / "ziglang" / "zig"
     triple = f"{target.machine}-linux-gnu.{target.runtime.glibc[0]}.{target.runtime.glibc[1]}"
@@ -45,6 +45,7 @@ def compiler(target: Target, folder: Path, toolbox: Toolbox, *, debug: bool = Fa
     options = f'-target {triple} -fno-sanitize=undefined "-ffile-prefix-map={folder}=/build"'
     if headers := _split_headers(folder):
         options += f' -isystem "{headers}"'
+    # Last, so that it wins over a -g of the build.
     last = "" if debug else " -g0"
     scripts = {
         "cc": f'#!/bin/sh\nexec "{zig}" cc {options} "$@"{last}\n',
@@ -56,21 +57,21 @@ def compiler(target: Target, folder: Path, toolbox: Toolbox, *, debug: bool = Fa
 
 
 def programs(folder: Path) -> Path:
-    """Where `compiler` puts its programs."""
+    """Return the directory where `compiler` puts its programs."""
     return folder / "compiler"
 
 
 def caches(workspace: Workspace) -> dict[str, str]:
-    """Where the compiler keeps what it has compiled of the C library."""
+    """Return the variables that say where the compiler keeps the C library that it has compiled."""
     cache = str(workspace.cached("zig"))
     return {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
 
 
 def _split_headers(folder: Path) -> Path | None:
-    """A directory to search for the half of Python's headers that Debian keeps by architecture, None elsewhere.
+    """Return a directory to search for the half of Python's headers that Debian keeps by architecture; else None.
 
-    `pyconfig.h` there includes `<x86_64-linux-gnu/python3.11/pyconfig.h>` from /usr/include, which is no place to
-    search: it has the headers of this machine's C library.
+    `pyconfig.h` there includes `<x86_64-linux-gnu/python3.11/pyconfig.h>` from /usr/include, which must not be
+    searched: it has the headers of this machine's C library.
     """
     include, triplet = Path(sysconfig.get_paths()["include"]), str(sysconfig.get_config_var("MULTIARCH") or "")
     split = include.parent / triplet / include.name

@@ -1,7 +1,7 @@
-"""The handler's module is imported by Node.js from the finished artifacts before anything is published.
+"""Imports the handler's module with Node.js from the finished artifacts before anything is published.
 
-As for Python: what fails for want of something that only the real function has is told and goes on. Here that is all
-but a missing module or export, a syntax error, and a name that does not exist.
+As for Python, a failure for want of something that only the real function has is reported and the build goes on.
+Here that is everything except a missing module or export, a syntax error, and a name that does not exist.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _CHILD = Path(__file__).with_name("trial_child.mjs")
 _ENDINGS = (".js", ".mjs", ".cjs")
 _TAIL = 15
 _MISSING = re.compile(r"Cannot find (?:package|module) '(?P<name>[^']+)'")
-# What the runtime brings along and this machine does not.
+# Packages of the runtime that this machine does not have.
 _OF_THE_RUNTIME = ("@aws-sdk/", "@smithy/", "@aws-crypto/", "@aws/")
 _NOT_FOUND = frozenset({"ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"})
 _CERTAIN = frozenset({"SyntaxError", "ReferenceError"})
 
 
 def is_possible(target: Target, identity: str) -> bool:
-    """Whether the Node.js that is known as `identity` (`… 24.19.0`) is what the target has, on its machine."""
+    """Tell whether the Node.js of `identity` (`… 24.19.0`) is the target's, on its machine."""
     major = identity.rpartition(" ")[2].partition(".")[0]
     return (target.runtime.name, target.architecture) == (f"nodejs{major}.x", architecture_of(os.uname().machine))
 
@@ -46,7 +46,7 @@ def imported(
     file = next((path for ending in _ENDINGS if (path := task / f"{module}{ending}").is_file()), None)
     if file is None:
         raise ImportFailed(f"function.handler: the artifact has no {module}.js", hint="check function.files")
-    # Where Node.js looks for packages after the function's own, for ES modules too; Lambda's has NODE_PATH for both.
+    # Node.js searches here after the function's own packages, also for ES modules; Lambda sets NODE_PATH for both.
     (place / "node_modules").symlink_to(opt / "nodejs/node_modules")
     order, report = place / "order.json", place / "report.json"
     order.write_text(json.dumps({"file": str(file), "attribute": attribute, "report": str(report)}))
@@ -57,7 +57,7 @@ def imported(
 
 
 def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Callable[[str], str]) -> Outcome:
-    """What came of an import; of a report that code of the project has written itself, anything may be missing."""
+    """Return the outcome of an import; a report that the project's code wrote itself may lack anything."""
     found = {"names": [], "kind": "Error", "message": "", "code": None, "stack": "", **found}
     module, _, attribute = trial.handler.rpartition(".")
     if found["outcome"] == "imported":
@@ -75,6 +75,7 @@ def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Ca
     if missing and missing["name"].startswith(_OF_THE_RUNTIME):
         [package] = packages_in([missing["name"]])
         return Outcome(imported=False, stopped=True, why=f"{package} belongs to the runtime and is not here")
+    # `JSON.parse` raises a SyntaxError for data, often a configuration that only the function has.
     if not missing and (str(found["kind"]) not in _CERTAIN or "at JSON.parse" in str(found["stack"])):
         return Outcome(imported=False, stopped=True, why=f"importing {module} stopped: {said}")
     lines = [places.as_on_lambda(line) for line in str(found["stack"]).splitlines() if "node:internal" not in line]
@@ -87,7 +88,7 @@ def judged(found: Mapping[str, object], trial: Trial, places: Places, advise: Ca
 
 
 def advice(name: str, manifest: Mapping[str, object]) -> str:
-    """Where the module `name` could come from; `manifest` is the project's package.json."""
+    """Say where the module `name` could come from; `manifest` is the project's package.json."""
     if name.startswith(("/", ".")):
         return f"{name} is not in the artifact: add it to function.files"
     [package] = packages_in([name])

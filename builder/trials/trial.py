@@ -1,8 +1,8 @@
-"""The handler's module is imported from the finished artifacts before anything is published.
+"""Imports the handler's module from the finished artifacts before anything is published.
 
-In a child of its own, with the directories, paths and variables of Lambda, without credentials. What fails for want of
-something that only the real function has (files that lie below /opt, credentials, network, variables that the build
-file does not set) says nothing of the build: it is told and goes on. All else is an error.
+It runs in a child, with the directories, paths and variables of Lambda, without credentials. A failure for want of
+something that only the real function has (files below /opt, credentials, network, variables that the build file does
+not set) says nothing about the build: it is reported and the build goes on. Everything else is an error.
 """
 
 from __future__ import annotations
@@ -30,28 +30,29 @@ from builder.system.removal import remove
 _CHILD = Path(__file__).with_name("trial_child.py")
 # Lambda itself allows ten seconds for the first import, and then starts over with the function's whole time limit.
 _LONGEST_S = 60.0
+# The end of a traceback says what failed; more would push it out of Lambda's last 4 KB of log.
 _TAIL = 15
-# More than the child writes of any import: its texts, lines and links have bounds.
+# More than the child writes for any import: its texts, lines and links are bounded.
 _MAX_REPORT = 16 << 20
 _RUNTIME = Path("/var/runtime")
-# What Lambda's Python has beyond the standard library.
+# Packages of Lambda's Python beyond the standard library.
 _OF_THE_RUNTIME = frozenset(
     {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six", "awslambdaric", "simplejson"}
     | {"snapshot_restore_py", "runtime_client"}
 )
-# What no variable, file or network of the real function would mend.
+# Errors that no variable, file or network of the real function would fix.
 _CERTAIN = frozenset({"builtins.ImportError", "builtins.SyntaxError", "builtins.NameError"})
-# Errors of packages that talk to something the trial does not have.
+# Modules whose errors mean that something outside the trial is missing.
 _OUTSIDE = ("botocore.", "boto3.", "urllib3.", "requests.", "httpx.", "httpcore.", "aiohttp.", "redis.", "socket.")
 _NETWORK = frozenset({"builtins.ConnectionError", "builtins.TimeoutError", "socket.gaierror", "ssl.SSLError"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is to be tried.
+    """A handler to import, and its artifacts.
 
-    `layers` are in the order in which Lambda unpacks them: sha256 → how to get the zip, asked for only where it is not
-    unpacked already. `memory_mb` is what the import may have; None for no limit.
+    `layers` are in the order in which Lambda unpacks them: sha256 → function that returns the zip, called only if it is
+    not unpacked already. `memory_mb` is for the import; None for no limit.
     """
 
     handler: str
@@ -66,9 +67,9 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether the handler was imported; else `why` it could not be tried, or why the import `stopped`.
+    """Outcome of the import: done, or `why` it could not be tried, or why it `stopped`.
 
-    `unset` are the variables that it looked for in vain, if that is why it stopped; `log_tail` ends the traceback then.
+    `unset` are variables that it looked for in vain, if that is why it stopped; `log_tail` then ends the traceback.
     """
 
     imported: bool
@@ -78,13 +79,13 @@ class Outcome:
     log_tail: tuple[str, ...] = ()
 
 
-# With the trial, the directories of the function and of its layers, one for what is in between, seconds, what to advise
-# where a module of that name is missing.
+# Called with the trial, the directories of the function and of its layers, a directory of its own, seconds, and a
+# function that advises what to do about a missing module.
 Importer = Callable[[Trial, Path, Path, Path, float, Callable[[str], str]], Outcome]
 
 
 def is_possible(target: Target) -> bool:
-    """Whether this process is what the target is: the same Python on the same machine."""
+    """Tell whether this process is like the target: the same Python on the same machine."""
     own = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return sys.platform == "linux" and (own, platform.machine()) == (target.runtime.name, target.machine)
 
@@ -103,14 +104,16 @@ def run(
     Args:
         by: imports it from the unpacked artifacts; by default it is a Python module.
         keeping: where unpacked layers are kept for the next time.
-        advise: what to do where a module is missing.
+        advise: returns what to do about a missing module.
 
     Raises:
         ImportFailed: it cannot be imported, or the handler is not in it; `log_tail` ends the traceback.
-        OutOfMemory: the import wants more than there is.
+        OutOfMemory: the import needs more than there is.
     """
     place = scratch / "trial"
     try:
+        # Layers are linked into one directory. Linking changes the state of the kept trees, so they are sealed again
+        # before foreign code runs, and once more after the links are gone, if they are still as sealed.
         place.mkdir()
         layers = [trees.tree(sha256, archive, keeping) for sha256, archive in trial.layers.items()]
         task, opt = place / "task", _merged(layers, place / "opt")
@@ -119,13 +122,14 @@ def run(
         task.mkdir()
         unpack(trial.code, task)
     except OSError as error:
+        # A full disk may have left half a tree, and the next trial needs the room.
         remove(keeping.folder)
         remove(place)
         return Outcome(imported=False, stopped=True, why=f"the artifacts could not be unpacked: {error.strerror}")
     try:
         return (by or _imported)(trial, task, opt, place, min(timeout_s, _LONGEST_S), advise)
     finally:
-        # To unlink what was linked together gives the trees other states: those that are still what they were before.
+        # Removing the links changes the trees' states again: seal those that were still intact until now.
         intact = [layer for layer in layers if keeping.intact(layer.parent)] if len(layers) > 1 else []
         remove(place)
         _seal(intact, keeping)
@@ -137,7 +141,7 @@ def _seal(layers: Sequence[Path], keeping: trees.Keeping) -> None:
 
 
 def _merged(layers: Sequence[Path], into: Path) -> Path:
-    """One directory with all layers in it, later ones over earlier ones, as Lambda makes /opt."""
+    """Merge all layers into one directory, later ones over earlier ones, as Lambda makes /opt."""
     if len(layers) == 1:
         return layers[0]
     into.mkdir()
@@ -169,6 +173,7 @@ def _imported(
             }
         )
     )
+    # -I and -S: neither the builder's packages nor its variables may help the import.
     command = [sys.executable, "-I", "-S", str(_CHILD), str(order)]
     found = reported(command, trial, task, opt, place, report, timeout_s)
     if isinstance(found, Outcome):
@@ -179,7 +184,7 @@ def _imported(
 def reported(
     command: Sequence[str], trial: Trial, task: Path, opt: Path, place: Path, report: Path, timeout_s: float
 ) -> dict[str, Any] | Outcome:
-    """What a child that imports the handler has written to `report`; an outcome where it was stopped.
+    """Return the report of a child that imports the handler; an outcome if it was stopped.
 
     Raises:
         ImportFailed: it ended without a report.
@@ -198,16 +203,17 @@ def reported(
         return Outcome(imported=False, stopped=True, why=f"{what} took longer than {seconds(timeout_s)}")
     except (CommandFailed, OutOfSpace) as error:
         raise ImportFailed(f"function.handler: {error.message}", hint=HINT, log_tail=error.log_tail) from error
+    # The handler's module may call os._exit, which leaves no report but exit status 0.
     if not report.exists():
         raise ImportFailed(f"function.handler: {what} ends the process", hint=HINT, log_tail=done.tail[-_TAIL:])
     return read_report(report, what, done.tail)
 
 
 def read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
-    """What a child wrote to `report`, which code of the project could have written as well."""
+    """Read a child's report, which code of the project could have written as well."""
     found: object = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        # What lies there may be a link or a pipe.
+        # The path may be a link or a pipe by now: neither is followed, nor waited for.
         with os.fdopen(os.open(report, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             content = file.read(_MAX_REPORT + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
         found = json.loads(content) if len(content) <= _MAX_REPORT else None
@@ -225,18 +231,19 @@ def read_report(report: Path, what: str, tail: Sequence[str]) -> dict[str, Any]:
 
 
 def _search_path(task: Path, opt: Path, target: Target) -> list[str]:
-    """Lambda's, before the standard library: the function, layers, the runtime's own packages."""
+    """Return Lambda's path before the standard library: the function, layers, the runtime's own packages."""
     name = target.runtime.name
     own = [Path("/var/lang/lib") / name / "site-packages", _RUNTIME]
     return [str(task), str(opt / "python/lib" / name / "site-packages"), str(opt / "python"), *map(str, own)]
 
 
 def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, str]:
-    """All variables of the child: Lambda's own and the function's, no credentials."""
+    """Return all variables of the child: Lambda's own and the function's, no credentials."""
     home = place / "tmp"
     home.mkdir()
     libraries = [str(task), str(task / "lib"), str(opt / "lib")]
     if _RUNTIME.is_dir():
+        # The order of Lambda's LD_LIBRARY_PATH: the runtime's own libraries win over those of layers.
         libraries = ["/var/lang/lib", "/lib64", "/usr/lib64", str(_RUNTIME), str(_RUNTIME / "lib"), *libraries]
     return {
         **trial.variables,
@@ -248,6 +255,7 @@ def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, 
         "TMPDIR": str(home),
         "AWS_REGION": trial.region,
         "AWS_DEFAULT_REGION": trial.region,
+        # boto3 would otherwise wait seconds for credentials from an address that does not answer.
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{trial.target.runtime.name}",
         "AWS_LAMBDA_FUNCTION_NAME": trial.function,
@@ -261,13 +269,13 @@ def _environment(trial: Trial, task: Path, opt: Path, place: Path) -> dict[str, 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where the artifacts were unpacked; messages name Lambda's directories instead."""
+    """Directories of the unpacked artifacts; messages name Lambda's instead."""
 
     task: str
     opt: str
 
     def as_on_lambda(self, text: str) -> str:
-        """`text` with the paths that it would name there."""
+        """Return `text` with Lambda's paths."""
         return text.replace(self.task, "/var/task").replace(self.opt, "/opt")
 
 
@@ -317,7 +325,7 @@ def _is_missing_module(link: Mapping[str, object]) -> bool:
 
 
 def _without_ourselves(lines: Sequence[str]) -> list[str]:
-    """The end of the traceback, without the frames of the importing."""
+    """Return the end of the traceback, without the frames of the import itself."""
     kept: list[str] = []
     skipping = False
     for line in lines:
@@ -331,13 +339,13 @@ def _without_ourselves(lines: Sequence[str]) -> list[str]:
 
 
 def _looked_for_in_vain(chain: Sequence[Mapping[str, object]], unset: object) -> tuple[str, ...]:
-    """The variables whose lack stopped the import; none where it stopped for something that is the build's own."""
+    """Return the variables whose lack stopped the import; none if the build itself is at fault."""
     is_the_builds = any(_CERTAIN.intersection(map(str, _list(link["kinds"]))) for link in chain[:1])
     return () if is_the_builds else tuple(str(name) for name in _list(unset))
 
 
 def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> str:
-    """What the trial lacks and the function will have; empty if the failure is the build's own."""
+    """Say what the trial lacks and the function will have; "" if the build itself is at fault."""
     for link in chain:
         kinds = {str(kind) for kind in _list(link["kinds"])}
         message, filename = str(link["message"]), str(link["filename"] or "")
@@ -350,6 +358,7 @@ def _not_of_the_build(chain: Sequence[Mapping[str, object]], places: Places) -> 
             continue
         if filename.startswith("/opt/") or "/opt/" in message.replace(places.opt, ""):
             return f"it reads {filename or message}, which exists only in the function"
+        # A missing library is the build's own fault, although ctypes reports it as an OSError.
         if "builtins.OSError" in kinds and "cannot open shared object file" in message:
             continue
         if "builtins.OSError" in kinds and filename.startswith("/") and not filename.startswith(places.task):

@@ -1,9 +1,9 @@
-"""Runs in a child of the builder: imports a handler as Lambda would, and writes down what came of it.
+"""Imports a handler as Lambda would, in a child of the builder, and writes a report.
 
     python -I -S trial_child.py ORDER.json
 
-The order is {"module", "attribute", "paths", "task", "report"}. Only the standard library may be used here, and of that
-little: what this file imports is imported already when the project's code looks.
+The order is {"module", "attribute", "paths", "task", "report"}. Only a little of the standard library may be used
+here: whatever this file imports is already imported when the project's code looks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import traceback
 from types import FrameType
 
 _UNSET: list[str] = []
-# Of what the project's code says, and how many lines and links of it: whoever reads the report has a bound, too.
+# Bounds of the report, for texts, lines and links: its reader has one as well.
 _MAX_TEXT = 16_000
 _MAX_LINES, _MAX_LINKS, _MAX_NAMES = 200, 20, 500
 
@@ -25,20 +25,22 @@ def main(order_path: str) -> None:
     """Carry out the order in the file `order_path`."""
     with open(order_path, encoding="utf-8") as file:  # noqa: PTH123  # pathlib is not imported on purpose
         order = json.load(file)
+    # The path of the order is no argument of the project's.
     sys.argv = [""]
+    # The layers' trees are shared and sealed.
     sys.dont_write_bytecode = True
     sys.path[:] = [*order["paths"], *sys.path]
     _note_unset_variables(order["task"])
     try:
         module = importlib.import_module(order["module"])
-    except BaseException as error:  # SystemExit too is an answer
+    except BaseException as error:  # SystemExit is an answer as well
         report = _failure(error)
     else:
         report = _attribute(module, order["attribute"])
     report["unset"] = _UNSET
     with open(order["report"], "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(report, file)
-    os._exit(0)  # the project's threads and exit handlers are not waited for
+    os._exit(0)  # without waiting for the project's threads and exit handlers
 
 
 def _attribute(module: object, name: str) -> dict[str, object]:
@@ -75,7 +77,7 @@ def _described(error: BaseException) -> dict[str, object]:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except BaseException as other:  # formatting calls methods of the project's own classes
+    except BaseException as other:  # formatting calls methods of the project's classes
         return f"{type(error).__name__}, which cannot be shown ({type(other).__name__})"
 
 
@@ -87,7 +89,7 @@ def _text(error: BaseException) -> str:
 
 
 def _note_unset_variables(task: str) -> None:
-    """Remember which variables of the environment the project's own code looks for in vain."""
+    """Remember which environment variables the project's own code looks for in vain."""
     kind = type(os.environ)
     original = kind.__getitem__
 
@@ -95,6 +97,7 @@ def _note_unset_variables(task: str) -> None:
         try:
             return original(self, name)
         except KeyError:
+            # Bounded, because code that loops over names would fill the report.
             if len(_UNSET) < _MAX_LINKS and name not in _UNSET and _is_asked_from(task):
                 _UNSET.append(name[:200])
             raise
@@ -103,7 +106,7 @@ def _note_unset_variables(task: str) -> None:
 
 
 def _is_asked_from(task: str) -> bool:
-    """Whether the code that asks, past os and its parents (frozen modules in newer Pythons), is the project's own."""
+    """Tell whether the caller, past os and its parents (frozen modules in newer Pythons), is the project's code."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and _is_library(frame.f_code.co_filename):
         frame = frame.f_back

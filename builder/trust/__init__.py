@@ -1,1 +1,1 @@
-"""What this builder may touch and give, and whose commits count."""
+"""What this builder may touch and hand out, and whose commits count."""

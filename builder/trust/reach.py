@@ -1,6 +1,6 @@
-"""What this builder may be told to touch: never itself, and only what its configuration covers. Pure; asks AWS nothing.
+"""What this builder may touch: never itself, and only what its configuration covers. Pure; asks AWS nothing.
 
-IAM holds the builder to the same (bootstrap/policy.py). What is refused here is refused before anything was changed.
+IAM enforces the same (bootstrap/policy.py). What is refused here is refused before anything was changed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from builder.trust.roles import check_allowed, is_one_of, refuse_own
 if TYPE_CHECKING:
     from builder.spec.values import BuildSpec
 
-# What setup.py, and Terraform, make for a builder has this tag; a function with it is a builder.
+# The tag of all that setup.py, and Terraform, make for a builder; a function with it is a builder.
 OWNER_TAG = "lambdasmith:owner"
-# The functions that belong to a builder are called like it, with one of these behind.
+# A builder's functions have its name with one of these endings.
 OWN_ENDS = ("", "-worker", "-setup")
 _DEPLOYING = (Action.BUILD, Action.PLAN, Action.ROLLBACK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Touched:
-    """What one step of a publication touches.
+    """Things that one step of a publication touches.
 
     Args:
-        function: name of the function; empty where it is about a layer alone.
-        role, signing: ARNs of the role and of the code signing configuration that the function gets; None as it was.
+        function: name of the function; empty for a step about a layer alone.
+        role, signing: ARNs of the role and of the code signing configuration that the function gets; None if unchanged.
         layers: names of layers to publish, ARNs of layers to attach.
-        settings: what else is set, in Lambda's own names.
+        settings: other settings, in Lambda's own names.
     """
 
     function: str = ""
@@ -49,11 +49,11 @@ class Reach:
     """The builder's own parts, and the patterns of what it may deploy.
 
     Args:
-        function: the builder's own name; empty where there is no such function, on a workstation.
+        function: the builder's own name; empty on a workstation, where there is no such function.
         layer: name of its own layer.
         own_roles: ARNs of its roles.
-        functions, roles, code_signing: patterns as IAM has them, of functions' names and of ARNs of roles and code
-            signing configurations; None where only IAM knows.
+        functions, roles, code_signing: patterns in IAM's syntax, of functions' names and of ARNs of roles and code
+            signing configurations; None if only IAM knows.
         tag: name and value of a tag that every function must have.
     """
 
@@ -66,16 +66,16 @@ class Reach:
     tag: tuple[str, str] | None = None
 
     def check_event(self, event: object) -> None:
-        """Return unless the event, valid or not, names a part of the builder, in whatever form Lambda takes.
+        """Return unless the event, valid or not, names a part of the builder, in any form that Lambda accepts.
 
         Raises:
-            OwnTarget: it does.
+            OwnTarget: the event names one.
         """
         if not isinstance(event, Mapping):
             return
         named = [(field, event.get(field)) for field in ("function", "name")]
         if event.get("action") == Action.SETUP and event.get("function") == self.function:
-            named = []  # that action is about the builder itself
+            named = []  # setup is about the builder itself
         problems = [f"{field}: {str(value)[:170]!r}" for field, value in named if self._is_function(value)]
         attached = event.get("attached")
         layers = attached if isinstance(attached, list) else []
@@ -83,12 +83,12 @@ class Reach:
         refuse_own(problems)
 
     def check_request(self, request: Request) -> None:
-        """Return if the request is about what the configuration covers, and publishes none of the builder's layers.
+        """Return if the request concerns what the configuration covers, and publishes none of the builder's layers.
 
         Raises:
-            InvalidEvent: `setup` of another function.
+            InvalidEvent: it is a `setup` of another function.
             OwnTarget: a component would be published as the builder's own layer.
-            AccessDenied: the function is none of those that the builder may deploy.
+            AccessDenied: the function is not one that the builder may deploy.
         """
         name = request.function or ""
         if request.action is Action.SETUP and name not in ("", self.function):
@@ -103,10 +103,10 @@ class Reach:
             )
 
     def check_project(self, spec: BuildSpec, function: str) -> None:
-        """Return if nothing that the build file names is a part of the builder.
+        """Return if the build file names no part of the builder.
 
         Raises:
-            OwnTarget: something is.
+            OwnTarget: it names one.
         """
         problems = []
         if spec.function is not None:
@@ -121,11 +121,11 @@ class Reach:
         self._check_layers(function, [entry for entry in spec.layer_order if isinstance(entry, str)])
 
     def check_steps(self, steps: Iterable[Touched]) -> None:
-        """Return if all steps of a publication may be taken, so that the first is not taken in vain.
+        """Return if all steps of a publication are allowed, so that the first is not taken in vain.
 
         Raises:
-            OwnTarget: one is about the builder itself.
-            AccessDenied: a role is none of those that the builder may give to functions.
+            OwnTarget: one concerns the builder itself.
+            AccessDenied: a role is not one that the builder may give to functions.
         """
         for step in steps:
             name = step.function
@@ -138,15 +138,15 @@ class Reach:
             refuse_own([f"function {name}: {text}" for text in self._own_texts(step.settings)])
 
     def check_tags(self, function: str, wanted: Mapping[str, str], present: Mapping[str, str] | None) -> None:
-        """Return if the function is no builder, and has, or gets, the tag that functions of this builder must have.
+        """Return if the function is not a builder, and has, or gets, the tag that this builder requires.
 
         Args:
             wanted: tags that the build file names.
-            present: the function's; None for one that does not exist.
+            present: the function's; None for a new one.
 
         Raises:
-            OwnTarget: it is a builder, or would be taken for one.
-            AccessDenied: it has not the tag, or would not keep it.
+            OwnTarget: it is a builder, or would look like one.
+            AccessDenied: it lacks the tag, or would lose it.
         """
         refuse_own(
             [f"function {function}, with tag {OWNER_TAG},"] if OWNER_TAG in {**wanted, **(present or {})} else []
@@ -154,11 +154,13 @@ class Reach:
         if self.tag is None:
             return
         name, value = self.tag
+        # IAM checks the tag of an existing function as well, but only at the first change.
         if present is not None and present.get(name) != value:
             raise AccessDenied(
                 f"function {function} does not have the tag {name}={value}, and this builder deploys no others",
                 hint="the function's owner can add that tag",
             )
+        # The build file must not take the function out of this builder's reach.
         if wanted.get(name, value) != value:
             raise AccessDenied(
                 f"function {function}: tags: {name} must be {value}",
@@ -184,15 +186,16 @@ class Reach:
         refuse_own([f"{each} of {function} would be layer {layer}" for each, layer in named if self._is_layer(layer)])
 
     def _is_function(self, text: object) -> bool:
-        """Whether a function's name or ARN, whole or in part, with or without qualifier, is one of the builder's."""
+        """Tell whether a function's name or ARN, complete or partial, with or without qualifier, is the builder's."""
         if not self.function or not isinstance(text, str):
             return False
+        # Without regard to case: a name that only looks like the builder's is refused as well.
         own = {f"{self.function}{end}".lower() for end in OWN_ENDS}
-        # No part of an ARN but the name is called like a builder; an alias that is, is no name that a request may have.
+        # Only the name in an ARN can be called like a builder; an alias of that name is one that no request may have.
         return not own.isdisjoint(part.strip() for part in text.lower().split(":"))
 
     def _is_layer(self, text: object) -> bool:
-        """Whether a layer's name or ARN, with or without version, is that of the builder's layer."""
+        """Tell whether a layer's name or ARN, with or without version, is that of the builder's layer."""
         if not self.layer or not isinstance(text, str):
             return False
         arn = Arn.find(text.lower().strip())
@@ -202,14 +205,14 @@ class Reach:
 
     @property
     def account(self) -> str | None:
-        """The account that the builder is in; None where nothing says so."""
+        """The builder's account; None if nothing tells."""
         return next((arn.account for role in self.own_roles if (arn := Arn.find(role))), None)
 
     def _own_texts(self, value: object) -> Iterator[str]:
-        """ARNs and log groups of the builder, wherever they stand in a function's settings."""
+        """Yield ARNs and log groups of the builder, wherever they are in a function's settings."""
         if isinstance(value, Mapping):
             for key, item in value.items():
-                if key != "Environment":  # variables name nothing to Lambda
+                if key != "Environment":  # to Lambda, variables are just text
                     yield from self._own_texts(item)
         elif isinstance(value, list | tuple):
             for item in value:

@@ -1,6 +1,5 @@
-"""Which role a function gets, as far as that is known before anything is built: whether there is one, whether it is the
-builder's own, and whether the builder may give it. IAM holds the builder to the same (bootstrap/policy.py), but only
-says so at the end.
+"""Decides the role of a function as far as possible before a build: whether there is one, whether it is the builder's
+own, and whether the builder may give it. IAM enforces the same (bootstrap/policy.py), but only reports it at the end.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """What decides on the role of one function.
+    """What decides about the role of one function.
 
     Args:
-        default: ARN of the role of functions whose build file names none; empty where there is none.
-        present: ARN of the function's role now; None where the function does not exist.
-        allowed: patterns of the ARNs that the builder may give; None where only IAM knows.
-        own: ARNs of the builder's roles, which it gives to nothing.
+        default: ARN of the role for functions whose build file names none; "" without one.
+            present: ARN of the function's present role; None for a new function.
+        allowed: patterns of the ARNs that the builder may give; None if only IAM knows.
+        own: ARNs of the builder's roles, which it gives to no function.
     """
 
     default: str
@@ -34,11 +33,11 @@ class Roles:
     own: tuple[str, ...]
 
     def check(self, spec: BuildSpec, function: str) -> None:
-        """Return if the function can be created, or changed, with the role that it is to have.
+        """Return if the function can be created, or changed, with its intended role.
 
         Raises:
-            RoleMissing: it does not exist, and there is none.
-            OwnTarget: it is the builder's.
+            RoleMissing: the function does not exist, and there is no role for it.
+            OwnTarget: the role is the builder's.
             AccessDenied: the builder may not give it.
         """
         if spec.function is None:
@@ -52,7 +51,7 @@ class Roles:
             check_allowed(role, self.allowed, f"{spec.at('function.role')}: " if named else "", function)
 
     def as_json(self) -> dict[str, object]:
-        """For another process."""
+        """Return it as JSON for another process."""
         return {
             "default": self.default,
             "present": self.present,
@@ -62,10 +61,10 @@ class Roles:
 
     @classmethod
     def parse(cls, sent: Fields) -> Roles:
-        """What `as_json` has made.
+        """Parse the output of `as_json`.
 
         Raises:
-            ValueError: somebody else has made it.
+            ValueError: it is something else.
         """
         return cls(
             default=sent.text("default"),
@@ -76,17 +75,18 @@ class Roles:
 
 
 def is_one_of(role: object, roles: Iterable[str]) -> bool:
-    """Whether a role's ARN or name, in whatever path and case, is that of one of `roles`."""
+    """Tell whether a role's ARN or name, in any path and case, is that of one of `roles`."""
     if not isinstance(role, str):
         return False
+    # IAM's role names are unique without regard to case and path, so the name alone identifies one.
     return role.lower().rpartition("/")[2] in {each.lower().rpartition("/")[2] for each in roles}
 
 
 def refuse_own(problems: Sequence[str]) -> None:
-    """Return if there are no problems; each is a part of the builder, and who names it.
+    """Return if there are no problems; each names a part of the builder, and who names it.
 
     Raises:
-        OwnTarget: there are.
+        OwnTarget: there are problems.
     """
     if problems:
         raise OwnTarget(
@@ -107,7 +107,7 @@ def check_allowed(role: str, allowed: Iterable[str] | None, where: str, function
 
 
 def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) -> AccessDenied:
-    """The error for a role that the builder may not give."""
+    """Return the error for a role that the builder may not give."""
     return AccessDenied(
         f"{where}function {function}: role {role} is not one that this builder may give to functions",
         hint=_two_lines("roles", ", ".join(dict.fromkeys((*allowed, role)))),
@@ -115,7 +115,7 @@ def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) ->
 
 
 def role_missing(function: str) -> RoleMissing:
-    """The error for a function that is to be created, and nothing says with which role."""
+    """Return the error for a new function for which no role is known."""
     return RoleMissing(
         f"function {function} does not exist yet, and no role is set to create it with",
         hint=_two_lines("role", "ROLE") + "\nwith ROLE the name or ARN of a role that lambda.amazonaws.com may assume",

@@ -1,7 +1,7 @@
-"""Which commits of a repository are its owners' own: those that a branch or a tag has as its tip. Pure.
+"""Finds out which commits of a repository are its owners' own: the tips of branches and tags. Pure.
 
-A forge gives away more by name and by id than what its owners have taken: pull and merge requests (refs/pull/7/head,
-refs/merge-requests/7/head, refs/changes/…), and GitHub even every commit of every fork.
+A forge hands out more than its owners have accepted, by name and by id: pull and merge requests
+(refs/pull/7/head, refs/merge-requests/7/head, refs/changes/…), and GitHub even every commit of every fork.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 
 
 def is_allowed(ref: str, patterns: Collection[str]) -> bool:
-    """Whether the full name `ref` is one of `patterns`: of branches (`release/*`), or of full names (`refs/tags/v*`).
+    """Tell whether the full name `ref` matches `patterns`, of branches (`release/*`) or full names (`refs/tags/v*`).
 
-    Without patterns all branches and tags are. What is neither never is, whatever a pattern says.
+    Without patterns all branches and tags are allowed. Other refs never are, whatever a pattern says.
     """
+    # Only people with write access move branches and tags; anyone can make refs/pull/….
     if not ref.startswith((BRANCHES, TAGS)):
         return False
     full = (pattern if pattern.startswith("refs/") else BRANCHES + pattern for pattern in patterns)
@@ -29,17 +30,17 @@ def is_allowed(ref: str, patterns: Collection[str]) -> bool:
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Return what is wrong with a pattern of refs; None if nothing is."""
+    """Say what is wrong with a pattern of refs; None if nothing is."""
     if pattern.startswith("refs/") and not pattern.startswith((BRANCHES, TAGS)):
         return "covers what anyone may propose; only refs/heads/… and refs/tags/… can be trusted"
     return None
 
 
 def trusted(resolved: Resolved | None, rule: ProjectRule) -> bool:
-    """Whether the rule is for this commit: a ref that it allows is among those that have it as their tip.
+    """Tell whether the rule covers this commit: a ref that it allows has it as its tip.
 
     Args:
-        resolved: None for what was sent along and comes from no ref; a rule that names refs is not for that.
+        resolved: None for a source that was sent along and has no ref; a rule that names refs does not cover that.
     """
     if resolved is None:
         return not rule.refs

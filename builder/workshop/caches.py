@@ -1,6 +1,6 @@
-"""Caches of compilers and package managers: a directory per project in /tmp, and in the store for environments to come.
+"""Caches of compilers and package managers: a directory per project in /tmp, kept in the store for later environments.
 
-A cache belongs to one trust domain and never serves another: who builds can write to it.
+A cache belongs to one trust domain and never serves another, because code that builds can write to it.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from builder.system import process
 from builder.system.removal import remove
 from builder.workspace.directory import Workspace
 
-# More is not worth the time it takes to send and fetch.
+# A larger cache takes longer to send and fetch than it saves.
 _MAX_BYTES = 1 << 30
+# Compiled code compresses nearly as well at higher levels, and the build waits for it.
 _LEVEL = 1
-# Changes when what was kept can no longer be read.
+# Raised when kept caches can no longer be read.
 _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptCache:
-    """What the store has of a cache: its fingerprint (see `keep`), and the size and sha256 of the archive."""
+    """The store's record of a cache: its fingerprint (see `keep`), and size and sha256 of the archive."""
 
     fingerprint: str
     size: int
     sha256: str
 
     def as_json(self) -> dict[str, object]:
-        """For the store."""
+        """Return it as JSON for the store."""
         return asdict(self)
 
     @classmethod
     def parse(cls, kept: Fields) -> KeptCache:
-        """What `as_json` gave."""
+        """Parse the output of `as_json`."""
         return cls(fingerprint=kept.text("fingerprint"), size=kept.count("size"), sha256=kept.text("sha256", SHA256))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildCache:
-    """One cache, below the directory `root`; `name` says what it is of: kind of build, versions of tools, target."""
+    """One cache, below the directory `root`; `name` says what for: kind of build, versions of tools, target."""
 
     root: Path
     workspace: Workspace
@@ -61,7 +62,7 @@ class BuildCache:
 
     @property
     def folder(self) -> Path:
-        """Where it is; `opened` makes it."""
+        """Directory of the cache; `restore` makes it."""
         return self.root / self._id
 
     @property
@@ -69,7 +70,7 @@ class BuildCache:
         return hashlib.sha256(f"{_FORMAT}\0{self.name}".encode()).hexdigest()[:32]
 
     def restore(self) -> None:
-        """Make the directory, with what the store has of it where this environment has none."""
+        """Make the directory, filled from the store if this environment has none."""
         folder = self.folder
         if folder.exists():
             self.workspace.used(folder)
@@ -83,12 +84,12 @@ class BuildCache:
                     remove(path)
 
     def _unpack(self, kept: KeptCache, into: Path) -> bool:
-        """Unpack what the store has; False where it is gone or damaged, and what is in `into` then says nothing."""
+        """Unpack the stored archive; False if it is gone or damaged, and then `into` is not to be used."""
         with tempfile.TemporaryDirectory(prefix=".cache.", dir=into.parent) as beside:
             archive = Path(beside) / "archive"
             if not self.store.fetch(f"caches/{self._id}.tar.zst", archive, sha256=kept.sha256):
                 return False
-            process.note_foreign_code()  # it has made what is unpacked, whether it runs once more or not
+            process.note_foreign_code()  # foreign code made what is unpacked, whether or not any runs now
             try:
                 with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as opened:
                     tars.unpack(opened, into)
@@ -97,17 +98,18 @@ class BuildCache:
         return True
 
     def keep(self, fingerprint: str, leave_out: tuple[str, ...] = ()) -> None:
-        """Put the directory into the store, unless it was put there with the same `fingerprint`.
+        """Put the directory into the store, unless it is there with the same `fingerprint`.
 
         Args:
-            fingerprint: stands for what is worth keeping, such as a lock: not for the project's own files, with which
-                it would be sent at every build.
+            fingerprint: changes when it is worth storing again, as a lock does; not the project's own files, which
+                change at every build.
             leave_out: names at the top that are not kept.
         """
         record = f"caches/{self._id}.json"
         kept = self.store.find(record, KeptCache.parse)
         if kept and kept.fingerprint == fingerprint and not self._lost:
             return
+        # Sorted, so that the same files give the same archive.
         files = sorted(
             path for path in self.folder.rglob("*") if path.relative_to(self.folder).parts[0] not in leave_out
         )
@@ -125,6 +127,7 @@ class BuildCache:
                     made.add(path, str(path.relative_to(self.folder)), recursive=False)
             sha256 = sha256_of(archive)
             self.store.put(f"caches/{self._id}.tar.zst", archive, sha256=sha256)
+            # The record last: until it names the new archive, the old one is used.
             new = KeptCache(fingerprint=fingerprint, size=archive.stat().st_size, sha256=sha256)
             self.store.write_json(record, new.as_json())
             self._lost.clear()

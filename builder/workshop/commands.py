@@ -1,4 +1,4 @@
-"""Commands of a build file, run in a copy of the project, with what it declares for them alone."""
+"""Runs commands of a build file in a copy of the project, with variables and secrets for them alone."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Secrets(Protocol):
-    """What gives commands their secrets."""
+    """Source of the secrets for commands."""
 
     def values(self, references: Sequence[str]) -> Mapping[str, str]:
-        """The value of each reference."""
+        """Return the value of each reference."""
 
     def contained(self, content: bytes) -> bool:
-        """Whether something that was read is in `content`."""
+        """Tell whether a secret that was read is in `content`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a build file declares for commands alone: variables, and secrets as variables or files."""
+    """Declarations of a build file for commands alone: variables, and secrets as variables or files."""
 
     environment: Mapping[str, str]
     secrets: Sequence[SecretSpec]
@@ -50,12 +50,12 @@ def run(
     say: Callable[[str], None] = lambda _: None,
     listen: Callable[[str], None] | None = None,
 ) -> None:
-    """Run commands in `copy`, with the new directory `home` as HOME; it is gone afterwards.
+    """Run commands in `copy`, with the new directory `home` as HOME, which is removed afterwards.
 
     Args:
-        label: whose commands they are, for messages.
-        environment: all that the commands inherit; what the build file declares is added.
-        memory_mb, listen: as in `process.run`. say: is told each command.
+        label: the component, for messages.
+        environment: all that the commands inherit; the build file's declarations are added.
+        memory_mb, listen: as in `process.run`. say: called with each command.
 
     Raises:
         CommandFailed, OutOfTime, OutOfMemory: with the last lines of the command.
@@ -69,6 +69,7 @@ def run(
             say(command)
             try:
                 process.run(
+                    # Strict, so that the first failure ends the command instead of an incomplete layer.
                     ["bash", "-euo", "pipefail", "-c", command],
                     cwd=copy,
                     environment=variables,
@@ -85,7 +86,7 @@ def run(
 
 
 def _secrets(label: str, given: Given, secrets: Secrets | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Variables, and files below HOME, with their contents."""
+    """Return variables, and files below HOME, with their contents."""
     if not given.secrets:
         return {}, {}
     if secrets is None:
@@ -106,20 +107,22 @@ def _home(home: Path, files: Mapping[str, str]) -> Iterator[None]:
         for name, content in files.items():
             path = home / name.removeprefix("~/")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The mode first, the content afterwards: at no moment can another user read it.
             path.touch(mode=0o600)
             path.write_text(content)
         yield
     finally:
+        # Even after a failure: the files hold secrets, and other code runs here later.
         remove(home)
 
 
 def check_artifact(what: str, files: Sequence[tuple[str, Path]], secrets: Secrets | None) -> None:
-    """Return if no secret that was read in this build is in the files: artifacts are kept, and others can read them.
+    """Return if no secret of this build is in the files: artifacts are kept, and others can read them.
 
-    Looks into what is packed in them as well.
+    Content that is packed inside them is searched as well.
 
     Raises:
-        SecretInArtifact: names the files.
+        SecretInArtifact: some files contain one; the message names them.
     """
     if secrets is None:
         return

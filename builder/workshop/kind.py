@@ -1,4 +1,4 @@
-"""What all kinds of build have in common: the one protocol, and the values that go through it."""
+"""The protocol of all kinds of build, and the values that it uses."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Files = Sequence[tuple[str, Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What a kind has built.
+    """The result of a build.
 
     Args:
         files: (name in the component's zip, path below `Work.out` or of a source), sorted.
-        notes: what the user should know of it, every time it is used.
-        pruned: what was left out, [{rule, files, bytes}].
-        contents: what went into it, for people: "express 5.1.0", …
+        notes: warnings for the user, repeated each time it is used.
+        pruned: files that were left out, [{rule, files, bytes}].
+        contents: packages inside, for people: "express 5.1.0", …
     """
 
     files: Files
@@ -40,11 +40,11 @@ R = TypeVar("R", bound="Recipe", contravariant=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a component's sources are: `root` is the project's directory, `repository` what it may reach beyond it.
+    """The place of a component's sources: `root` is the project's directory, `repository` what it may reach beyond it.
 
     `source_dir` is relative to `root`. `component` is its name, `is_function` whether it is the function, `handler` the
-    function's; `label` is the key of the build file that asks for the build, for messages. `prune`: what the build file
-    says of pruning.
+    function's; `label` is the key of the build file that asks for the build, for messages. `prune`: the build file's
+    options of pruning.
     """
 
     root: Path
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def base(self) -> Path:
-        """The directory that paths of the recipe are relative to."""
+        """Directory that the recipe's paths are relative to."""
         return self.root / self.source_dir
 
 
@@ -69,9 +69,9 @@ class Work:
 
     Args:
         shop: the builder's means, the same for every component.
-        out: an existing, empty directory for what is built; scratch: another one, for what is in between.
-        commit_time: SOURCE_DATE_EPOCH of what runs.
-        listen: told what a program prints, passes it on to people now and then.
+        out: an existing, empty directory for the results; scratch: another one, for intermediate files.
+        commit_time: SOURCE_DATE_EPOCH of children.
+        listen: called with a program's output, of which people see a line now and then.
     """
 
     shop: Workshop
@@ -85,29 +85,29 @@ class Kind(Protocol[R]):
     """A kind of build. One object each, without state."""
 
     name: str
-    # Part of every key: changes when the same inputs would give other bytes.
+    # Part of every key: raised when the same inputs would give other bytes.
     format: int
-    # Whether rules of pruning apply to what it builds.
+    # Whether rules of pruning apply to its results.
     prunes: bool
 
     def detect(self, root: Path, name: str) -> Mapping[str, object] | None:
-        """The `function` of a build file for a project that has none but is clearly of this kind, else None.
+        """Return the `function` of a build file for a project without one that is clearly of this kind, else None.
 
         Args:
-            name: of the function that is asked for: one of several commands may be called so.
+            name: of the requested function: one of several commands may have it.
         """
 
     def problem(self, recipe: R, place: Place) -> str | None:
-        """What is wrong with the recipe, held against the files that are there."""
+        """Say what is wrong with the recipe, compared with the existing files."""
 
     def needs(self, recipe: R, place: Place) -> Sequence[str]:
-        """Names of the toolchains; they and their versions are part of the key."""
+        """Return the names of its toolchains; they and their versions are part of the key."""
 
     def reads_outside(self, recipe: R, place: Place) -> bool:
-        """Whether it needs files of the repository outside of the project."""
+        """Tell whether it needs files of the repository outside of the project."""
 
     def inputs(self, recipe: R, place: Place) -> Files:
-        """The files that what is built depends on, and nothing else: (name, path), sorted."""
+        """Return all files that the result depends on, and no others: (name, path), sorted."""
 
     def build(self, recipe: R, place: Place, work: Work) -> Made:
         """Build it.

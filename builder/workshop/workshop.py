@@ -1,4 +1,4 @@
-"""What building needs besides the project, made by a door and handed down to all that build."""
+"""What building needs besides the project, made by an entry point and handed down to all builds."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 class Workshop:
     """What building needs besides the project: places, time, listeners, and the environment of children.
 
-    `store` has what is verified by its hash, or made without running anybody's code, and belongs to all; `kept` has
-    what the code of this trust domain made, and is this domain's alone; `caches` is where its compilers' caches are.
+    `store` has content that is verified by its hash, or made without running foreign code, and is shared; `kept` has
+    results of this trust domain's code, for this domain alone; `caches` is the directory of its compilers' caches.
 
-    `credentials` are those of git dependencies, asked for only where there is one; `network` is what those may reach;
-    `indexes` are the package indexes that want a login. `secrets` reads what a build file names for its commands; None
-    where nothing can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration.
-    `repository` is the URL that the project comes from, "" if it comes otherwise. `memory_mb` is what the builder has;
-    None where it has no limit of its own. `library_path` are the directories of the builder's own LD_LIBRARY_PATH.
+    `credentials` returns those of git dependencies, called only if there are any; `network` limits what they reach;
+    `indexes` are the package indexes that want a login. `secrets` reads the secrets of a build file's commands; None if
+    none can be read. `toolchains`, `go_proxy` and `npm_registry` are those of the configuration. `repository` is the
+    project's URL, "" if it has none. `memory_mb` is the builder's; None without a limit. `library_path` are the
+    directories of the builder's own LD_LIBRARY_PATH.
     """
 
     workspace: Workspace
@@ -59,7 +59,7 @@ class Workshop:
 
     @property
     def toolbox(self) -> Toolbox:
-        """Where compilers and build tools come from."""
+        """Compilers and build tools."""
         from builder.toolchains.toolbox import Toolbox
 
         return Toolbox(
@@ -73,19 +73,19 @@ class Workshop:
         )
 
     def cache(self, *of: str) -> BuildCache:
-        """A compiler's cache, this domain's alone; `of`: the kind of build, versions of tools, target."""
+        """Return a compiler's cache, for this domain alone; `of`: the kind of build, versions of tools, target."""
         from builder.workshop.caches import BuildCache
 
         return BuildCache(root=self.caches, workspace=self.workspace, store=self.kept, name="\0".join(of))
 
     @property
     def jobs(self) -> int:
-        """How many compilers may run at a time: each takes some hundred megabytes."""
+        """Number of compilers that may run at a time: each takes some hundred megabytes."""
         by_processor = len(os.sched_getaffinity(0))
         return by_processor if self.memory_mb is None else max(1, min(by_processor, self.memory_mb // 700))
 
     def baseline(self, target: Target) -> Baseline:
-        """What the target's runtime has: as a builder has recorded it there, else what this version knows."""
+        """Return the libraries of the target's runtime: as a builder recorded them, else as this version knows."""
         if target.label not in self._baselines:
             recorded = self.store.find(baseline_record(target), Recorded.parse)
             self._baselines[target.label] = Baseline.of(target, recorded)

@@ -1,1 +1,1 @@
-"""The builder's corner of /tmp, and whose code it runs there."""
+"""The builder's part of /tmp, and whose code it runs there."""

@@ -1,4 +1,4 @@
-"""The builder's corner of /tmp, and the time it has left.
+"""The builder's part of /tmp, and the time that it has left.
 
 Caches stay for the next, warm, invocation and are bounded; everything else goes when the build ends, however it ends.
 """
@@ -22,37 +22,37 @@ from builder.system import process, seals
 from builder.system.removal import make_accessible, remove
 from builder.workspace.domains import Domain
 
-# Of the ephemeral storage: above this part, what was used longest ago leaves the caches before a build starts.
+# Of the ephemeral storage: above this share, the least recently used files leave the caches before a build starts.
 _CACHE_SHARE = 0.5
-# Lambda's largest ephemeral storage; a workstation's disk is no reason to keep more.
+# Lambda's largest ephemeral storage; a workstation's larger disk is no reason to keep more.
 _LARGEST_DISK = 10 << 30
-# Their files belong together.
+# Caches of other programs, whose files belong together: removing one of them would leave a broken cache.
 _CACHES_OF_OTHERS = {"uv", "pip", "zig"}
-# Kept back so that the reply and the record still leave before Lambda ends the invocation.
+# Kept back so that the reply and the record still go out before Lambda ends the invocation.
 _RESERVE_SHARE, _RESERVE_MAX_S = 0.1, 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deadline:
-    """When the builder stops by itself, on the clock's scale, in seconds."""
+    """The moment when the builder stops by itself, on the clock's scale, in seconds."""
 
     at: float
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
     def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        """A deadline shortly before `seconds` from now, so that there is time left to say so."""
+        """Return a deadline shortly before `seconds` from now, so that there is time left to report it."""
         return cls(at=clock() + seconds - min(_RESERVE_MAX_S, seconds * _RESERVE_SHARE), clock=clock)
 
     def remaining(self) -> float:
-        """Seconds left, negative when it has passed."""
+        """Return the seconds left, negative when it has passed."""
         return self.at - self.clock()
 
     def check(self, doing: str) -> float:
-        """Seconds left before something starts.
+        """Return the seconds left before something starts.
 
         Raises:
-            OutOfTime: none.
+            OutOfTime: no seconds are left.
         """
         left = self.remaining()
         if left <= 0:
@@ -64,23 +64,23 @@ class Deadline:
 
 
 class _Occupant:
-    """Whose foreign code may have written to this environment's caches: the id of a domain, "" for nobody's."""
+    """The domain whose foreign code may have written to this environment's caches: its id, "" for none."""
 
     id = ""
 
 
 def distrust() -> None:
-    """Let the next build, whoever's it is, begin with what the builder can vouch for: this one has failed oddly."""
+    """Make the next build, of whatever domain, start with what the builder can vouch for, after an odd failure."""
     _Occupant.id = ""
 
 
 class Workspace:
     """Directories below one root: `cache` survives a build, everything else does not.
 
-    `scratch` may be given elsewhere: where several builds share a root, each needs its own, and none may remove what
-    another one uses: `local_cache` keeps the bounds then. `sealed`: what is in the
-    cache counts only as this very process has left it. Not on a workstation: its cache is its owner's. `temporary`: a
-    directory in which nobody but the builder and what it runs writes; it is emptied, but for the root.
+    `scratch` may be given elsewhere: if several builds share a root, each needs its own, and none may remove what
+    another one uses; `local_cache` keeps the bounds then. `sealed`: files in the cache count only as this very process
+    has left them. Not on a workstation, whose cache is its owner's. `temporary`: a directory in which only the builder
+    and its children write; it is emptied, except for the root.
     """
 
     def __init__(
@@ -94,16 +94,16 @@ class Workspace:
         self._is_shared = scratch is not None
 
     def cached(self, kind: str) -> Path:
-        """The cache directory of that kind, made if it is not there."""
+        """Return the cache directory of that kind, made if necessary."""
         path = self.cache / kind
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def enter(self, domain: Domain) -> None:
-        """Make the place fit for a build of `domain`: nothing is there that another domain's code could have written.
+        """Prepare the place for a build of `domain`: remove all that another domain's code could have written.
 
-        What the builder itself wrote and has the hash of may stay, and is compared when it is used. Between two builds
-        of one domain the caches stay as they are.
+        Files that the builder itself wrote, and has the hash of, may stay, and are compared before use. Between two
+        builds of one domain the caches stay as they are.
         """
         if not self._sealed:
             return
@@ -114,9 +114,11 @@ class Workspace:
         for path in _entries(self.root):
             if path != self.cache or not _is_folder(path):
                 remove(path)
+        # Clearing costs the caches, so it is done only if another domain's code may have written there.
         if process.foreign_code_ran() and _Occupant.id != domain.id:
             _clear(self.cache)
             process.forget_foreign_code()
+        # "" equals no domain's id: whatever comes next starts clean.
         _Occupant.id = domain.id if domain.keeps else ""
         for folder in (self.root, self.cache, *_folders(self.cache)):
             make_accessible(folder)
@@ -129,7 +131,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty directory that is gone afterwards, with what an earlier, killed invocation left."""
+        """Yield an empty directory that is removed afterwards, with what an earlier, killed invocation left."""
         remove(self._scratch)
         if not self._is_shared:
             self.trim()
@@ -138,11 +140,11 @@ class Workspace:
             yield self._scratch
         finally:
             remove(self._scratch)
-            self.sweep()  # millions of files take long to remove: that is time of the build that has made them
+            self.sweep()  # now: removing millions of files is charged to the build that made them
 
     @contextlib.contextmanager
     def build_place(self) -> Iterator[Path]:
-        """An empty directory that is always the same, so that paths in what is built are; for one build at a time."""
+        """Yield an empty directory with a constant path, since build results contain it; for one build at a time."""
         folder = self.root / "build"
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "build.lock").open("w") as turn:
@@ -156,16 +158,16 @@ class Workspace:
 
     @property
     def is_sealed(self) -> bool:
-        """Whether a file that is intact is what this process has sealed, and needs no other proof."""
+        """Whether an intact file is what this process has sealed, and needs no other proof."""
         return self._sealed
 
     def seal(self, path: Path, sha256: str = "") -> None:
-        """Remember the content of a file in a cache as it is now; `sha256` where it is known already."""
+        """Remember the content of a file in a cache as it is now; give `sha256` if it is known already."""
         if self._sealed:
             seals.seal(path, sha256)
 
     def intact(self, path: Path) -> bool:
-        """Whether the file is there, and as it was sealed; one that is not goes."""
+        """Tell whether the file exists as it was sealed; remove one that does not."""
         if not self._sealed:
             return path.exists()
         if seals.is_intact(path):
@@ -179,7 +181,7 @@ class Workspace:
             seals.seal_tree(root)
 
     def intact_tree(self, root: Path) -> bool:
-        """Whether the directory is there, and as it was sealed; one that is not goes."""
+        """Tell whether the directory exists as it was sealed; remove one that does not."""
         if not self._sealed:
             return root.exists()
         if seals.is_intact_tree(root):
@@ -188,7 +190,7 @@ class Workspace:
         return False
 
     def trees(self) -> Keeping:
-        """Where unpacked artifacts are kept."""
+        """Return where unpacked artifacts are kept."""
         folder = self.cached("unpacked")
         if not self._sealed:
             return Keeping(folder=folder, intact=is_intact, seal=lambda _: None)
@@ -200,12 +202,12 @@ class Workspace:
         return Keeping(folder=folder, intact=intact, seal=seals.seal_tree)
 
     def used(self, path: Path) -> None:
-        """Note that something in a cache was of use: what was not goes first."""
+        """Note that something in a cache was used: the least recently used goes first."""
         with contextlib.suppress(OSError):
             os.utime(path)
 
     def trim(self, limit_bytes: int | None = None) -> None:
-        """Remove what was used longest ago from the caches until they fit; the store still has most of it.
+        """Remove the least recently used things from the caches until they fit; the store still has most of them.
 
         Args:
             limit_bytes: for all caches together; by default a share of the disk.
@@ -214,11 +216,13 @@ class Workspace:
             return
         if limit_bytes is None:
             disk = shutil.disk_usage(self.cache)
+            # Cheap, and nearly always enough: sizes of all cached files are added up only on a disk that is half full.
             if disk.used <= disk.total * _CACHE_SHARE:
                 return
             limit_bytes = int(min(disk.total, _LARGEST_DISK) * _CACHE_SHARE)
         kept = [(path.lstat().st_mtime, _size(path), path) for path in self.things()]
         total = sum(size for _, size, _ in kept)
+        # Oldest use first.
         for _, size, path in sorted(kept):
             if total <= limit_bytes:
                 return
@@ -226,7 +230,7 @@ class Workspace:
             total -= size
 
     def things(self) -> Iterator[Path]:
-        """What is kept or removed as one: a wheel, a part, a tool, or the whole cache of another program."""
+        """Yield all that is kept or removed as one: a wheel, a part, a tool, or the whole cache of another program."""
         for kind in self.cache.iterdir() if self.cache.is_dir() else ():
             if kind.name in _CACHES_OF_OTHERS or not kind.is_dir():
                 yield kind
@@ -234,14 +238,16 @@ class Workspace:
                 yield from kind.iterdir()
 
     def child_environment(self, inherited: Mapping[str, str], index_url: str, home: Path) -> dict[str, str]:
-        """What resolvers and the project's own commands get as environment, with `home` as HOME, which is made."""
+        """Return the environment of resolvers and the project's commands, with `home` as HOME, which is made."""
         home.mkdir(parents=True, exist_ok=True)
         environment = process.base_environment(inherited, home=home)
         if "LD_LIBRARY_PATH" in inherited:
             # Lambda's python needs its libpython. The rest of that path would shadow system libraries of tools.
             environment["LD_LIBRARY_PATH"] = str(Path(sys.base_prefix) / "lib")
+        # Below the workspace, so that its size is bounded and another domain's build finds it cleared.
         environment["UV_CACHE_DIR"] = str(self.cached("uv"))
         self.used(self.cache / "uv")
+        # An interpreter from elsewhere would resolve for another runtime, and fill /tmp.
         environment["UV_PYTHON_DOWNLOADS"] = "never"
         environment["UV_NO_PROGRESS"] = "1"
         environment["PIP_CACHE_DIR"] = str(self.cached("pip"))
@@ -267,7 +273,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _clear(cache: Path) -> None:
-    """Remove what is not sealed."""
+    """Remove everything that is not sealed."""
     files, trees = seals.sealed()
     parents = {parent for path in (*files, *trees) for parent in path.parents}
     waiting = [cache]
@@ -283,7 +289,7 @@ def _clear(cache: Path) -> None:
 
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
-    """A full /tmp shows up wherever something is written; it is the same, clear error everywhere."""
+    """Turn a full /tmp into the same, clear error wherever something is written."""
     try:
         yield
     except OSError as error:

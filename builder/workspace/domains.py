@@ -1,4 +1,4 @@
-"""Trust domains: whose code a build runs. What code of one domain has run leaves nothing that another's build uses."""
+"""Trust domains: whose code a build runs. Code of one domain leaves nothing that another domain's build uses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Domain:
     """One trust domain.
 
-    `name` is for people; `keeps` says whether what its code has made is kept for its next build. `vouched`: the code is
-    its owners' own, and not what somebody proposes to them.
+    `name` is for people; `keeps` says whether the results of its code are kept for its next build. `vouched`: the code
+    is its owners' own, not something that others propose to them.
     """
 
     name: str
@@ -29,42 +29,44 @@ class Domain:
 
     @property
     def id(self) -> str:
-        """What stands for it in names of stored objects, and as Lambda's tenant."""
+        """Name of the domain in stored objects, and as Lambda's tenant."""
         return hashlib.sha256(f"domain\0{self.name}".encode()).hexdigest()[:40]
 
     @property
     def folder(self) -> str:
-        """The part of the store that is this domain's alone."""
+        """Part of the store that belongs to this domain alone."""
         return f"domains/{self.id}"
 
 
-# What runs no foreign code: the builder's own setup.
+# For builds that run no foreign code: the builder's own setup.
 OWN = Domain(name="the builder itself")
 
 
 def domain_of(request: Request, resolved: Resolved | None, *, trusted: bool, keeping: Sequence[str] = ()) -> Domain:
-    """The domain of a request's code: its repository, else the function that it is sent for.
+    """Return the domain of a request's code: its repository, else the function that it is sent for.
 
-    A commit that no allowed ref has, such as a pull request's, is a domain of its own: whoever wrote it may not be
-    one of those who write to the repository. An archive may come from anybody who may invoke the builder, so what it
-    makes is not kept, unless the operator says so for the function.
+    A commit that no allowed ref has, such as a pull request's, is a domain of its own: its author need not be one of
+    those who write to the repository. An archive may come from anyone who may invoke the builder, so its results are
+    not kept, unless the operator says so for the function.
 
     Args:
-        resolved: the commit, None for what does not come from a repository.
+        resolved: the commit, None for a source without a repository.
         trusted: whether an allowed ref has the commit.
         keeping: patterns of the functions whose archives may keep something.
     """
+    # The name comes from the caller, so everyone who may invoke the builder for that function is one domain.
     if resolved is None:
         function = request.function or ""
         return Domain(name=f"function {function}", keeps=any(fnmatchcase(function, pattern) for pattern in keeping))
     repository = f"repository {_same(resolved.url)}"
     if trusted:
         return Domain(name=repository)
+    # The commit is part of the name: two proposals, perhaps of different people, share nothing.
     return Domain(name=f"{repository} at {resolved.commit}", keeps=False, vouched=False)
 
 
 def _same(url: str) -> str:
-    """One spelling for a repository's URL; different repositories never share one."""
+    """Return one spelling for a repository's URL; different repositories never share one."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/").removesuffix(".git")
     return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), path, "", ""))

@@ -1,4 +1,4 @@
-"""The execution environment that the builder has to itself: taken over as the process begins, cleared for each call."""
+"""The execution environment, which the builder has to itself: taken over at the start, cleared for each call."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ _EXTENSIONS = Path("/opt/extensions")
 
 @functools.cache
 def is_lambdas() -> bool:
-    """Whether this process is a Lambda function's, and so everything of its user in here is the builder's."""
+    """Tell whether this process is a Lambda function's, so that everything of its user in here is the builder's."""
     return os.environ.get("LAMBDA_TASK_ROOT") == str(_TASK) and _TASK in Path(__file__).resolve().parents
 
 
 def begin() -> None:
-    """Make sure that nothing but this process runs here; at the beginning of each invocation.
+    """Make sure that nothing but this process runs here; called at the beginning of each invocation.
 
-    Processes that cannot be ended end the environment.
+    If some processes cannot be ended, end the environment.
     """
     try:
+        # Concealed and adopting first: only then can nothing new hide among the descendants that are ended next. Memory
+        # segments go last, when no process is left that could attach one again.
         _take_over()
         process.end_strays()
         if is_lambdas():
@@ -46,7 +48,7 @@ def begin() -> None:
 
 
 def give_up() -> NoReturn:
-    """End this environment, with what cannot be ended in it; Lambda replaces it by a new one."""
+    """End this environment, with the processes that cannot be ended; Lambda replaces it with a new one."""
     log.exception("this environment is given up")
     process.give_up()
 
@@ -56,32 +58,33 @@ def _take_over() -> None:
     conceal()
     if is_lambdas():
         authorities.settle(os.environ, on_lambda=True)
-        # Nobody types control-C here. What foreign code sends must not have us stop in the middle of ending it.
+        # No one types control-C here. A signal from foreign code must not stop the builder in the middle of ending it.
         signal.signal(signal.SIGINT, _ignored)
+    # From here on orphans become children of this process, so that it can find and end them.
     process.adopt()
     if is_lambdas() and (count := descendants.end_strangers(_is_extension)):
         log.warning("killed what an earlier process left running", extra={"fields": {"processes": count}})
 
 
 def _ignored(signum: int, frame: FrameType | None) -> None:
-    """Do nothing; children have the default again, as they would not where it is ignored."""
+    """Do nothing. Unlike SIG_IGN, a handler is not inherited: children have the default again."""
 
 
 def _is_extension(pid: int) -> bool:
-    """Whether a process is one of Lambda's extensions, which run beside the function as the same user."""
+    """Tell whether a process is one of Lambda's extensions, which run beside the function as the same user."""
     with contextlib.suppress(OSError):
         return _EXTENSIONS in Path(f"/proc/{pid}/exe").readlink().parents
     return False
 
 
 def workspace(environment: Mapping[str, str]) -> Workspace:
-    """The builder's place in the temporary directory, the only one on Lambda that can be written."""
+    """Return the builder's place in the temporary directory, the only one that can be written on Lambda."""
     if is_lambdas():
-        # Not `tempfile.gettempdir`, which looks for one that can be written: this one cannot be where foreign code has
-        # filled or locked it, until it is swept.
+        # Not `tempfile.gettempdir`, which looks for a writable directory: this one is not writable while foreign code
+        # has it filled or locked, until it is swept.
         return Workspace(_TEMPORARY / "lambdasmith", sealed=True, temporary=_TEMPORARY)
     return Workspace(Path(environment.get("TMPDIR") or tempfile.gettempdir()) / "lambdasmith", sealed=True)
 
 
 if is_lambdas():
-    conceal()  # at once: until then, the environment of this process can be read by others of its user
+    conceal()  # at once: until then, other processes of the user can read this one's environment

@@ -1,8 +1,8 @@
 """The cache directory of a workstation: who uses it, how large it may grow, what is in it.
 
-Below it are `store/`, which is what the bucket is to the builder function, and `cache/`, as in the function's /tmp.
-Many builds may use it at the same time. Every ten minutes, the last of them that ends removes what was used longest
-ago, until the rest fits.
+Below it are `store/`, which corresponds to the builder function's bucket, and `cache/`, as in the function's /tmp.
+Many builds may use it at the same time. Every ten minutes, the last of them to end removes the least recently used
+files, until the rest fits.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from builder.system.removal import remove
 from builder.workspace.directory import Workspace
 
 LIMIT_VARIABLE = "LAMBDASMITH_CACHE_MB"
+# Room for toolchains, wheels and artifacts of some projects.
 DEFAULT_MB = 5000
-# All that is ours in the directory, which may have been there before.
+# All of ours in the directory, which may have existed before.
 _OURS = ("cache", "store", "build", "build.lock", "cache.trimmed")
+# The lock is a file of its own: `clear` removes the others while it holds it.
 _LOCK, _TRIMMED, _EVERY_S = "cache.lock", "cache.trimmed", 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What one kind of thing takes; a file that two kinds share by a hard link is half of each."""
+    """Space that one kind of thing takes; a file that two kinds share by a hard link is half of each."""
 
     kind: str
     files: int
@@ -37,10 +39,10 @@ class Usage:
 
 
 def limit_bytes(environment: Mapping[str, str]) -> int:
-    """How large the cache may be.
+    """Return how large the cache may be.
 
     Raises:
-        InvalidConfiguration: the variable is no number.
+        InvalidConfiguration: the variable is not a number.
     """
     text = environment.get(LIMIT_VARIABLE, "").strip()
     if not text:
@@ -54,18 +56,19 @@ def limit_bytes(environment: Mapping[str, str]) -> int:
 
 @contextlib.contextmanager
 def in_use(root: Path, limit: int) -> Iterator[None]:
-    """Use the cache in the block. Nothing in it is removed meanwhile, by whatever other build.
+    """Use the cache in the block. No other build removes anything from it meanwhile.
 
     Raises:
-        InvalidConfiguration: a directory is where it has a file, or the other way round.
+        InvalidConfiguration: a directory is in the place of a file, or the other way round.
     """
     with _told(root), _locked(root) as lock:
+        # Shared: builds don't disturb each other, only removal does, which takes the lock alone.
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             yield
         finally:
             if _is_due(root):
-                with contextlib.suppress(BlockingIOError):  # somebody else goes on, and will see to it
+                with contextlib.suppress(BlockingIOError):  # another build goes on, and will trim when it ends
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     _trim(root, limit)
                     (root / _TRIMMED).touch()
@@ -80,7 +83,7 @@ def _locked(root: Path) -> Iterator[IO[str]]:
 
 @contextlib.contextmanager
 def _told(root: Path) -> Iterator[None]:
-    """Say of a path in the cache that it is not what the cache has there."""
+    """Explain a path in the cache that is not what the cache has there."""
     try:
         yield
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
@@ -116,7 +119,7 @@ def clear(root: Path) -> None:
 
 
 def usage(root: Path) -> list[Usage]:
-    """What each kind takes, the largest first."""
+    """Return the space of each kind, the largest first."""
     found = []
     for part in ("cache", "store"):
         for kind in _entries(root / part):
@@ -126,7 +129,7 @@ def usage(root: Path) -> list[Usage]:
 
 
 def _is_due(root: Path) -> bool:
-    """Whether it is time to look again: to look at all of a large cache takes longer than many a build."""
+    """Tell whether to look again: looking at all of a large cache takes longer than many a build."""
     try:
         return time.time() - (root / _TRIMMED).stat().st_mtime >= _EVERY_S
     except FileNotFoundError:
@@ -134,9 +137,10 @@ def _is_due(root: Path) -> bool:
 
 
 def _trim(root: Path, limit: int) -> None:
-    """Remove what was used longest ago until the rest fits, and all that a build which was killed left half done."""
+    """Remove the least recently used things until the rest fits, and all that a killed build left half done."""
     things = []
     for path in (*Workspace(root).things(), *(path for path in _below(root / "store") if not path.is_dir())):
+        # Unfinished files begin with a dot, see `store.whole`. No one else holds the lock, so they are abandoned.
         if path.name.startswith("."):
             remove(path)
         else:
@@ -150,7 +154,7 @@ def _trim(root: Path, limit: int) -> None:
 
 
 def _share(path: Path) -> int:
-    """What would be free without it, of a file; nothing for a directory."""
+    """Return the space that removing a file would free; 0 for a directory."""
     try:
         found = path.lstat()
     except FileNotFoundError:

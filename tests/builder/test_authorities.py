@@ -294,7 +294,7 @@ def _lfs(url: str, folder: Path) -> None:
         network=Network(),
         scratch=folder,
         max_bytes=None,
-        lend=lambda sha256, path: False,
+        link=lambda sha256, path: False,
     )
 
 

@@ -34,7 +34,7 @@ from builder.runtimes import RUNTIMES, Target
 from builder.secrets import envelope, github_app
 from builder.secrets.logins import Logins
 from builder.sources import lfs, manifest
-from builder.sources.errand import read_commit
+from builder.sources.fetch import read_commit
 from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
 from builder.spec import build_file as spec

@@ -146,8 +146,8 @@ def test_what_another_token_has_fetched_is_not_lent(host: Host, tmp_path: Path) 
     other = kept.Kept(cache, url, GitCredentials(username="me", token="another"))
     packs = tmp_path / "packs"
     packs.mkdir()
-    assert other.lend(packs) is None
-    assert kept.Kept(cache, url, MINE).lend(packs) == host.commits["third"]
+    assert other.link_packs(packs) is None
+    assert kept.Kept(cache, url, MINE).link_packs(packs) == host.commits["third"]
     fetch(resolve(url, None), tmp_path / "two", cache=cache)
     assert entry not in list(cache.iterdir()), "one entry for each repository"
     assert len(list(cache.iterdir())) == 1

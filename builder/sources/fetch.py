@@ -1,4 +1,4 @@
-"""One fetch: a repository's commit, and all that it consists of."""
+"""One fetch: a repository's commit, its submodules and its LFS files."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ from builder.sources.submodules import MAX_NESTING, MAX_SUBMODULES, Submodule, r
 
 log = logging.getLogger(__name__)
 
-# How much history is asked for, one after the other, of a server that gives away tips only; None is all of it.
+# How many commits of history are asked for, one after another, if a server hands out tips only; None is all of it.
+# Ten times more each time: the commit is usually near the tip, and a wrong guess costs at most a tenth of the next.
 _DEPTHS = (10, 100, 1000, None)
+# .gitmodules and .lfsconfig are parsed in memory; real ones have some hundred bytes.
 _MAX_CONFIG_BYTES = 1 << 20
 
 
 @dataclass(kw_only=True)
-class Errand:
-    """What it may ask, where it may put things, and what is left of the space.
+class Fetch:
+    """A fetch: what it may ask, where it may write, and how much space is left.
 
     Args:
-        hosts: that submodules may be on.
+        hosts: where submodules may be.
         cache: where packs are kept for the next fetch.
         scratch: an existing directory on the disk that files are written to.
         room_bytes: what packs and files may still take; None without a limit.
-        submodules_fetched: so far.
+        submodules_fetched: the number so far.
     """
 
     credentials: Sequence[GitCredentials]
@@ -60,27 +62,27 @@ class Errand:
         above: tuple[Submodule, ...] = (),
         needed: bool = True,
     ) -> Snapshot:
-        """Fetch one repository into the empty directory `into`, then what it consists of.
+        """Fetch one repository into the empty directory `into`, then its submodules and LFS files.
 
-        Where the server has trouble that may pass it is tried again from the start, and so is what cannot be put
-        together from what was kept.
+        It starts over after trouble of the server's that may pass, and without the kept packs if these cannot be
+        put together with the new one.
 
         Args:
-            above: the submodules that it is in, outermost first.
+            above: the submodules around it, outermost first.
             needed: whether the build cannot do without it.
         """
         kept = None
         if self.cache is not None:
             kept = Kept(self.cache, resolved.url, credentials_for(resolved.url, self.credentials))
-        room, lender = self.room_bytes, kept
+        room, reuse = self.room_bytes, kept
 
         def attempt() -> tuple[Snapshot, dict[str, str]]:
-            nonlocal lender
+            nonlocal reuse
             try:
-                return self._commit(resolved, into, path, known, lender, kept)
+                return self._commit(resolved, into, path, known, reuse, kept)
             except Passing:
-                # It may be the fault of what was kept.
-                self.room_bytes, lender = room, None
+                # A damaged kept pack may be the cause, so the next attempt borrows nothing; room is given back.
+                self.room_bytes, reuse = room, None
                 shutil.rmtree(into)
                 into.mkdir()
                 raise
@@ -94,11 +96,11 @@ class Errand:
         into: Path,
         path: str,
         known: Collection[str],
-        lender: Kept | None,
-        keeper: Kept | None,
+        reuse: Kept | None,
+        keep_in: Kept | None,
     ) -> tuple[Snapshot, dict[str, str]]:
-        """The commit's files, without those of its submodules, which are returned as {path: commit}."""
-        with self._objects(lender) as (objects, have):
+        """Fetch the commit's files, without those of its submodules, which are returned as {path: commit}."""
+        with self._objects(reuse) as (objects, have):
             with connected(resolved.url, self.credentials, self.network) as remote:
                 self._take(transfer(remote, objects, resolved, have, self.room_bytes))
                 commit = peeled(objects.read, resolved)
@@ -113,14 +115,16 @@ class Errand:
                 subtree=subtree,
                 commit_time=commit_time,
             )
+            # Before any file is written: a push elsewhere in the repository then costs one small fetch.
             if tree in known or (subtree and subtree in known):
                 return replace(snapshot, unpacked=False), {}
             done = write_tree(tree, objects.read, into, mtime=commit_time, max_bytes=self.room_bytes)
             self._take(done.size_bytes)
             log.info("fetched %s at %s: %d files, %d bytes", resolved.url, commit, done.files, done.size_bytes)
-            filled = self._with_lfs(snapshot, done, lender)
-            if keeper:
-                keeper.keep(commit, objects.directory, filled.files)
+            filled = self._with_lfs(snapshot, done, reuse)
+            # Only what was fetched and verified as a whole is kept: a broken pack would break every later build.
+            if keep_in:
+                keep_in.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
         snapshot = replace(
             snapshot, files=done.files, lfs_pointers=tuple(filled.left), lfs_reasons=filled.left, warnings=warnings
@@ -128,10 +132,10 @@ class Errand:
         return snapshot, done.submodules
 
     @contextlib.contextmanager
-    def _objects(self, lender: Kept | None) -> Iterator[tuple[Objects, str | None]]:
-        """Objects on loan, if there are any, and the commit that they are all of."""
+    def _objects(self, reuse: Kept | None) -> Iterator[tuple[Objects, str | None]]:
+        """Link and open the kept packs, if any, as objects; yield these and the commit that they hold completely."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            have = lender.lend(Path(folder)) if lender else None
+            have = reuse.link_packs(Path(folder)) if reuse else None
             try:
                 with contextlib.closing(open_objects(Path(folder))) as objects:
                     yield objects, have
@@ -140,18 +144,19 @@ class Errand:
             except UnsafeSource as error:
                 if have is None:
                     raise
-                # An object that is missing or wrong may be the fault of what was kept.
+                # The kept packs may lack the object or have it wrong: BrokenOff tries again without them.
                 raise BrokenOff(error.message, hint=error.hint) from error
 
     def _take(self, size_bytes: int) -> None:
         if self.room_bytes is not None:
             self.room_bytes = max(0, self.room_bytes - size_bytes)
 
-    def _with_lfs(self, snapshot: Snapshot, done: Checkout, lender: Kept | None) -> lfs.Filled:
+    def _with_lfs(self, snapshot: Snapshot, done: Checkout, reuse: Kept | None) -> lfs.Filled:
         if not done.lfs_pointers:
             return lfs.Filled()
         try:
             settings = parse_config(_small_file(snapshot.root / ".lfsconfig")).get(("lfs",), {})
+        # Damaged settings count as none: git-lfs's default server is asked then.
         except ValueError:
             settings = {}
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
@@ -165,7 +170,7 @@ class Errand:
                 network=self.network,
                 scratch=Path(folder),
                 max_bytes=self.room_bytes,
-                lend=lender.lend_lfs if lender else lambda oid, target: False,
+                link=reuse.link_lfs if reuse else lambda oid, target: False,
             )
         self._take(filled.size_bytes)
         return filled
@@ -185,6 +190,7 @@ class Errand:
                 left[submodule.path] = refusal.message
                 continue
             self.submodules_fetched += 1
+            # Before it is fetched: a repository that contains itself would otherwise be fetched until the time is over.
             _check_bounds((*above, submodule), self.submodules_fetched)
             with _named((*names, submodule.path)):
                 inner = self.fetch(
@@ -202,10 +208,10 @@ class Errand:
 
 
 def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | None, max_bytes: int | None) -> int:
-    """Bytes of the pack with the commit, now in `objects`; what else was there may be gone.
+    """Receive the pack with the commit into `objects`, whose other content may go; return the pack's bytes.
 
     Raises:
-        RefNotFound: the server has no such commit, or does not give it away.
+        RefNotFound: the server does not have the commit, or does not hand it out.
     """
     named = [resolved.ref] if resolved.ref.startswith("refs/") else ["HEAD"]
     try:
@@ -213,10 +219,11 @@ def transfer(remote: Remote, objects: Objects, resolved: Resolved, have: str | N
     except CommitRefused as refused:
         if refused.definitive:
             raise _not_there(resolved) from None
-    # The server gives away tips only: take the branch, or all of them, with more and more history and look there.
+    # The server hands out tips only: fetch the branch, or all of them, with more and more history and look there.
     prefixes = named if resolved.ref.startswith("refs/") else ["refs/heads/", "refs/tags/"]
     for depth in _DEPTHS:
         log.info("%s serves tips only: fetching %s commits of history", resolved.url, depth or "all")
+        # The shorter history goes first: it would be in the longer one again, and both have to fit on the disk.
         objects.clear()
         received = remote.receive(objects, None, prefixes=prefixes, depth=depth, max_bytes=max_bytes)
         if resolved.commit in objects:
@@ -234,7 +241,10 @@ def _not_there(resolved: Resolved) -> RefNotFound:
 
 
 def peeled(read: ReadObject, resolved: Resolved) -> str:
-    """The commit that `resolved.commit` is, or, where it is the id of an annotated tag, the one that is tagged."""
+    """Return the commit of `resolved`, following annotated tags.
+
+    A tag may tag a tag; eight levels are more than anyone has, and end a chain that was made to be endless.
+    """
     object_id = resolved.commit
     for _ in range(8):
         try:
@@ -250,7 +260,7 @@ def peeled(read: ReadObject, resolved: Resolved) -> str:
 
 
 def read_commit(raw: bytes) -> tuple[str, int]:
-    """Tree id and committer's time. The tree is the first line's and no other's, as for git itself."""
+    """Return tree id and committer's time. Only the first line names the tree, as in git itself."""
     first = re.match(rb"tree ([0-9a-f]{40})\n", raw)
     committer = re.search(rb"^committer .*> (-?\d{1,19}) [-+]\d+$", raw.split(b"\n\n", 1)[0], re.MULTILINE)
     if not first or not committer:
@@ -259,19 +269,19 @@ def read_commit(raw: bytes) -> tuple[str, int]:
 
 
 def _small_file(path: Path) -> bytes:
-    """The content of one of git's own files in a tree; nothing where it is a link, as git itself does, or huge."""
+    """Read one of git's own files in a tree; b"" if it is a link (which git ignores as well) or huge."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
         return b""
     return path.read_bytes()
 
 
 def _meets(one: str, other: str) -> bool:
-    """Whether one of two posix paths is in the other."""
+    """Tell whether one of two posix paths contains the other."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/") or not other
 
 
 def _check_bounds(chain: tuple[Submodule, ...], count: int) -> None:
-    """Refuse what goes deeper, or on for longer, than anybody means to.
+    """Refuse submodules that are deeper, or more, than anyone means to have.
 
     Raises:
         UnsafeSource
@@ -287,7 +297,7 @@ def _check_bounds(chain: tuple[Submodule, ...], count: int) -> None:
 
 @contextlib.contextmanager
 def _named(names: tuple[str, ...]) -> Iterator[None]:
-    """Errors in the block say in which submodule they arose, the innermost only."""
+    """Name the submodule in errors of the block; the innermost one only."""
     try:
         yield
     except LambdasmithError as error:
@@ -298,7 +308,7 @@ def _named(names: tuple[str, ...]) -> Iterator[None]:
 
 
 def _joined(snapshot: Snapshot, inner: Snapshot, path: str) -> Snapshot:
-    """The snapshot with that of its submodule at `path`."""
+    """Return the snapshot with that of its submodule at `path` added."""
     return replace(
         snapshot,
         files=snapshot.files + inner.files,
