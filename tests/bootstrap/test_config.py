@@ -9,7 +9,7 @@ import pytest
 
 from bootstrap.config import SETTINGS, Config, read_config
 from builder.errors import InvalidConfiguration
-from tests.git.forge import self_signed
+from tests.sources.forge import self_signed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_directory import write
+from tests.sources.test_directory import write
 
 from .conftest import Builder, Project
 from .test_send import _sent

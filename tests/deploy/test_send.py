@@ -16,8 +16,8 @@ import pytest
 
 from builder.sources.directory import snapshot
 from builder.sources.excludes import Excludes, default_excludes
-from tests.test_directory import FILES, IGNORED, write
-from tests.test_excludes import UNWANTED
+from tests.sources.test_directory import FILES, IGNORED, write
+from tests.sources.test_excludes import UNWANTED
 
 from .conftest import BUCKET, SCRIPT, Builder, Project
 

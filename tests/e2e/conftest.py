@@ -16,7 +16,7 @@ import pytest
 
 from localaws.runtime.interpreters import find
 from localaws.testing import Server, git_server
-from tests.schemas import refused_by
+from tests.schemas.refusals import refused_by
 
 if TYPE_CHECKING:
     from tests.bootstrapped import Bootstrapped

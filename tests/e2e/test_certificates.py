@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.builder.certificates import NAME, certified
 from tests.e2e.conftest import Builder
-from tests.git.forge import Front
 from tests.index import serving
+from tests.network.certificates import NAME, certified
+from tests.sources.forge import Front
 from tests.wheelhouse import make_wheel
 
 _HANDLER = "import marks\n\n\ndef handler(event, context):\n    return marks.MARK\n"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.builder.locking import compiled_source_files
 from tests.e2e.conftest import TOKEN, Builder
+from tests.python.locking import compiled_source_files
 
 APP = "def handler(event, context):\n    return 'first'\n"
 

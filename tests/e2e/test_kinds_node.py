@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builder.packages import project
 from tests.e2e.conftest import ROOT, Builder
 from tests.e2e.test_sources import encoded, zipped
+from tests.python.packages import project
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.store.values import value_of
-from tests.builder.native import shared
 from tests.e2e.conftest import ROOT, Builder
+from tests.natives.native import shared
 from tests.wheelhouse import make_wheel
 
 MODULE = (

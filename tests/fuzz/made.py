@@ -24,7 +24,7 @@ from builder.sources.git import resolve
 from builder.sources.snapshot import Resolved
 from builder.workspace.domains import Domain
 from tests.fuzz import samples
-from tests.git.forge import git
+from tests.sources.forge import git
 from tests.wheelhouse import make_wheel
 
 

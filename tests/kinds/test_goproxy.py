@@ -24,7 +24,7 @@ from builder.secrets.indexes import Indexes
 from builder.secrets.logins import IndexLogin
 from builder.workspace.directory import Workspace
 from localaws.testing import git_server
-from tests.git.forge import Work, git
+from tests.sources.forge import Work, git
 
 TOKEN = "tok-canary-51c0de-go"
 PASSWORD = "pw-canary-90f1-proxy"

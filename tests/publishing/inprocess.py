@@ -28,8 +28,8 @@ from builder.settings import Settings
 from builder.store.s3 import S3Store
 from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import zip_of
-from tests.builder.storing import new_bucket
 from tests.localaws.lab import Lab
+from tests.store.storing import new_bucket
 
 # Answers with its own mark, and all that lies below /opt/marks, whoever put it there.
 HANDLER = """import os

@@ -15,9 +15,9 @@ import pytest
 
 from localaws.testing import git_server
 from tests.bootstrapped import Bootstrapped
-from tests.builder.locking import BACKEND, PYPROJECT, source_files
 from tests.e2e.conftest import TOKEN, Builder, Forge, make_builder
 from tests.index import Index, serving
+from tests.python.locking import BACKEND, PYPROJECT, source_files
 from tests.wheelhouse import make_sdist, make_wheel
 
 ATTACKER = Path(__file__).with_name("attacker.py").read_text()

@@ -11,8 +11,8 @@ import pytest
 
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import IndexLogin
-from tests.builder.locking import BACKEND, Lab, make_lab, own_target
 from tests.index import Index, serving
+from tests.python.locking import BACKEND, Lab, make_lab, own_target
 from tests.wheelhouse import make_sdist, make_wheel
 
 PASSWORD = "pw-canary-81c0de-index"

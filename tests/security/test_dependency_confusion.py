@@ -20,8 +20,8 @@ from builder.python.resolver import Resolver, indexes, public_index, uv_binary
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import IndexLogin
 from builder.store.directory import DirectoryStore
-from tests.builder.locking import PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.index import Index, serving
+from tests.python.locking import PYTHON_313, Lab, make_lab, own_target, source_files, versions
 from tests.wheelhouse import make_sdist, make_wheel
 
 LOGIN = ("reader", "pw-canary-19f0")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.git.forge import git
 from tests.security.conftest import Lab
+from tests.sources.forge import git
 
 BUILT = """\
 function:

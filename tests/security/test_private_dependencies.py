@@ -21,8 +21,8 @@ from builder.python.lock import lock_key
 from builder.secrets.indexes import Indexes, Login
 from builder.secrets.logins import IndexLogin
 from localaws.testing import git_server
-from tests.builder.locking import BACKEND, Lab, make_lab, own_target, source_files
 from tests.index import Index, serving
+from tests.python.locking import BACKEND, Lab, make_lab, own_target, source_files
 from tests.wheelhouse import make_sdist, make_wheel
 
 PASSWORD = "pw-canary-5d0c1b-index"

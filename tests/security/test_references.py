@@ -38,7 +38,7 @@ from builder.spec.build_file import read_build_file
 from builder.store.values import Fields
 from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import Server
-from tests.builder.storing import store_in
+from tests.store.storing import store_in
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:team-a/npm-AbCdEf"
 

@@ -13,8 +13,8 @@ from builder.making.project import Project
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.spec.build_file import read_build_file
 from builder.workshop.workshop import Workshop
-from tests.builder.native import shared
-from tests.builder.test_checks import artifact, pack, pack_part, shop
+from tests.making.test_checks import artifact, pack, pack_part, shop
+from tests.natives.native import shared
 
 __all__ = ["shop"]  # the fixture
 

@@ -25,8 +25,8 @@ from builder.network.relay import relay
 from builder.secrets.logins import IndexLogin
 from builder.secrets.masking import Masker
 from builder.secrets.surroundings import Surroundings, secrets_of
-from tests.builder.locking import BACKEND
 from tests.index import serving
+from tests.python.locking import BACKEND
 from tests.security.conftest import Lab
 from tests.wheelhouse import make_sdist, make_wheel
 
