@@ -13,7 +13,7 @@ from bootstrap.package import package
 from localaws.testing import Server
 from tests.bootstrap.conftest import SETUP, MakeOperator, Operator
 
-FUNCTION = "smith"
+FUNCTION = "silversmith"
 SCOPE = "shop-*"
 
 
@@ -43,7 +43,7 @@ def test_init_makes_everything_and_the_builder_is_ready(operator: Operator, firs
     }
     assert first["versions"]["dulwich"]
     assert first["version"]
-    assert first["bucket"] == "smith-123456789012-us-east-1"
+    assert first["bucket"] == "silversmith-123456789012-us-east-1"
     assert operator.left_behind() == []
     status = operator.facts("status")
     assert status["ready"]

@@ -112,8 +112,8 @@ def test_several_commands_tags_and_files_beside_them(go: Lab, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("files", "message", "hint"),
     [
-        pytest.param({"main.go": "package main\n\nfunc main() { undefinedThing() }\n"}, r"function.build: go build \. fails: \./main\.go:3:15: undefined: undefinedThing", "words", id="undefined"),
-        pytest.param({"main.go": "package main\n\nfunc main( {\n"}, r"main\.go:3:\d+: syntax error", "words", id="syntax"),
+        pytest.param({"main.go": "package main\n\nfunc main() { undefinedThing() }\n"}, r"function.build: go build \. fails: \./main\.go:3:15: undefined: undefinedThing", "above", id="undefined"),
+        pytest.param({"main.go": "package main\n\nfunc main( {\n"}, r"main\.go:3:\d+: syntax error", "above", id="syntax"),
         pytest.param({"main.go": 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'}, r"no required module provides package example\.com/none", "go mod tidy", id="import"),
         pytest.param({"go.mod": "module example.com/app\n\ngo 9.99\n", "main.go": MAIN % '""'}, r"requires go >= 9\.99", "lower the go line of go.mod", id="too-new"),
         pytest.param({"go.mod": MOD + "\nrequire github.com/google/uuid v1.6.0\n", "main.go": 'package main\n\nimport "github.com/google/uuid"\n\nfunc main() { println(uuid.NewString()) }\n'}, r"missing go\.sum entry", "go mod tidy", id="go.sum"),

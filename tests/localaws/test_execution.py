@@ -23,7 +23,7 @@ from localaws.runtime import interpreters
 from localaws.runtime.environments import OwnEnvironment
 from localaws.runtime.execution import Engine, Fleet, InvokeResult, RuntimeUnavailable
 from localaws.runtime.memory import below
-from tests.harness import CELLS
+from tests.harness import CELLS, ROOT
 from tests.localaws.fleets import FOUND, MACHINE, Lab, error_of, fleet_for, lines_of
 
 
@@ -552,10 +552,9 @@ def test_nothing_survives_the_server(scratch: Path, isolation: str) -> None:
     mark = f"9{uuid.uuid4().int % 10**8}"
     program = f"""
         import sys
-        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        sys.path[:0] = {[str(ROOT), str(ROOT / "localaws/src")]!r}
         from pathlib import Path
-        from tests.harness import CELLS
-from tests.localaws.fleets import Lab, Fleet
+        from tests.localaws.fleets import Lab, Fleet
         scratch = Path({str(scratch)!r})
         lab = Lab(fleet=Fleet(cache=scratch, isolation={isolation!r}), engine="own", scratch=scratch)
         lab.answer(lab.image(), {{"do": "detach", "mark": "{mark}"}})
