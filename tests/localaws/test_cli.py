@@ -74,6 +74,28 @@ def test_a_signal_ends_everything_that_was_started(number: signal.Signals) -> No
         wait_until(lambda: not any(map(alive, started)), "the functions to end")
 
 
+@pytest.mark.parametrize("starter", ["running()", "git_server(Path())"])
+def test_a_server_ends_when_whoever_started_it_is_killed(starter: str, tmp_path: Path) -> None:
+    """A run of tests that is killed cannot end its servers."""
+    program = f"""if True:
+        import signal
+        from pathlib import Path
+        from localaws.testing import git_server, running
+        with {starter} as server:
+            print(server.pid, flush=True)
+            signal.pause()
+    """
+    environment = {**os.environ, "PYTHONPATH": str(HOME)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert alive(pid)
+        parent.kill()
+    wait_until(lambda: not alive(pid), "the server to end")
+
+
 def test_a_busy_port_is_told_in_one_line() -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m localaws", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log requests and environments to stderr")
+    parser.add_argument("--until-eof", action="store_true", help="also end when standard input does, with its writer")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands.add_parser("serve", help="run the embedded AWS in the foreground until Ctrl-C"))
     env = commands.add_parser("env", help="print export lines that point boto3, the AWS CLI and Terraform at it")
@@ -138,7 +139,7 @@ def _serve(options: argparse.Namespace) -> int:
             print(f"localaws: {runtime}: {found}", file=sys.stderr)
         facts = f"engine {options.engine}, isolation {fleet.isolation}, IAM {'on' if options.enforce_iam else 'off'}"
         facts += f", operator token in {server.token_file.absolute()}" if server.token_file else ""
-        _until_told(server, f"localaws ready at {server.url} ({facts})")
+        _until_told(server, f"localaws ready at {server.url} ({facts})", until_eof=options.until_eof)
     finally:
         server.close()
     return 0
@@ -171,19 +172,29 @@ def _git(options: argparse.Namespace) -> int:
         raise FileNotFoundError(f"--root {options.root} is not a directory")
     token = options.token or os.environ.get(TOKEN_VARIABLE) or None
     with GitServer(options.root, port=options.port, token=token) as server:
-        _until_told(server, f"git serving {options.root} at {server.url} ({'private' if token else 'public'})")
+        ready = f"git serving {options.root} at {server.url} ({'private' if token else 'public'})"
+        _until_told(server, ready, until_eof=options.until_eof)
     return 0
 
 
-def _until_told(server: _Endless, ready: str) -> None:
-    """Print the ready line and serve until SIGINT or SIGTERM."""
+def _until_told(server: _Endless, ready: str, *, until_eof: bool) -> None:
+    """Print the ready line and serve until SIGINT or SIGTERM, or until standard input ends."""
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         # From another thread: shutdown waits for serve_forever, and this handler has interrupted just that.
         threading.Thread(target=server.shutdown).start()
 
+    def end_with_writer() -> None:
+        # A writer that is killed cannot say so, but the kernel closes its end of the pipe. Unbuffered: at the end of
+        # the process nobody waits for the lock of a buffer that this thread holds.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        server.shutdown()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    if until_eof:
+        threading.Thread(target=end_with_writer, daemon=True).start()
     print(ready, flush=True)
     server.serve_forever()
 

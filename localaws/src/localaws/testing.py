@@ -213,12 +213,15 @@ def _child(
         RuntimeError: it ended, or said nothing for minutes.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "localaws", *arguments],
+        # Whoever started it may be killed: it ends when the pipe to it does.
+        [sys.executable, "-m", "localaws", "--until-eof", *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
         cwd=Path(__file__).resolve().parent.parent,
     )
+    assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     # readline() has no timeout: the kill closes the pipe, so that it returns.
     impatience = threading.Timer(READY_TIMEOUT_S, process.kill)
@@ -238,4 +241,5 @@ def _child(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.stdin.close()
         process.stdout.close()
