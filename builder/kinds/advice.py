@@ -25,8 +25,8 @@ def scripts_not_run(lock: Lock, places: Collection[str], way_out: str) -> Iterat
     names = sorted({lock.name_of(place) for place in places if lock.packages.get(place, {}).get("hasInstallScript")})
     if names:
         yield (
-            f"install scripts of packages were not run: {some(names, _SHOWN)}; if the function needs what they "
-            f"make, {way_out}"
+            f"install scripts of packages were not run: {some(names, _SHOWN)}; if the function needs the "
+            f"files that they make, {way_out}"
         )
 
 

@@ -201,7 +201,7 @@ def test_one_component_alone(builder: Builder) -> None:
 def test_a_plan_says_what_would_happen_and_changes_nothing(builder: Builder) -> None:
     fresh = project(
         builder.runtime,
-        **{"requirements.txt": "idna<3.9\n", "data/phrases.json": '["planned"]', "app.py": CODE + "# planned\n"},
+        **{"requirements.txt": "idna<3.5\n", "data/phrases.json": '["planned"]', "app.py": CODE + "# planned\n"},
     )
     builder.forge.push("planned", fresh)
     reply = builder.send({"action": "plan", "function": "planned", "repo_name": "planned"})

@@ -128,7 +128,9 @@ Make = Callable[[str, Bootstrapped, pytest.TempPathFactory], AbstractContextMana
 def _kept(
     make: Make[Kept], bootstrapped: Bootstrapped, factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Kept]]:
-    """One by isolation, made at the first use and ended with the session: pytest would end one to begin the other."""
+    """One by isolation, made at the first use and ended with the file, as each takes memory: pytest would end one
+    to begin the other.
+    """
     if shutil.which("git") is None:
         pytest.skip("git is not here; install git")
     made: dict[str, Kept] = {}
@@ -142,19 +144,19 @@ def _kept(
         yield of
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def labs(bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Lab]]:
     with _kept(_lab, bootstrapped, tmp_path_factory) as kept:
         yield kept
 
 
-@pytest.fixture(scope="session", params=["shared", "split"])
+@pytest.fixture(scope="module", params=["shared", "split"])
 def lab(request: pytest.FixtureRequest, labs: Callable[[str], Lab]) -> Lab:
     """A builder with a secret in every place, in both ways to run foreign code."""
     return labs(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tenancies(
     bootstrapped: Bootstrapped, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Builder]]:
@@ -162,7 +164,7 @@ def tenancies(
         yield kept
 
 
-@pytest.fixture(scope="session", params=["shared", "split"])
+@pytest.fixture(scope="module", params=["shared", "split"])
 def tenancy(request: pytest.FixtureRequest, tenancies: Callable[[str], Builder]) -> Builder:
     """One builder for repositories that do not trust each other, in both ways to run their code."""
     return tenancies(request.param)

@@ -28,7 +28,8 @@ from tests.wheelhouse import make_sdist, make_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = (
-    "function: {runtimes: [python3.13], handler: app.handler, files: [app.py]}\n"
+    # Of this very Python: another may not be here, which is a warning.
+    f"function: {{runtimes: [python3.{sys.version_info.minor}], handler: app.handler, files: [app.py]}}\n"
     "layers:\n  dependencies: [requirements.txt]\n  words: {files: [words.txt]}\n"
 )
 
