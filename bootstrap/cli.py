@@ -279,7 +279,8 @@ def _confirm(session: _Session, *, type_this: str = "") -> None:
     """Return if the operator agrees.
 
     Raises:
-        InvalidConfiguration: there is no terminal to ask on. _Declined: the operator does not.
+        InvalidConfiguration: there is no terminal to ask on.
+        _Declined: the operator does not.
     """
     if session.options.yes:
         return

@@ -173,9 +173,10 @@ def _tried(page: Page, invoked: Value) -> None:
     is_cut = invoked.get("cut") is True and isinstance(payload, str)
     text = str(payload) if is_cut else json.dumps(payload, ensure_ascii=False, default=str)
     data = text.encode("utf-8", "replace")
-    if len(data) > _MAX_PAYLOAD or number_of(invoked, "size") > len(data):
-        whole = amount(max(number_of(invoked, "size"), len(data)))
-        text = f"{data[:_MAX_PAYLOAD].decode('utf-8', 'ignore')} ... ({whole} in all)"
+    # Lambda's size counts blanks and escapes that are not written here: alone it doesn't say that something is missing.
+    whole = max(number_of(invoked, "size"), len(data))
+    if whole > _MAX_PAYLOAD:
+        text = f"{data[:_MAX_PAYLOAD].decode('utf-8', 'ignore')} ... ({amount(whole)} in all)"
     page.add(text, before="    ")
     if tail := items_of(invoked, "log_tail"):
         page.add("the end of its log", before="  ")

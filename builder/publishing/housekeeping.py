@@ -3,9 +3,9 @@
 A version is removed for one of two reasons:
 - The build file says `keep: N` and it is older than the newest N. Without that line nothing is removed for its age: the
   builder does not know who invokes a version by its number, from a rule or another account, so only the project can
-  rule that out. - No build that ended well ever named a layer version, and nothing has it attached: a builder was
-  killed between publishing it and the end of its build. No one can know of those, so they are always removed an hour
-  later.
+  rule that out.
+- No build that ended well ever named a layer version, and nothing has it attached: a builder was killed between
+  publishing it and the end of its build. No one can know of those, so they are always removed an hour later.
 
 Regardless of the reason, these stay: versions that an alias serves, also with a part of the traffic; what the function,
 or another that the builder has given a layer of it (`borrowed`), has attached, in `$LATEST` or in a published version;

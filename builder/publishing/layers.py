@@ -115,7 +115,8 @@ def known_version(
 
     Args:
         attached: ARNs that need no check, because a function has them now.
-        others: ARNs of layer versions that may have the content. read: `read_content`, or a cache of its results.
+        others: ARNs of layer versions that may have the content.
+        read: `read_content`, or a cache of its results.
     """
     ask = read or (lambda arn: read_content(clients, arn))
     kept = store.find(_record(artifact), KnownVersion.parse)

@@ -61,7 +61,7 @@ class Published:
     """Result of the steps.
 
     `layers` are ARNs of new versions by component, `state` is the function's after the last change, `steps` are
-    sentences. `invoked` is the function's response: {status, version, payload, size, cut, error,.
+    sentences. `invoked` is the function's response: {status, version, payload, size, cut, error,
     log_tail}; a payload that was cut is text. `url` is the function's URL where it was set.
     """
 

@@ -143,8 +143,8 @@ class Claim:
 
         Raises:
             AlreadyTaken: someone else has it, perhaps because this builder seemed to have been killed.
-        # Checked and taken under the lock: the progress thread and the build may both come here first.
         """
+        # Checked and taken under the lock: the progress thread and the build may both come here first.
         with self._lock:
             if not self.taken:
                 self._take()
@@ -166,8 +166,8 @@ class Claim:
                 self._own.rewrite(self._running().as_json())
 
     def finish(self, state: State | None) -> bool:
-        # Before the lock: a renewal that is on its way ends first, and none begins after it.
         """Stop renewing and write the last state; without one, keep the present one. False if it was not ours."""
+        # Before the lock: a renewal that is on its way ends first, and none begins after it.
         self._ended.set()
         with self._lock:
             return self.taken and (state is None or self._own.rewrite(state.as_json()))

@@ -153,7 +153,8 @@ class DeploymentRecord:
     @classmethod
     def parse(cls, kept: Fields) -> DeploymentRecord:
         """Parse the output of `as_json`."""
-        source, origin = kept.fields_or_none("source"), kept.fields_or_none("origin")
+        source = kept.fields_or_none("source")
+        origin = kept.fields("origin") if "origin" in kept else None  # the first records had none
         return cls(
             architecture=kept.text("architecture", _ARCHITECTURE),
             runtime=_runtime(kept.text("runtime")),

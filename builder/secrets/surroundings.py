@@ -24,8 +24,8 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 _DEFAULT = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _EXTRA = ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
 INDEXES = (*_DEFAULT, *_EXTRA, "GOPROXY", "npm_config_registry")
-_SEPARATORS = r"[\s,|]+"
 # Several URLs may be in one variable, separated as its tool wants it.
+_SEPARATORS = r"[\s,|]+"
 # Patterns are compiled on first use: this module is imported by every cold start.
 _LOGIN = r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<login>[^/?#\s,|]*)@(?P<rest>[^\s,|]*)"
 _BARE = r"[^/?#\s]*@[^\s]*"

@@ -22,7 +22,7 @@ class Roles:
 
     Args:
         default: ARN of the role for functions whose build file names none; "" without one.
-            present: ARN of the function's present role; None for a new function.
+        present: ARN of the function's present role; None for a new function.
         allowed: patterns of the ARNs that the builder may give; None if only IAM knows.
         own: ARNs of the builder's roles, which it gives to no function.
     """

@@ -334,3 +334,10 @@ def test_no_reply_is_too_strange(reply: dict[str, object]) -> None:
     found = texts(reply)
     for told in (found["plain"], found["colour"], found["times"]):
         assert not [line for line in told.split("\n") if hides(re.sub(r"\x1b\[[0-9;]*m|\t", "", line))]
+
+
+@pytest.mark.parametrize(("payload", "size"), [({"ok": True}, 26), ("café", 11), ("***", 25)])
+def test_an_answer_that_is_there_whole_is_not_called_cut(payload: object, size: int) -> None:
+    """Its size is what Lambda sent: with blanks and escapes, and before secrets were masked."""
+    invoked = {"status": 200, "version": "7", "payload": payload, "size": size, "cut": False}
+    assert "in all" not in texts({"statusCode": 200, "artifacts": [], "invoke": invoked})["plain"]
