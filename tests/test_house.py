@@ -59,6 +59,23 @@ def test_wings_stand_on_one_slope() -> None:
     assert uphill(ROOT / "builder", WINGS) == set()
 
 
+def test_an_import_from_above_or_beside_is_found_however_it_is_written(tmp_path: Path) -> None:
+    house = tmp_path / "house"
+    for place, text in {
+        "__init__.py": "",
+        "top/__init__.py": "",
+        "top/room.py": "import house.low.room\nfrom house import __version__, beside, low\n",
+        "beside.py": "def late():\n    from house import top\n",
+        "low/__init__.py": "",
+        "low/room.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from house.top.room import X\n",
+    }.items():
+        (house / place).parent.mkdir(parents=True, exist_ok=True)
+        (house / place).write_text(text)
+    found = uphill(house, (("top", "beside"), "low"))
+    assert {line.partition(" ")[0] for line in found} == {"top/room.py", "beside.py", "low/room.py"}
+    assert not [line for line in found if line.startswith("top/") and "beside" not in line]
+
+
 def test_only_one_module_imports_boto3() -> None:
     assert importers("boto3") == {"builder/aws.py"}
 

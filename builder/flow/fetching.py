@@ -91,7 +91,7 @@ def source_of(request: Request, resolved: git.Resolved | None, context: Context)
 
 
 def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None:
-    """Raise if a source is what the builder keeps: whoever names one reads it by way of a build."""
+    """Raise if a source is what the builder keeps: naming one would be reading it, through a build."""
     key, store = source.key if isinstance(source, ObjectSource) else source.manifest, context.store
     sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
     if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):

@@ -114,7 +114,7 @@ class Order:
         """What `as_json` has made.
 
         Raises:
-            ValueError: somebody else has made it.
+            ValueError: someone else has made it.
         """
         domain, fresh, roles = sent.fields("domain"), sent.fields_or_none("fresh"), sent.fields_or_none("roles")
         architecture = sent.text_or_none("architecture")

@@ -80,7 +80,7 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
 
     Raises:
         LambdasmithError: with the phase in which it arose. What was deployed before is as it was, or complete.
-        AlreadyTaken: somebody else works on the build id.
+        AlreadyTaken: someone else works on the build id.
     """
     for _ in range(_TRIES):
         with context.progress.phase("look", "looking at the repository and the function"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often the function is looked at again after somebody else has changed it, before anything of it was touched.
+# How often the function is looked at again after someone else has changed it, before anything of it was touched.
 _TRIES = 3
 # What was read of a function no longer ago counts as what it has: who changes it now could as well come later.
 _FRESH_S = 1.0
@@ -72,8 +72,8 @@ def release(
 
     Raises:
         Overtaken: begin again, with the commit that the branch has now.
-        FunctionBusy: somebody else changes the function and does not end in time.
-        AlreadyTaken: somebody else works on the build id.
+        FunctionBusy: someone else changes the function and does not end in time.
+        AlreadyTaken: someone else works on the build id.
         InvokeFailed, AwsRefused: as `Publisher.publish`.
     """
     state = situation.state
@@ -127,7 +127,7 @@ def leased(request: Request, context: Context, claim: Claim) -> lease.Lease:
     """The function's lease, until the end: whoever comes next finds the record of what was done.
 
     Raises:
-        FunctionBusy: somebody else has it, and does not give it back in time.
+        FunctionBusy: someone else has it, and does not give it back in time.
     """
     return context.until_end.enter_context(
         lease.held(
@@ -200,7 +200,7 @@ def publisher_of(
 
 
 def settled(name: str, state: FunctionState, context: Context) -> FunctionState:
-    """The function's state once somebody else's update of it has ended."""
+    """The function's state once someone else's update of it has ended."""
     context.progress.say(f"waiting for another update of {name}")
     wait_s = min(60, context.deadline.check(f"waiting for {name}"))
     return replace(wait_until_settled(context.clients, name, timeout_s=wait_s), alias=state.alias)

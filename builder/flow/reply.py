@@ -47,7 +47,7 @@ def account(progress: Progress) -> Reply:
 
 
 def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
-    """The reply for an error that the user can mend."""
+    """Return the reply for an error that the user can fix."""
     described: Error = {
         "code": error.code,
         "phase": error.phase,
@@ -151,7 +151,7 @@ def packaged(product: Product, store: S3Store) -> Reply:
         if name not in product.outline.functions:
             rows.append(_layer_package(product.outline, name, place))
             continue
-        answer = {
+        answer = {  # spelled out, here and below: a type checker takes no part of a typed dictionary for another
             "bucket": place["bucket"],
             "key": place["key"],
             "version_id": place["version_id"],
@@ -269,7 +269,7 @@ def native_libraries(artifacts: Mapping[str, Artifact]) -> list[LibraryRow]:
 def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[SettingRow]:
     """Settings that are not as wanted. Values of environment variables are not shown.
 
-    `by_hand`: the build file wants what it wanted at the last deploy, so somebody else has changed it since.
+    `by_hand`: the build file wants what it wanted at the last deploy, so someone else has changed it since.
     """
     wanted = deployment.wanted
     if wanted is None or state is None:

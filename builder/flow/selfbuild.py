@@ -1,4 +1,4 @@
-"""The builder makes its own layer: in its own environment, by the code that makes everybody's.
+"""The builder makes its own layer: in its own environment, by the code that makes everyone's.
 
 At the very first time only the standard library, boto3 and pip are there (the starter layer), so nothing else is
 imported before it is known to be there.

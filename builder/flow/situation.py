@@ -41,8 +41,8 @@ class Situation:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Those that the function has now, for the trial of its handler; none for what somebody proposes, which would
-        read them."""
+        """Variables of the present function, for the trial of its handler; none for a proposal, whose code would read
+        them."""
         return self.state.variables if self.state and self.domain.vouched else {}
 
     def answered(self, request: Request) -> Deployed | None:
@@ -68,7 +68,7 @@ def look(request: Request, context: Context) -> Situation:
     name = request.function or ""
     with ThreadPoolExecutor(3) as pool:
         resolving = pool.submit(fetching.resolve, request, context)
-        # To package is no matter of Lambda's: the role need not be let see a function that somebody else deploys.
+        # Packaging doesn't touch Lambda, so don't require permission to read a function that someone else deploys.
         asks = request.action != Action.PACKAGE
         reading = pool.submit(read_published, context.clients, name, request.alias) if asks else None
         remembering = pool.submit(deployed.read, context.store, name)
@@ -79,7 +79,7 @@ def look(request: Request, context: Context) -> Situation:
     key = deployed.request_key(request, context.settings, domain.id)
     stands = last is not None and last.stands(key, state)
     if request.version and last is not None and state is not None and state.version != last.version:
-        stands = False  # somebody has removed that version
+        stands = False  # someone has removed that version
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)

@@ -76,7 +76,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
 
 
 def _present(state: State, request: Request) -> Reply:
-    """The answer for a build id that somebody else has: their reply, or how far they are.
+    """The answer for a build id that someone else has: their reply, or how far they are.
 
     Raises:
         InvalidEvent: it is of another function, whose reply would be taken for this one's.

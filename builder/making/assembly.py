@@ -92,7 +92,7 @@ def _assembled(
     progress = shop.progress
     with progress.phase("lock", "locking dependencies"):
         if options.lock is None:
-            project = _locked(project, chosen, shop, keep=not options.dry, anew=options.force or options.upgrade)
+            project = _locked(project, chosen, shop, keep=not options.dry, refresh=options.force or options.upgrade)
         else:
             project = replace(project, lock=options.lock)
         untouched.check("locking dependencies")
@@ -132,7 +132,7 @@ def _maker(plan: ComponentPlan, stored: Stored, shop: Workshop, untouched: Untou
     return Announced(of=Watched(of=stored.of, project_files=untouched), progress=shop.progress, why=plan.why)
 
 
-def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, anew: bool) -> Project:
+def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, refresh: bool) -> Project:
     """The project with the lock of its dependencies, where a chosen component needs them."""
     if not project.spec.dependencies or project.target.runtime.family == "nodejs":  # npm's lock is taken as it is
         return project
@@ -145,7 +145,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
-    kept = None if anew else shop.store.find(name, _kept_lock) or shop.kept.find(name, _kept_lock)
+    kept = None if refresh else shop.store.find(name, _kept_lock) or shop.kept.find(name, _kept_lock)
     if kept is not None:
         lock, noted = kept
         for note in noted:
@@ -164,7 +164,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
             credentials=shop.credentials,
             network=shop.network,
             indexes=shop.indexes,
-            anew=anew,
+            refresh=refresh,
             note=notes.append,
         ),
     )
@@ -173,7 +173,7 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
     if keep:
         shop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
         # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
-        # same for everybody.
+        # same for everyone.
         lasting = shop.kept if process.foreign_code_ran() else shop.store
         lasting.write_json(name, {"lock": text, "notes": notes})
     return replace(project, lock=text)

@@ -89,7 +89,7 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
     if kept := shop.kept.find(record, _kept):
         return kept
     checking.entry()
-    # Not beside the trial: what is read here, or fetched, is kept for everybody, and the handler's code could write to
+    # Not beside the trial: what is read here, or fetched, is kept for everyone, and the handler's code could write to
     # it on the way.
     files = checking.natives()
     trying = pool.submit(checking.trial)
@@ -379,7 +379,7 @@ def _unzipped(archive: Path) -> int:
 
 
 def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) -> list[str]:
-    """For zips that somebody may upload by hand: those that are too large for it."""
+    """For zips that someone may upload by hand: those that are too large for it."""
     limit = megabytes(MAX_DIRECT)
     return [
         f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit} Lambda wants it from S3"

@@ -101,7 +101,7 @@ class Outline:
 
         Raises:
             InvalidBuildFile: it is not valid.
-            KeyError, TypeError, ValueError: somebody else has made it.
+            KeyError, TypeError, ValueError: someone else has made it.
         """
         text = str(value["text"])
         spec = read_build_file(text, file=str(value["file"]))

@@ -16,7 +16,7 @@ from builder.python.imports import reachable
 if TYPE_CHECKING:
     from builder.replies.deploys import PrunedRow
 
-# Changes whenever a rule changes what it removes: parts made by older rules are then made anew.
+# Changes whenever a rule changes what it removes: parts made by older rules are then made again.
 RULES_VERSION = 2
 
 _DIST_INFO = re.compile(r"^[^/]+\.dist-info/")

@@ -134,7 +134,7 @@ def parsed(text: str, what: str = "the lock") -> Document:
 
 
 def check(document: Document, what: str) -> None:
-    """Return if a document that somebody else wrote is a lock in form: every value of the kind that PEP 751 names.
+    """Return if a document that someone else wrote is a lock in form: every value of the kind that PEP 751 names.
 
     Raises:
         ResolutionFailed: with the place of the first wrong value.

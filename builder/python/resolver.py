@@ -26,13 +26,16 @@ class Resolver:
     """Context of a resolution, besides the inputs.
 
     Args:
-        root: the project's directory. repository: the repository's directory, None if it is `root`.
+        root: the project's directory.
+        repository: the repository's directory, None if it is `root`.
         scratch: an existing directory for files in between.
         environment: of children: cache directory, index, trust store.
         timeout_s: seconds, for all of it.
-        credentials: of git dependencies; read only if there is one. network: the hosts that those may reach. indexes:
-            those with a login, which a gateway adds, so that uv does not know it. anew: ask the index even if an
-            earlier response is still valid in the cache. note: receives remarks on the result.
+        credentials: of git dependencies; read only if there is one.
+        network: the hosts that those may reach.
+        indexes: those with a login, which a gateway adds, so that uv does not know it.
+        refresh: ask the index even if an earlier response is still valid in the cache.
+        note: receives remarks on the result.
     """
 
     root: Path
@@ -42,7 +45,7 @@ class Resolver:
     credentials: Callable[[], Sequence[GitCredentials]] = tuple
     network: Network = field(default_factory=Network)
     indexes: Indexes = NO_LOGINS
-    anew: bool = False
+    refresh: bool = False
     repository: Path | None = None
     note: Callable[[str], None] = field(default=lambda _: None)
 

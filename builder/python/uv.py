@@ -97,10 +97,10 @@ class Compilation:
         (self.by.scratch / "requirements.in").write_text("\n".join([*requirements, ""]))
         constraints = [_by_name(requirement) for requirement in self.inputs.constraints]
         (self.by.scratch / "constraints.in").write_text("\n".join([*constraints, ""]))
-        anew, may_be_old = self.by.anew, not self.by.anew and self._has_answers()
+        refresh, may_be_old = self.by.refresh, not self.by.refresh and self._has_answers()
         while len(self.from_source) + len(self.others) < _MAX_FROM_SOURCE:
             try:
-                return self._run(indexes, anew=anew)
+                return self._run(indexes, refresh=refresh)
             except CommandFailed as error:
                 error.log_tail = tuple(map(indexes.real, error.log_tail))
                 # First: after a refused login uv reports a missing distribution, which would mislead.
@@ -111,8 +111,8 @@ class Compilation:
 
                 # The wanted version may be younger than the cached response: try once more without the cache.
                 # Only once: a second failure is not the cache's, and every attempt costs a whole resolution.
-                anew, may_be_old = may_be_old and not refusals.is_of_the_network(error), False
-                if anew:
+                refresh, may_be_old = may_be_old and not refusals.is_of_the_network(error), False
+                if refresh:
                     continue
                 name = self._may_be_built(error)
                 if name is None:
@@ -121,7 +121,7 @@ class Compilation:
         names = ", ".join([*self.from_source, *self.others])
         raise ResolutionFailed(f"more than {_MAX_FROM_SOURCE} requirements have no wheels: {names}")
 
-    def _run(self, indexes: Gateway, *, anew: bool) -> Document:
+    def _run(self, indexes: Gateway, *, refresh: bool) -> Document:
         scratch, options = self.by.scratch, self.inputs.options
         output = scratch / "pylock.toml"
         major, minor = self.target.runtime.python or (3, 13)
@@ -144,7 +144,7 @@ class Compilation:
         (scratch / "uv.toml").write_text(self._settings(indexes))
         command += ["--config-file", "uv.toml"]
         # Only if needed: it requests every page and every wheel's metadata again.
-        command += ["--refresh"] if anew else []
+        command += ["--refresh"] if refresh else []
         if ":all:" not in options.no_binary:
             command += ["--only-binary", ":all:"]
         for name in (*options.no_binary, *self.from_source):

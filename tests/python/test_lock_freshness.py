@@ -56,7 +56,7 @@ def test_what_does_not_exist_is_asked_for_once_more_and_no_oftener(lab: Lab, ind
 
 def test_locking_anew_asks_the_index(lab: Lab) -> None:
     scratch = lab.workspace.root / "scratch"
-    by = Resolver(root=lab.root, scratch=scratch, environment=lab.environment, timeout_s=60, anew=True)
+    by = Resolver(root=lab.root, scratch=scratch, environment=lab.environment, timeout_s=60, refresh=True)
     assert versions(resolve(lab.inputs(), PYTHON_313, by)) == {"apple": "2.0"}
 
 

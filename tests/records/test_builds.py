@@ -289,3 +289,8 @@ def test_history_is_newest_first_by_function_and_goes_on_before_a_build(store: S
             builds.find(function, build_id)
     with pytest.raises(UnknownBuild):
         builds.state("nobody")
+
+
+def test_a_record_from_before_origins_were_noted_is_read() -> None:
+    kept = {name: value for name, value in deployment_of(version="7", alias="live").items() if name != "origin"}
+    assert DeploymentRecord.parse(Fields(kept)).origin is None
