@@ -59,6 +59,8 @@ M = TypeVar("M", bound=Spec)
 NAMES = BUILD_FILES
 
 _CHECKING = ("optional_libraries", "try")
+# Keys beside `function`: of several functions all share them.
+SHARED = ("layers", "prune", "keep", *PackingSpec.model_fields, *_CHECKING)
 # Lambda's quota per function.
 MAX_LAYERS = 5
 # Keys whose values have keys of their own.
@@ -99,37 +101,50 @@ def read_build_file(text: str, *, file: str) -> BuildSpec:
     Raises:
         InvalidBuildFile: with every problem found, each as `file:line: key: what is wrong`.
     """
-    return _Reader(read_document(text, file=file), file).spec()
+    reader = Reader(read_document(text, file=file), file)
+    spec = reader.read()
+    if spec is None:
+        raise failure(file, reader.problems)
+    return spec
 
 
-class _Reader:
-    """Makes the values of one document and collects its problems."""
+def failure(file: str, problems: Iterable[tuple[int, str]]) -> InvalidBuildFile:
+    """Return the error with all problems, each with its line."""
+    return invalid(file, [f"{file}:{line}: {text}" for line, text in sorted(dict.fromkeys(problems))])
 
-    def __init__(self, document: Document, file: str) -> None:
-        self.document, self.file = document, file
+
+class Reader:
+    """Makes the values of one document and collects its problems.
+
+    `also` are keys of a function that are known, but read by someone else.
+    """
+
+    def __init__(self, document: Document, file: str, *, also: Iterable[str] = ()) -> None:
+        self.document, self.file, self.also = document, file, tuple(also)
         self.problems = list(document.problems)
 
-    def spec(self) -> BuildSpec:
+    def read(self) -> BuildSpec | None:
+        """Return the build file as a value; None after noting its problems."""
         root = self.document.value
         if not isinstance(root, dict):
             what = "is empty" if root is None else f"must be a mapping, not {_kind(root)}"
             self.problems.append((1, f"{what}; it begins with `function:`"))
-            raise self.failure()
-        self._unknown((), root, ("function", "layers", "prune", "keep", *PackingSpec.model_fields, *_CHECKING))
+            return None
+        self.unknown((), root, ("function", *SHARED))
         function = self._function(root["function"]) if "function" in root else None
-        prune = self._model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
+        prune = self.model(PruneSpec, ("prune",), root["prune"]) if root.get("prune") is not None else PruneSpec()
         given = {key: root[key] for key in PackingSpec.model_fields if key in root}
-        packing = self._model(PackingSpec, (), given) or PackingSpec()
+        packing = self.model(PackingSpec, (), given) or PackingSpec()
         given = {key: root[key] for key in _CHECKING if key in root}
-        checking = self._model(CheckingSpec, (), given) or CheckingSpec()
-        keeping = self._model(KeepingSpec, (), {"keep": root["keep"]}) if "keep" in root else KeepingSpec()
+        checking = self.model(CheckingSpec, (), given) or CheckingSpec()
+        keeping = self.model(KeepingSpec, (), {"keep": root["keep"]}) if "keep" in root else KeepingSpec()
         self._lambdas_own(root.get("function"))
         dependencies, layers, foreign = self._layers(root)
         order = self._layer_order(root.get("layers"), dependencies, foreign)
         if not self.problems and function is None and not dependencies and not layers:
             self.problems.append((1, "builds nothing: it has neither function nor layers"))
         if self.problems:
-            raise self.failure()
+            return None
         return BuildSpec(
             file=self.file,
             function=function,
@@ -143,6 +158,7 @@ class _Reader:
             trial=checking.trial,
             optional_libraries=checking.optional_libraries,
             lines={_label(at): line for at, line in self.document.lines.items()},
+            places={_label(at): _label(place) for at, place in self.document.places.items()},
         )
 
     def _function(self, value: object) -> FunctionSpec | None:
@@ -156,7 +172,7 @@ class _Reader:
             elif "handler" not in value and first.startswith("python") and value.get("build") in (None, "none"):
                 value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists is checked against the tree
             value = self._with_build(at, value)
-        return self._model(FunctionSpec, at, value)
+        return self.model(FunctionSpec, at, value)
 
     def _with_build(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
         """Return the mapping with the recipe in the place of `build`; without it, after noting what is wrong."""
@@ -166,14 +182,10 @@ class _Reader:
         try:
             model, given, below = chosen(value["build"])
         except ValueError as error:
-            self._say((*at, "build"), str(error))
+            self.say((*at, "build"), str(error))
             return rest
-        recipe = self._model(model, (*at, "build", below) if below else (*at, "build"), given)
+        recipe = self.model(model, (*at, "build", below) if below else (*at, "build"), given)
         return {**rest, "build": recipe} if recipe else rest
-
-    def failure(self) -> InvalidBuildFile:
-        problems = [f"{self.file}:{line}: {text}" for line, text in sorted(dict.fromkeys(self.problems))]
-        return invalid(self.file, problems)
 
     def _layers(
         self, root: Mapping[str, object]
@@ -183,7 +195,7 @@ class _Reader:
         if given is None:
             return (), (), {}
         if not isinstance(given, dict):
-            self._say(("layers",), f"must be a mapping of names to layers, not {_kind(given)}")
+            self.say(("layers",), f"must be a mapping of names to layers, not {_kind(given)}")
             return (), (), {}
         dependencies: tuple[str, ...] = ()
         layers = []
@@ -191,31 +203,31 @@ class _Reader:
         for name, value in given.items():
             at = ("layers", name)
             if name == "dependencies" and isinstance(value, str) and value.startswith("arn:"):
-                self._say(at, "names files such as requirements.txt; give a layer from elsewhere another name")
+                self.say(at, "names files such as requirements.txt; give a layer from elsewhere another name")
             elif name == "dependencies":
-                holder = self._model(Dependencies, ("layers",), {"dependencies": value})
+                holder = self.model(Dependencies, ("layers",), {"dependencies": value})
                 dependencies = holder.dependencies if holder else ()
             elif name == "function" or not LAYER_NAME.fullmatch(name):
-                self._say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
+                self.say(at, "a layer's name has 1 to 64 of A-Z a-z 0-9 _ - and is not `function`")
             elif isinstance(value, str):
                 self._foreign_layer(name, value, foreign)
             elif not isinstance(value, dict):
-                self._say(at, f"must be a mapping with `files` at least, or the ARN of a layer, not {_kind(value)}")
+                self.say(at, f"must be a mapping with `files` at least, or the ARN of a layer, not {_kind(value)}")
             else:
                 layers.append(self._layer(name, value, root.get("function")))
         if len(given) > MAX_LAYERS:
-            self._say(("layers",), f"{len(given)} layers; Lambda allows {MAX_LAYERS} on a function")
+            self.say(("layers",), f"{len(given)} layers; Lambda allows {MAX_LAYERS} on a function")
         return dependencies, tuple(layer for layer in layers if layer), foreign
 
     def _foreign_layer(self, name: str, arn: str, foreign: dict[str, LayerArn]) -> None:
         try:
             layer = LayerArn(name=name, arn=layer_arn(arn))
         except ValueError as error:
-            self._say(("layers", name), str(error))
+            self.say(("layers", name), str(error))
             return
         twin = next((other.name for other in foreign.values() if other.layer == layer.layer), None)
         if twin:
-            self._say(("layers", name), f"is the same layer as {twin}; a function can have only one version of it")
+            self.say(("layers", name), f"is the same layer as {twin}; a function can have only one version of it")
         foreign[name] = layer
 
     @staticmethod
@@ -239,16 +251,16 @@ class _Reader:
 
     def _found(self, at: Location, finding: Finding) -> None:
         where = (*at, *finding.at)
-        self._say(where, finding.text or self._wrong_type(finding.kind, where, finding.value))
+        self.say(where, finding.text or self._wrong_type(finding.kind, where, finding.value))
 
     def _layer(self, name: str, value: dict[str, object], function: object) -> LayerSpec | None:
         at = ("layers", name)
         if "name" in value:
-            self._say((*at, "name"), "unknown key; the layer's name is the key above it")
+            self.say((*at, "name"), "unknown key; the layer's name is the key above it")
             value = {key: item for key, item in value.items() if key != "name"}
         inherited = function.get("runtimes") if isinstance(function, dict) else None
         if inherited is None and "runtimes" not in value:
-            self._say(at, "runtimes: missing, and there is no function to take them from")
+            self.say(at, "runtimes: missing, and there is no function to take them from")
             return None
         runtimes = value.get("runtimes", inherited)
         if "runtimes" not in value and self._broken(runtimes):
@@ -258,16 +270,16 @@ class _Reader:
             if "build" not in value and "files" not in value:
                 return None  # its own problem is enough
         elif "files" not in value:
-            self._say((*at, "files"), "missing; list the layer's files, or set build")
+            self.say((*at, "files"), "missing; list the layer's files, or set build")
             return None
-        return self._model(LayerSpec, at, {**value, "name": name, "runtimes": runtimes})
+        return self.model(LayerSpec, at, {**value, "name": name, "runtimes": runtimes})
 
     @staticmethod
     def _broken(runtimes: object) -> bool:
         names = as_tuple(runtimes)
         return not isinstance(names, tuple) or not names or any(name not in RUNTIMES for name in map(str, names))
 
-    def _model(self, model: type[M], at: Location, value: object) -> M | None:
+    def model(self, model: type[M], at: Location, value: object) -> M | None:
         """Parse `value` as a `model`; return None after noting its problems."""
         try:
             return model.model_validate(value)
@@ -289,7 +301,8 @@ class _Reader:
             holder = next((_NESTED[part] for part in detail["loc"][:-1] if part in _NESTED), model)
             fields = holder.model_fields.items()
             known = [field.alias or name for name, field in fields if (holder, name) != (LayerSpec, "name")]
-            self._unknown(where[:-1], {str(where[-1]): value}, known)
+            known += self.also if holder is FunctionSpec else ()
+            self.unknown(where[:-1], {str(where[-1]): value}, known)
             return
         if kind == "missing":
             text = "missing" if model is not Dependencies else "is empty"
@@ -310,7 +323,7 @@ class _Reader:
             text = f"has {context['actual_length']} entries; at most {context['max_length']}"
         else:
             text = self._wrong_type(kind, where, value)
-        self._say(where, text)
+        self.say(where, text)
 
     def _wrong_type(self, kind: str, where: Location, value: object) -> str:
         typed = self._typed(where, value)
@@ -339,24 +352,22 @@ class _Reader:
         text = repr(value) if isinstance(value, str) else self.document.typed.get(where, str(value))
         return text if len(text) <= 80 else text[:77] + "..."
 
-    def _unknown(self, at: Location, value: Mapping[str, object], known: Iterable[str]) -> None:
+    def unknown(self, at: Location, value: Mapping[str, object], known: Iterable[str]) -> None:
+        """Note the keys of a mapping that are not known."""
         known = list(known)
         for key in value:
             if key in known:
                 continue
-            self._say((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
+            self.say((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
 
-    def _say(self, at: Location, text: str) -> None:
-        known = at
-        while known and known not in self.document.lines:
-            known = known[:-1]
-        self.problems.append((self.document.lines.get(known, 1), f"{_label(at)}: {text}"))
+    def say(self, at: Location, text: str) -> None:
+        """Note a problem of what is there."""
+        self.problems.append((self.document.line(at), f"{self.document.label(at)}: {text}"))
 
 
 def _label(at: Location) -> str:
-    """Return a location for a message, keys as typed."""
-    text = ".".join(str(part) for part in at)
-    return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
+    """Return a location as one text, by which `BuildSpec` finds its line."""
+    return ".".join(str(part) for part in at)
 
 
 def _kind(value: object) -> str:

@@ -31,13 +31,33 @@ _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 class Document:
     """`value` with, by location, the line of each key or item (from 1) and how its scalar was typed.
 
-    `problems` are (line, text): readable, but surely not meant (a key given twice).
+    `problems` are (line, text): readable, but surely not meant (a key given twice). `places` are the locations in the
+    file of what was put together from several parts of it; without them everything is where it was typed.
     """
 
     value: object
     lines: Mapping[Location, int]
     typed: Mapping[Location, str]
     problems: tuple[tuple[int, str], ...]
+    places: Mapping[Location, Location] = field(default_factory=dict)
+
+    def line(self, at: Location) -> int:
+        """Return the line of a location, or of the nearest one above it that is in the file."""
+        while at and at not in self.lines:
+            at = at[:-1]
+        return self.lines.get(at, 1)
+
+    def label(self, at: Location) -> str:
+        """Return a location for a message, keys as typed."""
+        text = ".".join(str(part) for part in self.place(at))
+        return text if text.isprintable() and len(text) <= 200 else repr(text[:200])
+
+    def place(self, at: Location) -> Location:
+        """Return where a location is in the file."""
+        known = at
+        while known and known not in self.places:
+            known = known[:-1]
+        return (*self.places[known], *at[len(known) :]) if known else at
 
 
 def read_document(text: str, *, file: str) -> Document:

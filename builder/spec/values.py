@@ -350,6 +350,10 @@ class BuildSpec(Spec):
     `layer_order` has all layers in the order of the file, which is that of attachment: names of those that are built,
     `dependencies` among them, and `LayerArn` for those from elsewhere. `keep`: versions that housekeeping leaves.
     `file` is the name it was read by, `lines` where things stand in it ("function.files.0" → 7), for messages.
+
+    Of a file with several functions it is what the file says of one of them, whose name there is `key`, at a `stage`;
+    `places` tells where in the file its labels are ("function" → "functions.orders"). Unless `says_dependencies`, what
+    lies beside its handler may still name some.
     """
 
     file: str
@@ -364,10 +368,26 @@ class BuildSpec(Spec):
     trial: Literal["import", "none"] = "import"
     optional_libraries: Texts = ()
     lines: Mapping[str, int] = Field(default={}, repr=False)
+    places: Mapping[str, str] = Field(default={}, repr=False)
+    key: str = ""
+    stage: str = ""
+    says_dependencies: bool = True
 
     def at(self, label: str) -> str:
         """Return `file:line: label`, the beginning of a message."""
-        return f"{self.file}:{self.lines.get(label, 1)}: {label}"
+        line, known = self.lines.get(label), label
+        while line is None and known:
+            known = known.rpartition(".")[0]
+            line = self.lines.get(known)
+        return f"{self.file}:{line or 1}: {self.named(label)}"
+
+    def named(self, label: str) -> str:
+        """Return a label as it is in the file: that of one function of several has the function's name."""
+        known, rest = label, ""
+        while known and known not in self.places:
+            known, dot, last = known.rpartition(".")
+            rest = f"{dot or '.'}{last}{rest}"
+        return f"{self.places[known]}{rest}" if known else label
 
 
 class PackingSpec(Spec):
