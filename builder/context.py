@@ -13,7 +13,7 @@ from builder.secrets.grants import Granted
 from builder.secrets.logins import IndexLogin
 from builder.secrets.masking import Masker
 from builder.settings import Settings
-from builder.sources.snapshot import Resolved
+from builder.sources.snapshot import Resolved, Snapshot
 from builder.store.s3 import S3Store
 from builder.workspace.directory import Deadline, Workspace
 from builder.workspace.domains import Domain
@@ -27,7 +27,8 @@ class Context:
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may use in
     its commands. `tips` are refs by the commit that they point to, as far as they were asked for, and `greetings` the
-    first answers of git servers. `until_end` is closed when all is done, the record included. `granted` is set in the
+    first answers of git servers. `sources` are the files that several builds of this invocation share, by where they
+    come from. `until_end` is closed when all is done, the record included. `granted` is set in the
     worker, which has no other secrets.
     """
 
@@ -44,6 +45,7 @@ class Context:
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     greetings: dict[tuple[str, GitCredentials | None], Greeting] = field(default_factory=dict, repr=False)
+    sources: dict[object, Snapshot] = field(default_factory=dict, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

@@ -9,6 +9,8 @@
     │   └── StoreMissing        or no bucket any more
     ├── StoreDamaged            an object of the store is not what was written there
     ├── OwnTarget               what was asked for would touch the builder itself
+    ├── FunctionTaken           a function of that name is someone else's
+    ├── FunctionsFailed         several functions of a project, each with its own error
     ├── UnknownBuild            a build id without a record
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
@@ -116,6 +118,18 @@ class StoreDamaged(LambdasmithError):
     """An object of the store that nothing else can replace is not what was written there."""
 
     code, status, exit_code = "store_damaged", 409, 10
+
+
+class FunctionTaken(LambdasmithError):
+    """A function of that name exists, and comes from somewhere else than the project that has one in its build file."""
+
+    code, status, exit_code = "function_taken", 409, 10
+
+
+class FunctionsFailed(LambdasmithError):
+    """Some functions of a project could not be built or published; the reply has a row for each of them."""
+
+    code, exit_code = "functions_failed", 7
 
 
 class OwnTarget(LambdasmithError):

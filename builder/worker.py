@@ -49,7 +49,10 @@ class _NeedsSecretsError(Exception):
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
-    """Answer one order: {product} or {unchanged}, {needs} for secrets, or {error}; with phases and warnings."""
+    """Answer one order: {product}, {several} or {unchanged}, {needs} for secrets, or {error}.
+
+    Each comes with phases and warnings.
+    """
     from builder.progress import Progress
 
     masker, progress = Masker(), Progress()
@@ -117,7 +120,7 @@ def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress)
     from builder.flow.making import make
     from builder.flow.order import Order
     from builder.flow.selfbuild import require_ready
-    from builder.making.product import Unchanged
+    from builder.making.product import Several, Unchanged
     from builder.secrets.grants import Granted
 
     require_ready()
@@ -134,7 +137,7 @@ def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress)
             return {"needs": needs.outline.as_json()}
     if isinstance(made, Unchanged):
         return {"unchanged": {"commit": made.commit, "ref": made.ref}}
-    return {"product": made.as_json()}
+    return {"several" if isinstance(made, Several) else "product": made.as_json()}
 
 
 def _allow(outline: Outline, granted: Granted) -> None:

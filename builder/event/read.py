@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from builder.errors import InvalidEvent
@@ -56,6 +56,7 @@ _FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 
 _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
 _FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
+_NAMES_OF_64 = "1 to 64 of A-Z a-z 0-9 _ -"
 _BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
 _SHA256 = re.compile(MANIFEST_SHA256)
 _BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re.compile(BUILD_FILE)
@@ -152,7 +153,10 @@ class _Reader(Fields):
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         request = Request(
             action=action or Action.PING,
-            function=self._function(required=action not in _UNNAMED) if "function" in wanted else None,
+            function=self._named(wanted, required=action not in _UNNAMED),
+            project="project" in wanted and "project" in self.event and "function" not in self.event,
+            stage=(self.matching("stage", _FUNCTION, _NAMES_OF_64) or "") if "stage" in wanted else "",
+            independent=self.flag("independent") if "independent" in wanted else False,
             source=self._source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,
@@ -200,6 +204,16 @@ class _Reader(Fields):
                 self.problems.append(f"{bare(key)}: unknown field{nearest(str(key), _FIELDS)}")
             elif action and key != "action" and key not in AVAILABLE[action]:
                 self.problems.append(f"{key}: does not apply to the action {action.value!r}; leave it out")
+
+    def _named(self, wanted: Collection[str], *, required: bool) -> str | None:
+        """Return the name of the function, or of the project that stands for it."""
+        if "function" not in wanted:
+            return None
+        if "project" not in wanted or "project" not in self.event:
+            return self._function(required=required)
+        if "function" in self.event:
+            self.problems.append(f"{self._name}: given together with project; give one of them")
+        return self.matching("project", _FUNCTION, _NAMES_OF_64)
 
     def _function(self, *, required: bool) -> str | None:
         if required and "function" not in self.event:

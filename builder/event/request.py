@@ -91,6 +91,9 @@ class Request:
     """One checked event.
 
     `function` is set for build, plan, package, history, rollback and verify, `source` for build, plan and package.
+    With `project` it is the name of a project, whose single function is called so; a project with several names them
+    itself. `key` is the one that is meant of several, `stage` the stage of the build file, both empty for none.
+    `independent`: of several functions, one that fails holds up no other.
     `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
     empty for "all". `upgrade` resolves requirements again, `force` also builds again what is kept. `weight` is the part
     of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
@@ -103,6 +106,10 @@ class Request:
 
     action: Action
     function: str | None = None
+    project: bool = False
+    key: str = ""
+    stage: str = ""
+    independent: bool = False
     source: Source | None = None
     path: str = ""
     build_file: str | None = None

@@ -105,6 +105,20 @@ ACTION = EventField(
 
 FIELDS: tuple[EventField, ...] = (
     _row("function", (*BUILDING, Action.HISTORY, *_BACK), _text(NAME), "name of the Lambda function"),
+    _row(
+        "project",
+        (*BUILDING, Action.HISTORY, *_BACK),
+        _text(NAME),
+        "instead of `function`: name of the project. A single function has the same name; several functions are named "
+        "by the build file, and all of them are meant",
+    ),
+    _row("stage", BUILDING, _text(NAME), "stage of the build file, one of its `stages`"),
+    _row(
+        "independent",
+        _DEPLOYING,
+        _FLAG,
+        "of several functions, publish those that can be built, even if others cannot",
+    ),
     _row("function", (Action.STATUS,), _text(NAME), "list only the builds of this function"),
     _row("function", (Action.SETUP,), _text(NAME), "the builder's own name, which can be left out"),
     _row(
@@ -146,7 +160,8 @@ FIELDS: tuple[EventField, ...] = (
         "components",
         BUILDING,
         {"anyOf": [_NAMES, _text(rf"{NAME}(?: +{NAME})*")]},
-        f"some of `function`, `dependencies` and the layers' names, at most {MAX_COMPONENTS}; without it all",
+        f"some of `function`, `dependencies` and the layers' names, at most {MAX_COMPONENTS}; without it all. Of a "
+        "project with several functions, also their names",
     ),
     _row("version", _DEPLOYING, _FLAG, "publish a version"),
     _row(

@@ -15,8 +15,8 @@ from builder.flow.order import Fresh, Order
 from builder.flow.preparing import Job, Prepared, Settled, prepared
 from builder.making.assembly import Options
 from builder.making.checks import check
-from builder.making.product import NOT_CHECKED, Checked, Product, Unchanged
-from builder.making.project import Outline, Project, read_project
+from builder.making.product import NOT_CHECKED, Checked, Product, Several, Unchanged
+from builder.making.project import Outline, Project, SeveralFunctions, read_project
 from builder.natives.judging import Recorded, baseline_record
 from builder.runtimes import Architecture
 from builder.sources.snapshot import Snapshot
@@ -25,8 +25,8 @@ from builder.workshop.workshop import Workshop
 from builder.workspace.directory import Workspace
 
 
-def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) -> Product | Unchanged:
-    """Make what is ordered; the artifacts are in the store.
+def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) -> Product | Unchanged | Several:
+    """Make what is ordered; the artifacts are in the store. Of several functions none is made before one is named.
 
     Args:
         allow: raises if the project may not have the secrets that its build file names; asked before anything runs.
@@ -43,6 +43,8 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
             ready = prepared(job, context.progress)
         except Settled as settled:
             return Unchanged(commit=settled.snapshot.commit, ref=settled.snapshot.ref)
+        except _SeveralFound as found:
+            return found.several
         return ready.product(NOT_CHECKED if order.fresh else _checked(ready, order, context))
 
 
@@ -56,6 +58,14 @@ def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
             variables=order.variables if order.exists else None,
             dry=order.dry,
         )
+
+
+class _SeveralFound(Exception):
+    """There is nothing to make yet."""
+
+    def __init__(self, several: Several) -> None:
+        super().__init__()
+        self.several = several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +109,8 @@ class _Ordered:
         return self.order.architecture
 
     def fetch(self) -> Snapshot:
+        if self.order.shared:
+            return fetching.shared(self.order, self.context)
         return fetching.fetch(self.order, self.context, self.scratch)
 
     def read_message(self, snapshot: Snapshot) -> str:
@@ -110,16 +122,22 @@ class _Ordered:
         root = snapshot.root / order.path if order.path else snapshot.root
         if not root.is_dir():
             raise PathNotFound(f"{order.path} is not a directory of the repository at {snapshot.commit[:12]}")
-        return read_project(
-            root,
-            order.build_file,
-            commit_time=snapshot.commit_time,
-            runtime=self.runtime,
-            architecture=self.architecture,
-            otherwise=order.otherwise,
-            repository=snapshot.root,
-            function=order.function,
-        )
+        try:
+            return read_project(
+                root,
+                order.build_file,
+                commit_time=snapshot.commit_time,
+                runtime=self.runtime,
+                architecture=self.architecture,
+                otherwise=order.otherwise,
+                repository=snapshot.root,
+                function=order.function,
+                key=order.key,
+                stage=order.stage,
+            )
+        except SeveralFunctions as several:
+            found = Several(file=several.file, text=several.text, commit=snapshot.commit, ref=snapshot.ref)
+            raise _SeveralFound(found) from None
 
     def allow(self, project: Project) -> None:
         self.permit(project)

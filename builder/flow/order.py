@@ -44,7 +44,9 @@ class Order:
     Args:
         source: a commit, or where an archive is.
         domain: whose code it is.
-        function: its name. path, build_file, components, architecture, force, upgrade: as in the request.
+        function: its name. path, build_file, components, architecture, force, upgrade, stage: as in the request.
+        key: the function that is meant, of a build file that has several; empty where that is not known yet.
+        shared: other orders will be of the same source.
         dry: build nothing, only say what would be built.
         exists: whether the function does; one that does not needs all of its components.
         otherwise: the architecture where neither request nor build file says one.
@@ -60,6 +62,9 @@ class Order:
     source: Source
     domain: Domain
     function: str
+    key: str = ""
+    stage: str = ""
+    shared: bool = False
     path: str = ""
     build_file: str | None = None
     components: tuple[str, ...] = ()
@@ -93,6 +98,8 @@ class Order:
             "source": _source_json(self.source),
             "domain": {"name": self.domain.name, "keeps": self.domain.keeps, "vouched": self.domain.vouched},
             "function": self.function,
+            "key": self.key,
+            "stage": self.stage,
             "path": self.path,
             "build_file": self.build_file,
             "components": list(self.components),
@@ -122,6 +129,8 @@ class Order:
             source=_source(sent.fields("source")),
             domain=Domain(name=domain.text("name"), keeps=domain.flag("keeps"), vouched=domain.flag("vouched")),
             function=sent.text("function"),
+            key=sent.text("key"),
+            stage=sent.text("stage"),
             path=sent.text("path"),
             build_file=sent.text_or_none("build_file"),
             components=sent.texts("components"),

@@ -78,6 +78,8 @@ def _report(page: Page, reply: Value, function: str, out: str) -> None:
     reply, function = _told(reply), text_of(build, "function") or function
     if build and not part_of(build, "reply"):
         _going_on(page, build)
+    elif "functions" in reply:
+        _functions(page, reply, function)
     elif "error" in reply:
         _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
     else:
@@ -139,6 +141,27 @@ def _outcome(page: Page, reply: Value, function: str, out: str) -> None:
     elif "changed" in reply:
         page.add("nothing had to be changed", before="  ")
     _tried(page, part_of(reply, "invoke"))
+
+
+def _functions(page: Page, reply: Value, function: str) -> None:
+    """Tell what became of each function of a project, and then what went wrong."""
+    rows = rows_of(reply, "functions")
+    states = [text_of(row, "status") for row in rows]
+    counts = ", ".join(f"{states.count(state)} {_STATES.get(state, state)}" for state in dict.fromkeys(states))
+    if "error" not in reply:
+        page.add((function, "title"), source_of(reply), f": {counts}")
+    told = []
+    for row in rows:
+        name = "" if text_of(row, "name") == text_of(row, "key") else text_of(row, "name")
+        why = some_of(items_of(row, "changed"), 2) or text_of(part_of(row, "error"), "message").split("\n")[0]
+        limits = part_of(part_of(row, "plan"), "limits")
+        unzipped = {"unzipped": row["unzipped"], **limits} if "unzipped" in row else {}
+        share = share_of(unzipped, "unzipped", "max_unzipped") if unzipped else ""
+        state = text_of(row, "status")
+        told.append([text_of(row, "key"), _STATES.get(state, state), name, share, why])
+    page.table("function|state|in Lambda|unzipped|what", told)
+    if "error" in reply:
+        _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
 
 
 def _made(row: Value) -> tuple[str, str]:
@@ -364,6 +387,9 @@ def _times(page: Page, reply: Value) -> None:
     for phase in (*phases, {"name": "in the builder", "seconds": whole}):
         page.add(f"{text_of(phase, 'name'):16} {number_of(phase, 'seconds'):7.2f} s", before="    ")
 
+
+# What a function's status is called, where its own word is not a state.
+_STATES = {"create": "to create", "update": "to update", "built": "not deployed"}
 
 # By the member that only such a reply has, the more telling first.
 _REPORTS: Mapping[str, Callable[[Page, Value, str, str], None]] = {

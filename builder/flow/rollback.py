@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from builder.errors import FunctionMissing, UnknownBuild
 from builder.flow import reply, way_back
-from builder.flow.pipeline import Built
 from builder.flow.release import Released, leased, publisher_of, settled
+from builder.flow.single import Built
 from builder.publishing import deployed, deployment
 from builder.publishing.functions import read_function
 from builder.publishing.steps import PointAlias

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from builder.errors import AccessDenied, LambdasmithError
 from builder.event.request import Action, Request
 from builder.flow import allowance, fetching
 from builder.publishing import configuration, deployed
@@ -28,7 +29,8 @@ class Situation:
 
     `key` stands for what is asked for, besides the source, and for the `domain` whose code it is: what another domain's
     code has come to says nothing of this one's. `resolved` is None for an archive. `stands`: the last deploy was asked
-    for the same, and its result is still there. `at` is when it was so, by the monotonic clock.
+    for the same, and its result is still there. `denied`: a function of the project's name may not be read, which says
+    nothing where the project has several functions. `at` is when it was so, by the monotonic clock.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Situation:
     state: FunctionState | None
     last: Deployed | None
     stands: bool
+    denied: LambdasmithError | None = None
     at: float = field(default_factory=time.monotonic)
 
     @property
@@ -59,23 +62,27 @@ class Situation:
         return self.stands and request.action == Action.BUILD and not asks_for_more
 
 
-def look(request: Request, context: Context) -> Situation:
+def look(request: Request, context: Context, *, within: Situation | None = None) -> Situation:
     """Ask the git server, Lambda and the store, all at once.
+
+    Args:
+        within: the situation of the project that the function is one of: its commit, and whose code it is.
 
     Raises:
         SourceError, AwsRefused: one of them will not tell; what the git server says comes first.
     """
     name = request.function or ""
     with ThreadPoolExecutor(3) as pool:
-        resolving = pool.submit(fetching.resolve, request, context)
+        resolving = pool.submit(fetching.resolve, request, context) if within is None else None
         # Packaging doesn't touch Lambda, so don't require permission to read a function that someone else deploys.
         asks = request.action != Action.PACKAGE
-        reading = pool.submit(read_published, context.clients, name, request.alias) if asks else None
+        reading = pool.submit(_read, request, context) if asks else None
         remembering = pool.submit(deployed.read, context.store, name)
-        resolved, state, last = resolving.result(), reading.result() if reading else None, remembering.result()
+        resolved = resolving.result() if resolving else within.resolved if within else None
+        (state, denied), last = reading.result() if reading else (None, None), remembering.result()
     if request.version and state and last and last.version and state.version is None:
         state = replace(state, version=equal_version(context.clients, name, state, [last.version]))
-    domain = domain_for(request, resolved, context)
+    domain = within.domain if within else domain_for(request, resolved, context)
     key = deployed.request_key(request, context.settings, domain.id)
     stands = last is not None and last.stands(key, state)
     if request.version and last is not None and state is not None and state.version != last.version:
@@ -83,7 +90,19 @@ def look(request: Request, context: Context) -> Situation:
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)
-    return Situation(key=key, domain=domain, resolved=resolved, state=state, last=last, stands=stands)
+    return Situation(key=key, domain=domain, resolved=resolved, state=state, last=last, stands=stands, denied=denied)
+
+
+def _read(request: Request, context: Context) -> tuple[FunctionState | None, LambdasmithError | None]:
+    """Return the function's state; or why the builder may not read it, if only the project is called so."""
+    try:
+        if request.project:
+            context.settings.reach.check_request(replace(request, project=False))
+        return read_published(context.clients, request.function or "", request.alias), None
+    except AccessDenied as error:
+        if not request.project:
+            raise
+        return None, error
 
 
 def domain_for(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:

@@ -10,8 +10,8 @@ from builder.context import Context
 from builder.errors import InvalidEvent, LambdasmithError
 from builder.event.request import Request
 from builder.flow.bounds import bounded, short_line
-from builder.flow.pipeline import Built
 from builder.flow.reply import account, failure
+from builder.flow.single import Built
 from builder.progress import BackgroundListener
 from builder.records.builds import Builds
 from builder.records.claim import AlreadyTaken, Claim, State
@@ -59,19 +59,51 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
         finally:
             listener.close()
         counts: Reply = {"calls": context.clients.calls.by_service(), "stored": context.store.stored}
-        reply = bounded(context.secrets.mask_json(reply)) | counts
-        try:
-            builds.end(
-                claim,
-                request,
-                reply,
-                seconds=context.progress.seconds(),
-                deployment=built.deployment if built else None,
-                restored=built.restored if built else None,
-            )
-        except LambdasmithError as error:
-            # What was deployed is deployed: the answer says so, whatever became of its record.
-            reply.setdefault("warnings", []).append(f"no record was kept: {error.message}")
+        return _kept(builds, claim, request, context, reply, built, counts)
+
+
+def ended(
+    builds: Builds,
+    claim: Claim,
+    request: Request,
+    context: Context,
+    *,
+    built: Built | None,
+    error: LambdasmithError | None,
+) -> None:
+    """Record the end of one part of a build that has a claim of its own."""
+    if error is not None:
+        reply = failure(error) | account(context.progress)
+    elif built is not None:
+        reply = built.reply
+    else:
+        raise AssertionError("what has ended was built or has failed")
+    _kept(builds, claim, request, context, reply | {"build_id": claim.build_id}, built, {})
+
+
+def _kept(
+    builds: Builds,
+    claim: Claim,
+    request: Request,
+    context: Context,
+    reply: Reply,
+    built: Built | None,
+    counts: Reply,
+) -> Reply:
+    """Record the end of a build, and return its reply as it may leave."""
+    reply = bounded(context.secrets.mask_json(reply)) | counts
+    try:
+        builds.end(
+            claim,
+            request,
+            reply,
+            seconds=context.progress.seconds(),
+            deployment=built.deployment if built else None,
+            restored=built.restored if built else None,
+        )
+    except LambdasmithError as error:
+        # What was deployed is deployed: the answer says so, whatever became of its record.
+        reply.setdefault("warnings", []).append(f"no record was kept: {error.message}")
     return reply
 
 

@@ -12,9 +12,9 @@ from builder.errors import FunctionMissing, UnknownBuild
 from builder.event.request import GitSource
 from builder.flow import fetching, reply
 from builder.flow.order import Fresh, Order
-from builder.flow.pipeline import product_of
+from builder.flow.single import product_of
 from builder.flow.situation import domain_for
-from builder.making.product import Product, Unchanged, pinned_lock
+from builder.making.product import Product, Several, Unchanged, pinned_lock
 from builder.plan import FUNCTION
 from builder.publishing import layers
 from builder.publishing.functions import read_function
@@ -65,6 +65,8 @@ def verify(request: Request, context: Context) -> Reply:
         source=replace(source.source, ref=record.commit) if isinstance(source.source, GitSource) else source.source,
         path=source.path,
         build_file=source.build_file,
+        key=source.key,
+        stage=source.stage,
     )
     rebuilt = _rebuilt_hashes(asked, made_of, context)
     rows: list[VerifiedRow] = [
@@ -132,6 +134,8 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,
+        key=request.key,
+        stage=request.stage,
         force=True,
         fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
     )
@@ -139,5 +143,10 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
     match made:
         case Unchanged():
             raise AssertionError("the order knows nothing that it could be compared with")
+        case Several():
+            raise UnknownBuild(
+                f"{request.function} was built from a build file with a single function, and it has several now",
+                hint="deploy it, and verify that build",
+            )
         case Product():
             return {name: artifact.sha256 for name, artifact in made.artifacts.items()}

@@ -34,7 +34,7 @@ from builder.errors import (
 from builder.event.request import ManifestSource, ObjectSource
 from builder.flow import allowance
 from builder.flow.order import Order
-from builder.making.product import MAX_TEXT, Product, Unchanged, pinned_lock
+from builder.making.product import MAX_TEXT, Product, Several, Unchanged, pinned_lock
 from builder.making.project import Outline
 from builder.plan import UNBUILT, Artifact
 from builder.progress import Phase
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from builder.context import Context
 
 T = TypeVar("T")
-P = TypeVar("P", Product, Unchanged)
+P = TypeVar("P", Product, Unchanged, Several)
 
 # A role that is assumed by a role is lent for an hour at the most.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
@@ -58,7 +58,7 @@ _PARALLEL = 4
 _FIRST_LOOK_S, _LOOKS_S = 2.0, 1.0
 
 
-def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
+def made_by_worker(order: Order, context: Context) -> Product | Unchanged | Several:
     """What the worker makes of the order; its artifacts are in the builder's own store afterwards.
 
     Raises:
@@ -76,6 +76,8 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
     if "unchanged" in answer:
         return _expected(parsed(lambda: Unchanged.parse(answer.fields("unchanged"))), order)
+    if "several" in answer:
+        return _expected(parsed(lambda: Several.parse(answer.fields("several"))), order)
     made = _expected(parsed(lambda: Product.parse(answer.fields("product").value)), order)
     if not order.dry and not order.fresh:
         with context.progress.phase("take", "taking over what the worker has made"):

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.making.project import Outline
 from builder.plan import ACTIONS, KINDS, UNBUILT, Artifact, Component, ComponentPlan
+from builder.spec.members import BuildFile, read_functions
 from builder.store.values import SHA256, Fields, UnfitError
 
 if TYPE_CHECKING:
@@ -62,6 +63,43 @@ class Unchanged:
     def parse(cls, sent: Fields) -> Unchanged:
         """What another process says."""
         return cls(commit=sent.text("commit", longest=MAX_TEXT), ref=sent.text("ref", longest=MAX_TEXT))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """The source has a build file with several functions, and none of them was asked for.
+
+    `text` is the build file's, from which `file` was read.
+    """
+
+    file: BuildFile
+    text: str = field(repr=False)
+    commit: str
+    ref: str
+
+    def as_json(self) -> dict[str, object]:
+        """For another process."""
+        return {
+            "file": self.file.file,
+            "text": self.text,
+            "stage": self.file.stage,
+            "commit": self.commit,
+            "ref": self.ref,
+        }
+
+    @classmethod
+    def parse(cls, sent: Fields) -> Several:
+        """What another process says; the build file is read again.
+
+        Raises:
+            InvalidBuildFile, InvalidEvent: the build file is not valid.
+        """
+        text = sent.text("text")
+        file = read_functions(text, file=sent.text("file", longest=MAX_TEXT), stage=sent.text("stage"))
+        if not file.has_many:
+            raise UnfitError("it has a single function")
+        commit, ref = sent.text("commit", longest=MAX_TEXT), sent.text("ref", longest=MAX_TEXT)
+        return cls(file=file, text=text, commit=commit, ref=ref)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,23 @@ from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.local import select_files
-from builder.spec.build_file import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file, read_build_file
+from builder.spec.build_file import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file
 from builder.spec.builds import AsItIs, NpmLayer, Recipe
-from builder.spec.tree import check_against_tree
+from builder.spec.members import BuildFile, read_functions
+from builder.spec.tree import check_against_tree, check_all_against_tree, with_own_dependencies
 from builder.spec.values import invalid
 from builder.workshop.kind import Place
+
+
+class SeveralFunctions(Exception):
+    """The build file has several functions, and it was not said which one is meant.
+
+    `text` is the build file's.
+    """
+
+    def __init__(self, file: BuildFile, text: str) -> None:
+        super().__init__(file.file)
+        self.file, self.text = file, text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,9 @@ class Outline:
         return {
             "file": self.spec.file,
             "text": self.text,
+            "key": self.spec.key,
+            "stage": self.spec.stage,
+            "dependencies": list(self.spec.dependencies),
             "runtime": self.target.runtime.name,
             "architecture": self.target.architecture,
         }
@@ -103,8 +118,10 @@ class Outline:
             InvalidBuildFile: it is not valid.
             KeyError, TypeError, ValueError: someone else has made it.
         """
-        text = str(value["text"])
-        spec = read_build_file(text, file=str(value["file"]))
+        text, dependencies = str(value["text"]), value["dependencies"]
+        spec = read_functions(text, file=str(value["file"]), stage=str(value["stage"])).one(str(value["key"]))
+        if not spec.dependencies and not spec.says_dependencies and isinstance(dependencies, list):
+            spec = spec.with_dependencies(tuple(map(str, dependencies)))
         target = Target(
             runtime=RUNTIMES[str(value["runtime"])], architecture=architecture_of(str(value["architecture"]))
         )
@@ -178,6 +195,8 @@ def read_project(
     otherwise: Architecture = "x86_64",
     repository: Path | None = None,
     function: str = "",
+    key: str = "",
+    stage: str = "",
 ) -> Project:
     """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
 
@@ -186,11 +205,15 @@ def read_project(
     Args:
         otherwise: the architecture where neither says one.
         function: its name; one of several commands may be called so.
+        key: the function that is meant, of a build file that has several.
+        stage: the stage of the build file that is meant; empty for none.
 
     Raises:
+        SeveralFunctions: the build file has several, and `key` is empty. All of them fit the files.
+        InvalidEvent: the build file has no such function or stage.
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
-    spec, text, notes = _spec(root, build_file, function)
+    spec, text, notes = _spec(root, build_file, function, key, stage)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
@@ -218,7 +241,7 @@ def read_project(
     return replace(project, reads_outside=outside)
 
 
-def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec, str, list[str]]:
+def _spec(root: Path, build_file: str | None, function: str, key: str, stage: str) -> tuple[BuildSpec, str, list[str]]:
     """The build file, with what is missing in it and the files tell; its text; and sentences that say so."""
     names = [path.name for path in root.iterdir() if path.is_file()]
     if build_file is None and not set(names).intersection(NAMES):
@@ -227,11 +250,15 @@ def _spec(root: Path, build_file: str | None, function: str) -> tuple[BuildSpec,
         if found := table.detected(root, function):
             kind, meant = found
             text = json.dumps({"function": meant})
-            spec = read_build_file(text, file=f"{kind} project without a build file")
+            spec = read_functions(text, file=f"{kind} project without a build file", stage=stage).one(key)
             return spec, text, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
     name = find_build_file(names, build_file)
     text = (root / name).read_text(encoding="utf-8", errors="replace")
-    spec = read_build_file(text, file=name)
+    file = read_functions(text, file=name, stage=stage)
+    if file.has_many and not key:
+        check_all_against_tree([*file.functions.values()], root)
+        raise SeveralFunctions(file, text)
+    spec = with_own_dependencies(file.one(key), root)
     check_against_tree(spec, root)
     if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):
         return spec, text, []

@@ -88,7 +88,8 @@ def request_key(request: Request, settings: Settings, domain: str) -> str:
 
     `domain` is the trust domain's id.
     """
-    asked = (request.path, request.build_file, request.components, request.version, request.alias, request.weight)
+    place = (request.path, request.build_file, request.key, request.stage)
+    asked = (*place, request.components, request.version, request.alias, request.weight)
     return hashlib.sha256(json.dumps([__version__, domain, asked, asdict(settings)]).encode()).hexdigest()
 
 

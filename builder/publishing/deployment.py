@@ -191,7 +191,13 @@ class Deployment:
             lock=lock,
             source=None
             if source is None or isinstance(source, ArchiveSource)
-            else SourceRecord(source=source, path=request.path, build_file=request.build_file),
+            else SourceRecord(
+                source=source,
+                path=request.path,
+                build_file=request.build_file,
+                key=request.key,
+                stage=request.stage,
+            ),
             origin=origin,
         )
 

@@ -58,15 +58,22 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecord:
-    """The source of a build, which can be fetched again, and the project's place in it."""
+    """The source of a build, which can be fetched again, the project's place in it, and what of it was built.
+
+    `key` is the function's in a build file that has several, `stage` the build file's.
+    """
 
     source: GitSource | ObjectSource | ManifestSource
     path: str
     build_file: str | None
+    key: str = ""
+    stage: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON for the record: the fields of the source beside the other two."""
-        return asdict(self.source) | {"path": self.path, "build_file": self.build_file}
+        """Return it as JSON for the record: the fields of the source beside the others."""
+        # `key` is also where an archive is in its bucket.
+        place = {"path": self.path, "build_file": self.build_file, "member": self.key, "stage": self.stage}
+        return asdict(self.source) | place
 
     @classmethod
     def parse(cls, kept: Fields) -> SourceRecord:
@@ -89,7 +96,13 @@ class SourceRecord:
                 repo_name=kept.text_or_none("repo_name"),
                 ref=kept.text_or_none("ref"),
             )
-        return cls(source=source, path=kept.text("path"), build_file=kept.text_or_none("build_file"))
+        return cls(
+            source=source,
+            path=kept.text("path"),
+            build_file=kept.text_or_none("build_file"),
+            key=kept.text("member"),
+            stage=kept.text("stage"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

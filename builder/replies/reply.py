@@ -21,6 +21,7 @@ from builder.replies.deploys import (
     PrunedRow,
 )
 from builder.replies.machines import Baseline, CacheState, Difference, OwnLayer, OwnSettings
+from builder.replies.projects import FunctionRow
 
 
 class Texts(TypedDict):
@@ -50,6 +51,8 @@ class Reply(TypedDict, total=False):
     """The branch or tag that it was found by."""
     function: FunctionNow | FunctionWanted | None
     """The function as it is deployed now; of `package`, what the build file says of it."""
+    functions: list[FunctionRow]
+    """Of a project with several functions: what became of each."""
     layers: list[LayerNow]
     """The layers of the function, in the order of the build file."""
     artifacts: list[ArtifactRow]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
-from builder.errors import LambdasmithError, LfsMissing
+from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing
 from builder.nearest import alike, meant
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
@@ -13,7 +13,50 @@ from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
 
-__all__ = ["check_against_tree"]
+__all__ = ["check_against_tree", "check_all_against_tree", "with_own_dependencies"]
+
+_OWN_REQUIREMENTS = "requirements.txt"
+
+
+def check_all_against_tree(specs: Sequence[BuildSpec], root: Path) -> None:
+    """Compare the names in all functions of a build file with the project's directory `root`, as `check_against_tree`.
+
+    Raises:
+        InvalidBuildFile: with the problems of all of them.
+        LfsMissing: of the first that lacks content.
+    """
+    problems: list[str] = []
+    lacking: list[LfsMissing] = []
+    for spec in specs:
+        try:
+            check_against_tree(with_own_dependencies(spec, root), root)
+        except LfsMissing as error:
+            lacking.append(error)
+        except InvalidBuildFile as error:
+            problems += error.problems or (error.message,)
+    if problems:
+        # Several functions may share what is wrong.
+        raise invalid(specs[0].file, [*dict.fromkeys(problems)])
+    if lacking:
+        raise lacking[0]
+
+
+def with_own_dependencies(spec: BuildSpec, root: Path) -> BuildSpec:
+    """Return what the file says of one function of several, with the `requirements.txt` beside its handler, if any.
+
+    A function in the project's own directory has that file only where the project names no other dependencies.
+    """
+    function = spec.function
+    if not spec.key or spec.says_dependencies or function is None or function.build is not None:
+        return spec
+    if not function.runtimes[0].startswith("python"):
+        return spec
+    module = function.handler.rpartition(".")[0].replace(".", "/")
+    for directory in (PurePosixPath(function.source_dir, module).parent, PurePosixPath(function.source_dir)):
+        path = directory / _OWN_REQUIREMENTS
+        if (root / path).is_file() and (str(directory) != "." or not spec.dependencies):
+            return spec.with_dependencies((str(path),))
+    return spec
 
 
 def check_against_tree(spec: BuildSpec, root: Path) -> None:

@@ -373,6 +373,11 @@ class BuildSpec(Spec):
     stage: str = ""
     says_dependencies: bool = True
 
+    def with_dependencies(self, files: tuple[str, ...]) -> BuildSpec:
+        """Return the same with these files as its dependencies, in the place of others."""
+        order = self.layer_order if "dependencies" in self.layer_order else ("dependencies", *self.layer_order)
+        return self.model_copy(update={"dependencies": files, "layer_order": order if files else self.layer_order})
+
     def at(self, label: str) -> str:
         """Return `file:line: label`, the beginning of a message."""
         line, known = self.lines.get(label), label

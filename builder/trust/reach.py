@@ -85,6 +85,8 @@ class Reach:
     def check_request(self, request: Request) -> None:
         """Return if the request concerns what the configuration covers, and publishes none of the builder's layers.
 
+        A project's name is checked again as a function's, once it turns out to be one.
+
         Raises:
             InvalidEvent: it is a `setup` of another function.
             OwnTarget: a component would be published as the builder's own layer.
@@ -95,6 +97,8 @@ class Reach:
             problem = f"function: setup is about the builder itself, {self.function}, not {name}"
             raise InvalidEvent(problem, hint="leave function out", problems=[problem])
         self._check_layers(name, request.components)
+        if request.project:
+            return  # which functions are meant is known when the build file was read
         if request.action in _DEPLOYING and self.functions is not None and not _covered(name, self.functions):
             covered = ", ".join(self.functions) or "none"
             raise AccessDenied(

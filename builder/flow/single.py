@@ -1,0 +1,228 @@
+"""One function, or layers alone: what is ordered for it, what becomes of the order, and how that is published."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from builder.context import Context
+from builder.event.request import Action, Request
+from builder.flow import allowance, fetching, reply
+from builder.flow.order import Order
+from builder.flow.release import release, remember
+from builder.flow.situation import Situation
+from builder.publishing import deployment, overlaps
+from builder.publishing.origins import Origins
+from builder.publishing.steps import FunctionState
+from builder.records.builds import Builds
+from builder.runtimes import architecture_of
+from builder.store.keeping import Damaged
+from builder.trust.roles import Roles
+
+if TYPE_CHECKING:
+    from builder.making.product import Product, Several, Unchanged
+    from builder.making.project import Outline
+    from builder.publishing.deployed import Deployed
+    from builder.records.claim import Claim
+    from builder.records.record import DeploymentRecord
+    from builder.replies.reply import Reply
+
+# How many builds are looked through for which component has which of the attached layers.
+_REMEMBERED = 5
+
+
+class SeveralFound(Exception):
+    """The project has several functions."""
+
+    def __init__(self, several: Several) -> None:
+        super().__init__()
+        self.several = several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A build's reply, and what it takes to deploy the same again, where something was deployed.
+
+    `restored` is the id of the build that a rollback has returned to.
+    """
+
+    reply: Reply
+    deployment: DeploymentRecord | None = field(default=None, repr=False)
+    restored: str | None = None
+
+
+def build_one(request: Request, situation: Situation, context: Context, claim: Claim) -> Built:
+    """Build and publish one function.
+
+    Raises:
+        SeveralFound: the project has several, and nothing was made yet.
+        Overtaken, LambdasmithError, AlreadyTaken: as `pipeline.build`.
+    """
+    progress, resolved = context.progress, situation.resolved
+    if resolved and (last := situation.answered(request)):
+        return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+    from builder.making.product import Several, Unchanged  # not before: it brings pydantic, half of a cold start
+
+    origins = origins_of(situation, request, context)
+    order = order_for(request, situation, context, origins)
+    made = product_of(order, context)
+    if isinstance(made, Several):
+        raise SeveralFound(made)
+    if situation.denied is not None:
+        raise situation.denied
+    if isinstance(made, Unchanged):
+        return unchanged(made, situation, context)
+    return publish(made, order, request, situation, context, claim, origins)
+
+
+def unchanged(made: Unchanged, situation: Situation, context: Context) -> Built:
+    """Return the reply where nothing is left to do."""
+    if situation.last is None:
+        raise AssertionError("what has not changed is compared with what was deployed")
+    return Built(reply=situation.last.again(made.commit, made.ref) | reply.account(context.progress))
+
+
+def publish(
+    made: Product,
+    order: Order,
+    request: Request,
+    situation: Situation,
+    context: Context,
+    claim: Claim,
+    origins: Origins,
+) -> Built:
+    """Publish what was made of an order, or say what that would be.
+
+    Raises:
+        OwnTarget: the build file names a part of the builder.
+        Overtaken, LambdasmithError, AlreadyTaken: as `release`.
+    """
+    # Again: what the worker says of the build file is a stranger's word.
+    context.settings.reach.check_project(made.outline.spec, order.function)
+    _warn_of_idle_fields(request, made.outline, context)
+    with context.progress.phase("publish", "comparing with what is deployed"):
+        built = _published(request, made, situation, context, claim, origins)
+    return replace(built, reply=built.reply | reply.account(context.progress))  # with this last phase
+
+
+def origins_of(situation: Situation, request: Request, context: Context) -> Origins:
+    """Return what is known of who attached the layers that the function has."""
+    known = [arn for _, arn in situation.last.attached] if situation.last else []
+    return Origins(context.clients, context.store, request.function or "", known=known, warn=context.progress.warn)
+
+
+def order_for(request: Request, situation: Situation, context: Context, origins: Origins) -> Order:
+    """Return the order to make what the request asks for."""
+    state, last = situation.state, situation.last
+    packages = request.action == Action.PACKAGE
+    # What the function of that name has now says nothing of what someone else deploys.
+    present = state.layers if state else ()
+    foreign = request.attached if packages else [arn for arn in present if not origins.is_ours(arn)]
+    return Order(
+        source=fetching.source_of(request, situation.resolved, context),
+        domain=situation.domain,
+        function=request.function or "",
+        key=request.key,
+        stage=request.stage,
+        shared=request.project or bool(request.key),
+        path=request.path,
+        build_file=request.build_file,
+        components=request.components,
+        architecture=request.architecture,
+        force=request.force,
+        upgrade=request.upgrade,
+        dry=request.action == Action.PLAN,
+        exists=state is not None or packages,  # packaging makes no function
+        otherwise=architecture_of(state.architecture if state else platform.machine()),
+        foreign=tuple(foreign),
+        known=situation.known_trees(request),
+        keys=last.keys if last else {},
+        variables=situation.variables,
+        roles=None if packages else _roles(state, context),
+    )
+
+
+def _roles(state: FunctionState | None, context: Context) -> Roles:
+    present = None if state is None else str(state.settings.get("Role", ""))
+    reach = context.settings.reach
+    return Roles(default=context.settings.role, present=present, allowed=reach.roles, own=reach.own_roles)
+
+
+def product_of(order: Order, context: Context) -> Product | Unchanged | Several:
+    """What the order comes to: made here, or by the worker where there is one.
+
+    Raises:
+        LambdasmithError: as `making.make`.
+    """
+    if context.settings.worker:
+        from builder.flow.workers import made_by_worker
+
+        return made_by_worker(order, context)
+    from builder.flow.making import make
+
+    def allow(outline: Outline) -> None:
+        context.settings.reach.check_project(outline.spec, order.function)
+        allowance.check(outline.spec, order.function, order.resolved, context)
+
+    return make(order, context, allow=allow)
+
+
+def _published(
+    request: Request, made: Product, situation: Situation, context: Context, claim: Claim, origins: Origins
+) -> Built:
+    last = situation.last
+    answer: Reply = {**reply.assembled(made), "commit": made.commit, "ref": made.ref}
+
+    def planned(state: FunctionState | None, last: Deployed | None) -> deployment.Deployment:
+        layers = {entry for entry in made.outline.spec.layer_order if isinstance(entry, str)}
+        before = {} if layers <= {*made.artifacts} else _layers_there(request, context, state, last, origins)
+        return deployment.of_project(request, made.outline, made.artifacts, context, state, origins, before=before)
+
+    if request.action == Action.PACKAGE:
+        return Built(reply=answer | reply.packaged(made, context.store))
+    if request.action == Action.PLAN:
+        wanted = planned(situation.state, last)
+        overlaps.warn(wanted, situation.state, context)
+        state = wanted.observed(situation.state, context.clients)
+        return Built(reply=answer | reply.planned(made, wanted, state, last))
+    released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
+    answer |= reply.outcome(released, request)
+    if not released.published.steps and last is not None:
+        return Built(reply=answer)
+    keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
+    remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
+    # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
+    return Built(
+        reply=answer,
+        deployment=released.deployment.record(
+            released.published,
+            request,
+            lock=made.lock_id,
+            origin=allowance.origin(situation.resolved, context),
+        ),
+    )
+
+
+def _layers_there(
+    request: Request, context: Context, state: FunctionState | None, last: Deployed | None, origins: Origins
+) -> Mapping[str, str]:
+    """ARNs of the layers that the function has, by component, for those that are left out of a build."""
+
+    def memories() -> Iterator[list[tuple[str, str]]]:
+        if last is not None:
+            yield last.attached
+        for record in Builds(context.store).records(request.function or "", _REMEMBERED):
+            if not isinstance(record, Damaged) and record.deployed:
+                yield [(row.component, row.arn) for row in record.deployed.layers if row.arn]
+
+    return deployment.known_layers(state, memories(), origins)
+
+
+def _warn_of_idle_fields(request: Request, outline: Outline, context: Context) -> None:
+    given = {"version": request.version, "alias": request.alias, "invoke": request.payload is not None}
+    if outline.spec.function is None and (idle := [field for field, is_given in given.items() if is_given]):
+        context.progress.warn(
+            f"the project has no function: {', '.join(idle)} of the event {'do' if idle[1:] else 'does'} nothing"
+        )
