@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from builder.aws import Clients
 from builder.network.access import GitCredentials, Greeting
@@ -15,8 +17,34 @@ from builder.secrets.masking import Masker
 from builder.settings import Settings
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.store.s3 import S3Store
+from builder.system.removal import remove
 from builder.workspace.directory import Deadline, Workspace
 from builder.workspace.domains import Domain
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """The place in which several functions of one project are made, one by one, from files that were fetched once.
+
+    `scratch` is None until there is one. `snapshots` are by source and directory, `count` is the number of functions.
+    """
+
+    scratch: Path | None = None
+    snapshots: dict[object, Snapshot] = field(default_factory=dict)
+    count: int = 0
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[Path]:
+        """Yield an empty directory for one function, which is removed afterwards."""
+        if self.scratch is None:
+            raise AssertionError("the bench is set before something is made on it")
+        self.count += 1
+        place = self.scratch / f"{self.count}"
+        place.mkdir()
+        try:
+            yield place
+        finally:
+            remove(place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +55,8 @@ class Context:
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may use in
     its commands. `tips` are refs by the commit that they point to, as far as they were asked for, and `greetings` the
-    first answers of git servers. `sources` are the files that several builds of this invocation share, by where they
-    come from. `until_end` is closed when all is done, the record included. `granted` is set in the
-    worker, which has no other secrets.
+    first answers of git servers. `bench` is where several functions of one project are made. `until_end` is closed when
+    all is done, the record included. `granted` is set in the worker, which has no other secrets.
     """
 
     settings: Settings
@@ -45,7 +72,7 @@ class Context:
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     greetings: dict[tuple[str, GitCredentials | None], Greeting] = field(default_factory=dict, repr=False)
-    sources: dict[object, Snapshot] = field(default_factory=dict, repr=False)
+    bench: Bench = field(default_factory=Bench, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

@@ -335,7 +335,8 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
     context = _context(masker, remaining_s)
     build_id = request.build_id or request_id
     if request.action == Action.PLAN:
-        return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
+        with context.until_end:
+            return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
     if request.preview:
         return preview(request, context)
     work = roll_back if request.action == Action.ROLLBACK else build

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,20 +99,6 @@ def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None
             f"s3://{source.bucket}/{key} is part of the builder's own store and cannot be a source",
             hint=f"put projects below {' or '.join(sent)} in that bucket, or in another one",
         )
-
-
-def shared(order: Order, context: Context) -> git.Snapshot:
-    """Return the order's files, which further orders of this invocation find again.
-
-    Raises:
-        SourceError, OutOfSpace: as `fetch`.
-    """
-    place = (order.source, order.path)
-    if place not in context.sources:
-        scratch = context.until_end.enter_context(context.workspace.scratch())
-        # All of them: what is known of one function says nothing of the others.
-        context.sources[place] = fetch(replace(order, known=()), context, scratch)
-    return context.sources[place]
 
 
 def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from builder.context import Context
+from builder.context import Bench, Context
 from builder.errors import PathNotFound
 from builder.flow import fetching
 from builder.flow.equipping import equip
@@ -23,6 +23,7 @@ from builder.sources.snapshot import Snapshot
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
 from builder.workspace.directory import Workspace
+from builder.workspace.domains import Domain
 
 
 def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) -> Product | Unchanged | Several:
@@ -34,18 +35,41 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
     Raises:
         LambdasmithError: with the phase in which it arose.
     """
+    if order.shared:
+        bench = set_bench(order.domain, context)
+        with bench.place() as scratch:
+            return _made(order, context, allow, scratch)
     context.workspace.enter(order.domain)
     with context.workspace.scratch() as scratch:
-        job: Job = _Ordered(order=order, context=context, scratch=scratch, permit=allow)
-        if order.fresh:
-            job = _FromNothing(order=order, context=context, scratch=scratch, permit=allow, fresh=order.fresh)
-        try:
-            ready = prepared(job, context.progress)
-        except Settled as settled:
-            return Unchanged(commit=settled.snapshot.commit, ref=settled.snapshot.ref)
-        except _SeveralFound as found:
-            return found.several
-        return ready.product(NOT_CHECKED if order.fresh else _checked(ready, order, context))
+        return _made(order, context, allow, scratch)
+
+
+def set_bench(domain: Domain, context: Context) -> Bench:
+    """Return the place in which all functions of a project are made; it is there until all is done.
+
+    All of them are of one domain, so that what the code of one leaves is not hidden from the next.
+    """
+    bench = context.bench
+    if bench.scratch is None:
+        context.workspace.enter(domain)
+        bench.scratch = context.until_end.enter_context(context.workspace.scratch())
+        (bench.scratch / "source").mkdir()
+    return bench
+
+
+def _made(
+    order: Order, context: Context, allow: Callable[[Outline], None], scratch: Path
+) -> Product | Unchanged | Several:
+    job: Job = _Ordered(order=order, context=context, scratch=scratch, permit=allow)
+    if order.fresh:
+        job = _FromNothing(order=order, context=context, scratch=scratch, permit=allow, fresh=order.fresh)
+    try:
+        ready = prepared(job, context.progress)
+    except Settled as settled:
+        return Unchanged(commit=settled.snapshot.commit, ref=settled.snapshot.ref)
+    except _SeveralFound as found:
+        return found.several
+    return ready.product(NOT_CHECKED if order.fresh else _checked(ready, order, context))
 
 
 def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
@@ -109,9 +133,15 @@ class _Ordered:
         return self.order.architecture
 
     def fetch(self) -> Snapshot:
-        if self.order.shared:
-            return fetching.shared(self.order, self.context)
-        return fetching.fetch(self.order, self.context, self.scratch)
+        order, bench = self.order, self.context.bench
+        if bench.scratch is None:
+            return fetching.fetch(order, self.context, self.scratch)
+        place = (order.source, order.path)
+        if place not in bench.snapshots:
+            # All of its files: what is known of one function says nothing of the others.
+            all_files = replace(order, known=())
+            bench.snapshots[place] = fetching.fetch(all_files, self.context, bench.scratch / "source")
+        return bench.snapshots[place]
 
     def read_message(self, snapshot: Snapshot) -> str:
         return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"

@@ -98,6 +98,10 @@ def build_several(several: Several, request: Request, whole: Situation, context:
     """
     members = [*_members(several.file, request, context)]
     _look(members, whole, context)
+    if not context.settings.worker:
+        from builder.flow.making import set_bench
+
+        set_bench(whole.domain, context)
     for number, member in enumerate(members):
         member.build_id = f"{claim.build_id[:110]}.{number}"
         _attempt(member, _make)
