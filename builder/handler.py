@@ -148,7 +148,8 @@ def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
     """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
     from builder.flow.report import texts
 
-    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+    named = str(event.get("function") or event.get("project") or event.get("name") or "")
+    return texts(reply, function=masker.mask(named))
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:
@@ -327,6 +328,7 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
     from builder.event.request import Action
+    from builder.flow.all_back import preview_project, roll_project_back
     from builder.flow.pipeline import build
     from builder.flow.rollback import preview, roll_back
     from builder.flow.tracking import tracked
@@ -338,6 +340,7 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
         with context.until_end:
             return build(request, context, Builds(context.store).claim(build_id, request.function or "")).reply
     if request.preview:
-        return preview(request, context)
-    work = roll_back if request.action == Action.ROLLBACK else build
+        return preview_project(request, context) if request.project else preview(request, context)
+    back = roll_project_back if request.project else roll_back
+    work = back if request.action == Action.ROLLBACK else build
     return tracked(work, request, context, build_id)

@@ -7,82 +7,34 @@ a row for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FunctionsFailed, FunctionTaken, InvalidEvent, LambdasmithError
+from builder.errors import FunctionTaken, InvalidEvent, LambdasmithError
 from builder.event.request import Action, Request
 from builder.flow import reply
-from builder.flow.release import Overtaken
+from builder.flow.member import Member, answer_of, attempt, collect, member_of
 from builder.flow.single import Built, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
 from builder.flow.tracking import ended
 from builder.nearest import nearest
-from builder.plan import DEPENDENCIES, FUNCTION, UNBUILT
-from builder.progress import Moment, Phase, Progress
+from builder.plan import DEPENDENCIES, FUNCTION
 from builder.publishing import remembered
 from builder.records.builds import Builds
 from builder.store.keeping import Damaged
 
 if TYPE_CHECKING:
     from builder.context import Context
-    from builder.flow.order import Order
-    from builder.making.product import Product, Several
-    from builder.publishing.origins import Origins
+    from builder.making.product import Several
     from builder.records.claim import Claim
-    from builder.replies.projects import FunctionRow, FunctionStatus
     from builder.replies.reply import Reply
     from builder.spec.members import BuildFile
 
 _PARALLEL = 8
 # How many records of a function are looked through for where it was last deployed from.
 _LOOK_BACK = 5
-
-
-@dataclass(kw_only=True)
-class _Member:
-    """One of the project's functions, and how far it is."""
-
-    key: str
-    named: bool
-    request: Request
-    context: Context
-    situation: Situation | None = None
-    order: Order | None = None
-    origins: Origins | None = None
-    made: Product | None = None
-    built: Built | None = None
-    error: LambdasmithError | None = None
-    build_id: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What Lambda calls it."""
-        return self.request.function or ""
-
-
-@dataclass(kw_only=True)
-class _Account:
-    """What all members took, and what they say, as one."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, member: _Member) -> None:
-        """Add what a member's own progress has collected."""
-        for phase in member.context.progress.phases:
-            self.seconds[phase.name] = round(self.seconds.get(phase.name, 0.0) + phase.seconds, 3)
-        for warning in member.context.progress.warnings:
-            self.warnings.setdefault(warning, []).append(member.key)
-
-    def close(self, progress: Progress, members: int) -> None:
-        """Hand it over to the whole's progress."""
-        progress.phases += [Phase(name=name, seconds=seconds) for name, seconds in self.seconds.items()]
-        for warning, keys in self.warnings.items():
-            progress.warn(warning if len(keys) == members > 1 else f"{', '.join(keys)}: {warning}")
 
 
 def build_several(several: Several, request: Request, whole: Situation, context: Context, claim: Claim) -> Built:
@@ -104,17 +56,14 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         set_bench(whole.domain, context)
     for number, member in enumerate(members):
         member.build_id = f"{claim.build_id[:110]}.{number}"
-        _attempt(member, _make)
+        attempt(member, _make)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
         for member in members:
             if member.error is None:
-                _attempt(member, _publish)
-    account = _Account()
-    for member in members:
-        account.add(member)
-    account.close(context.progress, len(members))
-    answer = _answer(members, several.commit, several.ref, context)
+                attempt(member, _publish)
+    collect(members, context.progress)
+    answer: Reply = {**answer_of(members), "commit": several.commit, "ref": several.ref}
     names = {member.key: member.name for member in members}
     if request.action == Action.BUILD and "error" not in answer and not request.components:
         _warn_of_removed(request, several.file, context)
@@ -132,30 +81,18 @@ def nothing_changed(request: Request, whole: Situation, context: Context) -> Bui
     known = remembered.read(context.store, request.function or "")
     if known is None or (known.key, known.commit) != (whole.key, whole.resolved.commit):
         return None
-    members = [_member(key, name, request, context) for key, name in known.names.items()]
+    members = [member_of(key, name, request, context) for key, name in known.names.items()]
     _look(members, whole, context)
     for member in members:
         last = member.situation.answered(member.request) if member.situation else None
         if last is None:
             return None
         member.built = Built(reply=last.again(whole.resolved.commit, whole.resolved.ref))
-    answer = _answer(members, whole.resolved.commit, whole.resolved.ref, context)
+    answer: Reply = {**answer_of(members), "commit": whole.resolved.commit, "ref": whole.resolved.ref}
     return Built(reply=answer | reply.account(context.progress))
 
 
-def _member(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> _Member:
-    whole = context.progress
-
-    def relay(moment: Moment) -> None:
-        whole.relay(moment.phase, f"{key}: {moment.message}")
-
-    own = replace(request, function=name, project=False, key=key)
-    # Its lease and its record end with it, not with the whole.
-    apart = replace(context, progress=Progress(relay), until_end=ExitStack())
-    return _Member(key=key, named=named, request=own, context=apart)
-
-
-def _members(file: BuildFile, request: Request, context: Context) -> Iterable[_Member]:
+def _members(file: BuildFile, request: Request, context: Context) -> Iterable[Member]:
     """Yield the functions that the request is about."""
     keys = {**{name: key for key, name in file.names.items()}, **{key: key for key in file.functions}}
     words = [word for word in request.components if word in keys]
@@ -178,7 +115,7 @@ def _members(file: BuildFile, request: Request, context: Context) -> Iterable[_M
     for key in chosen:
         parts = tuple(word for word in rest if word in _components(file, key))
         asked_for = replace(request, components=parts)
-        member = _member(key, file.names[key], asked_for, context, named=bool(words))
+        member = member_of(key, file.names[key], asked_for, context, named=bool(words))
         # The build file names them, not the caller: what is refused to callers is refused to it.
         context.settings.reach.check_event({"function": member.name})
         context.settings.reach.check_request(member.request)
@@ -202,7 +139,7 @@ def _check_words(words: Sequence[str], file: BuildFile, keys: Iterable[str]) -> 
             )
 
 
-def _look(members: Sequence[_Member], whole: Situation, context: Context) -> None:
+def _look(members: Sequence[Member], whole: Situation, context: Context) -> None:
     """Ask what each function is now, all at once."""
     with (
         context.progress.phase("look", f"looking at {len(members)} functions"),
@@ -213,17 +150,7 @@ def _look(members: Sequence[_Member], whole: Situation, context: Context) -> Non
             member.situation = answer.result()
 
 
-def _attempt(member: _Member, work: Callable[[_Member], None]) -> None:
-    """Do a part of the work of one function; what fails there is that function's."""
-    try:
-        work(member)
-    except Overtaken:
-        raise
-    except LambdasmithError as error:
-        member.error = error
-
-
-def _make(member: _Member) -> None:
+def _make(member: Member) -> None:
     from builder.making.product import Product, Unchanged
 
     request, situation, context = member.request, member.situation, member.context
@@ -245,7 +172,7 @@ def _make(member: _Member) -> None:
             raise AssertionError("an order with a key is about one function")
 
 
-def _refuse_taken(member: _Member, situation: Situation) -> None:
+def _refuse_taken(member: Member, situation: Situation) -> None:
     """Raise if a function of that name is someone else's: the build file says what it is called, not the caller.
 
     Raises:
@@ -266,7 +193,7 @@ def _refuse_taken(member: _Member, situation: Situation) -> None:
     )
 
 
-def _publish(member: _Member) -> None:
+def _publish(member: Member) -> None:
     situation, made, order, origins = member.situation, member.made, member.order, member.origins
     if made is None or situation is None or order is None or origins is None:
         return  # nothing is left to do
@@ -279,89 +206,6 @@ def _publish(member: _Member) -> None:
             member.error = error
         if member.request.action == Action.BUILD:
             ended(builds, claim, member.request, member.context, built=member.built, error=member.error)
-
-
-def _answer(members: Sequence[_Member], commit: str, ref: str, context: Context) -> Reply:
-    rows = [_row(member) for member in members]
-    answer: Reply = {
-        "statusCode": 200,
-        "commit": commit,
-        "ref": ref,
-        "functions": rows,
-        "changed": [f"{row['key']}: {sentence}" for row in rows for sentence in row["changed"]],
-    }
-    failed = [member for member in members if member.error is not None]
-    if failed:
-        error = _failure(failed, [row for row in rows if row["status"] == "deployed"], len(members))
-        answer = answer | reply.failure(error)
-    return answer
-
-
-def _failure(failed: Sequence[_Member], deployed: Sequence[FunctionRow], count: int) -> LambdasmithError:
-    problems = [f"{member.key}: {member.error.message}" for member in failed if member.error]
-    first = failed[0].error
-    if first is None:
-        raise AssertionError("a member that failed has an error")
-    if count == 1:
-        return first
-    done = f"{len(deployed)} were deployed" if deployed else "nothing was deployed"
-    summary = f"{len(failed)} of {count} functions failed, and {done}:"
-    return FunctionsFailed(
-        "\n".join([summary, *(f"  {problem}" for problem in problems)]),
-        hint=first.hint,
-        log_tail=first.log_tail,
-        phase=first.phase,
-        problems=problems if len(problems) > 1 else (),
-    )
-
-
-def _row(member: _Member) -> FunctionRow:
-    built, made = member.built, member.made
-    changed = list(built.reply.get("changed", ())) if built else []
-    row: FunctionRow = {
-        "key": member.key,
-        "name": member.name,
-        "status": _status(member, changed),
-        "changed": changed,
-        "build_id": _deployed_by(member, changed),
-    }
-    if member.error is not None:
-        row["error"] = reply.failure(member.error)["error"]
-    if made is not None:
-        known = [artifact for artifact in made.artifacts.values() if artifact is not UNBUILT]
-        row["size"] = sum(artifact.size for artifact in known)
-        row["unzipped"] = sum(artifact.unzipped for artifact in known)
-    if built is None:
-        return row
-    if (now := built.reply.get("function")) and "arn" in now:
-        row["arn"], row["version"], row["alias"] = now["arn"], now["version"], now["alias"]
-    if "plan" in built.reply:
-        row["plan"] = built.reply["plan"]
-        row["changed"] = list(built.reply["plan"]["publish"])
-    if "packages" in built.reply:
-        row["packages"], row["artifacts"] = built.reply["packages"], built.reply["artifacts"]
-    return row
-
-
-def _status(member: _Member, changed: Sequence[str]) -> FunctionStatus:
-    if member.error is not None:
-        return "failed"
-    if member.built is None:
-        return "built"
-    if member.request.action == Action.PACKAGE:
-        return "packaged"
-    if member.request.action == Action.PLAN:
-        if not member.built.reply["plan"]["publish"]:
-            return "unchanged"
-        return "create" if member.situation and member.situation.state is None else "update"
-    return "deployed" if changed else "unchanged"
-
-
-def _deployed_by(member: _Member, changed: Sequence[str]) -> str | None:
-    """Return the id of the build that the function is of now, as far as that is known."""
-    if changed and member.request.action == Action.BUILD:
-        return member.build_id
-    return member.situation.last.build_id if member.situation and member.situation.last else None
 
 
 def _warn_of_removed(request: Request, file: BuildFile, context: Context) -> None:

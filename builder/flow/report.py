@@ -149,7 +149,8 @@ def _functions(page: Page, reply: Value, function: str) -> None:
     states = [text_of(row, "status") for row in rows]
     counts = ", ".join(f"{states.count(state)} {_STATES.get(state, state)}" for state in dict.fromkeys(states))
     if "error" not in reply:
-        page.add((function, "title"), source_of(reply), f": {counts}")
+        restored = text_of(reply, "restored")
+        page.add((function, "title"), f" back to build {restored}" if restored else source_of(reply), f": {counts}")
     told = []
     for row in rows:
         name = "" if text_of(row, "name") == text_of(row, "key") else text_of(row, "name")

@@ -6,9 +6,10 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from builder.replies.accounts import WayBack
 from builder.replies.deploys import ArtifactRow, Error, PackageRow, Plan
 
-FunctionStatus = Literal["deployed", "unchanged", "failed", "built", "packaged", "create", "update"]
+FunctionStatus = Literal["deployed", "restored", "unchanged", "failed", "built", "packaged", "create", "update"]
 
 
 class FunctionRow(TypedDict):
@@ -35,6 +36,8 @@ class FunctionRow(TypedDict):
     """In bytes."""
     plan: NotRequired[Plan]
     """`plan`, of this function."""
+    rollback: NotRequired[WayBack]
+    """`rollback`, of this function."""
     packages: NotRequired[list[PackageRow]]
     """`package`, of this function."""
     artifacts: NotRequired[list[ArtifactRow]]

@@ -66,3 +66,106 @@ def test_one_event_deploys_all_functions_and_only_what_changed(builder: Builder)
     assert states(one) == {"api": "deployed", "worker": "unchanged", "cron": "unchanged"}
     assert [line.partition(" of ")[0] for line in one["changed"]] == ["api: update code"]
     assert builder.invoke("guild-api")["who"] == "API"
+
+
+def test_a_stage_has_functions_and_settings_of_its_own(builder: Builder) -> None:
+    builder.forge.push("league", project(builder.runtime, "league"))
+    reply = deploy(builder, "league", stage="prod", components=["worker"])
+    assert states(reply) == {"worker": "deployed"}
+    configuration = builder.client("lambda").get_function_configuration(FunctionName="league-worker-prod")
+    assert configuration["MemorySize"] == 512
+    assert builder.state("league-worker") is None
+    refused = deploy(builder, "league", stage="prd")
+    assert refused["error"]["message"] == "stage: 'prd' is not in build.yaml; did you mean prod?"
+
+
+def test_a_plan_shows_all_functions_and_changes_nothing(builder: Builder) -> None:
+    builder.forge.push("troupe", project(builder.runtime, "troupe"))
+    plan = deploy(builder, "troupe", action="plan", text=True)
+    assert states(plan) == dict.fromkeys(("api", "worker", "cron"), "create")
+    assert builder.state("troupe-api") is None
+    lines = plan["text"]["plain"].splitlines()
+    assert lines[0].startswith("troupe from commit")
+    assert lines[0].endswith(": 3 to create")
+    assert [line.split()[:3] for line in lines[2:5]] == [[key, "to", "create"] for key in ("api", "worker", "cron")]
+
+
+def test_nothing_is_published_before_all_are_built_unless_they_are_independent(builder: Builder) -> None:
+    broken = project(builder.runtime, "squad", **{"functions/api/app.py": "import not_there\n"})
+    builder.forge.push("squad", broken)
+    reply = deploy(builder, "squad")
+    assert reply["error"]["code"] == "functions_failed"
+    assert states(reply) == {"api": "failed", "worker": "built", "cron": "built"}
+    assert "1 of 3 functions failed, and nothing was deployed" in reply["error"]["message"]
+    assert "not_there" in reply["error"]["message"]
+    assert builder.state("squad-worker") is None
+
+    reply = deploy(builder, "squad", independent=True)
+    assert states(reply) == {"api": "failed", "worker": "deployed", "cron": "deployed"}
+    assert reply["statusCode"] == 400
+    assert builder.invoke("squad-worker")["who"] == "worker"
+
+    builder.forge.push("squad", {"functions/api/app.py": API})
+    reply = deploy(builder, "squad")
+    assert states(reply) == {"api": "deployed", "worker": "unchanged", "cron": "unchanged"}
+
+
+def test_a_function_of_someone_else_is_not_taken_over_unless_it_is_named(builder: Builder) -> None:
+    builder.forge.push(
+        "crew-api",
+        {
+            "app.py": "def handler(event, context):\n    return 'theirs'\n",
+            "build.yaml": (f"function: {{runtimes: [{builder.runtime}], handler: app.handler}}\n"),
+        },
+    )
+    assert builder.build("crew-api")["statusCode"] == 200
+    builder.forge.push("crew", project(builder.runtime, "crew"))
+    refused = deploy(builder, "crew")
+    assert states(refused) == {"api": "failed", "worker": "built", "cron": "built"}
+    assert "a function crew-api exists, and was last deployed from" in refused["error"]["message"]
+    assert builder.invoke("crew-api") == "theirs"
+    assert states(deploy(builder, "crew", components=["api"])) == {"api": "deployed"}
+    assert builder.invoke("crew-api")["who"] == "api"
+
+
+def test_words_that_name_nothing_are_refused(builder: Builder) -> None:
+    builder.forge.push("band", project(builder.runtime, "band"))
+    reply = deploy(builder, "band", components=["wroker"])
+    assert reply["error"]["message"] == (
+        "components: 'wroker' is neither a function nor a component of build.yaml; did you mean worker?"
+    )
+    reply = builder.send({"action": "build", "function": "band-aip", "repo_name": "band"})
+    assert "did you mean band-api?" in reply["error"]["message"]
+    reply = builder.send({"action": "build", "function": "band-cron", "repo_name": "band", "text": True})
+    assert states(reply) == {"cron": "deployed"}
+    assert builder.state("band-api") is None
+
+
+def test_a_rollback_returns_all_functions(builder: Builder) -> None:
+    builder.forge.push("choir", project(builder.runtime, "choir"))
+    first = deploy(builder, "choir")
+    builder.forge.push(
+        "choir", {"shared/shared.py": "WORD = 'two'\n", "functions/api/app.py": API.replace("api", "a2")}
+    )
+    second = deploy(builder, "choir")
+    assert states(second) == dict.fromkeys(("api", "worker", "cron"), "deployed")
+    assert builder.invoke("choir-api")["shared"] == "two"
+
+    shown = builder.send({"action": "rollback", "project": "choir", "preview": True, "text": True})
+    assert states(shown) == dict.fromkeys(("api", "worker", "cron"), "update")
+    back = builder.send({"action": "rollback", "project": "choir"})
+    assert back["restored"] == first["build_id"], back
+    assert states(back) == dict.fromkeys(("api", "worker", "cron"), "restored")
+    assert builder.invoke("choir-api") == {"who": "api", "shared": "one", "idna": "xn--bcher-kva"}
+    assert builder.invoke("choir-cron")["shared"] == "one"
+
+    forth = builder.send({"action": "rollback", "project": "choir", "build": second["build_id"]})
+    assert states(forth) == dict.fromkeys(("api", "worker", "cron"), "restored")
+    assert builder.invoke("choir-worker")["shared"] == "two"
+    history = builder.send({"action": "history", "project": "choir"})["history"]
+    assert [(row["action"], row["restored"]) for row in history] == [
+        ("rollback", second["build_id"]),
+        ("rollback", first["build_id"]),
+        ("build", None),
+        ("build", None),
+    ]

@@ -1,0 +1,122 @@
+"""The way back of a project with several functions: each as an earlier deploy of the project has left it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from builder.errors import LambdasmithError, UnknownBuild
+from builder.flow import reply
+from builder.flow.member import Member, answer_of, attempt, collect, member_of
+from builder.flow.rollback import preview, roll_back
+from builder.flow.single import Built
+from builder.flow.tracking import ended
+from builder.records.builds import RECORD_HINT, Builds
+from builder.store.keeping import Damaged
+from builder.store.values import Fields
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.event.request import Request
+    from builder.records.claim import Claim
+    from builder.records.record import Record
+    from builder.replies.reply import Reply
+
+# How many records of a project are looked through for the deploy before the present one.
+_LOOK_BACK = 200
+
+
+def roll_project_back(request: Request, context: Context, claim: Claim) -> Built:
+    """Return to an earlier deploy of a project, which may have a single function.
+
+    Raises:
+        UnknownBuild: there is no such deploy, or none to return to.
+        StoreDamaged: a record that decides which one it is cannot be read.
+    """
+    found = _target(request, context)
+    if found is None:
+        return roll_back(request, context, claim)
+    members = _members(found, request, context)
+    claim.take()
+    for number, member in enumerate(members):
+        member.build_id = f"{claim.build_id[:110]}.{number}"
+        attempt(member, _back)
+    collect(members, context.progress)
+    answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref, "restored": found.build_id}
+    return Built(reply=answer | reply.account(context.progress), restored=found.build_id)
+
+
+def preview_project(request: Request, context: Context) -> Reply:
+    """Say what `roll_project_back` would do. Nothing is written.
+
+    Raises:
+        UnknownBuild, StoreDamaged: as `roll_project_back`.
+    """
+    found = _target(request, context)
+    if found is None:
+        return preview(request, context)
+    members = _members(found, request, context)
+    for member in members:
+        attempt(member, _preview)
+    collect(members, context.progress)
+    answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref}
+    return answer | reply.account(context.progress)
+
+
+def _back(member: Member) -> None:
+    builds = Builds(member.context.store)
+    claim = builds.claim(member.build_id or "", member.name)
+    with member.context.until_end:
+        try:
+            member.built = roll_back(member.request, member.context, claim)
+        except LambdasmithError as error:
+            member.error = error
+        ended(builds, claim, member.request, member.context, built=member.built, error=member.error)
+
+
+def _preview(member: Member) -> None:
+    member.built = Built(reply=preview(member.request, member.context))
+
+
+def _members(target: Record, request: Request, context: Context) -> Sequence[Member]:
+    """Return the functions that the project had then, each with the build that it was of."""
+    members = []
+    for row in Fields(target.reply).rows("functions"):
+        build = row.text_or_none("build_id")
+        if build is not None:
+            one = member_of(row.text("key"), row.text("name"), replace(request, build=build), context)
+            one.restored = build
+            members.append(one)
+    return members
+
+
+def _target(request: Request, context: Context) -> Record | None:
+    """Return the deploy of the project to return to; None if the project has a single function.
+
+    Raises:
+        UnknownBuild: there is none.
+    """
+    project, builds = request.function or "", Builds(context.store)
+    if request.build is not None:
+        record = builds.find(project, request.build)
+        if "functions" not in record.reply:
+            return None
+        return record
+    deploys: list[Record] = []
+    for each in builds.records(project, _LOOK_BACK):
+        if isinstance(each, Damaged):
+            raise each.error(RECORD_HINT)
+        if "functions" in each.reply and each.state == "succeeded":
+            deploys.append(each)
+    if not deploys:
+        return None
+    present = deploys[0].restored or deploys[0].build_id
+    builds_only = [record for record in deploys if record.action == "build"]
+    at = next((number for number, record in enumerate(builds_only) if record.build_id == present), 0)
+    if len(builds_only) <= at + 1:
+        raise UnknownBuild(
+            f"{project} has no earlier deploy of all functions to return to",
+            hint="the project's history lists its deploys; a single function is named with -f",
+        )
+    return builds_only[at + 1]

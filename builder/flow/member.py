@@ -1,0 +1,195 @@
+"""One of a project's several functions while it is worked on, and the reply about all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from builder.errors import FunctionsFailed, LambdasmithError
+from builder.event.request import Action, Request
+from builder.flow import reply
+from builder.flow.release import Overtaken
+from builder.plan import UNBUILT
+from builder.progress import Moment, Phase, Progress
+
+if TYPE_CHECKING:
+    from builder.context import Context
+    from builder.flow.order import Order
+    from builder.flow.single import Built
+    from builder.flow.situation import Situation
+    from builder.making.product import Product
+    from builder.publishing.origins import Origins
+    from builder.replies.projects import FunctionRow, FunctionStatus
+    from builder.replies.reply import Reply
+
+
+@dataclass(kw_only=True)
+class Member:
+    """One of the project's functions, and how far it is.
+
+    `named`: the request names it, and not only the project. `build_id` is that of its own part of the build, `restored`
+    that of the build which it returns to.
+    """
+
+    key: str
+    named: bool
+    request: Request
+    context: Context
+    situation: Situation | None = None
+    order: Order | None = None
+    origins: Origins | None = None
+    made: Product | None = None
+    built: Built | None = None
+    error: LambdasmithError | None = None
+    build_id: str | None = None
+    restored: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What Lambda calls it."""
+        return self.request.function or ""
+
+
+@dataclass(kw_only=True)
+class _Account:
+    """What all members took, and what they say, as one."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, member: Member) -> None:
+        """Add what a member's own progress has collected."""
+        for phase in member.context.progress.phases:
+            self.seconds[phase.name] = round(self.seconds.get(phase.name, 0.0) + phase.seconds, 3)
+        for warning in member.context.progress.warnings:
+            self.warnings.setdefault(warning, []).append(member.key)
+
+    def close(self, progress: Progress, members: int) -> None:
+        """Hand it over to the whole's progress."""
+        progress.phases += [Phase(name=name, seconds=seconds) for name, seconds in self.seconds.items()]
+        for warning, keys in self.warnings.items():
+            progress.warn(warning if len(keys) == members > 1 else f"{', '.join(keys)}: {warning}")
+
+
+def collect(members: Sequence[Member], progress: Progress) -> None:
+    """Add what all members took, and what they say, to the whole's progress."""
+    account = _Account()
+    for member in members:
+        account.add(member)
+    account.close(progress, len(members))
+
+
+def member_of(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> Member:
+    """Return a function that a request about its whole project is about, with a progress of its own."""
+    whole = context.progress
+
+    def relay(moment: Moment) -> None:
+        whole.relay(moment.phase, f"{key}: {moment.message}")
+
+    own = replace(request, function=name, project=False, key=key)
+    # Its lease and its record end with it, not with the whole.
+    apart = replace(context, progress=Progress(relay), until_end=ExitStack())
+    return Member(key=key, named=named, request=own, context=apart)
+
+
+def attempt(member: Member, work: Callable[[Member], None]) -> None:
+    """Do a part of the work of one function; what fails there is that function's."""
+    try:
+        work(member)
+    except Overtaken:
+        raise
+    except LambdasmithError as error:
+        member.error = error
+
+
+def answer_of(members: Sequence[Member]) -> Reply:
+    """Return the reply about all of them, with an error if one has failed."""
+    rows = [_row(member) for member in members]
+    answer: Reply = {
+        "statusCode": 200,
+        "functions": rows,
+        "changed": [f"{row['key']}: {sentence}" for row in rows for sentence in row["changed"]],
+    }
+    failed = [member for member in members if member.error is not None]
+    if failed:
+        error = _failure(failed, [row for row in rows if row["status"] == "deployed"], len(members))
+        answer = answer | reply.failure(error)
+    return answer
+
+
+def _failure(failed: Sequence[Member], deployed: Sequence[FunctionRow], count: int) -> LambdasmithError:
+    problems = [f"{member.key}: {member.error.message}" for member in failed if member.error]
+    first = failed[0].error
+    if first is None:
+        raise AssertionError("a member that failed has an error")
+    if count == 1:
+        return first
+    done = f"{len(deployed)} were deployed" if deployed else "nothing was deployed"
+    summary = f"{len(failed)} of {count} functions failed, and {done}:"
+    return FunctionsFailed(
+        "\n".join([summary, *(f"  {problem}" for problem in problems)]),
+        hint=first.hint,
+        log_tail=first.log_tail,
+        phase=first.phase,
+        problems=problems if len(problems) > 1 else (),
+    )
+
+
+def _row(member: Member) -> FunctionRow:
+    built, made = member.built, member.made
+    changed = list(built.reply.get("changed", ())) if built else []
+    row: FunctionRow = {
+        "key": member.key,
+        "name": member.name,
+        "status": _status(member, changed),
+        "changed": changed,
+        "build_id": _deployed_by(member, changed),
+    }
+    if member.error is not None:
+        row["error"] = reply.failure(member.error)["error"]
+    if made is not None:
+        known = [artifact for artifact in made.artifacts.values() if artifact is not UNBUILT]
+        row["size"] = sum(artifact.size for artifact in known)
+        row["unzipped"] = sum(artifact.unzipped for artifact in known)
+    if built is None:
+        return row
+    if (now := built.reply.get("function")) and "arn" in now:
+        row["arn"], row["version"], row["alias"] = now["arn"], now["version"], now["alias"]
+    if "plan" in built.reply:
+        row["plan"] = built.reply["plan"]
+        row["changed"] = list(built.reply["plan"]["publish"])
+    if "rollback" in built.reply:
+        row["rollback"] = built.reply["rollback"]
+        if member.request.preview:
+            row["changed"] = list(built.reply["rollback"].get("steps", ()))
+            row["status"] = "update" if row["changed"] else "unchanged"
+    if "packages" in built.reply:
+        row["packages"], row["artifacts"] = built.reply["packages"], built.reply["artifacts"]
+    return row
+
+
+def _status(member: Member, changed: Sequence[str]) -> FunctionStatus:
+    if member.error is not None:
+        return "failed"
+    if member.built is None:
+        return "built"
+    if member.request.action == Action.PACKAGE:
+        return "packaged"
+    if member.request.action == Action.PLAN:
+        if not member.built.reply["plan"]["publish"]:
+            return "unchanged"
+        return "create" if member.situation and member.situation.state is None else "update"
+    if not changed:
+        return "unchanged"
+    return "deployed" if member.restored is None else "restored"
+
+
+def _deployed_by(member: Member, changed: Sequence[str]) -> str | None:
+    """Return the id of the build that the function is of now, as far as that is known."""
+    if member.restored is not None:
+        return member.restored
+    if changed and member.request.action == Action.BUILD:
+        return member.build_id
+    return member.situation.last.build_id if member.situation and member.situation.last else None
