@@ -123,10 +123,16 @@ def _default_excludes() -> Iterator[str]:
 def _build_file(whole: Schema) -> Iterator[str]:
     definitions = whole["definitions"]
     lambdas = {friendly: name for name, friendly in FRIENDLY.items() if friendly != "files"}
-    beside = {key: part for key, part in whole["properties"].items() if key not in ("function", "layers", "prune")}
+    apart = ("function", "functions", "defaults", "stages", "layers", "prune")
+    beside = {key: part for key, part in whole["properties"].items() if key not in apart}
+    several = {key: whole["properties"][key] for key in ("functions", "defaults", "stages")}
+    function, member = (definitions[name]["properties"] for name in ("Function", "Member"))
+    own = {key: member[key] for key in member if key not in function}
     parts: tuple[tuple[str, Schema, Mapping[str, str]], ...] = (
         ("function.", definitions["Function"], lambdas),
         ("function.url.", definitions["UrlSpec"], {}),
+        ("", {"properties": several}, {}),
+        ("functions.NAME.", {"properties": own}, {}),
         ("layers.", whole["properties"]["layers"], {}),
         ("layers.NAME.", definitions["Layer"], {}),
         ("build.go.", definitions["GoBuild"], {}),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec.build_file import FunctionSpec, read_build_file
+from builder.spec.build_file import FunctionSpec
 from builder.spec.tree import check_against_tree
+from tests.spec.reading import read_build_file
 
 ROOT = Path(__file__).resolve().parents[1]
 _ELSEWHERE = {"node_modules", "out", "dist", "cdk.out"}

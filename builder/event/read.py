@@ -212,7 +212,7 @@ class _Reader(Fields):
         if "project" not in wanted or "project" not in self.event:
             return self._function(required=required)
         if "function" in self.event:
-            self.problems.append(f"{self._name}: given together with project; give one of them")
+            self.problems.append("project: given together with function; give one of them")
         return self.matching("project", _FUNCTION, _NAMES_OF_64)
 
     def _function(self, *, required: bool) -> str | None:

@@ -5,15 +5,17 @@ Rules that need several places of the file, or the project's files, are mostly l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import JsonValue
 
 from builder.schemas.models import Schema, definitions_of
 from builder.spec.base import RelativePath, Spec, given
-from builder.spec.build_file import LAYER_NAME, MAX_LAYERS
+from builder.spec.build_file import LAYER_NAME, MAX_LAYERS, SHARED
 from builder.spec.builds import CommandBuild, GoBuild, NodeBuild, Package
 from builder.spec.lambda_names import configuration_schema, cors_schema
+from builder.spec.members import MemberSpec
 from builder.spec.values import (
     LAYER_VERSION,
     CheckingSpec,
@@ -49,6 +51,32 @@ class Function(FunctionSpec):
     build: Forms = None  # type: ignore[assignment]
 
 
+class Member(Function, MemberSpec):
+    """One function of several, or what all of them have in common."""
+
+
+class Stage(Spec):
+    """What is different at a stage; everything else is as without one."""
+
+    defaults: Member | None = None
+    """Keys of all functions."""
+    functions: Mapping[str, Member] | None = None
+    """Keys of single functions, by name."""
+    function: Member | None = None
+    """Keys of the function, where there is only one."""
+
+
+class Several(Spec):
+    """Keys of a file with several functions."""
+
+    defaults: Member | None = None
+    """Keys that all functions have; a function's own win."""
+    functions: Mapping[str, Member] | None = None
+    """Functions by name, instead of `function`."""
+    stages: Mapping[str, Stage | None] | None = None
+    """Stages by name: what is different there. Mappings are merged key by key, everything else is replaced."""
+
+
 class Layer(LayerSpec):
     """A layer with files of your own; they are unpacked under `/opt`."""
 
@@ -60,9 +88,11 @@ _BESIDE = (KeepingSpec, PackingSpec, CheckingSpec)
 
 def build_schema() -> Schema:
     """Return the schema of the whole file, every key with its meaning."""
-    definitions = definitions_of(Function, Layer, PruneSpec, Dependencies, *_BESIDE)
+    definitions = definitions_of(Function, Several, Layer, PruneSpec, Dependencies, *_BESIDE)
     dependencies = definitions.pop("Dependencies")["properties"]["dependencies"]
     beside = [definitions.pop(model.__name__)["properties"] for model in _BESIDE]
+    several = definitions.pop("Several")["properties"]
+    _finish_several(definitions, several)
     _finish_function(definitions["Function"])
     _finish_layer(definitions["Layer"])
     definitions["UrlSpec"]["properties"]["cors"] |= {"anyOf": [cors_schema(), {"type": "null"}]}
@@ -73,6 +103,7 @@ def build_schema() -> Schema:
         "type": "object",
         "properties": {
             "function": {"$ref": "#/definitions/Function"},
+            **several,
             "layers": _layers(dependencies),
             "prune": {
                 "anyOf": [{"$ref": "#/definitions/PruneSpec"}, {"type": "null"}],
@@ -82,7 +113,7 @@ def build_schema() -> Schema:
         },
         "additionalProperties": False,
         # Without a function there are layers, which cannot inherit its runtimes.
-        "if": {"not": {"required": ["function"]}},
+        "if": {"not": {"anyOf": [{"required": ["function"]}, {"required": ["functions"]}]}},
         "then": given(
             "layers",
             minProperties=1,
@@ -104,6 +135,19 @@ def _layers(dependencies: Schema) -> Schema:
         "propertyNames": {**_text(LAYER_NAME.pattern), "not": {"const": "function"}},
         "maxProperties": MAX_LAYERS,
     }
+
+
+def _finish_several(definitions: dict[str, Schema], several: dict[str, Schema]) -> None:
+    """Add what `builder.spec.members` requires: what one part of a function lacks, another may have."""
+    definitions["Member"].pop("required", None)
+    definitions["Member"]["properties"]["configuration"] |= configuration_schema()
+    names = {**_text(LAYER_NAME.pattern), "not": {"enum": ["function", "dependencies"]}}
+    for functions in (several["functions"], definitions["Stage"]["properties"]["functions"]):
+        functions["propertyNames"] = names
+    several["functions"]["minProperties"] = 1
+    several["stages"]["propertyNames"] = _text(LAYER_NAME.pattern)
+    # What is shared may differ as well; the reader looks at the whole.
+    definitions["Stage"]["properties"] |= {key: {"description": "As in the file itself."} for key in SHARED}
 
 
 def _finish_function(function: Schema) -> None:

@@ -71,7 +71,9 @@ def _of_action(action: Action) -> Schema:
         "properties": {ACTION.name: True, **fields},
         "additionalProperties": {"type": "null"},
     }
-    if "function" in fields:
+    if "project" in fields:
+        then["allOf"] = [{"oneOf": [_given("function"), _given("project")]}]
+    elif "function" in fields:
         then |= _given("function")
         then["properties"] = {ACTION.name: True, **fields, "function": {"not": {"type": "null"}}}
     if action in BUILDING:

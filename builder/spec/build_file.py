@@ -25,7 +25,7 @@ from builder.runtimes import RUNTIMES
 from builder.sources.excludes import BUILD_FILES
 from builder.spec.base import SecretSpec, Spec, as_tuple
 from builder.spec.builds import chosen
-from builder.spec.document import Document, Location, read_document
+from builder.spec.document import Document, Location
 from builder.spec.lambda_names import Finding, configuration_findings, cors_findings
 from builder.spec.values import (
     DEFAULT_HANDLER,
@@ -51,7 +51,6 @@ __all__ = [
     "LayerSpec",
     "PruneSpec",
     "find_build_file",
-    "read_build_file",
 ]
 
 M = TypeVar("M", bound=Spec)
@@ -93,19 +92,6 @@ def find_build_file(names: Collection[str], wanted: str | None) -> str:
             f"there are several build files: {' and '.join(present)}", hint="remove all but one, or give build_file"
         )
     return present[0]
-
-
-def read_build_file(text: str, *, file: str) -> BuildSpec:
-    """Parse the build file `text`; `file` is its name, which says whether it is YAML or JSON.
-
-    Raises:
-        InvalidBuildFile: with every problem found, each as `file:line: key: what is wrong`.
-    """
-    reader = Reader(read_document(text, file=file), file)
-    spec = reader.read()
-    if spec is None:
-        raise failure(file, reader.problems)
-    return spec
 
 
 def failure(file: str, problems: Iterable[tuple[int, str]]) -> InvalidBuildFile:

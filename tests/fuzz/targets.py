@@ -21,7 +21,7 @@ from builder.golang import proxy as goproxy
 from builder.jsontext import read_json
 from builder.kinds import advice, bundle
 from builder.making.product import Product
-from builder.making.project import read_project
+from builder.making.project import SeveralFunctions, read_project
 from builder.natives import elf
 from builder.npm import lockfile, refusals
 from builder.npm.registry import Registries, with_files
@@ -37,8 +37,8 @@ from builder.sources import lfs, manifest
 from builder.sources.fetch import read_commit
 from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
-from builder.spec import build_file as spec
-from builder.spec.tree import check_against_tree
+from builder.spec import members
+from builder.spec.tree import check_all_against_tree
 from builder.store.values import Fields
 from builder.toolchains import catalogue, toolbox
 from builder.trials import node as npm_trial
@@ -212,14 +212,18 @@ def _build_file(name: str) -> Read:
         if not root.exists():
             made.project(root)
         (root / name).write_bytes(data)
-        return read_project(root, name, commit_time=0, repository=root)
+        try:
+            return read_project(root, name, commit_time=0, repository=root)
+        except SeveralFunctions as several:
+            keys = several.file.functions
+            return [read_project(root, name, commit_time=0, repository=root, key=key) for key in keys]
 
     return read
 
 
 def _spec(data: bytes, place: Path) -> object:
-    found = spec.read_build_file(_text(data), file="build.yaml")
-    check_against_tree(found, place)
+    found = members.read_functions(_text(data), file="build.yaml")
+    check_all_against_tree([*found.functions.values()], place)
     return found
 
 

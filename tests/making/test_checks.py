@@ -20,11 +20,11 @@ from builder.plan import UNBUILT, Artifact
 from builder.progress import Progress
 from builder.python.parts import PartReport, write_part
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.spec.build_file import read_build_file
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
 from builder.workspace.directory import Deadline, Workspace
 from tests.natives.native import module, shared
+from tests.spec.reading import read_build_file
 
 BUILD = (
     "function:\n  runtimes: [provided.al2023]\n  handler: bootstrap\n  files: [bootstrap]\n"

@@ -24,10 +24,10 @@ from builder.making.wrappers import Announced, Collecting, Stored, Unbuilt, Watc
 from builder.plan import UNBUILT, Artifact, Kind
 from builder.progress import Moment, Progress
 from builder.runtimes import RUNTIMES, Target
-from builder.spec.build_file import read_build_file
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
 from builder.workspace.directory import Deadline, Workspace
+from tests.spec.reading import read_build_file
 
 FILES = {
     "app.py": "def handler(event, context): ...\n",

@@ -18,10 +18,10 @@ from builder.making.project import Outline
 from builder.plan import UNBUILT, Artifact, Component, ComponentPlan
 from builder.runtimes import RUNTIMES, Target
 from builder.sources.snapshot import Resolved
-from builder.spec.build_file import read_build_file
 from builder.store.values import Fields
 from builder.trust.roles import Roles
 from builder.workspace.domains import Domain
+from tests.spec.reading import read_build_file
 
 TEXT = "function: {runtimes: [python3.13], handler: app.handler, files: [app.py]}\nlayers: {dependencies: [r.txt]}\n"
 ARTIFACT = Artifact(

@@ -14,10 +14,10 @@ from builder.publishing.configuration import changes, differences, settings
 from builder.publishing.extras import apply_extra, read_extras, wanted_extras
 from builder.publishing.functions import read_function
 from builder.runtimes import RUNTIMES, Target
-from builder.spec.build_file import read_build_file
 from builder.spec.values import FunctionSpec
 from localaws.testing import Server
 from tests.localaws.lab import Lab, make_lab
+from tests.spec.reading import read_build_file
 
 SOURCE = "def handler(event, context):\n    return {'greeting': 'hello'}\n"
 

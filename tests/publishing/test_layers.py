@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builder.flow import pipeline, release
+from builder.flow import release, single
 from builder.publishing.publish import Publisher
 from localaws.testing import Server
 from tests.localaws.lab import Lab, make_lab
@@ -209,16 +209,16 @@ def test_a_rollback_while_the_same_is_built_again(
     f = lab.name("meanwhile")
     builder.deploy(f, code="1", layers=marks("one"))
     builder.deploy(f, code="2", layers=marks("two"))
-    making = pipeline.product_of
+    making = single.product_of
     monkeypatch.setattr(release, "_FRESH_S", 0.0)
 
     def slow(order: Any, context: Any) -> Any:
         made = making(order, context)
-        monkeypatch.setattr(pipeline, "product_of", making)
+        monkeypatch.setattr(single, "product_of", making)
         assert builder.roll_back(f)["statusCode"] == 200
         return made
 
-    monkeypatch.setattr(pipeline, "product_of", slow)
+    monkeypatch.setattr(single, "product_of", slow)
     reply = builder.deploy(f, code="2", layers=marks("two"), force=True)
     assert reply["changed"]
     assert answer(lab, f) == {"code": "2", "opt": {"mark.txt": "two"}}

@@ -18,9 +18,9 @@ from builder.python.layer import LayerOptions, build_layer, dependencies_key
 from builder.python.prune import PruneOptions
 from builder.python.pylock import LockedWheel
 from builder.runtimes import RUNTIMES, Target
-from builder.spec.build_file import read_build_file
 from builder.store.directory import DirectoryStore
 from builder.workspace.directory import Workspace
+from tests.spec.reading import read_build_file
 from tests.wheelhouse import make_wheel
 
 OWN = f"python3.{sys.version_info.minor}"

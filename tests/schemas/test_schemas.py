@@ -19,10 +19,10 @@ from builder.event.table import AVAILABLE, BUILDING, FIELDS, REF, EventField
 from builder.paths import PATH_PATTERN, path_problem
 from builder.schemas import NAMES, schema
 from builder.schemas.event import SOURCES
-from builder.spec.build_file import read_build_file
 from builder.spec.document import read_document
 from tests.schemas.refusals import refused_by
 from tests.spec import test_spec
+from tests.spec.reading import read_build_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -230,11 +230,12 @@ def of_schema(wanted: Any) -> st.SearchStrategy[Any]:
 def events(draw: st.DrawFn) -> dict[str, Any]:
     """Events of the table without contradictions: one source, and its commit once."""
     action = draw(st.sampled_from([*Action]))
-    rows = [row for row in FIELDS if action in row.actions and row.name not in (*SOURCES, "function")]
+    rows = [row for row in FIELDS if action in row.actions and row.name not in (*SOURCES, "function", "project")]
     event = {"action": action.value} | {row.name: draw(values(row)) for row in rows if draw(st.booleans())}
-    for row in FIELDS:
-        if row.name == "function" and action in row.actions:
-            event["function"] = draw(of_schema(row.schema))
+    names = [row for row in FIELDS if row.name in ("function", "project") and action in row.actions]
+    if names:
+        row = draw(st.sampled_from(names))
+        event[row.name] = draw(of_schema(row.schema))
     if action in BUILDING:
         source = draw(st.sampled_from(SOURCES))
         row = next(row for row in FIELDS if row.name == source)

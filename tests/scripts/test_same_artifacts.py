@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec.build_file import read_build_file
 from builder.spec.tree import check_against_tree
 from scripts.revisions import ROOT, write_revision
 from scripts.same_artifacts import Outcome, Side, build, compared
 from scripts.sample_projects import SAMPLES, Sample
+from tests.spec.reading import read_build_file
 
 GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@localhost")
 ONE = Outcome(zips={"function.zip": "1" * 64}, entries=frozenset({"store/components/1.json"}))

@@ -34,10 +34,10 @@ from builder.secrets.masking import Masker
 from builder.secrets.references import Reference
 from builder.settings import Settings
 from builder.sources.git import GitCredentials, Resolved
-from builder.spec.build_file import read_build_file
 from builder.store.values import Fields
 from builder.workspace.directory import Deadline, Workspace
 from localaws.testing import Server
+from tests.spec.reading import read_build_file
 from tests.store.storing import store_in
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:team-a/npm-AbCdEf"

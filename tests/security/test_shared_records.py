@@ -11,10 +11,10 @@ from builder.making.assembly import Assembly
 from builder.making.checks import check
 from builder.making.project import Project
 from builder.runtimes import RUNTIMES, Target, architecture_of
-from builder.spec.build_file import read_build_file
 from builder.workshop.workshop import Workshop
 from tests.making.test_checks import artifact, pack, pack_part, shop
 from tests.natives.native import shared
+from tests.spec.reading import read_build_file
 
 __all__ = ["shop"]  # the fixture
 

@@ -17,12 +17,12 @@ from builder.records.record import DeploymentRecord
 from builder.replies.reply import Reply
 from builder.secrets.logins import Logins, ProjectRule
 from builder.sources.git import Resolved
-from builder.spec.build_file import read_build_file
 from builder.store.values import Fields
 from builder.trust.tips import is_allowed, trusted
 from localaws.testing import Server, git_server
 from tests.security.test_references import build_file, context
 from tests.sources.forge import Work, git
+from tests.spec.reading import read_build_file
 from tests.store.storing import deployment_of, new_bucket, store_in
 
 SPEC = read_build_file(build_file("secretsmanager:team/npm#token"), file="build.yaml")

@@ -20,9 +20,9 @@ from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing, OutOf
 from builder.sources.git import GitCredentials, Network, Snapshot, fetch, resolve
 from builder.sources.lfs import Pointer, parse_pointer
 from builder.sources.local import add_reasons, select_files
-from builder.spec.build_file import read_build_file
 from builder.spec.tree import check_against_tree
 from tests.sources.forge import HANGS_UP, MINE, TOKEN, Answer, Front, Host, git
+from tests.spec.reading import read_build_file
 
 Behaviour = Callable[[str, dict[str, str]], "Answer | None"]
 LOADING = "key-of-the-object-store"

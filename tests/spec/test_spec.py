@@ -23,10 +23,10 @@ from builder.spec.build_file import (
     LayerSpec,
     PruneSpec,
     find_build_file,
-    read_build_file,
 )
 from builder.spec.tree import check_against_tree
 from builder.spec.values import RETENTION_DAYS, UrlSpec
+from tests.spec.reading import read_build_file
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = "function:\n  runtimes: [python3.13]\n  handler: app.main\n  files: [app.py]\n"
@@ -338,7 +338,7 @@ def test_layers_are_built_and_attached_in_the_order_of_the_file(tmp_path: Path) 
 def test_the_sdk_is_loaded_only_for_lambdas_own_names() -> None:
     named = CONFIGURATION + "KMSKeyArn: ''\n"
     code = (
-        "import sys\nfrom builder.spec.build_file import read_build_file as r\n"
+        "import sys\nfrom builder.spec.members import read_functions as r\n"
         f"r({SMALL!r}, file='build.yaml'); assert 'botocore' not in sys.modules\n"
         f"r({named!r}, file='build.yaml'); assert 'boto3' not in sys.modules"
     )
@@ -443,12 +443,12 @@ def test_python_without_a_handler_means_the_usual_file(tmp_path: Path) -> None:
     """As the build files of the original implementation, which name none."""
     text = "---\nfunction:\n  runtimes:\n    - python3.13\n  files:\n    - app.py\n"
     assert tree_problems(text, tmp_path, "app.py") == [
-        "1: function.handler: missing; name FILE.FUNCTION "
+        "2: function.handler: missing; name FILE.FUNCTION "
         "(without it lambda_function.lambda_handler, and there is no lambda_function.py)"
     ]
     (tmp_path / "lambda_function.py").write_text("", encoding="utf-8")
     assert tree_problems(text, tmp_path) == [
-        "1: function.handler: 'lambda_function.lambda_handler' is in lambda_function.py, which is not among "
+        "2: function.handler: 'lambda_function.lambda_handler' is in lambda_function.py, which is not among "
         "the files; add it to function.files"
     ]
     text = text.replace("app.py", "lambda_function.py")
@@ -560,7 +560,7 @@ def test_any_value_is_the_same_in_yaml_and_json(value: object) -> None:
 def test_yaml_is_read_without_its_dangerous_constructors() -> None:
     """The composer alone is used: no tag can make an object."""
     code = (
-        "from builder.spec.build_file import read_build_file as r\n"
+        "from builder.spec.members import read_functions as r\n"
         "try: r('function: !!python/object/apply:os._exit [7]', file='build.yaml')\n"
         "except Exception as e: print(type(e).__name__)"
     )

@@ -6,8 +6,8 @@ import pytest
 
 from builder.errors import AccessDenied, OwnTarget, RoleMissing
 from builder.settings import reach_of
-from builder.spec.build_file import read_build_file
 from builder.trust.roles import Roles
+from tests.spec.reading import read_build_file
 
 ARN = "arn:aws:iam::123456789012:role/"
 APP, TEAM = f"{ARN}app", f"{ARN}team-a"
