@@ -317,9 +317,10 @@ def _probe(masker: Masker, remaining_s: float) -> Reply:
 
 
 def _verify(request: Request, masker: Masker, remaining_s: float) -> Reply:
+    from builder.flow.projects import verify_project
     from builder.flow.verify import verify
 
-    return verify(request, _context(masker, remaining_s))
+    return (verify_project if request.project else verify)(request, _context(masker, remaining_s))
 
 
 def _work(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
@@ -328,8 +329,8 @@ def _work(request: Request, masker: Masker, remaining_s: float, request_id: str)
     Without one the id is Lambda's request id, which stays the same when Lambda repeats an asynchronous invocation.
     """
     from builder.event.request import Action
-    from builder.flow.all_back import preview_project, roll_project_back
     from builder.flow.pipeline import build
+    from builder.flow.projects import preview_project, roll_project_back
     from builder.flow.rollback import preview, roll_back
     from builder.flow.tracking import tracked
     from builder.records.builds import Builds

@@ -151,11 +151,12 @@ class _Reader(Fields):
         self._tf()
         wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
+        stage = (self.matching("stage", _FUNCTION, _NAMES_OF_64) or "") if "stage" in wanted else ""
         request = Request(
             action=action or Action.PING,
-            function=self._named(wanted, required=action not in _UNNAMED),
+            function=self._staged(self._named(wanted, required=action not in _UNNAMED), stage),
             project="project" in wanted and "project" in self.event and "function" not in self.event,
-            stage=(self.matching("stage", _FUNCTION, _NAMES_OF_64) or "") if "stage" in wanted else "",
+            stage=stage,
             independent=self.flag("independent") if "independent" in wanted else False,
             source=self._source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
@@ -214,6 +215,15 @@ class _Reader(Fields):
         if "function" in self.event:
             self.problems.append("project: given together with function; give one of them")
         return self.matching("project", _FUNCTION, _NAMES_OF_64)
+
+    def _staged(self, name: str | None, stage: str) -> str | None:
+        """Return the name at a stage: each stage has functions and records of its own."""
+        if name is None or not stage:
+            return name
+        staged = f"{name}-{stage}"
+        if not _FUNCTION.fullmatch(staged):
+            self.problems.append(f"stage: {shown(stage)} makes {self._name} longer than {_NAMES_OF_64}: {staged}")
+        return staged
 
     def _function(self, *, required: bool) -> str | None:
         if required and "function" not in self.event:

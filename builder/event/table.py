@@ -112,7 +112,12 @@ FIELDS: tuple[EventField, ...] = (
         "instead of `function`: name of the project. A single function has the same name; several functions are named "
         "by the build file, and all of them are meant",
     ),
-    _row("stage", BUILDING, _text(NAME), "stage of the build file, one of its `stages`"),
+    _row(
+        "stage",
+        (*BUILDING, Action.HISTORY, *_BACK),
+        _text(NAME),
+        "stage of the build file, one of its `stages`; a single function and the project are called NAME-STAGE then",
+    ),
     _row(
         "independent",
         _DEPLOYING,

@@ -16,7 +16,7 @@ from builder.errors import FunctionTaken, InvalidEvent, LambdasmithError
 from builder.event.request import Action, Request
 from builder.flow import reply
 from builder.flow.member import Member, answer_of, attempt, collect, member_of
-from builder.flow.single import Built, order_for, origins_of, product_of, publish, unchanged
+from builder.flow.single import Built, build_one, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
 from builder.flow.tracking import ended
 from builder.nearest import nearest
@@ -41,7 +41,8 @@ def build_several(several: Several, request: Request, whole: Situation, context:
     """Build the functions that the request is about, and publish those that differ, once all are built.
 
     Returns:
-        A reply with a row for each in `functions`, and an error if one has failed.
+        A reply with a row for each in `functions`, and an error if one has failed. Of a function that the request
+        itself names, the reply that it has where it is the only one.
 
     Raises:
         InvalidEvent: the request names a function or component that the project does not have.
@@ -49,6 +50,10 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         OwnTarget, AccessDenied: a function is not one that the builder may deploy.
     """
     members = [*_members(several.file, request, context)]
+    if not request.project:
+        # As if it were the only one: its build has the caller's id.
+        alone = members[0].request
+        return build_one(alone, look(alone, context, within=whole), context, claim)
     _look(members, whole, context)
     if not context.settings.worker:
         from builder.flow.making import set_bench
@@ -95,6 +100,8 @@ def nothing_changed(request: Request, whole: Situation, context: Context) -> Bui
 def _members(file: BuildFile, request: Request, context: Context) -> Iterable[Member]:
     """Yield the functions that the request is about."""
     keys = {**{name: key for key, name in file.names.items()}, **{key: key for key in file.functions}}
+    if file.stage and not request.project:
+        keys |= {f"{key}-{file.stage}": key for key in file.functions}
     words = [word for word in request.components if word in keys]
     if not request.project:
         if (asked := request.function or "") not in keys:

@@ -126,6 +126,7 @@ class VerifiedRow(TypedDict):
 class Verified(TypedDict):
     """Whether what is deployed is what its source makes."""
 
-    build: str
+    build: str | None
+    """Which build made it; null where several functions have each their own."""
     same: bool
     components: list[VerifiedRow]

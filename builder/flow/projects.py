@@ -1,4 +1,4 @@
-"""The way back of a project with several functions: each as an earlier deploy of the project has left it."""
+"""Actions about a deployed project that may have several functions: the way back, and whether it is what was built."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from builder.flow.member import Member, answer_of, attempt, collect, member_of
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
 from builder.flow.tracking import ended
+from builder.flow.verify import verify
+from builder.progress import Progress
+from builder.publishing import remembered
 from builder.records.builds import RECORD_HINT, Builds
 from builder.store.keeping import Damaged
 from builder.store.values import Fields
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from builder.event.request import Request
     from builder.records.claim import Claim
     from builder.records.record import Record
+    from builder.replies.accounts import VerifiedRow
     from builder.replies.reply import Reply
 
 # How many records of a project are looked through for the deploy before the present one.
@@ -61,6 +65,33 @@ def preview_project(request: Request, context: Context) -> Reply:
         attempt(member, _preview)
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref}
+    return answer | reply.account(context.progress)
+
+
+def verify_project(request: Request, context: Context) -> Reply:
+    """Build what is deployed of all functions of a project again, and compare.
+
+    Raises:
+        LambdasmithError: as `verify`, with the function's name.
+    """
+    known = remembered.read(context.store, request.function or "")
+    if known is None or request.build is not None:
+        return verify(request, context)
+    rows: list[VerifiedRow] = []
+    for key, name in known.names.items():
+        context.progress.say(f"building {key} again")
+        try:
+            answer = verify(replace(request, function=name, project=False), replace(context, progress=Progress()))
+        except LambdasmithError as error:
+            error.message = f"{key}: {error.message}"
+            raise
+        rows += [{**row, "name": f"{key}/{row['name']}"} for row in answer["verify"]["components"]]
+    same = all(row["same"] for row in rows)
+    answer = {
+        "statusCode": 200,
+        "commit": known.commit,
+        "verify": {"build": None, "same": same, "components": rows},
+    }
     return answer | reply.account(context.progress)
 
 
