@@ -23,7 +23,7 @@ from builder.workspace.domains import Domain
 
 
 @dataclass(kw_only=True)
-class Bench:
+class SharedCheckout:
     """The place in which several functions of one project are made, one by one, from files that were fetched once.
 
     `scratch` is None until there is one. `snapshots` are by source and directory, `count` is the number of functions.
@@ -37,7 +37,7 @@ class Bench:
     def place(self) -> Iterator[Path]:
         """Yield an empty directory for one function, which is removed afterwards."""
         if self.scratch is None:
-            raise AssertionError("the bench is set before something is made on it")
+            raise AssertionError("the checkout is there before something is made of it")
         self.count += 1
         place = self.scratch / f"{self.count}"
         place.mkdir()
@@ -55,8 +55,8 @@ class Context:
 
     `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may use in
     its commands. `tips` are refs by the commit that they point to, as far as they were asked for, and `greetings` the
-    first answers of git servers. `bench` is where several functions of one project are made. `until_end` is closed when
-    all is done, the record included. `granted` is set in the worker, which has no other secrets.
+    first answers of git servers. `checkout` is where several functions of one project are made. `until_end` is closed
+    when all is done, the record included. `granted` is set in the worker, which has no other secrets.
     """
 
     settings: Settings
@@ -72,7 +72,7 @@ class Context:
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)
     greetings: dict[tuple[str, GitCredentials | None], Greeting] = field(default_factory=dict, repr=False)
-    bench: Bench = field(default_factory=Bench, repr=False)
+    checkout: SharedCheckout = field(default_factory=SharedCheckout, repr=False)
     until_end: ExitStack = field(default_factory=ExitStack)
     granted: Granted | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from builder.context import Bench, Context
+from builder.context import Context, SharedCheckout
 from builder.errors import PathNotFound
 from builder.flow import fetching
 from builder.flow.equipping import equip
@@ -36,25 +36,25 @@ def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) ->
         LambdasmithError: with the phase in which it arose.
     """
     if order.shared:
-        bench = set_bench(order.domain, context)
-        with bench.place() as scratch:
+        checkout = shared_checkout(order.domain, context)
+        with checkout.place() as scratch:
             return _made(order, context, allow, scratch)
     context.workspace.enter(order.domain)
     with context.workspace.scratch() as scratch:
         return _made(order, context, allow, scratch)
 
 
-def set_bench(domain: Domain, context: Context) -> Bench:
+def shared_checkout(domain: Domain, context: Context) -> SharedCheckout:
     """Return the place in which all functions of a project are made; it is there until all is done.
 
     All of them are of one domain, so that what the code of one leaves is not hidden from the next.
     """
-    bench = context.bench
-    if bench.scratch is None:
+    checkout = context.checkout
+    if checkout.scratch is None:
         context.workspace.enter(domain)
-        bench.scratch = context.until_end.enter_context(context.workspace.scratch())
-        (bench.scratch / "source").mkdir()
-    return bench
+        checkout.scratch = context.until_end.enter_context(context.workspace.scratch())
+        (checkout.scratch / "source").mkdir()
+    return checkout
 
 
 def _made(
@@ -133,15 +133,15 @@ class _Ordered:
         return self.order.architecture
 
     def fetch(self) -> Snapshot:
-        order, bench = self.order, self.context.bench
-        if bench.scratch is None:
+        order, checkout = self.order, self.context.checkout
+        if checkout.scratch is None:
             return fetching.fetch(order, self.context, self.scratch)
         place = (order.source, order.path)
-        if place not in bench.snapshots:
+        if place not in checkout.snapshots:
             # All of its files: what is known of one function says nothing of the others.
             all_files = replace(order, known=())
-            bench.snapshots[place] = fetching.fetch(all_files, self.context, bench.scratch / "source")
-        return bench.snapshots[place]
+            checkout.snapshots[place] = fetching.fetch(all_files, self.context, checkout.scratch / "source")
+        return checkout.snapshots[place]
 
     def read_message(self, snapshot: Snapshot) -> str:
         return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"

@@ -56,9 +56,9 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         return build_one(alone, look(alone, context, within=whole), context, claim)
     _look(members, whole, context)
     if not context.settings.worker:
-        from builder.flow.making import set_bench
+        from builder.flow.making import shared_checkout
 
-        set_bench(whole.domain, context)
+        shared_checkout(whole.domain, context)
     for number, member in enumerate(members):
         member.build_id = f"{claim.build_id[:110]}.{number}"
         attempt(member, _make)
