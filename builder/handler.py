@@ -58,8 +58,8 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     reply = _reply(event, context, masker, remaining_s)
     if "error" in reply and raises(event):
         raise _lambda_error(reply["error"], reply.get("build_id", ""))
-    told = dict(reply) if "error" in reply else shortened(reply, event)
-    return {**told, "text": _text(reply, event, masker)} if wants_text(event) else told
+    answer = dict(reply) if "error" in reply else shortened(reply, event)
+    return {**answer, "text": _text(reply, event, masker)} if wants_text(event) else answer
 
 
 def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
@@ -157,8 +157,8 @@ def _lambda_error(error: Error, build_id: str) -> Exception:
 
     kind: type[Exception] = type(error["code"], (Exception,), {})
     # It begins with the message, and the code is its type already.
-    told = explained({**error, "phase": "", "code": ""}, build_id=build_id)
-    return kind(told.plain.rstrip("\n"))
+    report = explained({**error, "phase": "", "code": ""}, build_id=build_id)
+    return kind(report.plain.rstrip("\n"))
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:

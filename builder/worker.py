@@ -29,7 +29,7 @@ from builder.workspace import execution
 from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
-    from builder.aws import Clients, Lent
+    from builder.aws import Clients, SessionCredentials
     from builder.context import Context
     from builder.flow.order import Order
     from builder.making.project import Outline
@@ -125,8 +125,8 @@ def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress)
     order = replace(Order.parse(message.fields("order")), variables=secret.fields("variables").all_texts())
     for value in granted.values():
         masker.add(value, key="password")
-    lent, left_s = _lent(secret.fields("store")), message.number("remaining_s")
-    context = _context(lent, left_s, order, granted, masker, progress)
+    session, left_s = _session_of(secret.fields("store")), message.number("remaining_s")
+    context = _context(session, left_s, order, granted, masker, progress)
     with context.until_end, _written_down(message.text("nonce"), context):
         try:
             made = make(order, context, allow=lambda outline: _allow(outline, granted))
@@ -144,7 +144,9 @@ def _allow(outline: Outline, granted: Granted) -> None:
         raise _NeedsSecretsError(outline)
 
 
-def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: Masker, progress: Progress) -> Context:
+def _context(
+    session: SessionCredentials, left_s: float, order: Order, granted: Granted, masker: Masker, progress: Progress
+) -> Context:
     from builder.context import Context
     from builder.secrets.surroundings import Surroundings
     from builder.settings import Settings
@@ -152,9 +154,9 @@ def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: 
     from builder.workspace.directory import Deadline
 
     around, settings = Surroundings.of(os.environ), Settings.from_environment(os.environ)
-    for secret in (lent.secret_access_key, lent.session_token):
+    for secret in (session.secret_access_key, session.session_token):
         masker.add(secret)
-    clients = _lent_clients(lent)
+    clients = _clients_of(session)
     return Context(
         # Without a worker of its own: the build runs here and is not sent on.
         settings=replace(settings, worker=""),
@@ -198,10 +200,10 @@ def _orders() -> DomainStore:
     return DomainStore(connect(), settings.bucket, settings.store_prefix, "orders")
 
 
-def _lent(sent: Fields) -> Lent:
-    from builder.aws import Lent
+def _session_of(sent: Fields) -> SessionCredentials:
+    from builder.aws import SessionCredentials
 
-    return Lent(
+    return SessionCredentials(
         access_key_id=sent.text("access_key_id"),
         secret_access_key=sent.text("secret_access_key"),
         session_token=sent.text("session_token"),
@@ -209,11 +211,11 @@ def _lent(sent: Fields) -> Lent:
 
 
 @functools.lru_cache(maxsize=2)
-def _lent_clients(lent: Lent) -> Clients:
+def _clients_of(session: SessionCredentials) -> Clients:
     from builder.aws import connect
 
     return connect(
-        access_key_id=lent.access_key_id,
-        secret_access_key=lent.secret_access_key,
-        session_token=lent.session_token,
+        access_key_id=session.access_key_id,
+        secret_access_key=session.secret_access_key,
+        session_token=session.session_token,
     )

@@ -114,13 +114,13 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
         # Made here only to see that it fits: an error now still becomes a response.
         _body(request, outcome)
     except LambdasmithError as error:
-        told: Error = {
+        failure: Error = {
             "code": error.code,
             "message": error.message,
             "hint": error.hint,
             "retryable": error.retryable,
         }
-        why = Reason.of(door.masker.mask_json(told), door.log_place)
+        why = Reason.of(door.masker.mask_json(failure), door.log_place)
         return Outcome(status="FAILED", name=_kept_name(request), reason=why)
     try:
         # Before the response is sent: afterwards CloudFormation may send the next request, which needs this memory.

@@ -41,16 +41,16 @@ def bounded(reply: Reply) -> Reply:
 
     What is left out is said in its warnings.
     """
-    told: Reply = {**reply}
-    if "error" in told:
-        told["error"] = _error(told["error"])
-    if "warnings" in told:
-        told["warnings"] = _lines(told["warnings"], first=True)
-    size = _size(told)
+    shown: Reply = {**reply}
+    if "error" in shown:
+        shown["error"] = _error(shown["error"])
+    if "warnings" in shown:
+        shown["warnings"] = _lines(shown["warnings"], first=True)
+    size = _size(shown)
     if size <= MAX_REPLY_BYTES:
-        return told
+        return shown
     for entries, characters in _TRIED:
-        cut = cast("Reply", _cut(told, entries, characters))  # shorter, and of the same form
+        cut = cast("Reply", _cut(shown, entries, characters))  # shorter, and of the same form
         note = (
             f"the reply had {megabytes(size)}, more than Lambda allows: each list is cut to {entries:,} "
             f"entries, each text to {characters:,} characters"
@@ -58,22 +58,22 @@ def bounded(reply: Reply) -> Reply:
         cut["warnings"] = [*cut.get("warnings", ()), note]
         if _size(cut) <= MAX_REPLY_BYTES:
             return cut
-    least: Reply = {"statusCode": told["statusCode"]}
-    if "build_id" in told:
-        least["build_id"] = told["build_id"]
+    least: Reply = {"statusCode": shown["statusCode"]}
+    if "build_id" in shown:
+        least["build_id"] = shown["build_id"]
     return least | {"warnings": [note]}
 
 
 def _error(error: Error) -> Error:
-    told: Error = {**error}
-    told["message"] = visible(short(told["message"], _MAX_TEXT))
-    if "hint" in told:
-        told["hint"] = visible(short(told["hint"], _MAX_TEXT))
-    if "log_tail" in told:
-        told["log_tail"] = _lines(told["log_tail"], first=False)
-    if "problems" in told:
-        told["problems"] = _lines(told["problems"], first=True)
-    return told
+    shown: Error = {**error}
+    shown["message"] = visible(short(shown["message"], _MAX_TEXT))
+    if "hint" in shown:
+        shown["hint"] = visible(short(shown["hint"], _MAX_TEXT))
+    if "log_tail" in shown:
+        shown["log_tail"] = _lines(shown["log_tail"], first=False)
+    if "problems" in shown:
+        shown["problems"] = _lines(shown["problems"], first=True)
+    return shown
 
 
 def _lines(lines: Sequence[str], *, first: bool) -> list[str]:

@@ -50,7 +50,7 @@ def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
     with context.progress.phase("check", "checking the artifacts"):
         return check(
             ready.made,
-            ready.shop,
+            ready.workshop,
             function=order.function,
             foreign=order.foreign,
             variables=order.variables if order.exists else None,

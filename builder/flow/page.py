@@ -53,9 +53,9 @@ class Page:
         cells = [titles.split("|"), *([visible_line(cell) or "-" for cell in row] for row in rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
         for number, row in enumerate(cells):
-            told = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
             bad = number > 0 and row[-1] in ("DIFFERENT", "failed")
-            self.add((told, "quiet" if number == 0 else "bad" if bad else ""), before="  ")
+            self.add((line, "quiet" if number == 0 else "bad" if bad else ""), before="  ")
 
     def text(self) -> Text:
         """Return all lines, as many as there is room for."""

@@ -72,7 +72,7 @@ class Prepared:
     """A project's artifacts, not checked yet, with the workshop that they were made in."""
 
     snapshot: Snapshot
-    shop: Workshop
+    workshop: Workshop
     made: Assembly
 
     def product(self, checked: Checked) -> Product:
@@ -109,8 +109,8 @@ def prepared(job: Job, progress: Progress) -> Prepared:
             chosen = choose_components(project.names, job.components, function_exists=job.exists)
             # Before anything of the project runs.
             job.allow(project)
-        shop = job.equip(project)
-        return Prepared(snapshot=snapshot, shop=shop, made=assemble(project, chosen, shop, job.options))
+        workshop = job.equip(project)
+        return Prepared(snapshot=snapshot, workshop=workshop, made=assemble(project, chosen, workshop, job.options))
     except LfsMissing as error:
         add_reasons(error, snapshot.root, snapshot.lfs_reasons)
         raise

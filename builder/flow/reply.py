@@ -48,7 +48,7 @@ def account(progress: Progress) -> Reply:
 
 def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
     """Return the reply for an error that the user can fix."""
-    described: Error = {
+    failed: Error = {
         "code": error.code,
         "phase": error.phase,
         "message": error.message,
@@ -57,8 +57,8 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
         "retryable": error.retryable,
     }
     if error.problems:
-        described["problems"] = list(error.problems)
-    reply: Reply = {"statusCode": error.status, "error": described}
+        failed["problems"] = list(error.problems)
+    reply: Reply = {"statusCode": error.status, "error": failed}
     return reply if build_id is None else {**reply, "build_id": build_id}
 
 
@@ -171,7 +171,7 @@ def packaged(product: Product, store: S3Store) -> Reply:
                 "size": place["size"],
             }
         )
-    return answer | {"packages": rows, "function": described(product.outline)}
+    return answer | {"packages": rows, "function": function_wanted(product.outline)}
 
 
 def _place(artifact: Artifact, store: S3Store) -> Place:
@@ -204,7 +204,7 @@ def _layer_package(project: Outline, name: str, place: Place) -> PackageRow:
     }
 
 
-def described(project: Outline) -> FunctionWanted | None:
+def function_wanted(project: Outline) -> FunctionWanted | None:
     """What the build file says of the function, None for what it does not say; None for a project without one.
 
     `layers` are names, and ARNs of those from elsewhere, in the order of attachment.

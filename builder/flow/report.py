@@ -57,7 +57,7 @@ def rendered(reply: Value, *, function: str = "", out: str = "") -> Text:
 def texts(reply: Value, *, function: str = "") -> Texts:
     """Return the member `text` of a reply: what it says, plain and in colour, and apart from it how long it took."""
     text, page = rendered(reply, function=function), Page()
-    _times(page, _told(reply))
+    _times(page, _reply_meant(reply))
     return {"plain": text.plain, "colour": text.colour, "times": page.text().plain}
 
 
@@ -68,14 +68,14 @@ def explained(error: Value, *, build_id: str = "", place: str = "") -> Text:
     return page.text()
 
 
-def _told(reply: Value) -> Value:
+def _reply_meant(reply: Value) -> Value:
     """Return the reply that is meant: of the status of a build that has ended, what the build replied."""
     return part_of(part_of(reply, "build"), "reply") or reply
 
 
 def _report(page: Page, reply: Value, function: str, out: str) -> None:
     build = part_of(reply, "build")
-    reply, function = _told(reply), text_of(build, "function") or function
+    reply, function = _reply_meant(reply), text_of(build, "function") or function
     if build and not part_of(build, "reply"):
         _going_on(page, build)
     elif "error" in reply:
@@ -90,8 +90,8 @@ def _report(page: Page, reply: Value, function: str, out: str) -> None:
 def _going_on(page: Page, build: Value) -> None:
     page.add(f"build {text_of(build, 'build_id')} {'is ' * (build.get('state') == 'running')}{text_of(build, 'state')}")
     for name in ("function", "phase", "message"):
-        if told := text_of(build, name):
-            page.row(name, told)
+        if text := text_of(build, name):
+            page.row(name, text)
 
 
 def _failure(page: Page, error: Value, build_id: str = "", place: str = "") -> None:
@@ -131,8 +131,8 @@ def _outcome(page: Page, reply: Value, function: str, out: str) -> None:
         state = ("unchanged", "quiet") if layer.get("reused") is True else ("new", "good")
         page.row(text_of(layer, "name"), state, size_of(layer), f", {text_of(layer, 'arn')}")
     for key in ("version", "alias", "arn", "url"):
-        if told := text_of(deployed, key):
-            page.row(key, told, traffic_of(deployed) if key == "alias" else "")
+        if text := text_of(deployed, key):
+            page.row(key, text, traffic_of(deployed) if key == "alias" else "")
     _details(page, reply)
     if changed := items_of(reply, "changed"):
         _section(page, "changed", changed)
@@ -158,9 +158,9 @@ def _details(page: Page, reply: Value) -> None:
     if files := sum(number_of(row, "files") for row in pruned):
         page.row("pruned", f"{files:.0f} files, {amount(sum(number_of(row, 'bytes') for row in pruned))}")
     for number, row in enumerate(rows_of(reply, "native_libraries")):
-        told = f"{text_of(row, 'library')} in {text_of(row, 'component')}{size_of(row)}"
-        told += f", for {some_of(items_of(row, 'needed_by'), 1)}, from {text_of(row, 'from')}"
-        page.row("" if number else "libraries", told)
+        text = f"{text_of(row, 'library')} in {text_of(row, 'component')}{size_of(row)}"
+        text += f", for {some_of(items_of(row, 'needed_by'), 1)}, from {text_of(row, 'from')}"
+        page.row("" if number else "libraries", text)
 
 
 def _tried(page: Page, invoked: Value) -> None:
@@ -268,8 +268,8 @@ def _configuration(page: Page, rows: Sequence[Value]) -> None:
         page.add("configuration", before="  ")
     for row in rows:
         by_hand = " (was changed by hand)" * (row.get("by_hand") is True)
-        told = f"{text_of(row, 'key')}: {_present(row.get('now'))} -> {_present(row.get('then'))}{by_hand}"
-        page.add(told, before="    ")
+        text = f"{text_of(row, 'key')}: {_present(row.get('now'))} -> {_present(row.get('then'))}{by_hand}"
+        page.add(text, before="    ")
 
 
 def _present(value: object) -> str:
@@ -287,9 +287,13 @@ def _history(page: Page, reply: Value, function: str, out: str) -> None:
     rows = []
     for build in builds:
         sizes = sum(number_of(part_of(build, "sizes"), name) for name in part_of(build, "sizes"))
-        told = [time_of(build, "started"), *cells_of(build, "build_id", "by"), commit_of(build), ending_of(build)]
-        told += [amount(sizes) if sizes else "", seconds_of(build), some_of(items_of(build, "changed"), 3) or "nothing"]
-        rows.append(told)
+        cells = [time_of(build, "started"), *cells_of(build, "build_id", "by"), commit_of(build), ending_of(build)]
+        cells += [
+            amount(sizes) if sizes else "",
+            seconds_of(build),
+            some_of(items_of(build, "changed"), 3) or "nothing",
+        ]
+        rows.append(cells)
     page.table("when (UTC)|build|who|commit|outcome|size|took|changed", rows)
 
 
@@ -312,8 +316,8 @@ def _overview(page: Page, reply: Value, function: str, out: str) -> None:
     page.add(("the last builds", "title") if builds else "no builds are recorded")
     rows = []
     for build in builds:
-        told = [time_of(build, "ended"), *cells_of(build, "build_id", "by", "function")]
-        rows.append([*told, commit_of(build), seconds_of(build), ending_of(build)])
+        cells = [time_of(build, "ended"), *cells_of(build, "build_id", "by", "function")]
+        rows.append([*cells, commit_of(build), seconds_of(build), ending_of(build)])
     if rows:
         page.table("when (UTC)|build|who|function|commit|took|outcome", rows)
 
@@ -336,11 +340,11 @@ def _verified(page: Page, reply: Value, function: str, out: str) -> None:
     build = f" (build {text_of(verify, 'build')})" if text_of(verify, "build") else ""
     verdict = ("is", "good") if same else ("is NOT", "bad")
     page.add((function, "title"), " ", verdict, f" what commit {commit_of(reply)} makes{build}")
-    told = []
+    lines = []
     for row in rows:
         hashes = (each[:16] for each in cells_of(row, "deployed", "rebuilt"))
-        told.append([text_of(row, "name"), *hashes, "same" if row.get("same") is True else "DIFFERENT"])
-    page.table("component|deployed|rebuilt|outcome", told)
+        lines.append([text_of(row, "name"), *hashes, "same" if row.get("same") is True else "DIFFERENT"])
+    page.table("component|deployed|rebuilt|outcome", lines)
 
 
 def _cache(page: Page, reply: Value, function: str, out: str) -> None:

@@ -60,7 +60,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        told = _told(target, name, alias, state, context)  # as it is before anything changes
+        summary = _summary(target, name, alias, state, context)  # as it is before anything changes
         wanted, version = _wanted(target, request, state, context)
         publisher = publisher_of(wanted, context, hold.confirm)
 
@@ -77,7 +77,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         "restored": target.build_id,
         "commit": target.commit,
         "ref": target.ref,
-        "rollback": told,
+        "rollback": summary,
     }
     # With `version` $LATEST keeps its code: what the alias serves now is the version's.
     outcome = reply.outcome(released, request, served=wanted.code if version is not None else None)
@@ -103,16 +103,16 @@ def preview(request: Request, context: Context) -> Reply:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         wanted, version = _wanted(target, request, state, context)
         steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
-        told = _told(target, name, alias, state, context)
-        told["steps"] = [step.sentence for step in steps]
-    answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
+        summary = _summary(target, name, alias, state, context)
+        summary["steps"] = [step.sentence for step in steps]
+    answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": summary}
     return answer | reply.account(progress)
 
 
-def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:
+def _summary(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:
     found = Builds(context.store).records(name, _PRESENT)
     records = [record for record in found if not isinstance(record, Damaged) and record.deployed]
-    return way_back.told(records, target, alias, state)
+    return way_back.summary(records, target, alias, state)
 
 
 def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
@@ -193,9 +193,9 @@ def _deployment(record: Record) -> DeploymentRecord:
 
 def _same(one: Record, other: Record) -> bool:
     kept = (_deployment(one), _deployment(other))
-    told = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
+    fields = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
     layers = [[row.sha256 or row.arn for row in each.layers] for each in kept]
-    return told[0] == told[1] and layers[0] == layers[1]
+    return fields[0] == fields[1] and layers[0] == layers[1]
 
 
 def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> str | None:

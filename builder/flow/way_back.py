@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from builder.replies.accounts import BuildThere, WayBack
 
 
-def told(
+def summary(
     records: Sequence[Record], target: Record, alias: str | None, state: FunctionState, *, now: float | None = None
 ) -> WayBack:
     """What a rollback to `target` means.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from builder import __version__
 from builder.arns import Arn
-from builder.aws import Lent, aws_errors
+from builder.aws import SessionCredentials, aws_errors
 from builder.errors import (
     AwsRefused,
     ContentMismatch,
@@ -50,7 +50,7 @@ P = TypeVar("P", Product, Unchanged)
 
 # A role that is assumed by a role is lent for an hour at the most.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
-_LENT_S = 3600
+_SESSION_S = 3600
 # What is lent must last for a whole invocation.
 _LASTS_S = 960
 _MOST = 200
@@ -66,14 +66,14 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         ContentMismatch: what the worker has stored is not what it says.
     """
     with ThreadPoolExecutor(1) as pool:
-        lending = pool.submit(_lent, order, context)
+        pending = pool.submit(_store_session, order, context)
         given = allowance.granted(order, context)
-        lent = lending.result()
-    answer = _sent(order, given, lent, context)
+        session = pending.result()
+    answer = _sent(order, given, session, context)
     if "needs" in answer:
         # Which secrets a build file names is known when it is read, and it is read where it is fetched.
         outline = parsed(lambda: Outline.parse(answer.fields("needs").value))
-        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
+        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), session, context)
     if "unchanged" in answer:
         return _expected(parsed(lambda: Unchanged.parse(answer.fields("unchanged"))), order)
     made = _expected(parsed(lambda: Product.parse(answer.fields("product").value)), order)
@@ -107,11 +107,11 @@ def parsed(parse: Callable[[], T]) -> T:
         raise WorkerFailed(f"the worker's answer does not have the form of one: {type(error).__name__}") from error
 
 
-def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
+def _sent(order: Order, given: Granted, session: SessionCredentials, context: Context) -> Fields:
     """The worker's answer to an order; its errors are raised, its phases and warnings told."""
     # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
     # where the worker's own role alone may read.
-    key, secret = envelope.new_key(), {"granted": given.as_json(), "store": lent.as_json()}
+    key, secret = envelope.new_key(), {"granted": given.as_json(), "store": session.as_json()}
     secret["variables"] = dict(order.variables)
     message = {
         "version": __version__,
@@ -142,7 +142,7 @@ def _tell(answer: Fields, context: Context) -> None:
     for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
         seconds = row.value.get("seconds")
         # No other number is JSON, and no phase is longer.
-        number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _LENT_S else 0.0
+        number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _SESSION_S else 0.0
         context.progress.phases.append(Phase(name=row.text("name", longest=MAX_TEXT), seconds=number))
     for warning in answer.texts("warnings", longest=MAX_TEXT)[:_MOST] if "warnings" in answer else ():
         context.progress.warn(warning)
@@ -175,22 +175,22 @@ def _crashed(worker: str, said: Mapping[str, object]) -> LambdasmithError:
 
 
 # What was lent, by role, domain and what else may be read, with the time until which it is good.
-_LENT: dict[tuple[str, str, tuple[str, ...]], tuple[Lent, float]] = {}
+_SESSIONS: dict[tuple[str, str, tuple[str, ...]], tuple[SessionCredentials, float]] = {}
 
 
-def _lent(order: Order, context: Context) -> Lent:
+def _store_session(order: Order, context: Context) -> SessionCredentials:
     """Access to the domain's own part of the store, and to the order's source, for the time of a build."""
     settings, sources = context.settings, _sources(order, context)
     key = (settings.worker_role, order.domain.id, sources)
-    found = _LENT.get(key)
+    found = _SESSIONS.get(key)
     if found is None or found[1] < time.monotonic() + _LASTS_S:
-        for old in [old for old, (_, until) in _LENT.items() if until < time.monotonic()]:
-            del _LENT[old]
+        for old in [old for old, (_, until) in _SESSIONS.items() if until < time.monotonic()]:
+            del _SESSIONS[old]
         with aws_errors("borrowing the worker's access to the store"):
-            lent = context.clients.lend(
-                settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_LENT_S
+            session = context.clients.assume_role(
+                settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_SESSION_S
             )
-        found = _LENT[key] = (lent, time.monotonic() + _LENT_S)
+        found = _SESSIONS[key] = (session, time.monotonic() + _SESSION_S)
     for secret in (found[0].secret_access_key, found[0].session_token):
         context.secrets.add(secret)
     return found[0]

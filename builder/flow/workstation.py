@@ -82,7 +82,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
                     "runtime": product.outline.target.runtime.name,
                     "architecture": product.outline.target.architecture,
                 }
-                answer |= {"files": _write(product, order.out, ready.shop.store)}
+                answer |= {"files": _write(product, order.out, ready.workshop.store)}
         answer |= reply.account(progress)
         with whole.file(order.out / REPLY) as partial:
             partial.write_text(json.dumps(answer, indent=2) + "\n")
@@ -177,9 +177,9 @@ class _Local:
 
 def _checked(ready: Prepared, order: Order) -> Product:
     """Check what was made for whoever uploads the zips by hand, too."""
-    progress = ready.shop.progress
+    progress = ready.workshop.progress
     with progress.phase("check", "checking the artifacts"):
-        product = ready.product(check(ready.made, ready.shop, function=order.directory.resolve().name))
+        product = ready.product(check(ready.made, ready.workshop, function=order.directory.resolve().name))
         for warning in direct_upload_warnings(product.outline, product.artifacts):
             progress.warn(warning)
     return product

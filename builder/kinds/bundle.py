@@ -105,7 +105,7 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         *(["--sourcemap"] if recipe.sourcemap else []),
     ]
     what = f"{place.label}: esbuild {recipe.bundle}"
-    workshop = npm.work.shop
+    workshop = npm.work.workshop
     workshop.progress.say(f"bundling {recipe.bundle}")
     environment = dict(npm.environment())
     # esbuild is a Go program: without a limit its collector lets it grow until the kernel ends it.

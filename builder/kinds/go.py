@@ -173,7 +173,7 @@ class _Building:
     """One run of `go build` per command, with what they share."""
 
     def __init__(self, recipe: GoBuild, place: Place, work: Work) -> None:
-        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.shop
+        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.workshop
         self._go = self._workshop.toolbox.get("go")
         self._cache = self._workshop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
 

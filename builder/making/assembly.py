@@ -73,7 +73,7 @@ class Assembly:
         return lock_hash(self.project.lock) if self.project.lock is not None else None
 
 
-def assemble(project: Project, chosen: Sequence[str], shop: Workshop, options: Options) -> Assembly:
+def assemble(project: Project, chosen: Sequence[str], workshop: Workshop, options: Options) -> Assembly:
     """Build the `chosen` components, or take them from the store where their inputs have been built before.
 
     What was built lies in the scratch directory alone until `keep`.
@@ -83,23 +83,25 @@ def assemble(project: Project, chosen: Sequence[str], shop: Workshop, options: O
     """
     untouched = Untouched(project.repository or project.root)
     with process.before_foreign_code(untouched.note):
-        return _assembled(project, chosen, shop, options, untouched)
+        return _assembled(project, chosen, workshop, options, untouched)
 
 
 def _assembled(
-    project: Project, chosen: Sequence[str], shop: Workshop, options: Options, untouched: Untouched
+    project: Project, chosen: Sequence[str], workshop: Workshop, options: Options, untouched: Untouched
 ) -> Assembly:
-    progress = shop.progress
+    progress = workshop.progress
     with progress.phase("lock", "locking dependencies"):
         if options.lock is None:
-            project = _locked(project, chosen, shop, keep=not options.dry, refresh=options.force or options.upgrade)
+            project = _locked(project, chosen, workshop, keep=not options.dry, refresh=options.force or options.upgrade)
         else:
             project = replace(project, lock=options.lock)
         untouched.check("locking dependencies")
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
-        components = {name: Stored(of=component(project, name, shop), project=project, shop=shop) for name in chosen}
+        components = {
+            name: Stored(of=component(project, name, workshop), project=project, workshop=workshop) for name in chosen
+        }
         plans = _planned([*components.values()], options)
-    makers = [_maker(plan, components[plan.component.name], shop, untouched, dry=options.dry) for plan in plans]
+    makers = [_maker(plan, components[plan.component.name], workshop, untouched, dry=options.dry) for plan in plans]
     # First what runs no code, which could write to what is still to be zipped.
     made = {each.name: each.make() for each in sorted(makers, key=lambda each: each.runs_code)}
     artifacts = {each.name: made[each.name] for each in makers}
@@ -123,33 +125,33 @@ def _planned(components: Sequence[Stored], options: Options) -> tuple[ComponentP
     return plan_components(known, changed, force=options.force)
 
 
-def _maker(plan: ComponentPlan, stored: Stored, shop: Workshop, untouched: Untouched, *, dry: bool) -> Buildable:
+def _maker(plan: ComponentPlan, stored: Stored, workshop: Workshop, untouched: Untouched, *, dry: bool) -> Buildable:
     """Return the component with what is to happen around its making."""
     if plan.action == "reuse":
         return stored
     if dry:
         return Unbuilt(of=stored, artifact=plan.component.artifact)
-    return Announced(of=Watched(of=stored.of, project_files=untouched), progress=shop.progress, why=plan.why)
+    return Announced(of=Watched(of=stored.of, project_files=untouched), progress=workshop.progress, why=plan.why)
 
 
-def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, refresh: bool) -> Project:
+def _locked(project: Project, chosen: Sequence[str], workshop: Workshop, *, keep: bool, refresh: bool) -> Project:
     """The project with the lock of its dependencies, where a chosen component needs them."""
     if not project.spec.dependencies or project.target.runtime.family == "nodejs":  # npm's lock is taken as it is
         return project
-    if not any(component(project, name, shop).uses_lock for name in chosen):
+    if not any(component(project, name, workshop).uses_lock for name in chosen):
         return project
     inputs = read_inputs(project.spec.dependencies, project.root, project.repository)
-    refuse_unread(shop.environment)
-    index = named_indexes(shop.environment)
-    key = locking.lock_key(inputs, project.target, index, resolver_version(), shop.indexes.pins)
+    refuse_unread(workshop.environment)
+    index = named_indexes(workshop.environment)
+    key = locking.lock_key(inputs, project.target, index, resolver_version(), workshop.indexes.pins)
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
-    kept = None if refresh else shop.store.find(name, _kept_lock) or shop.kept.find(name, _kept_lock)
+    kept = None if refresh else workshop.store.find(name, _kept_lock) or workshop.kept.find(name, _kept_lock)
     if kept is not None:
         lock, noted = kept
         for note in noted:
-            shop.progress.warn(note)
+            workshop.progress.warn(note)
         return replace(project, lock=lock)
     notes: list[str] = []
     text = locking.resolve(
@@ -158,23 +160,23 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
         Resolver(
             root=project.root,
             repository=project.repository,
-            scratch=shop.scratch,
-            environment=shop.environment,
-            timeout_s=shop.deadline.check("locking dependencies"),
-            credentials=shop.credentials,
-            network=shop.network,
-            indexes=shop.indexes,
+            scratch=workshop.scratch,
+            environment=workshop.environment,
+            timeout_s=workshop.deadline.check("locking dependencies"),
+            credentials=workshop.credentials,
+            network=workshop.network,
+            indexes=workshop.indexes,
             refresh=refresh,
             note=notes.append,
         ),
     )
     for note in notes:
-        shop.progress.warn(note)
+        workshop.progress.warn(note)
     if keep:
-        shop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
+        workshop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
         # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
         # same for everyone.
-        lasting = shop.kept if process.foreign_code_ran() else shop.store
+        lasting = workshop.kept if process.foreign_code_ran() else workshop.store
         lasting.write_json(name, {"lock": text, "notes": notes})
     return replace(project, lock=text)
 

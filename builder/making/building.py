@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from builder.errors import ArtifactConflict
-from builder.hashing import files_key, told
+from builder.hashing import files_key, readable_hashes
 from builder.kinds import table
 from builder.making.own_files import own_files
 from builder.making.project import Project
@@ -30,7 +30,7 @@ class KindBuild:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     recipe: Recipe
     runs_code: ClassVar[bool] = True
     uses_lock: ClassVar[bool] = False  # npm's lock is taken as it is
@@ -48,7 +48,7 @@ class KindBuild:
         """Return the files that count, the toolchains with their versions, and a hash of how it is built."""
         tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in self._tools())}
         how = hashlib.sha256(self._how().encode()).hexdigest()
-        return {**told(self._read()), **tools, "build": f"#{how[:16]}"}
+        return {**readable_hashes(self._read()), **tools, "build": f"#{how[:16]}"}
 
     def make(self) -> Artifact:
         """Build it, and zip it with the files of the project that are listed beside it.
@@ -57,15 +57,15 @@ class KindBuild:
             BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
             ArtifactConflict: a listed file and a built one want the same place.
         """
-        built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.shop))
+        built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.workshop))
         files = list(built.files)
         if isinstance(self.recipe, CommandBuild) and self.recipe.secrets:
-            commands.check_artifact(self._place.label, files, self.shop.secrets)
+            commands.check_artifact(self._place.label, files, self.workshop.secrets)
         holder = self.project.holder(self.name)
         if isinstance(holder, LayerSpec):
             files = [(str(PurePosixPath(holder.dest_dir) / path), source) for path, source in files]
         made = replace(built, files=_joined(files, own_files(self.project, self.name), self._place))
-        return packed(self.project, self.name, made, self.shop, search=self._library_folders())
+        return packed(self.project, self.name, made, self.workshop, search=self._library_folders())
 
     @property
     def _by_kind(self) -> Kind[Any]:
@@ -79,7 +79,7 @@ class KindBuild:
         return [*self._by_kind.inputs(self.recipe, self._place), *own_files(self.project, self.name)]
 
     def _tools(self) -> list[str]:
-        return [self.shop.toolbox.identity(tool) for tool in self._by_kind.needs(self.recipe, self._place)]
+        return [self.workshop.toolbox.identity(tool) for tool in self._by_kind.needs(self.recipe, self._place)]
 
     def _how(self) -> str:
         kind, place = self._by_kind, self._place
@@ -95,7 +95,7 @@ class KindBuild:
     def _library_folders(self) -> tuple[Path, ...]:
         """Return where the toolchains that the recipe names have their libraries: beside their programs."""
         named = self.recipe.toolchains if isinstance(self.recipe, CommandBuild) else ()
-        bins = [folder for name in named for folder in self.shop.toolbox.get(name).bins]
+        bins = [folder for name in named for folder in self.workshop.toolbox.get(name).bins]
         return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
 
 
@@ -109,22 +109,22 @@ def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], 
     return sorted([*built, *own])
 
 
-def _work(project: Project, name: str, shop: Workshop) -> Work:
-    scratch, out = shop.scratch / f"work-{name}", shop.scratch / f"built-{name}"
+def _work(project: Project, name: str, workshop: Workshop) -> Work:
+    scratch, out = workshop.scratch / f"work-{name}", workshop.scratch / f"built-{name}"
     scratch.mkdir()
     out.mkdir()
-    listen = _now_and_then(shop.progress.say)
-    return Work(shop=shop, out=out, scratch=scratch, commit_time=project.commit_time, listen=listen)
+    listen = _now_and_then(workshop.progress.say)
+    return Work(workshop=workshop, out=out, scratch=scratch, commit_time=project.commit_time, listen=listen)
 
 
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
     """`say` at most once a second: compilers name hundreds of packages, and progress is for people."""
     last = -1.0
 
-    def told(message: str) -> None:
+    def say_sometimes(message: str) -> None:
         nonlocal last
         if (now := time.monotonic()) - last >= 1:
             last = now
             say(message)
 
-    return told
+    return say_sometimes

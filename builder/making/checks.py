@@ -46,7 +46,7 @@ _SHOWN = 8
 
 def check(
     made: Assembly,
-    shop: Workshop,
+    workshop: Workshop,
     *,
     function: str,
     foreign: Sequence[str] = (),
@@ -69,24 +69,24 @@ def check(
         ArtifactTooLarge, NativeMismatch, ImportFailed, BootstrapMissing: Lambda would refuse it, or the function would
             not start.
     """
-    checking = _Checking(made, shop, function, foreign, variables)
+    checking = _Checking(made, workshop, function, foreign, variables)
     if dry:
         checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
     # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
     with ThreadPoolExecutor(2) as pool:
         keeping = pool.submit(keep, made)
-        checked = _checked(checking, shop, pool)
+        checked = _checked(checking, workshop, pool)
         keeping.result()
     for warning in checked.warnings:
-        shop.progress.warn(warning)
+        workshop.progress.warn(warning)
     return checked
 
 
-def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
+def _checked(checking: _Checking, workshop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
     record = f"checks/{checking.key()}.json"
-    if kept := shop.kept.find(record, _kept):
+    if kept := workshop.kept.find(record, _kept):
         return kept
     checking.entry()
     # Not beside the trial: what is read here, or fetched, is kept for everyone, and the handler's code could write to
@@ -99,7 +99,7 @@ def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> C
         warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
     checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
     if not outcome.unset:  # which is a warning for a function that is there, and an error for a new one
-        shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+        workshop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
 
@@ -107,7 +107,7 @@ def _kept(kept: Fields) -> Checked:
     return replace(Checked.parse(kept), warnings=kept.texts("warnings"), reused=True)
 
 
-class _Heap(NamedTuple):
+class _Group(NamedTuple):
     """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
 
     `places`: what is described is placed; of a component that is described by its parts, only collected libraries are.
@@ -125,7 +125,7 @@ class _Checking:
     def __init__(
         self,
         made: Assembly,
-        shop: Workshop,
+        workshop: Workshop,
         function: str,
         foreign: Sequence[str],
         variables: Mapping[str, str] | None,
@@ -137,7 +137,7 @@ class _Checking:
             for name in made.project.names
             if name in made.artifacts and made.artifacts[name] is not UNBUILT
         }
-        self._shop = shop
+        self._workshop = workshop
         self._function = function
         self._foreign = sorted({*foreign, *made.project.foreign})
         self._is_new, self._present = variables is None, variables or {}
@@ -210,20 +210,20 @@ class _Checking:
         Raises:
             FileNotFoundError: it was needed to make the artifact, and is not there any more.
         """
-        path = self._shop.workspace.cached("parts") / name
-        if not fetch_part(path, self._shop.workspace, self._shop.store):
+        path = self._workshop.workspace.cached("parts") / name
+        if not fetch_part(path, self._workshop.workspace, self._workshop.store):
             raise FileNotFoundError(path)
         return path
 
     def _zip(self, component: str) -> Path:
         """The component's artifact: it lies in the scratch directory if it was made just now."""
-        path = zip_of(component, self._shop)
+        path = zip_of(component, self._workshop)
         with self._fetching:
             if not path.exists():
                 artifact = self._artifacts[component]
-                if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
+                if not self._workshop.store.fetch(artifact.name, path, sha256=artifact.sha256):
                     raise StoreDamaged(
-                        f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
+                        f"{self._workshop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
                         hint="run the same command again to rebuild it",
                     )
         return path
@@ -236,9 +236,9 @@ class _Checking:
             _FORMAT,
             elf.FORMAT,
             natives.data_version(),
-            self._shop.baseline(self._project.target).recorded,
+            self._workshop.baseline(self._project.target).recorded,
             self._project.target.label,
-            importer_for(self._project, self._artifacts, self._shop) is not None,
+            importer_for(self._project, self._artifacts, self._workshop) is not None,
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
             self._missing,
             self._foreign,
@@ -255,40 +255,40 @@ class _Checking:
         work = []
         for name, artifact in self._artifacts.items():
             if artifact.parts:
-                work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
+                work += [_Group(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
             if not artifact.parts or artifact.native_libraries:
-                work.append(_Heap(name, self._project.owner(name), "", places=not artifact.parts))
+                work.append(_Group(name, self._project.owner(name), "", places=not artifact.parts))
         with ThreadPoolExecutor(_PARALLEL) as pool:
             found = list(zip(work, pool.map(self._described, work), strict=True))
-        lost = {heap.component for heap, files in found if files is None}
-        found = [(heap, files) for heap, files in found if heap.component not in lost]
+        lost = {group.component for group, files in found if files is None}
+        found = [(group, files) for group, files in found if group.component not in lost]
         for name in sorted(lost):  # then it is not known what is of which distribution
-            heap = _Heap(name, self._project.owner(name), "")
-            found.append((heap, self._described(heap)))
-        return [placed for heap, files in found for placed in self._placed(heap, files or ())]
+            group = _Group(name, self._project.owner(name), "")
+            found.append((group, self._described(group)))
+        return [placed for group, files in found for placed in self._placed(group, files or ())]
 
-    def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
-        artifact = self._artifacts[heap.component]
+    def _placed(self, group: _Group, files: Sequence[elf.Native]) -> Iterator[Placed]:
+        artifact = self._artifacts[group.component]
         collected = {f"{FOLDER}/{row['library']}": str(row["from"]) for row in artifact.native_libraries}
-        root = self._project.mount(heap.component)
+        root = self._project.mount(group.component)
         for native in files:
-            if not heap.part and native.path in collected:
+            if not group.part and native.path in collected:
                 machine = f"the build machine ({collected[native.path]})"
                 yield Placed(native=native, root=root, owner=machine, collected=True)
-            elif heap.places:
-                yield Placed(native=native, root=root, owner=heap.owner)
+            elif group.places:
+                yield Placed(native=native, root=root, owner=group.owner)
 
-    def _described(self, heap: _Heap) -> Sequence[elf.Native] | None:
+    def _described(self, group: _Group) -> Sequence[elf.Native] | None:
         """The native files; None where they are in a part that is not there any more."""
         try:
             return described(
-                heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
-                lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
-                store=self._shop.store,
-                workspace=self._shop.workspace,
+                group.part.removesuffix(".zip") or self._artifacts[group.component].sha256,
+                lambda: self._part(group.part) if group.part else self._zip(group.component),
+                store=self._workshop.store,
+                workspace=self._workshop.workspace,
             )
         except FileNotFoundError:
-            if not heap.part:
+            if not group.part:
                 raise
             return None
 
@@ -299,7 +299,7 @@ class _Checking:
             self._project.target,
             complete=not self._missing and not self._foreign,
             optional=self._project.spec.optional_libraries,
-            baseline=self._shop.baseline(self._project.target),
+            baseline=self._workshop.baseline(self._project.target),
         )
         natives.refuse(findings)
         return _summed_up(findings)
@@ -316,7 +316,7 @@ class _Checking:
             return trial.Outcome(
                 imported=False, why=f"only Python and Node handlers are tried, not {target.runtime.name}"
             )
-        importer = importer_for(self._project, self._artifacts, self._shop)
+        importer = importer_for(self._project, self._artifacts, self._workshop)
         if importer is None:
             return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
         if self._missing:
@@ -330,9 +330,9 @@ class _Checking:
             target=target,
             function=self._function,
             variables=self._present if function.environment is None else function.environment,
-            memory_mb=self._shop.memory_mb,
+            memory_mb=self._workshop.memory_mb,
         )
-        self._shop.progress.say(f"importing {function.handler.rpartition('.')[0]}")
+        self._workshop.progress.say(f"importing {function.handler.rpartition('.')[0]}")
         return self._tried(what, importer)
 
     def _tried(self, what: Trial, importer: Importer) -> Outcome:
@@ -341,16 +341,16 @@ class _Checking:
         Raises:
             ImportFailed: of a new function, also where a variable is missing.
         """
-        shop = self._shop
-        left = shop.deadline.check("importing the handler")
+        workshop = self._workshop
+        left = workshop.deadline.check("importing the handler")
         masker = Masker()
         for name, value in self._present.items():
             masker.add(value, key=name)
         try:
             outcome = trial.run(
                 what,
-                scratch=shop.scratch,
-                keeping=shop.workspace.trees(),
+                scratch=workshop.scratch,
+                keeping=workshop.workspace.trees(),
                 timeout_s=left,
                 advise=importer.advise,
                 by=importer.by,

@@ -25,7 +25,7 @@ class Dependencies:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     kind: ClassVar[Kind] = "dependencies"
     uses_lock: ClassVar[bool] = True
 
@@ -52,10 +52,10 @@ class Dependencies:
         return spliced(
             self.project,
             self.project.target,
-            shipment.zip_of(self.name, self.shop),
-            self.shop,
+            shipment.zip_of(self.name, self.workshop),
+            self.workshop,
             asked=_asked(self.project),
-            collect=functools.partial(shipment.of_parts, self.project, self.name, shop=self.shop),
+            collect=functools.partial(shipment.of_parts, self.project, self.name, workshop=self.workshop),
         )
 
     def _options(self) -> LayerOptions:
@@ -66,7 +66,7 @@ def spliced(
     project: Project,
     target: Target,
     out: Path,
-    shop: Workshop,
+    workshop: Workshop,
     *,
     asked: tuple[str, ...] | None = None,
     collect: Callable[[Sequence[tuple[Path, str]]], Collected] = lambda parts: NOTHING,
@@ -76,20 +76,20 @@ def spliced(
     Args:
         asked, collect: as in `build_layer` and its options.
     """
-    shop.deadline.check("building dependencies")
+    workshop.deadline.check("building dependencies")
     selection = select(project.lock or "", target)
     wheels = selection.wheels
     if selection.sources or any(wheel.path for wheel in wheels):
         from builder.kinds.sdists import Bench, wheels_of
 
-        wheels = wheels_of(selection, Bench(target=target, root=project.root, shop=shop))
+        wheels = wheels_of(selection, Bench(target=target, root=project.root, workshop=workshop))
     return build_layer(
         wheels,
         out,
         options=_options(project, target, asked),
-        workspace=shop.workspace,
-        store=shop.store,
-        indexes=shop.indexes,
+        workspace=workshop.workspace,
+        store=workshop.store,
+        indexes=workshop.indexes,
         collect=collect,
     )
 

@@ -25,7 +25,7 @@ class Importer:
     advise: Callable[[str], str]
 
 
-def importer_for(project: Project, artifacts: Mapping[str, Artifact], shop: Workshop) -> Importer | None:
+def importer_for(project: Project, artifacts: Mapping[str, Artifact], workshop: Workshop) -> Importer | None:
     """Return what imports the handler here; None if the builder is not what the function runs on."""
     target = project.target
     if target.runtime.family == "python" and trial.is_possible(target):
@@ -35,7 +35,7 @@ def importer_for(project: Project, artifacts: Mapping[str, Artifact], shop: Work
         return None  # Node.js is fetched only where a build needs it anyway
     from builder.trials import node as node_trial
 
-    toolbox = shop.toolbox
+    toolbox = workshop.toolbox
     if not node_trial.is_possible(target, toolbox.identity("node")):
         return None
 

@@ -46,12 +46,12 @@ class _Shipment:
     notes: tuple[str, ...] = ()
 
 
-def zip_of(name: str, shop: Workshop) -> Path:
+def zip_of(name: str, workshop: Workshop) -> Path:
     """Return where the zip of a component is made."""
-    return shop.scratch / f"{name}.zip"
+    return workshop.scratch / f"{name}.zip"
 
 
-def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
+def packed(project: Project, name: str, made: Made, workshop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
     """Zip what was made for the component `name`, with the libraries that it needs, to `zip_of`.
 
     Args:
@@ -60,9 +60,9 @@ def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: S
     Raises:
         NativeMismatch: a file or a library that it needs cannot be loaded by the runtime.
     """
-    shipped = _shipment(project, name, made.files, shop, search)
+    shipped = _shipment(project, name, made.files, workshop, search)
     entries = [Entry(name=place, source=path, executable=is_executable(path)) for place, path in shipped.files]
-    with zip_of(name, shop).open("wb") as file:
+    with zip_of(name, workshop).open("wb") as file:
         summary = write_zip(file, entries)
     few = tuple(place for place, _ in shipped.files) if len(shipped.files) <= _FEW else ()
     return Artifact(
@@ -79,27 +79,27 @@ def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: S
 
 
 def _shipment(
-    project: Project, name: str, files: Sequence[tuple[str, Path]], shop: Workshop, search: Sequence[Path]
+    project: Project, name: str, files: Sequence[tuple[str, Path]], workshop: Workshop, search: Sequence[Path]
 ) -> _Shipment:
     """Return what the component ships, given its own files as (name in the zip, path on disk)."""
     notes = _script_notes(project, name, files)
     if not collects(project, name):
         return _Shipment(files=tuple(files), notes=notes)
     needing = libraries.read_needing(files, project.owner(name))
-    collected = _collect(project, name, needing, shop, search)
+    collected = _collect(project, name, needing, workshop, search)
     return _Shipment(files=(*files, *collected.files), collected=collected, notes=(*notes, *collected.notes))
 
 
-def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], shop: Workshop) -> Collected:
+def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], workshop: Workshop) -> Collected:
     """Return the libraries that dependencies lack, which are spliced from `parts`: (zip, label)."""
     if not collects(project, name):
         return NOTHING
     needing = [
         Needing(native=native, owner=label)
         for path, label in parts
-        for native in described(path.stem, lambda path=path: path, store=shop.store, workspace=shop.workspace)  # type: ignore[misc]  # the default binds it
+        for native in described(path.stem, lambda path=path: path, store=workshop.store, workspace=workshop.workspace)  # type: ignore[misc]  # the default binds it
     ]
-    return _collect(project, name, needing, shop, ())
+    return _collect(project, name, needing, workshop, ())
 
 
 def collects(project: Project, name: str) -> bool:
@@ -109,17 +109,19 @@ def collects(project: Project, name: str) -> bool:
     return any(each.native_libraries == "auto" for each in asking)
 
 
-def key(project: Project, name: str, shop: Workshop) -> str:
+def key(project: Project, name: str, workshop: Workshop) -> str:
     """Return what collecting depends on and is known before a build, as a part of the component's key.
 
     What the machine has can change under the same key: `differing` is for that.
     """
     target = project.target
     optional, provided = sorted(project.spec.optional_libraries), sorted(_provided(project, name))
-    return repr((_FORMAT, _machine(target).system, shop.baseline(target).recorded, target.label, optional, provided))
+    return repr(
+        (_FORMAT, _machine(target).system, workshop.baseline(target).recorded, target.label, optional, provided)
+    )
 
 
-def differing(project: Project, name: str, artifact: Artifact, shop: Workshop) -> tuple[str, ...]:
+def differing(project: Project, name: str, artifact: Artifact, workshop: Workshop) -> tuple[str, ...]:
     """Names of the libraries in an artifact that this machine has otherwise now."""
     if not collects(project, name):
         return ()
@@ -127,7 +129,7 @@ def differing(project: Project, name: str, artifact: Artifact, shop: Workshop) -
         artifact.native_libraries,
         artifact.missing_libraries,
         target=project.target,
-        search=_search(project.target, shop),
+        search=_search(project.target, workshop),
     )
 
 
@@ -136,19 +138,19 @@ def _machine(target: Target) -> Machine:
     return Machine.here(target.machine)
 
 
-def _search(target: Target, shop: Workshop, first: Sequence[Path] = ()) -> Search:
-    return Search(given=(*first, *shop.library_path), machine=_machine(target).directories)
+def _search(target: Target, workshop: Workshop, first: Sequence[Path] = ()) -> Search:
+    return Search(given=(*first, *workshop.library_path), machine=_machine(target).directories)
 
 
 def _collect(
-    project: Project, name: str, needing: Sequence[Needing], shop: Workshop, search: Sequence[Path]
+    project: Project, name: str, needing: Sequence[Needing], workshop: Workshop, search: Sequence[Path]
 ) -> Collected:
-    shop.progress.say(f"looking for native libraries of {project.owner(name)}")
+    workshop.progress.say(f"looking for native libraries of {project.owner(name)}")
     return libraries.collect(
         needing,
         target=project.target,
-        baseline=shop.baseline(project.target),
-        search=_search(project.target, shop, search),
+        baseline=workshop.baseline(project.target),
+        search=_search(project.target, workshop, search),
         root=project.mount(name),
         provided=_provided(project, name),
         optional=project.spec.optional_libraries,

@@ -27,11 +27,11 @@ class Collecting(Wrapper):
     """A component that native libraries of the machine are added to: the machine counts as an input, too."""
 
     project: Project
-    shop: Workshop
+    workshop: Workshop
 
     def key(self) -> str:
         """Hash the component's own key together with what is known of the machine."""
-        machine = shipment.key(self.project, self.name, self.shop)
+        machine = shipment.key(self.project, self.name, self.workshop)
         return hashlib.sha256(f"{self.of.key()}\0{machine}".encode()).hexdigest()
 
 
@@ -40,7 +40,7 @@ class Stored(Wrapper):
     """A component that is made once for the same inputs, and then taken from the store."""
 
     project: Project
-    shop: Workshop
+    workshop: Workshop
 
     @functools.cached_property
     def _key(self) -> str:
@@ -77,9 +77,9 @@ class Stored(Wrapper):
 
     def keep(self, artifact: Artifact) -> None:
         """Put into the store what was made just now, with the inputs that it is found by the next time."""
-        store = self.shop.store
+        store = self.workshop.store
         if not store.exists(artifact.name, sha256=artifact.sha256):
-            store.put(artifact.name, shipment.zip_of(self.name, self.shop), sha256=artifact.sha256)
+            store.put(artifact.name, shipment.zip_of(self.name, self.workshop), sha256=artifact.sha256)
         libraries = {f"{_LIBRARY}{row['library']}": f"#{str(row['sha256'])[:16]}" for row in artifact.native_libraries}
         made_of: Mapping[str, object] = {"inputs": self.inputs() | libraries}
         self._records.write_json(self._record, {**artifact.as_json(), **made_of})
@@ -89,15 +89,19 @@ class Stored(Wrapper):
         """The artifact that can be used again, and the libraries that keep one from it."""
         artifact = self._records.find(self._record, artifact_of)
         # The bucket's owner may remove any object, and then this is simply made again.
-        if artifact is None or artifact is UNBUILT or not self.shop.store.exists(artifact.name, sha256=artifact.sha256):
+        if (
+            artifact is None
+            or artifact is UNBUILT
+            or not self.workshop.store.exists(artifact.name, sha256=artifact.sha256)
+        ):
             return None, ()
-        differing = shipment.differing(self.project, self.name, artifact, self.shop)
+        differing = shipment.differing(self.project, self.name, artifact, self.workshop)
         return (None, differing) if differing else (artifact, ())
 
     @property
     def _records(self) -> Store:
         """Where it is kept which artifact the inputs give. What foreign code has made is its trust domain's alone."""
-        return self.shop.kept if self.runs_code else self.shop.store
+        return self.workshop.kept if self.runs_code else self.workshop.store
 
     @property
     def _record(self) -> str:
