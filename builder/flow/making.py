@@ -1,4 +1,4 @@
-"""An order becomes a product: prepared, then checked. Foreign code runs here, and no AWS function is touched."""
+"""The steps from an order to a product: prepare, then check. Foreign code runs here, and no AWS function is touched."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from builder.workspace.directory import Workspace
 
 
 def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) -> Product | Unchanged:
-    """Make what is ordered; the artifacts are in the store.
+    """Build the components of an order; their artifacts are then in the store.
 
     Args:
-        allow: raises if the project may not have the secrets that its build file names; asked before anything runs.
+        allow: raises if the project may not have the secrets that its build file names; called before any of its code
+            runs.
 
     Raises:
         LambdasmithError: with the phase in which it arose.
@@ -60,10 +61,7 @@ def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class _Ordered:
-    """What an order says, done with what the builder has.
-
-    `permit` is `allow` of `make`.
-    """
+    """The job of an order, with the builder's own means. `permit` is the `allow` of `make`."""
 
     order: Order
     context: Context
@@ -105,7 +103,7 @@ class _Ordered:
         return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"
 
     def read(self, snapshot: Snapshot) -> Project:
-        """Read the project. What names no architecture stays as the function is, or becomes as the builder is."""
+        """Read the project. Without an architecture in the build file, the function's or else the builder's is used."""
         order = self.order
         root = snapshot.root / order.path if order.path else snapshot.root
         if not root.is_dir():
@@ -123,7 +121,7 @@ class _Ordered:
 
     def allow(self, project: Project) -> None:
         self.permit(project)
-        if self.order.roles is not None:  # creating the function comes last, and would fail then
+        if self.order.roles is not None:  # now, since creating the function is the last step and would fail
             self.order.roles.check(project.spec, self.order.function)
 
     def equip(self, project: Project) -> Workshop:
@@ -132,7 +130,7 @@ class _Ordered:
 
 @dataclass(frozen=True, kw_only=True)
 class _FromNothing(_Ordered):
-    """The same, with nothing that an earlier build has left but the lock, and what the runtime was found to have."""
+    """The same without results of earlier builds, except for the lock and the recorded baseline of the runtime."""
 
     fresh: Fresh
 
@@ -152,7 +150,7 @@ class _FromNothing(_Ordered):
         context, scratch = self.context, self.scratch
         (scratch / "made").mkdir()
         store = DirectoryStore(scratch / "store", warn=context.progress.warn)
-        # No part of what was built.
+        # A baseline is measured from the runtime, not built, so using it again cannot hide a difference.
         if recorded := context.store.find(baseline_record(project.target), Recorded.parse):
             store.write_json(baseline_record(project.target), recorded.value)
         workspace = Workspace(scratch / "fresh")

@@ -1,10 +1,10 @@
-"""The flow of one build, and with it the architecture of the builder.
+"""The phases of one build, from its request to its reply.
 
     event ─> request ─> look ─> order ─> make ─────────────> publish ─> record and reply
              event/     situation        product_of          release     tracking, reply
 
-Look: which commit is meant, what the function is now, and what the last deploy left (`situation`). If that deploy was
-of the same commit and request and nobody has touched the function since, the reply is ready: nothing is fetched or
+Look: find the commit, the function's present state, and the record of the last deploy (`situation`). If that deploy was
+of the same commit and request and no one has changed the function since, the reply is ready: nothing is fetched or
 written.
 
 Order: everything that making needs to know, as one value (`order`). It holds no right to change anything in AWS, so it
@@ -20,8 +20,8 @@ and apart from doing (`publishing/publish.py`), so that a plan shows the very st
 
 Reply: what happened, as one JSON object, kept in the store as the build's record (`reply`, `tracking`).
 
-Each half trusts only values: no step reads what another wrote to a shared variable, and whatever a step needs is in its
-arguments. Wings below this one never call back up; `tests/test_house.py` holds that.
+Steps share no variables: everything that a step needs is in its arguments. Wings below this one never call it;
+`tests/test_house.py` enforces that.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ if TYPE_CHECKING:
     from builder.records.record import DeploymentRecord
     from builder.replies.reply import Reply
 
-# How often a build begins again because the branch has moved while it waited for its turn.
+# Attempts of a build whose branch moves while it waits for its turn: a busy branch must not keep it for ever.
 _TRIES = 5
-# How many builds are looked through for which component has which of the attached layers.
+# Recorded builds to search for the components of the attached layers; each takes a request.
 _REMEMBERED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A build's reply, and what it takes to deploy the same again, where something was deployed.
+    """A build's reply, and the record that deploys the same again, if anything was deployed.
 
-    `restored` is the id of the build that a rollback has returned to.
+    `restored` is the id of the build to which a rollback has returned.
     """
 
     reply: Reply
@@ -76,10 +76,10 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
     """Build what the request asks for and publish what differs; with action `plan`, only say what would happen.
 
     Args:
-        claim: to the build id; taken before anything is published, and never for a plan.
+        claim: the claim to the build id; taken before anything is published, and never for a plan.
 
     Raises:
-        LambdasmithError: with the phase in which it arose. What was deployed before is as it was, or complete.
+        LambdasmithError: with the phase in which it arose. The function is unchanged, or changed completely.
         AlreadyTaken: someone else works on the build id.
     """
     for _ in range(_TRIES):
@@ -99,7 +99,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
-    from builder.making.product import Unchanged  # not before: it brings pydantic, half of a cold start
+    from builder.making.product import Unchanged  # only here: it imports pydantic, half of a cold start
 
     origins = _origins(situation, request, context)
     order = _order(request, situation, context, origins)
@@ -108,7 +108,7 @@ def _build(request: Request, situation: Situation, context: Context, claim: Clai
         if situation.last is None:
             raise AssertionError("what has not changed is compared with what was deployed")
         return Built(reply=situation.last.again(made.commit, made.ref) | reply.account(progress))
-    # Again: what the worker says of the build file is a stranger's word.
+    # Checked again here: the worker's account of the build file cannot be trusted.
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
     with progress.phase("publish", "comparing with what is deployed"):
@@ -124,7 +124,7 @@ def _origins(situation: Situation, request: Request, context: Context) -> Origin
 def _order(request: Request, situation: Situation, context: Context, origins: Origins) -> Order:
     state, last = situation.state, situation.last
     packages = request.action == Action.PACKAGE
-    # What the function of that name has now says nothing of what someone else deploys.
+    # Packages are for someone else's function: one here that has the same name has nothing to do with it.
     present = state.layers if state else ()
     foreign = request.attached if packages else [arn for arn in present if not origins.is_ours(arn)]
     return Order(
@@ -138,7 +138,7 @@ def _order(request: Request, situation: Situation, context: Context, origins: Or
         force=request.force,
         upgrade=request.upgrade,
         dry=request.action == Action.PLAN,
-        exists=state is not None or packages,  # packaging makes no function
+        exists=state is not None or packages,  # packaging creates no function, so it needs no complete build
         otherwise=architecture_of(state.architecture if state else platform.machine()),
         foreign=tuple(foreign),
         known=situation.known_trees(request),
@@ -155,7 +155,7 @@ def _roles(state: FunctionState | None, context: Context) -> Roles:
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged:
-    """What the order comes to: made here, or by the worker where there is one.
+    """Build the order, in the worker if there is one, else here.
 
     Raises:
         LambdasmithError: as `making.make`.
@@ -197,7 +197,8 @@ def _published(
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
-    # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
+    # Recorded even if nothing had to be changed, when the store has no record of a deploy: a rollback and `verify`
+    # need one.
     return Built(
         reply=answer,
         deployment=released.deployment.record(
@@ -212,7 +213,7 @@ def _published(
 def _layers_there(
     request: Request, context: Context, state: FunctionState | None, last: Deployed | None, origins: Origins
 ) -> Mapping[str, str]:
-    """ARNs of the layers that the function has, by component, for those that are left out of a build."""
+    """Return ARNs of the function's present layers by component, for components that are left out of a build."""
 
     def memories() -> Iterator[list[tuple[str, str]]]:
         if last is not None:
@@ -228,5 +229,5 @@ def _warn_of_idle_fields(request: Request, outline: Outline, context: Context) -
     given = {"version": request.version, "alias": request.alias, "invoke": request.payload is not None}
     if outline.spec.function is None and (idle := [field for field, is_given in given.items() if is_given]):
         context.progress.warn(
-            f"the project has no function: {', '.join(idle)} of the event {'do' if idle[1:] else 'does'} nothing"
+            f"the project has no function: {', '.join(idle)} of the event {'have' if idle[1:] else 'has'} no effect"
         )

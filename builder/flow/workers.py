@@ -1,7 +1,7 @@
-"""Orders handed to the worker: another function, in which foreign code runs, with no power over anything but its store.
+"""Orders for the worker: a second function in which foreign code runs, with rights to its part of the store alone.
 
-The worker is one function for all. Lambda itself never gives one of its environments to two tenants, and the tenant is
-the trust domain, as it was found out here. What comes back is read as what a stranger has written.
+One worker serves all trust domains: each is a tenant, and Lambda never gives one environment to two tenants. The
+builder decides on the domain, and its parsers treat the worker's reply as untrusted.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = TypeVar("P", Product, Unchanged)
 
-# A role that is assumed by a role is lent for an hour at the most.
+# AWS limits a session of a role that is assumed by another role to one hour.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
 _SESSION_S = 3600
-# What is lent must last for a whole invocation.
+# A kept session is used again only if it lasts for a whole invocation, 15 minutes, and a little more.
 _LASTS_S = 960
 _MOST = 200
 _PARALLEL = 4
@@ -59,11 +59,11 @@ _FIRST_LOOK_S, _LOOKS_S = 2.0, 1.0
 
 
 def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
-    """What the worker makes of the order; its artifacts are in the builder's own store afterwards.
+    """Let the worker build the order, and copy its artifacts to the builder's own store.
 
     Raises:
-        LambdasmithError: what the worker says of the project, or why it says nothing.
-        ContentMismatch: what the worker has stored is not what it says.
+        LambdasmithError: the worker's error about the project, or the reason why it did not reply.
+        ContentMismatch: an object that the worker has stored is not the one that it names.
     """
     with ThreadPoolExecutor(1) as pool:
         pending = pool.submit(_store_session, order, context)
@@ -71,7 +71,8 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         session = pending.result()
     answer = _sent(order, given, session, context)
     if "needs" in answer:
-        # Which secrets a build file names is known when it is read, and it is read where it is fetched.
+        # Only the worker fetches the build file, and only the builder may read the secrets that it names: the worker
+        # asks for them, and gets the order again.
         outline = parsed(lambda: Outline.parse(answer.fields("needs").value))
         answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), session, context)
     if "unchanged" in answer:
@@ -84,10 +85,10 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
 
 
 def _expected(made: P, order: Order) -> P:
-    """What was made, of the order's commit, whatever commit the worker names.
+    """Return the worker's result with the order's commit, whichever commit the worker names.
 
     Raises:
-        WorkerFailed: nothing has changed, and there is nothing that it could have been compared with.
+        WorkerFailed: the worker says that nothing has changed, though the order knows of no earlier tree.
     """
     if isinstance(made, Unchanged) and not order.known:
         raise WorkerFailed("the worker says that nothing has changed, but has nothing to compare with")
@@ -96,21 +97,21 @@ def _expected(made: P, order: Order) -> P:
 
 
 def parsed(parse: Callable[[], T]) -> T:
-    """What `parse` makes of something that the worker has said.
+    """Parse a part of the worker's reply.
 
     Raises:
-        WorkerFailed: it is not what it should be.
+        WorkerFailed: it does not have the right form.
     """
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise WorkerFailed(f"the worker's answer does not have the form of one: {type(error).__name__}") from error
+        raise WorkerFailed(f"the worker's answer has the wrong form: {type(error).__name__}") from error
 
 
 def _sent(order: Order, given: Granted, session: SessionCredentials, context: Context) -> Fields:
-    """The worker's answer to an order; its errors are raised, its phases and warnings told."""
-    # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
-    # where the worker's own role alone may read.
+    """Send an order and return the worker's reply; raise its error, and add its phases and warnings to this build's."""
+    # Any process in the worker can read the event from the Runtime API, so the secrets in it are encrypted, and the key
+    # is stored where only the worker's own role can read it.
     key, secret = envelope.new_key(), {"granted": given.as_json(), "store": session.as_json()}
     secret["variables"] = dict(order.variables)
     message = {
@@ -121,7 +122,7 @@ def _sent(order: Order, given: Granted, session: SessionCredentials, context: Co
         "nonce": uuid.uuid4().hex,
     }
     sealed = json.dumps(message)
-    # Whoever may invoke the worker could send it an order as any tenant. Only the builder can write this.
+    # Anyone who may invoke the worker could send it an order for any tenant, but only the builder can write this proof.
     proof = f"orders/{message['nonce']}.json"
     context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": key.hex()})
     with _Following(str(message["nonce"]), order, context):
@@ -133,7 +134,7 @@ def _sent(order: Order, given: Granted, session: SessionCredentials, context: Co
 
 
 def error_in(answer: Fields) -> LambdasmithError | None:
-    """The error that a worker's answer is, if it is one."""
+    """Return the error in a worker's reply, None if it has none."""
     return error_of(answer.fields("error").value) if "error" in answer else None
 
 
@@ -141,7 +142,7 @@ def _tell(answer: Fields, context: Context) -> None:
     """Add the worker's phases and warnings to this build's."""
     for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
         seconds = row.value.get("seconds")
-        # No other number is JSON, and no phase is longer.
+        # Bounded: `NaN` and infinity are not JSON, and no phase is longer than a session.
         number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _SESSION_S else 0.0
         context.progress.phases.append(Phase(name=row.text("name", longest=MAX_TEXT), seconds=number))
     for warning in answer.texts("warnings", longest=MAX_TEXT)[:_MOST] if "warnings" in answer else ():
@@ -174,19 +175,19 @@ def _crashed(worker: str, said: Mapping[str, object]) -> LambdasmithError:
     return WorkerFailed(f"the worker {worker} ended without an answer: {kind}: {message}", hint=log)
 
 
-# What was lent, by role, domain and what else may be read, with the time until which it is good.
+# Sessions by role, domain and readable sources, each with its expiry: a warm builder need not ask STS for every build.
 _SESSIONS: dict[tuple[str, str, tuple[str, ...]], tuple[SessionCredentials, float]] = {}
 
 
 def _store_session(order: Order, context: Context) -> SessionCredentials:
-    """Access to the domain's own part of the store, and to the order's source, for the time of a build."""
+    """Return credentials for the domain's part of the store and for the order's source, valid for a build."""
     settings, sources = context.settings, _sources(order, context)
     key = (settings.worker_role, order.domain.id, sources)
     found = _SESSIONS.get(key)
     if found is None or found[1] < time.monotonic() + _LASTS_S:
         for old in [old for old, (_, until) in _SESSIONS.items() if until < time.monotonic()]:
             del _SESSIONS[old]
-        with aws_errors("borrowing the worker's access to the store"):
+        with aws_errors("getting the worker's access to the store"):
             session = context.clients.assume_role(
                 settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_SESSION_S
             )
@@ -197,7 +198,7 @@ def _store_session(order: Order, context: Context) -> SessionCredentials:
 
 
 def _sources(order: Order, context: Context) -> tuple[str, ...]:
-    """ARNs of the objects that the order's source is made of."""
+    """Return ARNs of the objects of the order's source."""
     source = order.source
     if not isinstance(source, ObjectSource | ManifestSource):
         return ()
@@ -211,7 +212,7 @@ def _sources(order: Order, context: Context) -> tuple[str, ...]:
 
 
 def _literal(key: str) -> str:
-    """A key of a caller's choice in a policy, where it stands for nothing but itself.
+    """Escape a key that a caller has chosen: in a policy, `*`, `?` and `${` would match other objects.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
     """
@@ -219,7 +220,7 @@ def _literal(key: str) -> str:
 
 
 def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:
-    """The session's: what the role may do is cut down to this."""
+    """Return the session's policy, which restricts the role's rights to one domain and one source."""
     partition = Arn.read(context.settings.worker_role).partition
     root = f"arn:{partition}:s3:::{context.store.bucket}"
     own = f"{root}/{context.store.key(order.domain.folder)}/*"
@@ -235,10 +236,10 @@ def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[s
 
 
 def _take(made: Product, order: Order, context: Context) -> None:
-    """Copy what is to be published to where the worker cannot write, if it is what its name says.
+    """Copy what will be published to where the worker cannot write, and compare the content with its hash.
 
     Raises:
-        ContentMismatch: it is not.
+        ContentMismatch: the content differs, or is missing.
     """
     part = context.kept(order.domain)
     artifacts = {artifact.sha256: artifact for artifact in made.artifacts.values() if artifact is not UNBUILT}
@@ -277,7 +278,7 @@ def _said(kept: Fields) -> tuple[str, str]:
 
 
 class _Following:
-    """Tells, while the block lasts, what the worker writes down of its progress."""
+    """Context manager that shows the progress that the worker writes to the store."""
 
     def __init__(self, nonce: str, order: Order, context: Context) -> None:
         self._name, self._part, self._progress = f"progress/{nonce}.json", context.kept(order.domain), context.progress
@@ -298,5 +299,5 @@ class _Following:
                 now = self._part.look(self._name, _said)
             except AwsRefused:
                 continue
-            if isinstance(now, tuple):  # it is the worker's
+            if isinstance(now, tuple):  # otherwise it is missing or damaged
                 self._progress.relay(*now)

@@ -382,7 +382,7 @@ def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) 
     """For zips that someone may upload by hand: those that are too large for it."""
     limit = megabytes(MAX_DIRECT)
     return [
-        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit} Lambda wants it from S3"
+        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit}, Lambda takes it only from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]
