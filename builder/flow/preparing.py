@@ -21,7 +21,7 @@ from builder.workshop.workshop import Workshop
 
 
 class Settled(Exception):
-    """The source has a tree with which nothing is left to do."""
+    """The source's tree is one with which nothing is left to do."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()

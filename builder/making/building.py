@@ -1,4 +1,4 @@
-"""A component that is built by one of the kinds, with files of the project beside what is built."""
+"""Components that a kind of build makes, together with files of the project."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class KindBuild:
 
     @property
     def kind(self) -> ComponentKind:
-        """What it is to Lambda: any component can be built."""
+        """Kind of the component: any of them can have a recipe."""
         return self.project.kind(self.name)
 
     def key(self) -> str:
-        """Hash the recipe, the toolchains with their versions, the target, and the files that count."""
+        """Hash the recipe, the toolchains with their versions, the target, and the input files."""
         return files_key(self._how(), self._read())
 
     def inputs(self) -> dict[str, str]:
-        """Return the files that count, the toolchains with their versions, and a hash of how it is built."""
+        """Return the input files, the toolchains with their versions, and a hash of the recipe."""
         tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in self._tools())}
         how = hashlib.sha256(self._how().encode()).hexdigest()
         return {**readable_hashes(self._read()), **tools, "build": f"#{how[:16]}"}
@@ -54,7 +54,7 @@ class KindBuild:
         """Build it, and zip it with the files of the project that are listed beside it.
 
         Raises:
-            BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
+            BuildFailed, SourceError, ResolutionFailed: with the message of the tool that failed.
             ArtifactConflict: a listed file and a built one want the same place.
         """
         built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.workshop))
@@ -90,17 +90,17 @@ class KindBuild:
         how = (kind.name, kind.format, self.recipe, tools, place.source_dir, layer, place.handler, prune, target)
         holder = self.project.holder(self.name)
         below = holder.dest_dir if isinstance(holder, LayerSpec) else ""
-        return repr((*how, below) if below else how)  # without, the keys are as they were when it did not count
+        return repr((*how, below) if below else how)  # left out if empty, so that older keys remain valid
 
     def _library_folders(self) -> tuple[Path, ...]:
-        """Return where the toolchains that the recipe names have their libraries: beside their programs."""
+        """Return the directories of libraries of the recipe's toolchains: they are beside their programs."""
         named = self.recipe.toolchains if isinstance(self.recipe, CommandBuild) else ()
         bins = [folder for name in named for folder in self.workshop.toolbox.get(name).bins]
         return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
 
 
 def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], place: Place) -> list[tuple[str, Path]]:
-    """Return what was built together with the project's own files, sorted."""
+    """Return the built files and the project's own files together, sorted."""
     if twice := sorted({path for path, _ in built} & {path for path, _ in own}):
         raise ArtifactConflict(
             f"{place.label} makes {', '.join(twice[:5])}, which files also ships",
@@ -118,7 +118,7 @@ def _work(project: Project, name: str, workshop: Workshop) -> Work:
 
 
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say` at most once a second: compilers name hundreds of packages, and progress is for people."""
+    """Return a function that calls `say` at most once a second: compilers name hundreds of packages."""
     last = -1.0
 
     def say_sometimes(message: str) -> None:

@@ -1,6 +1,6 @@
-"""Before anything is published: do the artifacts fit, can their native files be loaded, does the handler import?
+"""Checks before anything is published: sizes of artifacts, native files that must load, the import of the handler.
 
-What was found is kept under the artifacts' hashes, so that a build that changed nothing pays for none of it.
+The outcome is kept under the artifacts' hashes, so that a build with the same artifacts does not check them again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from builder.making.project import Outline, Project
 from builder.making.shipment import zip_of
 from builder.natives import elf
 from builder.natives import judging as natives
-from builder.natives.described import described
 from builder.natives.judging import Finding, Placed
+from builder.natives.kept import natives_of
 from builder.natives.libraries import FOLDER
 from builder.plan import MAX_UNZIPPED, UNBUILT, Artifact
 from builder.python.parts import fetch_part
@@ -37,7 +37,7 @@ from builder.workshop.workshop import Workshop
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20
-# Changes when the same artifacts would be judged otherwise.
+# Part of every key: raised when the same artifacts would be judged differently.
 _FORMAT = 2
 _PARALLEL = 4
 _LARGEST = 10
@@ -55,14 +55,13 @@ def check(
 ) -> Checked:
     """Check the artifacts of a build, and keep those that are new in the store; warnings go to the progress.
 
-    They are kept whatever the outcome: the next attempt builds only what then differs.
+    They are kept even if a check fails: the next attempt builds only the components that differ then.
 
     Args:
         function: its name, for the handler's environment.
-        foreign: layers of others that are attached to the function besides those of the build file; what is in them
-            is not known here.
-        variables: those that the function has now, which stay where the build file has no `environment`; None for one
-            that is new, which has no others than the build file says.
+        foreign: layers that others have attached to the function; their content is not known here.
+        variables: the function's present ones, which stay if the build file has no `environment`; None for a new
+            function, which gets the build file's alone.
         dry: compare sizes only.
 
     Raises:
@@ -73,7 +72,7 @@ def check(
     if dry:
         checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
-    # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
+    # At the same time: the upload waits for S3, the import for a child, and neither changes the other's files.
     with ThreadPoolExecutor(2) as pool:
         keeping = pool.submit(keep, made)
         checked = _checked(checking, workshop, pool)
@@ -89,16 +88,16 @@ def _checked(checking: _Checking, workshop: Workshop, pool: ThreadPoolExecutor) 
     if kept := workshop.kept.find(record, _kept):
         return kept
     checking.entry()
-    # Not beside the trial: what is read here, or fetched, is kept for everyone, and the handler's code could write to
-    # it on the way.
+    # Before the trial, not during it: descriptions and parts that are read here are kept for everyone, and the
+    # handler's code could change them while they are read.
     files = checking.natives()
     trying = pool.submit(checking.trial)
-    warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
+    warnings = checking.load(files)  # first, since a file that cannot be loaded explains why the import fails
     outcome = trying.result()
     if outcome.stopped:
         warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
     checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
-    if not outcome.unset:  # which is a warning for a function that is there, and an error for a new one
+    if not outcome.unset:  # not kept: a missing variable is a warning for an existing function, an error for a new one
         workshop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
@@ -108,9 +107,10 @@ def _kept(kept: Fields) -> Checked:
 
 
 class _Group(NamedTuple):
-    """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
+    """Files of a component that are read together: one of its parts, or all of them if `part` is empty.
 
-    `places`: what is described is placed; of a component that is described by its parts, only collected libraries are.
+    `places`: all files of the group are placed. Otherwise only collected libraries are, because the groups of the
+    component's parts place the rest.
     """
 
     component: str
@@ -145,16 +145,16 @@ class _Checking:
 
     @property
     def _missing(self) -> list[str]:
-        """Components that are not part of this build; the function may need what is in them."""
+        """Components that are not part of this build; the function may need their files."""
         return [name for name in self._project.names if name not in self._artifacts]
 
     @property
     def _layers(self) -> list[str]:
-        """The components that are attached to the function."""
+        """Components that are attached to the function as layers."""
         return [name for name in self._artifacts if name not in self._project.functions]
 
     def sizes(self) -> None:
-        """Refuse what Lambda would: more than 250 MB unzipped, layers included."""
+        """Refuse more than 250 MB unzipped, layers included, as Lambda does."""
         total = sum(artifact.unzipped for artifact in self._artifacts.values())
         if total <= MAX_UNZIPPED:
             return
@@ -167,11 +167,11 @@ class _Checking:
         )
 
     def entry(self) -> None:
-        """Refuse a custom runtime without the program that Lambda starts."""
+        """Refuse a custom runtime's function without the program that Lambda starts."""
         target, code = self._project.target, self._code
         if target.runtime.family != "provided" or code not in self._artifacts or self._missing or self._foreign:
             return
-        # What is made of distributions has everything below python/.
+        # Layers of distributions have all their files below python/.
         layers = (name for name in self._layers if not self._artifacts[name].parts)
         for component in (code, *layers):
             with zipfile.ZipFile(self._zip(component)) as opened:
@@ -192,7 +192,7 @@ class _Checking:
         )
 
     def _packages(self) -> list[tuple[str, int]]:
-        """What the artifacts are made of, with sizes in bytes, unzipped."""
+        """Return the packages in the artifacts, with unzipped sizes in bytes."""
         rows = []
         for name, artifact in self._artifacts.items():
             parts = zip(artifact.contents, artifact.parts, strict=True) if artifact.parts else ()
@@ -205,10 +205,10 @@ class _Checking:
         return rows
 
     def _part(self, name: str) -> Path:
-        """A part of an artifact.
+        """Return the path of a part.
 
         Raises:
-            FileNotFoundError: it was needed to make the artifact, and is not there any more.
+            FileNotFoundError: it no longer exists, although the artifact was made of it.
         """
         path = self._workshop.workspace.cached("parts") / name
         if not fetch_part(path, self._workshop.workspace, self._workshop.store):
@@ -216,7 +216,7 @@ class _Checking:
         return path
 
     def _zip(self, component: str) -> Path:
-        """The component's artifact: it lies in the scratch directory if it was made just now."""
+        """Return the path of the component's artifact; one that was just made is in the scratch directory already."""
         path = zip_of(component, self._workshop)
         with self._fetching:
             if not path.exists():
@@ -229,7 +229,7 @@ class _Checking:
         return path
 
     def key(self) -> str:
-        """The hash of all that the outcome depends on."""
+        """Return the hash of everything that the outcome depends on."""
         spec = self._project.spec
         function = spec.function
         inputs = (
@@ -245,13 +245,13 @@ class _Checking:
             spec.trial,
             sorted(spec.optional_libraries),
             (function.handler, sorted((function.environment or {}).items())) if function else None,
-            # Not with their values, which may be secrets.
+            # Names only: the values may be secrets, and the key is the name of an object.
             sorted(self._present) if function and function.environment is None else None,
         )
         return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
     def natives(self) -> list[Placed]:
-        """Every native file at its place on Lambda. What was described once, part by part, is not read again."""
+        """Return all native files with their places on Lambda; parts that were read once are not read again."""
         work = []
         for name, artifact in self._artifacts.items():
             if artifact.parts:
@@ -259,12 +259,12 @@ class _Checking:
             if not artifact.parts or artifact.native_libraries:
                 work.append(_Group(name, self._project.owner(name), "", places=not artifact.parts))
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            found = list(zip(work, pool.map(self._described, work), strict=True))
+            found = list(zip(work, pool.map(self._natives_of, work), strict=True))
         lost = {group.component for group, files in found if files is None}
         found = [(group, files) for group, files in found if group.component not in lost]
-        for name in sorted(lost):  # then it is not known what is of which distribution
+        for name in sorted(lost):  # read as a whole, without the distribution of each file
             group = _Group(name, self._project.owner(name), "")
-            found.append((group, self._described(group)))
+            found.append((group, self._natives_of(group)))
         return [placed for group, files in found for placed in self._placed(group, files or ())]
 
     def _placed(self, group: _Group, files: Sequence[elf.Native]) -> Iterator[Placed]:
@@ -278,10 +278,10 @@ class _Checking:
             elif group.places:
                 yield Placed(native=native, root=root, owner=group.owner)
 
-    def _described(self, group: _Group) -> Sequence[elf.Native] | None:
-        """The native files; None where they are in a part that is not there any more."""
+    def _natives_of(self, group: _Group) -> Sequence[elf.Native] | None:
+        """Return the native files of a group; None if its part no longer exists."""
         try:
-            return described(
+            return natives_of(
                 group.part.removesuffix(".zip") or self._artifacts[group.component].sha256,
                 lambda: self._part(group.part) if group.part else self._zip(group.component),
                 store=self._workshop.store,
@@ -293,7 +293,7 @@ class _Checking:
             return None
 
     def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
-        """Refuse files that the target cannot load but must; warnings for the others."""
+        """Refuse files that the target must load but cannot; return warnings for the others."""
         findings = natives.judge(
             files,
             self._project.target,
@@ -305,7 +305,7 @@ class _Checking:
         return _summed_up(findings)
 
     def trial(self) -> trial.Outcome:
-        """Import the handler, where that can be done here."""
+        """Import the handler, if this machine can do that."""
         spec, target = self._project.spec, self._project.target
         function, code = spec.function, self._code
         if function is None or code not in self._artifacts:
@@ -336,10 +336,10 @@ class _Checking:
         return self._tried(what, importer)
 
     def _tried(self, what: Trial, importer: Importer) -> Outcome:
-        """What came of the trial, without the values of the function's present variables.
+        """Return the outcome of the trial, with the values of the function's present variables masked.
 
         Raises:
-            ImportFailed: of a new function, also where a variable is missing.
+            ImportFailed: the import failed; for a new function also if a variable is missing.
         """
         workshop = self._workshop
         left = workshop.deadline.check("importing the handler")
@@ -379,7 +379,7 @@ def _unzipped(archive: Path) -> int:
 
 
 def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) -> list[str]:
-    """For zips that someone may upload by hand: those that are too large for it."""
+    """Return warnings for zips that are too large for an upload by hand."""
     limit = megabytes(MAX_DIRECT)
     return [
         f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit}, Lambda takes it only from S3"

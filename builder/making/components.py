@@ -1,12 +1,12 @@
-"""Which class makes a component: the one place that chooses.
+"""The choice of the class that makes a component.
 
-    Dependencies    what the lock installs         dependencies.py
-    Function        files as they are              files.py
-    FilesLayer      files as they are              files.py
-    CommandsLayer   files that commands make       preinstall.py
-    KindBuild       what a kind of build makes     building.py
+    Dependencies    distributions of the lock        dependencies.py
+    Function        files as they are                files.py
+    FilesLayer      files as they are                files.py
+    CommandsLayer   files that commands make         preinstall.py
+    KindBuild       what a kind of build makes       building.py
 
-All are `Buildable`; what can be put around any of them is in `wrappers.py`.
+All are `Buildable`; `wrappers.py` has the wrappers that any of them can get.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from builder.workshop.workshop import Workshop
 
 
 def component(project: Project, name: str, workshop: Workshop) -> Buildable:
-    """Return the named component of a project, to be made in a workshop."""
+    """Return the named component of a project, which a workshop can make."""
     chosen = _class_of(project, name, workshop)
     return Collecting(of=chosen, project=project, workshop=workshop) if shipment.collects(project, name) else chosen
 

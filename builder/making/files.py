@@ -1,4 +1,4 @@
-"""Components that are files of the project as they are: the function, and layers without commands."""
+"""Components with files of the project as they are: functions, and layers without commands."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FilesLayer:
 
 
 def refuse_empty(project: Project, layer: LayerSpec, files: Sequence[tuple[str, Path]]) -> None:
-    """Return if a layer has files: Lambda takes none without."""
+    """Raise if a layer has no files: Lambda refuses an empty layer."""
     if not files:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{layer.name}: no files match", hint="check files and source_dir of this layer"

@@ -1,4 +1,4 @@
-"""A layer whose files commands make: `preinstall` of the build file, run in a copy of the project."""
+"""Layers with `preinstall`, whose files commands make in a copy of the project."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class CommandsLayer:
     uses_lock: ClassVar[bool] = True
 
     def key(self) -> str:
-        """Hash the commands, what they are given, and every file."""
+        """Hash the commands, their variables and secrets' references, and every file of the project."""
         project, layer = self.project, self.layer
         how = (self._commands, layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label)
         return files_key(repr(how), self._everything())
 
     def inputs(self) -> dict[str, str]:
-        """Return every file, and a hash of the commands and of what they are given."""
+        """Return every file of the project, and a hash of the commands, their variables and secrets' references."""
         run = hashlib.sha256(repr((self._commands, self.project.lock)).encode()).hexdigest()
         return {**readable_hashes(self._everything()), "preinstall": f"#{run[:16]}"}
 
@@ -60,12 +60,12 @@ class CommandsLayer:
 
     @property
     def _commands(self) -> object:
-        # Where the secrets are, never what they are.
+        # References of secrets, never their values: the key is the name of an object.
         given = [(secret.env, secret.file, secret.source) for secret in self.layer.secrets]
         return self.layer.preinstall, sorted(self.layer.environment.items()), given
 
     def _everything(self) -> tuple[tuple[str, Path], ...]:
-        # A command may read anything in the project.
+        # All of them, since a command may read any file of the project.
         return select_files(self.project.root, ".", (), (), to_ship=False)
 
 
@@ -98,7 +98,7 @@ def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Pat
         memory_mb=workshop.memory_mb,
     )
     if layer.secrets:
-        workshop.workspace.sweep()  # a secret that the commands have put beside their places is not for what runs next
+        workshop.workspace.sweep()  # code that runs later must not find a secret that the commands have left in /tmp
     missing = [name for name in layer.files if not any((copy / layer.source_dir).glob(name.rstrip("/")))]
     if missing:
         raise PathNotFound(
@@ -116,7 +116,7 @@ def _install(project: Project, into: Path, workshop: Workshop) -> None:
     spliced(project, target, archive, workshop)
     into.mkdir()
     unpack(archive, into)
-    # Artifacts have no generated commands, but here people type them: `nltk`, `spacy`, `flask`.
+    # With the packages' scripts, which artifacts lack: commands of a build file use them (`nltk`, `spacy`, `flask`).
     (into / "bin").mkdir(exist_ok=True)
     for path in sorted((into / "python").glob("*.dist-info/entry_points.txt")):
         for name, content in console_scripts(path.read_text(encoding="utf-8", errors="replace")).items():

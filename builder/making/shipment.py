@@ -1,6 +1,6 @@
-"""What a component ships in the end: its own files, the native libraries that these need, and what to say of them.
+"""The content of a finished component: its own files, the native libraries that they need, and notes for the user.
 
-`packed` is the last step of every component that is made of files; dependencies are spliced of parts instead.
+`packed` is the last step of every component that is made of files; dependencies are spliced from parts instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from builder.archives.zips import Entry, write_zip
 from builder.hashing import is_executable
 from builder.making.project import Project, layer_files
 from builder.natives import libraries
-from builder.natives.described import described
+from builder.natives.kept import natives_of
 from builder.natives.libraries import FOLDER, NOTHING, Collected, Needing, Search
 from builder.natives.machine import Machine
 from builder.plan import Artifact
@@ -26,20 +26,20 @@ from builder.workshop.kind import Made
 if TYPE_CHECKING:
     from builder.workshop.workshop import Workshop
 
-# Part of the keys of components for which libraries are collected: changes when the same inputs give other bytes.
+# Part of the keys of components for which libraries are collected: raised when the same inputs would give other bytes.
 _FORMAT = 1
 _SHELLS = frozenset({"sh", "bash"})
-# What both Amazon Linux have besides, as Lambda has them.
+# Other interpreters that both versions of Amazon Linux have in Lambda.
 _TOOLS = frozenset({"awk", "gawk", "sed"})
 _BINARIES = ("/bin", "/usr/bin")
 _SHEBANG_MAX = 256
-# Up to so many files are named in the artifact's contents.
+# Number of files that the artifact's contents name; more would fill its record and messages.
 _FEW = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Shipment:
-    """`files` are all to zip, as (name in the zip, path); `notes` what the user should know."""
+    """Content of a component: all `files` to zip, as (name in the zip, path), and `notes` for the user."""
 
     files: tuple[tuple[str, Path], ...]
     collected: Collected = NOTHING
@@ -47,12 +47,12 @@ class _Shipment:
 
 
 def zip_of(name: str, workshop: Workshop) -> Path:
-    """Return where the zip of a component is made."""
+    """Return the path at which the zip of a component is made."""
     return workshop.scratch / f"{name}.zip"
 
 
 def packed(project: Project, name: str, made: Made, workshop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
-    """Zip what was made for the component `name`, with the libraries that it needs, to `zip_of`.
+    """Zip the files of the component `name`, with the libraries that they need, to `zip_of`.
 
     Args:
         search: directories of libraries that come before the machine's, such as a toolchain's.
@@ -81,7 +81,7 @@ def packed(project: Project, name: str, made: Made, workshop: Workshop, *, searc
 def _shipment(
     project: Project, name: str, files: Sequence[tuple[str, Path]], workshop: Workshop, search: Sequence[Path]
 ) -> _Shipment:
-    """Return what the component ships, given its own files as (name in the zip, path on disk)."""
+    """Return the content of a component, given its own files as (name in the zip, path)."""
     notes = _script_notes(project, name, files)
     if not collects(project, name):
         return _Shipment(files=tuple(files), notes=notes)
@@ -97,22 +97,22 @@ def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], wor
     needing = [
         Needing(native=native, owner=label)
         for path, label in parts
-        for native in described(path.stem, lambda path=path: path, store=workshop.store, workspace=workshop.workspace)  # type: ignore[misc]  # the default binds it
+        for native in natives_of(path.stem, lambda path=path: path, store=workshop.store, workspace=workshop.workspace)  # type: ignore[misc]  # the default binds it
     ]
     return _collect(project, name, needing, workshop, ())
 
 
 def collects(project: Project, name: str) -> bool:
-    """Whether the build file asks for the libraries of this component. Dependencies go with the function."""
+    """Tell whether the build file asks for native libraries of the component; dependencies follow the function."""
     holder = project.holder(name)
     asking = [holder] if holder else project.functions.values()
     return any(each.native_libraries == "auto" for each in asking)
 
 
 def key(project: Project, name: str, workshop: Workshop) -> str:
-    """Return what collecting depends on and is known before a build, as a part of the component's key.
+    """Return the inputs of collecting that are known before a build, for the component's key.
 
-    What the machine has can change under the same key: `differing` is for that.
+    The machine's libraries can change under the same key: see `differing`.
     """
     target = project.target
     optional, provided = sorted(project.spec.optional_libraries), sorted(_provided(project, name))
@@ -122,7 +122,7 @@ def key(project: Project, name: str, workshop: Workshop) -> str:
 
 
 def differing(project: Project, name: str, artifact: Artifact, workshop: Workshop) -> tuple[str, ...]:
-    """Names of the libraries in an artifact that this machine has otherwise now."""
+    """Return names of the libraries in an artifact that differ from the machine's present ones."""
     if not collects(project, name):
         return ()
     return libraries.differing(
@@ -158,9 +158,9 @@ def _collect(
 
 
 def _provided(project: Project, name: str) -> set[str]:
-    """Names of files that layers bring to /opt/lib, as far as that is known before anything is built.
+    """Return names of files that layers add to /opt/lib, as far as they are known before a build.
 
-    What a command or a kind of build will make is not known, and so may be shipped twice.
+    Results of commands and of kinds of build are not known, so such a library may be shipped twice.
     """
     return {
         posixpath.basename(path)
@@ -172,7 +172,7 @@ def _provided(project: Project, name: str) -> set[str]:
 
 
 def _script_notes(project: Project, name: str, files: Sequence[tuple[str, Path]]) -> tuple[str, ...]:
-    """What will keep a `bootstrap` from being started that is a script, as far as it can be seen before."""
+    """Return warnings about a `bootstrap` script that Lambda could not start."""
     target = project.target
     if target.runtime.family != "provided":
         return ()
