@@ -185,7 +185,7 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
 
 
 def probe(answer: Mapping[str, object]) -> Report:
-    """After `probe`: what the builder has found, and where that differs from what this version knows."""
+    """Return the report of `probe`: the runtime's contents, and where they differ from this version's knowledge."""
     answered = Fields(answer)
     found, differs = answered.fields("baseline"), answered.fields("difference")
     system = found.text("system")
@@ -220,7 +220,7 @@ def _storage_lines(storage: Mapping[str, object]) -> list[str]:
 
 
 def _size(value: object) -> str:
-    """Bytes for people."""
+    """Return a number of bytes as text for people."""
     return amounts.storage(value if isinstance(value, int | float) else 0)
 
 

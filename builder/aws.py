@@ -80,7 +80,7 @@ class SessionCredentials:
     session_token: str = field(repr=False)
 
     def as_json(self) -> dict[str, object]:
-        """For the worker."""
+        """Return the credentials as JSON, for the worker."""
         return asdict(self)
 
 

@@ -174,7 +174,7 @@ def _context(
 
 @contextlib.contextmanager
 def _written_down(nonce: str, context: Context) -> Iterator[None]:
-    """Write down the present work in the block, for the builder to report it."""
+    """Write the progress in the block to the store, where the builder reads it."""
     from builder.progress import BackgroundListener, Moment
 
     def write(now: Moment) -> None:

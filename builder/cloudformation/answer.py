@@ -71,7 +71,7 @@ class Reason:
 
     @classmethod
     def of(cls, error: Error, log_place: str) -> Reason:
-        """From the error of a reply."""
+        """Return the reason in the error of a reply."""
         passing = "this may be temporary: deploy the stack again" if error.get("retryable") else ""
         return cls(
             message=error["message"],

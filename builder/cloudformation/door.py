@@ -131,7 +131,8 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
 
 
 def _failed(event: Mapping[str, object], request: StackRequest, reply: Reply, door: Door) -> Outcome | None:
-    """A build that ran out of time is handed to the next invocation, as long as that gets it anywhere."""
+    """Return the outcome of an error; None if the build ran out of time and the next invocation continues it."""
+    # Only as long as each invocation stores something new: otherwise the builder would invoke itself without end.
     error: Error = {**reply["error"]}
     if error["code"] == "out_of_time":
         stuck = request.attempt > 1 and not reply.get("stored")

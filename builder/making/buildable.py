@@ -73,13 +73,13 @@ class Wrapper:
         return self.of.uses_lock
 
     def key(self) -> str:
-        """As `Buildable`."""
+        """Return the key, see `Buildable`."""
         return self.of.key()
 
     def inputs(self) -> dict[str, str]:
-        """As `Buildable`."""
+        """Return the inputs, see `Buildable`."""
         return self.of.inputs()
 
     def make(self) -> Artifact:
-        """As `Buildable`."""
+        """Make the component, see `Buildable`."""
         return self.of.make()

@@ -36,7 +36,7 @@ def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
 
 
 def is_noted(store: S3Store, function: str, arn: str) -> bool:
-    """Return whether a build of the function has attached a version of that layer, or was about to."""
+    """Tell whether a build of the function has attached a version of that layer, or was about to."""
     return store.exists(f"borrowed/{arn.split(':')[6]}/{function}.json")
 
 

@@ -60,7 +60,7 @@ class Deployed:
         return function["version"] if function and "arn" in function else None
 
     def stands(self, key: str, state: FunctionState | None) -> bool:
-        """Return whether the request is the same and the function is unchanged since."""
+        """Tell whether the request is the same and the function is unchanged since."""
         return (
             state is not None
             and not state.busy
@@ -69,7 +69,7 @@ class Deployed:
         )
 
     def again(self, commit: str, ref: str) -> Reply:
-        """The reply to a deploy that finds nothing to do."""
+        """Return the reply to a deploy that finds nothing to do."""
         artifacts, layers, checks = self.reply["artifacts"], self.reply["layers"], self.reply["checks"]
         return {
             **self.reply,

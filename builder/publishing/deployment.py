@@ -77,7 +77,7 @@ class Deployment:
         return self._foreign(self.layers, state)
 
     def has_layers_of(self, state: FunctionState) -> bool:
-        """Return whether the function has exactly these layers, apart from those that someone else has attached."""
+        """Tell whether the function has exactly these layers, apart from those that someone else has attached."""
         wanted = in_place(choice.arn for choice in self.layers if choice.arn)
         return [*wanted] == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
 
@@ -158,7 +158,7 @@ class Deployment:
     def record(
         self, published: Published, request: Request, *, lock: str | None, origin: Origin | None
     ) -> DeploymentRecord:
-        """What the record of a build that has deployed it says: all it takes to deploy the same again.
+        """Return the deployment for the build's record, with everything needed to deploy the same again.
 
         Parts outside of the build come from the function's state after it.
         """

@@ -1,4 +1,4 @@
-"""Execution of the publish half of a plan. Every step can be repeated, and waits for Lambda before the next."""
+"""Execution of the steps of a publication. Every step can be repeated, and waits for Lambda before the next."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Document:
 
 
 def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Document:
-    """A pylock.toml of the project's in our form.
+    """Convert the project's own pylock.toml to the form of our locks.
 
     Raises:
         ResolutionFailed, NoWheelForTarget: it is not one, or has nothing for `target`.
@@ -98,7 +98,7 @@ def _finished(
     extras: Sequence[str] = (),
     group: str | None = None,
 ) -> Document:
-    """The lock as it is kept: what `target` needs, allowed files alone, places relative to the project.
+    """Return the lock in the form that is kept: for `target` alone, with allowed files, and relative paths.
 
     Raises:
         ResolutionFailed: a file has none of the input's hashes, or a required hash is missing.

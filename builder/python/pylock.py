@@ -121,7 +121,7 @@ class Selection:
 
 
 def parsed(text: str, what: str = "the lock") -> Document:
-    """The document of a lock; whether it has the form of one is for `check` and `chosen` to say.
+    """Parse the TOML of a lock; `check` and `chosen` then check its form.
 
     Raises:
         ResolutionFailed: it is not TOML.
@@ -148,7 +148,7 @@ def check(document: Document, what: str) -> None:
 
 
 def dumped(document: Document, only: Sequence[str] = ()) -> str:
-    """The document as TOML text; equal documents give equal text.
+    """Return the document as TOML text; equal documents give equal text.
 
     Args:
         only: what is written of each package, in this order; all of it without.
