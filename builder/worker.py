@@ -1,7 +1,7 @@
-"""The worker's entry point: builds an order of the builder's. Foreign code runs here and in no other function.
+"""The worker's entry point, which builds one order. Foreign code runs here and in no other function.
 
-The worker's own role can read what the builder has recorded of orders, and write logs. Access to the store comes with
-the order, for the order's trust domain alone.
+The worker's own role can read the builder's records of orders, and write logs. Access to the store comes with the
+order, for its trust domain alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger("builder")
 
 
 class _NeedsSecretsError(Exception):
-    """The build file names secrets, and the builder has not sent any yet."""
+    """The build file names secrets that the builder has not sent yet."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__()
@@ -66,8 +66,9 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
         answer = {**failure(error)}
     except StillRunningError:
-        execution.give_up()  # the build that left them is lost, and no other
+        execution.give_up()  # ends this environment, so only the build that left the processes is lost
     except BaseException:
+        # Foreign code may have caused the bug on purpose: the next build uses nothing that this one leaves.
         distrust()
         raise
     phases = [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases]
@@ -78,7 +79,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     """Check the builder's message and decrypt its closed part.
 
     Raises:
-        InvalidEvent: it belongs to someone else.
+        InvalidEvent: someone else has sent it, or it is for another environment.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
@@ -87,6 +88,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
         domain = message.fields("order").fields("domain").text("name")
     except ValueError as error:
         raise _stranger() from error
+    # It becomes part of a key.
     if not nonce.isalnum():
         raise _stranger()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))

@@ -71,6 +71,7 @@ def read_login(reference: Reference, context: Context) -> str:
 
 def _sendable(value: str, place: str, renewal: str, context: Context) -> str:
     value = value.strip()
+    # Registered again: without its white space it is another text.
     context.secrets.add(value, key="token")
     if not value:
         raise SecretMissing(f"{place} is empty", hint=renewal)

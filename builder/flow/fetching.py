@@ -115,6 +115,7 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
         resolved,
         scratch / "source",
         credentials=(*git_credentials(context), *of_codecommit(resolved.url, context)),
+        # A repository may be larger than the disk: stop before it is full, with an error that says so.
         max_bytes=shutil.disk_usage(scratch).free,
         path=order.path,
         known=order.known,
@@ -163,6 +164,7 @@ def _unpacked(
         if not is_of_git(file):
             _leave_out(snapshot, order, context)
     finally:
+        # The build needs the room.
         file.unlink(missing_ok=True)
     if isinstance(source, ObjectSource):
         _compare_with_name(source, snapshot, context)

@@ -100,6 +100,7 @@ def prepared(job: Job, progress: Progress) -> Prepared:
     """
     with progress.phase("fetch", job.fetch_message):
         snapshot = job.fetch()
+    # The subtree is the project's directory: a push that changed another part of the repository ends here.
     if not {snapshot.tree, snapshot.subtree}.isdisjoint(job.known):
         raise Settled(snapshot)
     try:

@@ -87,12 +87,15 @@ def release(
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
     overlaps.warn(deployment, state, context)
+    # Only now, before the first change: a build that changes nothing takes neither the id nor the lease.
     claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
         if changed or hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
             again = look(request, context)
+            # Compared under the lease: an older commit must not replace a newer one that was deployed meanwhile.
             if again.resolved != situation.resolved:
+                # Returns the lease: the next attempt builds first, and others need not wait for that.
                 context.until_end.close()
                 raise Overtaken
             state = again.state
@@ -100,11 +103,13 @@ def release(
                 state = settled(deployment.name, state, context)
             deployment = planned(state, again.last)
             state = deployment.observed(state, context.clients)
+        # Before they are attached: housekeeping removes versions that are neither attached nor noted.
         deployment.note_layers()
         publisher = publisher_of(deployment, context, hold.confirm)
         try:
             published = publisher.publish(deployment.steps, state)
         except FunctionBusy:
+            # A half-finished deploy is reported: a new decision would begin from a state that no one has wanted.
             if publisher.touched or not tries_left:
                 raise
             continue

@@ -67,6 +67,8 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
             return _steps(wanted, version, state, made)
 
+        # Before the first change: if it fails half-way, the next build must neither remove these layers nor believe the
+        # record of the deploy.
         wanted.note_layers()
         deployed.forget(context.store, name)
         published = publisher.publish(plan, wanted.observed(state, context.clients))

@@ -134,6 +134,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
         with progress.phase("layer", "making the builder's layer"):
             artifact = _make(context, out, scratch, key)
         with progress.phase("store", "storing the layer"):
+            # Before publishing: Lambda takes the layer's zip from the store.
             if not context.store.exists(artifact.name, sha256=artifact.sha256):
                 context.store.put(artifact.name, out, sha256=artifact.sha256)
     with progress.phase("publish", "publishing the layer"):
@@ -183,7 +184,8 @@ def may_change_itself(clients: Clients, function: str) -> bool:
 def remove_layer(context: Context) -> list[str]:
     """Remove all versions of this builder's own layer, and return sentences about it.
 
-    The builder continues to work: functions keep a removed version that they have attached."""
+    The builder continues to work: functions keep a removed version that they have attached.
+    """
     from builder.publishing.listing import layer_versions
 
     done: list[str] = []

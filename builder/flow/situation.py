@@ -66,6 +66,7 @@ def look(request: Request, context: Context) -> Situation:
         SourceError, AwsRefused: one of them refuses; the git server's error comes first.
     """
     name = request.function or ""
+    # Most builds end after this look, so its requests decide how long they take.
     with ThreadPoolExecutor(3) as pool:
         resolving = pool.submit(fetching.resolve, request, context)
         # Packaging doesn't touch Lambda, so don't require permission to read a function that someone else deploys.
@@ -80,6 +81,7 @@ def look(request: Request, context: Context) -> Situation:
     stands = last is not None and last.stands(key, state)
     if request.version and last is not None and state is not None and state.version != last.version:
         stands = False  # someone has removed the published version
+    # Last, and only if everything else stands: each extra takes a request.
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)

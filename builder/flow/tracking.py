@@ -40,6 +40,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
         return _present(present, request)
     claim = builds.claim(build_id, request.function or "")
     mask = context.secrets.mask
+    # Masked before it is cut and stored: anyone who may invoke the builder can read it.
     listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))
     context.progress.listener = listener
     built: Built | None = None

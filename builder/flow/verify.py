@@ -132,7 +132,7 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
         function=request.function or "",
         path=request.path,
         build_file=request.build_file,
-        force=True,
+        force=True,  # nothing is reused, also not a component with the same key
         fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
     )
     made = product_of(order, context)

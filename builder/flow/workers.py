@@ -66,6 +66,7 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged:
         ContentMismatch: an object that the worker has stored is not the one that it names.
     """
     with ThreadPoolExecutor(1) as pool:
+        # At the same time: STS and the secrets take a request each, and neither needs the other.
         pending = pool.submit(_store_session, order, context)
         given = allowance.granted(order, context)
         session = pending.result()
@@ -140,6 +141,7 @@ def error_in(answer: Fields) -> LambdasmithError | None:
 
 def _tell(answer: Fields, context: Context) -> None:
     """Add the worker's phases and warnings to this build's."""
+    # Bounded in number and length: foreign code may have written this reply.
     for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
         seconds = row.value.get("seconds")
         # Bounded: `NaN` and infinity are not JSON, and no phase is longer than a session.
@@ -192,6 +194,7 @@ def _store_session(order: Order, context: Context) -> SessionCredentials:
                 settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_SESSION_S
             )
         found = _SESSIONS[key] = (session, time.monotonic() + _SESSION_S)
+    # Also for a kept session: the masker is new in each invocation.
     for secret in (found[0].secret_access_key, found[0].session_token):
         context.secrets.add(secret)
     return found[0]
@@ -244,6 +247,7 @@ def _take(made: Product, order: Order, context: Context) -> None:
     part = context.kept(order.domain)
     artifacts = {artifact.sha256: artifact for artifact in made.artifacts.values() if artifact is not UNBUILT}
 
+    # What the worker claims to have built must be in its part, even if the shared store has the same content.
     new = {made.artifacts[plan.component.name].sha256 for plan in made.plans if plan.action == "build"}
 
     def take(artifact: Artifact) -> None:
@@ -298,6 +302,7 @@ class _Following:
             try:
                 now = self._part.look(self._name, _said)
             except AwsRefused:
+                # Progress is a convenience: the reply, or its error, arrives without it.
                 continue
             if isinstance(now, tuple):  # otherwise it is missing or damaged
                 self._progress.relay(*now)

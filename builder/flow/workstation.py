@@ -84,6 +84,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
                 }
                 answer |= {"files": _write(product, order.out, ready.workshop.store)}
         answer |= reply.account(progress)
+        # Last: it lists the zips, and an interrupted build leaves the previous list.
         with whole.file(order.out / REPLY) as partial:
             partial.write_text(json.dumps(answer, indent=2) + "\n")
         return answer

@@ -82,6 +82,7 @@ def assemble(project: Project, chosen: Sequence[str], workshop: Workshop, option
         BuildFailed, ResolutionFailed, SourceError: naming the component.
     """
     untouched = Untouched(project.repository or project.root)
+    # Noted only when foreign code is about to start: most builds run none, and listing all files takes time.
     with process.before_foreign_code(untouched.note):
         return _assembled(project, chosen, workshop, options, untouched)
 
@@ -115,6 +116,7 @@ def _planned(components: Sequence[Stored], options: Options) -> tuple[ComponentP
     """Decide for each component whether it is built, and why."""
     # One at a time, so that of several problems always the same one is reported.
     keys = {each.name: each.key() for each in components}
+    # In parallel: each component takes a request or two to the store.
     with ThreadPoolExecutor(_PARALLEL) as pool:
         known = list(pool.map(lambda each: each.known, components))
     changed = {
@@ -172,6 +174,7 @@ def _locked(project: Project, chosen: Sequence[str], workshop: Workshop, *, keep
     for note in notes:
         workshop.progress.warn(note)
     if keep:
+        # Always shared: its name is its hash, so foreign code could not put another lock in its place.
         workshop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
         # Shared only if no foreign code has run here, not even a build for its metadata: such code could have forged
         # the lock.

@@ -60,6 +60,7 @@ class KindBuild:
         built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.workshop))
         files = list(built.files)
         if isinstance(self.recipe, CommandBuild) and self.recipe.secrets:
+            # Before it is zipped: artifacts are kept, and others can read them.
             commands.check_artifact(self._place.label, files, self.workshop.secrets)
         holder = self.project.holder(self.name)
         if isinstance(holder, LayerSpec):

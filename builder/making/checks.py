@@ -199,6 +199,7 @@ class _Checking:
             try:
                 rows += [(label, _unzipped(self._part(part))) for label, part in parts]
             except FileNotFoundError:
+                # A part may have expired: the component is then listed as a whole.
                 parts = ()
             if not parts:
                 rows.append((self._project.owner(name), artifact.unzipped))
@@ -218,6 +219,7 @@ class _Checking:
     def _zip(self, component: str) -> Path:
         """Return the path of the component's artifact; one that was just made is in the scratch directory already."""
         path = zip_of(component, self._workshop)
+        # Several threads may want the same zip at the same time.
         with self._fetching:
             if not path.exists():
                 artifact = self._artifacts[component]
@@ -319,6 +321,7 @@ class _Checking:
         importer = importer_for(self._project, self._artifacts, self._workshop)
         if importer is None:
             return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
+        # Without all layers, the import could fail for want of a module that the function has.
         if self._missing:
             return trial.Outcome(imported=False, why=f"not part of this build: {', '.join(self._missing)}")
         if self._foreign:
@@ -344,6 +347,7 @@ class _Checking:
         workshop = self._workshop
         left = workshop.deadline.check("importing the handler")
         masker = Masker()
+        # The import's error may quote any variable of the function, and they may be secrets.
         for name, value in self._present.items():
             masker.add(value, key=name)
         try:

@@ -80,7 +80,7 @@ def spliced(
     selection = select(project.lock or "", target)
     wheels = selection.wheels
     if selection.sources or any(wheel.path for wheel in wheels):
-        from builder.kinds.sdists import Bench, wheels_of
+        from builder.kinds.sdists import Bench, wheels_of  # most locks have wheels alone, and need none of it
 
         wheels = wheels_of(selection, Bench(target=target, root=project.root, workshop=workshop))
     return build_layer(

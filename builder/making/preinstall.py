@@ -72,6 +72,7 @@ class CommandsLayer:
 def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Path:
     """Return a copy of the project in which the layer's commands have run."""
     copy = workshop.scratch / f"preinstall-{layer.name}"
+    # A copy, since other components are made from the project's own files.
     shutil.copytree(project.root, copy, symlinks=True)
     environment = dict(workshop.environment)
     tools = workshop.scratch / f"tools-{layer.name}"
@@ -110,6 +111,7 @@ def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Pat
 
 def _install(project: Project, into: Path, workshop: Workshop) -> None:
     """Unpack the dependencies for the builder's own Python, so that commands can import them."""
+    # Not for the function's target: the commands run here.
     own = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", project.target.runtime)
     target = Target(runtime=own, architecture=architecture_of(os.uname().machine))
     archive = into.with_suffix(".zip")

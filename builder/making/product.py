@@ -122,6 +122,7 @@ class Product:
         artifacts = {name: artifact_of(row) for name, row in made.fields("artifacts").members()}
         plans = tuple(_plan(row, artifacts) for row in made.rows("plans"))
         named = [plan.component.name for plan in plans]
+        # Later code looks names up in all three, and foreign code may have written them.
         if set(named) != set(artifacts) or len(set(named)) != len(named) or not set(named) <= set(outline.names):
             raise ValueError("components and artifacts do not belong together")
         return cls(

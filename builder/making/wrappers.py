@@ -78,6 +78,7 @@ class Stored(Wrapper):
     def keep(self, artifact: Artifact) -> None:
         """Put a new artifact into the store, with a record of its inputs, by which the next build finds it."""
         store = self.workshop.store
+        # The zip first: a record must never name an artifact that is not there.
         if not store.exists(artifact.name, sha256=artifact.sha256):
             store.put(artifact.name, shipment.zip_of(self.name, self.workshop), sha256=artifact.sha256)
         libraries = {f"{_LIBRARY}{row['library']}": f"#{str(row['sha256'])[:16]}" for row in artifact.native_libraries}
