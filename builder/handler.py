@@ -166,7 +166,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
     from builder.flow.selfbuild import require_ready
 
     if request.deleted:
-        return _let_go(request, masker, remaining_s)
+        return _remove_deleted(request, masker, remaining_s)
     match request.action:
         case Action.PING:
             return _ping() | ({"may_change_itself": _may_change_itself()} if request.rights else {})
@@ -223,7 +223,7 @@ def _clients() -> Clients:
 
     clients, account = connect(), reach_of(os.environ).account
     if account is not None:
-        # Before the first request: if ours was deleted, whoever makes a bucket of that name would get our objects.
+        # Before the first request: if ours was deleted, anyone who makes a bucket of that name would get our objects.
         clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
     return clients
 
@@ -270,7 +270,7 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> Reply:
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
 
 
-def _let_go(request: Request, masker: Masker, remaining_s: float) -> Reply:
+def _remove_deleted(request: Request, masker: Masker, remaining_s: float) -> Reply:
     """Remove the resources of an event that Terraform deletes: only `setup` has any of its own."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer

@@ -87,15 +87,15 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
         nonce = message.text("nonce")
         domain = message.fields("order").fields("domain").text("name")
     except ValueError as error:
-        raise _stranger() from error
+        raise _not_from_the_builder() from error
     # It becomes part of a key.
     if not nonce.isalnum():
-        raise _stranger()
+        raise _not_from_the_builder()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
     # The builder writes the hash of each order into the store, where only it can write: an event from anyone else has
     # none.
     if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
-        raise _stranger()
+        raise _not_from_the_builder()
     if (version := message.text("version")) != __version__:
         raise InvalidEvent(
             f"the worker is version {__version__}, the builder {version}",
@@ -111,7 +111,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     return message, Fields(secret)
 
 
-def _stranger() -> InvalidEvent:
+def _not_from_the_builder() -> InvalidEvent:
     return InvalidEvent("the worker accepts orders only from the builder", hint="invoke the builder instead")
 
 
@@ -129,7 +129,7 @@ def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress)
         masker.add(value, key="password")
     session, left_s = _session_of(secret.fields("store")), message.number("remaining_s")
     context = _context(session, left_s, order, granted, masker, progress)
-    with context.until_end, _written_down(message.text("nonce"), context):
+    with context.until_end, _progress_stored(message.text("nonce"), context):
         try:
             made = make(order, context, allow=lambda outline: _allow(outline, granted))
         except _NeedsSecretsError as needs:
@@ -175,7 +175,7 @@ def _context(
 
 
 @contextlib.contextmanager
-def _written_down(nonce: str, context: Context) -> Iterator[None]:
+def _progress_stored(nonce: str, context: Context) -> Iterator[None]:
     """Write the progress in the block to the store, where the builder reads it."""
     from builder.progress import BackgroundListener, Moment
 

@@ -227,7 +227,7 @@ class _Build:
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
         with gateway.opened(self.bench.workshop.indexes, self.folder) as indexes:
-            # Build requirements are looked up where names are pinned first, then in the default index.
+            # Indexes with pinned names come first: the default index must not replace a private build requirement.
             pinned = [indexes.address(index.url) for index in self.bench.workshop.indexes.logins if index.only]
             first = {"UV_INDEX": " ".join(pinned)} if pinned else {}
             return self._run_with({**indexes.environment(self.bench.workshop.environment), **first, **tools}, epoch)

@@ -28,7 +28,7 @@ _MOST = 1000
 
 
 def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
-    """Write down those of the layer versions about to be attached that are not of the function's own layers."""
+    """Note the layer versions about to be attached, except for those of the function's own layers."""
     names = {name_of_layer(arn) for arn in arns if arn.startswith("arn:")}
     others = [name for name in sorted(names) if not name.startswith(own_prefix(function))]
     if others:

@@ -1,4 +1,4 @@
-"""Record of a function's last deploy, by which the next one can tell at once that nothing has changed.
+"""Record of a function's last deploy, which shows the next one at once that nothing has changed.
 
 `deployed/FUNCTION.json` in the store. It is never needed: without it, everything is compared again.
 """
@@ -50,12 +50,12 @@ class Deployed:
 
     @property
     def attached(self) -> list[tuple[str, str]]:
-        """Component and ARN of the layers that it attached, in their order."""
+        """Component and ARN of each layer that it attached, in order."""
         return [(row["name"], arn) for row in self.reply["layers"] if (arn := row["arn"])]
 
     @property
     def version(self) -> str | None:
-        """The version that it published, or found."""
+        """Version that it published, or found."""
         function = self.reply.get("function")
         return function["version"] if function and "arn" in function else None
 

@@ -185,7 +185,7 @@ class Deployment:
             tags=wanted.tags if wanted else {},
             extras=wanted.extras if wanted else {},
             role=wanted.role if wanted else None,
-            # What was there already is as much what this build left as what it made.
+            # Components that were already in place also belong to the result of this build.
             version=published.version or (state.version if state else None),
             alias=published.alias or (wanted.alias if wanted else None),
             lock=lock,
@@ -322,7 +322,7 @@ def known_layers(
     """Return ARNs of the function's layers by component, from the first of several memories that is still true.
 
     A memory lists components and their layer versions in order. It is true if the function has exactly those now, in
-    that order: names alone prove nothing, as an exchange of contents, a rollback or another builder do not change them.
+    that order. Names prove nothing: an exchange of contents, a rollback and another builder leave them the same.
     """
     for memory in memories:
         arns = in_place(arn for _, arn in memory)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Arguments that name the function: FunctionName, and Qualifier for an alias.
 _Where = Mapping[str, Any]
-# What else a call is given, by the names that Lambda has for it.
+# Further arguments of a call, by Lambda's names.
 _Members = Mapping[str, Any]
 
 # Calling a URL without credentials needs both permissions (AWS requires the second since October 2025).

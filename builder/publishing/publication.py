@@ -1,4 +1,4 @@
-"""The decision what to publish, and in which order. Pure functions of values.
+"""The decision about what to publish, and in which order. Pure functions of values.
 
 Where an alias serves, callers never get a mixture of old and new: layers, configuration and code of $LATEST are
 brought up to date first, then frozen as a version, then tried, and only then the alias moves, in one call.

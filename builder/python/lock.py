@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Part of every key: raise it when the same inputs would give another lock.
 _FORMAT = 3
-_ANEW = "lock again with the tool that wrote the file"
+_LOCK_AGAIN = "lock again with the tool that wrote the file"
 # What of a package is kept, in this order.
 KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
@@ -187,7 +187,7 @@ def _check_urls(package: Locked, inputs: Inputs) -> None:
         if not url:
             continue
         if not is_url(url):
-            raise ResolutionFailed(f"{what}, {without_secrets(url)!r}, is not a URL", hint=_ANEW)
+            raise ResolutionFailed(f"{what}, {without_secrets(url)!r}, is not a URL", hint=_LOCK_AGAIN)
         if "@" in urlsplit(url).netloc:
             raise ResolutionFailed(
                 f"{what} has credentials in it", hint="take them out of the file: it is kept with the build"
