@@ -61,7 +61,7 @@ def _row(title: str, benches: Mapping[str, Bench], runs: int, change: Callable[[
         for way, bench in benches.items():
             change(bench, number)
             seconds[way].append(float(bench.build()["seconds"]))
-    return _told(title, seconds)
+    return _table(title, seconds)
 
 
 def _turns(title: str, benches: Mapping[str, Bench], runs: int) -> str:
@@ -71,10 +71,10 @@ def _turns(title: str, benches: Mapping[str, Bench], runs: int) -> str:
             for name in bench.names:
                 bench.push({"app.py": f"# {name}\n" + CODE.format(line=1000 + number)}, name=name)
                 seconds[way].append(float(bench.build(name=name)["seconds"]))
-    return _told(title, seconds)
+    return _table(title, seconds)
 
 
-def _told(title: str, seconds: Mapping[str, Sequence[float]]) -> str:
+def _table(title: str, seconds: Mapping[str, Sequence[float]]) -> str:
     shared, split = (seconds[way] for way in WAYS)
     difference = statistics.median(b - a for a, b in zip(shared, split, strict=True))
     return f"| {title} | {statistics.median(shared):.3f} | {statistics.median(split):.3f} | {difference:+.3f} |"

@@ -159,7 +159,7 @@ def same(one: Sequence[Rule], other: Sequence[Rule]) -> bool:
 
 
 def read(clients: Clients, bucket: str) -> Lifecycle:
-    """The bucket's lifecycle configuration."""
+    """Return the bucket's lifecycle configuration."""
     doing = f"reading the lifecycle rules of bucket {bucket}"
     with aws_errors(doing), Expected({"NoSuchLifecycleConfiguration"}) as none:
         found = clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)

@@ -185,9 +185,9 @@ def status(names: Names, present: Present, answer: Mapping[str, object], pending
 
 
 def probe(answer: Mapping[str, object]) -> Report:
-    """After `probe`: what the builder has found, and where that differs from what this version knows."""
-    told = Fields(answer)
-    found, differs = told.fields("baseline"), told.fields("difference")
+    """Return the report of `probe`: the runtime's contents, and where they differ from this version's knowledge."""
+    answered = Fields(answer)
+    found, differs = answered.fields("baseline"), answered.fields("difference")
     system = found.text("system")
     title = f"{found.text('runtime')} on {found.text('architecture')} ({system})"
     libraries, own = (len(found.fields(name).value) for name in ("libraries", "runtime_libraries"))
@@ -201,7 +201,7 @@ def probe(answer: Mapping[str, object]) -> Report:
         *(f"  not known before: {name}" for name in differs.texts("added")),
         *(f"  known to be there, and is not: {name}" for name in differs.texts("missing")),
     ]
-    if recorded := told.text_or_none("recorded"):
+    if recorded := answered.text_or_none("recorded"):
         lines.append(f"recorded as {recorded}; builds for {system} use it from now on")
     else:
         lines.append("not recorded: the builder does not run on the system that its runtime has in Lambda")
@@ -220,7 +220,7 @@ def _storage_lines(storage: Mapping[str, object]) -> list[str]:
 
 
 def _size(value: object) -> str:
-    """Bytes for people."""
+    """Return a number of bytes as text for people."""
     return amounts.storage(value if isinstance(value, int | float) else 0)
 
 

@@ -1,4 +1,4 @@
-"""The door on a workstation: python -m builder build DIR -o OUT, check DIR, cache, schema NAME."""
+"""The entry point on a workstation: python -m builder build DIR -o OUT, check DIR, cache, schema NAME."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ exit status: 0 done · 2 a flag or setting · 3 the build file · 5 the source �
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status."""
+    """Run the command line, and return the exit status."""
     given = _parser().parse_args(arguments)
     if given.command == "schema":
         from builder.schemas import schema_text

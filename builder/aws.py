@@ -72,7 +72,7 @@ _TRANSIENT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lent:
+class SessionCredentials:
     """Credentials of a role's session, to be handed on."""
 
     access_key_id: str
@@ -80,7 +80,7 @@ class Lent:
     session_token: str = field(repr=False)
 
     def as_json(self) -> dict[str, object]:
-        """For the worker."""
+        """Return the credentials as JSON, for the worker."""
         return asdict(self)
 
 
@@ -199,12 +199,12 @@ class Clients:
         answer = client.get_authorization_token(domain=domain, domainOwner=account, durationSeconds=0)
         return str(answer["authorizationToken"])
 
-    def lend(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> Lent:
+    def assume_role(self, role: str, session: str, policy: Mapping[str, object], *, seconds: int) -> SessionCredentials:
         """Return a session of another role, restricted to what `policy` allows."""
         answer = self.sts.assume_role(
             RoleArn=role, RoleSessionName=session, Policy=json.dumps(policy), DurationSeconds=seconds
         )["Credentials"]
-        return Lent(
+        return SessionCredentials(
             access_key_id=answer["AccessKeyId"],
             secret_access_key=answer["SecretAccessKey"],
             session_token=answer["SessionToken"],

@@ -38,7 +38,7 @@ _DAY_S = 24 * 3600.0
 # Time reserved for answering CloudFormation, or for handing over to the next invocation.
 _ANSWERING_S = 5.0
 # Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
-_TOLD = 1200
+_LOGGED = 1200
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
@@ -58,8 +58,8 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     reply = _reply(event, context, masker, remaining_s)
     if "error" in reply and raises(event):
         raise _lambda_error(reply["error"], reply.get("build_id", ""))
-    told = dict(reply) if "error" in reply else shortened(reply, event)
-    return {**told, "text": _text(reply, event, masker)} if wants_text(event) else told
+    answer = dict(reply) if "error" in reply else shortened(reply, event)
+    return {**answer, "text": _text(reply, event, masker)} if wants_text(event) else answer
 
 
 def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
@@ -82,9 +82,9 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
 
         reply = failure(error, build_id=build_id)
     except StillRunningError:
-        execution.give_up()  # the build that left them is lost, and no other
+        execution.give_up()  # ends this environment, so only the build that left the processes is lost
     except BaseException:
-        # A bug may have been provoked: the next build does not rely on what this one leaves.
+        # Foreign code may have caused the bug on purpose: the next build uses nothing that this one leaves.
         distrust()
         raise
     # Masked first, cut afterwards: half a secret at the end of a cut text would not be recognized.
@@ -97,7 +97,7 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
                 "status": reply["statusCode"],
                 "code": error_reply.get("code"),
                 # Readers of the log alone (LogResult, the console) learn as much as those who get the reply.
-                **{key: str(error_reply[key])[:_TOLD] for key in ("message", "hint") if error_reply.get(key)},
+                **{key: str(error_reply[key])[:_LOGGED] for key in ("message", "hint") if error_reply.get(key)},
                 "build_id": reply.get("build_id"),
                 "commit": reply.get("commit"),
                 "seconds": round(time.monotonic() - started, 3),
@@ -145,7 +145,7 @@ def _custom_resource(
 
 
 def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
-    """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
+    """Return the text of a reply for people, which is masked and bounded by then."""
     from builder.flow.report import texts
 
     named = str(event.get("function") or event.get("project") or event.get("name") or "")
@@ -153,13 +153,13 @@ def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:
-    """Return what Lambda's runtime makes `errorType` and `errorMessage` of: the error's code, and all people need."""
+    """Return an exception that Lambda's runtime turns into `errorType` (our code) and `errorMessage` (our text)."""
     from builder.flow.report import explained
 
     kind: type[Exception] = type(error["code"], (Exception,), {})
-    # It begins with the message, and the code is its type already.
-    told = explained({**error, "phase": "", "code": ""}, build_id=build_id)
-    return kind(told.plain.rstrip("\n"))
+    # Without phase and code: the text then begins with the message, and the code is the type already.
+    report = explained({**error, "phase": "", "code": ""}, build_id=build_id)
+    return kind(report.plain.rstrip("\n"))
 
 
 def _answer(request: Request, masker: Masker, remaining_s: float, request_id: str) -> Reply:
@@ -167,7 +167,7 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
     from builder.flow.selfbuild import require_ready
 
     if request.deleted:
-        return _let_go(request, masker, remaining_s)
+        return _remove_deleted(request, masker, remaining_s)
     match request.action:
         case Action.PING:
             return _ping() | ({"may_change_itself": _may_change_itself()} if request.rights else {})
@@ -224,7 +224,7 @@ def _clients() -> Clients:
 
     clients, account = connect(), reach_of(os.environ).account
     if account is not None:
-        # Before the first request: if ours was deleted, whoever makes a bucket of that name would get our objects.
+        # Before the first request: if ours was deleted, anyone who makes a bucket of that name would get our objects.
         clients.expect_owner(os.environ.get(PREFIX + "BUCKET", ""), account)
     return clients
 
@@ -271,8 +271,8 @@ def _set_up(request: Request, masker: Masker, remaining_s: float) -> Reply:
     return answer | account(context.progress) | ({"build_id": request.build_id} if request.build_id else {})
 
 
-def _let_go(request: Request, masker: Masker, remaining_s: float) -> Reply:
-    """Remove what Terraform deletes: only `setup` has made anything that belongs to a single event."""
+def _remove_deleted(request: Request, masker: Masker, remaining_s: float) -> Reply:
+    """Remove the resources of an event that Terraform deletes: only `setup` has any of its own."""
     from builder.event.request import Action
     from builder.flow.selfbuild import remove_layer
 

@@ -25,7 +25,7 @@ def files_key(inputs: str, files: Sequence[tuple[str, Path]]) -> str:
     return digest.hexdigest()
 
 
-def told(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
+def readable_hashes(files: Sequence[tuple[str, Path]]) -> dict[str, str]:
     """Return file → a hash of its content and mode, for people to compare."""
     return {name: f"#{sha256_of(path)[:16]}{'x' * is_executable(path)}" for name, path in files}
 

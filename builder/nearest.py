@@ -9,7 +9,7 @@ _TYPED = 80
 
 
 def nearest(typed: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if something known is like `typed`, else nothing."""
+    """Return `; did you mean X?` if something known is like `typed`, else ""."""
     return meant(alike(typed[:_TYPED], known))
 
 
@@ -21,5 +21,5 @@ def alike(typed: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.
 
 
 def meant(names: Sequence[str]) -> str:
-    """`; did you mean X or Y?` of the names, or nothing if there are none."""
+    """Return `; did you mean X or Y?` with the names, "" without any."""
     return f"; did you mean {' or '.join(names)}?" if names else ""

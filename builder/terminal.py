@@ -23,14 +23,14 @@ class Terminal:
         self._live = stream.isatty() and not dumb
         self._colour = self._live and not environment.get("NO_COLOR")
         self._drawn = False
-        self._told = 0
+        self._shown = 0
 
     def __call__(self, moment: Moment) -> None:
         """Show what begins now, and above it the phases that have ended since."""
-        for phase in moment.phases[self._told :]:
+        for phase in moment.phases[self._shown :]:
             if self._live:
                 self._write(f"{self._paint('32', '✓')} {phase.name} {self._paint('2', seconds(phase.seconds, 2))}")
-        self._told = len(moment.phases)
+        self._shown = len(moment.phases)
         if not self._live:
             self.line(f"{moment.seconds:6.2f} s  {short_line(moment.message)}")
             return

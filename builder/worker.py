@@ -1,7 +1,7 @@
-"""The worker's entry point: builds an order of the builder's. Foreign code runs here and in no other function.
+"""The worker's entry point, which builds one order. Foreign code runs here and in no other function.
 
-The worker's own role can read what the builder has recorded of orders, and write logs. Access to the store comes with
-the order, for the order's trust domain alone.
+The worker's own role can read the builder's records of orders, and write logs. Access to the store comes with the
+order, for its trust domain alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from builder.workspace import execution
 from builder.workspace.directory import distrust, full_disk
 
 if TYPE_CHECKING:
-    from builder.aws import Clients, Lent
+    from builder.aws import Clients, SessionCredentials
     from builder.context import Context
     from builder.flow.order import Order
     from builder.making.project import Outline
@@ -41,7 +41,7 @@ log = logging.getLogger("builder")
 
 
 class _NeedsSecretsError(Exception):
-    """The build file names secrets, and the builder has not sent any yet."""
+    """The build file names secrets that the builder has not sent yet."""
 
     def __init__(self, outline: Outline) -> None:
         super().__init__()
@@ -69,8 +69,9 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
 
         answer = {**failure(error)}
     except StillRunningError:
-        execution.give_up()  # the build that left them is lost, and no other
+        execution.give_up()  # ends this environment, so only the build that left the processes is lost
     except BaseException:
+        # Foreign code may have caused the bug on purpose: the next build uses nothing that this one leaves.
         distrust()
         raise
     phases = [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases]
@@ -81,7 +82,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     """Check the builder's message and decrypt its closed part.
 
     Raises:
-        InvalidEvent: it belongs to someone else.
+        InvalidEvent: someone else has sent it, or it is for another environment.
     """
     sealed = event.get("sealed") if isinstance(event, Mapping) else None
     try:
@@ -89,14 +90,15 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
         nonce = message.text("nonce")
         domain = message.fields("order").fields("domain").text("name")
     except ValueError as error:
-        raise _stranger() from error
+        raise _not_from_the_builder() from error
+    # It becomes part of a key.
     if not nonce.isalnum():
-        raise _stranger()
+        raise _not_from_the_builder()
     said = _orders().look(f"{nonce}.json", lambda kept: (kept.text("sha256", SHA256), kept.text("key", SHA256)))
     # The builder writes the hash of each order into the store, where only it can write: an event from anyone else has
     # none.
     if not isinstance(said, tuple) or said[0] != hashlib.sha256(str(sealed).encode()).hexdigest():
-        raise _stranger()
+        raise _not_from_the_builder()
     if (version := message.text("version")) != __version__:
         raise InvalidEvent(
             f"the worker is version {__version__}, the builder {version}",
@@ -112,7 +114,7 @@ def _opened(event: Mapping[str, object], context: LambdaContext) -> tuple[Fields
     return message, Fields(secret)
 
 
-def _stranger() -> InvalidEvent:
+def _not_from_the_builder() -> InvalidEvent:
     return InvalidEvent("the worker accepts orders only from the builder", hint="invoke the builder instead")
 
 
@@ -128,9 +130,9 @@ def _answer(message: Fields, secret: Fields, masker: Masker, progress: Progress)
     order = replace(Order.parse(message.fields("order")), variables=secret.fields("variables").all_texts())
     for value in granted.values():
         masker.add(value, key="password")
-    lent, left_s = _lent(secret.fields("store")), message.number("remaining_s")
-    context = _context(lent, left_s, order, granted, masker, progress)
-    with context.until_end, _written_down(message.text("nonce"), context):
+    session, left_s = _session_of(secret.fields("store")), message.number("remaining_s")
+    context = _context(session, left_s, order, granted, masker, progress)
+    with context.until_end, _progress_stored(message.text("nonce"), context):
         try:
             made = make(order, context, allow=lambda outline: _allow(outline, granted))
         except _NeedsSecretsError as needs:
@@ -147,7 +149,9 @@ def _allow(outline: Outline, granted: Granted) -> None:
         raise _NeedsSecretsError(outline)
 
 
-def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: Masker, progress: Progress) -> Context:
+def _context(
+    session: SessionCredentials, left_s: float, order: Order, granted: Granted, masker: Masker, progress: Progress
+) -> Context:
     from builder.context import Context
     from builder.secrets.surroundings import Surroundings
     from builder.settings import Settings
@@ -155,9 +159,9 @@ def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: 
     from builder.workspace.directory import Deadline
 
     around, settings = Surroundings.of(os.environ), Settings.from_environment(os.environ)
-    for secret in (lent.secret_access_key, lent.session_token):
+    for secret in (session.secret_access_key, session.session_token):
         masker.add(secret)
-    clients = _lent_clients(lent)
+    clients = _clients_of(session)
     return Context(
         # Without a worker of its own: the build runs here and is not sent on.
         settings=replace(settings, worker=""),
@@ -174,8 +178,8 @@ def _context(lent: Lent, left_s: float, order: Order, granted: Granted, masker: 
 
 
 @contextlib.contextmanager
-def _written_down(nonce: str, context: Context) -> Iterator[None]:
-    """Write down the present work in the block, for the builder to report it."""
+def _progress_stored(nonce: str, context: Context) -> Iterator[None]:
+    """Write the progress in the block to the store, where the builder reads it."""
     from builder.progress import BackgroundListener, Moment
 
     def write(now: Moment) -> None:
@@ -201,10 +205,10 @@ def _orders() -> DomainStore:
     return DomainStore(connect(), settings.bucket, settings.store_prefix, "orders")
 
 
-def _lent(sent: Fields) -> Lent:
-    from builder.aws import Lent
+def _session_of(sent: Fields) -> SessionCredentials:
+    from builder.aws import SessionCredentials
 
-    return Lent(
+    return SessionCredentials(
         access_key_id=sent.text("access_key_id"),
         secret_access_key=sent.text("secret_access_key"),
         session_token=sent.text("session_token"),
@@ -212,11 +216,11 @@ def _lent(sent: Fields) -> Lent:
 
 
 @functools.lru_cache(maxsize=2)
-def _lent_clients(lent: Lent) -> Clients:
+def _clients_of(session: SessionCredentials) -> Clients:
     from builder.aws import connect
 
     return connect(
-        access_key_id=lent.access_key_id,
-        secret_access_key=lent.secret_access_key,
-        session_token=lent.session_token,
+        access_key_id=session.access_key_id,
+        secret_access_key=session.secret_access_key,
+        session_token=session.session_token,
     )

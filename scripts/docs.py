@@ -102,19 +102,19 @@ def _errors() -> Iterator[str]:
         if isinstance(value, type) and issubclass(value, errors.LambdasmithError) and "code" in vars(value):
             if value is errors.LambdasmithError:
                 continue
-            told, retry = (value.__doc__ or "").splitlines()[0], "yes" if value.retryable else "no"
-            yield _row(f"`{value.code}`", str(value.status), str(value.exit_code), retry, told)
+            meaning, retry = (value.__doc__ or "").splitlines()[0], "yes" if value.retryable else "no"
+            yield _row(f"`{value.code}`", str(value.status), str(value.exit_code), retry, meaning)
 
 
 def _default_excludes() -> Iterator[str]:
     yield from _table("left out", "")
-    told = {
+    meaning = {
         "secrets": "logins, keys, state and settings",
         "clutter": "what version control, tools and editors keep for themselves",
         "unless_nodejs": "unless the build file has the word `nodejs`, comments aside",
     }
     for group, patterns in default_excludes().items():
-        yield _row(" ".join(f"`{pattern}`" for pattern in patterns), told[group])
+        yield _row(" ".join(f"`{pattern}`" for pattern in patterns), meaning[group])
 
 
 # --- the build file ---------------------------------------------------------------------------------------------------
@@ -146,11 +146,11 @@ def _build_file(whole: Schema) -> Iterator[str]:
     for prefix, part, names in parts:
         for key, described in part["properties"].items():
             needed = "required" if key in part.get("required", ()) else ""
-            told = described["description"].rstrip(".") + "".join(
+            meaning = described["description"].rstrip(".") + "".join(
                 f"; {fact}" for fact in (*_facts(described), needed) if fact
             )
             name = f"`{names[key]}`" if key in names else ""
-            yield _row(f"`{prefix}{key}`", name, f"{told}.")
+            yield _row(f"`{prefix}{key}`", name, f"{meaning}.")
         if prefix == "layers.":
             yield _row("`layers.NAME`", "", f"{part['additionalProperties']['description']}")
 

@@ -229,9 +229,9 @@ def table(columns: Mapping[str, Mapping[str, House]], suites: Mapping[str, float
     yield "|---" + "|--:" * len(heads) + "|"
     cells = [columns[version].get(name) for name in PACKAGES for version in columns]
     for title, measure in MEASURES.items():
-        told = [str(measure(house)) if house else "" for house in cells]
-        if any(told):
-            yield f"| {' | '.join([title, *told])} |"
+        values = [str(measure(house)) if house else "" for house in cells]
+        if any(values):
+            yield f"| {' | '.join([title, *values])} |"
     if any(seconds is not None for seconds in suites.values()):
         yield ""
         yield "Seconds of the tests: " + ", ".join(

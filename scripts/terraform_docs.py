@@ -19,11 +19,13 @@ def tables(module: Path) -> str:
     outputs = ["| output | |", "|---|---|"]
     for name in ("variables.tf", "outputs.tf"):
         for block in _BLOCK.finditer((module / name).read_text()):
-            told = _string(block["body"])
+            meaning = _string(block["body"])
             if block["kind"] == "output":
-                outputs.append(f"| `{block['name']}` | {told} |")
+                outputs.append(f"| `{block['name']}` | {meaning} |")
             else:
-                variables.append(f"| `{block['name']}` | {_type(block['body'])} | {_default(block['body'])} | {told} |")
+                variables.append(
+                    f"| `{block['name']}` | {_type(block['body'])} | {_default(block['body'])} | {meaning} |"
+                )
     return "\n".join([*variables, "", *outputs, ""])
 
 

@@ -1,4 +1,5 @@
-"""No page, example or message has a word that the list in docs/style.md rules out."""
+"""No page, example or message has a word that the list in docs/style.md rules out, and functions' docstrings begin with
+verbs."""
 
 from __future__ import annotations
 
@@ -62,6 +63,31 @@ def messages(source: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+# First words that are no verbs: those that begin a noun or a clause, and plurals.
+_NO_VERB = re.compile(
+    "an?|after|all|as|at|by|every|everything|for|from|how|if|in|its|no|nothing|of|on|one|that|the|these|this|those|to|"
+    "what|when|where|whether|which|who|whom|whose|why|with|.*[^s]s",
+    re.IGNORECASE,
+)
+_PROPERTIES = {"property", "cached_property", "setter"}
+
+
+def _is_plain(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Tell whether a function is none of a class's values; `__init__` may describe its arguments instead."""
+    decorators = {ast.unparse(each).partition("(")[0].rpartition(".")[2] for each in function.decorator_list}
+    return not decorators & _PROPERTIES and function.name != "__init__"
+
+
+def without_verb(source: str) -> Iterator[tuple[int, str]]:
+    """Yield lines and first lines of docstrings of functions that cannot begin with a verb."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_plain(node):
+            first = (ast.get_docstring(node) or "Do").splitlines()[0]
+            word = re.match(r"[A-Za-z]+", first)
+            if word is None or _NO_VERB.fullmatch(word[0]):
+                yield node.lineno, first
+
+
 PATTERNS = {phrase: pattern(phrase) for phrase in ruled_out()}
 
 
@@ -96,5 +122,50 @@ def test_messages() -> None:
         for source in SOURCES
         for line, text in messages(source)
         for phrase in found_in(text, name(source))
+    ]
+    assert not wrong
+
+
+def test_a_docstring_without_a_verb_is_found() -> None:
+    source = '''
+class Kept:
+    def __init__(self) -> None:
+        """`place` is where."""
+
+    @functools.cached_property
+    def size(self) -> int:
+        """The size."""
+
+    @classmethod
+    def parse(cls) -> None:
+        """What was kept."""
+
+async def is_kept() -> bool:
+    """Whether it is kept."""
+
+def short() -> str:
+    """`text` in short."""
+
+def plural() -> list[str]:
+    """Names of what is kept."""
+
+def good() -> str:
+    """Pass it on."""
+
+def none() -> None: ...
+'''
+    assert [first for _, first in without_verb(source)] == [
+        "Whether it is kept.",
+        "`text` in short.",
+        "Names of what is kept.",
+        "What was kept.",
+    ]
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    wrong = [
+        f"{name(source)}:{line}: {first}"
+        for source in (*SOURCES, *sorted((ROOT / "localaws" / "src").rglob("*.py")))
+        for line, first in without_verb(source.read_text())
     ]
     assert not wrong

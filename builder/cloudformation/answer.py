@@ -71,7 +71,7 @@ class Reason:
 
     @classmethod
     def of(cls, error: Error, log_place: str) -> Reason:
-        """From the error of a reply."""
+        """Return the reason in the error of a reply."""
         passing = "this may be temporary: deploy the stack again" if error.get("retryable") else ""
         return cls(
             message=error["message"],
@@ -84,8 +84,8 @@ class Reason:
         """Return all of it, as every other door tells an error."""
         if self == Reason():
             return ""
-        told = explained({"message": self.message, "hint": self.hint, "log_tail": self.tail}, place=self.place)
-        return told.plain.rstrip("\n")
+        report = explained({"message": self.message, "hint": self.hint, "log_tail": self.tail}, place=self.place)
+        return report.plain.rstrip("\n")
 
     def within(self, room: int) -> str:
         """Return as much as has room in JSON: a tool's words are cut first, then the message, the hint last."""
@@ -116,8 +116,8 @@ def fitted(answer: Mapping[str, object], why: Reason) -> bytes:
             f"the attributes are {-room:,} bytes more than the {MAX_BYTES:,} that CloudFormation takes",
             hint="name some of the layers in Components, and give each custom resource its own",
         )
-    told = why.within(room)
-    return _json({**answer, "Reason": told} if told else answer)
+    reason = why.within(room)
+    return _json({**answer, "Reason": reason} if reason else answer)
 
 
 def _shortened(text: str, room: int) -> str:

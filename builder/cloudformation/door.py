@@ -114,13 +114,13 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
         # Made here only to see that it fits: an error now still becomes a response.
         _body(request, outcome)
     except LambdasmithError as error:
-        told: Error = {
+        failure: Error = {
             "code": error.code,
             "message": error.message,
             "hint": error.hint,
             "retryable": error.retryable,
         }
-        why = Reason.of(door.masker.mask_json(told), door.log_place)
+        why = Reason.of(door.masker.mask_json(failure), door.log_place)
         return Outcome(status="FAILED", name=_kept_name(request), reason=why)
     try:
         # Before the response is sent: afterwards CloudFormation may send the next request, which needs this memory.
@@ -131,7 +131,8 @@ def _outcome(event: Mapping[str, object], request: StackRequest, door: Door) -> 
 
 
 def _failed(event: Mapping[str, object], request: StackRequest, reply: Reply, door: Door) -> Outcome | None:
-    """A build that ran out of time is handed to the next invocation, as long as that gets it anywhere."""
+    """Return the outcome of an error; None if the build ran out of time and the next invocation continues it."""
+    # Only as long as each invocation stores something new: otherwise the builder would invoke itself without end.
     error: Error = {**reply["error"]}
     if error["code"] == "out_of_time":
         stuck = request.attempt > 1 and not reply.get("stored")

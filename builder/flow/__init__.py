@@ -1,1 +1,1 @@
-"""The order of things: from a request to a reply."""
+"""The phases of a build and their order, from a request to a reply."""

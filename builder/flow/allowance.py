@@ -1,4 +1,4 @@
-"""Which secrets a build file may name: those that the operator allows its project, for commits that a ref of it has."""
+"""Permission of a project to use secrets: the operator's rules, and whether an allowed ref has the commit."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _PARALLEL = 8
 
 
 def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Context) -> None:
-    """Return if the operator allows the project, at this commit, all the secrets that its build file names.
+    """Return if the operator allows the project, at this commit, all secrets that its build file names.
 
-    Nothing of a secret is read before.
+    No secret is read before.
 
     Args:
         resolved: the commit that the project comes from, None if it comes from no repository.
 
     Raises:
-        SecretNotAllowed: with every one that is not.
+        SecretNotAllowed: some are not allowed; the error names all of them.
         SourceError: the git server does not say which refs the commit is the tip of.
     """
-    from builder.spec.base import secrets_in  # it brings pydantic, half of a cold start
+    from builder.spec.base import secrets_in  # imports pydantic, half of a cold start
 
     named = [(spec.at(f"{place}.from"), Reference.parse(secret.source)) for place, secret in secrets_in(spec)]
     rules = context.settings.logins.rules(function, resolved.url if resolved else "")
@@ -46,7 +46,7 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
     if refusals:
         problems = [refusal.problem for refusal in refusals]
         lacking = dict.fromkeys(refusal.lacking for refusal in refusals if refusal.lacking)
-        # About the repository if there is one: whoever may invoke the builder may name any function.
+        # Rather a rule for the repository: one for a function would serve any caller, who may name any function.
         project = repository_name(resolved.url) if resolved else function
         add = (
             f"to give {project} access, the operator adds [project {project}] with "
@@ -63,7 +63,7 @@ def check(spec: BuildSpec, function: str, resolved: Resolved | None, context: Co
 
 @dataclass(frozen=True, kw_only=True)
 class _Refusal:
-    """A secret that is not given: what is wrong, and the pattern or the deed that is lacking."""
+    """A refused secret: the problem, and the pattern of config.ini or the advice that would solve it."""
 
     problem: str
     lacking: str = ""
@@ -75,7 +75,7 @@ def _refusals(
 ) -> Iterator[_Refusal | None]:
     for where, reference in named:
         fitting = [rule for rule in rules if reference.matches(rule.allow)]
-        # The git token opens what no build file has to do with, whatever a pattern says.
+        # Even if a pattern allows it: the builder's git token opens repositories of other projects.
         if credentials.is_secret(reference, context.settings.git_secret):
             yield _Refusal(
                 problem=f"{where}: {reference} may not be used by this project",
@@ -100,7 +100,7 @@ def _not_for_commit(
         problem = "files that were sent along come from no ref"
     else:
         asked = "" if resolved.ref == resolved.commit else f" ({resolved.ref})"
-        problem = f"commit {resolved.commit}{asked} is not the tip of one, nor was it deployed from one"
+        problem = f"commit {resolved.commit}{asked} is not the tip of one and was not deployed from one"
     return _Refusal(
         problem=f"{where}: {sections} gives {reference} only to commits of {refs}, and {problem}",
         advice="merge the commit into a branch that may have the secret and build that branch, or ask the operator "
@@ -109,10 +109,10 @@ def _not_for_commit(
 
 
 def trusted_commit(resolved: Resolved, context: Context) -> bool:
-    """Whether the commit is the owners' own, by every rule that may be about its repository: see `builder.trust.tips`.
+    """Tell whether the commit is the owners' own by every rule that may cover its repository (`builder.trust.tips`).
 
-    What code of another commit has made must not be used for one that gets secrets. Rules of functions count for any
-    repository: whoever may invoke the builder may name any function.
+    A build that gets secrets must not use the results of other commits' code. Rules for functions count for any
+    repository, because a caller may name any function.
 
     Raises:
         SourceError: the git server does not say which refs the commit is the tip of.
@@ -127,7 +127,8 @@ def _is_about(rule: ProjectRule, resolved: Resolved) -> bool:
 
 
 def _for_commit(rule: ProjectRule, resolved: Resolved | None, context: Context) -> bool:
-    """`trusted`, asking one after the other: the name it was found by, the server's refs, our own record of deploys."""
+    """Tell whether a rule covers the commit: by the ref that was asked for, the server's refs, or recorded deploys."""
+    # The cheapest source first: the server's refs take a request, and records of deploys take many.
     if trusted(resolved, rule):
         return True
     if resolved is None:
@@ -141,7 +142,7 @@ def _recorded(resolved: Resolved, context: Context) -> tuple[str, ...]:
 
 
 def origin(resolved: Resolved | None, context: Context) -> Origin | None:
-    """What the record of a deploy keeps of where it came from; None if it came from no repository."""
+    """Return the origin of a deploy, for its record; None if it came from no repository."""
     if resolved is None:
         return None
     refs = sorted({*resolved.tips, *context.tips.get(resolved, ())})
@@ -149,12 +150,12 @@ def origin(resolved: Resolved | None, context: Context) -> Origin | None:
 
 
 def granted(order: Order, context: Context) -> Granted:
-    """The logins that the order may use: all that the builder has, for a commit that its repository vouches for.
+    """Return the logins that the order may use: all of the builder's, if a ref of the repository has the commit.
 
-    Code of any other commit gets what is needed to fetch it.
+    Code of any other commit gets only the login that fetches it.
 
     Raises:
-        InvalidConfiguration, SecretMissing, AccessDenied: a forge's login cannot be had.
+        InvalidConfiguration, SecretMissing, AccessDenied: a forge's login cannot be read.
     """
     known = credentials.git_credentials(context)
     if order.resolved is not None:
@@ -172,17 +173,17 @@ def granted(order: Order, context: Context) -> Granted:
         for name, login in reading.items():
             try:
                 found[name] = login.result()
-            except LambdasmithError as error:  # most builds use none of them
+            except LambdasmithError as error:  # raised only when the build uses this index, which most do not
                 refused[name] = error.message
     return Granted(git=known, indexes=found, refused=refused)
 
 
 def for_commands(spec: BuildSpec, order: Order, context: Context, given: Granted) -> Granted:
-    """`given` with the secrets that the build file names for its commands.
+    """Return `given` with the secrets that the build file names for its commands.
 
     Raises:
         SecretNotAllowed: the operator does not allow them to this project, or to this commit.
-        SecretMissing, AccessDenied: one cannot be had.
+        SecretMissing, AccessDenied: one of them cannot be read.
     """
     from builder.spec.base import secrets_in
 

@@ -1,6 +1,6 @@
-"""How much of a reply is told: as much as Lambda lets through, and of texts what a person can read.
+"""Limits of a reply: its size, which Lambda restricts, and the length of its texts, which people read.
 
-Only after secrets are masked: half a secret is not found any more.
+Secrets must be masked before: half a secret would not be recognized.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ if TYPE_CHECKING:
     from builder.replies.deploys import Error
     from builder.replies.reply import Reply
 
-# Lambda lets 6 MB through, counted as its runtime writes them; the rest is for what a door adds.
+# Lambda accepts 6 MB, as its runtime encodes them; the rest is for members that an entry point adds.
 MAX_REPLY_BYTES = 5_500_000
 MAX_LINE = 2_000
 _MAX_TEXT = 20_000
 _MAX_LINES, _MAX_TAIL = 200, 40_000
-# Entries of a list or object and characters of a text, tried one after the other until the whole reply is small enough.
+# Limits of entries in a list or object and of characters in a text, tried in order until the reply is small enough.
 _TRIED = ((5_000, 8_000), (1_000, 4_000), (200, 1_000), (50, 500), (10, 200))
 
 
 def short(text: str, most: int = MAX_LINE) -> str:
-    """The beginning of `text`, and how much there is more."""
+    """Return the beginning of `text` and the number of characters left out."""
     return text if len(text) <= most else f"{text[:most]} … ({len(text) - most:,} characters more)"
 
 
 def short_line(text: str) -> str:
-    """`text` as one line that can be shown anywhere."""
+    """Return `text` as one short line without control characters."""
     return short(visible_line(short(text, 2 * MAX_LINE)))
 
 
 def bounded(reply: Reply) -> Reply:
-    """`reply` as it may leave: errors and warnings readable and not long, all of it small enough for Lambda.
+    """Return `reply` with short, printable errors and warnings, and small enough for Lambda.
 
-    What is left out is said in its warnings.
+    A warning says what was cut.
     """
-    told: Reply = {**reply}
-    if "error" in told:
-        told["error"] = _error(told["error"])
-    if "warnings" in told:
-        told["warnings"] = _lines(told["warnings"], first=True)
-    size = _size(told)
+    shown: Reply = {**reply}
+    if "error" in shown:
+        shown["error"] = _error(shown["error"])
+    if "warnings" in shown:
+        shown["warnings"] = _lines(shown["warnings"], first=True)
+    size = _size(shown)
     if size <= MAX_REPLY_BYTES:
-        return told
+        return shown
     for entries, characters in _TRIED:
-        cut = cast("Reply", _cut(told, entries, characters))  # shorter, and of the same form
+        cut = cast("Reply", _cut(shown, entries, characters))  # shorter, and of the same form
         note = (
             f"the reply had {megabytes(size)}, more than Lambda allows: each list is cut to {entries:,} "
             f"entries, each text to {characters:,} characters"
@@ -58,26 +58,26 @@ def bounded(reply: Reply) -> Reply:
         cut["warnings"] = [*cut.get("warnings", ()), note]
         if _size(cut) <= MAX_REPLY_BYTES:
             return cut
-    least: Reply = {"statusCode": told["statusCode"]}
-    if "build_id" in told:
-        least["build_id"] = told["build_id"]
+    least: Reply = {"statusCode": shown["statusCode"]}
+    if "build_id" in shown:
+        least["build_id"] = shown["build_id"]
     return least | {"warnings": [note]}
 
 
 def _error(error: Error) -> Error:
-    told: Error = {**error}
-    told["message"] = visible(short(told["message"], _MAX_TEXT))
-    if "hint" in told:
-        told["hint"] = visible(short(told["hint"], _MAX_TEXT))
-    if "log_tail" in told:
-        told["log_tail"] = _lines(told["log_tail"], first=False)
-    if "problems" in told:
-        told["problems"] = _lines(told["problems"], first=True)
-    return told
+    shown: Error = {**error}
+    shown["message"] = visible(short(shown["message"], _MAX_TEXT))
+    if "hint" in shown:
+        shown["hint"] = visible(short(shown["hint"], _MAX_TEXT))
+    if "log_tail" in shown:
+        shown["log_tail"] = _lines(shown["log_tail"], first=False)
+    if "problems" in shown:
+        shown["problems"] = _lines(shown["problems"], first=True)
+    return shown
 
 
 def _lines(lines: Sequence[str], *, first: bool) -> list[str]:
-    """The `first` of the lines, or the last ones, each short, as many as are not too much together."""
+    """Return the `first` of the lines, or the last ones, each short, within limits of their number and total length."""
     kept: list[str] = []
     left = _MAX_TAIL * (5 if first else 1)
     for line in lines if first else reversed(lines):
@@ -103,5 +103,5 @@ def _cut(value: object, entries: int, characters: int) -> object:
 
 
 def _size(reply: Mapping[str, object]) -> int:
-    # Escapes for what is not ASCII are the longest way to write it, whichever the runtime takes.
+    # Escaped: the longest encoding of characters outside of ASCII, so the runtime's is never longer.
     return len(json.dumps(reply, default=str))

@@ -1,7 +1,7 @@
-"""Secrets, read where they are at the moment of use: for git servers, package indexes and the project's commands.
+"""Secrets for git servers, package indexes and the project's commands, read from AWS when they are used.
 
-Every value is known to the invocation's masker before anybody else sees it, is kept in memory until the invocation
-ends, and is read once in it: a renewed secret works for the next build.
+The masker gets every value before any other code does. Values stay in memory until the invocation ends and are read
+once in it, so a renewed secret works for the next build.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.secrets.grants import Granted
 
-_DEFAULT_USER = "x-access-token"  # forges take any beside a token; GitHub wants this one beside an app's
+_DEFAULT_USER = "x-access-token"  # forges accept any name with a token; GitHub requires this one with an app's
 _CODEARTIFACT = "codeartifact:"
 
 
 def read(reference: Reference, context: Context) -> str:
-    """The value of the secret, not empty.
+    """Return the value of the secret, which is never empty.
 
     Raises:
         SecretMissing: there is no such secret, or no such key in it.
@@ -60,10 +60,10 @@ def read(reference: Reference, context: Context) -> str:
 
 
 def read_login(reference: Reference, context: Context) -> str:
-    """The value of a secret that is a token, a user or a password: what is around it does not belong to it.
+    """Return the value of a secret that is a token, a user or a password, without surrounding white space.
 
     Raises:
-        InvalidConfiguration: it cannot be sent as one.
+        InvalidConfiguration: it has characters that cannot be sent in a login.
         SecretMissing, AccessDenied: as `read`.
     """
     return _sendable(read(reference, context), str(reference), _how_to_renew(reference), context)
@@ -71,6 +71,7 @@ def read_login(reference: Reference, context: Context) -> str:
 
 def _sendable(value: str, place: str, renewal: str, context: Context) -> str:
     value = value.strip()
+    # Registered again: without its white space it is another text.
     context.secrets.add(value, key="token")
     if not value:
         raise SecretMissing(f"{place} is empty", hint=renewal)
@@ -129,11 +130,11 @@ def _how_to_make(reference: Reference) -> str:
 
 
 def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
-    """The login of every forge that is configured, the builder's own token first.
+    """Return the logins of all configured forges, the builder's own token first.
 
     Raises:
-        InvalidConfiguration: the builder's own secret cannot be read as one.
-        SecretMissing, AccessDenied, AuthenticationFailed: another cannot be had.
+        InvalidConfiguration: the builder's own secret does not have the form of one.
+        SecretMissing, AccessDenied, AuthenticationFailed: another login cannot be read or made.
     """
     if context.granted is not None:
         return context.granted.git
@@ -175,7 +176,7 @@ def _own_git(context: Context) -> GitCredentials | None:
         return None
     renewal = "renew git_token, run setup.py update"
     token = _sendable(token, f"the token in secret {settings.git_secret}", renewal, context)
-    # The token is the forge's, git_base may be one owner's part of it.
+    # The token is valid for the whole forge, though git_base may name one owner's part of it.
     base = urljoin(settings.git_base, "/")
     owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
     modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
@@ -186,7 +187,7 @@ def _own_git(context: Context) -> GitCredentials | None:
 
 
 def indexes(context: Context) -> Indexes:
-    """The configured package indexes, and those in the environment; their logins are read when they are used."""
+    """Return the package indexes of the configuration and the environment; logins are read when they are used."""
 
     def login(index: IndexLogin) -> tuple[str, str]:
         if index in context.ambient_indexes:
@@ -211,7 +212,7 @@ def _granted_login(index: IndexLogin, granted: Granted) -> tuple[str, str]:
 
 
 def is_secret(reference: Reference, name: str) -> bool:
-    """Whether it is of the secret `name`, by name or by ARN."""
+    """Tell whether the reference means the secret `name`, by name or by ARN."""
     own, asked = (each.rpartition(":secret:")[2] for each in (name, reference.name))
     return bool(own) and re.fullmatch(rf"{re.escape(own)}(-[A-Za-z0-9]{{6}})?", asked) is not None
 
@@ -240,12 +241,12 @@ def _app_token(login: GitLogin, context: Context) -> str:
 
 @dataclass(frozen=True)
 class CommandSecrets:
-    """`builder.workshop.commands.Secrets` from AWS, of those that `allowance.check` has allowed the project."""
+    """`builder.workshop.commands.Secrets` from AWS, restricted to those that `allowance.check` has allowed."""
 
     context: Context
 
     def values(self, references: Sequence[str]) -> dict[str, str]:
-        """The value of each reference."""
+        """Return the value of each reference."""
         if self.context.granted is not None:
             return {text: self.context.granted.commands[text] for text in references}
         if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
@@ -253,5 +254,5 @@ class CommandSecrets:
         return {text: read(Reference.parse(text), self.context) for text in references}
 
     def contained(self, content: bytes) -> bool:
-        """Whether something that was read is in `content`."""
+        """Tell whether a secret that was read is in `content`."""
         return self.context.secrets.contained(content)

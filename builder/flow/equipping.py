@@ -1,4 +1,4 @@
-"""The workshop of an order: what building needs, of what the builder has."""
+"""The workshop of an order, made from the builder's own means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def equip(
     workspace: Workspace | None = None,
     store: Store | None = None,
 ) -> Workshop:
-    """A workshop for the project of an order.
+    """Return a workshop for the project of an order.
 
     Args:
         scratch: an existing directory for this build alone.

@@ -1,4 +1,4 @@
-"""Where a project comes from: the repository's URL, the commit that is meant, and its files."""
+"""The source of a project: the repository's URL, the commit, and its files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from builder.flow.order import Order, Source
     from builder.sources.manifest import Content, Manifest
 
-# How deploy.sh names what it sends: by git's id of the content.
+# The keys of archives that deploy.sh sends: git's tree id of the content.
 _SENT = re.compile(r"uploads/([0-9a-f]{40})\.tar\.gz")
 _SMALL_BYTES = 1 << 20
 
 
 def resolve(request: Request, context: Context) -> git.Resolved | None:
-    """The commit that the request means now; None for an archive, which is what it is.
+    """Return the commit that the request's ref means now; None for an archive, which has no ref.
 
     Raises:
         SourceError, InvalidEvent: as `git.resolve`.
@@ -52,7 +52,7 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
             there = (*known, *of_codecommit(url, context))
             found = git.resolve(url, source.ref, credentials=there, network=network(context))
             if len(urls) > 1 and found.ref == found.commit:
-                tips(found, context)  # nobody has asked yet whether there is such a repository
+                tips(found, context)  # a full id is resolved without a request; this asks whether the repository exists
         except (RepositoryNotFound, AuthenticationFailed) as error:
             missing.append(error)
         else:
@@ -63,7 +63,7 @@ def resolve(request: Request, context: Context) -> git.Resolved | None:
 
 
 def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
-    """The full names of the branches and tags that have the commit as their tip; asked for once in an invocation.
+    """Return the full names of the branches and tags whose tip is the commit; the server is asked once an invocation.
 
     Raises:
         SourceError: as `git.tips`.
@@ -75,10 +75,10 @@ def tips(resolved: git.Resolved, context: Context) -> tuple[str, ...]:
 
 
 def source_of(request: Request, resolved: git.Resolved | None, context: Context) -> Source:
-    """Where the request's files are, once its commit is known.
+    """Return the source of the request's files, once its commit is known.
 
     Raises:
-        AccessDenied: they are what the builder keeps.
+        AccessDenied: the source is in the builder's own store.
     """
     if resolved is not None:
         return resolved
@@ -91,7 +91,7 @@ def source_of(request: Request, resolved: git.Resolved | None, context: Context)
 
 
 def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None:
-    """Raise if a source is what the builder keeps: naming one would be reading it, through a build."""
+    """Raise if a source is in the builder's own store: a build of it would show its content to the caller."""
     key, store = source.key if isinstance(source, ObjectSource) else source.manifest, context.store
     sent = tuple(store.key(f"{folder}/") for folder in ("uploads", "sources"))
     if source.bucket == store.bucket and key.startswith(store.key("")) and not key.startswith(sent):
@@ -102,7 +102,7 @@ def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None
 
 
 def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
-    """The files, below `scratch`; none where the tree of the repository or of the project's directory is known.
+    """Write the files below `scratch`; none if the tree of the repository or of the project's directory is known.
 
     Raises:
         SourceError, OutOfSpace: as `git.fetch`, `archive.extract` and `manifest.parse`.
@@ -115,6 +115,7 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
         resolved,
         scratch / "source",
         credentials=(*git_credentials(context), *of_codecommit(resolved.url, context)),
+        # A repository may be larger than the disk: stop before it is full, with an error that says so.
         max_bytes=shutil.disk_usage(scratch).free,
         path=order.path,
         known=order.known,
@@ -163,6 +164,7 @@ def _unpacked(
         if not is_of_git(file):
             _leave_out(snapshot, order, context)
     finally:
+        # The build needs the room.
         file.unlink(missing_ok=True)
     if isinstance(source, ObjectSource):
         _compare_with_name(source, snapshot, context)
@@ -170,7 +172,7 @@ def _unpacked(
 
 
 def _leave_out(snapshot: git.Snapshot, order: Order, context: Context) -> None:
-    """Remove what nobody has committed and the list of default excludes names."""
+    """Remove files on the list of default excludes: unlike those of a commit, no one has chosen them."""
     from builder.sources.excludes import SECRETS, Excludes, leave_out, left_out_warning, text_of_build_file
 
     text = text_of_build_file(snapshot.root / order.path, order.build_file)
@@ -195,7 +197,7 @@ def _files_beside(source: ManifestSource, context: Context) -> Callable[[str], C
 
 
 def _object(context: Context, bucket: str, key: str, version_id: str | None = None) -> Content:
-    """An object in S3; a small one has been read when this returns, so that several come at the same time."""
+    """Return an object in S3; a small one is read at once, so that several threads read at the same time."""
     from builder.sources.manifest import Content
 
     place, s3 = f"s3://{bucket}/{key}", context.clients.s3
@@ -223,7 +225,7 @@ def _object(context: Context, bucket: str, key: str, version_id: str | None = No
 
 
 def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Context) -> None:
-    """Whoever sends something does not send it again if it is there: so it must be what its name says."""
+    """Raise if the archive's tree is not the one in its name: clients do not send a tree that is already there."""
     settings = context.settings
     named = _SENT.fullmatch(source.key.removeprefix(settings.store_prefix))
     if source.bucket == settings.bucket and named and named[1] != snapshot.tree:
@@ -234,7 +236,7 @@ def _compare_with_name(source: ObjectSource, snapshot: git.Snapshot, context: Co
 
 
 def network(context: Context) -> git.Network:
-    """Whom git requests may reach and trust, and how long they may take."""
+    """Return the servers and certificates that git requests may use, and their time limit."""
     settings = context.settings
     return git.Network(
         allowed_hosts=settings.git_hosts,
@@ -245,7 +247,7 @@ def network(context: Context) -> git.Network:
 
 
 def of_codecommit(url: str, context: Context) -> tuple[git.GitCredentials, ...]:
-    """What CodeCommit takes from the builder's own role; nothing for any other `url`."""
+    """Return a login for CodeCommit, signed by the builder's own role; nothing for any other `url`."""
     if context.granted is not None or not CODECOMMIT_URL.match(url):
         return ()
     username, password = codecommit_credentials(context.clients, url)

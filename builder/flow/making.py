@@ -1,4 +1,4 @@
-"""An order becomes a product: prepared, then checked. Foreign code runs here, and no AWS function is touched."""
+"""The steps from an order to a product: prepare, then check. Foreign code runs here, and no AWS function is touched."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ from builder.workspace.domains import Domain
 
 
 def make(order: Order, context: Context, *, allow: Callable[[Outline], None]) -> Product | Unchanged | Several:
-    """Make what is ordered; the artifacts are in the store. Of several functions none is made before one is named.
+    """Build the components of an order; their artifacts are then in the store.
+
+    If the project has several functions and the order names none of them, nothing is built.
 
     Args:
-        allow: raises if the project may not have the secrets that its build file names; asked before anything runs.
+        allow: raises if the project may not have the secrets that its build file names; called before any of its code
+            runs.
 
     Raises:
         LambdasmithError: with the phase in which it arose.
@@ -76,7 +79,7 @@ def _checked(ready: Prepared, order: Order, context: Context) -> Checked:
     with context.progress.phase("check", "checking the artifacts"):
         return check(
             ready.made,
-            ready.shop,
+            ready.workshop,
             function=order.function,
             foreign=order.foreign,
             variables=order.variables if order.exists else None,
@@ -94,10 +97,7 @@ class _SeveralFound(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Ordered:
-    """What an order says, done with what the builder has.
-
-    `permit` is `allow` of `make`.
-    """
+    """The job of an order, with the builder's own means. `permit` is the `allow` of `make`."""
 
     order: Order
     context: Context
@@ -147,7 +147,7 @@ class _Ordered:
         return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"
 
     def read(self, snapshot: Snapshot) -> Project:
-        """Read the project. What names no architecture stays as the function is, or becomes as the builder is."""
+        """Read the project. Without an architecture in the build file, the function's or else the builder's is used."""
         order = self.order
         root = snapshot.root / order.path if order.path else snapshot.root
         if not root.is_dir():
@@ -171,7 +171,7 @@ class _Ordered:
 
     def allow(self, project: Project) -> None:
         self.permit(project)
-        if self.order.roles is not None:  # creating the function comes last, and would fail then
+        if self.order.roles is not None:  # now, since creating the function is the last step and would fail
             self.order.roles.check(project.spec, self.order.function)
 
     def equip(self, project: Project) -> Workshop:
@@ -180,7 +180,7 @@ class _Ordered:
 
 @dataclass(frozen=True, kw_only=True)
 class _FromNothing(_Ordered):
-    """The same, with nothing that an earlier build has left but the lock, and what the runtime was found to have."""
+    """The same without results of earlier builds, except for the lock and the recorded baseline of the runtime."""
 
     fresh: Fresh
 
@@ -200,7 +200,7 @@ class _FromNothing(_Ordered):
         context, scratch = self.context, self.scratch
         (scratch / "made").mkdir()
         store = DirectoryStore(scratch / "store", warn=context.progress.warn)
-        # No part of what was built.
+        # A baseline is measured from the runtime, not built, so using it again cannot hide a difference.
         if recorded := context.store.find(baseline_record(project.target), Recorded.parse):
             store.write_json(baseline_record(project.target), recorded.value)
         workspace = Workspace(scratch / "fresh")

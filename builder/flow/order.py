@@ -1,6 +1,6 @@
-"""What is to be made of which source: all that making needs to know of a request, as one value.
+"""An order: what to build of which source, as one value with everything that building needs to know of a request.
 
-It can travel to another process: `as_json` and `parse`.
+It can be sent to another process as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Source = Resolved | ArchiveSource | ObjectSource | ManifestSource
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """Make everything without what earlier builds have left, of a lock if there is one."""
+    """A demand to build everything without results of earlier builds, from a lock if there is one."""
 
     runtime: str
     architecture: Architecture
@@ -29,7 +29,7 @@ class Fresh:
 
     @classmethod
     def parse(cls, sent: Fields) -> Fresh:
-        """What `Order.as_json` has made."""
+        """Parse the member that `Order.as_json` writes."""
         return cls(
             runtime=sent.text("runtime"),
             architecture=architecture_of(sent.text("architecture")),
@@ -83,16 +83,16 @@ class Order:
 
     @property
     def resolved(self) -> Resolved | None:
-        """The commit, None for an archive."""
+        """Commit to build, None for an archive."""
         return self.source if isinstance(self.source, Resolved) else None
 
     @property
     def repository(self) -> str:
-        """The URL that the project comes from, "" if it comes from none."""
+        """URL of the project's repository, "" if it has none."""
         return self.source.url if isinstance(self.source, Resolved) else ""
 
     def as_json(self) -> dict[str, object]:
-        """For another process."""
+        """Return the order as JSON, for another process."""
         fresh = self.fresh
         return {
             "source": _source_json(self.source),
@@ -118,10 +118,10 @@ class Order:
 
     @classmethod
     def parse(cls, sent: Fields) -> Order:
-        """What `as_json` has made.
+        """Parse the output of `as_json`.
 
         Raises:
-            ValueError: someone else has made it.
+            ValueError: it has another form.
         """
         domain, fresh, roles = sent.fields("domain"), sent.fields_or_none("fresh"), sent.fields_or_none("roles")
         architecture = sent.text_or_none("architecture")

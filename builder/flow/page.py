@@ -1,4 +1,4 @@
-"""Lines of text for people, plain and in colour, with what a terminal would obey made visible."""
+"""Lines of text for people, plain and in colour, with control characters made visible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from builder.characters import visible, visible_line
 
-# Styles and the numbers by which a terminal knows them.
+# Styles by their numbers in a terminal's escape sequences.
 _CODES = {"title": "1", "good": "32", "quiet": "2", "warning": "33", "bad": "1;31", "hint": "36"}
 # The narrowest column of names.
 _NARROWEST = 12
@@ -18,7 +18,7 @@ _MAX_BYTES = 150_000
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """The same lines twice, each ending with a line break."""
+    """Text of a page, plain and in colour; every line ends with a line break."""
 
     plain: str
     colour: str
@@ -26,7 +26,7 @@ class Text:
 
 @dataclass(kw_only=True)
 class Page:
-    """Lines of spans (text, style), where a row is a name and what is said of it, in two columns."""
+    """Lines of spans (text, style); a row is a line with two columns, a name and its text."""
 
     lines: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
@@ -44,21 +44,21 @@ class Page:
         self.lines.append(tuple(line))
 
     def row(self, name: str, *spans: tuple[str, str] | str) -> None:
-        """Add a line to the column of names; an empty name continues the row before."""
+        """Add a row; an empty name continues the previous row."""
         self._names[len(self.lines)] = visible_line(name)
         self.lines.append(tuple((visible_line(text), style) for text, style in map(_span, spans)))
 
     def table(self, titles: str, rows: Sequence[Sequence[str]]) -> None:
-        """Add lines whose cells stand under each other; an empty cell is a dash."""
+        """Add a table in which all columns have a width of their own; an empty cell is a dash."""
         cells = [titles.split("|"), *([visible_line(cell) or "-" for cell in row] for row in rows)]
         widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
         for number, row in enumerate(cells):
-            told = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
             bad = number > 0 and row[-1] in ("DIFFERENT", "failed")
-            self.add((told, "quiet" if number == 0 else "bad" if bad else ""), before="  ")
+            self.add((line, "quiet" if number == 0 else "bad" if bad else ""), before="  ")
 
     def text(self) -> Text:
-        """Return all lines, as many as there is room for."""
+        """Return the lines, as many as the limit of a reply allows."""
         wide = max((_NARROWEST, *(len(name) for name in self._names.values())))
         plain, coloured, left = [], [], _MAX_BYTES
         for number, spans in enumerate(self.lines):

@@ -1,7 +1,7 @@
-"""Members of a reply, read whatever they are, and the phrases that are made of them.
+"""Members of a reply, and the phrases made from them.
 
-A reply may be one that an older builder has kept, so a member that is missing or of another type is told as nothing
-and is never an error.
+An older builder may have kept the reply, so a member that is missing or of another type is read as empty and is never
+an error.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def rows_of(value: Value, name: str) -> list[Value]:
 
 
 def text_of(value: Value, name: str) -> str:
-    """Return a plain value as text, "" where there is none."""
+    """Return a member that is a plain value as text, "" without one."""
     found = value.get(name)
     return "" if found is None or isinstance(found, Mapping | list | tuple) else shown(found)
 
 
 def cells_of(value: Value, *names: str) -> list[str]:
-    """Return several of them."""
+    """Return several members as texts."""
     return [text_of(value, name) for name in names]
 
 
@@ -74,7 +74,7 @@ def some_of(found: Sequence[object], most: int) -> str:
 def source_of(reply: Value) -> str:
     if not (commit := commit_of(reply)):
         return ""
-    # Files that came with the request have no name that git would know, and their tree's id for a commit.
+    # Files that came with the request have no ref, and the id of their tree in place of a commit's.
     return f" from the files sent (tree {commit})" if reply.get("ref") == "" else f" from commit {commit}"
 
 
@@ -104,7 +104,7 @@ def age(seconds: float) -> str:
 
 
 def build_there(build: Value) -> str:
-    """Return a build that a rollback has to do with, and its age."""
+    """Return the text for a build that a rollback leaves or returns to, with its age."""
     commit = f"commit {commit_of(build)}, " if commit_of(build) else ""
     return f"build {text_of(build, 'build_id')} ({commit}{age(number_of(build, 'age_seconds'))})"
 

@@ -1,10 +1,10 @@
-"""The flow of one build, and with it the architecture of the builder.
+"""The phases of one build, from its request to its reply.
 
     event ─> request ─> look ─> order ─> make ─────────────> publish ─> record and reply
              event/     situation        product_of          release     tracking, reply
 
-Look: which commit is meant, what the function is now, and what the last deploy left (`situation`). If that deploy was
-of the same commit and request and nobody has touched the function since, the reply is ready: nothing is fetched or
+Look: find the commit, the function's present state, and the record of the last deploy (`situation`). If that deploy was
+of the same commit and request and no one has changed the function since, the reply is ready: nothing is fetched or
 written.
 
 Order: everything that making needs to know, as one value (`order`). It holds no right to change anything in AWS, so it
@@ -23,8 +23,8 @@ could be made (`members`).
 
 Reply: what happened, as one JSON object, kept in the store as the build's record (`reply`, `tracking`).
 
-Each half trusts only values: no step reads what another wrote to a shared variable, and whatever a step needs is in its
-arguments. Wings below this one never call back up; `tests/test_house.py` holds that.
+Steps share no variables: everything that a step needs is in its arguments. Wings below this one never call it;
+`tests/test_house.py` enforces that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from builder.flow.situation import Situation, look
 if TYPE_CHECKING:
     from builder.records.claim import Claim
 
-# How often a build begins again because the branch has moved while it waited for its turn.
+# Attempts of a build whose branch moves while it waits for its turn: a busy branch must not keep it for ever.
 _TRIES = 5
 
 
@@ -49,10 +49,10 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
     """Build what the request asks for and publish what differs; with action `plan`, only say what would happen.
 
     Args:
-        claim: to the build id; taken before anything is published, and never for a plan.
+        claim: the claim to the build id; taken before anything is published, and never for a plan.
 
     Raises:
-        LambdasmithError: with the phase in which it arose. What was deployed before is as it was, or complete.
+        LambdasmithError: with the phase in which it arose. The function is unchanged, or changed completely.
         AlreadyTaken: someone else works on the build id.
     """
     for _ in range(_TRIES):

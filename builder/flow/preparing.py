@@ -1,6 +1,6 @@
-"""The order in which a project is prepared, for every door that builds: fetch → read → allow → equip → assemble.
+"""The order of the steps that prepare a project, wherever it is built: fetch → read → allow → equip → assemble.
 
-How a step is done is the job's: by an order (`making.py`), again from nothing, or on a workstation.
+A job says how a step is done: for an order (`making.py`), for an order from scratch, or on a workstation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from builder.workshop.workshop import Workshop
 
 
 class Settled(Exception):
-    """The source has a tree with which nothing is left to do."""
+    """The source's tree is one with which nothing is left to do."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Job(Protocol):
 
     @property
     def fetch_message(self) -> str:
-        """What to tell people while the source is fetched."""
+        """Message of the progress while the source is fetched."""
 
     @property
     def known(self) -> Collection[str]:
@@ -41,27 +41,27 @@ class Job(Protocol):
 
     @property
     def components(self) -> Sequence[str]:
-        """Names of the components that are asked for; none for all."""
+        """Names of the requested components; none for all."""
 
     @property
     def exists(self) -> bool:
-        """Whether the function does; one that does not needs all of its components."""
+        """Whether the function exists; a new one needs all of its components."""
 
     @property
     def options(self) -> Options:
-        """How much of earlier builds is used again."""
+        """Options for the use of earlier builds' results."""
 
     def fetch(self) -> Snapshot:
         """Bring the source to this machine."""
 
     def read_message(self, snapshot: Snapshot) -> str:
-        """Say what is read, for people."""
+        """Return the message of the progress while the project is read."""
 
     def read(self, snapshot: Snapshot) -> Project:
-        """Read the project that the source has."""
+        """Read the project in the source."""
 
     def allow(self, project: Project) -> None:
-        """Raise if the project may not be built or deployed; nothing of it has run yet."""
+        """Raise if the project may not be built or deployed; called before any of its code runs."""
 
     def equip(self, project: Project) -> Workshop:
         """Return what building needs besides the project."""
@@ -69,14 +69,14 @@ class Job(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A project's artifacts, not checked yet, with the workshop that they were made in."""
+    """A project's unchecked artifacts, and the workshop in which they were made."""
 
     snapshot: Snapshot
-    shop: Workshop
+    workshop: Workshop
     made: Assembly
 
     def product(self, checked: Checked) -> Product:
-        """Return all that was made, as one value."""
+        """Return the result as one value, with the outcome of the checks."""
         snapshot, made = self.snapshot, self.made
         return Product(
             outline=made.project.outline,
@@ -92,7 +92,7 @@ class Prepared:
 
 
 def prepared(job: Job, progress: Progress) -> Prepared:
-    """Do all steps of a job up to the artifacts.
+    """Carry out all steps of a job up to the artifacts.
 
     Raises:
         Settled: the source has one of the known trees.
@@ -100,6 +100,7 @@ def prepared(job: Job, progress: Progress) -> Prepared:
     """
     with progress.phase("fetch", job.fetch_message):
         snapshot = job.fetch()
+    # The subtree is the project's directory: a push that changed another part of the repository ends here.
     if not {snapshot.tree, snapshot.subtree}.isdisjoint(job.known):
         raise Settled(snapshot)
     try:
@@ -107,17 +108,17 @@ def prepared(job: Job, progress: Progress) -> Prepared:
             project = job.read(snapshot)
             tell(project, progress)
             chosen = choose_components(project.names, job.components, function_exists=job.exists)
-            # Before anything of the project runs.
+            # Before equipping and assembling: from there on, the project's code may run.
             job.allow(project)
-        shop = job.equip(project)
-        return Prepared(snapshot=snapshot, shop=shop, made=assemble(project, chosen, shop, job.options))
+        workshop = job.equip(project)
+        return Prepared(snapshot=snapshot, workshop=workshop, made=assemble(project, chosen, workshop, job.options))
     except LfsMissing as error:
         add_reasons(error, snapshot.root, snapshot.lfs_reasons)
         raise
 
 
 def tell(project: Project, progress: Progress) -> None:
-    """Tell people what there is to know about a project that was read."""
+    """Report what was noticed while the project was read."""
     progress.warn(project.runtime_warning)
     for note in project.notes:
         progress.say(note)

@@ -1,4 +1,4 @@
-"""Publishing a built project: under the function's lease, from the state that it has then, then remembered."""
+"""The publication of a built project: under the function's lease, from the function's state then, and recorded."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often the function is looked at again after someone else has changed it, before anything of it was touched.
+# Attempts at publishing, each from the function's new state after someone else has changed it; none overwrites theirs.
 _TRIES = 3
-# What was read of a function no longer ago counts as what it has: who changes it now could as well come later.
+# A state read less than this many seconds ago counts as present: a change since then might also have come just after
+# the build.
 _FRESH_S = 1.0
 
 
 class Overtaken(Exception):
-    """While this build waited for its turn, the branch has moved on: what was built is not what is wanted now."""
+    """The branch moved on while this build waited for its turn, so its result is out of date."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """What publishing came to: `deployment` with the layer versions that it found, `published` as it went.
+    """Result of publishing: the `deployment` with the layer versions that it found, and what was `published`.
 
-    `removed` says in words what housekeeping took away.
+    `removed` has a sentence for each version that housekeeping removed.
     """
 
     deployment: Deployment
@@ -66,13 +67,13 @@ def release(
     """Publish what differs. A build that finds nothing to change neither claims nor leases anything.
 
     Args:
-        planned: the deployment for a state of the function, and what the store remembers of its last deploy.
-        claim: to the build id; taken before anything is published.
-        keep: how many versions and layer versions housekeeping leaves, None for all.
+        planned: returns the deployment for a state of the function and the store's record of its last deploy.
+        claim: the claim to the build id; taken before anything is published.
+        keep: number of versions and layer versions that housekeeping leaves, None for all.
 
     Raises:
-        Overtaken: begin again, with the commit that the branch has now.
-        FunctionBusy: someone else changes the function and does not end in time.
+        Overtaken: the branch has another commit now; begin again with that.
+        FunctionBusy: someone else is changing the function and does not finish in time.
         AlreadyTaken: someone else works on the build id.
         InvokeFailed, AwsRefused: as `Publisher.publish`.
     """
@@ -80,18 +81,21 @@ def release(
     deployment = planned(state, situation.last)
     state = deployment.observed(state, context.clients)
     idle = not writes(deployment.steps(state, {}))
-    # Whoever writes is told by the revision.
+    # Only asked if nothing is to be written: Lambda itself compares the revision before it changes anything.
     changed = idle and _has_changed(situation, request, context)
     if idle and not changed:
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
     overlaps.warn(deployment, state, context)
+    # Only now, before the first change: a build that changes nothing takes neither the id nor the lease.
     claim.take()
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
         if changed or hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
             again = look(request, context)
+            # Compared under the lease: an older commit must not replace a newer one that was deployed meanwhile.
             if again.resolved != situation.resolved:
+                # Returns the lease: the next attempt builds first, and others need not wait for that.
                 context.until_end.close()
                 raise Overtaken
             state = again.state
@@ -99,11 +103,13 @@ def release(
                 state = settled(deployment.name, state, context)
             deployment = planned(state, again.last)
             state = deployment.observed(state, context.clients)
+        # Before they are attached: housekeeping removes versions that are neither attached nor noted.
         deployment.note_layers()
         publisher = publisher_of(deployment, context, hold.confirm)
         try:
             published = publisher.publish(deployment.steps, state)
         except FunctionBusy:
+            # A half-finished deploy is reported: a new decision would begin from a state that no one has wanted.
             if publisher.touched or not tries_left:
                 raise
             continue
@@ -114,7 +120,7 @@ def release(
 
 
 def _has_changed(situation: Situation, request: Request, context: Context) -> bool:
-    """Whether someone else has changed the function while this build was made, as far as that can be seen at all."""
+    """Tell whether someone else has changed the function while this build was made, as far as Lambda shows it."""
     if time.monotonic() - situation.at < _FRESH_S:
         return False
     now, then = read_published(context.clients, request.function or "", request.alias), situation.state
@@ -124,10 +130,10 @@ def _has_changed(situation: Situation, request: Request, context: Context) -> bo
 
 
 def leased(request: Request, context: Context, claim: Claim) -> lease.Lease:
-    """The function's lease, until the end: whoever comes next finds the record of what was done.
+    """Take the function's lease until the end of the invocation: the next build must find this one's record.
 
     Raises:
-        FunctionBusy: someone else has it, and does not give it back in time.
+        FunctionBusy: another build has it and does not return it in time.
     """
     return context.until_end.enter_context(
         lease.held(
@@ -153,7 +159,7 @@ def remember(
     keys: Mapping[str, str],
     answer: Mapping[str, object],
 ) -> None:
-    """Keep what was deployed, so that the next build of the same sees it at once. Done by the end, not at once."""
+    """Record the deploy in a thread that ends with the invocation, so that the next build sees what has not changed."""
     state, wanted = released.published.state, released.deployment.wanted
     if state is None or wanted is None:
         return
@@ -161,7 +167,7 @@ def remember(
     def write() -> None:
         try:
             if not released.published.steps:
-                # After the store was lost: whose layers the function has is what their owners' builds ask for.
+                # The notes may have been lost with the store, and the layers' owners remove versions without a note.
                 released.deployment.note_layers()
             deployed.keep(
                 context.store,
@@ -187,7 +193,7 @@ def remember(
 def publisher_of(
     deployment: Deployment, context: Context, confirm: Callable[[str], None] = lambda _: None
 ) -> Publisher:
-    """Who carries the deployment out; `confirm` as `Publisher` has it."""
+    """Return the publisher of the deployment; `confirm` is that of `Publisher`."""
     return Publisher(
         deployment.name,
         context.clients,
@@ -200,14 +206,14 @@ def publisher_of(
 
 
 def settled(name: str, state: FunctionState, context: Context) -> FunctionState:
-    """The function's state once someone else's update of it has ended."""
+    """Wait for the end of someone else's update, and return the function's state then."""
     context.progress.say(f"waiting for another update of {name}")
     wait_s = min(60, context.deadline.check(f"waiting for {name}"))
     return replace(wait_until_settled(context.clients, name, timeout_s=wait_s), alias=state.alias)
 
 
 def _completed(published: Published, request: Request, context: Context, name: str) -> Published:
-    """With the state as it is in the end: versions and aliases have changed since it was read last."""
+    """Read the final state: the versions and aliases have changed since the last look."""
     if published.version is not None:
         published.state = read_published(context.clients, name, request.alias, [published.version])
     return published

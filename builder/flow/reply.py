@@ -1,4 +1,4 @@
-"""What every door answers: one JSON object, the same for people's tools and for machines."""
+"""The reply of every entry point: one JSON object, the same for people's tools and for machines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def account(progress: Progress) -> Reply:
-    """Phases and warnings, as every reply has them."""
+    """Return the phases and warnings, which every reply has."""
     return {
         "phases": [{"name": phase.name, "seconds": phase.seconds} for phase in progress.phases],
         "seconds": round(progress.seconds(), 3),
@@ -48,7 +48,7 @@ def account(progress: Progress) -> Reply:
 
 def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
     """Return the reply for an error that the user can fix."""
-    described: Error = {
+    failed: Error = {
         "code": error.code,
         "phase": error.phase,
         "message": error.message,
@@ -57,13 +57,13 @@ def failure(error: LambdasmithError, *, build_id: str | None = None) -> Reply:
         "retryable": error.retryable,
     }
     if error.problems:
-        described["problems"] = list(error.problems)
-    reply: Reply = {"statusCode": error.status, "error": described}
+        failed["problems"] = list(error.problems)
+    reply: Reply = {"statusCode": error.status, "error": failed}
     return reply if build_id is None else {**reply, "build_id": build_id}
 
 
 def assembled(product: Product) -> Reply:
-    """What a project became: its artifacts, what was left out of them, what the checks found."""
+    """Return the members for a built project: its artifacts, what was left out of them, and the checks' results."""
     return {
         "statusCode": 200,
         "artifacts": components(product.plans, product.artifacts),
@@ -75,7 +75,7 @@ def assembled(product: Product) -> Reply:
 
 
 def planned(product: Product, deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> Reply:
-    """What a build would do: what it builds and publishes, which settings it changes, how near the limits it comes."""
+    """Return the members for a plan: what would be built and published, which settings change, how near limits are."""
     steps = deployment.steps(state, {})
     wanted = deployment.wanted
     alias: AliasPlan | None = None
@@ -102,10 +102,10 @@ def planned(product: Product, deployment: Deployment, state: FunctionState | Non
 
 
 def outcome(released: Released, request: Request, *, served: Artifact | None = None) -> Reply:
-    """What is deployed now, and what was done for it.
+    """Return the members for a deploy: what is deployed now, and the steps that were taken.
 
     Args:
-        served: the code that the alias has, where it is not that of the function itself.
+        served: the code that the alias serves, if it differs from the function's own.
     """
     deployment, published = released.deployment, released.published
     rows: list[LayerNow] = []
@@ -140,9 +140,9 @@ def _url(state: FunctionState) -> str:
 
 
 def packaged(product: Product, store: S3Store) -> Reply:
-    """Where the artifacts are, and what the build file says of them, for tools that deploy by themselves.
+    """Return the members for packaging: the artifacts' places, and the build file's settings, for other deploy tools.
 
-    `source_code_hash` is what Terraform wants of one: base64 of its sha256, as Lambda's `code_sha256`.
+    `source_code_hash` is the one that Terraform uses: base64 of the sha256, like Lambda's `code_sha256`.
     """
     answer: Reply = {}
     rows: list[PackageRow] = []
@@ -151,7 +151,7 @@ def packaged(product: Product, store: S3Store) -> Reply:
         if name not in product.outline.functions:
             rows.append(_layer_package(product.outline, name, place))
             continue
-        answer = {  # spelled out, here and below: a type checker takes no part of a typed dictionary for another
+        answer = {  # spelled out, here and below: type checkers accept no part of one typed dictionary as another
             "bucket": place["bucket"],
             "key": place["key"],
             "version_id": place["version_id"],
@@ -171,7 +171,7 @@ def packaged(product: Product, store: S3Store) -> Reply:
                 "size": place["size"],
             }
         )
-    return answer | {"packages": rows, "function": described(product.outline)}
+    return answer | {"packages": rows, "function": function_wanted(product.outline)}
 
 
 def _place(artifact: Artifact, store: S3Store) -> Place:
@@ -186,7 +186,7 @@ def _place(artifact: Artifact, store: S3Store) -> Place:
 
 
 def _layer_package(project: Outline, name: str, place: Place) -> PackageRow:
-    """A layer's, with what the layer's version is to say of itself."""
+    """Return the package of a layer, with the runtimes and architecture that its version is to declare."""
     function = project.spec.function
     layer = project.holder(name)
     if layer is not None:
@@ -204,10 +204,10 @@ def _layer_package(project: Outline, name: str, place: Place) -> PackageRow:
     }
 
 
-def described(project: Outline) -> FunctionWanted | None:
-    """What the build file says of the function, None for what it does not say; None for a project without one.
+def function_wanted(project: Outline) -> FunctionWanted | None:
+    """Return the build file's settings of the function, None for a missing one; None without a function.
 
-    `layers` are names, and ARNs of those from elsewhere, in the order of attachment.
+    `layers` are names of the project's layers and ARNs of those from elsewhere, in the order of attachment.
     """
     function = project.spec.function
     if function is None:
@@ -232,7 +232,7 @@ def described(project: Outline) -> FunctionWanted | None:
 
 
 def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]) -> list[ArtifactRow]:
-    """What was decided of each component, and of what it became; sizes where they are known."""
+    """Return a row for each component: whether it was built and why, and its artifact, with sizes if they are known."""
     rows: list[ArtifactRow] = []
     for plan in plans:
         component = plan.component
@@ -257,19 +257,19 @@ def components(plans: Sequence[ComponentPlan], artifacts: Mapping[str, Artifact]
 
 
 def pruned(artifacts: Mapping[str, Artifact]) -> list[PrunedRow]:
-    """What was left out of all artifacts."""
+    """Return what was left out of all artifacts, by rule."""
     return merged(row for artifact in artifacts.values() for row in artifact.pruned)
 
 
 def native_libraries(artifacts: Mapping[str, Artifact]) -> list[LibraryRow]:
-    """What was taken from the build machine."""
+    """Return the native libraries that were taken from the build machine."""
     return [{"component": name, **row} for name, artifact in artifacts.items() for row in artifact.native_libraries]
 
 
 def configuration(deployment: Deployment, state: FunctionState | None, last: Deployed | None) -> list[SettingRow]:
-    """Settings that are not as wanted. Values of environment variables are not shown.
+    """Return the settings that differ from the wanted ones, without the values of environment variables.
 
-    `by_hand`: the build file wants what it wanted at the last deploy, so someone else has changed it since.
+    `by_hand`: the build file's value is that of the last deploy, so someone else has changed the setting since.
     """
     wanted = deployment.wanted
     if wanted is None or state is None:

@@ -1,8 +1,8 @@
-"""What a reply says to people: lines of text, plain and in colour, from the value of the reply alone.
+"""The text of a reply for people: lines, plain and in colour, made from the reply alone.
 
-This is the last step: secrets are masked by then, and every character that a terminal would obey is made visible here.
-A reply may be one that an older builder has kept, so a member that is missing or of another type is left out of the
-text and never an error. Standard library only: clients' tests run this module without the builder.
+This is the last step: secrets are masked already, and control characters are made visible here. An older builder may
+have kept the reply, so a member that is missing or of another type is left out of the text and is never an error.
+Standard library only: clients' tests run this module without the builder.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from builder.flow.phrases import (
 if TYPE_CHECKING:
     from builder.replies.reply import Texts
 
-# How much of an answer to `invoke` is shown, in bytes.
+# Bytes of the function's response to `invoke` that are shown.
 _MAX_PAYLOAD = 2_000
 
 
 def rendered(reply: Value, *, function: str = "", out: str = "") -> Text:
-    """Return what the reply says.
+    """Return the text of a reply.
 
     Args:
-        function: the one that was asked about, for replies that do not name it.
-        out: the directory of a workstation that `files` are in.
+        function: name of the requested function, for replies that do not have it.
+        out: directory of the `files` on a workstation.
     """
     page = Page()
     _report(page, reply, function, out)
@@ -55,27 +55,27 @@ def rendered(reply: Value, *, function: str = "", out: str = "") -> Text:
 
 
 def texts(reply: Value, *, function: str = "") -> Texts:
-    """Return the member `text` of a reply: what it says, plain and in colour, and apart from it how long it took."""
+    """Return the member `text` of a reply: its text, plain and in colour, and separately the times of its phases."""
     text, page = rendered(reply, function=function), Page()
-    _times(page, _told(reply))
+    _times(page, _reply_meant(reply))
     return {"plain": text.plain, "colour": text.colour, "times": page.text().plain}
 
 
 def explained(error: Value, *, build_id: str = "", place: str = "") -> Text:
-    """Return what went wrong and what to do, from the error of a reply; `place` says where there is more to read."""
+    """Return the text of an error: what failed and what to do; `place` says where the full log is."""
     page = Page()
     _failure(page, error, build_id, place)
     return page.text()
 
 
-def _told(reply: Value) -> Value:
-    """Return the reply that is meant: of the status of a build that has ended, what the build replied."""
+def _reply_meant(reply: Value) -> Value:
+    """Return the reply to describe: from the status of a finished build, the build's own reply."""
     return part_of(part_of(reply, "build"), "reply") or reply
 
 
 def _report(page: Page, reply: Value, function: str, out: str) -> None:
     build = part_of(reply, "build")
-    reply, function = _told(reply), text_of(build, "function") or function
+    reply, function = _reply_meant(reply), text_of(build, "function") or function
     if build and not part_of(build, "reply"):
         _going_on(page, build)
     elif "functions" in reply:
@@ -92,8 +92,8 @@ def _report(page: Page, reply: Value, function: str, out: str) -> None:
 def _going_on(page: Page, build: Value) -> None:
     page.add(f"build {text_of(build, 'build_id')} {'is ' * (build.get('state') == 'running')}{text_of(build, 'state')}")
     for name in ("function", "phase", "message"):
-        if told := text_of(build, name):
-            page.row(name, told)
+        if text := text_of(build, name):
+            page.row(name, text)
 
 
 def _failure(page: Page, error: Value, build_id: str = "", place: str = "") -> None:
@@ -109,7 +109,7 @@ def _failure(page: Page, error: Value, build_id: str = "", place: str = "") -> N
         for line in lines:
             page.add((shown(line), "quiet"), before="  | ")
     if error.get("retryable") is True:
-        page.add("this may pass: the same can be tried again")
+        page.add("this may be temporary: try the same again")
     if hint := text_of(error, "hint"):
         page.add(("hint:", "hint"), f" {hint}")
     if whose := [part for part in (text_of(error, "code"), f"build {build_id}" if build_id else "", place) if part]:
@@ -133,8 +133,8 @@ def _outcome(page: Page, reply: Value, function: str, out: str) -> None:
         state = ("unchanged", "quiet") if layer.get("reused") is True else ("new", "good")
         page.row(text_of(layer, "name"), state, size_of(layer), f", {text_of(layer, 'arn')}")
     for key in ("version", "alias", "arn", "url"):
-        if told := text_of(deployed, key):
-            page.row(key, told, traffic_of(deployed) if key == "alias" else "")
+        if text := text_of(deployed, key):
+            page.row(key, text, traffic_of(deployed) if key == "alias" else "")
     _details(page, reply)
     if changed := items_of(reply, "changed"):
         _section(page, "changed", changed)
@@ -177,18 +177,18 @@ def _section(page: Page, title: str, items: Sequence[object]) -> None:
 
 
 def _details(page: Page, reply: Value) -> None:
-    """Tell what was left out, and what was taken from the machine that built."""
+    """Add what was left out of the artifacts, and the libraries taken from the build machine."""
     pruned = rows_of(reply, "pruned")
     if files := sum(number_of(row, "files") for row in pruned):
         page.row("pruned", f"{files:.0f} files, {amount(sum(number_of(row, 'bytes') for row in pruned))}")
     for number, row in enumerate(rows_of(reply, "native_libraries")):
-        told = f"{text_of(row, 'library')} in {text_of(row, 'component')}{size_of(row)}"
-        told += f", for {some_of(items_of(row, 'needed_by'), 1)}, from {text_of(row, 'from')}"
-        page.row("" if number else "libraries", told)
+        text = f"{text_of(row, 'library')} in {text_of(row, 'component')}{size_of(row)}"
+        text += f", for {some_of(items_of(row, 'needed_by'), 1)}, from {text_of(row, 'from')}"
+        page.row("" if number else "libraries", text)
 
 
 def _tried(page: Page, invoked: Value) -> None:
-    """Tell what the function answered to the payload."""
+    """Add the function's response to the payload."""
     if invoked.get("status") is None:
         return
     version = text_of(invoked, "version")
@@ -197,7 +197,7 @@ def _tried(page: Page, invoked: Value) -> None:
     is_cut = invoked.get("cut") is True and isinstance(payload, str)
     text = str(payload) if is_cut else json.dumps(payload, ensure_ascii=False, default=str)
     data = text.encode("utf-8", "replace")
-    # Lambda's size counts blanks and escapes that are not written here: alone it doesn't say that something is missing.
+    # Lambda's size includes blanks and escapes that are not written here, so it alone does not show that text is cut.
     whole = max(number_of(invoked, "size"), len(data))
     if whole > _MAX_PAYLOAD:
         text = f"{data[:_MAX_PAYLOAD].decode('utf-8', 'ignore')} ... ({amount(whole)} in all)"
@@ -209,12 +209,12 @@ def _tried(page: Page, invoked: Value) -> None:
 
 
 def _returned(page: Page, reply: Value, name: str) -> None:
-    """Tell from which build to which a rollback went."""
+    """Add the builds from which and to which a rollback went."""
     way = part_of(reply, "rollback")
     now, then = part_of(way, "now"), part_of(way, "then")
     to = build_there(then) if then else f"build {text_of(reply, 'restored')}"
     if reply.get("changed") == []:
-        page.add((f"{name} has been at {to} before", "title"))
+        page.add((f"{name} was already at {to}", "title"))
     else:
         page.add((f"rolled back {name}", "title"), f"{f' from {build_there(now)}' if now else ''} to {to}")
     if differs := items_of(way, "differences"):
@@ -222,7 +222,7 @@ def _returned(page: Page, reply: Value, name: str) -> None:
 
 
 def _preview(page: Page, reply: Value, function: str, out: str) -> None:
-    """Tell what a rollback would do, or has done."""
+    """Add what a rollback would do, or has done."""
     if "restored" in reply:
         _outcome(page, reply, function, out)
         return
@@ -267,7 +267,7 @@ def _plan(page: Page, reply: Value, function: str, out: str) -> None:
     page.add((f"plan for {function}", "title"), source_of(reply))
     for row in rows_of(plan, "components"):
         inputs, why = items_of(row, "inputs"), shown(row.get("why") or "")
-        # The reason for a build is mostly the first of the inputs themselves.
+        # Not repeated: the reason for a build mostly names the first of these inputs.
         why = "changed" if inputs and why.startswith(shown(inputs[0])) else why
         why = ": ".join(part for part in (why, some_of(inputs, 6)) if part)
         style = "quiet" if row.get("action") == "reuse" else "good"
@@ -292,8 +292,8 @@ def _configuration(page: Page, rows: Sequence[Value]) -> None:
         page.add("configuration", before="  ")
     for row in rows:
         by_hand = " (was changed by hand)" * (row.get("by_hand") is True)
-        told = f"{text_of(row, 'key')}: {_present(row.get('now'))} -> {_present(row.get('then'))}{by_hand}"
-        page.add(told, before="    ")
+        text = f"{text_of(row, 'key')}: {_present(row.get('now'))} -> {_present(row.get('then'))}{by_hand}"
+        page.add(text, before="    ")
 
 
 def _present(value: object) -> str:
@@ -311,14 +311,18 @@ def _history(page: Page, reply: Value, function: str, out: str) -> None:
     rows = []
     for build in builds:
         sizes = sum(number_of(part_of(build, "sizes"), name) for name in part_of(build, "sizes"))
-        told = [time_of(build, "started"), *cells_of(build, "build_id", "by"), commit_of(build), ending_of(build)]
-        told += [amount(sizes) if sizes else "", seconds_of(build), some_of(items_of(build, "changed"), 3) or "nothing"]
-        rows.append(told)
+        cells = [time_of(build, "started"), *cells_of(build, "build_id", "by"), commit_of(build), ending_of(build)]
+        cells += [
+            amount(sizes) if sizes else "",
+            seconds_of(build),
+            some_of(items_of(build, "changed"), 3) or "nothing",
+        ]
+        rows.append(cells)
     page.table("when (UTC)|build|who|commit|outcome|size|took|changed", rows)
 
 
 def _overview(page: Page, reply: Value, function: str, out: str) -> None:
-    """Tell what the builder says of itself, of storage and of the last builds."""
+    """Add the builder's own state, the code storage and the last builds."""
     if version := text_of(reply, "version"):
         page.row("builder", version, ", not set up: python setup.py update" if reply.get("ready") is False else "")
     if layer := part_of(reply, "layer"):
@@ -330,14 +334,14 @@ def _overview(page: Page, reply: Value, function: str, out: str) -> None:
     _section(page, "removed", items_of(reply, "removed"))
     if "builds" not in reply:
         if "version" in reply:
-            page.add("this builder tells of the builds of one function at a time: deploy.sh --status -f NAME")
+            page.add("this builder lists the builds of one function at a time: deploy.sh --status -f NAME")
         return
     builds = rows_of(reply, "builds")
     page.add(("the last builds", "title") if builds else "no builds are recorded")
     rows = []
     for build in builds:
-        told = [time_of(build, "ended"), *cells_of(build, "build_id", "by", "function")]
-        rows.append([*told, commit_of(build), seconds_of(build), ending_of(build)])
+        cells = [time_of(build, "ended"), *cells_of(build, "build_id", "by", "function")]
+        rows.append([*cells, commit_of(build), seconds_of(build), ending_of(build)])
     if rows:
         page.table("when (UTC)|build|who|function|commit|took|outcome", rows)
 
@@ -360,11 +364,11 @@ def _verified(page: Page, reply: Value, function: str, out: str) -> None:
     build = f" (build {text_of(verify, 'build')})" if text_of(verify, "build") else ""
     verdict = ("is", "good") if same else ("is NOT", "bad")
     page.add((function, "title"), " ", verdict, f" what commit {commit_of(reply)} makes{build}")
-    told = []
+    lines = []
     for row in rows:
         hashes = (each[:16] for each in cells_of(row, "deployed", "rebuilt"))
-        told.append([text_of(row, "name"), *hashes, "same" if row.get("same") is True else "DIFFERENT"])
-    page.table("component|deployed|rebuilt|outcome", told)
+        lines.append([text_of(row, "name"), *hashes, "same" if row.get("same") is True else "DIFFERENT"])
+    page.table("component|deployed|rebuilt|outcome", lines)
 
 
 def _cache(page: Page, reply: Value, function: str, out: str) -> None:
@@ -380,7 +384,7 @@ def _valid(page: Page, reply: Value, function: str, out: str) -> None:
 
 
 def _times(page: Page, reply: Value) -> None:
-    """Tell how long each phase took."""
+    """Add the time that each phase took."""
     if not (phases := rows_of(reply, "phases")):
         return
     page.add("times", before="  ")
@@ -392,7 +396,7 @@ def _times(page: Page, reply: Value) -> None:
 # What a function's status is called, where its own word is not a state.
 _STATES = {"create": "to create", "update": "to update", "built": "not deployed"}
 
-# By the member that only such a reply has, the more telling first.
+# Kinds of reply by a member that only they have; a reply with several members is of the first kind.
 _REPORTS: Mapping[str, Callable[[Page, Value, str, str], None]] = {
     "history": _history,
     "verify": _verified,

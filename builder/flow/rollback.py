@@ -1,4 +1,4 @@
-"""The way back: the function, or one of its aliases, as an earlier build has left it."""
+"""Rollback: return the function, or one of its aliases, to the state in which an earlier build left it."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ if TYPE_CHECKING:
     from builder.replies.accounts import WayBack
     from builder.replies.reply import Reply
 
-# How many builds are looked through for the one before the present one.
+# Records to search for the build before the present one; each takes a request.
 _LOOK_BACK = 200
-# And how many for what is there now: the newest that went well says it.
+# Records to search for the present build, which is the newest successful one.
 _PRESENT = 50
 
 
 def roll_back(request: Request, context: Context, claim: Claim) -> Built:
     """Return to the build that the request names, or to the one before the present one.
 
-    Where an alias is concerned and the build's version is still there, the alias moves to it and nothing else happens.
-    Otherwise the build's artifacts, layers and settings are deployed again.
+    If the alias is named and the build's version still exists, only the alias moves. Otherwise the build's artifacts,
+    layers and settings are deployed again.
 
     Raises:
         UnknownBuild: there is no such build, or none to return to.
-        StoreDamaged: a record that decides which one it is cannot be read.
+        StoreDamaged: a record that decides which build it is cannot be read.
         FunctionMissing: the function does not exist.
         AwsRefused, FunctionBusy: as for any deploy.
     """
     name, progress = request.function or "", context.progress
     with progress.phase("look", "looking for the build to return to"):
-        _target(Builds(context.store), request)  # says what is wrong before anything is written
+        _target(Builds(context.store), request)  # raises its errors before anything is written
         claim.take()
         hold = leased(request, context, claim)
-        # Once more: whoever had the function before may have left a record meanwhile.
+        # Again, under the lease: the build that held it before may have added a record.
         target, alias = _target(Builds(context.store), request)
         request = replace(request, alias=alias)
     with progress.phase("publish", f"returning to build {target.build_id}"):
@@ -60,13 +60,15 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         if state.busy:
             state = settled(name, state, context)
-        told = _told(target, name, alias, state, context)  # as it is before anything changes
+        summary = _summary(target, name, alias, state, context)  # from the state before any change
         wanted, version = _wanted(target, request, state, context)
         publisher = publisher_of(wanted, context, hold.confirm)
 
         def plan(state: FunctionState | None, made: Mapping[str, str]) -> Sequence[Step]:
             return _steps(wanted, version, state, made)
 
+        # Before the first change: if it fails half-way, the next build must neither remove these layers nor believe the
+        # record of the deploy.
         wanted.note_layers()
         deployed.forget(context.store, name)
         published = publisher.publish(plan, wanted.observed(state, context.clients))
@@ -77,9 +79,9 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         "restored": target.build_id,
         "commit": target.commit,
         "ref": target.ref,
-        "rollback": told,
+        "rollback": summary,
     }
-    # With `version` $LATEST keeps its code: what the alias serves now is the version's.
+    # If only the alias moves, $LATEST keeps its code, but callers get the version's.
     outcome = reply.outcome(released, request, served=wanted.code if version is not None else None)
     return Built(
         reply=answer | outcome | reply.account(progress),
@@ -89,7 +91,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
 
 
 def preview(request: Request, context: Context) -> Reply:
-    """What there is now, what `roll_back` would return to, and what it would do for that. Nothing is written.
+    """Return what `roll_back` would do: from which build to which, and in which steps. Nothing is written.
 
     Raises:
         UnknownBuild, FunctionMissing, AwsRefused: as `roll_back`.
@@ -103,23 +105,23 @@ def preview(request: Request, context: Context) -> Reply:
             raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
         wanted, version = _wanted(target, request, state, context)
         steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
-        told = _told(target, name, alias, state, context)
-        told["steps"] = [step.sentence for step in steps]
-    answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": told}
+        summary = _summary(target, name, alias, state, context)
+        summary["steps"] = [step.sentence for step in steps]
+    answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": summary}
     return answer | reply.account(progress)
 
 
-def _told(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:
+def _summary(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:
     found = Builds(context.store).records(name, _PRESENT)
     records = [record for record in found if not isinstance(record, Damaged) and record.deployed]
-    return way_back.told(records, target, alias, state)
+    return way_back.summary(records, target, alias, state)
 
 
 def _wanted(target: Record, request: Request, state: FunctionState, context: Context) -> tuple[Deployment, str | None]:
-    """What the function is to be; and the version that has it, if all that is left to do is to move the alias."""
+    """Return the wanted deployment, and the version that already has it if only the alias has to move."""
     name, kept = request.function or "", _deployment(target)
     wanted = deployment.of_record(kept, request, name, context)
-    wanted.reach.check_tags(name, {}, state.tags)  # an alias moves without any other step
+    wanted.reach.check_tags(name, {}, state.tags)  # checked here: moving an alias has no step that checks it
     version = _version(kept, wanted, context) if request.alias else None
     if version is not None:
         return wanted, version
@@ -139,7 +141,7 @@ def _steps(
 
 
 def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
-    """The record to return to, and the alias that is concerned."""
+    """Return the record of the wanted build, and the alias to move."""
     name = request.function or ""
     if request.build is not None:
         record = builds.find(name, request.build)
@@ -156,16 +158,16 @@ def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
 
 
 def _before(records: Sequence[Record | Damaged], name: str, alias: str | None) -> Record:
-    """The newest build that had deployed something else than what is there now.
+    """Return the newest build that deployed something other than the present state.
 
     Raises:
-        StoreDamaged: on the way there is a record that cannot be read: it may be the one.
+        StoreDamaged: a newer record cannot be read, and may be the one.
     """
     concerned = (record for each in records if (record := _read(each)) and alias in (None, record.alias))
     present = next(concerned, None)
     if present is not None:
         newer: list[Record] = []
-        if present.restored is not None:  # then what is there is as old as the build that was returned to
+        if present.restored is not None:  # after a rollback, the present state is that of the restored build
             for record in concerned:
                 newer.append(record)
                 if record.build_id == present.restored:
@@ -185,7 +187,7 @@ def _read(record: Record | Damaged) -> Record:
 
 
 def _deployment(record: Record) -> DeploymentRecord:
-    """What the record's build deployed: `_target` has seen that there is something."""
+    """Return the deployment in a record; `_target` has checked that it has one."""
     if record.deployment is None:
         raise AssertionError(f"build {record.build_id} has deployed nothing")
     return record.deployment
@@ -193,13 +195,13 @@ def _deployment(record: Record) -> DeploymentRecord:
 
 def _same(one: Record, other: Record) -> bool:
     kept = (_deployment(one), _deployment(other))
-    told = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
+    fields = [(each.code, each.settings, each.extras, each.runtime, each.architecture) for each in kept]
     layers = [[row.sha256 or row.arn for row in each.layers] for each in kept]
-    return told[0] == told[1] and layers[0] == layers[1]
+    return fields[0] == fields[1] and layers[0] == layers[1]
 
 
 def _version(kept: DeploymentRecord, wanted: Deployment, context: Context) -> str | None:
-    """The version that the build published, if it is still there and holds its code and its layers."""
+    """Return the version that the build published, if it still exists with the build's code and layers."""
     if kept.version is None:
         return None
     frozen = read_function(context.clients, wanted.name, qualifier=kept.version)
@@ -219,7 +221,7 @@ def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionStat
 
 
 def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:
-    """With layer versions that exist; what was removed is published again from its artifact."""
+    """Replace layer versions that no longer exist: they are published again from their artifacts."""
     choices = []
     for choice in wanted.layers:
         arn = choice.arn

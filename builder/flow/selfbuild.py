@@ -1,7 +1,7 @@
-"""The builder makes its own layer: in its own environment, by the code that makes everyone's.
+"""The builder's own layer, which it makes in its own environment by the code that makes every project's layer.
 
-At the very first time only the standard library, boto3 and pip are there (the starter layer), so nothing else is
-imported before it is known to be there.
+The first time, only the standard library, boto3 and pip exist (the starter layer), so nothing else is imported before
+a check.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from builder.secrets.indexes import Indexes
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
-# The services whose botocore data the layer keeps: those that aws.py has a client for.
+# The layer keeps the botocore data of these services alone: those that aws.py has a client for.
 SERVICES = ("codeartifact", "iam", "lambda", "logs", "s3", "secretsmanager", "ssm", "sts")
 _MARKER = "lambdasmith_layer.json"
 _PLACEHOLDER = "__lambdasmith_placeholder__"
@@ -44,7 +44,7 @@ _SHOWN = ("boto3", "dulwich", "packaging", "pydantic", "PyYAML", "requests", "uv
 
 
 def is_ready() -> bool:
-    """Whether the real layer is attached. The starter layer has placeholders for Dulwich and PyYAML."""
+    """Tell whether the real layer is attached: the starter layer has placeholders for Dulwich and PyYAML."""
     for name in ("dulwich", "yaml"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
@@ -55,7 +55,7 @@ def is_ready() -> bool:
 
 
 def require_ready() -> None:
-    """Raise NotSetUp where a build could not work."""
+    """Raise NotSetUp if builds cannot work yet."""
     if not is_ready():
         raise NotSetUp(
             "the builder still has its starter layer and cannot build yet", hint="run `python setup.py init`"
@@ -63,12 +63,12 @@ def require_ready() -> None:
 
 
 def lock_sha256() -> str:
-    """The hash of the lock that belongs to this code."""
+    """Return the hash of the lock that belongs to this code."""
     return hashlib.sha256(LOCK.read_bytes()).hexdigest()
 
 
 def versions() -> dict[str, str]:
-    """Name → version of what is importable now."""
+    """Return the versions of the packages that can be imported now, by name."""
     found = {}
     for name in _SHOWN:
         try:
@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 
 
 def attached_layer() -> dict[str, str]:
-    """What the attached layer says of itself: {"key", "lock"}; empty for the starter layer."""
+    """Return the attached layer's record of itself: {"key", "lock"}; empty for the starter layer."""
     for entry in sys.path:
         marker = Path(entry) / _MARKER
         if marker.is_file():
@@ -89,7 +89,7 @@ def attached_layer() -> dict[str, str]:
 
 
 def own_target() -> Target:
-    """The runtime and architecture that this process runs on.
+    """Return the runtime and architecture of this process.
 
     Raises:
         InvalidConfiguration: Lambda has no such Python.
@@ -116,7 +116,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
     """Make the builder's layer from its lock, publish it if its content is new, and attach it to this function.
 
     Args:
-        attach: False where someone else does that.
+        attach: False if the caller attaches it.
 
     Returns:
         {"statusCode", "layer": {"arn", "reused", "size", "unzipped", …}, "versions"}.
@@ -134,6 +134,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
         with progress.phase("layer", "making the builder's layer"):
             artifact = _make(context, out, scratch, key)
         with progress.phase("store", "storing the layer"):
+            # Before publishing: Lambda takes the layer's zip from the store.
             if not context.store.exists(artifact.name, sha256=artifact.sha256):
                 context.store.put(artifact.name, out, sha256=artifact.sha256)
     with progress.phase("publish", "publishing the layer"):
@@ -143,7 +144,7 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
             context.clients, context.store, artifact, name=name, target=target, runtimes=runtimes
         )
         if arn is not None and name_of_layer(arn) != name:
-            arn = None  # a version of someone else's layer may be removed by its owner
+            arn = None  # the owner of another layer may remove the version at any time
         reused = arn is not None
         if arn is None:
             arn = layers.publish_version(
@@ -164,14 +165,14 @@ def set_up(context: Context, *, force: bool, attach: bool = True) -> Reply:
 
 
 def may_change_itself(clients: Clients, function: str) -> bool:
-    """Whether IAM lets the builder change its own configuration now. To try that changes nothing.
+    """Tell whether IAM lets the builder change its own configuration now. The attempt changes nothing.
 
     Raises:
-        AwsRefused: AWS will not tell.
+        AwsRefused: AWS refuses it for another reason.
     """
     try:
         with aws_errors(f"trying to change {function}"):
-            # IAM is asked before the revision is compared, and no function has this one.
+            # Lambda asks IAM before it compares the revision, and no function has this one, so nothing is changed.
             clients.lambda_.update_function_configuration(FunctionName=function, RevisionId=str(uuid.uuid4()))
     except AccessDenied:
         return False
@@ -181,7 +182,10 @@ def may_change_itself(clients: Clients, function: str) -> bool:
 
 
 def remove_layer(context: Context) -> list[str]:
-    """Remove every version of this builder's own layer, which works on with the one that it has attached; in words."""
+    """Remove all versions of this builder's own layer, and return sentences about it.
+
+    The builder continues to work: functions keep a removed version that they have attached.
+    """
     from builder.publishing.listing import layer_versions
 
     done: list[str] = []
@@ -215,7 +219,7 @@ def _make(context: Context, out: Path, scratch: Path, key: str) -> Artifact:
 def _resolved(
     context: Context, scratch: Path, environment: dict[str, str], indexes: Indexes, timeout_s: float
 ) -> list[Path]:
-    """The locked wheels, found by uv: the real layer has no pip. The lock's hashes are enforced."""
+    """Return the locked wheels, found by uv since the real layer has no pip. The lock's hashes are enforced."""
     from builder.python.inputs import read_inputs
     from builder.python.lock import resolve
     from builder.python.pylock import select
@@ -223,7 +227,7 @@ def _resolved(
     from builder.python.wheels import download
 
     root = LOCK.parent
-    # The lock is a requirements file by content; its name says that people do not edit it.
+    # The lock has the content of a requirements file, but a name that says that people do not edit it.
     copy = scratch / "requirements.txt"
     copy.write_bytes(LOCK.read_bytes())
     target = own_target()
@@ -239,7 +243,7 @@ def _resolved(
 
 
 def _attach(context: Context, arn: str) -> None:
-    """Point this function at the layer version, in place of the version it had; layers of others stay."""
+    """Attach the layer version to this function in place of the previous one; layers of others stay."""
     function = context.environment.get("AWS_LAMBDA_FUNCTION_NAME", "")
     with aws_errors(f"attaching the layer to {function}"):
         present = context.clients.lambda_.get_function_configuration(FunctionName=function)
@@ -250,5 +254,5 @@ def _attach(context: Context, arn: str) -> None:
         context.clients.lambda_.update_function_configuration(
             FunctionName=function, Layers=wanted, RevisionId=present.get("RevisionId", "")
         )
-    # Until it has arrived, the next invocation would still meet the old layer.
+    # Waits: until the change takes effect, the next invocation would still get the old layer.
     functions.wait_until_settled(context.clients, function, timeout_s=context.deadline.remaining())

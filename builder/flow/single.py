@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from builder.records.record import DeploymentRecord
     from builder.replies.reply import Reply
 
-# How many builds are looked through for which component has which of the attached layers.
+# Recorded builds to search for the components of the attached layers; each takes a request.
 _REMEMBERED = 5
 
 
@@ -43,9 +43,9 @@ class SeveralFound(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A build's reply, and what it takes to deploy the same again, where something was deployed.
+    """A build's reply, and the record that deploys the same again, if anything was deployed.
 
-    `restored` is the id of the build that a rollback has returned to.
+    `restored` is the id of the build to which a rollback has returned.
     """
 
     reply: Reply
@@ -63,7 +63,7 @@ def build_one(request: Request, situation: Situation, context: Context, claim: C
     progress, resolved = context.progress, situation.resolved
     if resolved and (last := situation.answered(request)):
         return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
-    from builder.making.product import Several, Unchanged  # not before: it brings pydantic, half of a cold start
+    from builder.making.product import Several, Unchanged  # only here: it imports pydantic, half of a cold start
 
     origins = origins_of(situation, request, context)
     order = order_for(request, situation, context, origins)
@@ -99,7 +99,7 @@ def publish(
         OwnTarget: the build file names a part of the builder.
         Overtaken, LambdasmithError, AlreadyTaken: as `release`.
     """
-    # Again: what the worker says of the build file is a stranger's word.
+    # Checked again here: the worker's account of the build file cannot be trusted.
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)
     with context.progress.phase("publish", "comparing with what is deployed"):
@@ -117,7 +117,7 @@ def order_for(request: Request, situation: Situation, context: Context, origins:
     """Return the order to make what the request asks for."""
     state, last = situation.state, situation.last
     packages = request.action == Action.PACKAGE
-    # What the function of that name has now says nothing of what someone else deploys.
+    # Packages are for someone else's function: one here that has the same name has nothing to do with it.
     present = state.layers if state else ()
     foreign = request.attached if packages else [arn for arn in present if not origins.is_ours(arn)]
     return Order(
@@ -134,7 +134,7 @@ def order_for(request: Request, situation: Situation, context: Context, origins:
         force=request.force,
         upgrade=request.upgrade,
         dry=request.action == Action.PLAN,
-        exists=state is not None or packages,  # packaging makes no function
+        exists=state is not None or packages,  # packaging creates no function, so it needs no complete build
         otherwise=architecture_of(state.architecture if state else platform.machine()),
         foreign=tuple(foreign),
         known=situation.known_trees(request),
@@ -151,7 +151,7 @@ def _roles(state: FunctionState | None, context: Context) -> Roles:
 
 
 def product_of(order: Order, context: Context) -> Product | Unchanged | Several:
-    """What the order comes to: made here, or by the worker where there is one.
+    """Build the order, in the worker if there is one, else here.
 
     Raises:
         LambdasmithError: as `making.make`.
@@ -193,7 +193,8 @@ def _published(
         return Built(reply=answer)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
-    # Also where nothing had to be changed, but the store knows of no deploy: a rollback and `verify` go by its record.
+    # Recorded even if nothing had to be changed, when the store has no record of a deploy: a rollback and `verify`
+    # need one.
     return Built(
         reply=answer,
         deployment=released.deployment.record(
@@ -208,7 +209,7 @@ def _published(
 def _layers_there(
     request: Request, context: Context, state: FunctionState | None, last: Deployed | None, origins: Origins
 ) -> Mapping[str, str]:
-    """ARNs of the layers that the function has, by component, for those that are left out of a build."""
+    """Return ARNs of the function's present layers by component, for components that are left out of a build."""
 
     def memories() -> Iterator[list[tuple[str, str]]]:
         if last is not None:
@@ -224,5 +225,5 @@ def _warn_of_idle_fields(request: Request, outline: Outline, context: Context) -
     given = {"version": request.version, "alias": request.alias, "invoke": request.payload is not None}
     if outline.spec.function is None and (idle := [field for field, is_given in given.items() if is_given]):
         context.progress.warn(
-            f"the project has no function: {', '.join(idle)} of the event {'do' if idle[1:] else 'does'} nothing"
+            f"the project has no function: {', '.join(idle)} of the event {'have' if idle[1:] else 'has'} no effect"
         )

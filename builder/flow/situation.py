@@ -1,4 +1,4 @@
-"""What there is when a build begins: the commit that is meant, the function, and what the last deploy of it left."""
+"""The situation when a build begins: the commit, the function's state, and the record of its last deploy."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """Everything that can be known without fetching a file.
+    """Everything that is known before a file is fetched.
 
-    `key` stands for what is asked for, besides the source, and for the `domain` whose code it is: what another domain's
-    code has come to says nothing of this one's. `resolved` is None for an archive. `stands`: the last deploy was asked
-    for the same, and its result is still there. `denied`: a function of the project's name may not be read, which says
-    nothing where the project has several functions. `at` is when it was so, by the monotonic clock.
+    `key` identifies the request, apart from its source, and the trust `domain`: results of another domain's code do not
+    count for this one. `resolved` is None for an archive. `stands`: the last deploy had the same key, and its result is
+    still in place. `denied`: the error of reading a function with the project's name, which does not matter if the
+    project has several functions. `at` is the time of the look, by the monotonic clock.
     """
 
     key: str
@@ -44,17 +44,17 @@ class Situation:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Variables of the present function, for the trial of its handler; none for a proposal, whose code would read
-        them."""
+        """Variables of the present function for the trial of its handler; none if the commit is not vouched for."""
+        # The code of a proposal would read them, and they may be secrets.
         return self.state.variables if self.state and self.domain.vouched else {}
 
     def answered(self, request: Request) -> Deployed | None:
-        """The last deploy, if a request for this commit has nothing left to do."""
+        """Return the last deploy if a request for this commit has nothing left to do."""
         last, commit = self.last, self.resolved.commit if self.resolved else ""
         return last if last is not None and last.commit == commit and self._may_stand(request) else None
 
     def known_trees(self, request: Request) -> tuple[str, ...]:
-        """Ids of trees with which a request has nothing left to do."""
+        """Return ids of trees with which a request has nothing left to do."""
         return (self.last.tree,) if self.last and self._may_stand(request) else ()
 
     def _may_stand(self, request: Request) -> bool:
@@ -63,15 +63,16 @@ class Situation:
 
 
 def look(request: Request, context: Context, *, within: Situation | None = None) -> Situation:
-    """Ask the git server, Lambda and the store, all at once.
+    """Ask the git server, Lambda and the store at the same time.
 
     Args:
         within: the situation of the project that the function is one of: its commit, and whose code it is.
 
     Raises:
-        SourceError, AwsRefused: one of them will not tell; what the git server says comes first.
+        SourceError, AwsRefused: one of them refuses; the git server's error comes first.
     """
     name = request.function or ""
+    # Most builds end after this look, so its requests decide how long they take.
     with ThreadPoolExecutor(3) as pool:
         resolving = pool.submit(fetching.resolve, request, context) if within is None else None
         # Packaging doesn't touch Lambda, so don't require permission to read a function that someone else deploys.
@@ -86,7 +87,8 @@ def look(request: Request, context: Context, *, within: Situation | None = None)
     key = deployed.request_key(request, context.settings, domain.id)
     stands = last is not None and last.stands(key, state)
     if request.version and last is not None and state is not None and state.version != last.version:
-        stands = False  # someone has removed that version
+        stands = False  # someone has removed the published version
+    # Last, and only if everything else stands: each extra takes a request.
     if last is not None and stands and last.extras:
         found = read_extras(context.clients, name, last.extras, alias=request.alias)
         stands = not configuration.changes(last.extras, found)
@@ -106,7 +108,7 @@ def _read(request: Request, context: Context) -> tuple[FunctionState | None, Lam
 
 
 def domain_for(request: Request, resolved: git.Resolved | None, context: Context) -> Domain:
-    """Whose code a build of the request runs.
+    """Return the trust domain of the code that a build of the request runs.
 
     Raises:
         SourceError: the git server does not say which refs the commit is the tip of.

@@ -1,4 +1,4 @@
-"""Work under a build id: claimed, followed by whoever asks, and recorded however it ends."""
+"""Work under a build id: the claim to the id, its progress for anyone who asks, and the record of its end."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Work = Callable[[Request, Context, Claim], Built]
 
 
 def tracked(work: Work, request: Request, context: Context, build_id: str) -> Reply:
-    """The reply to the request; what the same id has begun or ended elsewhere is not begun again.
+    """Do the work and return its reply; work that has begun or ended elsewhere under the same id is not repeated.
 
-    The lease that `work` takes is given back after the record is written.
+    The lease that `work` takes is released after the record is written.
 
     Raises:
-        InvalidEvent: the build id is of another function.
-        Exception: by a mistake of our own. It is recorded, too.
+        InvalidEvent: the build id belongs to another function.
+        Exception: our own bug. It is also recorded.
     """
     builds = Builds(context.store)
     present = builds.look(build_id)
@@ -40,6 +40,7 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
         return _present(present, request)
     claim = builds.claim(build_id, request.function or "")
     mask = context.secrets.mask
+    # Masked before it is cut and stored: anyone who may invoke the builder can read it.
     listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))
     context.progress.listener = listener
     built: Built | None = None
@@ -102,16 +103,16 @@ def _kept(
             restored=built.restored if built else None,
         )
     except LambdasmithError as error:
-        # What was deployed is deployed: the answer says so, whatever became of its record.
+        # A warning only: the deploy has succeeded, and an error would say that it has not.
         reply.setdefault("warnings", []).append(f"no record was kept: {error.message}")
     return reply
 
 
 def _present(state: State, request: Request) -> Reply:
-    """The answer for a build id that someone else has: their reply, or how far they are.
+    """Return the answer for a build id that is taken: the reply of the other request, or its progress.
 
     Raises:
-        InvalidEvent: it is of another function, whose reply would be taken for this one's.
+        InvalidEvent: the id belongs to another function, whose reply must not be mistaken for this one's.
     """
     if (state.function or "") != (request.function or ""):
         raise InvalidEvent(

@@ -1,4 +1,4 @@
-"""Is what is deployed what its source says? The recorded commit is built again, from nothing, and compared by bytes."""
+"""Verification of a deploy: the recorded commit is built again from scratch, and its bytes compared with Lambda's."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _LOOK_BACK = 100
 
 
 def verify(request: Request, context: Context) -> Reply:
-    """Build the commit and the lock of the deployed build, or of the one that is named, and compare with Lambda.
+    """Build the commit and lock of the deployed or the named build again, and compare the result with Lambda.
 
-    Nothing that earlier builds have left is used: wheels are downloaded again, parts made again.
+    No results of earlier builds are used: wheels are downloaded again, and parts are made again.
 
     Returns:
         `verify {build, same, components [{name, deployed, rebuilt, same}]}`; hashes are hexadecimal.
 
     Raises:
-        UnknownBuild: nothing is recorded of the build, or what it was made of is not kept.
-        SourceError, BuildFailed: the commit cannot be fetched or built any more.
+        UnknownBuild: there is no record of the build, or its source or lock was not kept.
+        SourceError, BuildFailed: the commit can no longer be fetched or built.
     """
     name, progress = request.function or "", context.progress
     with progress.phase("look", "looking for what was deployed"):
@@ -84,7 +84,7 @@ def verify(request: Request, context: Context) -> Reply:
 
 
 def _deployed(builds: Builds, request: Request) -> tuple[Record, DeploymentRecord, str | None]:
-    """The record of what is deployed, what that deployed, and the alias that is meant."""
+    """Return the record of the deployed build, its deployment, and the alias."""
     name = request.function or ""
     if request.build is not None:
         record = builds.find(name, request.build)
@@ -92,7 +92,7 @@ def _deployed(builds: Builds, request: Request) -> tuple[Record, DeploymentRecor
             raise UnknownBuild(f"build {request.build} of {name} has deployed nothing")
         return record, record.deployed, request.alias or record.alias
     for each in builds.records(name, _LOOK_BACK):
-        if isinstance(each, Damaged):  # it may be the one
+        if isinstance(each, Damaged):  # this may be the record of the deployed build
             raise each.error(f"name the build to verify; {RECORD_HINT}")
         if each.deployed is not None and request.alias in (None, each.alias):
             origin = builds.find(name, each.restored) if each.restored else each
@@ -101,7 +101,7 @@ def _deployed(builds: Builds, request: Request) -> tuple[Record, DeploymentRecor
 
 
 def _deployed_hashes(name: str, alias: str | None, made_of: DeploymentRecord, context: Context) -> dict[str, str]:
-    """The sha256 of every component as Lambda has it."""
+    """Return the sha256 of every component in Lambda."""
     served = read_alias(context.clients, name, alias) if alias else None
     state = read_function(context.clients, name, qualifier=served.version if served else "$LATEST")
     if state is None:
@@ -136,7 +136,7 @@ def _rebuilt_hashes(request: Request, made_of: DeploymentRecord, context: Contex
         build_file=request.build_file,
         key=request.key,
         stage=request.stage,
-        force=True,
+        force=True,  # nothing is reused, also not a component with the same key
         fresh=Fresh(runtime=made_of.runtime, architecture=architecture_of(made_of.architecture), lock=lock),
     )
     made = product_of(order, context)

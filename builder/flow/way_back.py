@@ -1,4 +1,4 @@
-"""From what to what a rollback goes, for people: the build that is there, the one that is returned to, what differs."""
+"""Summary of a rollback for people: the present build, the build to return to, and their differences."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from builder.replies.accounts import BuildThere, WayBack
 
 
-def told(
+def summary(
     records: Sequence[Record], target: Record, alias: str | None, state: FunctionState, *, now: float | None = None
 ) -> WayBack:
-    """What a rollback to `target` means.
+    """Return the summary of a rollback to `target`.
 
     Args:
         records: builds that have deployed the function, the newest first.
@@ -36,7 +36,7 @@ def told(
 
 
 def _present(records: Sequence[Record], alias: str | None) -> Record | None:
-    """The build whose result is there: after a rollback, the one that was returned to."""
+    """Return the build whose result is in place: after a rollback, the restored one."""
     concerned = [record for record in records if alias is None or record.alias == alias]
     if not concerned:
         return None
@@ -64,7 +64,7 @@ def _row(record: Record, now: float) -> BuildThere:
 
 
 def _differences(now: DeploymentRecord, then: DeploymentRecord) -> Iterator[str]:
-    """What is not the same, by name: values may be secret."""
+    """Yield what differs, by name only: values may be secret."""
     if now.code != then.code:
         yield "code"
     layers = [{row.component: row.sha256 or row.arn for row in kept.layers} for kept in (now, then)]

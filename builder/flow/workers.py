@@ -1,7 +1,7 @@
-"""Orders handed to the worker: another function, in which foreign code runs, with no power over anything but its store.
+"""Orders for the worker: a second function in which foreign code runs, with rights to its part of the store alone.
 
-The worker is one function for all. Lambda itself never gives one of its environments to two tenants, and the tenant is
-the trust domain, as it was found out here. What comes back is read as what a stranger has written.
+One worker serves all trust domains: each is a tenant, and Lambda never gives one environment to two tenants. The
+builder decides on the domain, and its parsers treat the worker's reply as untrusted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from builder import __version__
 from builder.arns import Arn
-from builder.aws import Lent, aws_errors
+from builder.aws import SessionCredentials, aws_errors
 from builder.errors import (
     AwsRefused,
     ContentMismatch,
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = TypeVar("P", Product, Unchanged, Several)
 
-# A role that is assumed by a role is lent for an hour at the most.
+# AWS limits a session of a role that is assumed by another role to one hour.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#id_roles_terms-and-concepts
-_LENT_S = 3600
-# What is lent must last for a whole invocation.
+_SESSION_S = 3600
+# A kept session is used again only if it lasts for a whole invocation, 15 minutes, and a little more.
 _LASTS_S = 960
 _MOST = 200
 _PARALLEL = 4
@@ -59,21 +59,23 @@ _FIRST_LOOK_S, _LOOKS_S = 2.0, 1.0
 
 
 def made_by_worker(order: Order, context: Context) -> Product | Unchanged | Several:
-    """What the worker makes of the order; its artifacts are in the builder's own store afterwards.
+    """Let the worker build the order, and copy its artifacts to the builder's own store.
 
     Raises:
-        LambdasmithError: what the worker says of the project, or why it says nothing.
-        ContentMismatch: what the worker has stored is not what it says.
+        LambdasmithError: the worker's error about the project, or the reason why it did not reply.
+        ContentMismatch: an object that the worker has stored is not the one that it names.
     """
     with ThreadPoolExecutor(1) as pool:
-        lending = pool.submit(_lent, order, context)
+        # At the same time: STS and the secrets take a request each, and neither needs the other.
+        pending = pool.submit(_store_session, order, context)
         given = allowance.granted(order, context)
-        lent = lending.result()
-    answer = _sent(order, given, lent, context)
+        session = pending.result()
+    answer = _sent(order, given, session, context)
     if "needs" in answer:
-        # Which secrets a build file names is known when it is read, and it is read where it is fetched.
+        # Only the worker fetches the build file, and only the builder may read the secrets that it names: the worker
+        # asks for them, and gets the order again.
         outline = parsed(lambda: Outline.parse(answer.fields("needs").value))
-        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), lent, context)
+        answer = _sent(order, allowance.for_commands(outline.spec, order, context, given), session, context)
     if "unchanged" in answer:
         return _expected(parsed(lambda: Unchanged.parse(answer.fields("unchanged"))), order)
     if "several" in answer:
@@ -86,10 +88,10 @@ def made_by_worker(order: Order, context: Context) -> Product | Unchanged | Seve
 
 
 def _expected(made: P, order: Order) -> P:
-    """What was made, of the order's commit, whatever commit the worker names.
+    """Return the worker's result with the order's commit, whichever commit the worker names.
 
     Raises:
-        WorkerFailed: nothing has changed, and there is nothing that it could have been compared with.
+        WorkerFailed: the worker says that nothing has changed, though the order knows of no earlier tree.
     """
     if isinstance(made, Unchanged) and not order.known:
         raise WorkerFailed("the worker says that nothing has changed, but has nothing to compare with")
@@ -98,22 +100,22 @@ def _expected(made: P, order: Order) -> P:
 
 
 def parsed(parse: Callable[[], T]) -> T:
-    """What `parse` makes of something that the worker has said.
+    """Parse a part of the worker's reply.
 
     Raises:
-        WorkerFailed: it is not what it should be.
+        WorkerFailed: it does not have the right form.
     """
     try:
         return parse()
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise WorkerFailed(f"the worker's answer does not have the form of one: {type(error).__name__}") from error
+        raise WorkerFailed(f"the worker's answer has the wrong form: {type(error).__name__}") from error
 
 
-def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
-    """The worker's answer to an order; its errors are raised, its phases and warnings told."""
-    # What the worker runs can ask the Runtime API for the event, and must not learn what the worker knows: the key goes
-    # where the worker's own role alone may read.
-    key, secret = envelope.new_key(), {"granted": given.as_json(), "store": lent.as_json()}
+def _sent(order: Order, given: Granted, session: SessionCredentials, context: Context) -> Fields:
+    """Send an order and return the worker's reply; raise its error, and add its phases and warnings to this build's."""
+    # Any process in the worker can read the event from the Runtime API, so the secrets in it are encrypted, and the key
+    # is stored where only the worker's own role can read it.
+    key, secret = envelope.new_key(), {"granted": given.as_json(), "store": session.as_json()}
     secret["variables"] = dict(order.variables)
     message = {
         "version": __version__,
@@ -123,7 +125,7 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
         "nonce": uuid.uuid4().hex,
     }
     sealed = json.dumps(message)
-    # Whoever may invoke the worker could send it an order as any tenant. Only the builder can write this.
+    # Anyone who may invoke the worker could send it an order for any tenant, but only the builder can write this proof.
     proof = f"orders/{message['nonce']}.json"
     context.store.write_json(proof, {"sha256": hashlib.sha256(sealed.encode()).hexdigest(), "key": key.hex()})
     with _Following(str(message["nonce"]), order, context):
@@ -135,16 +137,17 @@ def _sent(order: Order, given: Granted, lent: Lent, context: Context) -> Fields:
 
 
 def error_in(answer: Fields) -> LambdasmithError | None:
-    """The error that a worker's answer is, if it is one."""
+    """Return the error in a worker's reply, None if it has none."""
     return error_of(answer.fields("error").value) if "error" in answer else None
 
 
 def _tell(answer: Fields, context: Context) -> None:
     """Add the worker's phases and warnings to this build's."""
+    # Bounded in number and length: foreign code may have written this reply.
     for row in answer.rows("phases")[:_MOST] if "phases" in answer else ():
         seconds = row.value.get("seconds")
-        # No other number is JSON, and no phase is longer.
-        number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _LENT_S else 0.0
+        # Bounded: `NaN` and infinity are not JSON, and no phase is longer than a session.
+        number = round(float(seconds), 3) if isinstance(seconds, int | float) and 0 <= seconds <= _SESSION_S else 0.0
         context.progress.phases.append(Phase(name=row.text("name", longest=MAX_TEXT), seconds=number))
     for warning in answer.texts("warnings", longest=MAX_TEXT)[:_MOST] if "warnings" in answer else ():
         context.progress.warn(warning)
@@ -176,30 +179,31 @@ def _crashed(worker: str, said: Mapping[str, object]) -> LambdasmithError:
     return WorkerFailed(f"the worker {worker} ended without an answer: {kind}: {message}", hint=log)
 
 
-# What was lent, by role, domain and what else may be read, with the time until which it is good.
-_LENT: dict[tuple[str, str, tuple[str, ...]], tuple[Lent, float]] = {}
+# Sessions by role, domain and readable sources, each with its expiry: a warm builder need not ask STS for every build.
+_SESSIONS: dict[tuple[str, str, tuple[str, ...]], tuple[SessionCredentials, float]] = {}
 
 
-def _lent(order: Order, context: Context) -> Lent:
-    """Access to the domain's own part of the store, and to the order's source, for the time of a build."""
+def _store_session(order: Order, context: Context) -> SessionCredentials:
+    """Return credentials for the domain's part of the store and for the order's source, valid for a build."""
     settings, sources = context.settings, _sources(order, context)
     key = (settings.worker_role, order.domain.id, sources)
-    found = _LENT.get(key)
+    found = _SESSIONS.get(key)
     if found is None or found[1] < time.monotonic() + _LASTS_S:
-        for old in [old for old, (_, until) in _LENT.items() if until < time.monotonic()]:
-            del _LENT[old]
-        with aws_errors("borrowing the worker's access to the store"):
-            lent = context.clients.lend(
-                settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_LENT_S
+        for old in [old for old, (_, until) in _SESSIONS.items() if until < time.monotonic()]:
+            del _SESSIONS[old]
+        with aws_errors("getting the worker's access to the store"):
+            session = context.clients.assume_role(
+                settings.worker_role, order.domain.id, _policy(order, context, sources), seconds=_SESSION_S
             )
-        found = _LENT[key] = (lent, time.monotonic() + _LENT_S)
+        found = _SESSIONS[key] = (session, time.monotonic() + _SESSION_S)
+    # Also for a kept session: the masker is new in each invocation.
     for secret in (found[0].secret_access_key, found[0].session_token):
         context.secrets.add(secret)
     return found[0]
 
 
 def _sources(order: Order, context: Context) -> tuple[str, ...]:
-    """ARNs of the objects that the order's source is made of."""
+    """Return ARNs of the objects of the order's source."""
     source = order.source
     if not isinstance(source, ObjectSource | ManifestSource):
         return ()
@@ -213,7 +217,7 @@ def _sources(order: Order, context: Context) -> tuple[str, ...]:
 
 
 def _literal(key: str) -> str:
-    """A key of a caller's choice in a policy, where it stands for nothing but itself.
+    """Escape a key that a caller has chosen: in a policy, `*`, `?` and `${` would match other objects.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#policy-vars-specialchars
     """
@@ -221,7 +225,7 @@ def _literal(key: str) -> str:
 
 
 def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[str, object]:
-    """The session's: what the role may do is cut down to this."""
+    """Return the session's policy, which restricts the role's rights to one domain and one source."""
     partition = Arn.read(context.settings.worker_role).partition
     root = f"arn:{partition}:s3:::{context.store.bucket}"
     own = f"{root}/{context.store.key(order.domain.folder)}/*"
@@ -237,14 +241,15 @@ def _policy(order: Order, context: Context, sources: Sequence[str]) -> Mapping[s
 
 
 def _take(made: Product, order: Order, context: Context) -> None:
-    """Copy what is to be published to where the worker cannot write, if it is what its name says.
+    """Copy what will be published to where the worker cannot write, and compare the content with its hash.
 
     Raises:
-        ContentMismatch: it is not.
+        ContentMismatch: the content differs, or is missing.
     """
     part = context.kept(order.domain)
     artifacts = {artifact.sha256: artifact for artifact in made.artifacts.values() if artifact is not UNBUILT}
 
+    # What the worker claims to have built must be in its part, even if the shared store has the same content.
     new = {made.artifacts[plan.component.name].sha256 for plan in made.plans if plan.action == "build"}
 
     def take(artifact: Artifact) -> None:
@@ -279,7 +284,7 @@ def _said(kept: Fields) -> tuple[str, str]:
 
 
 class _Following:
-    """Tells, while the block lasts, what the worker writes down of its progress."""
+    """Context manager that shows the progress that the worker writes to the store."""
 
     def __init__(self, nonce: str, order: Order, context: Context) -> None:
         self._name, self._part, self._progress = f"progress/{nonce}.json", context.kept(order.domain), context.progress
@@ -299,6 +304,7 @@ class _Following:
             try:
                 now = self._part.look(self._name, _said)
             except AwsRefused:
+                # Progress is a convenience: the reply, or its error, arrives without it.
                 continue
-            if isinstance(now, tuple):  # it is the worker's
+            if isinstance(now, tuple):  # otherwise it is missing or damaged
                 self._progress.relay(*now)

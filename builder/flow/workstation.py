@@ -1,4 +1,4 @@
-"""A build on a workstation: a directory in, zips out, a cache directory where the builder function uses the bucket."""
+"""Builds on a workstation: from a directory to zips, with a cache directory in place of the builder's bucket."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from builder.workspace.domains import Domain
 if TYPE_CHECKING:
     from builder.replies.reply import Reply
 
-# There is no limit here; this one only keeps a child that hangs from hanging for ever.
+# A workstation has no time limit; this one only ends children that hang.
 _LONGEST_S = 24 * 3600.0
 REPLY = "build.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is to be built, and where to. `runtime` and `architecture` win over the build file."""
+    """A directory to build, and the directory for the zips. `runtime` and `architecture` win over the build file."""
 
     directory: Path
     out: Path
@@ -58,10 +58,10 @@ class Order:
 def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> Reply:
     """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
 
-    What an earlier build left there and this one does not make is removed; when a build fails, all of it stays.
+    Zips of an earlier build that this one does not make are removed; if the build fails, everything stays.
 
     Args:
-        environment: of this process; children get an allow-listed part of it.
+        environment: the variables of this process; children get an allow-listed part of it.
 
     Raises:
         LambdasmithError: with the phase in which it arose.
@@ -82,8 +82,9 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
                     "runtime": product.outline.target.runtime.name,
                     "architecture": product.outline.target.architecture,
                 }
-                answer |= {"files": _write(product, order.out, ready.shop.store)}
+                answer |= {"files": _write(product, order.out, ready.workshop.store)}
         answer |= reply.account(progress)
+        # Last: it lists the zips, and an interrupted build leaves the previous list.
         with whole.file(order.out / REPLY) as partial:
             partial.write_text(json.dumps(answer, indent=2) + "\n")
         return answer
@@ -92,10 +93,10 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
 def look(order: Order, progress: Progress) -> Project:
     """Return the project as a build of `order.directory` would read it; nothing is built.
 
-    Its files are gone afterwards.
+    Its files, a copy, no longer exist afterwards.
 
     Raises:
-        LambdasmithError: what is wrong with the directory or its build file.
+        LambdasmithError: the directory or its build file is not valid.
     """
     with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
         project = _read(order, _fetched(order, Path(temporary) / "source", progress))
@@ -124,7 +125,7 @@ def _read(order: Order, source: Snapshot) -> Project:
 
 @dataclass(frozen=True, kw_only=True)
 class _Local:
-    """A build of a directory, with what this machine has. `scratch` is for this build alone."""
+    """The job of building a directory, with this machine's tools. `scratch` is for this build alone."""
 
     order: Order
     progress: Progress
@@ -156,7 +157,7 @@ class _Local:
         return _read(self.order, source)
 
     def allow(self, project: Project) -> None:
-        """Allow everything: a workstation is its owner's."""
+        """Allow everything: the user of a workstation may read its secrets anyway."""
 
     def equip(self, project: Project) -> Workshop:
         workspace, scratch, around = self.workspace, self.scratch, self.around
@@ -176,17 +177,17 @@ class _Local:
 
 
 def _checked(ready: Prepared, order: Order) -> Product:
-    """Check what was made for whoever uploads the zips by hand, too."""
-    progress = ready.shop.progress
+    """Check the artifacts, also for an upload by hand."""
+    progress = ready.workshop.progress
     with progress.phase("check", "checking the artifacts"):
-        product = ready.product(check(ready.made, ready.shop, function=order.directory.resolve().name))
+        product = ready.product(check(ready.made, ready.workshop, function=order.directory.resolve().name))
         for warning in direct_upload_warnings(product.outline, product.artifacts):
             progress.warn(warning)
     return product
 
 
 def _write(made: Product, out: Path, store: Store) -> dict[str, str]:
-    """Copy the artifacts to `out`; component → path relative to it."""
+    """Copy the artifacts to `out`, and return their relative paths by component."""
     functions = made.outline.functions
     files = {name: f"{name}.zip" if name in functions else f"layers/{name}.zip" for name in made.artifacts}
     try:
@@ -208,7 +209,7 @@ def _write(made: Product, out: Path, store: Store) -> dict[str, str]:
 
 
 def _before(out: Path) -> set[str]:
-    """The zips that an earlier build wrote to `out`, by its own account."""
+    """Return the zips that an earlier build wrote to `out`, as its build.json lists them."""
     try:
         files = json.loads((out / REPLY).read_text()).get("files", {})
     except (OSError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Makes a bundle with the project's own esbuild: one file of a source file and all its imports.
+"""Makes a bundle with the project's own esbuild: one file that contains a source file and all its imports.
 
 Options: https://esbuild.github.io/api/
 """
@@ -43,7 +43,7 @@ _NOTES = 5
 
 
 def names_shipped(recipe: NodeBuild, lock: Lock) -> tuple[str, ...]:
-    """Return the packages beside the bundle, in node_modules. Patterns, and the runtime's own, are only left out."""
+    """Return the packages to ship beside the bundle; patterns and the runtime's own packages are only left out."""
     names = packages_in([name for name in recipe.external if "*" not in name])
     return tuple(dict.fromkeys(name for name in names if lock.has(name) or not name.startswith(_OF_THE_RUNTIME)))
 
@@ -105,7 +105,7 @@ def bundle(recipe: NodeBuild, place: Place, lock: Lock, npm: Npm, folder: Path, 
         *(["--sourcemap"] if recipe.sourcemap else []),
     ]
     what = f"{place.label}: esbuild {recipe.bundle}"
-    workshop = npm.work.shop
+    workshop = npm.work.workshop
     workshop.progress.say(f"bundling {recipe.bundle}")
     environment = dict(npm.environment())
     # esbuild is a Go program: without a limit its collector lets it grow until the kernel ends it.

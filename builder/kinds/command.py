@@ -58,7 +58,7 @@ class _Command:
         return select_files(place.root, source_dir, recipe.inputs, (), to_ship=False)
 
     def build(self, recipe: CommandBuild, place: Place, work: Work) -> Made:
-        workshop = work.shop
+        workshop = work.workshop
         # Compilers write the paths of their sources into their results, so this path is the same every time.
         with workshop.workspace.build_place() as folder:
             copy = folder / "source"
@@ -95,7 +95,7 @@ COMMAND = _Command()
 
 
 def _environment(recipe: CommandBuild, place: Place, work: Work, folder: Path, cache: Path) -> dict[str, str]:
-    workshop, path = work.shop, []
+    workshop, path = work.workshop, []
     environment = dict(workshop.environment)
     for name in recipe.toolchains:
         installed = workshop.toolbox.get(name)

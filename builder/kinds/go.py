@@ -110,7 +110,7 @@ GO = _Go()
 
 
 def _output(place: Place) -> str:
-    """Return the place of a single command: Lambda starts /var/task/bootstrap; in a layer it has the layer's name."""
+    """Return the path of a single command: Lambda starts /var/task/bootstrap; in a layer it has the layer's name."""
     return _BOOTSTRAP if place.is_function else place.component
 
 
@@ -164,7 +164,7 @@ def _candidates(place: Place) -> str:
 
 
 def _named(root: Path, name: str) -> str | None:
-    """Return, of several commands, the one named like the function."""
+    """Return the one of several commands that has the function's name."""
     found = _commands(root)
     return next((package for package in found if len(found) > 1 and PurePosixPath(package).name == name), None)
 
@@ -173,7 +173,7 @@ class _Building:
     """One run of `go build` per command, with what they share."""
 
     def __init__(self, recipe: GoBuild, place: Place, work: Work) -> None:
-        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.shop
+        self._recipe, self._place, self._work, self._workshop = recipe, place, work, work.workshop
         self._go = self._workshop.toolbox.get("go")
         self._cache = self._workshop.cache("go", self._go.identity, place.target.label, f"{recipe.cgo}")
 
@@ -199,7 +199,7 @@ class _Building:
         return tuple(made)
 
     def _default_proxies(self) -> str:
-        """Return what Go itself asks if nothing is set."""
+        """Return the proxies that Go itself asks by default."""
         text = (self._go.root / "go" / "go.env").read_text()
         found = re.search(r"^GOPROXY=(\S+)", text, re.MULTILINE)
         return found[1] if found else "direct"

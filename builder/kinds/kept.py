@@ -1,4 +1,4 @@
-"""Keeps what npm has installed for the next build of the same lock, which then need not run npm.
+"""Cache of packages that npm has installed: the next build of the same lock need not run npm.
 
 The cache belongs to one owner, see `builder.workshop.caches`; packages whose install scripts ran are not kept.
 """
@@ -26,7 +26,7 @@ class Kept:
     key: str
 
     def get(self, install: Callable[[], Modules]) -> Modules:
-        """Return the packages: as they were kept, else as `install` makes them."""
+        """Return the kept packages, or else those that `install` makes."""
         self.cache.restore()
         if (found := self._read()) is not None:
             return found

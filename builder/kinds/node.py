@@ -93,7 +93,7 @@ class _Node:
         return tuple(sorted((Path(os.path.relpath(path, base)).as_posix(), path) for path in paths | set(_few(lock))))
 
     def build(self, recipe: Recipe, place: Place, work: Work) -> Made:
-        with work.shop.workspace.build_place() as folder:
+        with work.workshop.workspace.build_place() as folder:
             return _Building(recipe, place, work, folder).made()
 
 
@@ -147,7 +147,7 @@ class _Building:
         self._bundles = recipe if isinstance(recipe, NodeBuild) and recipe.bundle else None
         self._scripts = isinstance(recipe, NodeBuild) and recipe.scripts
         # Install scripts can write to it, so it serves one owner only.
-        self._cache = work.shop.cache("npm", work.shop.toolbox.identity("node"))
+        self._cache = work.workshop.cache("npm", work.workshop.toolbox.identity("node"))
         home = folder / "home"
         home.mkdir()
         self._npm = Npm(work=work, label=place.label, scratch=home, cache=self._cache.folder)
@@ -193,7 +193,7 @@ class _Building:
 
     def _packages(self, only: set[str] | None) -> Modules:
         """Return the production dependencies for the function's machine, whatever the builder's is."""
-        workshop, place, lock = self._work.shop, self._place, self._lock
+        workshop, place, lock = self._work.workshop, self._place, self._lock
         options = ["--omit=dev", f"--cpu={CPUS[place.target.architecture]}", "--os=linux", "--libc=glibc"]
         if lock.workspace:
             options.append(f"--workspace={lock.workspace}")

@@ -56,7 +56,7 @@ def settings(text: str) -> str:
 
 def registries(work: Work, npmrc: str) -> Registries:
     """Return the sources of packages: the project's .npmrc, else the builder's, else its machine's, else npm's."""
-    workshop = work.shop
+    workshop = work.workshop
     configured = workshop.npm_registry or workshop.environment.get("npm_config_registry", "")
     return Registries.parse(configured).with_npmrc(npmrc)
 
@@ -76,7 +76,7 @@ class Npm:
     @property
     def node(self) -> Path:
         """Path of Node.js."""
-        return self.work.shop.toolbox.get("node").bins[0] / "node"
+        return self.work.workshop.toolbox.get("node").bins[0] / "node"
 
     def library(self) -> Path:
         """Return npm's own directory."""
@@ -84,7 +84,7 @@ class Npm:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of Node.js, and of packages' scripts if they may run."""
-        workshop = self.work.shop
+        workshop = self.work.workshop
         path = os.pathsep.join(filter(None, [str(self.node.parent), workshop.environment.get("PATH", "")]))
         heap = "" if workshop.memory_mb is None else f"--max-old-space-size={int(workshop.memory_mb * _HEAP)}"
         options = " ".join(filter(None, (workshop.environment.get("NODE_OPTIONS"), heap)))
@@ -124,7 +124,7 @@ class Npm:
                 program,
                 cwd=cwd,
                 environment=environment or self.environment(),
-                timeout_s=self.work.shop.deadline.check(what),
+                timeout_s=self.work.workshop.deadline.check(what),
                 what=what,
                 listen=listen,
             )
@@ -141,11 +141,11 @@ class Npm:
         """
         # Scripts of dependencies are foreign code, so they run only if the build file asks for it.
         how = ["--no-ignore-scripts", "--foreground-scripts"] if scripts else ["--ignore-scripts", "--no-bin-links"]
-        self.work.shop.progress.say("installing packages with npm")
+        self.work.workshop.progress.say("installing packages with npm")
         settings_file, locked = folder / SETTINGS, folder / lock.file.name
         has_settings = settings_file.is_file()
         npmrc = settings_file.read_text(errors="replace") if has_settings else ""
-        with registry.opened(registries(self.work, npmrc), self.work.shop.indexes) as gateway:
+        with registry.opened(registries(self.work, npmrc), self.work.workshop.indexes) as gateway:
             locked.write_text(gateway.lock(locked.read_text()))
             # Made private before it is written: it may name a registry's address on loopback, with the random word.
             settings_file.touch(mode=0o600)

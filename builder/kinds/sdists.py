@@ -65,7 +65,7 @@ class Bench:
 
     target: Target
     root: Path
-    shop: Workshop
+    workshop: Workshop
 
 
 def wheels_of(selection: Selection, bench: Bench) -> tuple[LockedWheel, ...]:
@@ -86,7 +86,7 @@ def _take(path: Path, sha256: str, filename: str, bench: Bench) -> Path:
     """Copy a wheel of the project into the wheel cache."""
     if sha256_of(path) != sha256:
         raise ResolutionFailed(f"{filename} in the project is not the file that was locked")
-    return keep_wheel(path, sha256, filename, bench.shop.workspace.cached("wheels"))
+    return keep_wheel(path, sha256, filename, bench.workshop.workspace.cached("wheels"))
 
 
 def wheel_key(source: LockedSource, target: Target) -> str:
@@ -120,7 +120,7 @@ class BuiltWheel:
 
 
 def _built(source: LockedSource, bench: Bench) -> LockedWheel:
-    key, workshop = wheel_key(source, bench.target), bench.shop
+    key, workshop = wheel_key(source, bench.target), bench.workshop
     cache = workshop.workspace.cached("wheels")
     kept = workshop.kept.find(f"built/{key}.json", BuiltWheel.parse)
     if kept is not None:
@@ -203,7 +203,7 @@ class _Build:
             )
         # From scratch: the first attempt may have left half-built files.
         epoch = self._unpack()
-        tools = zig.compiler(target, self.folder, self.bench.shop.toolbox)
+        tools = zig.compiler(target, self.folder, self.bench.workshop.toolbox)
         try:
             return self._run(epoch, tools)
         except CommandFailed as error:
@@ -226,11 +226,11 @@ class _Build:
         for name in ("home", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
         shutil.rmtree(self.folder / "out", ignore_errors=True)
-        with gateway.opened(self.bench.shop.indexes, self.folder) as indexes:
-            # Build requirements are looked up where names are pinned first, then in the default index.
-            pinned = [indexes.address(index.url) for index in self.bench.shop.indexes.logins if index.only]
+        with gateway.opened(self.bench.workshop.indexes, self.folder) as indexes:
+            # Indexes with pinned names come first: the default index must not replace a private build requirement.
+            pinned = [indexes.address(index.url) for index in self.bench.workshop.indexes.logins if index.only]
             first = {"UV_INDEX": " ".join(pinned)} if pinned else {}
-            return self._run_with({**indexes.environment(self.bench.shop.environment), **first, **tools}, epoch)
+            return self._run_with({**indexes.environment(self.bench.workshop.environment), **first, **tools}, epoch)
 
     def _run_with(self, given: Mapping[str, str], epoch: int) -> Path:
         source, out = self.source, self.folder / "out"
@@ -252,9 +252,9 @@ class _Build:
             command,
             cwd=self.folder,
             environment=environment,
-            timeout_s=self.bench.shop.deadline.check(f"building {self.label}"),
+            timeout_s=self.bench.workshop.deadline.check(f"building {self.label}"),
             what=f"building {self.label}",
-            memory_mb=self.bench.shop.memory_mb,
+            memory_mb=self.bench.workshop.memory_mb,
         )
         made = sorted(out.glob("*.whl"))
         if len(made) != 1:
@@ -271,7 +271,7 @@ class _Build:
 
             resolved = git.Resolved(url=source.url, ref=source.identity, commit=source.identity)
             snapshot = git.fetch(
-                resolved, into, credentials=self.bench.shop.credentials(), network=self.bench.shop.network
+                resolved, into, credentials=self.bench.workshop.credentials(), network=self.bench.workshop.network
             )
             if snapshot.lfs_pointers:
                 raise LfsMissing("; ".join(snapshot.warnings), hint="commit the file itself")
@@ -293,7 +293,9 @@ class _Build:
         file = LockedWheel(
             name=source.name, version=source.version, filename=source.filename, url=source.url, sha256=source.identity
         )
-        return download([file], self.bench.shop.workspace.cached("wheels"), self.bench.shop.indexes)[source.identity]
+        return download([file], self.bench.workshop.workspace.cached("wheels"), self.bench.workshop.indexes)[
+            source.identity
+        ]
 
 
 def _copy_tree(root: Path, into: Path) -> None:

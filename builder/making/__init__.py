@@ -1,1 +1,1 @@
-"""A project becomes artifacts: components, their keys, their zips, the checks."""
+"""Components of a project, their keys, their zips, and the checks of finished artifacts."""

@@ -1,4 +1,4 @@
-"""A project becomes artifacts: locked, planned, built or reused. The same for every door, and without AWS."""
+"""The steps from a project to its artifacts: lock, plan, then build or reuse. They need no AWS."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PARALLEL = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How much of an earlier build is used again.
+    """Options for the use of earlier builds' results.
 
     Args:
         force: build everything again, even if the store has it, and lock again.
-        upgrade: lock again; what then turns out the same is reused.
-        dry: build nothing and keep nothing; what would be built is `UNBUILT`.
+        upgrade: lock again; components whose inputs are still the same are reused.
+        dry: build nothing and keep nothing; the artifacts of components to build are `UNBUILT`.
         before: keys of the components of the last deploy, to tell which inputs differ from it.
         lock: taken as it is, instead of locking.
     """
@@ -48,9 +48,9 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """The project with its lock, what was decided for each chosen component, and the artifacts by component.
+    """A project with its lock, and a plan and an artifact for each chosen component.
 
-    `components` are those that the plans are about, by name.
+    `components` are the chosen ones by name.
     """
 
     project: Project
@@ -60,7 +60,7 @@ class Assembly:
 
     @property
     def distributions(self) -> tuple[DistributionRow, ...]:
-        """What the lock has, and where it comes from: [{name, version, index}]."""
+        """Distributions in the lock, with their indexes: [{name, version, index}]."""
         if self.project.lock is None or self.project.target.runtime.family != "python":
             return ()
         from builder.python.origins import rows
@@ -69,38 +69,41 @@ class Assembly:
 
     @property
     def lock_id(self) -> str | None:
-        """The name under which `pinned/` in the store has the lock, None if there is none."""
+        """Name of the lock below `pinned/` in the store, None if there is no lock."""
         return lock_hash(self.project.lock) if self.project.lock is not None else None
 
 
-def assemble(project: Project, chosen: Sequence[str], shop: Workshop, options: Options) -> Assembly:
-    """Build the `chosen` components, or take them from the store where their inputs have been built before.
+def assemble(project: Project, chosen: Sequence[str], workshop: Workshop, options: Options) -> Assembly:
+    """Build the `chosen` components, or take them from the store if they were built from the same inputs before.
 
-    What was built lies in the scratch directory alone until `keep`.
+    New artifacts are only in the scratch directory until `keep`.
 
     Raises:
-        BuildFailed, ResolutionFailed, SourceError: with what was being built.
+        BuildFailed, ResolutionFailed, SourceError: naming the component.
     """
     untouched = Untouched(project.repository or project.root)
+    # Noted only when foreign code is about to start: most builds run none, and listing all files takes time.
     with process.before_foreign_code(untouched.note):
-        return _assembled(project, chosen, shop, options, untouched)
+        return _assembled(project, chosen, workshop, options, untouched)
 
 
 def _assembled(
-    project: Project, chosen: Sequence[str], shop: Workshop, options: Options, untouched: Untouched
+    project: Project, chosen: Sequence[str], workshop: Workshop, options: Options, untouched: Untouched
 ) -> Assembly:
-    progress = shop.progress
+    progress = workshop.progress
     with progress.phase("lock", "locking dependencies"):
         if options.lock is None:
-            project = _locked(project, chosen, shop, keep=not options.dry, refresh=options.force or options.upgrade)
+            project = _locked(project, chosen, workshop, keep=not options.dry, refresh=options.force or options.upgrade)
         else:
             project = replace(project, lock=options.lock)
         untouched.check("locking dependencies")
     with progress.phase("plan", f"looking at {', '.join(chosen)}"):
-        components = {name: Stored(of=component(project, name, shop), project=project, shop=shop) for name in chosen}
+        components = {
+            name: Stored(of=component(project, name, workshop), project=project, workshop=workshop) for name in chosen
+        }
         plans = _planned([*components.values()], options)
-    makers = [_maker(plan, components[plan.component.name], shop, untouched, dry=options.dry) for plan in plans]
-    # First what runs no code, which could write to what is still to be zipped.
+    makers = [_maker(plan, components[plan.component.name], workshop, untouched, dry=options.dry) for plan in plans]
+    # Components that run no foreign code come first: such code could write to files that are zipped later.
     made = {each.name: each.make() for each in sorted(makers, key=lambda each: each.runs_code)}
     artifacts = {each.name: made[each.name] for each in makers}
     for artifact in artifacts.values():
@@ -110,10 +113,10 @@ def _assembled(
 
 
 def _planned(components: Sequence[Stored], options: Options) -> tuple[ComponentPlan, ...]:
-    """Decide for each component whether it is built, and say why."""
-    keys = {
-        each.name: each.key() for each in components
-    }  # one after another: the first problem is the one that is told
+    """Decide for each component whether it is built, and why."""
+    # One at a time, so that of several problems always the same one is reported.
+    keys = {each.name: each.key() for each in components}
+    # In parallel: each component takes a request or two to the store.
     with ThreadPoolExecutor(_PARALLEL) as pool:
         known = list(pool.map(lambda each: each.known, components))
     changed = {
@@ -123,33 +126,33 @@ def _planned(components: Sequence[Stored], options: Options) -> tuple[ComponentP
     return plan_components(known, changed, force=options.force)
 
 
-def _maker(plan: ComponentPlan, stored: Stored, shop: Workshop, untouched: Untouched, *, dry: bool) -> Buildable:
-    """Return the component with what is to happen around its making."""
+def _maker(plan: ComponentPlan, stored: Stored, workshop: Workshop, untouched: Untouched, *, dry: bool) -> Buildable:
+    """Return the component in the wrappers that its plan needs."""
     if plan.action == "reuse":
         return stored
     if dry:
         return Unbuilt(of=stored, artifact=plan.component.artifact)
-    return Announced(of=Watched(of=stored.of, project_files=untouched), progress=shop.progress, why=plan.why)
+    return Announced(of=Watched(of=stored.of, project_files=untouched), progress=workshop.progress, why=plan.why)
 
 
-def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bool, refresh: bool) -> Project:
-    """The project with the lock of its dependencies, where a chosen component needs them."""
+def _locked(project: Project, chosen: Sequence[str], workshop: Workshop, *, keep: bool, refresh: bool) -> Project:
+    """Return the project with the lock of its dependencies, if a chosen component needs it."""
     if not project.spec.dependencies or project.target.runtime.family == "nodejs":  # npm's lock is taken as it is
         return project
-    if not any(component(project, name, shop).uses_lock for name in chosen):
+    if not any(component(project, name, workshop).uses_lock for name in chosen):
         return project
     inputs = read_inputs(project.spec.dependencies, project.root, project.repository)
-    refuse_unread(shop.environment)
-    index = named_indexes(shop.environment)
-    key = locking.lock_key(inputs, project.target, index, resolver_version(), shop.indexes.pins)
+    refuse_unread(workshop.environment)
+    index = named_indexes(workshop.environment)
+    key = locking.lock_key(inputs, project.target, index, resolver_version(), workshop.indexes.pins)
     outside = any(name.startswith("..") for name in (*inputs.contents, *inputs.trees))
     project = replace(project, reads_outside=project.reads_outside or outside)
     name = f"locks/{key}.json"
-    kept = None if refresh else shop.store.find(name, _kept_lock) or shop.kept.find(name, _kept_lock)
+    kept = None if refresh else workshop.store.find(name, _kept_lock) or workshop.kept.find(name, _kept_lock)
     if kept is not None:
         lock, noted = kept
         for note in noted:
-            shop.progress.warn(note)
+            workshop.progress.warn(note)
         return replace(project, lock=lock)
     notes: list[str] = []
     text = locking.resolve(
@@ -158,23 +161,24 @@ def _locked(project: Project, chosen: Sequence[str], shop: Workshop, *, keep: bo
         Resolver(
             root=project.root,
             repository=project.repository,
-            scratch=shop.scratch,
-            environment=shop.environment,
-            timeout_s=shop.deadline.check("locking dependencies"),
-            credentials=shop.credentials,
-            network=shop.network,
-            indexes=shop.indexes,
+            scratch=workshop.scratch,
+            environment=workshop.environment,
+            timeout_s=workshop.deadline.check("locking dependencies"),
+            credentials=workshop.credentials,
+            network=workshop.network,
+            indexes=workshop.indexes,
             refresh=refresh,
             note=notes.append,
         ),
     )
     for note in notes:
-        shop.progress.warn(note)
+        workshop.progress.warn(note)
     if keep:
-        shop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
-        # What was locked while no foreign code has run here, not even a build that was asked for its metadata, is the
-        # same for everyone.
-        lasting = shop.kept if process.foreign_code_ran() else shop.store
+        # Always shared: its name is its hash, so foreign code could not put another lock in its place.
+        workshop.store.write_json(f"pinned/{lock_hash(text)}.json", {"lock": text})
+        # Shared only if no foreign code has run here, not even a build for its metadata: such code could have forged
+        # the lock.
+        lasting = workshop.kept if process.foreign_code_ran() else workshop.store
         lasting.write_json(name, {"lock": text, "notes": notes})
     return replace(project, lock=text)
 
@@ -184,7 +188,7 @@ def _kept_lock(kept: Fields) -> tuple[str, tuple[str, ...]]:
 
 
 def keep(made: Assembly) -> None:
-    """Put into the store what was built, with the inputs that it is found by the next time."""
+    """Put new artifacts into the store, with records of their inputs, by which the next build finds them."""
     for plan in made.plans:
         artifact = made.artifacts[plan.component.name]
         if plan.action == "build" and artifact is not UNBUILT:

@@ -1,4 +1,4 @@
-"""What a component is to all that builds: a name, a key, inputs and a way to make it."""
+"""The protocol of all components: a name, a key, inputs and a way to make it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from builder.plan import Artifact, Kind
 
 
 class Buildable(Protocol):
-    """A component of one project, with all that making it takes. `components.component` knows the classes."""
+    """A component of one project, with everything needed to make it. `components.component` knows the classes."""
 
     @property
     def name(self) -> str:
@@ -17,38 +17,38 @@ class Buildable(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What it is to Lambda and to people."""
+        """Kind of the component: function, layer or dependencies."""
 
     @property
     def runs_code(self) -> bool:
-        """Whether code that the builder does not vouch for has a hand in it: then it is this trust domain's alone."""
+        """Whether making it runs foreign code: then the artifact is for this trust domain alone."""
 
     @property
     def uses_lock(self) -> bool:
-        """Whether it is made of, or with, the locked dependencies."""
+        """Whether making it needs the lock of the dependencies."""
 
     def key(self) -> str:
-        """Return the hash of all that the artifact depends on and that is known before it is made.
+        """Return the hash of everything that is known before the build and changes the artifact.
 
         Raises:
-            PathNotFound, UnsafeSource: a file of the build file is missing or leads out of the project.
-            UnknownToolchain: the build file names one that cannot be had.
+            PathNotFound, UnsafeSource: a file that the build file names is missing or leads out of the project.
+            UnknownToolchain: the build file names a toolchain that does not exist.
         """
 
     def inputs(self) -> dict[str, str]:
-        """Return what it is made of, for people to compare: file → `#hash`, distribution → version."""
+        """Return the inputs, for people to compare: file → `#hash`, distribution → version."""
 
     def make(self) -> Artifact:
         """Build it; its zip is at `shipment.zip_of`.
 
         Raises:
-            BuildFailed, ResolutionFailed, SourceError: with what was being built.
+            BuildFailed, ResolutionFailed, SourceError: naming the component.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wrapper:
-    """A component around another one, `of`, which decides on all that the wrapper does not."""
+    """A component around another one, `of`, whose members it has unless a wrapper replaces them."""
 
     of: Buildable
 
@@ -73,13 +73,13 @@ class Wrapper:
         return self.of.uses_lock
 
     def key(self) -> str:
-        """As `Buildable`."""
+        """Return the key, see `Buildable`."""
         return self.of.key()
 
     def inputs(self) -> dict[str, str]:
-        """As `Buildable`."""
+        """Return the inputs, see `Buildable`."""
         return self.of.inputs()
 
     def make(self) -> Artifact:
-        """As `Buildable`."""
+        """Make the component, see `Buildable`."""
         return self.of.make()

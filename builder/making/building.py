@@ -1,4 +1,4 @@
-"""A component that is built by one of the kinds, with files of the project beside what is built."""
+"""Components that a kind of build makes, together with files of the project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from builder.errors import ArtifactConflict
-from builder.hashing import files_key, told
+from builder.hashing import files_key, readable_hashes
 from builder.kinds import table
 from builder.making.own_files import own_files
 from builder.making.project import Project
@@ -30,42 +30,43 @@ class KindBuild:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     recipe: Recipe
     runs_code: ClassVar[bool] = True
     uses_lock: ClassVar[bool] = False  # npm's lock is taken as it is
 
     @property
     def kind(self) -> ComponentKind:
-        """What it is to Lambda: any component can be built."""
+        """Kind of the component: any of them can have a recipe."""
         return self.project.kind(self.name)
 
     def key(self) -> str:
-        """Hash the recipe, the toolchains with their versions, the target, and the files that count."""
+        """Hash the recipe, the toolchains with their versions, the target, and the input files."""
         return files_key(self._how(), self._read())
 
     def inputs(self) -> dict[str, str]:
-        """Return the files that count, the toolchains with their versions, and a hash of how it is built."""
+        """Return the input files, the toolchains with their versions, and a hash of the recipe."""
         tools = {tool: version for tool, _, version in (identity.rpartition(" ") for identity in self._tools())}
         how = hashlib.sha256(self._how().encode()).hexdigest()
-        return {**told(self._read()), **tools, "build": f"#{how[:16]}"}
+        return {**readable_hashes(self._read()), **tools, "build": f"#{how[:16]}"}
 
     def make(self) -> Artifact:
         """Build it, and zip it with the files of the project that are listed beside it.
 
         Raises:
-            BuildFailed, SourceError, ResolutionFailed: with the words of what failed.
+            BuildFailed, SourceError, ResolutionFailed: with the message of the tool that failed.
             ArtifactConflict: a listed file and a built one want the same place.
         """
-        built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.shop))
+        built = self._by_kind.build(self.recipe, self._place, _work(self.project, self.name, self.workshop))
         files = list(built.files)
         if isinstance(self.recipe, CommandBuild) and self.recipe.secrets:
-            commands.check_artifact(self._place.label, files, self.shop.secrets)
+            # Before it is zipped: artifacts are kept, and others can read them.
+            commands.check_artifact(self._place.label, files, self.workshop.secrets)
         holder = self.project.holder(self.name)
         if isinstance(holder, LayerSpec):
             files = [(str(PurePosixPath(holder.dest_dir) / path), source) for path, source in files]
         made = replace(built, files=_joined(files, own_files(self.project, self.name), self._place))
-        return packed(self.project, self.name, made, self.shop, search=self._library_folders())
+        return packed(self.project, self.name, made, self.workshop, search=self._library_folders())
 
     @property
     def _by_kind(self) -> Kind[Any]:
@@ -79,7 +80,7 @@ class KindBuild:
         return [*self._by_kind.inputs(self.recipe, self._place), *own_files(self.project, self.name)]
 
     def _tools(self) -> list[str]:
-        return [self.shop.toolbox.identity(tool) for tool in self._by_kind.needs(self.recipe, self._place)]
+        return [self.workshop.toolbox.identity(tool) for tool in self._by_kind.needs(self.recipe, self._place)]
 
     def _how(self) -> str:
         kind, place = self._by_kind, self._place
@@ -90,17 +91,17 @@ class KindBuild:
         how = (kind.name, kind.format, self.recipe, tools, place.source_dir, layer, place.handler, prune, target)
         holder = self.project.holder(self.name)
         below = holder.dest_dir if isinstance(holder, LayerSpec) else ""
-        return repr((*how, below) if below else how)  # without, the keys are as they were when it did not count
+        return repr((*how, below) if below else how)  # left out if empty, so that older keys remain valid
 
     def _library_folders(self) -> tuple[Path, ...]:
-        """Return where the toolchains that the recipe names have their libraries: beside their programs."""
+        """Return the directories of libraries of the recipe's toolchains: they are beside their programs."""
         named = self.recipe.toolchains if isinstance(self.recipe, CommandBuild) else ()
-        bins = [folder for name in named for folder in self.shop.toolbox.get(name).bins]
+        bins = [folder for name in named for folder in self.workshop.toolbox.get(name).bins]
         return tuple(folder.parent / each for folder in bins for each in ("lib", "lib64"))
 
 
 def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], place: Place) -> list[tuple[str, Path]]:
-    """Return what was built together with the project's own files, sorted."""
+    """Return the built files and the project's own files together, sorted."""
     if twice := sorted({path for path, _ in built} & {path for path, _ in own}):
         raise ArtifactConflict(
             f"{place.label} makes {', '.join(twice[:5])}, which files also ships",
@@ -109,22 +110,22 @@ def _joined(built: Sequence[tuple[str, Path]], own: Sequence[tuple[str, Path]], 
     return sorted([*built, *own])
 
 
-def _work(project: Project, name: str, shop: Workshop) -> Work:
-    scratch, out = shop.scratch / f"work-{name}", shop.scratch / f"built-{name}"
+def _work(project: Project, name: str, workshop: Workshop) -> Work:
+    scratch, out = workshop.scratch / f"work-{name}", workshop.scratch / f"built-{name}"
     scratch.mkdir()
     out.mkdir()
-    listen = _now_and_then(shop.progress.say)
-    return Work(shop=shop, out=out, scratch=scratch, commit_time=project.commit_time, listen=listen)
+    listen = _now_and_then(workshop.progress.say)
+    return Work(workshop=workshop, out=out, scratch=scratch, commit_time=project.commit_time, listen=listen)
 
 
 def _now_and_then(say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say` at most once a second: compilers name hundreds of packages, and progress is for people."""
+    """Return a function that calls `say` at most once a second: compilers name hundreds of packages."""
     last = -1.0
 
-    def told(message: str) -> None:
+    def say_sometimes(message: str) -> None:
         nonlocal last
         if (now := time.monotonic()) - last >= 1:
             last = now
             say(message)
 
-    return told
+    return say_sometimes

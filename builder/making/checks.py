@@ -1,6 +1,6 @@
-"""Before anything is published: do the artifacts fit, can their native files be loaded, does the handler import?
+"""Checks before anything is published: sizes of artifacts, native files that must load, the import of the handler.
 
-What was found is kept under the artifacts' hashes, so that a build that changed nothing pays for none of it.
+The outcome is kept under the artifacts' hashes, so that a build with the same artifacts does not check them again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from builder.making.project import Outline, Project
 from builder.making.shipment import zip_of
 from builder.natives import elf
 from builder.natives import judging as natives
-from builder.natives.described import described
 from builder.natives.judging import Finding, Placed
+from builder.natives.kept import natives_of
 from builder.natives.libraries import FOLDER
 from builder.plan import MAX_UNZIPPED, UNBUILT, Artifact
 from builder.python.parts import fetch_part
@@ -37,7 +37,7 @@ from builder.workshop.workshop import Workshop
 
 # Lambda's quota for a zip in the request itself. The builder hands over an object in S3, which has no such limit.
 MAX_DIRECT = 50 << 20
-# Changes when the same artifacts would be judged otherwise.
+# Part of every key: raised when the same artifacts would be judged differently.
 _FORMAT = 2
 _PARALLEL = 4
 _LARGEST = 10
@@ -46,7 +46,7 @@ _SHOWN = 8
 
 def check(
     made: Assembly,
-    shop: Workshop,
+    workshop: Workshop,
     *,
     function: str,
     foreign: Sequence[str] = (),
@@ -55,51 +55,50 @@ def check(
 ) -> Checked:
     """Check the artifacts of a build, and keep those that are new in the store; warnings go to the progress.
 
-    They are kept whatever the outcome: the next attempt builds only what then differs.
+    They are kept even if a check fails: the next attempt builds only the components that differ then.
 
     Args:
         function: its name, for the handler's environment.
-        foreign: layers of others that are attached to the function besides those of the build file; what is in them
-            is not known here.
-        variables: those that the function has now, which stay where the build file has no `environment`; None for one
-            that is new, which has no others than the build file says.
+        foreign: layers that others have attached to the function; their content is not known here.
+        variables: the function's present ones, which stay if the build file has no `environment`; None for a new
+            function, which gets the build file's alone.
         dry: compare sizes only.
 
     Raises:
         ArtifactTooLarge, NativeMismatch, ImportFailed, BootstrapMissing: Lambda would refuse it, or the function would
             not start.
     """
-    checking = _Checking(made, shop, function, foreign, variables)
+    checking = _Checking(made, workshop, function, foreign, variables)
     if dry:
         checking.sizes()
         return Checked(tried=False, why="a plan builds nothing", native_files=0, warnings=())
-    # Uploading, where S3 compares the hash, and the handler's import in a child do not get in each other's way.
+    # At the same time: the upload waits for S3, the import for a child, and neither changes the other's files.
     with ThreadPoolExecutor(2) as pool:
         keeping = pool.submit(keep, made)
-        checked = _checked(checking, shop, pool)
+        checked = _checked(checking, workshop, pool)
         keeping.result()
     for warning in checked.warnings:
-        shop.progress.warn(warning)
+        workshop.progress.warn(warning)
     return checked
 
 
-def _checked(checking: _Checking, shop: Workshop, pool: ThreadPoolExecutor) -> Checked:
+def _checked(checking: _Checking, workshop: Workshop, pool: ThreadPoolExecutor) -> Checked:
     checking.sizes()
     record = f"checks/{checking.key()}.json"
-    if kept := shop.kept.find(record, _kept):
+    if kept := workshop.kept.find(record, _kept):
         return kept
     checking.entry()
-    # Not beside the trial: what is read here, or fetched, is kept for everyone, and the handler's code could write to
-    # it on the way.
+    # Before the trial, not during it: descriptions and parts that are read here are kept for everyone, and the
+    # handler's code could change them while they are read.
     files = checking.natives()
     trying = pool.submit(checking.trial)
-    warnings = checking.load(files)  # what it refuses explains why an import fails, and so comes first
+    warnings = checking.load(files)  # first, since a file that cannot be loaded explains why the import fails
     outcome = trying.result()
     if outcome.stopped:
         warnings = (*warnings, f"the handler was not tried to the end: {outcome.why}")
     checked = Checked(tried=outcome.imported, why=outcome.why, native_files=len(files), warnings=warnings)
-    if not outcome.unset:  # which is a warning for a function that is there, and an error for a new one
-        shop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
+    if not outcome.unset:  # not kept: a missing variable is a warning for an existing function, an error for a new one
+        workshop.kept.write_json(record, checked.as_json() | {"warnings": list(warnings)})
     return checked
 
 
@@ -107,10 +106,11 @@ def _kept(kept: Fields) -> Checked:
     return replace(Checked.parse(kept), warnings=kept.texts("warnings"), reused=True)
 
 
-class _Heap(NamedTuple):
-    """Files of a component that are described together: one of its parts, or all of it where `part` is empty.
+class _Group(NamedTuple):
+    """Files of a component that are read together: one of its parts, or all of them if `part` is empty.
 
-    `places`: what is described is placed; of a component that is described by its parts, only collected libraries are.
+    `places`: all files of the group are placed. Otherwise only collected libraries are, because the groups of the
+    component's parts place the rest.
     """
 
     component: str
@@ -125,7 +125,7 @@ class _Checking:
     def __init__(
         self,
         made: Assembly,
-        shop: Workshop,
+        workshop: Workshop,
         function: str,
         foreign: Sequence[str],
         variables: Mapping[str, str] | None,
@@ -137,7 +137,7 @@ class _Checking:
             for name in made.project.names
             if name in made.artifacts and made.artifacts[name] is not UNBUILT
         }
-        self._shop = shop
+        self._workshop = workshop
         self._function = function
         self._foreign = sorted({*foreign, *made.project.foreign})
         self._is_new, self._present = variables is None, variables or {}
@@ -145,16 +145,16 @@ class _Checking:
 
     @property
     def _missing(self) -> list[str]:
-        """Components that are not part of this build; the function may need what is in them."""
+        """Components that are not part of this build; the function may need their files."""
         return [name for name in self._project.names if name not in self._artifacts]
 
     @property
     def _layers(self) -> list[str]:
-        """The components that are attached to the function."""
+        """Components that are attached to the function as layers."""
         return [name for name in self._artifacts if name not in self._project.functions]
 
     def sizes(self) -> None:
-        """Refuse what Lambda would: more than 250 MB unzipped, layers included."""
+        """Refuse more than 250 MB unzipped, layers included, as Lambda does."""
         total = sum(artifact.unzipped for artifact in self._artifacts.values())
         if total <= MAX_UNZIPPED:
             return
@@ -167,11 +167,11 @@ class _Checking:
         )
 
     def entry(self) -> None:
-        """Refuse a custom runtime without the program that Lambda starts."""
+        """Refuse a custom runtime's function without the program that Lambda starts."""
         target, code = self._project.target, self._code
         if target.runtime.family != "provided" or code not in self._artifacts or self._missing or self._foreign:
             return
-        # What is made of distributions has everything below python/.
+        # Layers of distributions have all their files below python/.
         layers = (name for name in self._layers if not self._artifacts[name].parts)
         for component in (code, *layers):
             with zipfile.ZipFile(self._zip(component)) as opened:
@@ -192,120 +192,122 @@ class _Checking:
         )
 
     def _packages(self) -> list[tuple[str, int]]:
-        """What the artifacts are made of, with sizes in bytes, unzipped."""
+        """Return the packages in the artifacts, with unzipped sizes in bytes."""
         rows = []
         for name, artifact in self._artifacts.items():
             parts = zip(artifact.contents, artifact.parts, strict=True) if artifact.parts else ()
             try:
                 rows += [(label, _unzipped(self._part(part))) for label, part in parts]
             except FileNotFoundError:
+                # A part may have expired: the component is then listed as a whole.
                 parts = ()
             if not parts:
                 rows.append((self._project.owner(name), artifact.unzipped))
         return rows
 
     def _part(self, name: str) -> Path:
-        """A part of an artifact.
+        """Return the path of a part.
 
         Raises:
-            FileNotFoundError: it was needed to make the artifact, and is not there any more.
+            FileNotFoundError: it no longer exists, although the artifact was made of it.
         """
-        path = self._shop.workspace.cached("parts") / name
-        if not fetch_part(path, self._shop.workspace, self._shop.store):
+        path = self._workshop.workspace.cached("parts") / name
+        if not fetch_part(path, self._workshop.workspace, self._workshop.store):
             raise FileNotFoundError(path)
         return path
 
     def _zip(self, component: str) -> Path:
-        """The component's artifact: it lies in the scratch directory if it was made just now."""
-        path = zip_of(component, self._shop)
+        """Return the path of the component's artifact; one that was just made is in the scratch directory already."""
+        path = zip_of(component, self._workshop)
+        # Several threads may want the same zip at the same time.
         with self._fetching:
             if not path.exists():
                 artifact = self._artifacts[component]
-                if not self._shop.store.fetch(artifact.name, path, sha256=artifact.sha256):
+                if not self._workshop.store.fetch(artifact.name, path, sha256=artifact.sha256):
                     raise StoreDamaged(
-                        f"{self._shop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
+                        f"{self._workshop.store.place(artifact.name)}, the zip of {component}, is gone or damaged",
                         hint="run the same command again to rebuild it",
                     )
         return path
 
     def key(self) -> str:
-        """The hash of all that the outcome depends on."""
+        """Return the hash of everything that the outcome depends on."""
         spec = self._project.spec
         function = spec.function
         inputs = (
             _FORMAT,
             elf.FORMAT,
             natives.data_version(),
-            self._shop.baseline(self._project.target).recorded,
+            self._workshop.baseline(self._project.target).recorded,
             self._project.target.label,
-            importer_for(self._project, self._artifacts, self._shop) is not None,
+            importer_for(self._project, self._artifacts, self._workshop) is not None,
             [(name, artifact.sha256) for name, artifact in self._artifacts.items()],
             self._missing,
             self._foreign,
             spec.trial,
             sorted(spec.optional_libraries),
             (function.handler, sorted((function.environment or {}).items())) if function else None,
-            # Not with their values, which may be secrets.
+            # Names only: the values may be secrets, and the key is the name of an object.
             sorted(self._present) if function and function.environment is None else None,
         )
         return hashlib.sha256(repr(inputs).encode()).hexdigest()
 
     def natives(self) -> list[Placed]:
-        """Every native file at its place on Lambda. What was described once, part by part, is not read again."""
+        """Return all native files with their places on Lambda; parts that were read once are not read again."""
         work = []
         for name, artifact in self._artifacts.items():
             if artifact.parts:
-                work += [_Heap(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
+                work += [_Group(name, *pair) for pair in zip(artifact.contents, artifact.parts, strict=True)]
             if not artifact.parts or artifact.native_libraries:
-                work.append(_Heap(name, self._project.owner(name), "", places=not artifact.parts))
+                work.append(_Group(name, self._project.owner(name), "", places=not artifact.parts))
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            found = list(zip(work, pool.map(self._described, work), strict=True))
-        lost = {heap.component for heap, files in found if files is None}
-        found = [(heap, files) for heap, files in found if heap.component not in lost]
-        for name in sorted(lost):  # then it is not known what is of which distribution
-            heap = _Heap(name, self._project.owner(name), "")
-            found.append((heap, self._described(heap)))
-        return [placed for heap, files in found for placed in self._placed(heap, files or ())]
+            found = list(zip(work, pool.map(self._natives_of, work), strict=True))
+        lost = {group.component for group, files in found if files is None}
+        found = [(group, files) for group, files in found if group.component not in lost]
+        for name in sorted(lost):  # read as a whole, without the distribution of each file
+            group = _Group(name, self._project.owner(name), "")
+            found.append((group, self._natives_of(group)))
+        return [placed for group, files in found for placed in self._placed(group, files or ())]
 
-    def _placed(self, heap: _Heap, files: Sequence[elf.Native]) -> Iterator[Placed]:
-        artifact = self._artifacts[heap.component]
+    def _placed(self, group: _Group, files: Sequence[elf.Native]) -> Iterator[Placed]:
+        artifact = self._artifacts[group.component]
         collected = {f"{FOLDER}/{row['library']}": str(row["from"]) for row in artifact.native_libraries}
-        root = self._project.mount(heap.component)
+        root = self._project.mount(group.component)
         for native in files:
-            if not heap.part and native.path in collected:
+            if not group.part and native.path in collected:
                 machine = f"the build machine ({collected[native.path]})"
                 yield Placed(native=native, root=root, owner=machine, collected=True)
-            elif heap.places:
-                yield Placed(native=native, root=root, owner=heap.owner)
+            elif group.places:
+                yield Placed(native=native, root=root, owner=group.owner)
 
-    def _described(self, heap: _Heap) -> Sequence[elf.Native] | None:
-        """The native files; None where they are in a part that is not there any more."""
+    def _natives_of(self, group: _Group) -> Sequence[elf.Native] | None:
+        """Return the native files of a group; None if its part no longer exists."""
         try:
-            return described(
-                heap.part.removesuffix(".zip") or self._artifacts[heap.component].sha256,
-                lambda: self._part(heap.part) if heap.part else self._zip(heap.component),
-                store=self._shop.store,
-                workspace=self._shop.workspace,
+            return natives_of(
+                group.part.removesuffix(".zip") or self._artifacts[group.component].sha256,
+                lambda: self._part(group.part) if group.part else self._zip(group.component),
+                store=self._workshop.store,
+                workspace=self._workshop.workspace,
             )
         except FileNotFoundError:
-            if not heap.part:
+            if not group.part:
                 raise
             return None
 
     def load(self, files: Sequence[Placed]) -> tuple[str, ...]:
-        """Refuse files that the target cannot load but must; warnings for the others."""
+        """Refuse files that the target must load but cannot; return warnings for the others."""
         findings = natives.judge(
             files,
             self._project.target,
             complete=not self._missing and not self._foreign,
             optional=self._project.spec.optional_libraries,
-            baseline=self._shop.baseline(self._project.target),
+            baseline=self._workshop.baseline(self._project.target),
         )
         natives.refuse(findings)
         return _summed_up(findings)
 
     def trial(self) -> trial.Outcome:
-        """Import the handler, where that can be done here."""
+        """Import the handler, if this machine can do that."""
         spec, target = self._project.spec, self._project.target
         function, code = spec.function, self._code
         if function is None or code not in self._artifacts:
@@ -316,9 +318,10 @@ class _Checking:
             return trial.Outcome(
                 imported=False, why=f"only Python and Node handlers are tried, not {target.runtime.name}"
             )
-        importer = importer_for(self._project, self._artifacts, self._shop)
+        importer = importer_for(self._project, self._artifacts, self._workshop)
         if importer is None:
             return trial.Outcome(imported=False, why=f"the builder is not {target.label}")
+        # Without all layers, the import could fail for want of a module that the function has.
         if self._missing:
             return trial.Outcome(imported=False, why=f"not part of this build: {', '.join(self._missing)}")
         if self._foreign:
@@ -330,27 +333,28 @@ class _Checking:
             target=target,
             function=self._function,
             variables=self._present if function.environment is None else function.environment,
-            memory_mb=self._shop.memory_mb,
+            memory_mb=self._workshop.memory_mb,
         )
-        self._shop.progress.say(f"importing {function.handler.rpartition('.')[0]}")
+        self._workshop.progress.say(f"importing {function.handler.rpartition('.')[0]}")
         return self._tried(what, importer)
 
     def _tried(self, what: Trial, importer: Importer) -> Outcome:
-        """What came of the trial, without the values of the function's present variables.
+        """Return the outcome of the trial, with the values of the function's present variables masked.
 
         Raises:
-            ImportFailed: of a new function, also where a variable is missing.
+            ImportFailed: the import failed; for a new function also if a variable is missing.
         """
-        shop = self._shop
-        left = shop.deadline.check("importing the handler")
+        workshop = self._workshop
+        left = workshop.deadline.check("importing the handler")
         masker = Masker()
+        # The import's error may quote any variable of the function, and they may be secrets.
         for name, value in self._present.items():
             masker.add(value, key=name)
         try:
             outcome = trial.run(
                 what,
-                scratch=shop.scratch,
-                keeping=shop.workspace.trees(),
+                scratch=workshop.scratch,
+                keeping=workshop.workspace.trees(),
                 timeout_s=left,
                 advise=importer.advise,
                 by=importer.by,
@@ -379,10 +383,10 @@ def _unzipped(archive: Path) -> int:
 
 
 def direct_upload_warnings(project: Outline, artifacts: Mapping[str, Artifact]) -> list[str]:
-    """For zips that someone may upload by hand: those that are too large for it."""
+    """Return warnings for zips that are too large for an upload by hand."""
     limit = megabytes(MAX_DIRECT)
     return [
-        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit} Lambda wants it from S3"
+        f"{project.owner(name)}: {megabytes(artifact.size)} zipped; above {limit}, Lambda takes it only from S3"
         for name, artifact in artifacts.items()
         if artifact.size > MAX_DIRECT
     ]

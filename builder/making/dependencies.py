@@ -1,4 +1,4 @@
-"""The component of the locked dependencies: their wheels, spliced."""
+"""The component of the locked dependencies, spliced from their wheels."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from builder.workshop.workshop import Workshop
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """What the project's lock installs."""
+    """The distributions of the project's lock."""
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     kind: ClassVar[Kind] = "dependencies"
     uses_lock: ClassVar[bool] = True
 
     @functools.cached_property
     def runs_code(self) -> bool:
-        """Whether something is built of a source: that runs its build."""
+        """Whether a distribution is built from source, which runs its code."""
         return bool(select(self.project.lock or "", self.project.target).sources)
 
     def key(self) -> str:
-        """Hash the lock, and how it is packed."""
+        """Hash the lock and the options of packing."""
         return dependencies_key(self.project.lock or "", self._options())
 
     def inputs(self) -> dict[str, str]:
-        """Return the locked distributions, and a hash of how they are packed."""
+        """Return the locked distributions, and a hash of the options of packing."""
         selection = select(self.project.lock or "", self.project.target)
         return {
             **{wheel.name: wheel.version for wheel in selection.wheels},
@@ -52,10 +52,10 @@ class Dependencies:
         return spliced(
             self.project,
             self.project.target,
-            shipment.zip_of(self.name, self.shop),
-            self.shop,
+            shipment.zip_of(self.name, self.workshop),
+            self.workshop,
             asked=_asked(self.project),
-            collect=functools.partial(shipment.of_parts, self.project, self.name, shop=self.shop),
+            collect=functools.partial(shipment.of_parts, self.project, self.name, workshop=self.workshop),
         )
 
     def _options(self) -> LayerOptions:
@@ -66,30 +66,30 @@ def spliced(
     project: Project,
     target: Target,
     out: Path,
-    shop: Workshop,
+    workshop: Workshop,
     *,
     asked: tuple[str, ...] | None = None,
     collect: Callable[[Sequence[tuple[Path, str]]], Collected] = lambda parts: NOTHING,
 ) -> Artifact:
-    """Write the artifact of what the project's lock installs on `target` to `out`.
+    """Write the artifact with the lock's distributions for `target` to `out`.
 
     Args:
         asked, collect: as in `build_layer` and its options.
     """
-    shop.deadline.check("building dependencies")
+    workshop.deadline.check("building dependencies")
     selection = select(project.lock or "", target)
     wheels = selection.wheels
     if selection.sources or any(wheel.path for wheel in wheels):
-        from builder.kinds.sdists import Bench, wheels_of
+        from builder.kinds.sdists import Bench, wheels_of  # most locks have wheels alone, and need none of it
 
-        wheels = wheels_of(selection, Bench(target=target, root=project.root, shop=shop))
+        wheels = wheels_of(selection, Bench(target=target, root=project.root, workshop=workshop))
     return build_layer(
         wheels,
         out,
         options=_options(project, target, asked),
-        workspace=shop.workspace,
-        store=shop.store,
-        indexes=shop.indexes,
+        workspace=workshop.workspace,
+        store=workshop.store,
+        indexes=workshop.indexes,
         collect=collect,
     )
 
@@ -99,11 +99,11 @@ def _options(project: Project, target: Target, asked: tuple[str, ...] | None) ->
 
 
 def _asked(project: Project) -> tuple[str, ...] | None:
-    """Return what the project requires by name, if the runtime's packages may be used; None if they may not."""
+    """Return the project's requirements by name; None if packages of the runtime may not be used."""
     if project.spec.runtime_packages != "use":
         return None
     inputs = read_inputs(project.spec.dependencies, project.root, project.repository)
-    if inputs.lock is not None:  # made by another tool: nothing but its versions is known
+    if inputs.lock is not None:  # another tool's lock has versions, not the requirements behind them
         return tuple(f"{wheel.name}=={wheel.version}" for wheel in select(project.lock or "", project.target).wheels)
     return tuple(
         f"{each.name}{each.extras}{each.specifier}" if each.kind == "index" else f"{each.name} @ {each.place}"

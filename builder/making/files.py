@@ -1,4 +1,4 @@
-"""Components that are files of the project as they are: the function, and layers without commands."""
+"""Components with files of the project as they are: functions, and layers without commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from builder.errors import InvalidBuildFile
-from builder.hashing import files_key, told
+from builder.hashing import files_key, readable_hashes
 from builder.making.own_files import own_files
 from builder.making.project import Project, layer_files
 from builder.making.shipment import packed
@@ -24,7 +24,7 @@ class Function:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     kind: ClassVar[Kind] = "function"
     runs_code: ClassVar[bool] = False
     uses_lock: ClassVar[bool] = False
@@ -35,11 +35,11 @@ class Function:
 
     def inputs(self) -> dict[str, str]:
         """Return the files."""
-        return told(own_files(self.project, self.name))
+        return readable_hashes(own_files(self.project, self.name))
 
     def make(self) -> Artifact:
         """Zip the files."""
-        return packed(self.project, self.name, Made(files=own_files(self.project, self.name)), self.shop)
+        return packed(self.project, self.name, Made(files=own_files(self.project, self.name)), self.workshop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class FilesLayer:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     layer: LayerSpec
     kind: ClassVar[Kind] = "layer"
     runs_code: ClassVar[bool] = False
@@ -60,17 +60,17 @@ class FilesLayer:
 
     def inputs(self) -> dict[str, str]:
         """Return the files."""
-        return told(layer_files(self.project.root, self.layer))
+        return readable_hashes(layer_files(self.project.root, self.layer))
 
     def make(self) -> Artifact:
         """Zip the files."""
         files = layer_files(self.project.root, self.layer)
         refuse_empty(self.project, self.layer, files)
-        return packed(self.project, self.name, Made(files=files), self.shop)
+        return packed(self.project, self.name, Made(files=files), self.workshop)
 
 
 def refuse_empty(project: Project, layer: LayerSpec, files: Sequence[tuple[str, Path]]) -> None:
-    """Return if a layer has files: Lambda takes none without."""
+    """Raise if a layer has no files: Lambda refuses an empty layer."""
     if not files:
         raise InvalidBuildFile(
             f"{project.spec.file}: layers.{layer.name}: no files match", hint="check files and source_dir of this layer"

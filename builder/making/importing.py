@@ -1,4 +1,4 @@
-"""What imports a finished handler on this machine, and where a module that it misses could come from."""
+"""The importer of a finished handler on this machine, and advice about modules that it lacks."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from builder.workshop.workshop import Workshop
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """How the handler is imported (None: as Python does), and what to do where it misses a module."""
+    """Functions that import the handler (None: Python's own import) and that advise on a missing module."""
 
     by: trial.Importer | None
     advise: Callable[[str], str]
 
 
-def importer_for(project: Project, artifacts: Mapping[str, Artifact], shop: Workshop) -> Importer | None:
-    """Return what imports the handler here; None if the builder is not what the function runs on."""
+def importer_for(project: Project, artifacts: Mapping[str, Artifact], workshop: Workshop) -> Importer | None:
+    """Return the handler's importer; None if this machine differs from the function's."""
     target = project.target
     if target.runtime.family == "python" and trial.is_possible(target):
         return Importer(by=None, advise=lambda module: _advice(module, project, artifacts))
     recipes = [project.recipe(name) for name in project.names]
     if not any(isinstance(recipe, NodeBuild | NpmLayer) for recipe in recipes):
-        return None  # Node.js is fetched only where a build needs it anyway
+        return None  # only for the trial, Node.js is not worth fetching
     from builder.trials import node as node_trial
 
-    toolbox = shop.toolbox
+    toolbox = workshop.toolbox
     if not node_trial.is_possible(target, toolbox.identity("node")):
         return None
 
@@ -46,7 +46,7 @@ def importer_for(project: Project, artifacts: Mapping[str, Artifact], shop: Work
 
 
 def _manifest(project: Project) -> Mapping[str, object]:
-    """What package.json says; nothing where there is none that could be read."""
+    """Return the content of package.json, empty if there is no readable one."""
     base = project.root / (project.spec.function.source_dir if project.spec.function else ".")
     for folder in (base, project.root):
         with contextlib.suppress(OSError, ValueError):
@@ -56,7 +56,7 @@ def _manifest(project: Project) -> Mapping[str, object]:
 
 
 def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) -> str:
-    """Where a missing module could come from: the project's own files, a layer, a requirement."""
+    """Say how to add a missing module: from the project's own files, a layer, or a requirement."""
     function, top = project.spec.function, module.partition(".")[0]
     base = project.root / (function.source_dir if function else ".")
     for layer in project.spec.layers:

@@ -1,4 +1,4 @@
-"""The project's own files in a component."""
+"""The project's own files in a component, with their places in the zip."""
 
 from __future__ import annotations
 

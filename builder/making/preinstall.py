@@ -1,4 +1,4 @@
-"""A layer whose files commands make: `preinstall` of the build file, run in a copy of the project."""
+"""Layers with `preinstall`, whose files commands make in a copy of the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from builder.archives.zips import unpack
 from builder.errors import PathNotFound
-from builder.hashing import files_key, told
+from builder.hashing import files_key, readable_hashes
 from builder.making.dependencies import spliced
 from builder.making.files import refuse_empty
 from builder.making.project import Project, layer_files
@@ -33,55 +33,56 @@ class CommandsLayer:
 
     name: str
     project: Project
-    shop: Workshop
+    workshop: Workshop
     layer: LayerSpec
     kind: ClassVar[Kind] = "layer"
     runs_code: ClassVar[bool] = True
     uses_lock: ClassVar[bool] = True
 
     def key(self) -> str:
-        """Hash the commands, what they are given, and every file."""
+        """Hash the commands, their variables and secrets' references, and every file of the project."""
         project, layer = self.project, self.layer
         how = (self._commands, layer.source_dir, layer.dest_dir, layer.files, project.lock, project.target.label)
         return files_key(repr(how), self._everything())
 
     def inputs(self) -> dict[str, str]:
-        """Return every file, and a hash of the commands and of what they are given."""
+        """Return every file of the project, and a hash of the commands, their variables and secrets' references."""
         run = hashlib.sha256(repr((self._commands, self.project.lock)).encode()).hexdigest()
-        return {**told(self._everything()), "preinstall": f"#{run[:16]}"}
+        return {**readable_hashes(self._everything()), "preinstall": f"#{run[:16]}"}
 
     def make(self) -> Artifact:
         """Run the commands and zip the files that the layer names."""
-        files = layer_files(_preinstalled(self.project, self.layer, self.shop), self.layer)
+        files = layer_files(_preinstalled(self.project, self.layer, self.workshop), self.layer)
         refuse_empty(self.project, self.layer, files)
         if self.layer.secrets:
-            commands.check_artifact(f"layer {self.name}", files, self.shop.secrets)
-        return packed(self.project, self.name, Made(files=files), self.shop)
+            commands.check_artifact(f"layer {self.name}", files, self.workshop.secrets)
+        return packed(self.project, self.name, Made(files=files), self.workshop)
 
     @property
     def _commands(self) -> object:
-        # Where the secrets are, never what they are.
+        # References of secrets, never their values: the key is the name of an object.
         given = [(secret.env, secret.file, secret.source) for secret in self.layer.secrets]
         return self.layer.preinstall, sorted(self.layer.environment.items()), given
 
     def _everything(self) -> tuple[tuple[str, Path], ...]:
-        # A command may read anything in the project.
+        # All of them, since a command may read any file of the project.
         return select_files(self.project.root, ".", (), (), to_ship=False)
 
 
-def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
+def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Path:
     """Return a copy of the project in which the layer's commands have run."""
-    copy = shop.scratch / f"preinstall-{layer.name}"
+    copy = workshop.scratch / f"preinstall-{layer.name}"
+    # A copy, since other components are made from the project's own files.
     shutil.copytree(project.root, copy, symlinks=True)
-    environment = dict(shop.environment)
-    tools = shop.scratch / f"tools-{layer.name}"
+    environment = dict(workshop.environment)
+    tools = workshop.scratch / f"tools-{layer.name}"
     tools.mkdir()
     for name in ("python", "python3"):
         (tools / name).symlink_to(sys.executable)
     search = [str(tools), str(Path(sys.executable).parent)]
     if project.lock is not None:
-        installed = shop.scratch / f"installed-{layer.name}"
-        _install(project, installed, shop)
+        installed = workshop.scratch / f"installed-{layer.name}"
+        _install(project, installed, workshop)
         environment["PYTHONPATH"] = str(installed / "python")
         search.insert(1, str(installed / "bin"))
     environment["PATH"] = os.pathsep.join([*search, environment.get("PATH", "")])
@@ -90,15 +91,15 @@ def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
         layer.preinstall,
         commands.Given(environment=layer.environment, secrets=layer.secrets),
         copy,
-        shop.scratch / f"home-{layer.name}",
+        workshop.scratch / f"home-{layer.name}",
         label=f"preinstall of layer {layer.name}",
         environment=environment,
-        secrets=shop.secrets,
-        deadline=shop.deadline,
-        memory_mb=shop.memory_mb,
+        secrets=workshop.secrets,
+        deadline=workshop.deadline,
+        memory_mb=workshop.memory_mb,
     )
     if layer.secrets:
-        shop.workspace.sweep()  # a secret that the commands have put beside their places is not for what runs next
+        workshop.workspace.sweep()  # code that runs later must not find a secret that the commands have left in /tmp
     missing = [name for name in layer.files if not any((copy / layer.source_dir).glob(name.rstrip("/")))]
     if missing:
         raise PathNotFound(
@@ -108,15 +109,16 @@ def _preinstalled(project: Project, layer: LayerSpec, shop: Workshop) -> Path:
     return copy
 
 
-def _install(project: Project, into: Path, shop: Workshop) -> None:
+def _install(project: Project, into: Path, workshop: Workshop) -> None:
     """Unpack the dependencies for the builder's own Python, so that commands can import them."""
+    # Not for the function's target: the commands run here.
     own = RUNTIMES.get(f"python{sys.version_info.major}.{sys.version_info.minor}", project.target.runtime)
     target = Target(runtime=own, architecture=architecture_of(os.uname().machine))
     archive = into.with_suffix(".zip")
-    spliced(project, target, archive, shop)
+    spliced(project, target, archive, workshop)
     into.mkdir()
     unpack(archive, into)
-    # Artifacts have no generated commands, but here people type them: `nltk`, `spacy`, `flask`.
+    # With the packages' scripts, which artifacts lack: commands of a build file use them (`nltk`, `spacy`, `flask`).
     (into / "bin").mkdir(exist_ok=True)
     for path in sorted((into / "python").glob("*.dist-info/entry_points.txt")):
         for name, content in console_scripts(path.read_text(encoding="utf-8", errors="replace")).items():

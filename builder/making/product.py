@@ -1,6 +1,6 @@
-"""What making a project came to, as one value: where building ends and publishing begins.
+"""The product of a build as one value: building ends with it, and publishing begins with it.
 
-It can come from another process, in which foreign code has run: `parse` believes nothing that it can check.
+It may come from another process in which foreign code has run, so `parse` checks everything that can be checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_TEXT = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What was found out of finished artifacts. `tried`: the handler was imported; else `why` not."""
+    """Outcome of the checks of finished artifacts. `tried`: the handler was imported; otherwise `why` not."""
 
     tried: bool
     why: str
@@ -35,12 +35,12 @@ class Checked:
     reused: bool = False
 
     def as_json(self) -> Checks:
-        """For the reply and the store."""
+        """Return the outcome as JSON, for the reply and the store."""
         return {"tried": self.tried, "why": self.why, "native_files": self.native_files, "reused": self.reused}
 
     @classmethod
     def parse(cls, kept: Fields) -> Checked:
-        """What `as_json` gave; the warnings are told elsewhere."""
+        """Parse the output of `as_json`, without the warnings, which travel separately."""
         return cls(
             tried=kept.flag("tried"),
             why=kept.text("why", longest=MAX_TEXT),
@@ -54,14 +54,14 @@ NOT_CHECKED = Checked(tried=False, why="not asked for", native_files=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Unchanged:
-    """The source has a tree with which nothing is left to do."""
+    """Result for a source whose tree is the deployed one, so that nothing is left to do."""
 
     commit: str
     ref: str
 
     @classmethod
     def parse(cls, sent: Fields) -> Unchanged:
-        """What another process says."""
+        """Parse the output of `as_json` of another process."""
         return cls(commit=sent.text("commit", longest=MAX_TEXT), ref=sent.text("ref", longest=MAX_TEXT))
 
 
@@ -104,13 +104,13 @@ class Several:
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """A project with what was decided for each chosen component, and the artifacts by component.
+    """A built project, with a plan and an artifact for each chosen component.
 
     Args:
-        commit, ref: of the source; `ref` is the commit again where it has no name.
-        tree: id of the tree that all of it depends on.
-        distributions: of the lock, [{name, version, index}]; the index is None where the project has it itself.
-        lock_id: the name under which `pinned/` in the store has the lock, None if there is none.
+        commit, ref: of the source; `ref` is the commit again if it has no name.
+        tree: id of the tree on which all components depend.
+        distributions: of the lock, [{name, version, index}]; the index is None for those in the project itself.
+        lock_id: name of the lock below `pinned/` in the store, None if there is no lock.
     """
 
     outline: Outline
@@ -124,7 +124,7 @@ class Product:
     distributions: tuple[DistributionRow, ...] = ()
 
     def as_json(self) -> dict[str, object]:
-        """For another process."""
+        """Return the product as JSON, for another process."""
         return {
             "outline": self.outline.as_json(),
             "commit": self.commit,
@@ -149,17 +149,18 @@ class Product:
 
     @classmethod
     def parse(cls, value: Mapping[str, object]) -> Product:
-        """What `as_json` has made.
+        """Parse the output of `as_json`.
 
         Raises:
             InvalidBuildFile: the build file in it is not valid.
-            KeyError, TypeError, ValueError: it has another form, or names what is no component of that build file.
+            KeyError, TypeError, ValueError: it has another form, or names a component that the build file lacks.
         """
         made = Fields(value)
         outline = Outline.parse(made.fields("outline").value)
         artifacts = {name: artifact_of(row) for name, row in made.fields("artifacts").members()}
         plans = tuple(_plan(row, artifacts) for row in made.rows("plans"))
         named = [plan.component.name for plan in plans]
+        # Later code looks names up in all three, and foreign code may have written them.
         if set(named) != set(artifacts) or len(set(named)) != len(named) or not set(named) <= set(outline.names):
             raise ValueError("components and artifacts do not belong together")
         return cls(
@@ -199,7 +200,7 @@ def _plan(row: Fields, artifacts: Mapping[str, Artifact]) -> ComponentPlan:
 
 
 def artifact_of(kept: Fields) -> Artifact:
-    """What `Artifact.as_json` has made.
+    """Parse the output of `Artifact.as_json`.
 
     Raises:
         UnfitError: it has another form.
@@ -237,12 +238,12 @@ def _library(row: Fields) -> TakenLibrary:
 
 
 def lock_hash(lock: str) -> str:
-    """The name under which `pinned/` in the store has the lock."""
+    """Return the name of the lock below `pinned/` in the store."""
     return hashlib.sha256(lock.encode()).hexdigest()
 
 
 def pinned_lock(kept: Fields, *, lock_id: str) -> str:
-    """The lock that `pinned/` has by this id, which is its hash."""
+    """Parse the lock of this id below `pinned/`, and compare it with the id, which is its hash."""
     lock = kept.text("lock")
     if lock_hash(lock) != lock_id:
         raise UnfitError("is another lock")

@@ -1,4 +1,4 @@
-"""A project: a directory with a build file, what the file says, and what it is built for."""
+"""A project: a directory, its build file as a value, and the target that it is built for."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class SeveralFunctions(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Outline:
-    """What a build file says, and what the project is built for: all that is known of it without its files.
+    """A project without its files: the build file and the target.
 
-    `text` is the build file's, or what stands for it where there is none; `spec` was read from it.
+    `text` is the build file's, or a generated one if there is none; `spec` was read from it.
     """
 
     spec: BuildSpec
@@ -45,53 +45,53 @@ class Outline:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its components: the layers that are built, in the order in which they are attached, then the function."""
+        """Names of the components: the layers that are built, in the order of attachment, then the function."""
         layers = tuple(layer for layer in self.spec.layer_order if isinstance(layer, str))
         return (*layers, *self.functions)
 
     @property
     def functions(self) -> Mapping[str, FunctionSpec]:
-        """What the build file says of each function that is built, by the name of its component."""
+        """Specifications of the functions that are built, by component."""
         return {FUNCTION: self.spec.function} if self.spec.function else {}
 
     @property
     def sole_function(self) -> str | None:
-        """The function's component; None where the project is layers alone."""
+        """Name of the function's component; None if the project has only layers."""
         return next(iter(self.functions), None)
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """ARNs of the layers from elsewhere; what is in them is not known here."""
+        """ARNs of the layers from elsewhere; their content is not known here."""
         return tuple(layer.arn for layer in self.spec.layer_order if not isinstance(layer, str))
 
     @property
     def runtime_warning(self) -> str:
-        """What to say of a runtime that AWS no longer supports; empty if it does."""
+        """Warning about a runtime that AWS no longer supports; empty if it does."""
         runtime = self.target.runtime
         if runtime.deprecated is None or not runtime.is_deprecated(datetime.datetime.now(datetime.UTC).date()):
             return ""
         return f"{runtime.name} was deprecated by AWS on {runtime.deprecated}; move to a newer runtime"
 
     def layer(self, name: str) -> LayerSpec:
-        """The named layer of the build file."""
+        """Return the named layer of the build file."""
         return next(layer for layer in self.spec.layers if layer.name == name)
 
     def holder(self, component: str) -> FunctionSpec | LayerSpec | None:
-        """Return what the build file says of a component; None for dependencies, of which it names files alone.
+        """Return the build file's member for a component; None for dependencies, which have none.
 
-        What a component is follows from this, and nothing else looks at its name.
+        The kind of a component follows from this; no other code looks at its name.
         """
         if component in self.functions:
             return self.functions[component]
         return None if component == DEPENDENCIES else self.layer(component)
 
     def kind(self, component: str) -> Kind:
-        """Return what the component is to Lambda and to people."""
+        """Return the kind of the component."""
         holder = self.holder(component)
         return "dependencies" if holder is None else "function" if isinstance(holder, FunctionSpec) else "layer"
 
     def owner(self, component: str) -> str:
-        """Say whose files the component's are, for messages."""
+        """Return the owner of the component's files, for messages."""
         return "the function's files" if component in self.functions else f"layer {component}"
 
     def mount(self, component: str) -> str:
@@ -99,7 +99,7 @@ class Outline:
         return "/var/task" if component in self.functions else "/opt"
 
     def as_json(self) -> dict[str, object]:
-        """For another process; `parse` reads it."""
+        """Return the outline as JSON, for another process."""
         return {
             "file": self.spec.file,
             "text": self.text,
@@ -112,11 +112,11 @@ class Outline:
 
     @classmethod
     def parse(cls, value: Mapping[str, object]) -> Outline:
-        """What `as_json` made, read by the same rules as any build file.
+        """Parse the output of `as_json`, by the same rules as any build file.
 
         Raises:
-            InvalidBuildFile: it is not valid.
-            KeyError, TypeError, ValueError: someone else has made it.
+            InvalidBuildFile: the build file is not valid.
+            KeyError, TypeError, ValueError: it has another form.
         """
         text, dependencies = str(value["text"]), value["dependencies"]
         spec = read_functions(text, file=str(value["file"]), stage=str(value["stage"])).one(str(value["key"]))
@@ -130,11 +130,11 @@ class Outline:
 
 @dataclass(frozen=True, kw_only=True)
 class Project(Outline):
-    """A build file, the directory it lies in, what it is built for, and the lock of its dependencies if it has any.
+    """A directory with its build file, the target, and the lock of the dependencies if there are any.
 
     `repository` is the directory in which requirements may name local sources; None means `root` alone.
-    `reads_outside`: the build needs files of the repository outside of the project. `notes` say what was found out
-    that the build file does not say.
+    `reads_outside`: the build needs files of the repository outside of the project. `notes` say which settings were
+    found in the files because the build file lacks them.
     """
 
     root: Path
@@ -146,16 +146,16 @@ class Project(Outline):
 
     @property
     def outline(self) -> Outline:
-        """The project without its files."""
+        """Project without its files."""
         return Outline(spec=self.spec, target=self.target, text=self.text)
 
     @property
     def prune(self) -> PruneOptions:
-        """What the build file says of pruning."""
+        """Options of pruning in the build file."""
         return PruneOptions(disable=self.spec.prune.disable, keep=self.spec.prune.keep)
 
     def recipe(self, component: str) -> Recipe | None:
-        """How the component is built, where that is not Python's own way or taking files as they are."""
+        """Return the recipe of a component that a kind of build makes, None for any other."""
         holder = self.holder(component)
         if holder is None:
             is_npms = self.target.runtime.family == "nodejs"
@@ -163,7 +163,7 @@ class Project(Outline):
         return None if holder.build is None or isinstance(holder.build, AsItIs) else holder.build
 
     def place(self, component: str) -> Place:
-        """Where the component's sources are, for its kind of build."""
+        """Return the place of the component's sources, for its kind of build."""
         holder, function = self.holder(component), self.functions.get(component)
         label = "function.build" if function else f"layers.{component}.build" if holder else f"layers.{component}"
         return Place(
@@ -180,7 +180,7 @@ class Project(Outline):
 
 
 def layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
-    """The files of a layer that are in a project, or a copy of it, at `root`: (name in the zip, path)."""
+    """Return the files of a layer in a project, or a copy of it, at `root`: (name in the zip, path)."""
     chosen = select_files(root, layer.source_dir, layer.files, ())
     return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
 
@@ -198,13 +198,13 @@ def read_project(
     key: str = "",
     stage: str = "",
 ) -> Project:
-    """The project in the existing directory `root`; `runtime` and `architecture` win over what the build file says.
+    """Read the project in the existing directory `root`; `runtime` and `architecture` win over the build file's.
 
-    Without a build file, and where the function does not say how it is built, the files tell, if they clearly do.
+    Without a build file, or without `build` in it, the kind is detected by the files if it is clear.
 
     Args:
-        otherwise: the architecture where neither says one.
-        function: its name; one of several commands may be called so.
+        otherwise: the architecture if neither names one.
+        function: its name; of several commands, the one with this name is built.
         key: the function that is meant, of a build file that has several.
         stage: the stage of the build file that is meant; empty for none.
 
@@ -242,7 +242,7 @@ def read_project(
 
 
 def _spec(root: Path, build_file: str | None, function: str, key: str, stage: str) -> tuple[BuildSpec, str, list[str]]:
-    """The build file, with what is missing in it and the files tell; its text; and sentences that say so."""
+    """Return the build file completed from the project's files, its text, and sentences about the additions."""
     names = [path.name for path in root.iterdir() if path.is_file()]
     if build_file is None and not set(names).intersection(NAMES):
         from builder.kinds import table
@@ -272,7 +272,7 @@ def _spec(root: Path, build_file: str | None, function: str, key: str, stage: st
 
 
 def _runtime(spec: BuildSpec) -> str:
-    """What the function, or else the first layer that says so, runs on."""
+    """Return the runtime of the function, else of the first layer that names one."""
     named = [spec.function.runtimes] if spec.function else [layer.runtimes for layer in spec.layers if layer.runtimes]
     if not named:
         raise InvalidBuildFile(f"{spec.file}: no runtimes are named", hint="add runtimes: [python3.13] to the function")

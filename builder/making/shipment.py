@@ -1,6 +1,6 @@
-"""What a component ships in the end: its own files, the native libraries that these need, and what to say of them.
+"""The content of a finished component: its own files, the native libraries that they need, and notes for the user.
 
-`packed` is the last step of every component that is made of files; dependencies are spliced of parts instead.
+`packed` is the last step of every component that is made of files; dependencies are spliced from parts instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from builder.archives.zips import Entry, write_zip
 from builder.hashing import is_executable
 from builder.making.project import Project, layer_files
 from builder.natives import libraries
-from builder.natives.described import described
+from builder.natives.kept import natives_of
 from builder.natives.libraries import FOLDER, NOTHING, Collected, Needing, Search
 from builder.natives.machine import Machine
 from builder.plan import Artifact
@@ -26,33 +26,33 @@ from builder.workshop.kind import Made
 if TYPE_CHECKING:
     from builder.workshop.workshop import Workshop
 
-# Part of the keys of components for which libraries are collected: changes when the same inputs give other bytes.
+# Part of the keys of components for which libraries are collected: raised when the same inputs would give other bytes.
 _FORMAT = 1
 _SHELLS = frozenset({"sh", "bash"})
-# What both Amazon Linux have besides, as Lambda has them.
+# Other interpreters that both versions of Amazon Linux have in Lambda.
 _TOOLS = frozenset({"awk", "gawk", "sed"})
 _BINARIES = ("/bin", "/usr/bin")
 _SHEBANG_MAX = 256
-# Up to so many files are named in the artifact's contents.
+# Number of files that the artifact's contents name; more would fill its record and messages.
 _FEW = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Shipment:
-    """`files` are all to zip, as (name in the zip, path); `notes` what the user should know."""
+    """Content of a component: all `files` to zip, as (name in the zip, path), and `notes` for the user."""
 
     files: tuple[tuple[str, Path], ...]
     collected: Collected = NOTHING
     notes: tuple[str, ...] = ()
 
 
-def zip_of(name: str, shop: Workshop) -> Path:
-    """Return where the zip of a component is made."""
-    return shop.scratch / f"{name}.zip"
+def zip_of(name: str, workshop: Workshop) -> Path:
+    """Return the path at which the zip of a component is made."""
+    return workshop.scratch / f"{name}.zip"
 
 
-def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
-    """Zip what was made for the component `name`, with the libraries that it needs, to `zip_of`.
+def packed(project: Project, name: str, made: Made, workshop: Workshop, *, search: Sequence[Path] = ()) -> Artifact:
+    """Zip the files of the component `name`, with the libraries that they need, to `zip_of`.
 
     Args:
         search: directories of libraries that come before the machine's, such as a toolchain's.
@@ -60,9 +60,9 @@ def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: S
     Raises:
         NativeMismatch: a file or a library that it needs cannot be loaded by the runtime.
     """
-    shipped = _shipment(project, name, made.files, shop, search)
+    shipped = _shipment(project, name, made.files, workshop, search)
     entries = [Entry(name=place, source=path, executable=is_executable(path)) for place, path in shipped.files]
-    with zip_of(name, shop).open("wb") as file:
+    with zip_of(name, workshop).open("wb") as file:
         summary = write_zip(file, entries)
     few = tuple(place for place, _ in shipped.files) if len(shipped.files) <= _FEW else ()
     return Artifact(
@@ -79,55 +79,57 @@ def packed(project: Project, name: str, made: Made, shop: Workshop, *, search: S
 
 
 def _shipment(
-    project: Project, name: str, files: Sequence[tuple[str, Path]], shop: Workshop, search: Sequence[Path]
+    project: Project, name: str, files: Sequence[tuple[str, Path]], workshop: Workshop, search: Sequence[Path]
 ) -> _Shipment:
-    """Return what the component ships, given its own files as (name in the zip, path on disk)."""
+    """Return the content of a component, given its own files as (name in the zip, path)."""
     notes = _script_notes(project, name, files)
     if not collects(project, name):
         return _Shipment(files=tuple(files), notes=notes)
     needing = libraries.read_needing(files, project.owner(name))
-    collected = _collect(project, name, needing, shop, search)
+    collected = _collect(project, name, needing, workshop, search)
     return _Shipment(files=(*files, *collected.files), collected=collected, notes=(*notes, *collected.notes))
 
 
-def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], shop: Workshop) -> Collected:
+def of_parts(project: Project, name: str, parts: Sequence[tuple[Path, str]], workshop: Workshop) -> Collected:
     """Return the libraries that dependencies lack, which are spliced from `parts`: (zip, label)."""
     if not collects(project, name):
         return NOTHING
     needing = [
         Needing(native=native, owner=label)
         for path, label in parts
-        for native in described(path.stem, lambda path=path: path, store=shop.store, workspace=shop.workspace)  # type: ignore[misc]  # the default binds it
+        for native in natives_of(path.stem, lambda path=path: path, store=workshop.store, workspace=workshop.workspace)  # type: ignore[misc]  # the default binds it
     ]
-    return _collect(project, name, needing, shop, ())
+    return _collect(project, name, needing, workshop, ())
 
 
 def collects(project: Project, name: str) -> bool:
-    """Whether the build file asks for the libraries of this component. Dependencies go with the function."""
+    """Tell whether the build file asks for native libraries of the component; dependencies follow the function."""
     holder = project.holder(name)
     asking = [holder] if holder else project.functions.values()
     return any(each.native_libraries == "auto" for each in asking)
 
 
-def key(project: Project, name: str, shop: Workshop) -> str:
-    """Return what collecting depends on and is known before a build, as a part of the component's key.
+def key(project: Project, name: str, workshop: Workshop) -> str:
+    """Return the inputs of collecting that are known before a build, for the component's key.
 
-    What the machine has can change under the same key: `differing` is for that.
+    The machine's libraries can change under the same key: see `differing`.
     """
     target = project.target
     optional, provided = sorted(project.spec.optional_libraries), sorted(_provided(project, name))
-    return repr((_FORMAT, _machine(target).system, shop.baseline(target).recorded, target.label, optional, provided))
+    return repr(
+        (_FORMAT, _machine(target).system, workshop.baseline(target).recorded, target.label, optional, provided)
+    )
 
 
-def differing(project: Project, name: str, artifact: Artifact, shop: Workshop) -> tuple[str, ...]:
-    """Names of the libraries in an artifact that this machine has otherwise now."""
+def differing(project: Project, name: str, artifact: Artifact, workshop: Workshop) -> tuple[str, ...]:
+    """Return names of the libraries in an artifact that differ from the machine's present ones."""
     if not collects(project, name):
         return ()
     return libraries.differing(
         artifact.native_libraries,
         artifact.missing_libraries,
         target=project.target,
-        search=_search(project.target, shop),
+        search=_search(project.target, workshop),
     )
 
 
@@ -136,19 +138,19 @@ def _machine(target: Target) -> Machine:
     return Machine.here(target.machine)
 
 
-def _search(target: Target, shop: Workshop, first: Sequence[Path] = ()) -> Search:
-    return Search(given=(*first, *shop.library_path), machine=_machine(target).directories)
+def _search(target: Target, workshop: Workshop, first: Sequence[Path] = ()) -> Search:
+    return Search(given=(*first, *workshop.library_path), machine=_machine(target).directories)
 
 
 def _collect(
-    project: Project, name: str, needing: Sequence[Needing], shop: Workshop, search: Sequence[Path]
+    project: Project, name: str, needing: Sequence[Needing], workshop: Workshop, search: Sequence[Path]
 ) -> Collected:
-    shop.progress.say(f"looking for native libraries of {project.owner(name)}")
+    workshop.progress.say(f"looking for native libraries of {project.owner(name)}")
     return libraries.collect(
         needing,
         target=project.target,
-        baseline=shop.baseline(project.target),
-        search=_search(project.target, shop, search),
+        baseline=workshop.baseline(project.target),
+        search=_search(project.target, workshop, search),
         root=project.mount(name),
         provided=_provided(project, name),
         optional=project.spec.optional_libraries,
@@ -156,9 +158,9 @@ def _collect(
 
 
 def _provided(project: Project, name: str) -> set[str]:
-    """Names of files that layers bring to /opt/lib, as far as that is known before anything is built.
+    """Return names of files that layers add to /opt/lib, as far as they are known before a build.
 
-    What a command or a kind of build will make is not known, and so may be shipped twice.
+    Results of commands and of kinds of build are not known, so such a library may be shipped twice.
     """
     return {
         posixpath.basename(path)
@@ -170,7 +172,7 @@ def _provided(project: Project, name: str) -> set[str]:
 
 
 def _script_notes(project: Project, name: str, files: Sequence[tuple[str, Path]]) -> tuple[str, ...]:
-    """What will keep a `bootstrap` from being started that is a script, as far as it can be seen before."""
+    """Return warnings about a `bootstrap` script that Lambda could not start."""
     target = project.target
     if target.runtime.family != "provided":
         return ()

@@ -1,6 +1,6 @@
-"""Whether the project is still as it was fetched, while code that it asked for runs beside it.
+"""A guard of the fetched project against code that the build runs.
 
-Commands and builds work in copies, but as the same user as the builder: they could write to the original, of which
+Commands and builds work in copies, but as the same user as the builder: they could write to the original, from which
 other components are made.
 """
 
@@ -16,28 +16,28 @@ _SHOWN = 5
 
 
 class Untouched:
-    """The directory `root`, as it is before the first foreign code runs."""
+    """State of the directory `root` before the first foreign code runs."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._before: States | None = None
 
     def note(self) -> None:
-        """Remember how everything is; only the first time."""
+        """Record the state; later calls change nothing."""
         if self._before is None:
             self._before = states(self._root)
 
     def check(self, doing: str) -> None:
-        """Return if all is as it was noted, or nothing was.
+        """Raise if the state differs from the recorded one, if there is one.
 
         Raises:
-            SourceChanged: names what was changed.
+            SourceChanged: naming the changed files.
         """
         if self._before is None:
             return
         try:
             now = states(self._root)
-        except OSError:  # a directory cannot be listed any more
+        except OSError:  # code has made a directory unreadable: counts as a change of everything
             now = {}
         if now == self._before:
             return

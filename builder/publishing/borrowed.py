@@ -28,7 +28,7 @@ _MOST = 1000
 
 
 def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
-    """Write down those of the layer versions about to be attached that are not of the function's own layers."""
+    """Note the layer versions about to be attached, except for those of the function's own layers."""
     names = {name_of_layer(arn) for arn in arns if arn.startswith("arn:")}
     others = [name for name in sorted(names) if not name.startswith(own_prefix(function))]
     if others:
@@ -36,7 +36,7 @@ def note(store: S3Store, function: str, arns: Iterable[str]) -> None:
 
 
 def is_noted(store: S3Store, function: str, arn: str) -> bool:
-    """Return whether a build of the function has attached a version of that layer, or was about to."""
+    """Tell whether a build of the function has attached a version of that layer, or was about to."""
     return store.exists(f"borrowed/{arn.split(':')[6]}/{function}.json")
 
 

@@ -1,4 +1,4 @@
-"""Record of a function's last deploy, by which the next one can tell at once that nothing has changed.
+"""Record of a function's last deploy, which shows the next one at once that nothing has changed.
 
 `deployed/FUNCTION.json` in the store. It is never needed: without it, everything is compared again.
 """
@@ -50,17 +50,17 @@ class Deployed:
 
     @property
     def attached(self) -> list[tuple[str, str]]:
-        """Component and ARN of the layers that it attached, in their order."""
+        """Component and ARN of each layer that it attached, in order."""
         return [(row["name"], arn) for row in self.reply["layers"] if (arn := row["arn"])]
 
     @property
     def version(self) -> str | None:
-        """The version that it published, or found."""
+        """Version that it published, or found."""
         function = self.reply.get("function")
         return function["version"] if function and "arn" in function else None
 
     def stands(self, key: str, state: FunctionState | None) -> bool:
-        """Return whether the request is the same and the function is unchanged since."""
+        """Tell whether the request is the same and the function is unchanged since."""
         return (
             state is not None
             and not state.busy
@@ -69,7 +69,7 @@ class Deployed:
         )
 
     def again(self, commit: str, ref: str) -> Reply:
-        """The reply to a deploy that finds nothing to do."""
+        """Return the reply to a deploy that finds nothing to do."""
         artifacts, layers, checks = self.reply["artifacts"], self.reply["layers"], self.reply["checks"]
         return {
             **self.reply,

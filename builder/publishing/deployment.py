@@ -77,7 +77,7 @@ class Deployment:
         return self._foreign(self.layers, state)
 
     def has_layers_of(self, state: FunctionState) -> bool:
-        """Return whether the function has exactly these layers, apart from those that someone else has attached."""
+        """Tell whether the function has exactly these layers, apart from those that someone else has attached."""
         wanted = in_place(choice.arn for choice in self.layers if choice.arn)
         return [*wanted] == [arn for arn in state.layers if arn in wanted or self.origins.is_ours(arn)]
 
@@ -158,7 +158,7 @@ class Deployment:
     def record(
         self, published: Published, request: Request, *, lock: str | None, origin: Origin | None
     ) -> DeploymentRecord:
-        """What the record of a build that has deployed it says: all it takes to deploy the same again.
+        """Return the deployment for the build's record, with everything needed to deploy the same again.
 
         Parts outside of the build come from the function's state after it.
         """
@@ -185,7 +185,7 @@ class Deployment:
             tags=wanted.tags if wanted else {},
             extras=wanted.extras if wanted else {},
             role=wanted.role if wanted else None,
-            # What was there already is as much what this build left as what it made.
+            # Components that were already in place also belong to the result of this build.
             version=published.version or (state.version if state else None),
             alias=published.alias or (wanted.alias if wanted else None),
             lock=lock,
@@ -328,7 +328,7 @@ def known_layers(
     """Return ARNs of the function's layers by component, from the first of several memories that is still true.
 
     A memory lists components and their layer versions in order. It is true if the function has exactly those now, in
-    that order: names alone prove nothing, as an exchange of contents, a rollback or another builder do not change them.
+    that order. Names prove nothing: an exchange of contents, a rollback and another builder leave them the same.
     """
     for memory in memories:
         arns = in_place(arn for _, arn in memory)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Arguments that name the function: FunctionName, and Qualifier for an alias.
 _Where = Mapping[str, Any]
-# What else a call is given, by the names that Lambda has for it.
+# Further arguments of a call, by Lambda's names.
 _Members = Mapping[str, Any]
 
 # Calling a URL without credentials needs both permissions (AWS requires the second since October 2025).
@@ -218,7 +218,7 @@ def _open_to_all(clients: Clients, where: _Where, action: str, revision: _Where)
 
 
 def _public_statements(clients: Clients, where: _Where) -> tuple[list[tuple[str, str]], _Where]:
-    """Action and id of the policy's statements that let everyone in by the URL, and the revision of the policy."""
+    """Return action and id of the policy's statements that let everyone call the URL, and the policy's revision."""
     try:
         with aws_errors("reading the policy"):
             answer = clients.lambda_.get_policy(**where)

@@ -104,11 +104,11 @@ class History:
         return History(deployments=self.deployments[:count], complete=False)
 
     def would_know(self, layer: LayerVersion) -> bool:
-        """Return whether these include every build that can have named it: builds name only versions of their time."""
+        """Tell whether these include every build that can have named it: builds name only versions of their time."""
         return bool(self.deployments) and layer.created > self._oldest + (0 if self.complete else _IN_USE_S)
 
     def reaches(self, layer: LayerVersion) -> bool:
-        """Return whether the oldest of these builds, or a later one, may have published it."""
+        """Tell whether the oldest of these builds, or a later one, may have published it."""
         return bool(self.deployments) and layer.created > self._oldest - _IN_USE_S
 
     @property

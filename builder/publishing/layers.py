@@ -187,7 +187,7 @@ def signed(description: str, sha256: str, store: S3Store) -> str:
 
 
 def is_from(description: str, store: S3Store) -> bool:
-    """Return whether a builder with this store published the layer version with that description."""
+    """Tell whether a builder with this store published the layer version with that description."""
     found = _SIGNED.search(description)
     return found is not None and found[2] == store.identity
 

@@ -1,4 +1,4 @@
-"""Comparison of Lambda's content with the deployed artifact: a reply of 200 means that they are the same."""
+"""Comparison of Lambda's content with the deployed artifact: a reply with status 200 means that they are the same."""
 
 from __future__ import annotations
 

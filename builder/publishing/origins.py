@@ -70,7 +70,7 @@ class Origins:
             return None
 
     def is_gone(self, arn: str) -> bool:
-        """Return whether the version was deleted: functions keep it, but it cannot be attached again."""
+        """Tell whether the version was deleted: functions keep it, but it cannot be attached again."""
         try:
             return self.content(arn) is None
         except AccessDenied:
@@ -83,7 +83,7 @@ class Origins:
             return frozenset(arn for arn, gone in zip(arns, pool.map(self.is_gone, arns), strict=True) if gone)
 
     def is_ours(self, arn: str) -> bool:
-        """Return whether a build attached the version, and not someone else."""
+        """Tell whether a build attached the version, and not someone else."""
         if arn not in self._ours:
             self._ours[arn] = arn in self.known or self._is_signed(arn) or self.is_noted(arn)
         return self._ours[arn]
@@ -97,5 +97,5 @@ class Origins:
         borrowed.note(self._store, self._function, {*arns} - self.known)
 
     def is_noted(self, arn: str) -> bool:
-        """Return whether the store has a note that a build attached a version of that layer."""
+        """Tell whether the store has a note that a build attached a version of that layer."""
         return arn in self.known or borrowed.is_noted(self._store, self._function, arn)

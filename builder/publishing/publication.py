@@ -1,4 +1,4 @@
-"""The decision what to publish, and in which order. Pure functions of values.
+"""The decision about what to publish, and in which order. Pure functions of values.
 
 Where an alias serves, callers never get a mixture of old and new: layers, configuration and code of $LATEST are
 brought up to date first, then frozen as a version, then tried, and only then the alias moves, in one call.
@@ -103,7 +103,7 @@ def _served(wanted: Wanted, state: FunctionState | None, version: str | None) ->
 
 
 def explained(before: FunctionState | None, after: FunctionState | None, step: Step) -> bool:
-    """Return whether `step` alone accounts for the difference: it took effect, and only its response was lost.
+    """Tell whether `step` alone accounts for the difference: it took effect, and only its response was lost.
 
     Any other difference means that someone else has changed the function meanwhile.
     """
@@ -186,7 +186,7 @@ def _variables(environment: object) -> Mapping[str, str]:
 
 
 def _layer_name(arn: str) -> str:
-    """Of a layer version's ARN; what is about to be published is called by its component yet."""
+    """Return the layer's name in a version's ARN; a layer that is not published yet goes by its component's."""
     return name_of_layer(arn) if arn.startswith("arn:") else arn
 
 

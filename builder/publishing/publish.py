@@ -1,4 +1,4 @@
-"""Execution of the publish half of a plan. Every step can be repeated, and waits for Lambda before the next."""
+"""Execution of the steps of a publication. Every step can be repeated, and waits for Lambda before the next."""
 
 from __future__ import annotations
 
@@ -338,7 +338,7 @@ class Publisher:
         if failure:
             where = f"version {qualifier}" if qualifier != "$LATEST" else "the deployed code"
             raise InvokeFailed(
-                f"{step.name}: {where} returned an error for the payload ({failure}): {_told(text)}",
+                f"{step.name}: {where} returned an error for the payload ({failure}): {_error_text(text)}",
                 hint=_AFTER_FAILURE[step.alias is not None],
                 log_tail=log_tail,
             )
@@ -369,10 +369,11 @@ class Publisher:
         self._result.version, self._result.alias = version, step.alias
 
 
-def _told(text: str) -> str:
-    """What a function's error says, in one line."""
-    told = json_or_text(text)
-    named = [str(told[key]) for key in ("errorType", "errorMessage") if told.get(key)] if isinstance(told, dict) else []
+def _error_text(text: str) -> str:
+    """Return a function's error in one line: its type and message, or its text where it has neither."""
+    error = json_or_text(text)
+    members = error if isinstance(error, dict) else {}
+    named = [str(members[key]) for key in ("errorType", "errorMessage") if members.get(key)]
     return (": ".join(named) or text)[:1000]
 
 

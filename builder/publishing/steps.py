@@ -25,7 +25,7 @@ class AliasState:
     revision_id: str
 
     def serves(self, version: str, weight: float | None) -> bool:
-        """Return whether `version` has all of the traffic, or the share `weight`."""
+        """Tell whether `version` has all of the traffic, or the share `weight`."""
         if version == self.version:
             return not self.weights
         return weight is not None and dict(self.weights) == {version: weight}
@@ -244,7 +244,7 @@ Step = (
 
 
 def writes(steps: Iterable[Step]) -> bool:
-    """Return whether one of the steps changes anything in the account."""
+    """Tell whether one of the steps changes anything in the account."""
     return any(not isinstance(step, TryFunction) for step in steps)
 
 

@@ -21,10 +21,10 @@ _MOST_FUNCTIONS = 100
 
 
 def storage(clients: Clients, store: S3Store, *, own_layer: str, deadline: Deadline) -> Storage:
-    """The account's code storage in this region.
+    """Return the use of the account's code storage in this region.
 
-    It takes a call for each function and layer of ours, and for each layer version that none of ours has. Other
-    functions are not read: listing them all would show their variables.
+    It takes a call for each of our functions and layers, and for each layer version that none of our functions has.
+    Other functions are not read: a list of all functions would show their variables.
 
     Args:
         own_layer: name of the builder's own layer.

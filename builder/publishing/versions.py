@@ -61,7 +61,7 @@ def equal_version(clients: Clients, function: str, state: FunctionState, version
 
 
 def same_content(one: FunctionState, other: FunctionState) -> bool:
-    """Return whether both run the same code with the same configuration."""
+    """Tell whether both run the same code with the same configuration."""
     return (one.code_sha256, one.architecture, one.layers, dict(one.settings)) == (
         other.code_sha256,
         other.architecture,

@@ -122,7 +122,7 @@ class Gateway:
         return None
 
     def _page(self, answer: Answer) -> bytes:
-        """An index's page with our addresses, as HTML, whatever it came as."""
+        """Return an index's page as HTML with the gateway's addresses, whichever format it had."""
         is_json = "json" in answer.headers.get("Content-Type", "")
         lines = []
         for link in links(whole_body(answer, _MAX_PAGE), answer.url, is_json=is_json):

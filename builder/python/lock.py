@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Part of every key: raise it when the same inputs would give another lock.
 _FORMAT = 3
-_ANEW = "lock again with the tool that wrote the file"
+_LOCK_AGAIN = "lock again with the tool that wrote the file"
 # What of a package is kept, in this order.
 KEPT = ("name", "version", "index", "vcs", "directory", "archive", "sdist", "wheels", "tool")
 
@@ -77,7 +77,7 @@ def _resolved(inputs: Inputs, target: Target, by: Resolver) -> Document:
 
 
 def adopted(inputs: Inputs, lock: LockFile, target: Target, root: Path) -> Document:
-    """A pylock.toml of the project's in our form.
+    """Convert the project's own pylock.toml to the form of our locks.
 
     Raises:
         ResolutionFailed, NoWheelForTarget: it is not one, or has nothing for `target`.
@@ -98,7 +98,7 @@ def _finished(
     extras: Sequence[str] = (),
     group: str | None = None,
 ) -> Document:
-    """The lock as it is kept: what `target` needs, allowed files alone, places relative to the project.
+    """Return the lock in the form that is kept: for `target` alone, with allowed files, and relative paths.
 
     Raises:
         ResolutionFailed: a file has none of the input's hashes, or a required hash is missing.
@@ -187,7 +187,7 @@ def _check_urls(package: Locked, inputs: Inputs) -> None:
         if not url:
             continue
         if not is_url(url):
-            raise ResolutionFailed(f"{what}, {without_secrets(url)!r}, is not a URL", hint=_ANEW)
+            raise ResolutionFailed(f"{what}, {without_secrets(url)!r}, is not a URL", hint=_LOCK_AGAIN)
         if "@" in urlsplit(url).netloc:
             raise ResolutionFailed(
                 f"{what} has credentials in it", hint="take them out of the file: it is kept with the build"

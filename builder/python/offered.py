@@ -106,7 +106,7 @@ class Listing:
     files: Mapping[str, Listed]
 
     def has(self, file: Place) -> bool:
-        """Whether it lists a file of a lock: by its hash, else by its URL."""
+        """Tell whether the page lists a file of a lock, by its hash or else its URL."""
         sha256 = file.get("hashes", {}).get("sha256", "")
         return any(
             one.sha256 == sha256 if one.sha256 and sha256 else one.url == file.get("url") for one in self.files.values()

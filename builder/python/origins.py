@@ -48,7 +48,7 @@ def bare(url: str) -> str:
 
 
 def files(package: Locked) -> Iterator[Place]:
-    """The files of a package of a lock, each with its hashes."""
+    """Yield the files of a locked package, each with its hashes."""
     if "archive" in package:
         yield package["archive"]
     if "sdist" in package:
@@ -61,7 +61,7 @@ def _remote(package: Locked) -> list[Place]:
 
 
 def rows(lock: str) -> list[DistributionRow]:
-    """Of each distribution of a lock of ours: [{name, version, index}]; no index where the project has it itself.
+    """Return a row for each distribution of our lock, {name, version, index}; no index for those in the project.
 
     Every reply has them, so the text is scanned: parsing the TOML takes ten times as long.
     """
@@ -83,7 +83,7 @@ def _server(url: str) -> str:
 
 
 def _where(package: Locked) -> str:
-    """The index, else the server that files or commits come from."""
+    """Return the index, else the server of the package's files or commits."""
     if package.get("index"):
         return named(str(package["index"]))
     url = next((file["url"] for file in _remote(package)), package.get("vcs", {}).get("url", ""))
@@ -117,7 +117,7 @@ def attribute(
 
 
 def _is_plausible(index: str, package: Locked) -> bool:
-    """Whether the files are where that index has its files, as far as one can tell without asking."""
+    """Tell whether the files are on the index's own server, which needs no request."""
     host = urlsplit(index).netloc.rpartition("@")[2]
     hosts = {urlsplit(str(file["url"])).netloc for file in _remote(package)}
     return bool(host) and hosts <= {host}
@@ -144,7 +144,7 @@ def _survey(coming: Sequence[Locked], places: Sequence[str], indexes: Indexes, n
 
 
 def _having(package: Locked, places: Sequence[str], indexes: Indexes) -> tuple[str, list[str]]:
-    """The index whose page lists the package's files, "" if none does; the others that have its name."""
+    """Return the index whose page lists the package's files, "" if none does, and the others that have its name."""
     name = normalised_name(str(package["name"]))
     own, others = "", []
     for place in places:
@@ -205,7 +205,7 @@ def check_pins(packages: Sequence[Locked], inputs: Inputs, indexes: Indexes) -> 
 
 
 def _is_of(package: Locked, index: IndexLogin, inputs: Inputs, indexes: Indexes) -> bool:
-    """Whether a package is that index's, or one that the project has or names itself."""
+    """Tell whether a package comes from that index, or is one that the project contains or names itself."""
     if "vcs" in package:
         # A dependency's own dependency could name any repository, so only the project's are trusted.
         own = {one.name for one in inputs.requirements if one.kind == "git"}

@@ -193,13 +193,13 @@ class Pruned:
         self.bytes[rule] = self.bytes.get(rule, 0) + size
 
     def rows(self) -> list[PrunedRow]:
-        """For the reply: [{rule, files, bytes}], largest first."""
+        """Return rows for the reply, [{rule, files, bytes}], largest first."""
         ordered = sorted(self.files, key=lambda rule: (-self.bytes[rule], rule))
         return [{"rule": rule, "files": self.files[rule], "bytes": self.bytes[rule]} for rule in ordered]
 
 
 def merged(rows: Iterable[PrunedRow]) -> list[PrunedRow]:
-    """The sum of several reports, in the shape of Pruned.rows()."""
+    """Add several reports up, in the form of `Pruned.rows`."""
     total = Pruned()
     for row in rows:
         rule = row["rule"]

@@ -74,7 +74,7 @@ Document = TypedDict("Document", {"lock-version": str, "created-by": str, "packa
 SourceKind = Literal["sdist", "vcs", "directory"]
 # Our key below [packages.tool] for the content of a local directory: PEP 751 has no hash for one.
 TOOL = "lambdasmith"
-_ANEW = "make the lock again with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
+_LOCK_AGAIN = "make the lock again with the tool that made it: `uv export --format pylock.toml`, `pip lock`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class Selection:
 
 
 def parsed(text: str, what: str = "the lock") -> Document:
-    """The document of a lock; whether it has the form of one is for `check` and `chosen` to say.
+    """Parse the TOML of a lock; `check` and `chosen` then check its form.
 
     Raises:
         ResolutionFailed: it is not TOML.
@@ -144,11 +144,11 @@ def check(document: Document, what: str) -> None:
     try:
         Pylock.from_dict(document)
     except PylockValidationError as error:
-        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_ANEW) from error
+        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_LOCK_AGAIN) from error
 
 
 def dumped(document: Document, only: Sequence[str] = ()) -> str:
-    """The document as TOML text; equal documents give equal text.
+    """Return the document as TOML text; equal documents give equal text.
 
     Args:
         only: what is written of each package, in this order; all of it without.
@@ -221,7 +221,7 @@ def chosen(
     try:
         lock = Pylock.from_dict(document)
     except PylockValidationError as error:
-        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_ANEW) from error
+        raise ResolutionFailed(f"{what} is not a valid PEP 751 file: {error}", hint=_LOCK_AGAIN) from error
     try:
         yield from lock.select(
             environment=_environment(target),  # type: ignore[arg-type]  # a TypedDict of just these keys
@@ -234,7 +234,7 @@ def chosen(
             f"{what} does not fit {target.label}: {error}", hint="also lock for this runtime and architecture"
         ) from error
     except ValueError as error:  # a marker that is valid, but has no meaning here
-        raise ResolutionFailed(f"{what}: {_meaningless(lock, target) or error}", hint=_ANEW) from error
+        raise ResolutionFailed(f"{what}: {_meaningless(lock, target) or error}", hint=_LOCK_AGAIN) from error
 
 
 def _meaningless(lock: Pylock, target: Target) -> str:
@@ -264,7 +264,7 @@ def _checked(locked: LockedWheel | LockedSource) -> LockedWheel | LockedSource:
     else:
         problem = path_problem(locked.subdirectory)
     if problem:
-        raise ResolutionFailed(f"the lock: package {locked.name}: {problem}", hint=_ANEW)
+        raise ResolutionFailed(f"the lock: package {locked.name}: {problem}", hint=_LOCK_AGAIN)
     return locked
 
 

@@ -26,7 +26,7 @@ class Demand:
 
 @functools.cache
 def known_versions(runtime: str) -> Mapping[str, str]:
-    """Name → version of what is known to be in the runtime; empty if nothing is."""
+    """Return the versions of the runtime's known packages by name, empty for an unknown runtime."""
     records: dict[str, dict[str, dict[str, str]]] = json.loads(_DATA.read_text())
     return records[runtime]["versions"] if runtime in records else {}
 

@@ -37,7 +37,7 @@ _OF_OTHERS = re.compile(
 
 
 def exported(lock: LockFile, by: Resolver) -> Document:
-    """A uv.lock as uv itself translates it; nothing is resolved. The project itself is not among it."""
+    """Convert a uv.lock by uv's own export, which resolves nothing; the project itself is left out."""
     output = by.scratch / "pylock.toml"
     command = [uv_binary(by.environment.get("PATH", "")), "export", "--quiet", "--frozen", "--format", "pylock.toml"]
     command += ["--output-file", str(output), "--no-header", "--no-config", "--no-emit-project", "--no-default-groups"]
@@ -84,7 +84,7 @@ class Compilation:
     others: dict[str, str] = field(default_factory=dict)
 
     def document(self) -> Document:
-        """The lock as uv wrote it, with git dependencies as such.
+        """Return the lock that uv writes, with git dependencies in their own form.
 
         By default only wheels are used, so that no foreign code runs. A distribution without one is built: uv then asks
         its build backend for metadata, in a child without credentials.

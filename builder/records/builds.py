@@ -174,7 +174,7 @@ class Builds:
         return state.for_people()
 
     def recent(self, count: int) -> list[RecentRow]:
-        """Short accounts of the last builds of all functions, the newest first; those that are damaged are left out."""
+        """Return short accounts of the last builds of all functions, newest first, without damaged ones."""
         return self._store.find_all(self._store.first_names("recent", count), read_short)
 
     def of_function(self, function: str, count: int) -> list[RecentRow]:
@@ -193,7 +193,7 @@ class Builds:
         return self._store.look_at_all(self._names(function, count), Record.parse)
 
     def _names(self, function: str, count: int, *, before: str | None = None) -> list[str]:
-        """Names of records.
+        """Return names of records.
 
         Args:
             before: a build id; only builds that ended before that one.

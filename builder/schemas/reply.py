@@ -7,7 +7,7 @@ from builder.schemas.models import Schema, definitions_of
 
 
 def reply_schema(*, strict: bool = False) -> Schema:
-    """Every field that a reply can have. Later versions may add some; only `strict` allows none that is not known."""
+    """Return the schema of replies. Later versions may add fields, which only `strict` forbids."""
     definitions = definitions_of(Reply)
     if strict:
         for definition in definitions.values():

@@ -94,7 +94,7 @@ def missing_entry(base: Path, entry: str) -> str:
 
 
 def nearest_path(base: Path, wanted: str) -> str:
-    """`; did you mean X?` of the file or directory below `base` whose path or name is most like `wanted`."""
+    """Return `; did you mean X?` for the file or directory below `base` whose path or name is most like `wanted`."""
     names: list[str] = []
     for directory, below, files in os.walk(base):
         below[:] = sorted(name for name in below if name not in _NEVER)

@@ -103,7 +103,7 @@ class Fields:
         return None if self._get(name) is None else self.text(name, pattern, longest=longest)
 
     def one_of(self, name: str, allowed: Collection[W]) -> W:
-        """One of the `allowed` texts."""
+        """Return one of the `allowed` texts."""
         value = self._get(name)
         for each in allowed:
             if each == value:

@@ -135,7 +135,7 @@ class Toolbox:
 
     @contextmanager
     def _archive(self, tool: WheelTool | ArchiveTool) -> Iterator[Path]:
-        """The verified archive, for the time of the block: 100 MB that no one needs twice."""
+        """Yield the verified archive, which is removed after the block: 100 MB that no one needs twice."""
         folder = Path(tempfile.mkdtemp(prefix=".toolchain.", dir=self.workspace.cached(_BOX)))
         try:
             yield self._wheel(tool, folder) if isinstance(tool, WheelTool) else self._download(tool, folder)

@@ -68,13 +68,13 @@ class Work:
     """What building needs besides the sources.
 
     Args:
-        shop: the builder's means, the same for every component.
+        workshop: the builder's means, the same for every component.
         out: an existing, empty directory for the results; scratch: another one, for intermediate files.
         commit_time: SOURCE_DATE_EPOCH of children.
         listen: called with a program's output, of which people see a line now and then.
     """
 
-    shop: Workshop
+    workshop: Workshop
     out: Path
     scratch: Path
     commit_time: int

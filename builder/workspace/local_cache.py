@@ -61,7 +61,7 @@ def in_use(root: Path, limit: int) -> Iterator[None]:
     Raises:
         InvalidConfiguration: a directory is in the place of a file, or the other way round.
     """
-    with _told(root), _locked(root) as lock:
+    with _explaining(root), _locked(root) as lock:
         # Shared: builds don't disturb each other, only removal does, which takes the lock alone.
         fcntl.flock(lock, fcntl.LOCK_SH)
         try:
@@ -82,7 +82,7 @@ def _locked(root: Path) -> Iterator[IO[str]]:
 
 
 @contextlib.contextmanager
-def _told(root: Path) -> Iterator[None]:
+def _explaining(root: Path) -> Iterator[None]:
     """Explain a path in the cache that is not what the cache has there."""
     try:
         yield
@@ -107,7 +107,7 @@ def clear(root: Path) -> None:
     """
     if not root.is_dir():
         return
-    with _told(root), _locked(root) as lock:
+    with _explaining(root), _locked(root) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

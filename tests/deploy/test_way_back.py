@@ -86,7 +86,7 @@ def test_a_rollback_shows_the_way_before_it_asks_and_goes_where_it_has_said(mine
     assert "there is no build gone" in done.stderr
     builder.forget()
     done = mine.run("--rollback", "b-3", "-y")
-    assert done.stdout.startswith(f"orders has been at {now} before\n  nothing had to be changed\n")
+    assert done.stdout.startswith(f"orders was already at {now}\n  nothing had to be changed\n")
 
 
 def test_history(mine: Project, builder: Builder) -> None:
@@ -126,7 +126,7 @@ def test_status_of_all(mine: Project, builder: Builder) -> None:
 def test_status_of_one_function(mine: Project) -> None:
     assert "b-9" in mine.run("--status", "-f", "orders").stdout
     assert mine.run("--status", "-f", "nothing").stdout.endswith("no builds are recorded\n")
-    told = "this builder tells of the builds of one function at a time: deploy.sh --status -f NAME"
+    told = "this builder lists the builds of one function at a time: deploy.sh --status -f NAME"
     assert mine.run("--status", "-f", "untold").stdout.splitlines() == ["  builder       1.2.3", told]
 
 
@@ -232,7 +232,7 @@ def test_who_is_in_the_way(connected: Project) -> None:
     assert done.returncode == 1
     assert (
         "deploy.sh: orders is being deployed by ann@example.com (build b-7)\n"
-        "this may pass: the same can be tried again\n"
+        "this may be temporary: try the same again\n"
         "hint: wait for it: deploy.sh --status b-7\n(function_busy)\n"
     ) in done.stderr
 

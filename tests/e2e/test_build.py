@@ -269,7 +269,7 @@ def test_a_project_of_layers_says_what_it_cannot_do(builder: Builder) -> None:
     reply = builder.build("shelf", invoke={}, alias="live")
     assert reply["statusCode"] == 200, reply
     assert [layer["name"] for layer in reply["layers"]] == ["words"]
-    assert "the project has no function: alias, invoke of the event do nothing" in reply["warnings"]
+    assert "the project has no function: alias, invoke of the event have no effect" in reply["warnings"]
     assert builder.state("shelf") is None
 
 

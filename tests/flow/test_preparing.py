@@ -15,7 +15,7 @@ from builder.making.project import Project, read_project
 from builder.progress import Moment, Progress
 from builder.sources.snapshot import Snapshot
 from builder.workshop.workshop import Workshop
-from tests.making.test_components import workshop
+from tests.making.test_components import workshop_in
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,7 @@ class Steps:
 
     def equip(self, project: Project) -> Workshop:
         self.done.append("equip")
-        return workshop(self.folder)
+        return workshop_in(self.folder)
 
 
 def test_a_project_is_prepared_step_by_step(tmp_path: Path) -> None:

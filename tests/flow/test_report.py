@@ -138,7 +138,7 @@ deployed orders from commit 4f3e2d1c0b1a
     ),
     "there before": (
         {"restored": "b-3", "rollback": {**WAY, "then": NOW, "differences": []}, "changed": []},
-        "asked has been at build b-3 (commit e3f4a1b0c1d2, 3 h ago) before\n  nothing had to be changed\n",
+        "asked was already at build b-3 (commit e3f4a1b0c1d2, 3 h ago)\n  nothing had to be changed\n",
     ),
     "the way back": (
         {"rollback": {**WAY, "steps": ["point alias live of orders at version 1"]}},
@@ -212,7 +212,7 @@ the last builds
     "status of one function at a time": (
         {**OVERVIEW, "ready": True},
         "  builder       1.2.3\n"
-        "this builder tells of the builds of one function at a time: deploy.sh --status -f NAME\n",
+        "this builder lists the builds of one function at a time: deploy.sh --status -f NAME\n",
     ),
     "a build that goes on": (
         {"statusCode": 202, "build": {"build_id": "b-1", "state": "running", "phase": "lock", "message": "resolving"}},
@@ -247,7 +247,7 @@ in layers.x
 last lines of its output:
   | first | line
   | läst line
-this may pass: the same can be tried again
+this may be temporary: try the same again
 hint: see its output
 and the log
 (command_failed, build b-1)

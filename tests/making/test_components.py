@@ -92,7 +92,7 @@ class Given:
         )
 
 
-def workshop(folder: Path) -> Workshop:
+def workshop_in(folder: Path) -> Workshop:
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     return Workshop(
@@ -118,8 +118,8 @@ KEYS = {
 
 
 def keys(folder: Path, given: Given) -> dict[str, str]:
-    project, shop = given.project(folder / "project"), workshop(folder)
-    return {name: component(project, name, shop).key() for name in NAMES}
+    project, workshop = given.project(folder / "project"), workshop_in(folder)
+    return {name: component(project, name, workshop).key() for name in NAMES}
 
 
 def test_keys_stay_what_they_are(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_keys_stay_what_they_are(tmp_path: Path) -> None:
 
 def test_the_class_follows_from_the_build_file(tmp_path: Path) -> None:
     given = Given()
-    project, shop = given.project(tmp_path / "project"), workshop(tmp_path)
-    classes = {name: type(component(project, name, shop)) for name in NAMES}
+    project, workshop = given.project(tmp_path / "project"), workshop_in(tmp_path)
+    classes = {name: type(component(project, name, workshop)) for name in NAMES}
     assert classes == {
         "function": Function,
         "dependencies": Dependencies,
@@ -137,12 +137,12 @@ def test_the_class_follows_from_the_build_file(tmp_path: Path) -> None:
         "made": CommandsLayer,
         "built": KindBuild,
     }
-    kinds: dict[str, Kind] = {name: component(project, name, shop).kind for name in NAMES}
+    kinds: dict[str, Kind] = {name: component(project, name, workshop).kind for name in NAMES}
     assert kinds == {**dict.fromkeys(NAMES, "layer"), "function": "function", "dependencies": "dependencies"}
     given.build["function"] |= {"runtimes": ["nodejs22.x"], "native_libraries": "auto", "build": "none"}
     given.build["layers"]["dependencies"] = ["package-lock.json"]
     project = given.project(tmp_path / "node")
-    npm = component(project, "dependencies", shop)
+    npm = component(project, "dependencies", workshop)
     assert isinstance(npm, Collecting)
     assert isinstance(npm.of, KindBuild)
     assert (npm.kind, npm.uses_lock, npm.runs_code) == ("dependencies", False, True)
@@ -247,9 +247,9 @@ COMPARED: Mapping[str, tuple[Change, set[str]]] = {
 def test_people_are_told_which_input_differs(name: str, tmp_path: Path) -> None:
     change, expected = COMPARED[name]
     given = Given()
-    before = component(given.project(tmp_path / "project"), name, workshop(tmp_path)).inputs()
+    before = component(given.project(tmp_path / "project"), name, workshop_in(tmp_path)).inputs()
     change(given)
-    after = component(given.project(tmp_path / "project"), name, workshop(tmp_path)).inputs()
+    after = component(given.project(tmp_path / "project"), name, workshop_in(tmp_path)).inputs()
     assert {each for each in {*before, *after} if before.get(each) != after.get(each)} == expected
 
 
@@ -271,7 +271,9 @@ def test_a_layer_that_ships_its_directory_as_it_is_has_a_key_of_what_is_there(tm
     given = Given()
     given.build["layers"]["data"] = {"build": "none", "source_dir": "data"}
     before = keys(tmp_path, given)["data"]
-    assert component(given.project(tmp_path / "project"), "data", workshop(tmp_path)).inputs().keys() == {"words.txt"}
+    assert component(given.project(tmp_path / "project"), "data", workshop_in(tmp_path)).inputs().keys() == {
+        "words.txt"
+    }
     given.files["data/words.txt"] = "changed"
     assert keys(tmp_path, given)["data"] != before
 
@@ -281,14 +283,14 @@ def test_a_layer_without_files_is_refused(tmp_path: Path) -> None:
     given.files = {**FILES, "data/.npmrc": ""}
     del given.files["data/words.txt"]
     with pytest.raises(InvalidBuildFile, match=r"layers\.data: no files match"):
-        component(given.project(tmp_path / "project"), "data", workshop(tmp_path)).make()
+        component(given.project(tmp_path / "project"), "data", workshop_in(tmp_path)).make()
 
 
 def test_a_build_and_files_beside_it_do_not_share_a_place(tmp_path: Path) -> None:
     given = Given()
     given.build["layers"]["built"]["files"] = ["in.txt"]
     with pytest.raises(ArtifactConflict, match=r"layers\.built\.build makes in\.txt, which files also ships"):
-        component(given.project(tmp_path / "project"), "built", workshop(tmp_path)).make()
+        component(given.project(tmp_path / "project"), "built", workshop_in(tmp_path)).make()
 
 
 # Around any component.
@@ -298,7 +300,7 @@ def test_a_build_and_files_beside_it_do_not_share_a_place(tmp_path: Path) -> Non
 class Counted:
     """A component of one file that counts how often it is made."""
 
-    shop: Workshop
+    workshop: Workshop
     runs_code: bool = False
     doing: Callable[[], object] = lambda: None
     made: int = 0
@@ -318,21 +320,21 @@ class Counted:
     def make(self) -> Artifact:
         self.made += 1
         self.doing()
-        path = self.shop.scratch / "file"
+        path = self.workshop.scratch / "file"
         path.write_text(self.content)
-        made = component(Given().project(self.shop.scratch / "project"), "data", self.shop).make()
-        assert zip_of("data", self.shop).exists()
+        made = component(Given().project(self.workshop.scratch / "project"), "data", self.workshop).make()
+        assert zip_of("data", self.workshop).exists()
         return made
 
 
 def stored(counted: Counted, project: Project) -> Stored:
-    return Stored(of=counted, project=project, shop=counted.shop)
+    return Stored(of=counted, project=project, workshop=counted.workshop)
 
 
 @pytest.mark.parametrize("runs_code", [False, True], ids=["everybody's", "the domain's alone"])
 def test_what_is_stored_is_made_once(tmp_path: Path, *, runs_code: bool) -> None:
-    shop, project = workshop(tmp_path), Given().project(tmp_path / "project")
-    counted = Counted(shop=shop, runs_code=runs_code)
+    workshop, project = workshop_in(tmp_path), Given().project(tmp_path / "project")
+    counted = Counted(workshop=workshop, runs_code=runs_code)
     first = stored(counted, project)
     assert first.known.artifact is None
     artifact = first.make()
@@ -348,14 +350,14 @@ def test_what_is_stored_is_made_once(tmp_path: Path, *, runs_code: bool) -> None
 
 
 def test_a_key_is_computed_once(tmp_path: Path) -> None:
-    counted = Counted(shop=workshop(tmp_path))
+    counted = Counted(workshop=workshop_in(tmp_path))
     each = stored(counted, Given().project(tmp_path / "project"))
     assert {each.key(), each.known.key, each.key()} == {"k" * 64}
     assert counted.asked == 1
 
 
 def test_what_was_removed_from_the_store_is_made_again(tmp_path: Path) -> None:
-    counted, project = Counted(shop=workshop(tmp_path)), Given().project(tmp_path / "project")
+    counted, project = Counted(workshop=workshop_in(tmp_path)), Given().project(tmp_path / "project")
     artifact = stored(counted, project).make()
     stored(counted, project).keep(artifact)
     for path in (tmp_path / "store" / "artifacts").iterdir():
@@ -365,7 +367,7 @@ def test_what_was_removed_from_the_store_is_made_again(tmp_path: Path) -> None:
 
 
 def test_inputs_are_compared_with_those_of_another_key(tmp_path: Path) -> None:
-    counted, project = Counted(shop=workshop(tmp_path)), Given().project(tmp_path / "project")
+    counted, project = Counted(workshop=workshop_in(tmp_path)), Given().project(tmp_path / "project")
     each = stored(counted, project)
     each.keep(each.make())
     now = stored(replace(counted, content="n"), project)
@@ -374,7 +376,7 @@ def test_inputs_are_compared_with_those_of_another_key(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
-    counted = Counted(shop=workshop(tmp_path))
+    counted = Counted(workshop=workshop_in(tmp_path))
     assert Unbuilt(of=counted, artifact=None).make() is UNBUILT
     artifact = Artifact(sha256="0" * 64, size=1, unzipped=1, files=1)
     assert Unbuilt(of=counted, artifact=artifact).make() is artifact
@@ -384,7 +386,7 @@ def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
 def test_making_is_a_phase_with_the_reason(tmp_path: Path) -> None:
     told: list[Moment] = []
     progress = Progress(told.append)
-    counted = Counted(shop=workshop(tmp_path), doing=lambda: progress.say("in between"))
+    counted = Counted(workshop=workshop_in(tmp_path), doing=lambda: progress.say("in between"))
     Announced(of=counted, progress=progress, why="requested by force").make()
     assert [(each.phase, each.message) for each in told] == [
         ("data", "building data: requested by force"),
@@ -397,7 +399,7 @@ def test_who_writes_to_the_project_is_noticed(tmp_path: Path) -> None:
     project = Given().project(tmp_path / "project")
     untouched = Untouched(project.root)
     untouched.note()
-    counted = Counted(shop=workshop(tmp_path))
+    counted = Counted(workshop=workshop_in(tmp_path))
     watched = Watched(of=counted, project_files=untouched)
     watched.make()
     counted.doing = lambda: (project.root / "app.py").write_text("changed")

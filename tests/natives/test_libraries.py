@@ -283,7 +283,7 @@ def build(root: Path, folder: Path, given: Path) -> tuple[Assembly, Workshop]:
     scratch = folder / f"scratch-{len(list(folder.glob('scratch-*')))}"
     scratch.mkdir(parents=True)
     workspace = Workspace(folder / "work")
-    shop = Workshop(
+    workshop = Workshop(
         workspace=workspace,
         scratch=scratch,
         store=DirectoryStore(folder / "store"),
@@ -295,9 +295,9 @@ def build(root: Path, folder: Path, given: Path) -> tuple[Assembly, Workshop]:
         library_path=(given,),
     )
     project = read_project(root, None, commit_time=0)
-    made = assemble(project, project.names, shop, Options())
+    made = assemble(project, project.names, workshop, Options())
     keep(made)
-    return made, shop
+    return made, workshop
 
 
 def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_path: Path) -> None:
@@ -313,10 +313,10 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
     (root / "build.yaml").write_text(BUILD.format(architecture=TARGET.architecture))
 
     def outcome() -> tuple[dict[str, str], Assembly, Workshop]:
-        made, shop = build(root, tmp_path / "out", given)
-        return {plan.component.name: plan.action for plan in made.plans}, made, shop
+        made, workshop = build(root, tmp_path / "out", given)
+        return {plan.component.name: plan.action for plan in made.plans}, made, workshop
 
-    actions, made, shop = outcome()
+    actions, made, workshop = outcome()
     assert set(actions.values()) == {"build"}
     rows = {name: [dict(row) for row in artifact.native_libraries] for name, artifact in made.artifacts.items()}
     assert rows["libs"] == []
@@ -324,7 +324,7 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
     assert (of_function["library"], of_function["from"]) == ("libused.so.1", str(used))
     assert (of_function["needed_by"], of_made["needed_by"]) == (["ext.so"], ["bin/plain.so"])
     assert (of_built["library"], of_built["needed_by"]) == ("libused.so.1", ["plain.so"])
-    with zipfile.ZipFile(shop.scratch / "function.zip") as archive:
+    with zipfile.ZipFile(workshop.scratch / "function.zip") as archive:
         assert archive.namelist() == ["bootstrap", "ext.so", "lib/libused.so.1"]
         assert archive.read("lib/libused.so.1") == used.read_bytes()
     assert made.artifacts["made"].missing_libraries == ("libabsent.so.1",)
@@ -343,14 +343,14 @@ def test_components_are_completed_and_built_anew_when_the_machine_changes(tmp_pa
     assert plan.why == "libabsent.so.1 of this machine"
 
     library(used, source="int another_one;")
-    actions, changed, shop = outcome()
+    actions, changed, workshop = outcome()
     assert actions == {"libs": "reuse", "made": "build", "built": "build", "function": "build"}
     assert changed.artifacts["function"].sha256 != made.artifacts["function"].sha256
     (kept,) = [
         record["inputs"]
         for plan in changed.plans
         if plan.component.name == "function"
-        and (record := read_json(shop.store, f"components/{plan.component.key}.json"))
+        and (record := read_json(workshop.store, f"components/{plan.component.key}.json"))
     ]
     assert "library libused.so.1" in kept
 

@@ -18,7 +18,7 @@ from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.store.directory import DirectoryStore
 from builder.store.values import Fields
 from builder.workshop.workshop import Workshop
-from tests.making.test_checks import made, shop, standard  # noqa: F401  # a fixture
+from tests.making.test_checks import made, standard, workshop  # noqa: F401  # a fixture
 from tests.natives.native import module, shared
 from tests.store.storing import read_json
 
@@ -87,16 +87,16 @@ def test_a_runtimes_own_libraries_count_for_that_runtime_alone(tmp_path: Path) -
     assert with_own.recorded == without.recorded != Baseline.of(PYTHON).recorded == ""
 
 
-def test_what_is_recorded_is_what_later_checks_go_by(shop: Workshop, tmp_path: Path) -> None:  # noqa: F811  # a fixture
+def test_what_is_recorded_is_what_later_checks_go_by(workshop: Workshop, tmp_path: Path) -> None:  # noqa: F811  # a fixture
     special = shared(tmp_path / "lib" / "libspecial.so.1", "int special;", soname="libspecial.so.1")
-    artifacts = standard(shop, module(tmp_path / "fast.so", libraries=[special]).read_bytes())
+    artifacts = standard(workshop, module(tmp_path / "fast.so", libraries=[special]).read_bytes())
     with pytest.raises(NativeMismatch):
-        check(made(tmp_path, artifacts), shop, function="shop")
+        check(made(tmp_path, artifacts), workshop, function="shop")
     machine = Machine(system="AL2023", directories=(special.parent,))
-    shop.store.write_json(baseline_record(PROVIDED), survey(PYTHON, machine, [], by="1"))
-    later = replace(shop, _baselines={})  # another build
+    workshop.store.write_json(baseline_record(PROVIDED), survey(PYTHON, machine, [], by="1"))
+    later = replace(workshop, _baselines={})  # another build
     assert not check(made(tmp_path, artifacts), later, function="shop").reused
-    assert check(made(tmp_path, artifacts), replace(shop, _baselines={}), function="shop").reused
+    assert check(made(tmp_path, artifacts), replace(workshop, _baselines={}), function="shop").reused
 
 
 def test_a_machine_that_is_no_amazon_linux_is_told_of_and_not_recorded(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ class Lab:
         return {wheel.name: paths[wheel.sha256] for wheel in wheels}
 
     def bench(self, target: Target) -> Bench:
-        shop = Workshop(
+        workshop = Workshop(
             workspace=self.workspace,
             scratch=self.workspace.root,
             store=self.store,
@@ -166,7 +166,7 @@ class Lab:
             indexes=self.indexes,
             credentials=lambda: self.credentials,
         )
-        return Bench(target=target, root=self.root, shop=shop)
+        return Bench(target=target, root=self.root, workshop=workshop)
 
 
 def make_lab(folder: Path, index: Index | None = None) -> Lab:

@@ -66,7 +66,7 @@ def test_a_proposal_to_a_teams_repository_gets_none_of_its_secrets(lab: Lab) -> 
     for ref in ("refs/pull/7/head", pull, fork):
         said = problems(lab.builder.build(name, ref=ref))
         assert len(said) == 2
-        assert all("is not the tip of one, nor was it deployed from one" in one for one in said), said
+        assert all("is not the tip of one and was not deployed from one" in one for one in said), said
     reply = lab.builder.build(name, ref="main", version=True)
     assert reply["statusCode"] == 200, reply
     second = forge.push(name, {"more": "# 2"}, branch="main")

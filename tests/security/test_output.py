@@ -14,8 +14,8 @@ COUNT = 100_000
 
 
 def test_install_scripts_that_print_for_ever_take_no_memory(tmp_path: Path) -> None:
-    shop = SimpleNamespace(deadline=Deadline.after(60), environment={}, memory_mb=None)
-    work = cast("Any", SimpleNamespace(shop=shop, listen=lambda _: None))
+    workshop = SimpleNamespace(deadline=Deadline.after(60), environment={}, memory_mb=None)
+    work = cast("Any", SimpleNamespace(workshop=workshop, listen=lambda _: None))
     npm = Npm(work=work, label="npm", scratch=tmp_path, cache=tmp_path)
     printing = f"for n in range({COUNT}): print(n)"
     lines = npm.run([sys.executable, "-c", printing], tmp_path, "it", environment={"A": "b"})

@@ -12,17 +12,17 @@ from builder.making.checks import check
 from builder.making.project import Project
 from builder.runtimes import RUNTIMES, Target, architecture_of
 from builder.workshop.workshop import Workshop
-from tests.making.test_checks import artifact, pack, pack_part, shop
+from tests.making.test_checks import artifact, pack, pack_part, workshop
 from tests.natives.native import shared
 from tests.spec.reading import read_build_file
 
-__all__ = ["shop"]  # the fixture
+__all__ = ["workshop"]  # the fixture
 
 # Enough for reading them to take longer than a handler's import to start.
 FILES = 500
 
 
-def test_the_handler_is_imported_when_native_files_have_been_read(shop: Workshop, tmp_path: Path) -> None:
+def test_the_handler_is_imported_when_native_files_have_been_read(workshop: Workshop, tmp_path: Path) -> None:
     seen, runtime = tmp_path / "seen", f"python{sys.version_info.major}.{sys.version_info.minor}"
     natives = tmp_path / "store" / "natives"
     handler = (
@@ -32,9 +32,9 @@ def test_the_handler_is_imported_when_native_files_have_been_read(shop: Workshop
         "def handler(event, context): pass\n"
     )
     library = shared(tmp_path / "fast.so", "int one(void) { return 1; }").read_bytes()
-    pack_part(shop.workspace.cached("parts") / "part.zip", {f"python/fast/{n}.so": library for n in range(FILES)})
-    pack(shop.scratch / "dependencies.zip", {"python/one.py": b""})
-    pack(shop.scratch / "function.zip", {"app.py": handler.encode()})
+    pack_part(workshop.workspace.cached("parts") / "part.zip", {f"python/fast/{n}.so": library for n in range(FILES)})
+    pack(workshop.scratch / "dependencies.zip", {"python/one.py": b""})
+    pack(workshop.scratch / "function.zip", {"app.py": handler.encode()})
     artifacts = {
         "dependencies": artifact("dependencies", contents=("fast 1.0",), parts=("part.zip",)),
         "function": replace(artifact("function"), contents=("app.py",)),
@@ -45,6 +45,6 @@ def test_the_handler_is_imported_when_native_files_have_been_read(shop: Workshop
     )
     target = Target(runtime=RUNTIMES[runtime], architecture=architecture_of(os.uname().machine))
     project = Project(root=tmp_path, spec=read_build_file(text, file="build.yaml"), target=target, commit_time=0)
-    checked = check(Assembly(project=project, plans=(), artifacts=artifacts), shop, function="shop")
+    checked = check(Assembly(project=project, plans=(), artifacts=artifacts), workshop, function="shop")
     assert checked.tried
     assert seen.read_text() == "1"

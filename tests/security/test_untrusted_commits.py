@@ -161,8 +161,8 @@ def test_what_is_refused_is_told_with_commit_ref_rule_and_deed(repository: Repos
         allowance.check(SPEC, "shop", there.resolved("refs/pull/7/head"), there.world)
     assert caught.value.message == (
         "build.yaml:7: layers.data.secrets.0.from: [project shop] gives secretsmanager:team/npm#token only to commits "
-        f"of trunk, release/*, and commit {there.commits['pull']} (refs/pull/7/head) is not the tip of one, nor was "
-        "it deployed from one"
+        f"of trunk, release/*, and commit {there.commits['pull']} (refs/pull/7/head) is not the tip of one and was not "
+        "deployed from one"
     )
     assert "merge the commit into a branch" in caught.value.hint
     assert "[project" in caught.value.hint

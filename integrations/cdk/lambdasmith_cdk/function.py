@@ -186,8 +186,8 @@ def _version_options(
     present = given.get("current_version_options") or {}
     names = list(inspect.signature(lambda_.VersionOptions).parameters)
     options = dict(present) if isinstance(present, Mapping) else {name: getattr(present, name) for name in names}
-    told = [Fn.select(7, Fn.split(":", layer.layer_version_arn)) for layer in layers]
-    parts = [f"layers {' '.join(told)}"] if told else []
+    versions = [Fn.select(7, Fn.split(":", layer.layer_version_arn)) for layer in layers]
+    parts = [f"layers {' '.join(versions)}"] if versions else []
     parts += [build.text(attribute) + unit for name, (attribute, unit) in _BUILT.items() if given.get(name) is None]
     text = options.get("description") or ""
     if len(text) > _MOST_DESCRIBED and not Token.is_unresolved(text):

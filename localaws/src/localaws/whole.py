@@ -23,7 +23,7 @@ def write(target: Path, content: bytes) -> None:
 
 @contextmanager
 def folder(target: Path) -> Iterator[Path]:
-    """A directory beside `target` to fill, renamed to `target` at the end.
+    """Yield a directory beside `target` to fill, renamed to `target` at the end.
 
     Whoever comes second in a race finds `target` there and drops its own copy: the content is the same by definition.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from builder.flow.way_back import told
+from builder.flow.way_back import summary
 from builder.publishing.steps import AliasState, FunctionState
 from builder.records.record import Record
 from tests.store.storing import deployment_of, record_of
@@ -57,7 +57,7 @@ SECOND = record("b-2", "2027-01-15T07:00:00Z")
 
 
 def test_both_builds_have_their_commit_and_age() -> None:
-    said = told([SECOND, FIRST], FIRST, None, state(), now=NOW)
+    said = summary([SECOND, FIRST], FIRST, None, state(), now=NOW)
     assert said["now"] == {
         "build_id": "b-2",
         "commit": "commit-b-2",
@@ -74,7 +74,7 @@ def test_both_builds_have_their_commit_and_age() -> None:
 
 def test_after_a_rollback_what_is_there_is_the_build_that_was_returned_to() -> None:
     back = record("b-3", "2027-01-15T07:30:00Z", code="bb", restored="b-1")
-    said: Any = told([back, SECOND, FIRST], SECOND, None, state("bb"), now=NOW)
+    said: Any = summary([back, SECOND, FIRST], SECOND, None, state("bb"), now=NOW)
     assert (said["now"]["build_id"], said["then"]["build_id"]) == ("b-1", "b-2")
     assert "changed_since" not in said["now"]
 
@@ -95,7 +95,7 @@ def test_after_a_rollback_what_is_there_is_the_build_that_was_returned_to() -> N
     ids=["nothing", "layer gone", "layer", "layer new", "settings", "extras"],
 )
 def test_differences_are_named_and_never_shown(more: Mapping[str, Any], differences: list[str]) -> None:
-    said = told([SECOND], record("b-0", "2027-01-01T00:00:00Z", **more), None, state(), now=NOW)
+    said = summary([SECOND], record("b-0", "2027-01-01T00:00:00Z", **more), None, state(), now=NOW)
     assert said["differences"] == differences
 
 
@@ -108,12 +108,12 @@ def test_what_was_changed_by_hand_is_said() -> None:
         ("live", state("aa", serves="3"), True),
         ("live", state("aa"), True),
     ):
-        said: Any = told([live], FIRST, alias, there, now=NOW)
+        said: Any = summary([live], FIRST, alias, there, now=NOW)
         assert said["now"].get("changed_since", False) is changed, (alias, there)
 
 
 def test_an_alias_has_its_own_builds() -> None:
     live = record("b-1", "2027-01-12T08:00:00Z", version="1")
-    said: Any = told([SECOND, live], live, "live", state(serves="1"), now=NOW)
+    said: Any = summary([SECOND, live], live, "live", state(serves="1"), now=NOW)
     assert said["now"]["build_id"] == "b-1"
-    assert told([SECOND], FIRST, "other", state(), now=NOW)["now"] is None
+    assert summary([SECOND], FIRST, "other", state(), now=NOW)["now"] is None

@@ -13,7 +13,7 @@ from builder.store.values import Fields, UnfitError, body, value_of
 from builder.workspace.directory import Workspace
 
 
-def described(key: str, archive: Callable[[], Path], *, store: Store, workspace: Workspace) -> Sequence[Native]:
+def natives_of(key: str, archive: Callable[[], Path], *, store: Store, workspace: Workspace) -> Sequence[Native]:
     """Return the native files of a zip, from this machine's cache, else from the store, else by reading it.
 
     Args:
