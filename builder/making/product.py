@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from builder.errors import InvalidEvent
 from builder.making.project import Outline
 from builder.plan import ACTIONS, KINDS, UNBUILT, Artifact, Component, ComponentPlan
 from builder.spec.members import BuildFile, read_functions
@@ -78,7 +79,7 @@ class Several:
     ref: str
 
     def as_json(self) -> dict[str, object]:
-        """For another process."""
+        """Return it as JSON for another process."""
         return {
             "file": self.file.file,
             "text": self.text,
@@ -89,13 +90,17 @@ class Several:
 
     @classmethod
     def parse(cls, sent: Fields) -> Several:
-        """What another process says; the build file is read again.
+        """Parse the output of `as_json`; the build file is read again.
 
         Raises:
-            InvalidBuildFile, InvalidEvent: the build file is not valid.
+            InvalidBuildFile: the build file is not valid.
+            ValueError: it has another form.
         """
         text = sent.text("text")
-        file = read_functions(text, file=sent.text("file", longest=MAX_TEXT), stage=sent.text("stage"))
+        try:
+            file = read_functions(text, file=sent.text("file", longest=MAX_TEXT), stage=sent.text("stage"))
+        except InvalidEvent as error:
+            raise UnfitError(error.message) from error
         if not file.has_many:
             raise UnfitError("it has a single function")
         commit, ref = sent.text("commit", longest=MAX_TEXT), sent.text("ref", longest=MAX_TEXT)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from builder.errors import InvalidBuildFile
+from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
@@ -119,12 +119,14 @@ class Outline:
             KeyError, TypeError, ValueError: it has another form.
         """
         text, dependencies = str(value["text"]), value["dependencies"]
-        spec = read_functions(text, file=str(value["file"]), stage=str(value["stage"])).one(str(value["key"]))
+        try:
+            spec = read_functions(text, file=str(value["file"]), stage=str(value["stage"])).one(str(value["key"]))
+            architecture = architecture_of(str(value["architecture"]))
+        except InvalidEvent as error:  # the event was valid: another process has changed what it was sent
+            raise ValueError(error.message) from error
         if not spec.dependencies and not spec.says_dependencies and isinstance(dependencies, list):
             spec = spec.with_dependencies(tuple(map(str, dependencies)))
-        target = Target(
-            runtime=RUNTIMES[str(value["runtime"])], architecture=architecture_of(str(value["architecture"]))
-        )
+        target = Target(runtime=RUNTIMES[str(value["runtime"])], architecture=architecture)
         return cls(spec=spec, target=target, text=text)
 
 
