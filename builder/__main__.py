@@ -79,13 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser(
         "build",
         help="build a directory into zips, without AWS",
-        description="Build DIR into OUT/function.zip, OUT/layers/NAME.zip and OUT/build.json (the reply), without AWS.",
+        description="Build DIR into OUT/function.zip, OUT/layers/NAME.zip and OUT/build.json (the reply), without AWS. "
+        "Each of several functions gets a directory of its own, OUT/FUNCTION.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
-    build.add_argument("components", metavar="COMPONENT", nargs="*", help="build only these; default: all")
+    build.add_argument(
+        "components", metavar="COMPONENT", nargs="*", help="build only these components or functions; default: all"
+    )
     build.add_argument("-o", "--out", metavar="OUT", default="out", help="where the zips go; default: out")
+    build.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
     build.add_argument("--runtime", choices=sorted(RUNTIMES), metavar="R", help="instead of the build file's")
     build.add_argument("--architecture", choices=sorted(MACHINES), help="instead of the build file's")
     build.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
@@ -100,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
     check.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
+    check.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
     check.add_argument("--json", action="store_true", help="the answer on stdout as JSON")
     check.set_defaults(components=(), out="out", runtime=None, architecture=None, cache=None, force=False)
     cache = commands.add_parser(
@@ -131,6 +136,7 @@ def _order(given: argparse.Namespace) -> Order:
         cache=_cache(given, os.environ),
         build_file=given.build_file,
         components=tuple(given.components),
+        stage=given.stage,
         runtime=given.runtime,
         architecture=given.architecture,
         force=given.force,
@@ -141,8 +147,11 @@ def _check(given: argparse.Namespace, progress: Progress) -> Reply:
     from builder.flow.reply import account
     from builder.flow.workstation import look
 
-    project = look(_order(given), progress)
-    answer: Reply = {"statusCode": 200, "build_file": project.spec.file, "components": list(project.names)}
+    projects = look(_order(given), progress)
+    names = [
+        f"{project.spec.key}/{name}" if project.spec.key else name for project in projects for name in project.names
+    ]
+    answer: Reply = {"statusCode": 200, "build_file": projects[0].spec.file, "components": names}
     return answer | account(progress)
 
 

@@ -150,17 +150,28 @@ def _functions(page: Page, reply: Value, function: str) -> None:
     counts = ", ".join(f"{states.count(state)} {_STATES.get(state, state)}" for state in dict.fromkeys(states))
     if "error" not in reply:
         restored = text_of(reply, "restored")
-        page.add((function, "title"), f" back to build {restored}" if restored else source_of(reply), f": {counts}")
+        whence = f" back to build {restored}" if restored else source_of(reply)
+        page.add((function or "the project", "title"), f"{whence}: {counts}")
     told = []
     for row in rows:
-        name = "" if text_of(row, "name") == text_of(row, "key") else text_of(row, "name")
+        files = part_of(row, "files")
         why = some_of(items_of(row, "changed"), 2) or text_of(part_of(row, "error"), "message").split("\n")[0]
         limits = part_of(part_of(row, "plan"), "limits")
-        unzipped = {"unzipped": row["unzipped"], **limits} if "unzipped" in row else {}
-        share = share_of(unzipped, "unzipped", "max_unzipped") if unzipped else ""
-        state = text_of(row, "status")
-        told.append([text_of(row, "key"), _STATES.get(state, state), name, share, why])
-    page.table("function|state|in Lambda|unzipped|what", told)
+        share = share_of({**row, **limits}, "unzipped", "max_unzipped") if "unzipped" in row else ""
+        name, state = text_of(row, "name"), text_of(row, "status")
+        told.append(
+            [
+                text_of(row, "key"),
+                _STATES.get(state, state),
+                name if name != text_of(row, "key") else "",
+                share,
+                why or ", ".join(text_of(files, component) for component in files),
+            ]
+        )
+    titles = ["function", "state", "in Lambda", "unzipped", "what"]
+    shown_columns = [column for column in range(len(titles)) if column < 2 or any(row[column] for row in told)]
+    rows_shown = [[row[column] for column in shown_columns] for row in told]
+    page.table("|".join(titles[column] for column in shown_columns), rows_shown)
     if "error" in reply:
         _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
 

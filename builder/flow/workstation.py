@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,7 +16,7 @@ from builder.flow.preparing import Prepared, prepared, tell
 from builder.making.assembly import Options
 from builder.making.checks import check, direct_upload_warnings
 from builder.making.product import Product
-from builder.making.project import Project, read_project
+from builder.making.project import Project, SeveralFunctions, read_project
 from builder.natives.machine import directories_of
 from builder.progress import Progress
 from builder.runtimes import Architecture
@@ -34,7 +34,9 @@ from builder.workspace.directory import Deadline, Workspace
 from builder.workspace.domains import Domain
 
 if TYPE_CHECKING:
+    from builder.replies.projects import FunctionRow
     from builder.replies.reply import Reply
+    from builder.spec.members import BuildFile
 
 # A workstation has no time limit; this one only ends children that hang.
 _LONGEST_S = 24 * 3600.0
@@ -43,13 +45,18 @@ REPLY = "build.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A directory to build, and the directory for the zips. `runtime` and `architecture` win over the build file."""
+    """A directory to build, and the directory for the zips. `runtime` and `architecture` win over the build file.
+
+    `key` is one function of several, `stage` a stage of the build file, both empty for none.
+    """
 
     directory: Path
     out: Path
     cache: Path
     build_file: str | None = None
     components: tuple[str, ...] = ()
+    key: str = ""
+    stage: str = ""
     runtime: str | None = None
     architecture: Architecture | None = None
     force: bool = False
@@ -58,6 +65,7 @@ class Order:
 def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> Reply:
     """Build `order.directory` into `order.out`: function.zip, layers/NAME.zip and the reply as build.json.
 
+    Each of several functions has a directory of its own there, and nothing is written before all of them are built.
     Zips of an earlier build that this one does not make are removed; if the build fails, everything stays.
 
     Args:
@@ -74,24 +82,75 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
         workspace = Workspace(order.cache, scratch=Path(temporary) / "scratch")
         with workspace.scratch() as scratch:
             job = _Local(order=order, progress=progress, around=around, workspace=workspace, scratch=scratch)
-            ready = prepared(job, progress)
-            product = _checked(ready, order)
+            try:
+                ready = prepared(job, progress)
+                made = [(order, ready, _checked(ready, order))]
+            except SeveralFunctions as several:
+                made = []
+                for each in _each(order, several.file):
+                    # Apart: the store may share a file with the place where it was made.
+                    place = scratch / "functions" / each.key
+                    place.mkdir(parents=True)
+                    ready = prepared(replace(job, order=each, scratch=place), progress)
+                    made.append((each, ready, _checked(ready, each)))
             with progress.phase("write", f"writing {order.out}"):
-                answer = reply.assembled(product) | {
-                    "commit": product.commit or None,
-                    "runtime": product.outline.target.runtime.name,
-                    "architecture": product.outline.target.architecture,
-                }
-                answer |= {"files": _write(product, order.out, ready.workshop.store)}
-        answer |= reply.account(progress)
-        # Last: it lists the zips, and an interrupted build leaves the previous list.
-        with whole.file(order.out / REPLY) as partial:
-            partial.write_text(json.dumps(answer, indent=2) + "\n")
+                answers = [_written(each, product, ready.workshop.store) for each, ready, product in made]
+        if not made[0][0].key:
+            answer = answers[0] | reply.account(progress)
+        else:
+            answer = _of_all([each for each, _, _ in made], answers) | reply.account(progress)
+        _write_reply(answer, order.out)
         return answer
 
 
-def look(order: Order, progress: Progress) -> Project:
-    """Return the project as a build of `order.directory` would read it; nothing is built.
+def _each(order: Order, file: BuildFile) -> Iterator[Order]:
+    """Yield an order for each function that is asked for."""
+    words = [word for word in order.components if word in file.functions]
+    rest = tuple(word for word in order.components if word not in file.functions)
+    for key in words or file.functions:
+        yield replace(order, key=key, components=rest, out=order.out / key)
+
+
+def _written(order: Order, product: Product, store: Store) -> Reply:
+    """Write the zips of one function, and return what there is to say of it."""
+    answer = reply.assembled(product) | {
+        "commit": product.commit or None,
+        "runtime": product.outline.target.runtime.name,
+        "architecture": product.outline.target.architecture,
+    }
+    answer |= {"files": _write(product, order.out, store)}
+    if order.key:
+        _write_reply(answer, order.out)
+    return answer
+
+
+def _of_all(orders: Sequence[Order], answers: Sequence[Reply]) -> Reply:
+    """Return the reply about several functions."""
+    rows: list[FunctionRow] = [
+        {
+            "key": each.key,
+            "name": each.key,
+            "status": "packaged",
+            "changed": [],
+            "build_id": None,
+            "artifacts": answer["artifacts"],
+            "files": {name: f"{each.key}/{path}" for name, path in answer["files"].items()},
+            "size": sum(row.get("size", 0) for row in answer["artifacts"]),
+            "unzipped": sum(row.get("unzipped", 0) for row in answer["artifacts"]),
+        }
+        for each, answer in zip(orders, answers, strict=True)
+    ]
+    return {"statusCode": 200, "commit": answers[0]["commit"], "functions": rows}
+
+
+def _write_reply(answer: Reply, out: Path) -> None:
+    # Last: it lists the zips, and an interrupted build leaves the previous list.
+    with whole.file(out / REPLY) as partial:
+        partial.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+def look(order: Order, progress: Progress) -> tuple[Project, ...]:
+    """Return each function's project as a build of `order.directory` would read it; nothing is built.
 
     Its files, a copy, no longer exist afterwards.
 
@@ -99,9 +158,14 @@ def look(order: Order, progress: Progress) -> Project:
         LambdasmithError: the directory or its build file is not valid.
     """
     with tempfile.TemporaryDirectory(prefix="lambdasmith-") as temporary:
-        project = _read(order, _fetched(order, Path(temporary) / "source", progress))
-        tell(project, progress)
-        return project
+        source = _fetched(order, Path(temporary) / "source", progress)
+        try:
+            projects: tuple[Project, ...] = (_read(order, source),)
+        except SeveralFunctions as several:
+            projects = tuple(_read(each, source) for each in _each(order, several.file))
+        for project in projects:
+            tell(project, progress)
+        return projects
 
 
 def _fetched(order: Order, into: Path, progress: Progress) -> Snapshot:
@@ -119,7 +183,9 @@ def _read(order: Order, source: Snapshot) -> Project:
         commit_time=source.commit_time,
         runtime=order.runtime,
         architecture=order.architecture,
-        function=order.directory.resolve().name,
+        function=order.key or order.directory.resolve().name,
+        key=order.key,
+        stage=order.stage,
     )
 
 
@@ -132,6 +198,7 @@ class _Local:
     around: Surroundings
     workspace: Workspace
     scratch: Path
+    fetched: list[Snapshot] = field(default_factory=list)
     known: ClassVar[tuple[str, ...]] = ()
     exists: ClassVar[bool] = True
 
@@ -148,7 +215,9 @@ class _Local:
         return Options(force=self.order.force)
 
     def fetch(self) -> Snapshot:
-        return _fetched(self.order, self.scratch / "source", self.progress)
+        if not self.fetched:
+            self.fetched.append(_fetched(self.order, self.scratch / "source", self.progress))
+        return self.fetched[0]
 
     def read_message(self, source: Snapshot) -> str:
         return "reading the build file"
@@ -180,7 +249,7 @@ def _checked(ready: Prepared, order: Order) -> Product:
     """Check the artifacts, also for an upload by hand."""
     progress = ready.workshop.progress
     with progress.phase("check", "checking the artifacts"):
-        product = ready.product(check(ready.made, ready.workshop, function=order.directory.resolve().name))
+        product = ready.product(check(ready.made, ready.workshop, function=order.key or order.directory.resolve().name))
         for warning in direct_upload_warnings(product.outline, product.artifacts):
             progress.warn(warning)
     return product

@@ -42,3 +42,5 @@ class FunctionRow(TypedDict):
     """`package`, of this function."""
     artifacts: NotRequired[list[ArtifactRow]]
     """`package`: the zips of this function."""
+    files: NotRequired[dict[str, str]]
+    """`python -m builder build`: where its zips are, by component."""
