@@ -203,3 +203,32 @@ def test_an_order_that_was_given_is_not_taken_for_another_domain(builder: Builde
     answer = builder.invoke(WORKER, {"sealed": sealed}, TenantId=hashlib.sha256(b"other").hexdigest()[:40])
     assert answer["error"]["code"] == "invalid_event", answer
     assert "trust domain" in answer["error"]["message"]
+
+
+def test_several_functions_are_made_by_the_worker(builder: Builder) -> None:
+    files = {
+        "build.yaml": (
+            f"defaults: {{runtimes: [{builder.runtime}], handler: app.handler, name: 'apart-{{name}}'}}\n"
+            "functions: {one: {source_dir: one}, two: {source_dir: two, layers: []}}\n"
+            "layers: {words: {files: [words.txt]}}\n"
+        ),
+        "one/app.py": HANDLER.format(word="one"),
+        "one/requirements.txt": "idna==3.10\n",
+        "two/app.py": "def handler(event, context):\n    return 2\n",
+        "words.txt": "words\n",
+    }
+    builder.forge.push("apart", files)
+    reply = builder.send({"action": "build", "project": "apart", "repo_name": "apart"})
+    assert {row["key"]: row["status"] for row in reply["functions"]} == {"one": "deployed", "two": "deployed"}, reply
+    assert builder.invoke("apart-one") == ["one", "xn--bcher-kva"]
+    assert builder.invoke("apart-two") == 2
+    again = builder.send({"action": "build", "project": "apart", "repo_name": "apart"})
+    assert again["changed"] == []
+    verified = builder.send({"action": "verify", "project": "apart"})
+    assert verified["verify"]["same"], verified
+    assert {row["name"] for row in verified["verify"]["components"]} == {
+        "one/dependencies",
+        "one/words",
+        "one/function",
+        "two/function",
+    }
