@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from builder.publishing.origins import Origins
     from builder.replies.projects import FunctionRow, FunctionStatus
     from builder.replies.reply import Reply
+
+# A build id has at most 128 characters.
+_LONGEST_ID = 119
 
 
 @dataclass(kw_only=True)
@@ -79,6 +83,15 @@ def collect(members: Sequence[Member], progress: Progress) -> None:
     for member in members:
         account.add(member)
     account.close(progress, len(members))
+
+
+def part_of_build(build_id: str) -> str:
+    """Return an id for one function's part of a build.
+
+    It is another one each time: a build that begins again, or is taken over from a builder that was killed, has parts
+    that have ended already.
+    """
+    return f"{build_id[:_LONGEST_ID]}.{uuid.uuid4().hex[:8]}"
 
 
 def member_of(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> Member:

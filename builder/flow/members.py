@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from builder.errors import FunctionTaken, InvalidEvent, LambdasmithError
 from builder.event.request import Action, Request
 from builder.flow import reply
-from builder.flow.member import Member, answer_of, attempt, collect, member_of
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, part_of_build
 from builder.flow.single import Built, build_one, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
 from builder.flow.tracking import ended
@@ -59,8 +59,8 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         from builder.flow.making import shared_checkout
 
         shared_checkout(whole.domain, context)
-    for number, member in enumerate(members):
-        member.build_id = f"{claim.build_id[:110]}.{number}"
+    for member in members:
+        member.build_id = part_of_build(claim.build_id)
         attempt(member, _make)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:

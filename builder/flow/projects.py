@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError, UnknownBuild
 from builder.flow import reply
-from builder.flow.member import Member, answer_of, attempt, collect, member_of
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, part_of_build
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
 from builder.flow.tracking import ended
@@ -43,8 +43,8 @@ def roll_project_back(request: Request, context: Context, claim: Claim) -> Built
         return roll_back(request, context, claim)
     members = _members(found, request, context)
     claim.take()
-    for number, member in enumerate(members):
-        member.build_id = f"{claim.build_id[:110]}.{number}"
+    for member in members:
+        member.build_id = part_of_build(claim.build_id)
         attempt(member, _back)
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref, "restored": found.build_id}

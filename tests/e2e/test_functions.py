@@ -169,3 +169,58 @@ def test_a_rollback_returns_all_functions(builder: Builder) -> None:
         ("build", None),
         ("build", None),
     ]
+
+
+def test_one_that_fails_at_publishing_holds_up_no_other_and_the_next_deploy_finishes_it(builder: Builder) -> None:
+    account = builder.role.split(":")[4]
+    files = project(builder.runtime, "ballet")
+    text = str(files["build.yaml"])
+    wrong = text.replace("timeout: 300", f'timeout: 300, role: "arn:aws:iam::{account}:role/not-there"')
+    builder.forge.push("ballet", {**files, "build.yaml": wrong})
+    reply = deploy(builder, "ballet", text=True)
+    assert states(reply) == {"api": "deployed", "worker": "failed", "cron": "deployed"}
+    assert reply["error"]["code"] == "functions_failed"
+    assert reply["error"]["message"].startswith("1 of 3 functions failed, and 2 were deployed:\n  worker: ")
+    history = builder.send({"action": "history", "project": "ballet"})["history"]
+    assert [(row["state"], row["error"]) for row in history] == [("failed", "functions_failed")]
+    builder.forge.push("ballet", {"build.yaml": text})
+    assert states(deploy(builder, "ballet")) == {"api": "unchanged", "worker": "deployed", "cron": "unchanged"}
+
+
+def test_functions_with_equal_dependencies_share_a_layer_version(builder: Builder) -> None:
+    files = project(builder.runtime, "duo")
+    files["functions/worker/requirements.txt"] = "idna\n"
+    builder.forge.push("duo", files)
+    deploy(builder, "duo")
+    client = builder.client("lambda")
+    attached = {
+        name: [layer["Arn"] for layer in client.get_function_configuration(FunctionName=f"duo-{name}")["Layers"]]
+        for name in ("api", "worker", "cron")
+    }
+    assert len({arn for arns in attached.values() for arn in arns}) == 2, attached
+
+
+def test_a_function_that_leaves_the_build_file_is_told(builder: Builder) -> None:
+    files = project(builder.runtime, "trio")
+    builder.forge.push("trio", files)
+    deploy(builder, "trio")
+    text = "\n".join(line for line in str(files["build.yaml"]).split("\n") if "cron:" not in line)
+    builder.forge.push("trio", {"build.yaml": text})
+    reply = deploy(builder, "trio")
+    assert states(reply) == {"api": "unchanged", "worker": "unchanged"}
+    assert "cron is no longer in build.yaml; function trio-cron is still there, as it was" in reply["warnings"]
+
+
+def test_a_project_is_packaged_function_by_function(builder: Builder) -> None:
+    builder.forge.push("quartet", project(builder.runtime, "quartet"))
+    reply = deploy(builder, "quartet", action="package")
+    assert states(reply) == dict.fromkeys(("api", "worker", "cron"), "packaged")
+    packages = {row["key"]: [each["name"] for each in row["packages"]] for row in reply["functions"]}
+    assert packages == {
+        "api": ["dependencies", "common", "function"],
+        "worker": ["common", "function"],
+        "cron": ["common", "function"],
+    }
+    assert builder.state("quartet-api") is None
+    one = builder.send({"action": "package", "function": "worker", "repo_name": "quartet"})
+    assert one["function"]["handler"] == "worker.run"
