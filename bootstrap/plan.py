@@ -46,7 +46,9 @@ from bootstrap.lifecycle import rules, same
 from bootstrap.login_sections import expanded
 from bootstrap.names import Names
 from bootstrap.package import Package
-from bootstrap.policy import TRUST, Document, Scope, document, policy, store_grants, store_trust, worker_grants
+from bootstrap.policy.roles import TRUST, policy, store_grants, store_trust, worker_grants
+from bootstrap.policy.scope import Scope
+from bootstrap.policy.statements import Document, document
 from bootstrap.state import FunctionSettings, FunctionState, GitSecret, LayerVersion, Present, RoleState
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import Logins

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from bootstrap import lifecycle
 from bootstrap.invoke import Ping, ping
 from bootstrap.names import Names, Place
-from bootstrap.policy import POLICY_NAME, Document
+from bootstrap.policy.roles import POLICY_NAME
+from bootstrap.policy.statements import Document
 from builder.arns import Arn
 from builder.aws import Clients, Expected, aws_errors, error_code
 from builder.errors import AwsRefused, LambdasmithError

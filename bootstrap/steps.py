@@ -39,7 +39,7 @@ from bootstrap.invoke import Ping, call, ping
 from bootstrap.names import Names
 from bootstrap.package import starter_layer
 from bootstrap.patience import patiently
-from bootstrap.policy import POLICY_NAME
+from bootstrap.policy.roles import POLICY_NAME
 from bootstrap.state import SETTLE_S, FunctionSettings
 from builder.amounts import megabytes
 from builder.aws import Clients, Expected, aws_errors, error_code

@@ -22,7 +22,7 @@ from bootstrap.config import Config
 from bootstrap.names import names_for
 from bootstrap.package import package
 from bootstrap.plan import converge, wanted
-from bootstrap.policy import TRUST
+from bootstrap.policy.roles import TRUST
 from bootstrap.state import Present, whereabouts
 from bootstrap.steps import Hands, carry_out
 from builder.aws import connect

@@ -10,7 +10,8 @@ import pytest
 from bootstrap.config import read_config
 from bootstrap.login_sections import expanded
 from bootstrap.names import Place, names_for
-from bootstrap.policy import Scope, policy
+from bootstrap.policy.roles import policy
+from bootstrap.policy.scope import Scope
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 

@@ -23,7 +23,7 @@ from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import Package
 from bootstrap.plan import Wanted, converge, remove, wanted
-from bootstrap.policy import TRUST
+from bootstrap.policy.roles import TRUST
 from bootstrap.state import (
     BucketState,
     FunctionState,
