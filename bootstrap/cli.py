@@ -15,15 +15,21 @@ from types import FrameType
 
 from bootstrap import report, secrets
 from bootstrap.changes import Step
-from bootstrap.config import SETTINGS, Config, read_config
+from bootstrap.config.read import read_config
+from bootstrap.config.settings import SETTINGS, Config
 from bootstrap.invoke import call
 from bootstrap.names import Names, names_for
 from bootstrap.package import package, write_package
-from bootstrap.plan import Wanted, converge, expire_days_of, functions_of, remove, wanted
+from bootstrap.plan.converge import converge
+from bootstrap.plan.installed import expire_days_of, functions_of
+from bootstrap.plan.removal import remove
+from bootstrap.plan.wanted import Wanted, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
 from bootstrap.state import Present, read_present, whereabouts
-from bootstrap.steps import Hands, carry_out, take_back
+from bootstrap.steps.carry_out import carry_out
+from bootstrap.steps.hands import Hands
+from bootstrap.steps.setting_up import take_back
 from bootstrap.walk import Done, walk
 from builder.aws import Clients, connect
 from builder.characters import visible

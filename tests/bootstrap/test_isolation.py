@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.changes import CreateFunction, CreateWorker, Step, UpdateConfiguration, UpdateWorkerConfiguration
-from bootstrap.config import Config
-from bootstrap.plan import converge, remove
+from bootstrap.config.settings import Config
+from bootstrap.plan.converge import converge
+from bootstrap.plan.removal import remove
 from bootstrap.policy.roles import TRUST, grants, policy, store_grants, store_trust, worker_grants
 from bootstrap.policy.scope import Scope
 from bootstrap.policy.statements import document

@@ -17,12 +17,14 @@ from bootstrap.changes import (
     UpdateCode,
     UpdateConfiguration,
 )
-from bootstrap.config import Config
+from bootstrap.config.settings import Config
 from bootstrap.invoke import Ping
 from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import Package
-from bootstrap.plan import Wanted, converge, remove, wanted
+from bootstrap.plan.converge import converge
+from bootstrap.plan.removal import remove
+from bootstrap.plan.wanted import Wanted, wanted
 from bootstrap.policy.roles import TRUST
 from bootstrap.state import (
     BucketState,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from bootstrap.config import read_config
+from bootstrap.config.read import read_config
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import CommandFailed, LambdasmithError
 from builder.event import read as event
