@@ -49,7 +49,7 @@ WINGS = (
     "system",
     "store",
     "aws",
-    ("hashing", "jsontext", "paths", "runtimes", "network"),
+    ("hashing", "jsontext", "paths", "runtimes", "network", "awserrors"),
     ("errors", "characters", "nearest", "arns", "amounts", "replies"),
 )
 
@@ -88,8 +88,8 @@ def test_only_one_module_looks_for_what_was_meant() -> None:
     assert importers("difflib") == {"builder/nearest.py"}
 
 
-def test_only_one_module_imports_dulwich() -> None:
-    assert importers("dulwich") == {"builder/sources/gitlib.py"}
+def test_only_one_folder_imports_dulwich() -> None:
+    assert importers("dulwich") == {"builder/sources/gitlib/files.py", "builder/sources/gitlib/wire.py"}
 
 
 def test_only_one_module_of_the_builder_starts_children() -> None:

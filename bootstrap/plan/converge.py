@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.changes import (
-    AllowSetUp,
-    EndSetUp,
-    SetUp,
-    Step,
-)
+from bootstrap.changes import AllowSetUp, EndSetUp, SetUp, Step
 from bootstrap.plan.functions import function_steps
 from bootstrap.plan.surroundings import surroundings
 from bootstrap.plan.wanted import Wanted

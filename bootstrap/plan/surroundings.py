@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from bootstrap.changes import (
-    MakeBucket,
-    MakeLogGroup,
-    PutLifecycle,
-    PutRole,
-    PutSecret,
-    Step,
-)
+from bootstrap.changes import MakeBucket, MakeLogGroup, PutLifecycle, PutRole, PutSecret, Step
 from bootstrap.lifecycle import rules, same
 from bootstrap.plan.wanted import Wanted
 from bootstrap.policy.roles import TRUST

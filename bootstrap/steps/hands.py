@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bootstrap.changes import (
-    Step,
-)
+from bootstrap.changes import Step
 from bootstrap.invoke import Ping
 from bootstrap.names import Names
 from builder.aws import Clients

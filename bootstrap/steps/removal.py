@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.changes import (
-    DeleteFunction,
-    DeleteLayers,
-    DeleteLogGroup,
-    DeleteRole,
-    DeleteSecret,
-    EmptyBucket,
-    Step,
-)
+from bootstrap.changes import DeleteFunction, DeleteLayers, DeleteLogGroup, DeleteRole, DeleteSecret, EmptyBucket, Step
 from bootstrap.policy.roles import POLICY_NAME
 from bootstrap.steps.hands import Hands
 from builder.aws import Expected

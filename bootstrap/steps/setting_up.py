@@ -8,12 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bootstrap.changes import (
-    AllowSetUp,
-    EndSetUp,
-    SetUp,
-    Step,
-)
+from bootstrap.changes import AllowSetUp, EndSetUp, SetUp, Step
 from bootstrap.invoke import Ping, call, ping
 from bootstrap.patience import patiently
 from bootstrap.policy.roles import POLICY_NAME

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from bootstrap.changes import (
-    MakeBucket,
-    PutRole,
-    PutSecret,
-)
+from bootstrap.changes import MakeBucket, PutRole, PutSecret
 from bootstrap.patience import patiently
 from bootstrap.policy.roles import POLICY_NAME
 from bootstrap.steps.hands import IAM_PATIENCE_S, Hands

@@ -26,15 +26,7 @@ from bootstrap.plan.converge import converge
 from bootstrap.plan.removal import remove
 from bootstrap.plan.wanted import Wanted, wanted
 from bootstrap.policy.roles import TRUST
-from bootstrap.state import (
-    BucketState,
-    FunctionState,
-    LayerVersion,
-    LogGroupState,
-    Present,
-    RoleState,
-    SecretState,
-)
+from bootstrap.state import BucketState, FunctionState, LayerVersion, LogGroupState, Present, RoleState, SecretState
 from builder.errors import InvalidConfiguration
 
 PACKAGE = Package(code=b"zip", code_sha256="c0de", layer_key="1ock", starter_key="5" * 64)

@@ -35,7 +35,7 @@ from builder.secrets import envelope, github_app
 from builder.secrets.logins import Logins
 from builder.sources import lfs, manifest
 from builder.sources.fetch import read_commit
-from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
+from builder.sources.gitlib.files import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
 from builder.spec import build_file as spec
 from builder.spec.tree import check_against_tree

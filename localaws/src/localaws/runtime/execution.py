@@ -18,12 +18,13 @@ from localaws.runtime.callers import Callers
 from localaws.runtime.directories import RuntimeDirs
 from localaws.runtime.environments import Environment, OwnEnvironment, own_bootstrap
 from localaws.runtime.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
+from localaws.runtime.isolators import probe
 from localaws.runtime.machines import ELF_HEAD_BYTES, elf_machine, machine_here
 from localaws.runtime.memory import MemoryWatch
 from localaws.runtime.pool import Pool
 from localaws.runtime.rie import RieEnvironment, emulator_bind
 from localaws.runtime.rootfs import Language, Roots, certificate_binds
-from localaws.runtime.sandbox import Guest, probe
+from localaws.runtime.sandbox import Guest
 from localaws.runtime.trees import BadArchive, extract, merge
 
 __all__ = [
