@@ -183,6 +183,7 @@ def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Se
     )
     place = whereabouts(clients)
     names = names_for(function=config.function_name, bucket=config.deployment_bucket, place=place)
+    # Before any request to S3: someone else may have made a bucket of this name.
     clients.expect_owner(names.bucket, place.account)
     return _Session(options=options, environment=environment, config=config, clients=clients, names=names)
 
@@ -218,6 +219,7 @@ def _converge(session: _Session) -> Report:
     started = time.monotonic()
     done, hands = _carry_out(session, steps)
     seconds = time.monotonic() - started
+    # Not asked again after `setup`, which has just proved with ping that the builder is ready.
     now = _look(session, None, ask_builder=hands.ping is None)
     now = replace(now, ping=hands.ping or now.ping)
     return report.convergence(session.names, now, steps, done, seconds=seconds)
@@ -236,6 +238,7 @@ def _with_functions(session: _Session, present: Present) -> _Session:
     if session.asks and not (session.options.yes or session.options.plan):
         sys.stderr.write("functions that the builder may deploy, as names or patterns (shop-*, billing): ")
         sys.stderr.flush()
+        # Put among the flags, so that the answer is checked like one.
         session.options.functions = sys.stdin.readline().strip()
         if session.config.expire_days is None and present.function is None:
             sys.stderr.write("days after its last use until a built zip is removed (empty: never): ")

@@ -187,6 +187,7 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
     for client in (clients.lambda_, clients.lambda_patient, clients.s3, clients.iam, clients.secretsmanager):
         client.meta  # noqa: B018
     clients.logs.meta  # noqa: B018
+    # A thread for each read below, so that all of them take as long as the slowest.
     with ThreadPoolExecutor(10) as pool:
         bucket = pool.submit(_bucket, clients, names)
         role = pool.submit(_role, clients, names, names.role)
@@ -314,6 +315,8 @@ def _secret(clients: Clients, names: Names, wanted: GitSecret | None) -> SecretS
 
 def _log_group(clients: Clients, names: Names, name: str) -> LogGroupState | None:
     with aws_errors(f"looking for log group {name}"):
+        # There is no call for one group. The answer is sorted, so that the exact name comes first and one page is
+        # enough (CloudWatch Logs API, DescribeLogGroups).
         groups = clients.logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
         if not any(group.get("logGroupName") == name for group in groups):
             return None
@@ -336,6 +339,7 @@ def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
         )
         for version in versions
     )
+    # Without this a layer of the same name that someone else has published would be removed by `destroy`.
     return tuple(version for version in found if version.description.lower().startswith("lambdasmith"))
 
 

@@ -33,6 +33,7 @@ def checked(given: Mapping[str, Given], problems: list[str]) -> Config:
     profile, key, secret = _identity(read)
     function = read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
     isolation = read.take("isolation", Config.isolation, parse_isolation)
+    # Checked here: Lambda would refuse the worker's name after half of `init`.
     if isolation == "split" and function and len(function) > _MOST_SPLIT:
         problems.append(
             f"{given['function_name'].origin}: {function!r} must have at most {_MOST_SPLIT} characters with "

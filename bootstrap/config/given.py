@@ -37,6 +37,7 @@ class Reader:
         if key not in self.given:
             return default
         item = self.given[key]
+        # A message may end up in a log: neither secrets nor URLs with a login are shown.
         hidden = BY_KEY[key].secret or re.search(r"://[^/]*@", item.value)
         shown = "" if hidden else f" {item.value!r}"
         try:

@@ -125,6 +125,7 @@ class Config:
     tag: tuple[str, str] | None = None
     code_signing: tuple[str, ...] = ()
     status: Literal["all", "function"] = "all"
+    # Three values, because `never` must be able to end what an earlier run has set.
     expire_days: int | None = None  # 0: never; None: unchanged
     archive_caches: tuple[str, ...] = ()
     index_url: str | None = None

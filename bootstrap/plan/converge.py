@@ -32,6 +32,7 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
     if want.worker is not None:
         steps += worker_steps(want, present, want.worker, setting_up=setting_up)
     for step in function:
+        # Around `setup` alone: the builder may change itself no longer than that.
         if isinstance(step, SetUp) and not opened:
             steps.append(_allow_set_up(want))
         steps.append(step)

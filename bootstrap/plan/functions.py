@@ -31,6 +31,8 @@ def has_moved(want: Wanted, present: Present) -> bool:
 def function_steps(want: Wanted, present: Present) -> list[Step]:
     function, names = present.function, want.names
     settings = _settings(want, present)
+    # A function whose creation failed can be neither updated nor invoked, only deleted (Lambda Developer Guide,
+    # functions-states).
     if function is None or function.state == "Failed":
         return _new_function(want, present, settings)
     steps = list[Step]()
@@ -66,6 +68,7 @@ def function_steps(want: Wanted, present: Present) -> list[Step]:
     if not function.retries_decided:
         steps.append(_never_repeat(names))
     ping = present.ping
+    # The key decides, not the layer's version: `setup` makes the same layer from the same lock.
     if moved or not own or ping is None or not ping.ready or ping.layer_key != want.package.layer_key:
         steps.append(_set_up(want))
     return steps
@@ -98,6 +101,8 @@ def _new_function(want: Wanted, present: Present, settings: FunctionSettings) ->
 
 
 def _never_repeat(names: Names) -> NeverRepeat:
+    # By default Lambda repeats a failed asynchronous invocation after one and after two minutes (Lambda Developer
+    # Guide, invocation-async): a build that failed would deploy later, unasked.
     text = f"tell Lambda never to repeat a failed invocation of function {names.function} by itself"
     return NeverRepeat(sentence=text, function=names.function)
 
@@ -106,6 +111,7 @@ def starter_layer(want: Wanted, present: Present) -> tuple[str, list[Step]]:
     """Return the starter layer's ARN if it exists, else an empty string and the step that publishes it."""
     runtime = want.settings.runtime
     for version in present.layers:
+        # By the description, which has the key of the content: layers have no tags.
         if version.description == want.starter and runtime in version.runtimes:
             return version.arn, []
     text = f"publish {want.names.layer} with boto3 and pip"
@@ -126,6 +132,7 @@ def _settings(want: Wanted, present: Present) -> FunctionSettings:
     environment = dict(want.settings.environment)
     if want.secret or (present.secret and present.secret.made_here and not present.secret.deleted):
         environment[ENVIRONMENT_PREFIX + "GIT_SECRET"] = want.names.secret
+    # UpdateFunctionConfiguration replaces all variables, so those of others are sent again.
     if present.function is not None:
         environment |= variables_of_others(present.function.settings.environment)
     return replace(want.settings, environment=environment)

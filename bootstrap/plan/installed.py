@@ -22,6 +22,7 @@ def isolation_of(present: Present) -> Isolation:
 
 def functions_of(present: Present) -> tuple[str, ...]:
     """Return the functions that the builder may deploy now."""
+    # The function's variables are the only record of earlier answers: config.ini need not have them.
     there = present.function.settings.environment if present.function and present.function.made_here else {}
     return tuple(filter(None, there.get(f"{ENVIRONMENT_PREFIX}FUNCTIONS", "").split(",")))
 

@@ -16,6 +16,7 @@ def surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[Ste
     if bucket is None:
         text = f"make bucket {names.bucket} (versioned, encrypted, not public)"
         steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=True))
+    # Only a bucket of ours: the settings of someone else's are its owner's affair.
     elif bucket.made_here and not (bucket.versioned and bucket.private and bucket.encrypted):
         text = f"make bucket {names.bucket} versioned, encrypted and not public"
         steps.append(MakeBucket(sentence=text, bucket=names.bucket, create=False))
@@ -26,6 +27,7 @@ def surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[Ste
             text += f", and built zips {want.expire_days} days after their last use"
         steps.append(PutLifecycle(sentence=text, bucket=names.bucket, rules=kept))
     if want.secret and (secret is None or secret.deleted or not secret.current):
+        # A secret that waits for its deletion keeps its name, so it is restored and not made again.
         verb = "put the git token into" if secret is None or secret.deleted else "update the git token in"
         steps.append(
             PutSecret(
@@ -36,6 +38,7 @@ def surroundings(want: Wanted, present: Present, *, keep_role: bool) -> list[Ste
                 restore=bool(secret and secret.deleted),
             )
         )
+    # Left open after an interrupted run: closing it here would only make the same run open it again before `setup`.
     if not keep_role:
         what, description = "with only what the builder needs", f"What the builder {names.function} may do"
         steps += role_steps(PutRole, names.role, present.role, TRUST, want.policy, what, description, want.boundary)
@@ -55,6 +58,7 @@ def role_steps(
     boundary: str | None,
 ) -> list[Step]:
     """Yield the step that brings a role to its wanted state, unless it has that."""
+    # Without a boundary in config.ini the present one stays.
     if there is not None and (there.policy, there.trust) == (policy, trust) and boundary in (there.boundary, None):
         return []
     sentence = f"{'make' if there is None else 'bring up to date'} role {name} {what}"

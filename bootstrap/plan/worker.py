@@ -78,6 +78,8 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
             CreateWorker(
                 sentence=f"create function {name}, in which the projects' code runs, like the builder",
                 function=name,
+                # The builder's own layer, if it fits: then the worker is ready without `setup`. Else the starter, which
+                # AttachToWorker replaces at the end.
                 layer=own if own and not has_moved(want, present) else starter_layer(want, present)[0],
                 architecture=architecture,
                 settings=settings,
@@ -91,6 +93,7 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
     )
     changed = differences(function.settings, settings)
     others = tuple(layer for layer in function.layers if not layer.startswith(f"{names.layer_arn}:"))
+    # While `setup` is about to make another layer, AttachToWorker does this.
     layer = own if own and own not in function.layers and not setting_up else None
     if changed or layer is not None:
         listed = ", ".join([*changed, *(["layers"] if layer is not None else [])])
@@ -119,6 +122,7 @@ def attach_to_worker(names: Names) -> AttachToWorker:
 def remove_worker(names: Names, present: Present) -> list[Step]:
     """Return the steps that remove the resources of `isolation = split`."""
     there, steps = present.worker, list[Step]()
+    # Each part by its own tag: a run that was killed may have removed some of them.
     if there.function and there.function.made_here:
         steps.append(DeleteWorker(sentence=f"delete function {names.worker}", function=names.worker))
     if there.store_role and there.store_role.made_here:

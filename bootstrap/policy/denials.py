@@ -9,6 +9,7 @@ from builder.trust.reach import OWNER_TAG
 
 def open_urls_alone(names: Names) -> list[Grant]:
     """Return the condition that a permission is only for a URL without credentials."""
+    # Two statements: IAM joins the conditions of one by AND, and here each has to forbid by itself.
     why = {"lambda:AddPermission": "no other account or service is let in, and no URL that wants credentials"}
     everything = (names.arn_in("lambda", "function:*"),)
     return [
@@ -29,6 +30,7 @@ def open_urls_alone(names: Names) -> list[Grant]:
     ]
 
 
+# A Deny as well, since lambda:DeleteFunction is one action for versions and for whole functions.
 def remove_no_function(names: Names) -> Grant:
     return Grant(
         sid="RemoveNoFunction",
@@ -46,6 +48,7 @@ _SETUP = {
 }
 _LOOKING_AT_ITS_LAYER = {
     "lambda:GetLayerVersion": "to read it changes nothing",
+    # Not only GetLayerVersion: a Deny wins over LookThroughAccount, and `status` could then not tell the storage.
     "lambda:ListLayerVersions": "nor does this: `status` goes through all layers",
 }
 _SETUP_LAYER = {"lambda:PublishLayerVersion": "`setup` publishes the layer it has built"}
@@ -69,6 +72,7 @@ _LOOKING_AT_BUILDERS = {
 def never_another_builder(names: Names, setting_up: bool) -> Grant:
     """Forbid access to other builders: all have a tag, whichever tool has set them up."""
     return Grant(
+        # "all else" on purpose: a list of forbidden actions would miss those that Lambda gets later.
         sid="NeverChangeBuilders",
         forbids="all else",
         why=_LOOKING_AT_BUILDERS | (_SETUP if setting_up else {}),

@@ -52,9 +52,12 @@ def deploying(names: Names, scope: Scope) -> list[Grant]:
         granted = [
             replace(deploy, condition=has),
             Grant(sid="LookAtFunctions", why=_LOOKING, resources=resources, condition=looks),
+            # By the request's tag: a function that does not exist has none of its own. CreateFunction with tags is also
+            # checked as TagResource.
             Grant(sid="CreateFunctions", why={**_CREATING, **tagging}, resources=resources, condition=gets),
         ]
     if scope.code_signing:
+        # IfExists: GetFunctionCodeSigningConfig has no such key, and would not be allowed.
         condition = {"ArnLikeIfExists": {"lambda:CodeSigningConfigArn": [*scope.code_signing]}}
         granted.append(Grant(sid="SignCode", why=_SIGNING, resources=resources, condition=condition))
     return granted
@@ -64,6 +67,8 @@ def _function_arns(names: Names, functions: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         names.arn_in("lambda", f"function:{name}{qualifier}")
         for name in functions
+        # `*` also matches the colon of a qualifier, so a pattern needs no second ARN (IAM User Guide,
+        # reference_policies_elements_resource).
         for qualifier in (("",) if name.endswith("*") else ("", ":*"))
     )
 

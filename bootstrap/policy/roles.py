@@ -64,6 +64,7 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
         remove_no_function(names),
         *open_urls_alone(names),
         look_through_account(),
+        # Only while setup.py waits for `setup`: whoever can update the builder has all of its rights.
         *([set_up_itself(names), set_up_its_layer(names)] if setting_up else []),
         _itself(names),
         never_itself(names, setting_up),
@@ -115,6 +116,7 @@ def store_grants(names: Names) -> tuple[Grant, ...]:
                 "s3:GetObject": "read what is known of runtimes, and the archive that an order is about",
                 "s3:GetObjectVersion": "in the version that an event names",
             },
+            # The upper limit of all sessions: a session policy only takes away from its role's own (STS, AssumeRole).
             resources=tuple(stored(names, f"{folder}/*") for folder in ("baselines", "uploads", "sources")),
         ),
     )

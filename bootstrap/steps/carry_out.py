@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bootstrap import lifecycle
 from bootstrap.changes import (
     AllowSetUp,
@@ -35,9 +33,6 @@ from bootstrap.steps.removal import take_away
 from bootstrap.steps.setting_up import allow_set_up, end_set_up, set_up
 from bootstrap.steps.surroundings import make_bucket, put_role, put_secret
 from builder.aws import aws_errors
-
-if TYPE_CHECKING:
-    pass
 
 
 def carry_out(step: Step, hands: Hands) -> None:
@@ -76,5 +71,6 @@ def carry_out(step: Step, hands: Hands) -> None:
                 attach_to_worker(step, hands)
             case EndSetUp():
                 end_set_up(step, hands)
+            # Everything that removes, where it is no error if the thing is gone.
             case _:
                 take_away(step, hands)

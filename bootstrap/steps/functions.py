@@ -71,6 +71,7 @@ def publish_starter(step: PublishStarter, hands: Hands) -> None:
 def create_function(step: CreateFunction, hands: Hands) -> None:
     configuration = _configuration(step.settings)
     configuration["Layers"] = [step.layer or hands.starter_arn]
+    # Lambda takes TenancyConfig at creation only (Lambda API, CreateFunction).
     tenancy: Tenancy = {"TenancyConfig": {"TenantIsolationMode": "PER_TENANT"}} if step.per_tenant else {}
 
     def create() -> None:
@@ -81,6 +82,8 @@ def create_function(step: CreateFunction, hands: Hands) -> None:
                 **tenancy,
                 Code={"ZipFile": step.code},
                 Architectures=[cast("ArchitectureType", step.architecture)],
+                # In the same call: a run that dies before a second one would leave a function that no later run takes
+                # for ours.
                 Tags=hands.names.tags,
             )
 
@@ -91,6 +94,8 @@ def create_function(step: CreateFunction, hands: Hands) -> None:
         return young
 
     patiently(create, retry=retry, patience_s=IAM_PATIENCE_S)
+    # Until then Lambda refuses the next change with ResourceConflictException (Lambda Developer Guide,
+    # functions-states).
     hands.tell(step, "waiting until it is active")
     wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
@@ -116,12 +121,15 @@ def _configuration(settings: FunctionSettings) -> Configuration:
 def update_configuration(step: UpdateConfiguration, hands: Hands) -> None:
     configuration = _configuration(step.settings)
     if step.layer is not None:
+        # Lambda unpacks layers in this order: what the operator has attached covers ours (Lambda Developer Guide,
+        # packaging-layers).
         configuration["Layers"] = [step.layer or hands.starter_arn, *step.layers]
 
     def update() -> None:
         with aws_errors(step.sentence):
             hands.clients.lambda_.update_function_configuration(FunctionName=step.function, **configuration)
 
+    # Both may be in the way: a role from a step before, and an update by someone else.
     patiently(update, retry=_role_or_function_not_ready, patience_s=IAM_PATIENCE_S)
     wait_until_settled(hands.clients, step.function, timeout_s=SETTLE_S)
 
@@ -136,6 +144,8 @@ def update_code(step: UpdateCode, hands: Hands) -> None:
             hands.clients.lambda_.update_function_code(
                 FunctionName=step.function,
                 ZipFile=step.code,
+                # Always named: left out, it means x86_64, also for a function that has arm64 (Lambda API,
+                # UpdateFunctionCode).
                 Architectures=[cast("ArchitectureType", step.architecture)],
             )
 
@@ -163,6 +173,7 @@ def attach_to_worker(step: AttachToWorker, hands: Hands) -> None:
 
     def attach() -> None:
         with aws_errors(step.sentence):
+            # Read again at each attempt: whoever kept the function busy may have changed its layers.
             wanted, (own, others) = layers_of(step.builder)[0], layers_of(step.function)
             if own != wanted:
                 lambda_.update_function_configuration(FunctionName=step.function, Layers=[*wanted, *others])

@@ -6,16 +6,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bootstrap.changes import Step
 from bootstrap.invoke import Ping
 from bootstrap.names import Names
 from builder.aws import Clients
-
-if TYPE_CHECKING:
-    pass
-
 
 # A new role is usable after about ten seconds, rarely later.
 IAM_PATIENCE_S = 90.0

@@ -24,6 +24,8 @@ def take_away(step: Step, hands: Hands) -> None:
                 for version in step.versions:
                     clients.lambda_.delete_layer_version(LayerName=step.layer, VersionNumber=version)
             case DeleteRole():
+                # A block of its own: a policy that is gone must not keep the role. IAM deletes no role with an inline
+                # policy (IAM API, DeleteRole).
                 with _gone_is_fine():
                     clients.iam.delete_role_policy(RoleName=step.role, PolicyName=POLICY_NAME)
                 _delete_role(step.role, hands)
@@ -55,8 +57,10 @@ def _gone_is_fine() -> Expected:
 
 def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:
     s3, left = hands.clients.s3, False
+    # Also old versions and delete markers: S3 deletes only an empty bucket, and these count.
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=step.bucket, Prefix=step.prefix):
         found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        # A page has at most 1,000 entries, which is as many as DeleteObjects takes (S3 API).
         objects: list[ObjectIdentifierTypeDef] = [{"Key": it["Key"], "VersionId": it["VersionId"]} for it in found]
         if objects:
             deleted = s3.delete_objects(Bucket=step.bucket, Delete={"Objects": objects, "Quiet": True})
@@ -65,6 +69,7 @@ def _empty_bucket(step: EmptyBucket, hands: Hands) -> None:
         raise AwsRefused(f"{step.sentence}: S3 refused to delete some objects", hint="run the same command again")
     if not step.delete_bucket:
         return
+    # Not asked before: S3 itself refuses, whatever else is written meanwhile.
     with Expected({"BucketNotEmpty"}) as used:
         s3.delete_bucket(Bucket=step.bucket)
     if used.error:

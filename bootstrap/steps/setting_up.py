@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bootstrap.changes import AllowSetUp, EndSetUp, SetUp, Step
@@ -17,9 +16,6 @@ from bootstrap.steps.hands import IAM_PATIENCE_S, Hands
 from builder.aws import aws_errors
 from builder.errors import AccessDenied, FunctionBusy, LambdasmithError, NotSetUp
 from builder.publishing.functions import wait_until_settled
-
-if TYPE_CHECKING:
-    pass
 
 
 def set_up(step: SetUp, hands: Hands) -> None:
@@ -47,6 +43,7 @@ def set_up(step: SetUp, hands: Hands) -> None:
             hands.tell(step, f"trying again: {error.message}")
         return again
 
+    # Also where the run before has opened it: this one then has no AllowSetUp, but must close it all the same.
     hands.opened = True
     hands.ping = patiently(attempt, retry=retry, patience_s=IAM_PATIENCE_S)
 
@@ -56,6 +53,7 @@ def allow_set_up(step: AllowSetUp, hands: Hands) -> None:
         # Checked under the lock: after `take_back` a late thread must not open what that has just closed.
         if hands.closed:
             return
+        # Before the call: if it fails after IAM has taken the policy, `take_back` must still try.
         hands.opened = True
         _put_policy(step, hands)
     _wait_for_right(step, hands, right=True)

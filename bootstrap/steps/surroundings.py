@@ -39,7 +39,10 @@ def make_bucket(step: MakeBucket, hands: Hands) -> None:
         if region != "us-east-1":  # S3 refuses its first region as a constraint
             made["LocationConstraint"] = cast("BucketLocationConstraintType", region)
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=made)
+    # Also after a creation with tags: a service that ignores them there would leave the bucket without an owner.
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    # A function in REFERENCE mode reads one version of an object, which must not be overwritten (Lambda Developer
+    # Guide, configuration-self-managed-storage).
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_public_access_block(
         Bucket=bucket,
