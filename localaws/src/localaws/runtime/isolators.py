@@ -66,6 +66,7 @@ class Bwrap:
 
     def open(self, guest: Guest, layout: Layout, argv: Sequence[str], env: Mapping[str, str]) -> Sandbox:
         arguments = [*self._mounts(guest), "--chdir", layout.task, "--clearenv"]
+        # Credentials come later, on a descriptor: see `_CREDENTIALS`.
         for name, value in env.items():
             if name not in _CREDENTIALS:
                 arguments += ["--setenv", name, value]

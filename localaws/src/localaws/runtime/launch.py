@@ -75,6 +75,7 @@ class _Spawner:
                     stdout=output,
                     stderr=output,
                     pass_fds=pass_fds,
+                    # Nothing of ours: the server's environment may have the operator's credentials.
                     env={},
                     start_new_session=True,
                 )

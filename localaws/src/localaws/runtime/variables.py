@@ -22,6 +22,8 @@ def function_variables(
 ) -> dict[str, str]:
     """Return all variables of a runtime: the defaults, then the forwarded, the function's own and the reserved ones."""
     reserved = _reserved(image, credentials, layout, api_address=api_address, log_stream=log_stream)
+    # The order decides who wins: a function may replace defaults, and nothing replaces the reserved ones (Lambda
+    # Developer Guide, configuration-envvars).
     return {**_defaults(image, layout), **forwarded, **image.environment, **reserved}
 
 

@@ -85,10 +85,12 @@ class Server:
         platform = self._platform(options, http.port)
         backend.install(platform)
         self._state = State(self.directory) if options.state else None
+        # After `install`: what is loaded are backends of ours.
         if options.state or options.copy_of:
             load(self.directory)
         if self._state:
             self._state.start()
+        # A new token at each start, so that an old one is worth nothing.
         self.token_file = self.directory / TOKEN_FILE if options.enforce_iam else None
         token = new_token(self.token_file) if self.token_file else None
         http.app = Gate(self._application(options, platform), token)
