@@ -18,6 +18,7 @@ from bootstrap.changes import Step
 from bootstrap.config.read import read_config
 from bootstrap.config.settings import SETTINGS, Config
 from bootstrap.invoke import call
+from bootstrap.look import read_present, whereabouts
 from bootstrap.names import Names, names_for
 from bootstrap.package import package, write_package
 from bootstrap.plan.converge import converge
@@ -26,7 +27,7 @@ from bootstrap.plan.removal import remove
 from bootstrap.plan.wanted import Wanted, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
-from bootstrap.state import Present, read_present, whereabouts
+from bootstrap.state import Present
 from bootstrap.steps.carry_out import carry_out
 from bootstrap.steps.hands import Hands
 from bootstrap.steps.setting_up import take_back

@@ -65,32 +65,11 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
     names, function, steps = want.names, present.worker.function, list[Step]()
     name, architecture = names.worker, want.architecture
     own = own_layer(names, present)
-    never_repeat = NeverRepeatWorker(
-        sentence=f"tell Lambda never to repeat a failed invocation of function {name} by itself", function=name
-    )
     # Tenant isolation can be set only when a function is created.
     if function is None or function.state == "Failed" or not function.per_tenant:
-        if function is not None:
-            text = f"remove function {name}, which does not keep trust domains apart"
-            steps.append(ReplaceWorker(sentence=text, function=name))
-        return [
-            *steps,
-            CreateWorker(
-                sentence=f"create function {name}, in which the projects' code runs, like the builder",
-                function=name,
-                # The builder's own layer, if it fits: then the worker is ready without `setup`. Else the starter, which
-                # AttachToWorker replaces at the end.
-                layer=own if own and not has_moved(want, present) else starter_layer(want, present)[0],
-                architecture=architecture,
-                settings=settings,
-                per_tenant=True,
-                code=want.package.code,
-            ),
-            never_repeat,
-        ]
-    settings = replace(
-        settings, environment={**variables_of_others(function.settings.environment), **settings.environment}
-    )
+        return _new_worker(want, present, settings)
+    foreign = variables_of_others(function.settings.environment)
+    settings = replace(settings, environment={**foreign, **settings.environment})
     changed = differences(function.settings, settings)
     others = tuple(layer for layer in function.layers if not layer.startswith(f"{names.layer_arn}:"))
     # While `setup` is about to make another layer, AttachToWorker does this.
@@ -110,8 +89,36 @@ def _worker_function(want: Wanted, present: Present, settings: FunctionSettings,
         text = f"update the code of function {name}"
         steps.append(UpdateWorkerCode(sentence=text, function=name, architecture=architecture, code=want.package.code))
     if not function.retries_decided:
-        steps.append(never_repeat)
+        steps.append(_never_repeat(name))
     return steps
+
+
+def _new_worker(want: Wanted, present: Present, settings: FunctionSettings) -> list[Step]:
+    names, steps = want.names, list[Step]()
+    own = own_layer(names, present)
+    if present.worker.function is not None:
+        text = f"remove function {names.worker}, which does not keep trust domains apart"
+        steps.append(ReplaceWorker(sentence=text, function=names.worker))
+    return [
+        *steps,
+        CreateWorker(
+            sentence=f"create function {names.worker}, in which the projects' code runs, like the builder",
+            function=names.worker,
+            # The builder's own layer, if it fits: then the worker is ready without `setup`. Else the starter, which
+            # AttachToWorker replaces at the end.
+            layer=own if own and not has_moved(want, present) else starter_layer(want, present)[0],
+            architecture=want.architecture,
+            settings=settings,
+            per_tenant=True,
+            code=want.package.code,
+        ),
+        _never_repeat(names.worker),
+    ]
+
+
+def _never_repeat(worker: str) -> NeverRepeatWorker:
+    text = f"tell Lambda never to repeat a failed invocation of function {worker} by itself"
+    return NeverRepeatWorker(sentence=text, function=worker)
 
 
 def attach_to_worker(names: Names) -> AttachToWorker:

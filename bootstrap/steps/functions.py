@@ -13,9 +13,10 @@ from bootstrap.changes import (
     UpdateCode,
     UpdateConfiguration,
 )
+from bootstrap.look import SETTLE_S
 from bootstrap.package import starter_layer
 from bootstrap.patience import patiently
-from bootstrap.state import SETTLE_S, FunctionSettings
+from bootstrap.state import FunctionSettings
 from bootstrap.steps.hands import BUSY_PATIENCE_S, IAM_PATIENCE_S, Hands
 from builder.amounts import megabytes
 from builder.aws import aws_errors, error_code

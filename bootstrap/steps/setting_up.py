@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from bootstrap.changes import AllowSetUp, EndSetUp, SetUp, Step
 from bootstrap.invoke import Ping, call, ping
+from bootstrap.look import SETTLE_S
 from bootstrap.patience import patiently
 from bootstrap.policy.roles import POLICY_NAME
-from bootstrap.state import SETTLE_S
 from bootstrap.steps.hands import IAM_PATIENCE_S, Hands
 from builder.aws import aws_errors
 from builder.errors import AccessDenied, FunctionBusy, LambdasmithError, NotSetUp

@@ -19,12 +19,13 @@ from botocore.exceptions import ClientError
 
 from bootstrap.changes import CreateFunction, Step
 from bootstrap.config.settings import Config
+from bootstrap.look import whereabouts
 from bootstrap.names import names_for
 from bootstrap.package import package
 from bootstrap.plan.converge import converge
 from bootstrap.plan.wanted import wanted
 from bootstrap.policy.roles import TRUST
-from bootstrap.state import Present, whereabouts
+from bootstrap.state import Present
 from bootstrap.steps.carry_out import carry_out
 from bootstrap.steps.hands import Hands
 from builder.aws import connect
