@@ -39,14 +39,14 @@ def table() -> str:
     Permissions that hold only while `setup` runs, or with `isolation = split`, come last.
     """
     names, lines = _example(), [*_HEAD]
-    told: set[tuple[str, str]] = set()
+    listed: set[tuple[str, str]] = set()
     for when, setting_up, split in (("", False, False), ("during `setup`", True, False), ("`split`", False, True)):
         scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, split=split)
         granted = grants(names, scope, setting_up=setting_up)
         for grant in granted:
             title = f"{grant.sid}, {when}" if when else grant.sid
-            new = {action: why for action, why in grant.why.items() if (grant.sid, action) not in told}
-            told |= {(grant.sid, action) for action in new}
+            new = {action: why for action, why in grant.why.items() if (grant.sid, action) not in listed}
+            listed |= {(grant.sid, action) for action in new}
             lines += [f"| {title} | `{action}` | {_on(grant)} | {why} |" for action, why in new.items()]
     return "\n".join(lines) + "\n"
 

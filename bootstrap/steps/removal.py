@@ -51,7 +51,7 @@ def _delete_role(role: str, hands: Hands) -> None:
 
 
 def _gone_is_fine() -> Expected:
-    """What is gone already needs no deletion."""
+    """Return the errors that mean that something is deleted already."""
     return Expected({"ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket"})
 
 
