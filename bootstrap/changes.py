@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from bootstrap.lifecycle import Rule
-from bootstrap.policy import Document
+from bootstrap.policy.statements import Document
 from bootstrap.state import FunctionSettings, GitSecret
 
 

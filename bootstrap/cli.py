@@ -15,15 +15,22 @@ from types import FrameType
 
 from bootstrap import report, secrets
 from bootstrap.changes import Step
-from bootstrap.config import SETTINGS, Config, read_config
+from bootstrap.config.read import read_config
+from bootstrap.config.settings import SETTINGS, Config
 from bootstrap.invoke import call
+from bootstrap.look import read_present, whereabouts
 from bootstrap.names import Names, names_for
 from bootstrap.package import package, write_package
-from bootstrap.plan import Wanted, converge, expire_days_of, functions_of, remove, wanted
+from bootstrap.plan.converge import converge
+from bootstrap.plan.installed import expire_days_of, functions_of
+from bootstrap.plan.removal import remove
+from bootstrap.plan.wanted import Wanted, wanted
 from bootstrap.progress import shown
 from bootstrap.report import Report
-from bootstrap.state import Present, read_present, whereabouts
-from bootstrap.steps import Hands, carry_out, take_back
+from bootstrap.state import Present
+from bootstrap.steps.carry_out import carry_out
+from bootstrap.steps.hands import Hands
+from bootstrap.steps.setting_up import take_back
 from bootstrap.walk import Done, walk
 from builder.aws import Clients, connect
 from builder.characters import visible
@@ -177,6 +184,7 @@ def _session(options: argparse.Namespace, environment: Mapping[str, str]) -> _Se
     )
     place = whereabouts(clients)
     names = names_for(function=config.function_name, bucket=config.deployment_bucket, place=place)
+    # Before any request to S3: someone else may have made a bucket of this name.
     clients.expect_owner(names.bucket, place.account)
     return _Session(options=options, environment=environment, config=config, clients=clients, names=names)
 
@@ -212,6 +220,7 @@ def _converge(session: _Session) -> Report:
     started = time.monotonic()
     done, hands = _carry_out(session, steps)
     seconds = time.monotonic() - started
+    # Not asked again after `setup`, which has just proved with ping that the builder is ready.
     now = _look(session, None, ask_builder=hands.ping is None)
     now = replace(now, ping=hands.ping or now.ping)
     return report.convergence(session.names, now, steps, done, seconds=seconds)
@@ -230,6 +239,7 @@ def _with_functions(session: _Session, present: Present) -> _Session:
     if session.asks and not (session.options.yes or session.options.plan):
         sys.stderr.write("functions that the builder may deploy, as names or patterns (shop-*, billing): ")
         sys.stderr.flush()
+        # Put among the flags, so that the answer is checked like one.
         session.options.functions = sys.stdin.readline().strip()
         if session.config.expire_days is None and present.function is None:
             sys.stderr.write("days after its last use until a built zip is removed (empty: never): ")

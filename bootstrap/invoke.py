@@ -46,8 +46,10 @@ def call(clients: Clients, function: str, event: Mapping[str, object]) -> dict[s
         BuilderCrashed: it ended with an error of its own.
     """
     with aws_errors(f"calling {event['action']} of function {function}"):
+        # Not the usual client, which gives up after a minute and would invoke the builder a second time.
         answer = clients.lambda_patient.invoke(FunctionName=function, Payload=json.dumps(event).encode())
         payload = json.loads(answer["Payload"].read() or b"null")
+    # Lambda also answers 200 for a function that failed; this header is the only sign (Lambda API, Invoke).
     if "FunctionError" in answer:
         raise _crashed(function, event, payload)
     if not isinstance(payload, dict):

@@ -170,6 +170,7 @@ def read(clients: Clients, bucket: str) -> Lifecycle:
 
 def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> None:
     """Replace this builder's rules in the bucket by `wanted`; those of others stay."""
+    # PutBucketLifecycleConfiguration replaces all rules of the bucket, so those of others are read and sent again.
     present = read(clients, bucket)
     every = merged(names, present.rules, wanted)
     with aws_errors(f"changing the lifecycle rules of bucket {bucket}"):
@@ -177,6 +178,7 @@ def put(clients: Clients, names: Names, bucket: str, wanted: Sequence[Rule]) -> 
             clients.s3.delete_bucket_lifecycle(Bucket=bucket)
             return
         configuration = cast("BucketLifecycleConfigurationTypeDef", {"Rules": every})
+        # Sent again if it is set: left out, S3 applies its default (S3 API, PutBucketLifecycleConfiguration).
         if present.smallest is None:
             clients.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=configuration)
         else:

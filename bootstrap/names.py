@@ -98,6 +98,7 @@ class Names:
         return self.role_arn_of(self.role)
 
     def _role_of(self, name: str) -> str:
+        # 64 is IAM's limit for a role's name (IAM User Guide, reference_iam-quotas).
         return _fitted(f"{name}-{self.place.region}", 64)
 
     def role_arn_of(self, role: str) -> str:
@@ -119,6 +120,7 @@ def names_for(*, function: str, bucket: str | None, place: Place) -> Names:
     own = bucket is None
     if bucket is None:
         stem = re.sub(r"[^a-z0-9-]", "-", function.lower()).strip("-") or "lambdasmith"
+        # S3 has one namespace for all accounts, and 63 characters at most (S3 User Guide, bucketnamingrules).
         tail = f"-{place.account}-{place.region}"
         bucket = _fitted(stem, 63 - len(tail)) + tail
     return Names(place=place, function=function, bucket=bucket, owns_bucket_name=own)
@@ -128,4 +130,5 @@ def _fitted(name: str, limit: int) -> str:
     """Return `name`, or if it is too long, its beginning and a hash of the whole."""
     if len(name) <= limit:
         return name
+    # A hash of the whole: two long names with the same beginning must not share a role.
     return f"{name[: limit - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

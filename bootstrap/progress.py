@@ -41,6 +41,7 @@ class Lines:
         """Print nothing: a line at the end is enough."""
 
     def said(self, step: Step, text: str) -> None:
+        # A step that waits says the same again and again.
         if self._said.get(step.name) != text:
             self._said[step.name] = text
             self._print(f"  .. {step.name}: {text}")

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bootstrap.changes import CreateFunction, Step
-from bootstrap.config import Config
+from bootstrap.config.settings import Config
 from bootstrap.names import Names
-from bootstrap.plan import STARTER, isolation_of, own_layer
+from bootstrap.plan.installed import isolation_of, own_layer
+from bootstrap.plan.wanted import STARTER
 from bootstrap.secrets import KnownSecret
 from bootstrap.state import Present
 from bootstrap.walk import Done
@@ -129,45 +130,59 @@ def _worker_rows(names: Names, present: Present) -> list[tuple[str, str]]:
     return rows
 
 
+def _function_rows(names: Names, present: Present) -> list[tuple[str, str]]:
+    function, ping = present.function, present.ping
+    if function is None:
+        return [("function", "none")]
+    known = function.settings
+    size = f"{known.memory_mb} MB, {known.timeout_s} s"
+    ready = f"{ping.version}, {'ready' if ping.ready else 'not set up'}" if ping else f"? {present.silence}"
+    return [
+        ("function", names.function_arn),
+        ("", f"{known.runtime} {function.architecture}, {size}, {function.state}"),
+        ("version", ready),
+        *([("", f"{name} {version}") for name, version in sorted(ping.versions.items())] if ping else []),
+    ]
+
+
+def _layer_rows(names: Names, present: Present) -> list[tuple[str, str]]:
+    rows, used = [], own_layer(names, present)
+    for version in present.layers:
+        kind = "starter" if version.description.startswith(STARTER) else "real"
+        mark = ", in use" if version.arn == used else ""
+        rows.append(("layer", f"{names.layer}:{version.version} ({kind}{mark}) {version.created[:19]}"))
+    return rows
+
+
+def _build_rows(answer: Mapping[str, object], builds: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
+    if builds:
+        return [("build", _build_line(build)) for build in builds]
+    if not answer:
+        return []
+    if answer.get("builds") is None:
+        return [("builds", "shown for one function at a time: deploy.sh --status -f NAME")]
+    return [("builds", "none yet")]
+
+
 def status(names: Names, present: Present, answer: Mapping[str, object], pending: Sequence[Step]) -> Report:
     """Report the whole installation as a table. `answer` is the builder's reply to ping; empty without one."""
     function, ping = present.function, present.ping
     listed, storage = answer.get("builds"), answer.get("storage")
     builds = [build for build in listed if isinstance(build, dict)] if isinstance(listed, list) else []
-    rows: list[tuple[str, str]] = [("function", names.function_arn if function else "none")]
-    if function:
-        known = function.settings
-        rows += [
-            (
-                "",
-                f"{known.runtime} {function.architecture}, {known.memory_mb} MB, {known.timeout_s} s, {function.state}",
-            ),
-            (
-                "version",
-                f"{ping.version}, {'ready' if ping.ready else 'not set up'}" if ping else f"? {present.silence}",
-            ),
-        ]
-        rows += [("", f"{name} {version}") for name, version in sorted(ping.versions.items())] if ping else []
-    used = own_layer(names, present)
-    for version in present.layers:
-        kind = "starter" if version.description.startswith(STARTER) else "real"
-        mark = ", in use" if version.arn == used else ""
-        rows.append(("layer", f"{names.layer}:{version.version} ({kind}{mark}) {version.created[:19]}"))
-    rows += [
+    rows = [
+        *_function_rows(names, present),
+        *_layer_rows(names, present),
         *_worker_rows(names, present),
         ("role", names.role_arn if present.role else "none"),
         ("bucket", f"s3://{names.bucket}/{names.prefix}" if present.bucket else "none"),
         ("secret", names.secret if present.secret else "none: public repositories only"),
         ("log", names.log_group if present.log_group else "none"),
+        *([("storage", line) for line in _storage_lines(storage)] if isinstance(storage, dict) else []),
+        *_build_rows(answer, builds),
     ]
-    rows += [("storage", line) for line in _storage_lines(storage)] if isinstance(storage, dict) else []
-    rows += [("build", _build_line(build)) for build in builds]
-    if answer and listed is None:
-        rows.append(("builds", "shown for one function at a time: deploy.sh --status -f NAME"))
-    elif answer and not builds:
-        rows.append(("builds", "none yet"))
     lines = [f"{title:<9} {text}" for title, text in rows]
     lines += ["`setup.py update` would:", *(f"  - {step.sentence}" for step in pending)] if pending else []
+    used = own_layer(names, present)
     facts: Facts = {
         **_places(names, present),
         "ready": bool(ping and ping.ready),

@@ -17,6 +17,7 @@ from builder.trust.reach import OWNER_TAG
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=.@-]*(?:/[A-Za-z0-9_][A-Za-z0-9_+=.@-]*)*")
 _MAX_NAME, _MAX_BYTES = 200, 65_536
 _DESCRIPTION = "For builds, set by Lambdasmith's setup.py"
+# The shortest period that Secrets Manager allows (API, DeleteSecret); meanwhile `secret set` restores the secret.
 _RECOVERY_DAYS = 7
 
 
@@ -103,6 +104,7 @@ def list_secrets(clients: Clients, names: Names) -> tuple[KnownSecret, ...]:
                     secret.get("Name", ""),
                     {tag.get("Key"): tag.get("Value") for tag in secret.get("Tags", [])},
                 )
+                # The filter matches any name that begins so, and others may use our prefix: the tag decides.
                 if name != names.secret and tags.get(OWNER_TAG) == names.function_arn and "DeletedDate" not in secret:
                     changed = secret.get("LastChangedDate") or secret.get("CreatedDate")
                     day = changed.strftime("%Y-%m-%d") if changed else ""
@@ -123,6 +125,7 @@ def _state(clients: Clients, names: Names, secret: str) -> str | None:
         if error_code(error) == "ResourceNotFoundException":
             return None
         raise
+    # Before anything is written: a secret of this name may belong to an application.
     if not any(tag == {"Key": OWNER_TAG, "Value": names.function_arn} for tag in found.get("Tags", [])):
         raise InvalidConfiguration(
             f"secret {secret} exists, but setup.py did not make it",

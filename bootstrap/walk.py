@@ -69,6 +69,7 @@ class _Walk:
                 else:
                     failure = failure or error
                     self._watcher.failed(step)
+        # Only those that write files are waited for: the temporary directory is removed next.
         except BaseException:  # Ctrl-C
             deadline = time.monotonic() + _FAREWELL_S
             for step in self._steps:

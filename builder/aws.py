@@ -16,15 +16,8 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from builder.errors import (
-    AccessDenied,
-    AwsRefused,
-    AwsUnavailable,
-    FunctionBusy,
-    FunctionMissing,
-    InvalidConfiguration,
-    LambdasmithError,
-)
+from builder.awserrors import translated
+from builder.errors import AwsRefused, AwsUnavailable, InvalidConfiguration
 from builder.network.calls import Calls
 
 if TYPE_CHECKING:
@@ -45,30 +38,6 @@ if TYPE_CHECKING:
     from types_boto3_sts import STSClient
 
 C = TypeVar("C", bound="BaseClient")
-
-_DENIED = {"AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation", "KMSAccessDeniedException"}
-_BAD_CREDENTIALS = {
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-}
-_BUSY = {"ResourceConflictException", "PreconditionFailedException"}
-_TRANSIENT = {
-    "TooManyRequestsException",
-    "ThrottlingException",
-    "Throttling",
-    "ServiceException",
-    "InternalFailure",
-    "InternalError",
-    "ServiceUnavailable",
-    "SlowDown",
-    "RequestTimeout",
-    "503",
-    "500",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,11 +301,11 @@ def aws_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _translated(error, doing) from error
+        raise translated(*_code_and_words(error), doing) from error
     except Boto3Error as error:
         # A transfer in parts wraps S3's answer.
         if isinstance(error.__context__, ClientError):
-            raise _translated(error.__context__, doing) from error.__context__
+            raise translated(*_code_and_words(error.__context__), doing) from error.__context__
         raise AwsUnavailable(f"{doing}: {error}", hint="run the same command again") from error
     except NoCredentialsError as error:
         raise InvalidConfiguration(
@@ -386,17 +355,5 @@ def error_code(error: BaseException | None) -> str:
     return ""
 
 
-def _translated(error: ClientError, doing: str) -> LambdasmithError:
-    code = error_code(error)
-    said = str(error.response.get("Error", {}).get("Message", "")).strip() or code
-    if code in _DENIED:
-        return AccessDenied(f"{doing}: {said}", hint="the role in use may not do this; docs/iam.md lists what it needs")
-    if code in _BAD_CREDENTIALS:
-        return InvalidConfiguration(f"{doing}: {said}", hint="the AWS credentials in use are wrong or have expired")
-    if code in _BUSY:
-        return FunctionBusy(f"{doing}: {said}", hint="someone else is changing it; run the same command again")
-    if code == "ResourceNotFoundException":
-        return FunctionMissing(f"{doing}: {said}")
-    if code in _TRANSIENT:
-        return AwsUnavailable(f"{doing}: {said} ({code})", hint="run the same command again; what was done stays done")
-    return AwsRefused(f"{doing}: {said} ({code})")
+def _code_and_words(error: ClientError) -> tuple[str, str]:
+    return error_code(error), str(error.response.get("Error", {}).get("Message", "")).strip()

@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 # Nothing in the standard library finds these (graphlib names one circle and stops); mypy, which we pin, has Tarjan's.
 from mypy.graph_utils import strongly_connected_components
 
+from scripts.imports import imports
 from scripts.revisions import ROOT, write_revision
 
 PACKAGES = ("builder", "bootstrap", "localaws")
@@ -30,6 +31,8 @@ JUNIT = ROOT / ".cache" / "junit.xml"
 # Name of the list of the builder's wings, highest first: names, or tuples of names for wings at the same height.
 _RULES, _WINGS = "tests/test_house.py", "WINGS"
 Graph = Mapping[str, frozenset[str]]
+# More than a reader keeps in mind at once; tests/test_house.py holds the packages to it.
+MOST_FUNCTION_LINES, MOST_FILE_LINES = 50, 400
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,10 +69,23 @@ class Module:
         return ast.parse(self.source)
 
     @property
-    def functions(self) -> list[int]:
-        """The lines of each function, from `def` to its end; this includes methods and nested functions."""
+    def functions(self) -> list[tuple[str, int]]:
+        """Name and lines of each function, from `def` to its end; this includes methods and nested functions."""
         found = [node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-        return [(node.end_lineno or node.lineno) - node.lineno + 1 for node in found]
+        return [(node.name, (node.end_lineno or node.lineno) - node.lineno + 1) for node in found]
+
+    @property
+    def lines(self) -> int:
+        """The number of lines of the file."""
+        return self.source.count("\n")
+
+    def too_long(self) -> Iterator[str]:
+        """Yield the file and each function that has more lines than our limits allow."""
+        if self.lines > MOST_FILE_LINES:
+            yield f"{self.name}: {self.lines} lines"
+        yield from (
+            f"{self.name}.{name}: {lines} lines" for name, lines in self.functions if lines > MOST_FUNCTION_LINES
+        )
 
     @property
     def casts(self) -> int:
@@ -83,27 +99,6 @@ class Module:
         tokens = tokenize.generate_tokens(io.StringIO(self.source).readline)
         own = sum(each.type == tokenize.COMMENT and each.line.lstrip().startswith("#") for each in tokens)
         return own, sum(bool(line.strip()) for line in self.source.splitlines())
-
-    @cached_property
-    def imports(self) -> list[str]:
-        """The names that it imports when it runs, including late imports, without those only for type checkers."""
-        checks = [node for node in ast.walk(self.tree) if isinstance(node, ast.If)]
-        unseen = {
-            child
-            for node in checks
-            if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-            for statement in node.body
-            for child in ast.walk(statement)
-        }
-        return [name for node in ast.walk(self.tree) if node not in unseen for name in self._imported(node)]
-
-    def _imported(self, node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = self.name.split(".") if self.path.name == "__init__.py" else self.name.split(".")[:-1]
-            parts = base[: len(base) - node.level + 1] if node.level else []
-            yield from (".".join([*parts, *filter(None, [node.module]), alias.name]) for alias in node.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +131,7 @@ class House:
         return module.removeprefix(f"{self.name}.").partition(".")[0]
 
     def _own(self, module: Module) -> Iterator[str]:
-        for name in module.imports:
+        for name in imports(module.path):
             # A name imported from a package is one of its modules, or a name in its __init__.
             found = next((each for each in (name, name.rpartition(".")[0]) if each in self.modules), None)
             if found:
@@ -195,7 +190,7 @@ def suite_seconds(junit: Path | None) -> float | None:
 
 
 def _functions(house: House) -> list[int]:
-    return [lines for module in house.modules.values() for lines in module.functions]
+    return [lines for module in house.modules.values() for _, lines in module.functions]
 
 
 def _comment_share(house: House) -> str:
@@ -207,8 +202,12 @@ MEASURES: Mapping[str, Callable[[House], object]] = {
     "modules": lambda house: len(house.modules),
     "median function, lines": lambda house: f"{statistics.median(_functions(house) or [0]):g}",
     "longest function, lines": lambda house: max(_functions(house), default=0),
-    "functions over 50 lines": lambda house: sum(lines > 50 for lines in _functions(house)),
-    "files over 400 lines": lambda house: sum(each.source.count("\n") > 400 for each in house.modules.values()),
+    f"functions over {MOST_FUNCTION_LINES} lines": lambda house: sum(
+        lines > MOST_FUNCTION_LINES for lines in _functions(house)
+    ),
+    f"files over {MOST_FILE_LINES} lines": lambda house: sum(
+        each.lines > MOST_FILE_LINES for each in house.modules.values()
+    ),
     "files on the fullest shelf": lambda house: max(
         Counter(each.path.parent for each in house.modules.values()).values()
     ),

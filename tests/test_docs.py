@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builder.spec.build_file import FunctionSpec
-from builder.spec.tree import check_against_tree
-from tests.spec.reading import read_build_file
+from builder.spec.members import read_functions
+from builder.spec.tree import check_all_against_tree
 
 ROOT = Path(__file__).resolve().parents[1]
 _ELSEWHERE = {"node_modules", "out", "dist", "cdk.out"}
@@ -88,12 +88,13 @@ def test_every_page_of_docs_is_reached_from_the_readme() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if list(build_files(page))], ids=name)
 def test_build_files_in_pages_are_accepted(page: Path) -> None:
     for text in build_files(page):
-        read_build_file(text, file="build.yaml")
+        read_functions(text, file="build.yaml")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").rglob("build.yaml")), ids=name)
 def test_build_files_of_examples_fit_their_files(path: Path) -> None:
-    check_against_tree(read_build_file(path.read_text(), file="build.yaml"), path.parent)
+    found = read_functions(path.read_text(), file="build.yaml")
+    check_all_against_tree([*found.functions.values()], path.parent)
 
 
 @pytest.mark.parametrize("tool", MIGRATIONS)

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-
-def imports(path: Path, *, typing: bool = False) -> Iterator[str]:
-    """Every module that a file imports when it runs, and those for type checkers with `typing`."""
-    tree = ast.parse(path.read_text())
-    typing_only: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if not typing and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            typing_only.update(ast.walk(node))
-    for node in ast.walk(tree):
-        if node in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+from scripts.imports import imports
 
 
 def shelf(package: Path) -> set[str]:

@@ -15,39 +15,33 @@ Three shapes are read, the second and third forever:
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
 from builder.errors import InvalidEvent
-from builder.event.fields import Fields, bare, kind, shown
-from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request, Source
+from builder.event.fields import bare, kind, shown
+from builder.event.request import Action, Request
+from builder.event.sources import SourceFields
 from builder.event.table import (
     ACTION,
     ALIAS,
     ARCHITECTURES,
     AVAILABLE,
-    BUCKET,
     BUILD_FILE,
     BUILD_ID,
     BUILDING,
     FIELDS,
-    MANIFEST_SHA256,
     MAX_BY,
     MAX_COMPONENTS,
     MAX_COUNT,
     MAX_MEMBERS,
     MAX_PAYLOAD_BYTES,
-    MAX_REF,
     NAME,
     REPLY_MEMBER,
-    REPO_NAME,
-    SOURCE_MEMBERS,
 )
 from builder.nearest import nearest
-from builder.network.urls import url_problem
 from builder.paths import normalised, path_problem
 
 # Actions that concern no single function, or may not.
@@ -58,8 +52,7 @@ _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(A
 _FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
 _NAMES_OF_64 = "1 to 64 of A-Z a-z 0-9 _ -"
 _BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
-_SHA256 = re.compile(MANIFEST_SHA256)
-_BUCKET, _REPO_NAME, _BUILD_FILE = re.compile(BUCKET), re.compile(REPO_NAME), re.compile(BUILD_FILE)
+_BUILD_FILE = re.compile(BUILD_FILE)
 
 
 def parse_event(event: Mapping[str, object]) -> Request:
@@ -105,27 +98,7 @@ def shortened(reply: Mapping[str, object], event: Mapping[str, object]) -> dict[
     return {name: value for name, value in reply.items() if name in ("statusCode", "error") or name in wanted}
 
 
-def ref_problem(ref: str) -> str | None:
-    """Say what is wrong with `ref` as the name of a branch, tag or commit (git's own rules); None if nothing is."""
-    if len(ref) > MAX_REF:
-        return f"is longer than {MAX_REF} characters"
-    # git check-ref-format has the same rules; refused here, the message is about the event and not from a server.
-    if re.search(r"[\x00-\x20\x7f~^:?*\[\\]", ref):
-        return f"{shown(ref)} contains a character that git allows in no name (blank, ~ ^ : ? * [ \\)"
-    if (
-        ref.startswith(("-", "/", "."))
-        or ref.endswith(("/", ".", ".lock"))
-        or ".." in ref
-        or "//" in ref
-        or "@{" in ref
-        or "/." in ref
-        or ".lock/" in ref
-    ):
-        return f"{shown(ref)} is not a name that git allows"
-    return None
-
-
-class _Reader(Fields):
+class _Reader(SourceFields):
     """Takes the fields of our events out of one of them."""
 
     def __init__(self, event: Mapping[str, object]) -> None:
@@ -158,7 +131,7 @@ class _Reader(Fields):
             project="project" in wanted and "project" in self.event and "function" not in self.event,
             stage=stage,
             independent=self.flag("independent") if "independent" in wanted else False,
-            source=self._source(required=action in BUILDING) if "repo" in wanted else None,
+            source=self.source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
             build_file=self._build_file() if "build_file" in wanted else None,
             components=self._components(words) if "components" in wanted else (),
@@ -251,63 +224,6 @@ class _Reader(Fields):
             return None
         return ARCHITECTURES[value]
 
-    def _source(self, *, required: bool) -> Source | None:
-        given = [name for name in ("repo", "repo_name", "archive", "source") if name in self.event]
-        if required and not given:
-            self.problems.append("repo: missing; give repo (a URL, or owner/name), repo_name, archive or source")
-        for other in given[1:]:
-            self.problems.append(f"{given[0]}: given together with {other}; give one of them")
-        if given and given[0] in ("archive", "source"):
-            for each in ("ref", "branch"):
-                if each in self.event:
-                    self.problems.append(f"{each}: does not apply to an archive; leave it out")
-            return self._archive() if given[0] == "archive" else self._object()
-        return self._repository()
-
-    def _archive(self) -> ArchiveSource | None:
-        text = self.text("archive")
-        if text is None:
-            return None
-        try:
-            return ArchiveSource(content=base64.b64decode(text, validate=True))
-        except ValueError:
-            self.problems.append("archive: is not base64 of a zip, tar, tar.gz or tar.zst")
-            return None
-
-    def _object(self) -> ObjectSource | ManifestSource | None:
-        given = self.event["source"]
-        if not isinstance(given, Mapping):
-            self.problems.append(f"source: must be an object with bucket and key, not {kind(given)}")
-            return None
-        found: dict[str, str] = {}
-        for name, value in given.items():
-            if name not in SOURCE_MEMBERS:
-                self.problems.append(f"source: {bare(name)}: unknown field{nearest(str(name), SOURCE_MEMBERS)}")
-            elif value is not None and (not isinstance(value, str) or not value.strip()):
-                self.problems.append(f"source: {name}: must be text, not {shown(value)}")
-            elif value is not None:
-                found[name] = value
-        if "bucket" not in given:
-            self.problems.append("source: bucket: missing")
-        if not {"key", "manifest"} & set(given):
-            self.problems.append("source: key: missing; it names an archive (or give manifest)")
-        elif {"key", "manifest"} <= set(found):
-            self.problems.append("source: key: given together with manifest; give one of them")
-        if "bucket" in found and not _BUCKET.fullmatch(found["bucket"]):
-            self.problems.append(f"source: bucket: {shown(found['bucket'])} is not the name of a bucket")
-        if "sha256" in found and not _SHA256.fullmatch(found["sha256"]):
-            self.problems.append(f"source: sha256: {shown(found['sha256'])} is not 64 hexadecimal digits in lower case")
-        if "sha256" in found and "key" in found:
-            self.problems.append("source: sha256: is for a manifest, but key names an archive")
-        if "bucket" not in found or not {"key", "manifest"} & set(found):
-            return None
-        bucket, version_id = found["bucket"], found.get("version_id")
-        if "key" in found:
-            return ObjectSource(bucket=bucket, key=found["key"], version_id=version_id)
-        return ManifestSource(
-            bucket=bucket, manifest=found["manifest"], version_id=version_id, sha256=found.get("sha256")
-        )
-
     def _tf(self) -> None:
         """Check what aws_lambda_invocation adds with `lifecycle_scope = "CRUD"`; only a deletion has a meaning here."""
         tf = self.event.get("tf")
@@ -315,31 +231,6 @@ class _Reader(Fields):
             self.problems.append(
                 f"tf: must be what Terraform makes it, an object with action create, update or delete, not {shown(tf)}"
             )
-
-    def _repository(self) -> GitSource:
-        repo, repo_name = self.text("repo"), self.text("repo_name")
-        if repo is not None and (problem := repo_problem(repo)):
-            self.problems.append(f"repo: {problem}")
-        if repo_name is not None and not _is_name(repo_name):
-            self.problems.append(
-                f"repo_name: {shown(repo_name)} is not allowed; use A-Z a-z 0-9 . _ - (owner/name goes into repo)"
-                if "://" not in repo_name and "@" not in repo_name
-                else "repo_name: is a URL; that goes into repo"
-            )
-        return GitSource(repo=repo, repo_name=repo_name, ref=self._ref())
-
-    def _ref(self) -> str | None:
-        given: list[str] = []
-        for name in ("ref", "branch"):
-            value = self.text(name)
-            if value is None:
-                continue
-            if problem := ref_problem(value):
-                self.problems.append(f"{name}: {problem}")
-            given.append(value)
-        if len(set(given)) > 1:
-            self.problems.append(f"branch: {shown(given[1])} contradicts ref {shown(given[0])}; give one of them")
-        return given[0] if given else None
 
     def _path(self) -> str:
         value = self.text("path") or ""
@@ -422,20 +313,6 @@ class _Reader(Fields):
         if len(text) > MAX_PAYLOAD_BYTES:  # as many bytes as characters: json.dumps writes ASCII
             self.problems.append(f"invoke: is {len(text)} bytes of JSON; at most {MAX_PAYLOAD_BYTES}")
         return text
-
-
-def repo_problem(repo: str) -> str | None:
-    """Say what is wrong with `repo` as a URL or `owner/name`; None if nothing is. Quotes no credentials."""
-    if "://" in repo or ":" in repo or "@" in repo:
-        return url_problem(repo)
-    segments = repo.split("/")
-    if len(segments) < 2 or not all(_is_name(segment) for segment in segments):
-        return f"{shown(repo)} is neither an https URL nor owner/name (a name alone goes into repo_name)"
-    return None
-
-
-def _is_name(text: str) -> bool:
-    return bool(_REPO_NAME.fullmatch(text)) and text not in (".", "..") and text.lower() != ".git"
 
 
 def _invalid(problems: list[str]) -> InvalidEvent:

@@ -92,17 +92,7 @@ def release(
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
         if changed or hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):
-            again = look(request, context)
-            # Compared under the lease: an older commit must not replace a newer one that was deployed meanwhile.
-            if again.resolved != situation.resolved:
-                # Returns the lease: the next attempt builds first, and others need not wait for that.
-                context.until_end.close()
-                raise Overtaken
-            state = again.state
-            if state is not None and state.busy:
-                state = settled(deployment.name, state, context)
-            deployment = planned(state, again.last)
-            state = deployment.observed(state, context.clients)
+            deployment, state = _planned_again(planned, deployment.name, situation, request, context)
         # Before they are attached: housekeeping removes versions that are neither attached nor noted.
         deployment.note_layers()
         publisher = publisher_of(deployment, context, hold.confirm)
@@ -117,6 +107,31 @@ def release(
         removed = _tidied(deployment, published, request, context, keep)
         return Released(deployment=deployment, published=published, removed=removed)
     raise AssertionError("the loop returns or raises")
+
+
+def _planned_again(
+    planned: Callable[[FunctionState | None, Deployed | None], Deployment],
+    name: str,
+    situation: Situation,
+    request: Request,
+    context: Context,
+) -> tuple[Deployment, FunctionState | None]:
+    """Return the deployment for the function's present state, and that state.
+
+    Raises:
+        Overtaken: the branch has another commit now.
+    """
+    again = look(request, context)
+    # Compared under the lease: an older commit must not replace a newer one that was deployed meanwhile.
+    if again.resolved != situation.resolved:
+        # Returns the lease: the next attempt builds first, and others need not wait for that.
+        context.until_end.close()
+        raise Overtaken
+    state = again.state
+    if state is not None and state.busy:
+        state = settled(name, state, context)
+    deployment = planned(state, again.last)
+    return deployment, deployment.observed(state, context.clients)
 
 
 def _has_changed(situation: Situation, request: Request, context: Context) -> bool:

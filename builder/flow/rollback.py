@@ -55,9 +55,7 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         target, alias = _target(Builds(context.store), request)
         request = replace(request, alias=alias)
     with progress.phase("publish", f"returning to build {target.build_id}"):
-        state = read_published(context.clients, name, alias)
-        if state is None:
-            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        state = _present(context, name, alias)
         if state.busy:
             state = settled(name, state, context)
         summary = _summary(target, name, alias, state, context)  # from the state before any change
@@ -100,15 +98,20 @@ def preview(request: Request, context: Context) -> Reply:
     with progress.phase("look", "looking for the build to return to"):
         target, alias = _target(Builds(context.store), request)
         request = replace(request, alias=alias)
-        state = read_published(context.clients, name, alias)
-        if state is None:
-            raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+        state = _present(context, name, alias)
         wanted, version = _wanted(target, request, state, context)
         steps = _steps(wanted, version, wanted.observed(state, context.clients), {})
         summary = _summary(target, name, alias, state, context)
         summary["steps"] = [step.sentence for step in steps]
     answer: Reply = {"statusCode": 200, "commit": target.commit, "ref": target.ref, "rollback": summary}
     return answer | reply.account(progress)
+
+
+def _present(context: Context, name: str, alias: str | None) -> FunctionState:
+    state = read_published(context.clients, name, alias)
+    if state is None:
+        raise FunctionMissing(f"function {name} does not exist", hint="deploy it; there is nothing to return to")
+    return state
 
 
 def _summary(target: Record, name: str, alias: str | None, state: FunctionState, context: Context) -> WayBack:

@@ -10,8 +10,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -38,9 +36,10 @@ from builder.golang.paths import (
     pseudo_version,
     split_major,
 )
+from builder.golang.versions import Info, Module, canonical, stamp
 from builder.network.access import GitCredentials, Network, credentials_for
 from builder.sources.commits import Commits
-from builder.sources.gitlib import BrokenOff
+from builder.sources.gitlib.wire import BrokenOff
 from builder.sources.kept import names
 from builder.sources.objects import Damaged
 from builder.store import whole
@@ -54,46 +53,6 @@ _SHOWN = 8
 
 Discover = Callable[[str], Candidate | None]
 """Asks a module path's own host for its repository."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Info:
-    """A version, and the time of its commit, in seconds since the epoch."""
-
-    version: str
-    time: int
-
-    def as_json(self) -> dict[str, str]:
-        """Return it as module proxies do."""
-        return {"Version": self.version, "Time": _utc(self.time).strftime("%Y-%m-%dT%H:%M:%SZ")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Module:
-    """A module whose repository is known. Tags of its versions begin with `prefix`."""
-
-    path: str
-    repository: Commits
-    root: str
-    directory: str
-    major: str
-
-    @property
-    def prefix(self) -> str:
-        return f"{self.directory}/" if self.directory else ""
-
-    def tags(self) -> dict[Version, str]:
-        """Return the versions that have a tag, and their commits; pseudo-versions are never tags."""
-        found = {}
-        for name, commit in self.repository.tags().items():
-            version = Version.parse(name.removeprefix(self.prefix)) if name.startswith(self.prefix) else None
-            if version and not version.commit and not version.incompatible:
-                found[version] = commit
-        return found
-
-    def versions(self) -> dict[Version, str]:
-        """Return the tagged versions that the module's path allows."""
-        return {version: commit for version, commit in self.tags().items() if version.fits(self.major)}
 
 
 class GoModules:
@@ -179,7 +138,7 @@ class GoModules:
     def go_mod(self, path: str, version: str) -> bytes:
         """Return the module's go.mod; without one, a go.mod with only its path."""
         with _named(path, version):
-            module, wanted = self._module(path), _canonical(version)
+            module, wanted = self._module(path), canonical(version)
             kept = self._kept(module, wanted)
             found = zips.read_zip(kept)[1] if kept else self._content(module, wanted).go_mod
             return found or f"module {path}\n".encode()
@@ -187,7 +146,7 @@ class GoModules:
     def zip(self, path: str, version: str) -> Path:
         """Return the module's zip."""
         with _named(path, version):
-            module, wanted = self._module(path), _canonical(version)
+            module, wanted = self._module(path), canonical(version)
             if kept := self._kept(module, wanted):
                 return kept
             content = self._content(module, wanted)
@@ -201,7 +160,7 @@ class GoModules:
 
     # --- where it is ------------------------------------------------------------------------------------------------
 
-    def _module(self, path: str) -> _Module:
+    def _module(self, path: str) -> Module:
         """Return the module, once its repository has answered.
 
         Raises:
@@ -215,7 +174,7 @@ class GoModules:
             except _ANOTHER_PLACE as error:
                 tried.append(error)
                 continue
-            return _Module(
+            return Module(
                 path=path,
                 repository=repository,
                 root=candidate.root,
@@ -263,7 +222,7 @@ class GoModules:
 
     # --- which commit it is -----------------------------------------------------------------------------------------
 
-    def _commit(self, module: _Module, version: Version) -> str:
+    def _commit(self, module: Module, version: Version) -> str:
         """Return the full id of a version's commit."""
         if version.commit:
             return module.repository.beginning(version.commit)
@@ -278,7 +237,7 @@ class GoModules:
             )
         return tags[tag]
 
-    def _content(self, module: _Module, version: Version) -> zips.Content:
+    def _content(self, module: Module, version: Version) -> zips.Content:
         """Return the version's files.
 
         Raises:
@@ -289,9 +248,9 @@ class GoModules:
             raise RefNotFound(f"a module whose path ends so cannot have version {version.text}")
         commit = module.repository.fetched(self._commit(module, version))
         # `go` trusts the time in a pseudo-version when it sorts versions, so a wrong one is refused as by `go` itself.
-        if version.commit and version.time != _stamp(commit.time):
+        if version.commit and version.time != stamp(commit.time):
             raise RefNotFound(
-                f"commit {version.commit} is of {_stamp(commit.time)}, not of {version.time}",
+                f"commit {version.commit} is of {stamp(commit.time)}, not of {version.time}",
                 hint="let go write the version: go get MODULE@COMMIT",
             )
         content = self._located(module, commit.id)
@@ -299,7 +258,7 @@ class GoModules:
             raise PathNotFound(f"{version.tag} has a go.mod, so it is not available as {version.text}")
         return content
 
-    def _located(self, module: _Module, commit_id: str) -> zips.Content:
+    def _located(self, module: Module, commit_id: str) -> zips.Content:
         """Return the module's directory in a commit; for /v2 it is the one whose go.mod says so."""
         repository, commit = module.repository, module.repository.fetched(commit_id)
         places = [module.directory]
@@ -319,7 +278,7 @@ class GoModules:
             hint=f"its first line has to be `module {module.path}`",
         )
 
-    def _incompatible(self, module: _Module, compatible: Sequence[Version]) -> list[Version]:
+    def _incompatible(self, module: Module, compatible: Sequence[Version]) -> list[Version]:
         """Return versions from 2 on of a repository that never had a go.mod."""
         repository, tags = module.repository, module.tags()
 
@@ -334,7 +293,7 @@ class GoModules:
 
     # --- commits by other names -------------------------------------------------------------------------------------
 
-    def _by_name(self, module: _Module, query: str) -> str:
+    def _by_name(self, module: Module, query: str) -> str:
         commits = module.repository.listing().commits
         for name in (f"refs/tags/{module.prefix}{query}", f"refs/tags/{query}", f"refs/heads/{query}"):
             if name in commits:
@@ -345,7 +304,7 @@ class GoModules:
             return module.repository.beginning(query)
         raise RefNotFound(f"{module.repository.url} has no branch, tag or commit {query}")
 
-    def _of_commit(self, module: _Module, commit_id: str) -> Info:
+    def _of_commit(self, module: Module, commit_id: str) -> Info:
         """Return the version of a commit: its tag, or a pseudo-version after the newest tag before it."""
         commit = self._located(module, commit_id).commit
         versions = module.versions()
@@ -356,7 +315,7 @@ class GoModules:
         base = max(
             (one for one, tagged in versions.items() if tagged in before), key=lambda one: one.order, default=None
         )
-        return Info(version=pseudo_version(base, module.major, _stamp(commit.time), commit_id), time=commit.time)
+        return Info(version=pseudo_version(base, module.major, stamp(commit.time), commit_id), time=commit.time)
 
     # --- what was made before ---------------------------------------------------------------------------------------
 
@@ -364,12 +323,12 @@ class GoModules:
     def _cache(self) -> Path:
         return self._workspace.cached("modules")
 
-    def _key(self, module: _Module, version: Version) -> str:
+    def _key(self, module: Module, version: Version) -> str:
         url = module.repository.url
         of_module = hashlib.sha256(f"{module.path}@{version.text}".encode()).hexdigest()[:24]
         return "-".join([*names(url, credentials_for(url, self.credentials)), of_module])
 
-    def _kept(self, module: _Module, version: Version) -> Path | None:
+    def _kept(self, module: Module, version: Version) -> Path | None:
         """Return a zip that was made from the commit that the version means now."""
         commit = version.commit or module.repository.tags().get(module.prefix + version.tag, "none")
         # The commit is part of the name, so a tag that was moved does not get the old zip.
@@ -394,18 +353,3 @@ def _named(path: str, version: str = "") -> Iterator[None]:
         raise type(error)(f"{what}: {error.message}", hint=error.hint) from error
     except Damaged as error:
         raise SourceUnreachable(f"{what}: what the git server sent is damaged: {error}", hint="try again") from error
-
-
-def _canonical(text: str) -> Version:
-    version = Version.parse(text)
-    if version is None:
-        raise RefNotFound(f"{text} is not a version", hint="versions are written v1.2.3")
-    return version
-
-
-def _utc(time: int) -> datetime:
-    return datetime.fromtimestamp(time, UTC)
-
-
-def _stamp(time: int) -> str:
-    return _utc(time).strftime("%Y%m%d%H%M%S")

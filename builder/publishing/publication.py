@@ -75,10 +75,7 @@ def plan_publication(
         names = {choice.component: choice.layer for choice in layers}
         update = _update(wanted, code, attached, state, names, gone)
     version = state.version if state and not update else None
-    extras = [
-        ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias)
-        for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items()
-    ]
+    extras = _extras(wanted, state)
     # A log group of another name may be forbidden; it then exists before the first invoke.
     steps += [extra for extra in extras if extra.key == "LogRetention"]
     steps += update
@@ -88,6 +85,13 @@ def plan_publication(
     # Last: a URL may belong to the alias, which must exist first.
     steps += [extra for extra in extras if extra.key != "LogRetention"]
     return tuple(steps)
+
+
+def _extras(wanted: Wanted, state: FunctionState | None) -> list[ApplyExtra]:
+    return [
+        ApplyExtra(name=wanted.name, key=key, value=value, alias=wanted.alias)
+        for key, value in configuration.changes(wanted.extras, state.extras if state else {}).items()
+    ]
 
 
 def _served(wanted: Wanted, state: FunctionState | None, version: str | None) -> Iterator[Step]:

@@ -279,30 +279,9 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
 
     name, version = str(package.name), str(package.version or "")
     if isinstance(choice, pylock.PackageVcs):
-        if choice.type != "git":
-            raise ResolutionFailed(
-                f"{name} comes from {choice.type}, which cannot be fetched", hint="use git or an index"
-            )
-        return LockedSource(
-            name=name,
-            version=version,
-            kind="vcs",
-            identity=choice.commit_id,
-            url=choice.url or "",
-            subdirectory=choice.subdirectory or "",
-            ref=choice.requested_revision or "",
-        )
+        return _locked_repository(name, version, choice)
     if isinstance(choice, pylock.PackageDirectory):
-        tool = (package.tool or {}).get(TOOL)
-        tree = tool.get("tree") if isinstance(tool, Mapping) else None
-        return LockedSource(
-            name=name,
-            version=version,
-            kind="directory",
-            identity=str(tree or ""),
-            path=choice.path,
-            subdirectory=choice.subdirectory or "",
-        )
+        return _locked_directory(name, version, choice, package.tool or {})
     url, path = choice.url or "", choice.path or ""
     filename = getattr(choice, "name", None) or unquote(PurePosixPath(urlsplit(url).path or path).name)
     sha256 = choice.hashes.get("sha256")
@@ -325,6 +304,33 @@ def _locked(package: Package, choice: Choice, target: Target) -> LockedWheel | L
         path=path,
         filename=filename,
         subdirectory=below,
+    )
+
+
+def _locked_repository(name: str, version: str, choice: PackageVcs) -> LockedSource:
+    if choice.type != "git":
+        raise ResolutionFailed(f"{name} comes from {choice.type}, which cannot be fetched", hint="use git or an index")
+    return LockedSource(
+        name=name,
+        version=version,
+        kind="vcs",
+        identity=choice.commit_id,
+        url=choice.url or "",
+        subdirectory=choice.subdirectory or "",
+        ref=choice.requested_revision or "",
+    )
+
+
+def _locked_directory(name: str, version: str, choice: PackageDirectory, tools: Mapping[str, object]) -> LockedSource:
+    tool = tools.get(TOOL)
+    tree = tool.get("tree") if isinstance(tool, Mapping) else None
+    return LockedSource(
+        name=name,
+        version=version,
+        kind="directory",
+        identity=str(tree or ""),
+        path=choice.path,
+        subdirectory=choice.subdirectory or "",
     )
 
 

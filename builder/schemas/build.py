@@ -11,21 +11,13 @@ from typing import Literal
 from pydantic import JsonValue
 
 from builder.schemas.models import Schema, definitions_of
+from builder.spec.accepted import LAYER_VERSION
 from builder.spec.base import RelativePath, Spec, given
 from builder.spec.build_file import LAYER_NAME, MAX_LAYERS, SHARED
 from builder.spec.builds import CommandBuild, GoBuild, NodeBuild, Package
 from builder.spec.lambda_names import configuration_schema, cors_schema
 from builder.spec.members import MemberSpec
-from builder.spec.values import (
-    LAYER_VERSION,
-    CheckingSpec,
-    Dependencies,
-    FunctionSpec,
-    KeepingSpec,
-    LayerSpec,
-    PackingSpec,
-    PruneSpec,
-)
+from builder.spec.values import CheckingSpec, Dependencies, FunctionSpec, KeepingSpec, LayerSpec, PackingSpec, PruneSpec
 
 
 class Go(Spec):

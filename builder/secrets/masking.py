@@ -15,7 +15,7 @@ from functools import cache
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
-from builder.jsontext import read_json
+from builder.secrets.within import KEY_OF_SECRET, SHORTEST_PART, secret_parts
 
 M = TypeVar("M", bound=Mapping[str, object])
 
@@ -24,18 +24,8 @@ _MASK = b"***"
 _SHORTEST = 6
 # Under a key that says so (`password`, `token`), a value of this length is a secret.
 _SHORTEST_OF_KEY = 4
-# A part of a secret (a line of a netrc file, a value of a JSON object) counts by itself if it is longer than this.
-_SHORTEST_PART = 8
 # Larger files are not read as text: that takes long, and no one has a secret in one by accident.
 _LARGEST_TEXT = 4 << 20
-_HOST = re.compile(r"(?:https?://)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?/?[\w./-]*|//[a-z0-9.-]+/:?_?\w*")
-_KEY = re.compile(r"pass|pwd|token|secret|key|cred|auth|account", re.IGNORECASE)
-# `password x` of netrc, `_authToken=x` of npmrc, `TOKEN: x`; the value may be in quotes.
-_UNDER_KEY = (
-    r"(?i)[\w.:/-]*(?:pass(?:word|wd|phrase)?|pwd|token|secret|key|account|auth)[\"']?(?:\s*[=:]\s*|\s+)"
-    r"(?:\"([^\"\n]+)\"|'([^'\n]+)'|([^\s\"',;]+))"
-)
-_WORDS = frozenset({"machine", "login", "password", "account", "default", "macdef", "true", "false", "null", "none"})
 # Joins the strings of a list while they are searched together.
 _BETWEEN = "\x1e"
 
@@ -275,12 +265,12 @@ class Masker:
         Args:
             key: its name; if that says `password` or the like, a shorter one is masked as well.
         """
-        shortest = _SHORTEST_OF_KEY if _KEY.search(key) else _SHORTEST
+        shortest = _SHORTEST_OF_KEY if KEY_OF_SECRET.search(key) else _SHORTEST
         found: dict[str, bool] = {secret: len(secret) >= _SHORTEST} if len(secret) >= shortest else {}
         # A tool may print one line of a key file, or one value of a JSON secret.
-        for part, is_keyed in _parts(secret):
+        for part, is_keyed in secret_parts(secret):
             if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
-                found.setdefault(part, len(part) >= _SHORTEST_PART)
+                found.setdefault(part, len(part) >= SHORTEST_PART)
         for one in found.keys() - self._known:
             needles = _needles(one)
             # Replaced as a whole, because another thread may be masking.
@@ -382,43 +372,3 @@ def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((start, end))
     return merged
-
-
-# --- what is secret in a secret ------------------------------------------------------------------------------------
-
-
-def _parts(secret: str) -> Iterator[tuple[str, bool]]:
-    """Yield what is secret by itself in a secret of several lines, words or JSON values; and whether a key says so."""
-    try:
-        value = read_json(secret)
-    except ValueError:
-        value = None
-    if isinstance(value, dict | list):
-        for text, is_keyed in _texts(value, is_keyed=False):
-            yield text, is_keyed
-            yield from _parts(text)
-        return
-    lines = [line.strip() for line in secret.splitlines()]
-    if len(lines) > 1:
-        yield from ((line, False) for line in lines if len(line) > _SHORTEST_PART and not line.startswith("-----"))
-    if re.search(r"\s|_authToken=", secret):
-        words = (word for word in re.split(r"[\s\"'=;,]+", secret) if len(word) > _SHORTEST_PART)
-        yield from ((word, False) for word in words if not _HOST.fullmatch(word) and not word.startswith("-----"))
-    for match in re.finditer(_UNDER_KEY, secret):
-        text = match[1] or match[2] or match[3]
-        if text.lower() not in _WORDS and not _HOST.fullmatch(text) and not text.startswith("-----"):
-            yield text, True
-
-
-def _texts(value: object, *, is_keyed: bool) -> Iterator[tuple[str, bool]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, is_keyed=is_keyed or _KEY.search(key) is not None)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item, is_keyed=is_keyed)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if is_keyed:
-            yield json.dumps(value), True
-    elif isinstance(value, str) and (is_keyed or len(value) > _SHORTEST_PART) and not _HOST.fullmatch(value):
-        yield value, is_keyed

@@ -24,7 +24,7 @@ from builder.network.urls import url_problem
 from builder.paths import MAX_ENTRIES
 from builder.sources.checkout import FILES, TreeEntry, checked_object, tree_at, verified, walk
 from builder.sources.fetch import peeled, read_commit, transfer
-from builder.sources.gitlib import Remote, ask, open_objects
+from builder.sources.gitlib.wire import Remote, ask, open_objects
 from builder.sources.objects import Content, Objects
 from builder.sources.refs import Listing, default_branch
 from builder.sources.snapshot import Resolved

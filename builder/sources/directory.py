@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.errors import PathNotFound
 from builder.sources.archive import FIXED_TIME
 from builder.sources.excludes import SECRETS, Excludes, text_of_build_file
-from builder.sources.gitlib import ignored_by, read_work_tree
+from builder.sources.gitlib.files import ignored_by, read_work_tree
 
 IGNORE_FILE = ".lambdaignore"
 

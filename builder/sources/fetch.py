@@ -17,7 +17,8 @@ from builder.network.patience import Passing, patiently
 from builder.paths import shown
 from builder.sources import lfs
 from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
-from builder.sources.gitlib import BrokenOff, CommitRefused, Remote, connected, open_objects, parse_config
+from builder.sources.gitlib.files import parse_config
+from builder.sources.gitlib.wire import BrokenOff, CommitRefused, Remote, connected, open_objects
 from builder.sources.kept import Kept
 from builder.sources.objects import Damaged, Objects
 from builder.sources.snapshot import Resolved, Snapshot

@@ -20,7 +20,7 @@ from builder.network.access import GitCredentials, Network
 from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
 from builder.sources.fetch import Fetch
-from builder.sources.gitlib import Remote, ask
+from builder.sources.gitlib.wire import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
 from builder.sources.target import written

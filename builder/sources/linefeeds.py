@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from builder.sources.commits import Commit, Commits
-from builder.sources.gitlib import Attributes
+from builder.sources.gitlib.files import Attributes
 from builder.sources.objects import Content
 
 # An attributes file is read into memory, and its patterns are compiled.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from builder.errors import SourceError, UnsafeSource
 from builder.network.urls import host_of, https_spelling, is_loopback, is_url, reached_as, url_problem, without_secrets
 from builder.paths import shown
-from builder.sources.gitlib import parse_config
+from builder.sources.gitlib.files import parse_config
 
 # How deep submodules may be nested, and how many there may be in all: more are a loop, or a waste of a build's time.
 MAX_NESTING, MAX_SUBMODULES = 6, 200

@@ -23,13 +23,13 @@ from builder.errors import InvalidBuildFile
 from builder.nearest import alike, meant, nearest
 from builder.runtimes import RUNTIMES
 from builder.sources.excludes import BUILD_FILES
+from builder.spec.accepted import RANGES, layer_arn
 from builder.spec.base import SecretSpec, Spec, as_tuple
 from builder.spec.builds import chosen
 from builder.spec.document import Document, Location
 from builder.spec.lambda_names import Finding, configuration_findings, cors_findings
 from builder.spec.values import (
     DEFAULT_HANDLER,
-    RANGES,
     BuildSpec,
     CheckingSpec,
     Dependencies,
@@ -41,7 +41,6 @@ from builder.spec.values import (
     PruneSpec,
     UrlSpec,
     invalid,
-    layer_arn,
 )
 
 __all__ = [

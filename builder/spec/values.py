@@ -15,136 +15,32 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
 from builder.arns import layer_of
 from builder.errors import InvalidBuildFile
-from builder.nearest import nearest
-from builder.npm.prune import RULES as NPM_RULES
-from builder.python.prune import RULES
-from builder.runtimes import RETIRED, RUNTIMES
-from builder.spec.base import (
-    VARIABLE,
-    Paths,
-    RelativePath,
-    SecretSpec,
-    Spec,
-    Text,
-    Texts,
-    VariableName,
-    as_tuple,
-    stated,
+from builder.runtimes import RUNTIMES
+from builder.spec.accepted import (
+    RESERVED,
+    RETENTION_DAYS,
+    ROLE,
+    Description,
+    License,
+    Rule,
+    Runtimes,
+    Tags,
+    Variables,
+    limited,
+    retention,
+    role_arn,
 )
+from builder.spec.base import VARIABLE, Paths, RelativePath, SecretSpec, Spec, Texts, VariableName, as_tuple, stated
 from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild
-
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
-LAYER_VERSION = re.compile(r"arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:layer:[A-Za-z0-9_-]{1,140}:[1-9]\d*", re.ASCII)
-# Variables that Lambda sets itself and refuses to take.
-_RESERVED = frozenset(
-    {
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_DEFAULT_REGION",
-        "AWS_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_LAMBDA_RUNTIME_API",
-        "LAMBDA_TASK_ROOT",
-        "LAMBDA_RUNTIME_DIR",
-    }
-)
-
-
-def _runtime(name: str) -> str:
-    if name in RETIRED:
-        raise ValueError(f"{name!r} is retired, AWS creates no functions with it; {RETIRED[name]}")
-    if name not in RUNTIMES:
-        raise ValueError(f"{name!r} is not a runtime we know{nearest(name, RUNTIMES)}")
-    return name
-
-
-_RULES = tuple(dict.fromkeys(rule.id for rule in (*RULES, *NPM_RULES)))
-
-
-def _rule(name: str) -> str:
-    if name not in _RULES:
-        raise ValueError(f"{name!r} is not a rule{nearest(name, _RULES) or '; rules are ' + ', '.join(_RULES)}")
-    return name
-
-
-def _role(value: str) -> str:
-    if not _ROLE.fullmatch(value):
-        raise ValueError(f"{value!r} is not a role's ARN (arn:aws:iam::123456789012:role/NAME)")
-    return value
-
-
-def layer_arn(value: str) -> str:
-    """Return `value` if it is the ARN of a layer version.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if LAYER_VERSION.fullmatch(value):
-        return value
-    # The most frequent mistake, so it gets a message of its own.
-    if LAYER_VERSION.fullmatch(f"{value}:1"):
-        raise ValueError(f"{value!r} has no version; add it, for example {value}:1")
-    raise ValueError(
-        f"{value[:80]!r} is not a layer version's ARN (arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION); "
-        "a layer of your own is a mapping with `files`"
-    )
-
-
-# Lambda's limits: MB, seconds, MB.
-RANGES: Mapping[str, tuple[int, int]] = {"memory": (128, 10240), "timeout": (1, 900), "ephemeral_storage": (512, 10240)}
-
-
-def _limited(name: str) -> FieldInfo:
-    low, high = RANGES[name]
-    field: FieldInfo = Field(ge=low, le=high)
-    return field
-
-
-# Days that CloudWatch Logs allows (botocore's description of logs.PutRetentionPolicy).
-RETENTION_DAYS = (
-    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
-    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
-)
-
-
-def _retention(days: int) -> int:
-    if days not in RETENTION_DAYS:
-        allowed = ", ".join(map(str, RETENTION_DAYS))
-        raise ValueError(f"{days} days is not a period that CloudWatch Logs accepts; it accepts {allowed}")
-    return days
 
 
 def _url(value: object) -> object:
     if value is False:
         raise ValueError("must be true or a mapping; a URL is never removed, so leave the key out to make none")
     return {} if value is True else value
-
-
-_Runtime = Annotated[str, AfterValidator(_runtime), stated(enum=[*RUNTIMES])]
-Runtimes = Annotated[
-    tuple[_Runtime, ...], BeforeValidator(as_tuple, json_schema_input_type=_Runtime | tuple[_Runtime, ...])
-]
-_Rule = Annotated[Text, AfterValidator(_rule), stated(enum=[*_RULES])]
-Description = Annotated[str, StringConstraints(max_length=256)]
-License = Annotated[str, StringConstraints(max_length=512)]
-_Variables = Mapping[Annotated[str, stated(pattern=f"^(?!(?:{'|'.join(sorted(_RESERVED))})$){VARIABLE.pattern}$")], str]
-_Tags = Mapping[
-    Annotated[str, stated(pattern=r"^(?![aA][wW][sS]:)[\s\S]{1,128}$")], Annotated[str, stated(maxLength=256)]
-]
 
 
 def makes_all(build: Build | None) -> bool:
@@ -184,26 +80,26 @@ class FunctionSpec(Spec):
     """What is taken away again: files, directories, patterns; a pattern without `/` counts at any depth."""
     architecture: Literal["x86_64", "arm64"] | None = None
     """The processor; without it as the function is, and a new one as the builder is."""
-    role: Annotated[str, AfterValidator(_role), stated(pattern=f"^{_ROLE.pattern}$")] | None = None
+    role: Annotated[str, AfterValidator(role_arn), stated(pattern=f"^{ROLE.pattern}$")] | None = None
     """ARN of the function's role; needed when the function does not exist yet."""
-    memory: Annotated[int, _limited("memory")] | None = None
+    memory: Annotated[int, limited("memory")] | None = None
     """Memory in MB."""
-    timeout: Annotated[int, _limited("timeout")] | None = None
+    timeout: Annotated[int, limited("timeout")] | None = None
     """Seconds after which Lambda ends an invocation."""
-    environment: _Variables | None = None
+    environment: Variables | None = None
     """All variables that the function is to have, as text: it replaces those that are there."""
     native_libraries: Literal["auto", "none"] = "none"
     """`auto` ships what native files, those of dependencies too, need and the runtime lacks, from the machine that
     builds; else what is missing is an error."""
     description: Description | None = None
     """What the function is for."""
-    tags: Annotated[_Tags, stated(maxProperties=50)] | None = None
+    tags: Annotated[Tags, stated(maxProperties=50)] | None = None
     """Tags of the function; others that it has stay."""
-    ephemeral_storage: Annotated[int, _limited("ephemeral_storage")] | None = None
+    ephemeral_storage: Annotated[int, limited("ephemeral_storage")] | None = None
     """Size of `/tmp` in MB."""
     license: License | None = None
     """The project's license, for people: Lambda keeps none of functions."""
-    log_retention: Annotated[int, AfterValidator(_retention), stated(enum=[*RETENTION_DAYS])] | None = None
+    log_retention: Annotated[int, AfterValidator(retention), stated(enum=[*RETENTION_DAYS])] | None = None
     """Days that CloudWatch keeps the function's logs (`retentionInDays`); the log group is made if there is none."""
     url: Annotated[UrlSpec, BeforeValidator(_url, json_schema_input_type=Literal[True] | UrlSpec)] | None = None
     """An HTTPS address of the function's own: `true`, or a mapping."""
@@ -239,7 +135,7 @@ class FunctionSpec(Spec):
         wrong = [name for name in value or {} if not VARIABLE.fullmatch(name)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not a name of a variable (a letter, then letters, digits and _)")
-        reserved = sorted(_RESERVED.intersection(value or {}))
+        reserved = sorted(RESERVED.intersection(value or {}))
         if reserved:
             raise ValueError(f"{', '.join(reserved)}: Lambda sets it itself and does not allow it here")
         # As Lambda counts: names and values of all variables, in bytes.
@@ -336,9 +232,7 @@ class LayerArn(Spec):
 class PruneSpec(Spec):
     """What is left out of dependencies to make them smaller."""
 
-    disable: Annotated[
-        tuple[_Rule, ...], BeforeValidator(as_tuple, json_schema_input_type=_Rule | tuple[_Rule, ...])
-    ] = ()
+    disable: Annotated[tuple[Rule, ...], BeforeValidator(as_tuple, json_schema_input_type=Rule | tuple[Rule, ...])] = ()
     """Rules not to apply, by id; the reply lists what each rule took."""
     keep: Texts = ()
     """Patterns of files that no rule may take, for example `*/testing/*`."""

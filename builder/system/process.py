@@ -201,40 +201,70 @@ def run(
         for watcher in _WATCHERS:
             watcher()
         note_foreign_code()
-    child = _started(argv, cwd, environment, what, memory_mb)
-    tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
-    reader = threading.Thread(target=_drain, args=(child.stdout, tail, listen), daemon=True)
-    reader.start()
-    # Not Popen.wait(timeout), which polls and returns up to 0.05 s after the child's end.
-    expired = threading.Event()
-    timer = threading.Timer(max(timeout_s, 0.1), _expire, args=(child, expired))
-    timer.daemon = True
-    timer.start()
+    child = _Child(_started(argv, cwd, environment, what, memory_mb), timeout_s, listen)
     try:
         code = child.wait()
     finally:
-        timer.cancel()
+        child.end(trusted=trusted)
+    tail = tuple(child.tail)
+    if code and child.expired.is_set():
+        raise OutOfTime(
+            f"{what}: stopped after {seconds(timeout_s)}, before Lambda's time limit",
+            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor time",
+            log_tail=tail,
+        )
+    if code:
+        _fail(what, argv[0], code, tail)
+    return Completed(tail=tail)
+
+
+class _Child:
+    """A running child: a thread that keeps the last lines of its output in `tail`, and a timer that kills it."""
+
+    def __init__(self, process: subprocess.Popen[str], timeout_s: float, listen: Callable[[str], None] | None) -> None:
+        self._process = process
+        self.tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
+        self._reader = threading.Thread(target=_drain, args=(process.stdout, self.tail, listen), daemon=True)
+        self._reader.start()
+        self.expired = threading.Event()
+        # Not Popen.wait(timeout), which polls and returns up to 0.05 s after the child's end.
+        self._timer = threading.Timer(max(timeout_s, 0.1), self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def wait(self) -> int:
+        return self._process.wait()
+
+    def end(self, *, trusted: bool) -> None:
+        """End what is left of the child, and everything that it started."""
+        self._timer.cancel()
         # The order matters: kill the group first, so that nothing in it forks; then forget the child, so that its
         # descendants count as strays; then end those. Limits come last, when no one is left to change them again.
-        _end_group(child)
+        self._end_group()
         with _TURN:
-            _RUNNING.discard(child.pid)
+            _RUNNING.discard(self._process.pid)
         end_strays()
         if not trusted:
             _restore_limits()
         # Bounded: a process that got away may still hold the pipe open.
-        reader.join(timeout=2)
-        if child.stdout is not None:
-            child.stdout.close()
-    if code and expired.is_set():
-        raise OutOfTime(
-            f"{what}: stopped after {seconds(timeout_s)}, before Lambda's time limit",
-            hint="raise the builder's timeout (at most 900 s), or its memory, which also gives it more processor time",
-            log_tail=tuple(tail),
-        )
-    if code:
-        _fail(what, argv[0], code, tuple(tail))
-    return Completed(tail=tuple(tail))
+        self._reader.join(timeout=2)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _expire(self) -> None:
+        # Set before the kill: `run` must see why the child ended when its wait returns.
+        self.expired.set()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end_group(self) -> None:
+        """Kill what is left of the child's group; unless `adopt` was called, no other descendants are known."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+        # The child itself may have been killed just now.
+        self._process.wait()
 
 
 def _started(
@@ -297,23 +327,6 @@ def _keep(line: str, length: int, tail: collections.deque[str], listen: Callable
     tail.append(line)
     if listen is not None and line.strip():
         listen(line)
-
-
-def _expire(child: subprocess.Popen[str], expired: threading.Event) -> None:
-    # Set before the kill: `run` must see why the child ended when its wait returns.
-    expired.set()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-
-
-def _end_group(child: subprocess.Popen[str]) -> None:
-    """Kill what is left of the child's group; unless `adopt` was called, no other descendants are known."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-    # The child itself may have been killed just now.
-    child.wait()
 
 
 def _fail(what: str, program: str, code: int, tail: tuple[str, ...]) -> None:

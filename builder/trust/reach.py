@@ -1,6 +1,6 @@
 """What this builder may touch: never itself, and only what its configuration covers. Pure; asks AWS nothing.
 
-IAM enforces the same (bootstrap/policy.py). What is refused here is refused before anything was changed.
+IAM enforces the same (bootstrap/policy/). What is refused here is refused before anything was changed.
 """
 
 from __future__ import annotations

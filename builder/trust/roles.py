@@ -1,5 +1,5 @@
 """Decides the role of a function as far as possible before a build: whether there is one, whether it is the builder's
-own, and whether the builder may give it. IAM enforces the same (bootstrap/policy.py), but only reports it at the end.
+own, and whether the builder may give it. IAM enforces the same (bootstrap/policy/), but only reports it at the end.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.config import SETTINGS, Config, read_config
+from bootstrap.config.read import read_config
+from bootstrap.config.settings import SETTINGS, Config
 from builder.errors import InvalidConfiguration
 from tests.sources.forge import self_signed
 

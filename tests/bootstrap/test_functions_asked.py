@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bootstrap.plan import expire_days_of, functions_of
+from bootstrap.plan.installed import expire_days_of, functions_of
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import answered, leftovers

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bootstrap.ini import read_lines
+from bootstrap.config.ini import read_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AWKS = [

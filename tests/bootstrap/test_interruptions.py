@@ -18,13 +18,16 @@ import pytest
 from botocore.exceptions import ClientError
 
 from bootstrap.changes import CreateFunction, Step
-from bootstrap.config import Config
+from bootstrap.config.settings import Config
+from bootstrap.look import whereabouts
 from bootstrap.names import names_for
 from bootstrap.package import package
-from bootstrap.plan import converge, wanted
-from bootstrap.policy import TRUST
-from bootstrap.state import Present, whereabouts
-from bootstrap.steps import Hands, carry_out
+from bootstrap.plan.converge import converge
+from bootstrap.plan.wanted import wanted
+from bootstrap.policy.roles import TRUST
+from bootstrap.state import Present
+from bootstrap.steps.carry_out import carry_out
+from bootstrap.steps.hands import Hands
 from builder.aws import connect
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator

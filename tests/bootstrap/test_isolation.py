@@ -11,9 +11,12 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.changes import CreateFunction, CreateWorker, Step, UpdateConfiguration, UpdateWorkerConfiguration
-from bootstrap.config import Config
-from bootstrap.plan import converge, remove
-from bootstrap.policy import TRUST, Scope, document, grants, policy, store_grants, store_trust, worker_grants
+from bootstrap.config.settings import Config
+from bootstrap.plan.converge import converge
+from bootstrap.plan.removal import remove
+from bootstrap.policy.roles import TRUST, grants, policy, store_grants, store_trust, worker_grants
+from bootstrap.policy.scope import Scope
+from bootstrap.policy.statements import document
 from bootstrap.state import FunctionSettings, FunctionState, LogGroupState, Present, RoleState, WorkerState
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.config import read_config
-from bootstrap.login_sections import expanded
+from bootstrap.config.login_sections import expanded
+from bootstrap.config.read import read_config
 from bootstrap.names import Place, names_for
-from bootstrap.policy import Scope, policy
+from bootstrap.policy.roles import policy
+from bootstrap.policy.scope import Scope
 from builder.errors import InvalidConfiguration
 from builder.secrets.logins import GitLogin, IndexLogin, Logins, ProjectRule
 

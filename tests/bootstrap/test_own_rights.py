@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.policy import POLICY_NAME
+from bootstrap.policy.roles import POLICY_NAME
 from localaws.testing import Server
 from tests.bootstrap.conftest import MakeOperator, Operator
 from tests.bootstrap.test_interruptions import run_until, started

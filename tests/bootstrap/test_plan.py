@@ -17,22 +17,16 @@ from bootstrap.changes import (
     UpdateCode,
     UpdateConfiguration,
 )
-from bootstrap.config import Config
+from bootstrap.config.settings import Config
 from bootstrap.invoke import Ping
 from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import Package
-from bootstrap.plan import Wanted, converge, remove, wanted
-from bootstrap.policy import TRUST
-from bootstrap.state import (
-    BucketState,
-    FunctionState,
-    LayerVersion,
-    LogGroupState,
-    Present,
-    RoleState,
-    SecretState,
-)
+from bootstrap.plan.converge import converge
+from bootstrap.plan.removal import remove
+from bootstrap.plan.wanted import Wanted, wanted
+from bootstrap.policy.roles import TRUST
+from bootstrap.state import BucketState, FunctionState, LayerVersion, LogGroupState, Present, RoleState, SecretState
 from builder.errors import InvalidConfiguration
 
 PACKAGE = Package(code=b"zip", code_sha256="c0de", layer_key="1ock", starter_key="5" * 64)

@@ -13,7 +13,10 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.names import Names, Place, names_for
-from bootstrap.policy import EXAMPLE, Grant, Scope, grants, policy, split_table, table
+from bootstrap.policy.__main__ import EXAMPLE, split_table, table
+from bootstrap.policy.roles import grants, policy
+from bootstrap.policy.scope import Scope
+from bootstrap.policy.statements import Grant
 from builder.secrets.logins import Logins, ProjectRule
 from localaws.iam.policies import decide
 
@@ -76,9 +79,7 @@ def test_grants_exactly_what_the_builder_calls() -> None:
         )
         for action in grant.why
     }
-    assert granted - BY_LAMBDA - CODEARTIFACT == called(), (
-        "bring bootstrap/policy.py and the calls in builder/ together"
-    )
+    assert granted - BY_LAMBDA - CODEARTIFACT == called(), "bring bootstrap/policy/ and the calls in builder/ together"
 
 
 def test_no_wildcard_in_actions_and_none_alone_in_resources() -> None:

@@ -17,7 +17,8 @@ import requests
 
 from bootstrap.names import Place, names_for
 from bootstrap.package import package, starter_layer
-from bootstrap.policy import POLICY_NAME, TRUST, Scope, policy
+from bootstrap.policy.roles import POLICY_NAME, TRUST, policy
+from bootstrap.policy.scope import Scope
 from localaws.testing import Server, zip_of
 from tests.e2e.conftest import ROOT, TOKEN, Forge, newest_runtime
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event.read import parse_event, raises, ref_problem, shortened, wants_text
+from builder.event.read import parse_event, raises, shortened, wants_text
 from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
+from builder.event.sources import ref_problem
 from builder.event.table import AVAILABLE
 from builder.network.urls import url_problem, without_secrets
 from builder.paths import normalised, path_problem

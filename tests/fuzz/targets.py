@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from bootstrap.config import read_config
+from bootstrap.config.read import read_config
 from builder.cloudformation.request import StackRequest, event_of
 from builder.errors import CommandFailed, LambdasmithError
 from builder.event import read as event
@@ -35,7 +35,7 @@ from builder.secrets import envelope, github_app
 from builder.secrets.logins import Logins
 from builder.sources import lfs, manifest
 from builder.sources.fetch import read_commit
-from builder.sources.gitlib import Attributes, ignored_by, read_work_tree
+from builder.sources.gitlib.files import Attributes, ignored_by, read_work_tree
 from builder.sources.submodules import submodules_of
 from builder.spec import members
 from builder.spec.tree import check_all_against_tree

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import localaws
-from tests.wings import imports, shelf, uphill
+from scripts.imports import imports
+from tests.wings import shelf, uphill
 
 PACKAGE = Path(__file__).resolve().parents[2] / "localaws" / "src" / "localaws"
 # A wing imports only from those below it; those of one row stand side by side.

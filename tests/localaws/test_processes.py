@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from localaws.runtime.execution import Engine
-from localaws.runtime.sandbox import Plain
+from localaws.runtime.isolators import Plain
 from tests.localaws.fleets import Files, Lab, fleet_for
 from tests.localaws.lab import wait_until
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidBuildFile, InvalidEvent
-from builder.event.read import parse_event, ref_problem
+from builder.event.read import parse_event
 from builder.event.request import Action
+from builder.event.sources import ref_problem
 from builder.event.table import AVAILABLE, BUILDING, FIELDS, REF, EventField
 from builder.paths import PATH_PATTERN, path_problem
 from builder.schemas import NAMES, schema

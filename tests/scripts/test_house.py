@@ -103,6 +103,19 @@ def test_a_package_is_found_where_it_has_moved_to(tmp_path: Path) -> None:
     assert {name: len(found.modules) for name, found in house.houses(tmp_path).items()} == {"localaws": 3}
 
 
+def test_functions_and_files_beyond_the_limits_are_named(tmp_path: Path) -> None:
+    body = "    pass\n" * (house.MOST_FUNCTION_LINES - 1)
+    fits = f"def fits():\n{body}"
+    fills = "x = 1\n" * (house.MOST_FILE_LINES - house.MOST_FUNCTION_LINES)
+    write(tmp_path / "builder", {"__init__.py": "", "fits.py": fits + fills})
+    write(tmp_path / "builder", {"more.py": f"{fits}    pass\n{fills}"})
+    modules = house.houses(tmp_path)["builder"].modules
+    assert [line for module in modules.values() for line in module.too_long()] == [
+        "builder.more: 401 lines",
+        "builder.more.fits: 51 lines",
+    ]
+
+
 @given(GRAPHS)
 def test_circles_are_what_leads_back_and_do_not_depend_on_order(graph: dict[str, frozenset[str]]) -> None:
     def reached(start: str) -> set[str]:

@@ -15,7 +15,7 @@ from builder.flow.workstation import Order, build
 from builder.progress import Progress
 from builder.sources.archive import snapshot_of
 from builder.sources.directory import snapshot
-from builder.sources.gitlib import read_work_tree
+from builder.sources.gitlib.files import read_work_tree
 from builder.sources.treeid import tree_id
 
 FILES = {

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder.sources.gitlib import open_objects
+from builder.sources.gitlib.wire import open_objects
 from builder.sources.objects import Damaged, Objects
 from tests.sources.forge import GIT_ENVIRONMENT, git
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from builder.aws import service_shapes
 from builder.errors import InvalidBuildFile
 from builder.making.project import read_project
+from builder.spec.accepted import RETENTION_DAYS
 from builder.spec.build_file import (
     BuildSpec,
     FunctionSpec,
@@ -25,7 +26,7 @@ from builder.spec.build_file import (
     find_build_file,
 )
 from builder.spec.tree import check_against_tree
-from builder.spec.values import RETENTION_DAYS, UrlSpec
+from builder.spec.values import UrlSpec
 from tests.spec.reading import read_build_file
 
 ROOT = Path(__file__).resolve().parents[2]

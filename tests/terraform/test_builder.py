@@ -6,11 +6,11 @@ import json
 import re
 from typing import Any
 
-from bootstrap.config import read_config
+from bootstrap.config.read import read_config
 from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import package
-from bootstrap.plan import wanted
+from bootstrap.plan.wanted import wanted
 from tests.terraform.conftest import ROOT, Bench
 
 CONFIGURATION = """

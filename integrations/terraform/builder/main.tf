@@ -62,7 +62,7 @@ locals {
     EXPIRE_DAYS    = var.expire_days > 0 ? tostring(var.expire_days) : null
   }
 
-  # What bootstrap/policy.py gives the role of a builder that setup.py sets up; a test compares the two.
+  # What bootstrap/policy/ gives the role of a builder that setup.py sets up; a test compares the two.
   here   = "arn:${local.partition}:%s:${local.region}:${local.account}:%s"
   lambda = format(local.here, "lambda", "%s")
   logs   = format(local.here, "logs", "%s")

@@ -60,6 +60,7 @@ class GitServer(ThreadingHTTPServer):
     def repository(self, name: str) -> Path | None:
         """Return the repository with this relative name; None for anything else, or outside the root."""
         for candidate in (name, f"{name}.git"):
+            # Resolved before it is compared: neither `..` nor a link leads out of the root.
             path = (self.root / candidate).resolve()
             if path.is_relative_to(self.root) and path != self.root and (path / "HEAD").is_file():
                 return path
@@ -102,6 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             _, _, password = base64.b64decode(encoded).decode().partition(":")
         except ValueError:
             return False
+        # In constant time, so that the token cannot be guessed letter by letter.
         return hmac.compare_digest(password.encode(), token.encode())
 
     def _plain(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
@@ -128,6 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
                     process.stdin.write(block)
                 process.stdin.close()
                 self._relay(process.stdout)
+            # Either side may end early: a client that has what it wants, or git after an error.
             except (BrokenPipeError, ConnectionResetError):
                 process.kill()
                 self.close_connection = True
@@ -158,6 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
             yield from blocks
             return
+        # wbits 31 is zlib's number for gzip.
         inflater = zlib.decompressobj(wbits=31)
         for block in blocks:
             yield inflater.decompress(block)

@@ -79,6 +79,7 @@ class Server:
             "region_name": self.env["AWS_REGION"],
             "aws_access_key_id": self.env["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": self.env["AWS_SECRET_ACCESS_KEY"],
+            # No retries: a test must see the first answer. An invoke may last long.
             "config": Config(retries={"total_max_attempts": 1}, read_timeout=300),
         }
         return _session().client(service, **(arguments | overrides))
@@ -103,6 +104,7 @@ class Server:
         try:
             yield fault
         finally:
+            # Read with the removal, so that no call can come between.
             fault.fired = self._own("DELETE", f"faults/{identity}")["fired"]
 
     @contextmanager

@@ -48,6 +48,7 @@ class Guard:
             caller.require(action, resource, context)
         if request.method not in ("GET", "HEAD") or not request.key:
             return self._application(environ, start_response)
+        # Who may list a bucket may know that an object is missing (S3 API, GetObject).
         if caller.allows("s3:ListBucket", request.bucket_arn):
             return self._application(environ, start_response)
         return _hiding_absence(self._application, environ, start_response)
@@ -83,12 +84,14 @@ def _check_service(environ: Environ, who: Signed, caller: policies.Principal) ->
     packed = bool(environ.get("HTTP_CONTENT_ENCODING")) and who.service != "monitoring"
     if packed or is_ambiguous(environ, name):
         raise AccessDeniedException("The request can be read in more than one way.")
+    # Needs no permission, not even with a Deny (STS API, GetCallerIdentity).
     if action == "sts:GetCallerIdentity":
         return
     context = {"aws:RequestedRegion": who.region, **services.context(who.service, name, params, caller.account)}
     if action == "sts:AssumeRole":
         check_assume_role(caller, params, context)
         return
+    # Besides the action itself: IAM checks PassRole for each role that a request hands to a service.
     for role, passed_to in services.passed_roles(who.service, params):
         caller.require("iam:PassRole", role, {"iam:PassedToService": passed_to})
     for spellings in services.resources(who.service, params, who.region, caller.account):

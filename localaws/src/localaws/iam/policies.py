@@ -43,6 +43,8 @@ class Principal:
         if self.unlimited:
             return True
         facts = lowered(_COMMON, self.context, context or {})
+        # Boundary and session policy grant nothing: each must allow as well (IAM User Guide,
+        # reference_policies_evaluation-logic).
         limits = [limit for limit in (self.boundary, self.session) if limit is not None]
         return all(decide(policy, action, resource, facts) for policy in (self.statements, *limits))
 
@@ -83,6 +85,7 @@ def principal(access_key: str, session_token: str | None, account: str, *, enfor
 
     session = sts_backends[account]["aws"].get_assumed_role_from_access_key(access_key)
     if session is not None:
+        # The key alone is not enough: temporary credentials are valid only together with their token.
         if session.session_token != session_token:
             raise UnrecognizedClientException("The security token included in the request is invalid.")
         found = role_principal(account, session.role_arn, session.session_name)
@@ -178,6 +181,7 @@ def decide(statements: Iterable[Statement], action: str, resource: str, context:
     allowed = False
     for statement in statements:
         if _concerns(statement, action, resource, context):
+            # At once: an explicit Deny wins over every Allow, wherever it stands.
             if statement.get("Effect") == "Deny":
                 return False
             allowed = True

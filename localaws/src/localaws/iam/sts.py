@@ -42,9 +42,12 @@ def check_assume_role(caller: Principal, params: Mapping[str, Any], context: Con
     given = lowered(caller.context, facts)
     named = _names(caller)
     direct = _trusts(trust, role_arn, named, given)
+    # The account's root stands for everyone in it whom the account allows it.
     account = f"arn:aws:iam::{caller.account}:root"
     by_account = direct or _trusts(trust, role_arn, {*named, account, caller.account}, given)
     at_home = role_arn.split(":")[4:5] == [caller.account]
+    # Named in the trust policy of a role of the same account: no permission of the caller's own is needed, but a Deny
+    # counts (IAM User Guide, reference_policies_evaluation-logic).
     if direct and at_home and not caller.denies("sts:AssumeRole", role_arn, facts):
         return
     if by_account:
@@ -105,6 +108,7 @@ def keep_session_policies(environ: Environ, params: Mapping[str, Any], account: 
         statements += managed_statements(account, arn)
     fields = {name: value for name, value in params.items() if not name.startswith("PolicyArns.")}
     form = urlencode({**fields, "Policy": json.dumps({"Version": "2012-10-17", "Statement": statements})}).encode()
+    # Everything into the body: moto reads parameters from both places, and would see the old policy.
     environ["QUERY_STRING"] = ""
     environ["wsgi.input"] = io.BytesIO(form)
     environ["CONTENT_LENGTH"] = str(len(form))

@@ -111,6 +111,7 @@ class _Set:
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.fired = 0
+        # Weak: the counts go with the invocation.
         self._places: WeakKeyDictionary[Invocation, dict[int, int]] = WeakKeyDictionary()
 
     def due(self, invocation: Invocation, call: ApiCall) -> bool:
@@ -118,6 +119,7 @@ class _Set:
         if not self.fault.concerns(invocation, call):
             return False
         places = self._places.setdefault(invocation, {})
+        # By the call's number, which its attempts share: a retry is the same call.
         place = places.setdefault(call.number, len(places) + 1)
         if self.fault.at not in (None, place) or (self.fault.times is not None and call.attempt > self.fault.times):
             return False
@@ -153,5 +155,6 @@ class Faults:
     def due(self, invocation: Invocation, call: ApiCall) -> Action | None:
         """Return the fault that hits a call. Every fault counts the call; the first that is due is injected."""
         with self._lock:
+            # All of them count the call, also behind one that is due: `at` must not depend on other faults.
             found = [one.fault.do for one in self._set.values() if one.due(invocation, call)]
         return found[0] if found else None

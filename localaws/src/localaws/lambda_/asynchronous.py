@@ -19,6 +19,7 @@ from localaws.wire.requests import Json
 
 log = logging.getLogger(__name__)
 
+# Lambda Developer Guide, invocation-async: two retries, and six hours in the queue, unless EventInvokeConfig says less.
 DEFAULT_RETRIES = 2
 DEFAULT_MAX_AGE_S = 21_600
 PENDING_POLL_S = 0.05
@@ -81,6 +82,7 @@ class _Event:
                     return
                 time.sleep(1)  # a throttle is not an attempt: Lambda retries until the event is too old
                 continue
+            # Nothing that a retry could change: the package or the runtime does not work here.
             except LambdaError as error:
                 log.warning("%s cannot run: %s", self.target.arn, error.message)
                 self._conclude("RetriesExhausted", attempts, None)

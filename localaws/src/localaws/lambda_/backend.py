@@ -29,6 +29,7 @@ def install(platform: Platform) -> None:
     """Replace moto's backend by ours. Call this before the first request."""
     global _platform
     _platform = platform
+    # moto makes the backend of a region at its first use, so this has to come before that.
     moto_lambda.lambda_backends.backend = Backend
 
 
@@ -41,6 +42,7 @@ def region_of(account: str, region: str) -> Region:
 
 def regions() -> Iterator[Region]:
     """Yield every region that was used."""
+    # A list: requests in other threads add regions meanwhile.
     for _, _, backend in list(moto_lambda.lambda_backends.iter_backends()):
         if isinstance(backend, Backend):
             yield backend.region
@@ -124,6 +126,7 @@ class Backend(moto_lambda.LambdaBackend):
 
     def __setstate__(self, state: Json) -> None:
         region: Region = state["region"]
+        # Only our region was saved: moto's own part is made again, empty.
         self.__init__(region.name, region.account)  # type: ignore[misc]
         self.region = region
 

@@ -51,6 +51,8 @@ class Platform:
         known = self._trees.get(package.sha256)
         if known is None:
             known = extract(self.packages.path(package.sha256), self.cache)
+            # Two threads may both get here: unpacking is by content and ends with a rename, so both have the same
+            # directory.
             self._trees[package.sha256] = known
         return known
 
@@ -102,6 +104,7 @@ class Platform:
 
 def _credentials(function: Function, role: str) -> Credentials:
     """Issue credentials of the role, for a session named after the function."""
+    # By moto's STS, so that GetCallerIdentity in the function answers with the assumed role.
     from moto.sts.models import sts_backends
 
     session = sts_backends[function.account]["aws"].assume_role(

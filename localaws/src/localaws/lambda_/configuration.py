@@ -91,6 +91,7 @@ def changed(call: Call, old: Configuration, package: Package) -> Configuration:
         new = replace(new, environment=_environment(params["Environment"].get("Variables") or {}))
     if "Layers" in params:
         new = replace(new, layers=_layers(call, params["Layers"]))
+    # With the code that is there: a layer may fit alone and be too large together with it.
     check_total_size(package, new.layers)
     return new
 
@@ -137,6 +138,7 @@ def _check_role(call: Call, role: str) -> None:
         )
     if found[2] != call.region.account:
         raise AccessDeniedException("Cross-account pass role is not allowed.")
+    # IAM checks PassRole for the caller, with the service that gets the role (IAM User Guide, id_roles_use_passrole).
     call.caller.require("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
     if not _lambda_may_assume(call.region.account, role):
         raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
@@ -152,6 +154,7 @@ def _lambda_may_assume(account: str, role_arn: str) -> bool:
     document = json.loads(trust) if isinstance(trust, str) else trust
     statements = document.get("Statement", [])
     trusting = [
+        # A trust policy has no Resource: the role itself is meant.
         {**statement, "Resource": "*"}
         for statement in (statements if isinstance(statements, list) else [statements])
         if _names_lambda(statement.get("Principal"))
@@ -228,6 +231,7 @@ def _layers(call: Call, arns: list[str]) -> tuple[AttachedLayer, ...]:
                 f"{arn} and {seen[family]}"
             )
         seen[family] = arn
+        # Lambda asks this of the caller for each layer that is attached, also for one of another account.
         call.caller.require("lambda:GetLayerVersion", arn)
         layer = call.all_regions(account).layers.get(name)
         version = layer.versions.get(int(number)) if layer else None
@@ -240,6 +244,7 @@ def _layers(call: Call, arns: list[str]) -> tuple[AttachedLayer, ...]:
 def check_total_size(package: Package, layers: tuple[AttachedLayer, ...]) -> None:
     """Raise InvalidParameterValueException when code and layers together exceed 250 MB unzipped."""
     total = package.unzipped_bytes + sum(layer.package.unzipped_bytes for layer in layers)
+    # Without layers the package alone was checked when it arrived.
     if layers and total > MAX_UNZIPPED_BYTES:
         raise InvalidParameterValueException(
             f"Function code combined with layers exceeds the maximum allowed size of {MAX_UNZIPPED_BYTES} bytes. "

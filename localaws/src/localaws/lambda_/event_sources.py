@@ -124,6 +124,7 @@ def _check_batch(mapping: EventSourceMapping) -> None:
     size = batch_size(mapping)
     if mapping.source_arn.endswith(".fifo") and size > 10:
         raise InvalidParameterValueException("Batch size must be between 1 and 10 for FIFO queues.")
+    # SQS hands out ten messages at a time: a larger batch has to be collected (Lambda API, CreateEventSourceMapping).
     if size > 10 and not mapping.request.get("MaximumBatchingWindowInSeconds"):
         raise InvalidParameterValueException(
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
@@ -156,10 +157,13 @@ def _check_queue(call: Call, function: Function, mapping: EventSourceMapping) ->
         )
     timeout = function.latest.configuration.timeout_s
     visibility = int(getattr(queue, "visibility_timeout"))  # noqa: B009 (moto sets it dynamically)
+    # Otherwise a message would come again while the function still works on it (Lambda Developer Guide,
+    # services-sqs-configure).
     if visibility < timeout:
         raise InvalidParameterValueException(
             f"Queue visibility timeout: {visibility} seconds is less than Function timeout: {timeout} seconds"
         )
+    # The execution role's permissions, not the caller's: Lambda polls with them.
     if call.platform.enforce_iam:
         role = role_principal(function.account, function.latest.configuration.role, function.name)
         for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):

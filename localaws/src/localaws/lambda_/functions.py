@@ -31,6 +31,7 @@ def create_function(call: Call) -> Json:
     if qualifier is not None or len(name) > 64:
         raise InvalidParameterValueException(f"{params['FunctionName']} is not a name for a new function.")
     if params.get("Tags"):
+        # A creation with tags is also checked as TagResource.
         call.caller.require("lambda:TagResource", call.function_arn(name), context(call))
     package = _package(call, params["Code"])
     with call.region.lock:
@@ -42,6 +43,7 @@ def create_function(call: Call) -> Json:
             package=package,
             configuration=configuration,
             modified_at=call.now,
+            # Not at once: a deployer that does not wait for Active must fail here and not only on AWS.
             settled_at=call.now + call.platform.pending_s,
             created=True,
         )
@@ -64,6 +66,7 @@ def get_function(call: Call) -> Json:
         "Configuration": shown(function, version, call.now, qualifier=qualifier),
         "Code": _code(call, version),
     }
+    # Tags belong to the function, not to a version (Lambda Developer Guide, configuration-tags).
     if function.tags and qualifier is None:
         answer["Tags"] = dict(function.tags)
     if function.reserved_concurrency is not None:
@@ -81,6 +84,7 @@ def update_function_code(call: Call) -> Json:
     params = call.params
     function = call.unqualified_function()
     with call.region.lock:
+        # Under the lock, so that of two updates with the same RevisionId only one passes.
         check_changeable(function, call)
         package = _package(call, params)
         old = function.latest
@@ -92,6 +96,7 @@ def update_function_code(call: Call) -> Json:
         )
         check_total_size(package, configuration.layers)
         new = _next(old, call, package=package, configuration=configuration)
+        # Everything is checked and nothing is kept, so the old revision and time are shown.
         if params.get("DryRun"):
             return shown(
                 function, replace(new, settled_at=0, modified_at=old.modified_at, revision=old.revision), call.now
@@ -113,6 +118,7 @@ def delete_function(call: Call) -> Json:
     with call.region.lock:
         if qualifier is None:
             del call.region.functions[function.name]
+            # Nothing would use its environments again.
             call.platform.fleet.discard(function.arn)
         else:
             _delete_version(function, qualifier)
@@ -164,6 +170,8 @@ def publish_version(call: Call) -> Json:
 def publish(function: Function, now: float, *, description: str | None = None) -> Version:
     """Return a version with the content of `$LATEST`: the newest one if nothing has changed since, else a new one."""
     newest = function.versions[max(function.versions)] if function.versions else None
+    # Lambda publishes no version if code and configuration are the same as in the last one (Lambda API,
+    # PublishVersion).
     if newest is not None and newest.published_from == function.latest.content():
         return newest
     configuration = function.latest.configuration
@@ -180,6 +188,7 @@ def publish(function: Function, now: float, *, description: str | None = None) -
         published_from=function.latest.content(),
     )
     function.versions[number] = version
+    # Never from the versions that exist: a deleted number must not come again.
     function.next_number = number + 1
     return version
 
@@ -227,6 +236,7 @@ def page(call: Call, member: str, entries: Iterable[Json], *, default: int) -> J
     everything = list(entries)
     marker = call.params.get("Marker")
     start = int(base64.urlsafe_b64decode(marker)) if marker else 0
+    # AWS returns at most this many, whatever MaxItems asks for (Lambda API, ListFunctions).
     size = min(call.params.get("MaxItems") or default, default)
     answer: Json = {member: everything[start : start + size]}
     if start + size < len(everything):
@@ -270,6 +280,7 @@ def _next(old: Version, call: Call, **changes: object) -> Version:
 
 
 def _roll_out(function: Function, new: Version, call: Call, *, publishing: bool = False) -> Json:
+    # The previous state stays: invokes run it until the new one has settled.
     function.previous, function.latest = function.latest, new
     call.platform.prepare(function, new)
     if publishing:
@@ -283,6 +294,7 @@ def _delete_version(function: Function, qualifier: str) -> None:
     if not qualifier.isdigit():
         raise InvalidParameterValueException(f"Deletion of aliases is not currently supported: {qualifier}")
     version = resolve(function, qualifier)
+    # Also an alias that sends it a share only (Lambda API, DeleteFunction).
     users = [alias.name for alias in function.aliases.values() if version.number in (alias.version, *alias.weights)]
     if users:
         raise ResourceConflictException(

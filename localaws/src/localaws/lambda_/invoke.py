@@ -24,6 +24,7 @@ def invoke(call: Call) -> HttpAnswer:
     kind = invocation_type(call)
     function, qualifier = call.function()
     what = target(function, qualifier, call.now, tenant_id=call.params.get("TenantId"))
+    # After `target`: a dry run also finds a missing function or qualifier.
     if kind == "DryRun":
         return HttpAnswer(status=204)
     if kind == "Event":
@@ -38,6 +39,7 @@ def invoke(call: Call) -> HttpAnswer:
         client_context=call.params.get("ClientContext"),
     )
     headers = {"X-Amz-Executed-Version": what.version.number}
+    # The status stays 200: only this header tells that the function failed (Lambda API, Invoke).
     if result.function_error:
         headers["X-Amz-Function-Error"] = result.function_error
     if call.params.get("LogType") == "Tail":

@@ -18,7 +18,9 @@ def publish_layer_version(call: Call) -> Json:
     check_upload_size(call, "PublishLayerVersion")
     params = call.params
     name = layer_name(call)
+    # Always a new version, also for the same content (Lambda API, PublishLayerVersion): AWS compares nothing.
     package = keep(call, params["Content"])()
+    # The number is taken under the lock: versions published side by side must not share one.
     with call.region.lock:
         arn = f"arn:aws:lambda:{call.region.name}:{call.region.account}:layer:{name}"
         layer = call.region.layers.setdefault(name, Layer(name=name, arn=arn))
@@ -54,6 +56,8 @@ def delete_layer_version(call: Call) -> Json:
     layer = call.region.layers.get(layer_name(call))
     if layer is not None:
         with call.region.lock:
+            # Functions that have it attached keep it: AttachedLayer has the package. `next_number` stays, so the number
+            # is not used again.
             layer.versions.pop(call.params["VersionNumber"], None)
             layer.policies.pop(call.params["VersionNumber"], None)
     return {}

@@ -31,6 +31,7 @@ class PackageStore:
         """Store a zip that passed `inspect` and return its description."""
         package = inspect(content)
         target = self.path(package.sha256)
+        # Named by its content: a second upload of the same bytes writes nothing.
         if not target.exists():
             whole.write(target, content)
         return package
@@ -96,6 +97,7 @@ def _s3_object(account: str, region: str, bucket_name: str, key_name: str, versi
         bucket = backend.get_bucket(bucket_name)
     except MissingBucket as error:
         raise _s3_error("NoSuchBucket", "The specified bucket does not exist") from error
+    # Lambda reads code only from a bucket of its own region (Lambda API, FunctionCode).
     if bucket.region_name != region:
         raise _s3_error(
             "PermanentRedirect",

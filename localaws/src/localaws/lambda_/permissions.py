@@ -27,6 +27,7 @@ def resource(call: Call) -> str:
     params, region = call.params, call.region
     prefix = f"arn:aws:lambda:{region.name}:{region.account}"
     if "LayerName" in params:
+        # LayerName may be an ARN as well (Lambda API, PublishLayerVersion).
         name = params["LayerName"].rsplit(":", 1)[-1]
         number = f":{params['VersionNumber']}" if "VersionNumber" in params else ""
         return f"{prefix}:layer:{name}{number}"
@@ -83,6 +84,7 @@ def _grant_keys(call: Call, function: Function | None) -> dict[str, Value]:
     qualifier = params.get("Qualifier") or derived or LATEST
     if "FunctionName" in params and "Principal" in params:
         keys["lambda:Principal"] = params["Principal"]
+    # A removal names only the statement: its principal is what was granted then.
     elif function is not None and "StatementId" in params:
         policy = function.policies.get(qualifier)
         for statement in policy.statements if policy else ():

@@ -100,6 +100,7 @@ def _conditions(params: Json) -> Json:
 
 def _added(call: Call, policy: Policy, statement: Json) -> Json:
     with call.region.lock:
+        # Compared under the lock: of two callers with the same revision one must lose.
         if call.params.get("RevisionId", policy.revision) != policy.revision:
             raise stale_revision()
         if any(other["Sid"] == statement["Sid"] for other in policy.statements):

@@ -49,6 +49,7 @@ class Poller:
                         self._poll(region, mapping)
 
     def _poll(self, region: Region, mapping: EventSourceMapping) -> None:
+        # Asked before receiving: a message that is received and has to wait would use up its visibility timeout.
         limit = (mapping.request.get("ScalingConfig") or {}).get("MaximumConcurrency", CONCURRENT_BATCHES)
         if self._busy[mapping.uuid] >= limit:
             return
@@ -89,6 +90,7 @@ def _receive(platform: Platform, mapping: EventSourceMapping) -> list[Any]:
     size = batch_size(mapping)
     window_s = mapping.request.get("MaximumBatchingWindowInSeconds") or 0
     oldest = min(message.sent_timestamp for message in waiting) / 1000
+    # A full batch does not wait for the window (Lambda Developer Guide, invocation-eventsourcemapping).
     if len(waiting) < size and platform.clock() - oldest < window_s:
         return []
     found = backend.receive_message(queue.name, size, 0, int(queue.visibility_timeout), ["All"])
@@ -117,6 +119,7 @@ def _process(platform: Platform, region: Region, mapping: EventSourceMapping, me
         failed = _failed_ids(mapping, result, wanted)
         done += [message for message in wanted if message.id not in failed]
         outcome = "OK" if result.function_error is None else "PROBLEM: Function call failed"
+    # Only those that succeeded: the others become visible again, and the queue's redrive policy counts them.
     for message in done:
         backend.delete_message(queue.name, message.receipt_handle)
     return outcome

@@ -12,6 +12,8 @@ __all__ = ["ControlPlaneRates"]
 
 # Requests per second: these two have rates of their own, all others share one. Invokes are limited by concurrency.
 _OWN = {"GetFunction": 100.0, "GetPolicy": 15.0}
+# Of all control plane calls of an account and Region together, and not adjustable (Lambda Developer Guide,
+# gettingstarted-limits).
 _SHARED = 15.0
 
 
@@ -38,6 +40,7 @@ class ControlPlaneRates:
         with self._lock:
             now = self._clock()
             tokens, counted = self._buckets.get(key, (rate, now))
+            # At most a second's worth: a quiet minute must not allow a storm.
             tokens = min(rate, tokens + (now - counted) * rate)
             allowed = tokens >= 1
             self._buckets[key] = (tokens - 1 if allowed else tokens, now)

@@ -25,6 +25,7 @@ from localaws.wire.errors import (
     TooManyRequestsException,
 )
 
+# Lambda Developer Guide, gettingstarted-limits: 6 MB each way for a synchronous invoke, 1 MB for an asynchronous one.
 MAX_SYNC_BYTES = 6 * 1024 * 1024
 MAX_ASYNC_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = MAX_SYNC_BYTES + 100
@@ -73,10 +74,12 @@ class Running:
                 raise TooManyRequestsException(
                     "Rate Exceeded.", Reason="ReservedFunctionConcurrentInvocationLimitExceeded", Type="User"
                 )
+            # The account's limit is checked second: a function with reserved concurrency is told of its own limit.
             if self._counts.total() >= ACCOUNT_CONCURRENCY:
                 raise TooManyRequestsException(
                     "Rate Exceeded.", Reason="ConcurrentInvocationLimitExceeded", Type="User"
                 )
+            # Under the same lock as the checks: two invokes must not take the last place together.
             self._counts[function.arn] += 1
         try:
             yield
@@ -99,6 +102,7 @@ def target(function: Function, qualifier: str | None, now: float, *, tenant_id: 
     version = resolve(function, qualifier)
     alias = function.aliases.get(qualifier or "")
     if alias is not None and alias.weights:
+        # Exactly one: RoutingConfig has at most one additional version (Lambda API, AliasRoutingConfiguration).
         ((other, weight),) = alias.weights.items()
         if random.random() < weight:  # noqa: S311 (a share of traffic, not a secret)
             version = resolve(function, other)
@@ -107,6 +111,7 @@ def target(function: Function, qualifier: str | None, now: float, *, tenant_id: 
         raise ResourceConflictException(
             "The operation cannot be performed at this time. The function is currently in the following state: Pending"
         )
+    # While an update is InProgress, invokes run the previous code (Lambda Developer Guide, functions-states).
     if version is function.latest and version.settling(now) and function.previous is not None:
         version = function.previous
     return Target(function=function, version=version, qualifier=qualifier, tenant_id=tenant_id)
@@ -150,6 +155,7 @@ def run(
             raise InvalidZipFileException(f"Lambda was not able to unzip the file: {error}") from error
         except RuntimeUnavailable as error:
             raise InvalidRuntimeException(str(error)) from error
+    # Outside of the count: writing logs is not part of an invocation's concurrency.
     logs.write(function, version, result, enforce_iam=platform.enforce_iam)
     return _bounded(result)
 

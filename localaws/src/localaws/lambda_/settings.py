@@ -16,7 +16,10 @@ from localaws.wire.errors import (
 )
 from localaws.wire.requests import Json
 
+# Lambda keeps this much of the account's concurrency for functions without a reservation (Lambda Developer Guide,
+# configuration-concurrency).
 UNRESERVED_LEAST = 100
+# Counted unzipped (Lambda Developer Guide, gettingstarted-limits).
 _CODE_STORAGE_BYTES = 300 * 1024**3
 
 
@@ -63,6 +66,7 @@ def untag_resource(call: Call) -> Json:
 def _tags(call: Call) -> dict[str, str]:
     """Return the live tags of the resource that the call names by ARN."""
     arn: str = call.params["Resource"]
+    # By ARN, since event source mappings can have tags as well as functions.
     kind, name, *qualifier = arn.split(":")[5:]
     if qualifier:
         raise InvalidParameterValueException(f"Tags on function aliases and versions are not supported: {arn}")
@@ -133,6 +137,7 @@ def _change_event_invoke(call: Call, base: Json) -> Json:
     resolve(function, qualifier)
     members = ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")
     config = {
+        # Put begins from nothing and update from what is there, so both end here.
         "DestinationConfig": {"OnSuccess": {}, "OnFailure": {}},
         **base,
         **{member: call.params[member] for member in members if member in call.params},

@@ -147,6 +147,8 @@ def _is_open(found: _Found) -> bool:
     policy = found.function.policies.get(found.qualifier or LATEST)
     public = [each for each in (policy.statements if policy else ()) if each["Principal"] in ("*", {"AWS": "*"})]
     arn = found.function.qualified(found.qualifier)
+    # Both actions: since October 2025 a public URL also needs lambda:InvokeFunction (Lambda Developer Guide,
+    # urls-auth).
     return decide(public, "lambda:InvokeFunctionUrl", arn, {"lambda:functionurlauthtype": "NONE"}) and decide(
         public, "lambda:InvokeFunction", arn, {"lambda:invokedviafunctionurl": "true"}
     )
@@ -158,6 +160,8 @@ def _message(status: HTTPStatus, text: str) -> HttpAnswer:
 
 def _event(request: HttpRequest, path: str, found: _Found) -> Json:
     """Return the payload format 2.0 of a request."""
+    # Payload format 2.0 has cookies in a list of their own, and joins repeated parameters by commas (Lambda Developer
+    # Guide, urls-invocation).
     headers = {name: value for name, value in request.headers.items() if name != "cookie"}
     host = request.headers.get("host", "")
     now = time.time()
@@ -223,6 +227,7 @@ def _answer(payload: bytes) -> HttpAnswer:
     headers = {str(name): str(item) for name, item in (value.get("headers") or {}).items()}
     content_type = next((item for name, item in headers.items() if name.lower() == "content-type"), "application/json")
     kept = {name: item for name, item in headers.items() if name.lower() not in {"content-type", "content-length"}}
+    # One header for each: cookies cannot be joined into one.
     cookies = tuple(("Set-Cookie", str(cookie)) for cookie in value.get("cookies") or ())
     return HttpAnswer(
         status=int(value["statusCode"]), body=content, headers=kept, content_type=content_type, repeated=cookies

@@ -156,6 +156,7 @@ class RuntimeApi:
                 connection, peer = self._listener.accept()
             except OSError:
                 return
+            # Without Nagle's delay: a response is small, and the runtime waits for it.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._serve, args=(connection, peer), name="localaws-runtime", daemon=True).start()
 

@@ -133,6 +133,7 @@ class OwnEnvironment:
             begun = time.monotonic()
             deadline = begun + self.image.timeout_s
             result: bytes | Fault | None = None
+            # Within the function's timeout: Lambda counts a second initialisation to the invocation.
             if not self._initialised:
                 result = self._initialise(request_id, deadline, phase="invoke")
             if result is None:
@@ -279,6 +280,7 @@ class OwnEnvironment:
         self._api.session.events.put(Starved())
 
     def _exited(self, number: int, code: int | None) -> None:
+        # An earlier start's exit may be told late, and must not end this one.
         if number == self._start_number or code is None:
             self._api.session.events.put(Exited(code))
 

@@ -18,12 +18,13 @@ from localaws.runtime.callers import Callers
 from localaws.runtime.directories import RuntimeDirs
 from localaws.runtime.environments import Environment, OwnEnvironment, own_bootstrap
 from localaws.runtime.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
+from localaws.runtime.isolators import probe
 from localaws.runtime.machines import ELF_HEAD_BYTES, elf_machine, machine_here
 from localaws.runtime.memory import MemoryWatch
 from localaws.runtime.pool import Pool
 from localaws.runtime.rie import RieEnvironment, emulator_bind
 from localaws.runtime.rootfs import Language, Roots, certificate_binds
-from localaws.runtime.sandbox import Guest, probe
+from localaws.runtime.sandbox import Guest
 from localaws.runtime.trees import BadArchive, extract, merge
 
 __all__ = [
@@ -44,6 +45,7 @@ Engine = Literal["own", "rie"]
 Isolation = Literal["auto", "bwrap", "plain"]
 
 _NOTHING: Mapping[str, str] = {}
+# Those on Amazon Linux 2; all newer ones are on Amazon Linux 2023 (Lambda Developer Guide, lambda-runtimes).
 _AL2 = {"python3.9", "python3.10", "python3.11", "provided.al2"}
 
 
@@ -126,6 +128,7 @@ class Fleet:
 
     def close(self) -> None:
         """End every child. Invocations that still run return an error."""
+        # The pool first: until its environments have ended, the watch measures them.
         self._pool.close()
         self._memory.close()
 
@@ -136,6 +139,7 @@ class Fleet:
     def _guest(self, image: FunctionImage) -> Guest:
         if image.runtime not in self.runtimes:
             raise RuntimeUnavailable(_how_to_get(image.runtime))
+        # Once for each function: a warning for every invoke would hide other lines.
         if image.architecture != machine_here() and image.arn not in self._foreign:
             self._foreign.add(image.arn)
             log.warning(

@@ -119,12 +119,18 @@ def _below(prefixes: Iterable[Path]) -> Iterator[Path]:
 def _ask(executable: Path) -> Interpreter | None:
     try:
         answer = subprocess.run(
-            [executable, "-I", "-S", "-c", _ASK], capture_output=True, timeout=20, check=True, stdin=subprocess.DEVNULL
+            # -I and -S: neither variables nor site-packages of this machine run code in it.
+            [executable, "-I", "-S", "-c", _ASK],
+            capture_output=True,
+            timeout=20,
+            check=True,
+            stdin=subprocess.DEVNULL,
         ).stdout
         implementation, numbers, prefix, base, lib_dir, level, free_threaded = json.loads(answer)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     version = f"{numbers[0]}.{numbers[1]}"
+    # Lambda has released CPythons only, with the GIL: wheels for others would not load there.
     if implementation != "CPython" or free_threaded or level != "final" or version not in VERSIONS:
         return None
     real = Path(prefix) / "bin" / f"python{version}"

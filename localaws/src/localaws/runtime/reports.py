@@ -67,6 +67,7 @@ def report(
         f"Duration: {duration_ms:.2f} ms",
         f"Billed Duration: {math.ceil(duration_ms + (init_ms or 0))} ms",
         f"Memory Size: {memory_mb} MB",
+        # Not more than there is: between two measurements a function may have had more than its limit.
         f"Max Memory Used: {min(memory_mb, math.ceil(used_bytes / _MB))} MB",
     ]
     if init_ms is not None:
@@ -99,6 +100,7 @@ def exited(request_id: str, code: int | None) -> Fault:
     """Describe a runtime that ended by itself; `code` is a shell's exit code, None if unknown."""
     if code == 0:
         return _runtime_fault("Runtime.ExitError", request_id, "Runtime exited without providing a reason")
+    # Unknown where the supervisor has ended, which is how a sandbox is killed.
     if code is None:
         code = 128 + signal.SIGKILL
     reason = f"signal: {_signal_name(code - 128)}" if code > 128 else f"exit status {code}"

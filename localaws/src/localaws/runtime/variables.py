@@ -21,7 +21,14 @@ def function_variables(
     forwarded: Mapping[str, str],
 ) -> dict[str, str]:
     """Return all variables of a runtime: the defaults, then the forwarded, the function's own and the reserved ones."""
-    python, node = image.runtime.startswith("python"), major_of(image.runtime)
+    reserved = _reserved(image, credentials, layout, api_address=api_address, log_stream=log_stream)
+    # The order decides who wins: a function may replace defaults, and nothing replaces the reserved ones (Lambda
+    # Developer Guide, configuration-envvars).
+    return {**_defaults(image, layout), **forwarded, **image.environment, **reserved}
+
+
+def _defaults(image: FunctionImage, layout: Layout) -> dict[str, str]:
+    """Return the variables that a function may replace by its own."""
     defaults = {
         "PATH": layout.path,
         "LD_LIBRARY_PATH": layout.library_path,
@@ -33,9 +40,9 @@ def function_variables(
         "_AWS_XRAY_DAEMON_ADDRESS": "169.254.79.129",
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
-    if python:
+    if image.runtime.startswith("python"):
         defaults["PYTHONPATH"] = layout.runtime
-    if node:
+    if node := major_of(image.runtime):
         modules = f"{layout.opt}/nodejs/node{node}/node_modules:{layout.opt}/nodejs/node_modules"
         defaults["NODE_PATH"] = f"{modules}:{layout.runtime}/node_modules:{layout.runtime}:{layout.task}"
     if layout.tmp:
@@ -44,6 +51,13 @@ def function_variables(
         defaults["PYTHONDONTWRITEBYTECODE"] = "1"
     if image.endpoint_url:
         defaults["AWS_ENDPOINT_URL"] = image.endpoint_url
+    return defaults
+
+
+def _reserved(
+    image: FunctionImage, credentials: Credentials, layout: Layout, *, api_address: str, log_stream: str
+) -> dict[str, str]:
+    """Return the variables that no function may set: Lambda refuses a configuration with one of them."""
     reserved = {
         "_HANDLER": image.handler,
         "AWS_REGION": image.region,
@@ -61,6 +75,6 @@ def function_variables(
         "LAMBDA_TASK_ROOT": layout.task,
         "LAMBDA_RUNTIME_DIR": layout.runtime,
     }
-    if python or node:
+    if image.runtime.startswith("python") or major_of(image.runtime):
         reserved["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{image.runtime}"
-    return {**defaults, **forwarded, **image.environment, **reserved}
+    return reserved

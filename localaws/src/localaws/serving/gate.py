@@ -25,6 +25,7 @@ def new_token(file: Path) -> str:
     token = secrets.token_urlsafe(32)
     with suppress(FileNotFoundError):
         file.unlink()  # never reuse an existing file: its mode may be open, or it may be a link
+    # The mode is set at creation: between creation and chmod, others could open the file.
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(token)
@@ -54,6 +55,7 @@ class Gate:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD") and is_form(environ.get("CONTENT_TYPE")):
             return "a page of any site can send this content type: use application/json or application/octet-stream"
         given = environ.get("HTTP_X_LOCALAWS_TOKEN", "")
+        # In constant time, so that the token cannot be guessed letter by letter.
         if self._token is not None and not hmac.compare_digest(given.encode(), self._token.encode()):
             return f"with IAM enforced, only the operator may; the ready line names the file with the {TOKEN_HEADER}"
         return None

@@ -18,6 +18,7 @@ from localaws.serving.state import State, copy_state, load
 if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
 
+    from localaws.lambda_.calls import Platform
     from localaws.wire.wsgi import Application
 
 log = logging.getLogger(__name__)
@@ -71,41 +72,61 @@ class Server:
 
     def _bind(self, options: Options) -> BaseWSGIServer:
         _configure_moto()
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from moto.moto_server.werkzeug_app import MotoRequestHandler
         from werkzeug.serving import make_server
 
-        from localaws.iam.guard import Guard
-        from localaws.interception.interceptor import Interceptor
         from localaws.lambda_ import backend
-        from localaws.lambda_.api import LambdaApi
-        from localaws.lambda_.calls import Platform
-        from localaws.lambda_.packages import PackageStore
         from localaws.lambda_.poller import Poller
-        from localaws.lambda_.rates import ControlPlaneRates
-        from localaws.s3.conditions import Conditions
-        from localaws.s3.integrity import S3Integrity
-        from localaws.serving.front import Front
         from localaws.serving.gate import TOKEN_FILE, Gate, new_token
 
         # Bound first, because functions and moto itself need the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
         os.environ["MOTO_PORT"] = str(http.port)
-        platform = Platform(
+        platform = self._platform(options, http.port)
+        backend.install(platform)
+        self._state = State(self.directory) if options.state else None
+        # After `install`: what is loaded are backends of ours.
+        if options.state or options.copy_of:
+            load(self.directory)
+        if self._state:
+            self._state.start()
+        # A new token at each start, so that an old one is worth nothing.
+        self.token_file = self.directory / TOKEN_FILE if options.enforce_iam else None
+        token = new_token(self.token_file) if self.token_file else None
+        http.app = Gate(self._application(options, platform), token)
+        self._poller = Poller(platform, backend.regions)
+        self._poller.start()
+        return http
+
+    def _platform(self, options: Options, port: int) -> Platform:
+        from localaws.lambda_ import backend
+        from localaws.lambda_.calls import Platform
+        from localaws.lambda_.packages import PackageStore
+        from localaws.lambda_.rates import ControlPlaneRates
+
+        return Platform(
             fleet=self.fleet,
             packages=PackageStore(self.directory / "packages"),
             cache=self.directory / "cache",
-            endpoint_url=f"http://{HOST}:{http.port}",
+            endpoint_url=f"http://{HOST}:{port}",
             pending_s=options.pending_s,
             enforce_iam=options.enforce_iam,
             invoke_event=backend.invoke_event,
             rates=ControlPlaneRates(enforced=options.rate_limits),
         )
-        backend.install(platform)
-        self._state = State(self.directory) if options.state else None
-        if options.state or options.copy_of:
-            load(self.directory)
-        if self._state:
-            self._state.start()
+
+    def _application(self, options: Options, platform: Platform) -> Application:
+        """Return the layers that a request passes, from the outermost: faults, Lambda's own calls, IAM, S3, moto."""
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        from localaws.iam.guard import Guard
+        from localaws.interception.interceptor import Interceptor
+        from localaws.lambda_ import backend
+        from localaws.lambda_.api import LambdaApi
+        from localaws.s3.conditions import Conditions
+        from localaws.s3.integrity import S3Integrity
+        from localaws.serving.front import Front
+
         moto: Application = Conditions(S3Integrity(DomainDispatcherApplication(create_backend_app)))
         front = Front(
             Guard(moto) if options.enforce_iam else moto,
@@ -117,12 +138,7 @@ class Server:
         faults = Faults()
         for fault in options.faults:
             faults.add(fault)
-        self.token_file = self.directory / TOKEN_FILE if options.enforce_iam else None
-        token = new_token(self.token_file) if self.token_file else None
-        http.app = Gate(Interceptor(front, self.fleet.callers, faults, platform.rates), token)
-        self._poller = Poller(platform, backend.regions)
-        self._poller.start()
-        return http
+        return Interceptor(front, self.fleet.callers, faults, platform.rates)
 
     def _health(self) -> Mapping[str, Any]:
         return {

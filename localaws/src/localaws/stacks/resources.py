@@ -86,6 +86,7 @@ class Custom:
     def _ask(self, place: Place, kind: str, properties: Json, **more: Any) -> Made:
         # A real bucket and a presigned URL, so that a response with a wrong header fails here as it does on AWS.
         s3 = place.aws.client("s3")
+        # Made each time: the bucket that is there already is no error in us-east-1 (S3 API, CreateBucket).
         s3.create_bucket(Bucket=RESPONSE_BUCKET)
         request_id = str(uuid.uuid4())
         key = f"{place.stack_id}|{place.logical_id}|{request_id}"
@@ -101,6 +102,7 @@ class Custom:
             "ResourceProperties": _texts(properties),
             **more,
         }
+        # Asynchronously, as CloudFormation does: the function answers by the URL, and its result is ignored.
         place.aws.client("lambda").invoke(
             FunctionName=properties["ServiceToken"], InvocationType="Event", Payload=json.dumps(event)
         )
@@ -127,6 +129,7 @@ class Custom:
             raise ResourceFailed("Response object is too long.")
         answer = json.loads(body)
         for name in ("StackId", "RequestId", "LogicalResourceId"):
+            # An answer to another request must not complete this one (CloudFormation User Guide, crpg-ref-responses).
             if answer.get(name) != event[name]:
                 raise ResourceFailed(f"Invalid {name}: {answer.get(name)!r}")
         physical = answer.get("PhysicalResourceId")
@@ -171,8 +174,10 @@ class LambdaFunction:
         client = place.aws.client("lambda")
         waiter = client.get_waiter("function_updated_v2")
         if properties["Code"] != old["Code"] or properties.get("Architectures") != old.get("Architectures"):
+            # Always named, so that the function returns to the default if the template no longer has it.
             architectures = properties.get("Architectures", ["x86_64"])
             client.update_function_code(FunctionName=physical_id, Architectures=architectures, **properties["Code"])
+            # Lambda refuses the next update while this one is InProgress (Lambda Developer Guide, functions-states).
             waiter.wait(FunctionName=physical_id)
         settings = {key: value for key, value in properties.items() if key not in _NO_SETTINGS}
         made = client.update_function_configuration(**{**_numbers(settings), "FunctionName": physical_id})
@@ -206,6 +211,8 @@ class LambdaVersion:
         _refuse(properties, "ProvisionedConcurrencyConfig", "RuntimePolicy", "FunctionScalingConfig")
         client, name = place.aws.client("lambda"), properties["FunctionName"]
         pages = client.get_paginator("list_versions_by_function").paginate(FunctionName=name)
+        # Listed first: PublishVersion returns the last version if nothing has changed, and CloudFormation takes that
+        # for an error.
         present = {version["Version"] for page in pages for version in page["Versions"]}
         made = client.publish_version(**properties)
         number = made["Version"]
@@ -234,6 +241,7 @@ class LambdaAlias:
         return self._made(place.aws.client("lambda").create_alias(**self._given(properties)))
 
     def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
+        # What the template no longer has returns to its default: UpdateAlias leaves members alone that are not named.
         given = {"Description": "", "RoutingConfig": {}, **self._given(properties)}
         return self._made(place.aws.client("lambda").update_alias(**given))
 
@@ -304,6 +312,7 @@ class Role:
 
     def delete(self, place: Place, physical_id: str, properties: Json) -> None:
         iam = place.aws.client("iam")
+        # First the policies: IAM deletes no role that has some (IAM API, DeleteRole).
         for name in iam.list_role_policies(RoleName=physical_id)["PolicyNames"]:
             iam.delete_role_policy(RoleName=physical_id, PolicyName=name)
         for policy in iam.list_attached_role_policies(RoleName=physical_id)["AttachedPolicies"]:

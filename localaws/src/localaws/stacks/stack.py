@@ -88,6 +88,7 @@ class Stack:
         """
         template = deepcopy(template)
         wish = _Wish(template=template, parameters=_parameters(template, parameters or {}))
+        # Before anything is made: a template that cannot be used must leave nothing.
         unknown = sorted({one["Type"] for one in template["Resources"].values() if not _is_known(one["Type"])})
         if unknown:
             raise TemplateError(f"stacks cannot have {', '.join(unknown)} here")
@@ -98,6 +99,7 @@ class Stack:
             self._take_back()
             self.status = "UPDATE_ROLLBACK_COMPLETE" if word == "UPDATE" else "ROLLBACK_COMPLETE"
             raise StackFailed(self, error.reason) from error
+        # Only after every resource has succeeded: a rollback needs the replaced ones.
         self._clean(wish)
         self._wish, self.status = wish, f"{word}_COMPLETE"
         outputs = template.get("Outputs", {})
@@ -109,6 +111,7 @@ class Stack:
         Raises:
             StackFailed: a resource could not be deleted.
         """
+        # Reversed: a resource must go before those that it depends on.
         for name in reversed(self._scope(self._wish).wanted()):
             self._delete(name, self._present.pop(name, None))
         self.status = "DELETE_COMPLETE"
@@ -152,6 +155,7 @@ class Stack:
             if present is not None and not is_made:
                 # An update was requested; how far it got is unknown, so the rollback requests the old properties again.
                 self._present[name] = replace(present, properties=properties)
+            # It failed, but has named an id: the rollback deletes it, as CloudFormation does.
             elif present is None and failed.physical_id:
                 self._present[name] = _Present(
                     type=type_name, properties=properties, made=Made(physical_id=failed.physical_id)

@@ -130,6 +130,7 @@ def find_operation(method: str, path: str, query: str) -> tuple[Operation, dict[
             candidates.append((operation, found.groupdict()))
     if not candidates:
         raise UnknownOperationException(f"No operation of AWS Lambda answers {method} {path}")
+    # Several may fit, as query parameters also tell operations apart: the most specific one is meant.
     return max(candidates, key=lambda candidate: len(candidate[0].required_query))
 
 
@@ -162,6 +163,7 @@ def parameters(operation: Operation, request: HttpRequest, path: Mapping[str, st
         if value is not None:
             found[member] = _typed(value, reference["shape"])
     problems = list(_problems(found, operation.input_shape))
+    # All of them in one error, as AWS does.
     if problems:
         noun = "error" if len(problems) == 1 else "errors"
         raise ValidationException(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")

@@ -1,28 +1,15 @@
-"""The parts of dulwich that are used, in our own types: the git protocol, packs, and the files that git itself keeps.
-
-The only importer of dulwich, and only inside the functions that need it: `ping` works without.
-"""
+"""The git protocol over HTTP, and the packs that it brings."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from builder.amounts import megabytes
-from builder.errors import (
-    LambdasmithError,
-    OutOfSpace,
-    SourceError,
-    SourceUnreachable,
-)
+from builder.errors import LambdasmithError, OutOfSpace, SourceError, SourceUnreachable
 from builder.network import wire
 from builder.network.access import GitCredentials, Greeting, Network
 from builder.network.patience import Passing, patiently
@@ -31,13 +18,9 @@ from builder.sources.objects import Damaged, Objects
 from builder.sources.refs import Listing
 
 if TYPE_CHECKING:
-    from dulwich.repo import Repo
-
     from builder.network.pool import Beginning, GuardedPool
 
 Answer = TypeVar("Answer")
-
-_KIND_BITS, _GITLINK = 0o170000, 0o160000
 
 
 class BrokenOff(Passing):
@@ -52,15 +35,29 @@ class CommitRefused(Exception):
         self.definitive = definitive
 
 
-# --- the wire -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class Received:
     """A pack that has arrived. `complete`: it has all of the history."""
 
     size_bytes: int
     complete: bool
+
+
+class _Arriving:
+    """A pack on its way to a file. Counted as it arrives: the server does not announce the size of a pack."""
+
+    def __init__(self, file: IO[bytes], max_bytes: int | None) -> None:
+        self.size_bytes = 0
+        self._file, self._max_bytes = file, max_bytes
+
+    def write(self, data: bytes) -> int:
+        self.size_bytes += len(data)
+        if self._max_bytes is not None and self.size_bytes > self._max_bytes:
+            raise OutOfSpace(
+                f"the repository's commit is larger than the {megabytes(self._max_bytes, ',.1f')} there are",
+                hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
+            )
+        return self._file.write(data)
 
 
 class Remote:
@@ -111,34 +108,18 @@ class Remote:
             OutOfSpace: it is more than `max_bytes`.
         """
         from dulwich.errors import GitProtocolError
-        from dulwich.object_store import ObjectStoreGraphWalker
-
-        received = 0
-        known = {have.encode()} if have else set()
 
         def wants(refs: Mapping[bytes, bytes], depth: int | None = None) -> Sequence[bytes]:
             return [commit.encode()] if commit else sorted(set(refs.values()))
 
         with objects.incoming() as file:
-
-            def take(data: bytes) -> int:
-                nonlocal received
-                received += len(data)
-                # Counted as it arrives: the server does not announce the size of a pack.
-                if max_bytes is not None and received > max_bytes:
-                    raise OutOfSpace(
-                        f"the repository's commit is larger than the {megabytes(max_bytes, ',.1f')} there are",
-                        hint="take large files out of the repository, or give the builder a larger ephemeral_storage",
-                    )
-                return file.write(data)
-
+            pack = _Arriving(file, max_bytes)
             try:
                 result = self._client.fetch_pack(
                     "",
                     wants,
-                    # Dulwich has types of its own for bytes.
-                    ObjectStoreGraphWalker(known, lambda sha: [], shallow=set(known)),  # type: ignore[arg-type]
-                    take,
+                    _holding(have),
+                    pack.write,
                     depth=depth,
                     # After a greeting the server hands out a commit by its id without a list of refs first.
                     ref_prefix=[] if commit and self._client.greeting else [each.encode() for each in prefixes],
@@ -150,7 +131,7 @@ class Remote:
                 raise
             if result.object_format not in (None, "sha1"):
                 raise SourceError(f"the repository uses {result.object_format} object ids; only sha1 is read here")
-        return Received(size_bytes=received, complete=not result.new_shallow)
+        return Received(size_bytes=pack.size_bytes, complete=not result.new_shallow)
 
     def _is_git_itself(self) -> bool:
         """Tell whether the server hands out all that it has: git does in protocol 2, however it is configured."""
@@ -183,6 +164,15 @@ def _client(url: str, pool: GuardedPool, network: Network) -> Any:
             return found
 
     return Client(url, quiet=True, pool_manager=pool)
+
+
+def _holding(commit: str | None) -> Any:
+    """Return the objects that the server is told are here already: a commit without its history, or none."""
+    from dulwich.object_store import ObjectStoreGraphWalker
+
+    known = {commit.encode()} if commit else set()
+    # Dulwich has types of its own for bytes.
+    return ObjectStoreGraphWalker(known, lambda sha: [], shallow=set(known))  # type: ignore[arg-type]
 
 
 _REFUSALS = ("not our ref", "unadvertised", "not valid", "no such ref")
@@ -267,177 +257,3 @@ def open_objects(directory: Path) -> Objects:
             raise ValueError(f"a difference cannot be applied: {error}") from error
 
     return Objects(directory, applied)
-
-
-# --- git's own files ------------------------------------------------------------------------------------------------
-
-
-def parse_config(text: bytes) -> dict[tuple[str, ...], dict[str, str]]:
-    """Parse a file in the format of git's configuration: {(section, subsection): {key: value}}, the last of a key.
-
-    Files that it includes are not read.
-
-    Raises:
-        ValueError: it is not in that format.
-    """
-    from dulwich.config import ConfigFile
-
-    parsed = ConfigFile.from_file(BytesIO(text), expand_includes=False)
-    return {
-        tuple(part.decode("utf-8") for part in section): {
-            key.decode("utf-8").lower(): value.decode("utf-8") for key, value in parsed.items(section)
-        }
-        for section in parsed.sections()
-    }
-
-
-class Attributes:
-    """Attributes from the .gitattributes of a tree; `read` returns the one of a directory (posix), b"" for none."""
-
-    def __init__(self, read: Callable[[str], bytes]) -> None:
-        self._read = read
-        self._rules: dict[str, list[Any]] = {}
-
-    def of(self, path: str) -> dict[str, str | bool]:
-        """Return the attributes of the file at `path`: set, unset (False), or a value."""
-        from dulwich.attrs import match_path
-
-        directories = path.split("/")[:-1]
-        rules = [rule for depth in range(len(directories) + 1) for rule in self._of("/".join(directories[:depth]))]
-        found = match_path(rules, path.encode()) if rules else {}
-        return {
-            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-            if isinstance(value, bytes)
-            else bool(value)
-            for name, value in found.items()
-        }
-
-    def _of(self, directory: str) -> list[Any]:
-        from dulwich.attrs import compile_gitattributes_patterns, parse_git_attributes
-
-        if directory not in self._rules:
-            lines = parse_git_attributes(BytesIO(self._read(directory)))
-            # `binary` is git's name for several attributes, one of which counts here.
-            entries = [(name, {**said, b"text": False} if said.get(b"binary") else said) for name, said in lines]
-            self._rules[directory] = compile_gitattributes_patterns(entries, directory, directory.encode())
-        return self._rules[directory]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkTree:
-    """A directory of a checked-out repository: its commit, and the files that git has or would add there.
-
-    Paths are relative to the directory; ignored files and submodules are not among them. `tracked` are the files that
-    git has, `others` those that it would add. `commit` is empty before the first one.
-    """
-
-    commit: str
-    commit_time: int
-    tracked: frozenset[str]
-    others: frozenset[str]
-
-
-def read_work_tree(directory: Path) -> WorkTree | None:
-    """Read what git knows of the existing `directory`; None if no repository contains it, or one that ignores it.
-
-    Raises:
-        SourceError: the repository around it cannot be read.
-    """
-    place = directory.resolve()
-    # Looked for without dulwich, whose import takes longer than this for a project without git.
-    if not any((folder / ".git").exists() for folder in (place, *place.parents)):
-        return None
-    from dulwich.errors import NotGitRepository
-    from dulwich.repo import Repo
-
-    try:
-        with contextlib.closing(Repo.discover(place)) as repo:
-            return _work_tree(repo, place)
-    except NotGitRepository:
-        return None
-    except _damaged_repository() as error:
-        raise SourceError(
-            f"{directory}: the git repository around it cannot be read: {str(error) or 'a file of it is damaged'}",
-            hint="`git status` and `git fsck` say what is wrong with it",
-        ) from error
-
-
-def _work_tree(repo: Repo, place: Path) -> WorkTree | None:
-    from dulwich.index import ConflictedIndexEntry
-    from dulwich.porcelain import get_untracked_paths
-
-    base = Path(repo.path).resolve()
-    if repo.bare or not place.is_relative_to(base):
-        return None
-    index = repo.open_index()
-    below = place.relative_to(base)
-    tracked = [
-        Path(os.fsdecode(path)).relative_to(below)
-        for path, entry in index.items()
-        if Path(os.fsdecode(path)).is_relative_to(below)
-        and (isinstance(entry, ConflictedIndexEntry) or _KIND_BITS & entry.mode != _GITLINK)
-    ]
-    # An ignored directory (a build output, a copy in /tmp below another repository) is no part of that repository.
-    if not tracked and below.parts and _is_ignored(repo, below):
-        return None
-    others = get_untracked_paths(place, base, index, exclude_ignored=True, repo=repo)
-    known = frozenset(path.as_posix() for path in tracked)
-    commit, commit_time = _head(repo)
-    return WorkTree(commit=commit, commit_time=commit_time, tracked=known, others=frozenset(others) - known)
-
-
-def _damaged_repository() -> tuple[type[Exception], ...]:
-    """List what dulwich raises for files that git never writes, or that a newer git than dulwich knows has written."""
-    from dulwich import errors, index, refs, repo
-
-    return (
-        *(errors.ChecksumMismatch, errors.FileFormatException, errors.RefFormatError, errors.WrongObjectException),
-        *(errors.ObjectMissing, index.UnsupportedIndexFormat, index.InvalidPathError, refs.SymrefLoop),
-        *(repo.UnsupportedVersion, repo.UnsupportedExtension, repo.InvalidWorktreeConfiguration),
-        StopIteration,  # of a ref that ends after `ref: `
-        *(OSError, ValueError, LookupError, AssertionError, OverflowError, struct.error, zlib.error),
-    )
-
-
-def _is_ignored(repo: Repo, path: Path) -> bool:
-    from dulwich.ignore import IgnoreFilterManager
-
-    return bool(IgnoreFilterManager.from_repo(repo, config=repo.get_config_stack()).is_ignored(f"{path.as_posix()}/"))
-
-
-def _head(repo: Repo) -> tuple[str, int]:
-    _check_head(Path(repo.controldir()) / "HEAD")
-    try:
-        commit = repo[repo.head()]
-    except KeyError:  # nothing is committed yet
-        return "", 0
-    return commit.id.decode(), int(getattr(commit, "commit_time", 0))
-
-
-def _check_head(path: Path) -> None:
-    """Return if HEAD names a branch or a commit; dulwich reads anything else as a repository without commits.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    from dulwich.refs import Ref, check_ref_format
-
-    content = path.read_bytes().rstrip()
-    if re.fullmatch(rb"[0-9a-f]{40}(?:[0-9a-f]{24})?", content):
-        return
-    name = content.removeprefix(b"ref:").strip()
-    if name == content or not name.startswith(b"refs/") or b"//" in name or not check_ref_format(Ref(name)):
-        shown = content[:60].decode("utf-8", "replace")
-        raise ValueError(f"HEAD says {shown!r}, which is neither a branch nor a commit")
-
-
-def ignored_by(patterns: Path, paths: Iterable[str]) -> frozenset[str]:
-    """Return those of `paths` that the existing file `patterns`, in gitignore's syntax, ignores.
-
-    Paths are relative to the file's directory. As in git, everything in an ignored directory is ignored, and a pattern
-    that cannot be understood ignores nothing.
-    """
-    from dulwich.ignore import IgnoreFilter
-
-    rules = IgnoreFilter.from_path(patterns)
-    return frozenset(path for path in paths if rules.is_ignored(path))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bootstrap.ini import Line
-from bootstrap.login_sections import read_sections
+from bootstrap.config.ini import Line
+from bootstrap.config.login_sections import read_sections
 from builder.errors import InvalidConfiguration
 from builder.toolchains.catalogue import ArchiveTool
 

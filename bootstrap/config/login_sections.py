@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from bootstrap.ini import Line
+from bootstrap.config.ini import Line
 from builder.golang.paths import is_module_path
 from builder.nearest import nearest
 from builder.network.urls import is_loopback, without_secrets

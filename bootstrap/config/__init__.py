@@ -1,0 +1,1 @@
+"""config.ini: from its lines to one frozen value."""

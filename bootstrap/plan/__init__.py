@@ -1,0 +1,1 @@
+"""Pure functions from the wanted and the present state to the steps between."""

@@ -1,0 +1,1 @@
+"""Execution of the steps of a plan, by what they change."""
