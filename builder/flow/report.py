@@ -106,6 +106,7 @@ def _failure(page: Page, error: Value, build_id: str = "", place: str = "") -> N
         page.add("last lines of its output:")
         for line in lines:
             page.add((shown(line), "quiet"), before="  | ")
+    page.end()
     if error.get("retryable") is True:
         page.add("this may pass: the same can be tried again")
     if hint := text_of(error, "hint"):

@@ -303,11 +303,38 @@ def test_where_there_is_more_to_read() -> None:
 
 
 def test_a_text_has_bounds() -> None:
-    """A reply with text still passes Lambda, whichever characters its lines have."""
+    """A reply with text still passes Lambda, whichever characters its lines have, and begins and ends as it should."""
     for line in ("x" * 70, "\u2028" * 50, "😀" * 70):
-        told = texts({"changed": [line] * 50_000})
+        told = texts({"changed": [line] * 50_000, "warnings": ["the last"]})
         assert len(json.dumps(told)) < 320_000
-        assert re.fullmatch(r"… and \d+ more lines: the reply has them", told["plain"].splitlines()[-1])
+        assert told["plain"].startswith("deployed the function\n  changed\n")
+        assert re.search(r"\n… [\d,]+ lines are left out here …\n", told["plain"])
+        assert told["plain"].endswith("\n  warning: the last\n")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "界", "😀", "\0"])
+@pytest.mark.parametrize("tail", [[], ["😀" * 2_000] * 20, ["y"] * 200])
+def test_an_error_of_any_length_keeps_its_beginning_its_hint_and_its_code(letter: str, tail: list[str]) -> None:
+    error = FAILED | {
+        "message": f"it failed: {letter * 30_000}, the end",
+        "log_tail": tail,
+        "problems": [letter * 2000],
+    }
+    for told in (explained(error | {"hint": "do it\nthen " + "é" * 300}, build_id="b-1"), explained(error)):
+        assert len(json.dumps(told.colour)) < 160_000
+        assert told.plain.startswith("build: it failed: ")
+        assert told.plain.splitlines()[-1].startswith("(command_failed")
+        assert "the end\n" in told.plain
+    assert told.plain.endswith("hint: see its output\nand the log\n(command_failed)\n")
+    if letter != "x":
+        assert re.search(r" … \([\d,]+ characters are left out here\) … ", told.plain)
+
+
+def test_a_hint_of_any_length_leaves_room_for_the_message() -> None:
+    told = explained({"message": "no", "hint": "😀" * 20_000, "code": "x_y"}, build_id="b")
+    assert told.plain.startswith("no\nhint: 😀")
+    assert told.plain.endswith("😀\n(x_y, build b)\n")
+    assert len(json.dumps(told.colour)) < 160_000
 
 
 _VALUES = st.recursive(
