@@ -39,6 +39,7 @@ _DAY_S = 24 * 3600.0
 _ANSWERING_S = 5.0
 # Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
 _TOLD = 1200
+_UNTOLD = "the reply is complete, but its text could not be made: the builder's log has the traceback\n"
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
@@ -148,7 +149,12 @@ def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
     """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
     from builder.flow.report import texts
 
-    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+    try:
+        return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+    except Exception:
+        # What was asked for is done by now: it must not look failed because it cannot be told.
+        log.exception("the text of the reply could not be made")
+        return {"plain": _UNTOLD, "colour": _UNTOLD, "times": ""}
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:

@@ -7,6 +7,7 @@ and is never an error.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 from builder.amounts import amount, some
@@ -40,8 +41,14 @@ def cells_of(value: Value, *names: str) -> list[str]:
 
 
 def number_of(value: Value, name: str) -> float:
+    """Return a number that can be calculated with; 0 for what is infinite, or too large for a float."""
     found = value.get(name)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else 0
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return 0
+    try:
+        return found if math.isfinite(found) else 0
+    except OverflowError:
+        return 0
 
 
 def shown(value: object) -> str:
@@ -50,7 +57,17 @@ def shown(value: object) -> str:
         return value
     if isinstance(value, list | tuple) and not any(isinstance(item, Mapping | list | tuple) for item in value):
         return ", ".join(shown(item) for item in value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return as_json(value)
+
+
+def as_json(value: object) -> str:
+    """Return a value as JSON, or why it cannot be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "(nested too deeply to be told)"
+    except ValueError:  # Python writes no integers of more than some thousand digits
+        return "(too long a number to be told)"
 
 
 def size_of(value: Value, name: str = "size", before: str = ", ") -> str:

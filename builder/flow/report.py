@@ -7,7 +7,6 @@ text and never an error. Standard library only: clients' tests run this module w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from builder.amounts import amount
 from builder.flow.page import Page, Text
 from builder.flow.phrases import (
     Value,
+    as_json,
     build_there,
     cells_of,
     commit_of,
@@ -172,7 +172,7 @@ def _tried(page: Page, invoked: Value) -> None:
     page.add(f"invoked {'version ' * version.isdigit()}{version}, it answered", before="  ")
     payload = invoked.get("payload")
     is_cut = invoked.get("cut") is True and isinstance(payload, str)
-    text = str(payload) if is_cut else json.dumps(payload, ensure_ascii=False, default=str)
+    text = str(payload) if is_cut else as_json(payload)
     data = text.encode("utf-8", "replace")
     # Lambda's size counts blanks and escapes that are not written here: alone it doesn't say that something is missing.
     whole = max(number_of(invoked, "size"), len(data))

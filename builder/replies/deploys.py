@@ -167,7 +167,7 @@ class Invoked(TypedDict):
     status: int
     version: str
     payload: object
-    """What it answered; of more than 256 kB that much, as text."""
+    """What it answered; of more than 256 kB that much, as text; also text if nested more than 100 deep."""
     size: int
     """Of the answer, in bytes."""
     cut: bool

@@ -337,8 +337,33 @@ def test_a_hint_of_any_length_leaves_room_for_the_message() -> None:
     assert len(json.dumps(told.colour)) < 160_000
 
 
+_ODD_NUMBERS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan"), "10**400": 10**400}
+
+
+@pytest.mark.parametrize("name", [*_ODD_NUMBERS, "10**5000"])
+def test_odd_numbers_are_told(name: str) -> None:
+    odd = _ODD_NUMBERS.get(name, 10**5000)
+    size = {"name": "function", "action": "build", "size": odd, "files": odd, "bytes": odd, "unzipped": odd}
+    for reply in (
+        {"artifacts": [size], "pruned": [size], "seconds": odd, "phases": [{"name": "fetch", "seconds": odd}]},
+        {"rollback": {**WAY, "then": {**THEN, "age_seconds": odd}}, "restored": "b-1"},
+        {**OVERVIEW, "storage": {"used_bytes": odd, "limit_bytes": odd, "ours_bytes": odd, "functions": odd}},
+        {"plan": {"limits": {"unzipped": odd, "max_unzipped": odd, "layers": odd}, "alias": {"name": "x"}}},
+        {"artifacts": [], "invoke": {"status": 200, "payload": [odd], "size": odd}, "changed": [odd, {"a": odd}]},
+    ):
+        assert texts(reply)["plain"]
+
+
+def test_a_payload_of_any_depth_is_told() -> None:
+    deep: Any = []
+    for _ in range(3_000):
+        deep = [deep]
+    told = texts({"artifacts": [], "invoke": {"status": 200, "payload": deep}, "changed": [deep]})["plain"]
+    assert "nested too deeply to be told" in told
+
+
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(list(_ODD_NUMBERS.values())) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
