@@ -24,6 +24,7 @@ from builder.jsontext import read_json
 from builder.network.access import GitCredentials
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import GitLogin, IndexLogin, is_reference, text_problem
+from builder.secrets.masking import SHORTEST
 from builder.secrets.references import Reference
 from builder.store.values import Fields
 
@@ -250,7 +251,14 @@ class CommandSecrets:
             return {text: self.context.granted.commands[text] for text in references}
         if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
             raise AssertionError(f"no one has checked whether this project may have {', '.join(unchecked)}")
-        return {text: read(Reference.parse(text), self.context) for text in references}
+        values = {text: read(Reference.parse(text), self.context) for text in references}
+        for text, value in values.items():
+            if not self.context.secrets.masks(value):
+                self.context.progress.warn(
+                    f"{text}: the value is too short to be masked, so it is readable wherever a command prints it: "
+                    f"use one of {SHORTEST} characters or more"
+                )
+        return values
 
     def contained(self, content: bytes) -> bool:
         """Whether something that was read is in `content`."""

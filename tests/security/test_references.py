@@ -410,6 +410,20 @@ def test_white_space_around_a_login_does_not_belong_to_it(localaws: Server, tmp_
     assert credentials.CommandSecrets(there).values([f"secretsmanager:{name}"])[f"secretsmanager:{name}"][0] == " "
 
 
+def test_a_secret_too_short_to_be_masked_is_warned_of(localaws: Server, tmp_path: Path) -> None:
+    there, name = context(localaws, tmp_path, Logins()), f"short-{uuid.uuid4().hex}"
+    client = localaws.client("secretsmanager")
+    client.create_secret(Name=name, SecretString=json.dumps({"pin": "12345", "pass": 1234, "long": 123456}))
+    whole = f"secretsmanager:{name}"
+    there.allowed_secrets.update({whole, *(f"{whole}#{key}" for key in ("pin", "pass", "long"))})
+    values = credentials.CommandSecrets(there).values([f"{whole}#pass", f"{whole}#long", whole])
+    assert (values[f"{whole}#pass"], there.progress.warnings) == ("1234", [])
+    credentials.CommandSecrets(there).values([f"{whole}#pin"])
+    assert len(there.progress.warnings) == 1
+    assert there.progress.warnings[0].startswith(f"{whole}#pin: the value is too short to be masked")
+    assert there.secrets.mask("1234 12345 123456") == "*** ***5 ***"
+
+
 def test_a_login_keeps_its_name_on_its_way_to_the_worker() -> None:
     login = GitCredentials(
         username="u", token="t", base="https://git.example", modules=("a", "b"), called="[git x]", renewal="renew it"
