@@ -7,8 +7,8 @@ ends, and is read once in it: a renewed secret works for the next build.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -132,9 +132,7 @@ def _how_to_make(reference: Reference) -> str:
 def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
     """The login of every forge that is configured, the builder's own token first.
 
-    Raises:
-        InvalidConfiguration: the builder's own secret cannot be read as one.
-        SecretMissing, AccessDenied, AuthenticationFailed: another cannot be had.
+    One that cannot be had says so when a URL needs it: most projects use one forge, and the others are not theirs.
     """
     if context.granted is not None:
         return context.granted.git
@@ -146,24 +144,63 @@ def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
 def _configured_git(login: GitLogin, context: Context) -> GitCredentials:
     if login.token:
         reference = Reference.parse(login.token)
-        token, place, renewal = read_login(reference, context), str(reference), _how_to_renew(reference)
+        place, renewal = str(reference), _how_to_renew(reference)
     else:
-        token, place = _app_token(login, context), f"GitHub App {login.app_id}"
-        renewal = "let its installation read the repository"
-    return GitCredentials(
-        username=login.username or _DEFAULT_USER,
-        token=token,
-        base=login.base,
-        modules=tuple(login.modules.split()),
-        called=f"the login of {login.section} in config.ini, {place}",
-        renewal=renewal,
+        place, renewal = f"GitHub App {login.app_id}", "let its installation read the repository"
+
+    def token() -> str:
+        return read_login(reference, context) if login.token else _app_token(login, context)
+
+    return _had(
+        token,
+        GitCredentials(
+            username=login.username or _DEFAULT_USER,
+            token="",
+            base=login.base,
+            modules=tuple(login.modules.split()),
+            called=f"the login of {login.section} in config.ini, {place}",
+            renewal=renewal,
+        ),
+        login.section,
+        context,
     )
+
+
+def _had(token: Callable[[], str], login: GitCredentials, section: str, context: Context) -> GitCredentials:
+    """Return the login with its token, or with the reason why there is none; asked for once in an invocation."""
+    if section not in context.refused_logins:
+        try:
+            return replace(login, token=token())
+        except LambdasmithError as error:
+            error.message = f"{section} in config.ini: {error.message}"
+            context.refused_logins[section] = error
+    return replace(login, refused=context.refused_logins[section])
 
 
 def _own_git(context: Context) -> GitCredentials | None:
     settings = context.settings
     if not settings.git_secret:
         return None
+    # The token is the forge's, git_base may be one owner's part of it.
+    base = urljoin(settings.git_base, "/")
+    owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
+    modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
+    login = GitCredentials(username=_DEFAULT_USER, token="", base=base, modules=modules)
+    try:
+        user, token = _own_login(context)
+    except LambdasmithError as error:
+        return replace(login, refused=error)
+    return replace(login, username=user, token=token) if token else None
+
+
+def _own_login(context: Context) -> tuple[str, str]:
+    """Return user and token of the builder's own secret; the token may be empty.
+
+    Raises:
+        InvalidConfiguration: it cannot be read as one.
+        SecretMissing, AccessDenied: it cannot be had.
+    """
+    settings = context.settings
     text = _whole(Reference(service="secretsmanager", name=settings.git_secret), context)
     try:
         secret = Fields(read_json(text)).value
@@ -173,17 +210,13 @@ def _own_git(context: Context) -> GitCredentials | None:
             f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
         ) from error
     if not token.strip():
-        return None
+        return "", ""
     renewal = "renew git_token, run setup.py update"
     token = _sendable(token, f"the token in secret {settings.git_secret}", renewal, context)
-    # The token is the forge's, git_base may be one owner's part of it.
-    base = urljoin(settings.git_base, "/")
-    owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
-    modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
     user = str(secret.get("username") or _DEFAULT_USER).strip()
     if problem := text_problem(user):
         raise InvalidConfiguration(f"the username in secret {settings.git_secret} {problem}", hint=renewal)
-    return GitCredentials(username=user, token=token, base=base, modules=modules)
+    return user, token
 
 
 def indexes(context: Context) -> Indexes:
