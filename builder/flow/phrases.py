@@ -80,7 +80,19 @@ def files_of(value: Value) -> str:
 
 
 def commit_of(value: Value) -> str:
-    return text_of(value, "commit")[:12]
+    """Return what was built, for a column: a commit, or `tree` and the id of the files that were sent."""
+    commit = text_of(value, "commit")[:12]
+    return f"tree {commit}" if commit and is_tree(value) else commit
+
+
+def revision_of(value: Value) -> str:
+    """Return what was built, for a sentence; "" where it is not known."""
+    return f"{'' if is_tree(value) else 'commit '}{commit_of(value)}" if commit_of(value) else ""
+
+
+def is_tree(value: Value) -> bool:
+    """Tell whether it came from files that were sent, which have no name that git would know."""
+    return value.get("ref") == ""
 
 
 def some_of(found: Sequence[object], most: int) -> str:
@@ -89,10 +101,9 @@ def some_of(found: Sequence[object], most: int) -> str:
 
 
 def source_of(reply: Value) -> str:
-    if not (commit := commit_of(reply)):
+    if not (revision := revision_of(reply)):
         return ""
-    # Files that came with the request have no name that git would know, and their tree's id for a commit.
-    return f" from the files sent (tree {commit})" if reply.get("ref") == "" else f" from commit {commit}"
+    return f" from the files sent ({revision})" if is_tree(reply) else f" from {revision}"
 
 
 def share_of(value: Value, part: str, limit: str) -> str:
@@ -122,8 +133,8 @@ def age(seconds: float) -> str:
 
 def build_there(build: Value) -> str:
     """Return a build that a rollback has to do with, and its age."""
-    commit = f"commit {commit_of(build)}, " if commit_of(build) else ""
-    return f"build {text_of(build, 'build_id')} ({commit}{age(number_of(build, 'age_seconds'))})"
+    revision = f"{revision_of(build)}, " if revision_of(build) else ""
+    return f"build {text_of(build, 'build_id')} ({revision}{age(number_of(build, 'age_seconds'))})"
 
 
 def ending_of(build: Value) -> str:

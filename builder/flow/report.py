@@ -23,6 +23,7 @@ from builder.flow.phrases import (
     items_of,
     number_of,
     part_of,
+    revision_of,
     rows_of,
     seconds_of,
     share_of,
@@ -336,7 +337,7 @@ def _verified(page: Page, reply: Value, function: str, out: str) -> None:
     same = bool(rows) and verify.get("same") is not False and all(row.get("same") is True for row in rows)
     build = f" (build {text_of(verify, 'build')})" if text_of(verify, "build") else ""
     verdict = ("is", "good") if same else ("is NOT", "bad")
-    page.add((function, "title"), " ", verdict, f" what commit {commit_of(reply)} makes{build}")
+    page.add((function, "title"), " ", verdict, f" what {revision_of(reply)} makes{build}")
     told = []
     for row in rows:
         hashes = (each[:16] for each in cells_of(row, "deployed", "rebuilt"))

@@ -226,8 +226,9 @@ class Limits(TypedDict):
     """Of function and layers together, in bytes."""
     max_unzipped: int
     complete: bool
-    """Whether the sizes of all components are known."""
+    """Whether all sizes are known. Those of layers from elsewhere are not."""
     layers: int
+    """That the function will have, also those that someone else has attached."""
     max_layers: int
 
 

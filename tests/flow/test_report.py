@@ -130,6 +130,23 @@ deployed orders from commit 4f3e2d1c0b1a
          | {"size": 700_000, "cut": True}},
         f'deployed asked\n  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 kB in all)\n',
     ),
+    "rolled back to files that were sent": (
+        {"restored": "b-1", "rollback": {**WAY, "then": {**THEN, "ref": ""}, "differences": []}, "changed": ["x"]},
+        "rolled back asked from build b-3 (commit e3f4a1b0c1d2, 3 h ago)"
+        " to build b-1 (tree 4f3e2d1c0b1a, 3 days ago)\n  changed\n    x\n",
+    ),
+    "files that were sent, verified": (
+        {"commit": COMMIT, "ref": "", "verify": {"same": True, "components": [
+            {"name": "function", "deployed": "a" * 64, "rebuilt": "a" * 64, "same": True}]}},
+        "asked is what tree 4f3e2d1c0b1a makes\n  component  deployed          rebuilt           outcome\n"
+        "  function   aaaaaaaaaaaaaaaa  aaaaaaaaaaaaaaaa  same\n",
+    ),
+    "history of files that were sent": (
+        {"history": [LAST | {"ref": ""}]},
+        "deploys of asked, the newest first\n"
+        "  when (UTC)        build  who       commit             outcome  size    took   changed\n"
+        "  2026-11-21 10:15  b-9    bob@host  tree 4f3e2d1c0b1a  x_y      5.2 MB  2.0 s  nothing\n",
+    ),
     "rolled back": (
         {"restored": "b-1", "rollback": WAY, "function": {"name": "orders"}, "changed": ["alias live: 3 -> 1"]},
         "rolled back orders from build b-3 (commit e3f4a1b0c1d2, 3 h ago)"
