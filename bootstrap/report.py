@@ -44,6 +44,11 @@ def notes(config: Config, *, private: bool) -> list[str]:
             "the builder may deploy every function of this account and region; "
             "narrow it with `functions` in [builder], for example functions = shop-*"
         )
+    if config.role is None and not config.roles:
+        said.append(
+            "without `role` in [builder] it updates functions and creates none; the error for a new function has "
+            "commands that make a role"
+        )
     if not private:
         said.append("without git_token it can build public repositories only")
     return said

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.aws import Clients
+from builder.errors import LambdasmithError
 from builder.network.access import GitCredentials, Greeting
 from builder.progress import Progress
 from builder.secrets.grants import Granted
@@ -53,10 +54,11 @@ class Context:
 
     `ambient_indexes` are indexes that it names with a login, each with user and password.
 
-    `secret_texts` are the secrets read so far, by name; `allowed_secrets` the references that the project may use in
-    its commands. `tips` are refs by the commit that they point to, as far as they were asked for, and `greetings` the
-    first answers of git servers. `checkout` is where several functions of one project are made. `until_end` is closed
-    when all is done, the record included. `granted` is set in the worker, which has no other secrets.
+    `secret_texts` are the secrets read so far, by name, `refused_logins` the errors of forges' logins that cannot be
+    had, by section; `allowed_secrets` the references that the project may use in its commands. `tips` are refs by the
+    commit that they point to, as far as they were asked for, and `greetings` the first answers of git servers.
+    `checkout` is where several functions of one project are made. `until_end` is closed when all is done, the record
+    included. `granted` is set in the worker, which has no other secrets.
     """
 
     settings: Settings
@@ -68,6 +70,7 @@ class Context:
     environment: Mapping[str, str]
     secrets: Masker
     secret_texts: dict[str, str] = field(default_factory=dict, repr=False)
+    refused_logins: dict[str, LambdasmithError] = field(default_factory=dict, repr=False)
     ambient_indexes: Mapping[IndexLogin, tuple[str, str]] = field(default_factory=dict, repr=False)
     allowed_secrets: set[str] = field(default_factory=set)
     tips: dict[Resolved, tuple[str, ...]] = field(default_factory=dict)

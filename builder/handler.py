@@ -39,6 +39,7 @@ _DAY_S = 24 * 3600.0
 _ANSWERING_S = 5.0
 # Characters of a message and of a hint that go into the log: Lambda's LogResult is its last 4 KB.
 _LOGGED = 1200
+_NO_TEXT = "the reply is complete, but its text could not be made: the builder's log has the traceback\n"
 
 
 def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, object]:
@@ -149,7 +150,12 @@ def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
     from builder.flow.report import texts
 
     named = str(event.get("function") or event.get("project") or event.get("name") or "")
-    return texts(reply, function=masker.mask(named))
+    try:
+        return texts(reply, function=masker.mask(named))
+    except Exception:
+        # Everything that was asked for is done by now: it must not look failed because its text cannot be made.
+        log.exception("the text of the reply could not be made")
+        return {"plain": _NO_TEXT, "colour": _NO_TEXT, "times": ""}
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:

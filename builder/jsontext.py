@@ -26,9 +26,19 @@ def read_json(text: str | bytes) -> object:
     return value
 
 
-def json_or_text(text: str) -> object:
-    """Return the value that `text` is, or `text` if it is none."""
+def json_or_text(text: str, *, deepest: int | None = None) -> object:
+    """Return the value that `text` is, or `text` if it is none, or nested in more than so many lists and objects."""
     try:
-        return read_json(text)
+        value = read_json(text)
     except ValueError:
         return text
+    return text if deepest is not None and _levels(value) > deepest else value
+
+
+def _levels(value: object) -> int:
+    # Not recursive: what is counted here is what recursion would fail on.
+    count, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        count += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return count

@@ -88,9 +88,10 @@ class Reason:
         return report.plain.rstrip("\n")
 
     def within(self, room: int) -> str:
-        """Return as much as has room in JSON: a tool's words are cut first, then the message, the hint last."""
+        """Return as much as has room in JSON: a tool's words are cut first, then message and hint."""
         kept = self
-        for name in ("tail", "message", "hint"):
+        # Only the message says what failed: a hint that alone has no room leaves it a third.
+        for name, least in (("tail", 0), ("message", room // 3), ("hint", 0), ("place", 0)):
             if _size(kept.text()) <= room:
                 break
             part = str(getattr(kept, name))
@@ -100,7 +101,7 @@ class Reason:
 
             # Not by arithmetic: each line of a text takes more room than its own length.
             fits = bisect_right(range(_size(part) + 1), room, key=lambda length: _size(cut(length).text()))
-            kept = cut(max(0, fits - 1))
+            kept = cut(max(least, fits - 1))
         return kept.text() if _size(kept.text()) <= room else _shortened(kept.text(), room)
 
 

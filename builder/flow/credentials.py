@@ -7,8 +7,8 @@ once in it, so a renewed secret works for the next build.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -24,6 +24,7 @@ from builder.jsontext import read_json
 from builder.network.access import GitCredentials
 from builder.secrets.indexes import Indexes
 from builder.secrets.logins import GitLogin, IndexLogin, is_reference, text_problem
+from builder.secrets.masking import SHORTEST
 from builder.secrets.references import Reference
 from builder.store.values import Fields
 
@@ -132,9 +133,8 @@ def _how_to_make(reference: Reference) -> str:
 def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
     """Return the logins of all configured forges, the builder's own token first.
 
-    Raises:
-        InvalidConfiguration: the builder's own secret does not have the form of one.
-        SecretMissing, AccessDenied, AuthenticationFailed: another login cannot be read or made.
+    A login that is not available says so when a URL needs it: most projects use one forge, and the others don't concern
+    them.
     """
     if context.granted is not None:
         return context.granted.git
@@ -146,24 +146,63 @@ def git_credentials(context: Context) -> tuple[GitCredentials, ...]:
 def _configured_git(login: GitLogin, context: Context) -> GitCredentials:
     if login.token:
         reference = Reference.parse(login.token)
-        token, place, renewal = read_login(reference, context), str(reference), _how_to_renew(reference)
+        place, renewal = str(reference), _how_to_renew(reference)
     else:
-        token, place = _app_token(login, context), f"GitHub App {login.app_id}"
-        renewal = "let its installation read the repository"
-    return GitCredentials(
-        username=login.username or _DEFAULT_USER,
-        token=token,
-        base=login.base,
-        modules=tuple(login.modules.split()),
-        called=f"the login of {login.section} in config.ini, {place}",
-        renewal=renewal,
+        place, renewal = f"GitHub App {login.app_id}", "let its installation read the repository"
+
+    def token() -> str:
+        return read_login(reference, context) if login.token else _app_token(login, context)
+
+    return _had(
+        token,
+        GitCredentials(
+            username=login.username or _DEFAULT_USER,
+            token="",
+            base=login.base,
+            modules=tuple(login.modules.split()),
+            called=f"the login of {login.section} in config.ini, {place}",
+            renewal=renewal,
+        ),
+        login.section,
+        context,
     )
+
+
+def _had(token: Callable[[], str], login: GitCredentials, section: str, context: Context) -> GitCredentials:
+    """Return the login with its token, or with the reason why there is none; asked for once in an invocation."""
+    if section not in context.refused_logins:
+        try:
+            return replace(login, token=token())
+        except LambdasmithError as error:
+            error.message = f"{section} in config.ini: {error.message}"
+            context.refused_logins[section] = error
+    return replace(login, refused=context.refused_logins[section])
 
 
 def _own_git(context: Context) -> GitCredentials | None:
     settings = context.settings
     if not settings.git_secret:
         return None
+    # The token is valid for the whole forge, though git_base may name one owner's part of it.
+    base = urljoin(settings.git_base, "/")
+    owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
+    modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
+    login = GitCredentials(username=_DEFAULT_USER, token="", base=base, modules=modules)
+    try:
+        user, token = _own_login(context)
+    except LambdasmithError as error:
+        return replace(login, refused=error)
+    return replace(login, username=user, token=token) if token else None
+
+
+def _own_login(context: Context) -> tuple[str, str]:
+    """Return user and token of the builder's own secret; the token may be empty.
+
+    Raises:
+        InvalidConfiguration: it cannot be read as one.
+        SecretMissing, AccessDenied: it cannot be had.
+    """
+    settings = context.settings
     text = _whole(Reference(service="secretsmanager", name=settings.git_secret), context)
     try:
         secret = Fields(read_json(text)).value
@@ -173,17 +212,13 @@ def _own_git(context: Context) -> GitCredentials | None:
             f"secret {settings.git_secret} is not JSON with a token", hint="run `python setup.py update`"
         ) from error
     if not token.strip():
-        return None
+        return "", ""
     renewal = "renew git_token, run setup.py update"
     token = _sendable(token, f"the token in secret {settings.git_secret}", renewal, context)
-    # The token is valid for the whole forge, though git_base may name one owner's part of it.
-    base = urljoin(settings.git_base, "/")
-    owner = urlsplit(settings.git_base).path.strip("/") or settings.git_username
-    modules = (f"{urlsplit(base).hostname}/{owner}",) if owner else ()
     user = str(secret.get("username") or _DEFAULT_USER).strip()
     if problem := text_problem(user):
         raise InvalidConfiguration(f"the username in secret {settings.git_secret} {problem}", hint=renewal)
-    return GitCredentials(username=user, token=token, base=base, modules=modules)
+    return user, token
 
 
 def indexes(context: Context) -> Indexes:
@@ -251,7 +286,14 @@ class CommandSecrets:
             return {text: self.context.granted.commands[text] for text in references}
         if unchecked := [text for text in references if text not in self.context.allowed_secrets]:
             raise AssertionError(f"no one has checked whether this project may have {', '.join(unchecked)}")
-        return {text: read(Reference.parse(text), self.context) for text in references}
+        values = {text: read(Reference.parse(text), self.context) for text in references}
+        for text, value in values.items():
+            if not self.context.secrets.masks(value):
+                self.context.progress.warn(
+                    f"{text}: the value is too short to be masked, so it is readable wherever a command prints it: "
+                    f"use one of {SHORTEST} characters or more"
+                )
+        return values
 
     def contained(self, content: bytes) -> bool:
         """Tell whether a secret that was read is in `content`."""

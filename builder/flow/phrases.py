@@ -7,6 +7,7 @@ an error.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
 from builder.amounts import amount, some
@@ -40,8 +41,14 @@ def cells_of(value: Value, *names: str) -> list[str]:
 
 
 def number_of(value: Value, name: str) -> float:
+    """Return a number that can be calculated with; 0 for what is infinite, or too large for a float."""
     found = value.get(name)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else 0
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return 0
+    try:
+        return found if math.isfinite(found) else 0
+    except OverflowError:
+        return 0
 
 
 def shown(value: object) -> str:
@@ -50,7 +57,17 @@ def shown(value: object) -> str:
         return value
     if isinstance(value, list | tuple) and not any(isinstance(item, Mapping | list | tuple) for item in value):
         return ", ".join(shown(item) for item in value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return as_json(value)
+
+
+def as_json(value: object) -> str:
+    """Return a value as JSON, or why it cannot be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "(nested too deeply to be told)"
+    except ValueError:  # Python writes no integers of more than some thousand digits
+        return "(too long a number to be told)"
 
 
 def size_of(value: Value, name: str = "size", before: str = ", ") -> str:
@@ -63,7 +80,19 @@ def files_of(value: Value) -> str:
 
 
 def commit_of(value: Value) -> str:
-    return text_of(value, "commit")[:12]
+    """Return what was built, for a column: a commit, or `tree` and the id of the files that were sent."""
+    commit = text_of(value, "commit")[:12]
+    return f"tree {commit}" if commit and is_tree(value) else commit
+
+
+def revision_of(value: Value) -> str:
+    """Return what was built, for a sentence; "" where it is not known."""
+    return f"{'' if is_tree(value) else 'commit '}{commit_of(value)}" if commit_of(value) else ""
+
+
+def is_tree(value: Value) -> bool:
+    """Tell whether it came from files that were sent, which have no name that git would know."""
+    return value.get("ref") == ""
 
 
 def some_of(found: Sequence[object], most: int) -> str:
@@ -72,10 +101,10 @@ def some_of(found: Sequence[object], most: int) -> str:
 
 
 def source_of(reply: Value) -> str:
-    if not (commit := commit_of(reply)):
+    if not (revision := revision_of(reply)):
         return ""
     # Files that came with the request have no ref, and the id of their tree in place of a commit's.
-    return f" from the files sent (tree {commit})" if reply.get("ref") == "" else f" from commit {commit}"
+    return f" from the files sent ({revision})" if is_tree(reply) else f" from {revision}"
 
 
 def share_of(value: Value, part: str, limit: str) -> str:
@@ -105,8 +134,8 @@ def age(seconds: float) -> str:
 
 def build_there(build: Value) -> str:
     """Return the text for a build that a rollback leaves or returns to, with its age."""
-    commit = f"commit {commit_of(build)}, " if commit_of(build) else ""
-    return f"build {text_of(build, 'build_id')} ({commit}{age(number_of(build, 'age_seconds'))})"
+    revision = f"{revision_of(build)}, " if revision_of(build) else ""
+    return f"build {text_of(build, 'build_id')} ({revision}{age(number_of(build, 'age_seconds'))})"
 
 
 def ending_of(build: Value) -> str:

@@ -10,7 +10,7 @@ from builder.plan import MAX_LAYERS, MAX_UNZIPPED, UNBUILT, Artifact, ComponentP
 from builder.progress import Progress
 from builder.publishing.configuration import differences
 from builder.publishing.deployed import setting_hash
-from builder.publishing.steps import FunctionState, PointAlias
+from builder.publishing.steps import CreateFunction, FunctionState, PointAlias, Step, UpdateConfiguration
 from builder.python.prune import merged
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ def planned(product: Product, deployment: Deployment, state: FunctionState | Non
         moves = any(isinstance(step, PointAlias) for step in steps)
         alias = {"name": wanted.alias, "now": now, "then": "a new version" if moves else now, "weight": wanted.weight}
     known = [artifact for artifact in product.artifacts.values() if artifact is not UNBUILT]
+    layers = _layers_after(steps, deployment, state)
+    # Of layers from elsewhere, Lambda tells only the size of the zip.
+    ours = sum(choice.artifact is not None or not choice.arn for choice in deployment.layers)
     return {
         "plan": {
             "components": components(product.plans, product.artifacts),
@@ -92,13 +95,22 @@ def planned(product: Product, deployment: Deployment, state: FunctionState | Non
             "limits": {
                 "unzipped": sum(artifact.unzipped for artifact in known),
                 "max_unzipped": MAX_UNZIPPED,
-                "complete": len(known) == len(product.artifacts),
-                "layers": len(deployment.layers),
+                "complete": len(known) == len(product.artifacts) and layers <= ours,
+                "layers": layers,
                 "max_layers": MAX_LAYERS,
             },
             "alias": alias,
         }
     }
+
+
+def _layers_after(steps: Sequence[Step], deployment: Deployment, state: FunctionState | None) -> int:
+    """Return how many layers the function will have, also those that someone else has attached and that stay."""
+    for step in steps:
+        if isinstance(step, CreateFunction | UpdateConfiguration) and step.layers is not None:
+            return len(step.layers)
+    kept = deployment.kept_layers(state) if deployment.wanted else []
+    return len(deployment.layers) + len(kept)
 
 
 def outcome(released: Released, request: Request, *, served: Artifact | None = None) -> Reply:

@@ -7,7 +7,6 @@ Standard library only: clients' tests run this module without the builder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from builder.amounts import amount
 from builder.flow.page import Page, Text
 from builder.flow.phrases import (
     Value,
+    as_json,
     build_there,
     cells_of,
     commit_of,
@@ -23,6 +23,7 @@ from builder.flow.phrases import (
     items_of,
     number_of,
     part_of,
+    revision_of,
     rows_of,
     seconds_of,
     share_of,
@@ -108,6 +109,7 @@ def _failure(page: Page, error: Value, build_id: str = "", place: str = "") -> N
         page.add("last lines of its output:")
         for line in lines:
             page.add((shown(line), "quiet"), before="  | ")
+    page.end()
     if error.get("retryable") is True:
         page.add("this may be temporary: try the same again")
     if hint := text_of(error, "hint"):
@@ -206,7 +208,7 @@ def _tried(page: Page, invoked: Value) -> None:
     page.add(f"invoked {'version ' * version.isdigit()}{version}, it answered", before="  ")
     payload = invoked.get("payload")
     is_cut = invoked.get("cut") is True and isinstance(payload, str)
-    text = str(payload) if is_cut else json.dumps(payload, ensure_ascii=False, default=str)
+    text = str(payload) if is_cut else as_json(payload)
     data = text.encode("utf-8", "replace")
     # Lambda's size includes blanks and escapes that are not written here, so it alone does not show that text is cut.
     whole = max(number_of(invoked, "size"), len(data))
@@ -374,7 +376,7 @@ def _verified(page: Page, reply: Value, function: str, out: str) -> None:
     same = bool(rows) and verify.get("same") is not False and all(row.get("same") is True for row in rows)
     build = f" (build {text_of(verify, 'build')})" if text_of(verify, "build") else ""
     verdict = ("is", "good") if same else ("is NOT", "bad")
-    page.add((function, "title"), " ", verdict, f" what commit {commit_of(reply)} makes{build}")
+    page.add((function, "title"), " ", verdict, f" what {revision_of(reply)} makes{build}")
     lines = []
     for row in rows:
         hashes = (each[:16] for each in cells_of(row, "deployed", "rebuilt"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FunctionMissing, UnknownBuild
+from builder.errors import FunctionMissing, LambdasmithError, UnknownBuild
 from builder.flow import reply, way_back
 from builder.flow.release import Released, leased, publisher_of, settled
 from builder.flow.single import Built
@@ -21,6 +21,7 @@ from builder.store.keeping import Damaged
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
+    from builder.plan import Artifact
     from builder.publishing.deployment import Deployment
     from builder.publishing.steps import FunctionState, Step
     from builder.records.claim import Claim
@@ -129,7 +130,7 @@ def _wanted(target: Record, request: Request, state: FunctionState, context: Con
     if version is not None:
         return wanted, version
     _refuse_without_code(target, wanted, state, context)
-    return _with_layers(wanted, state, context), None
+    return _with_layers(wanted, target, state, context), None
 
 
 def _steps(
@@ -217,13 +218,23 @@ def _refuse_without_code(target: Record, wanted: Deployment, state: FunctionStat
     code = wanted.code
     if code is None or state.code_sha256 == code.code_sha256 or context.store.exists(code.name, sha256=code.sha256):
         return
-    raise UnknownBuild(
-        f"the code of build {target.build_id} is no longer in the bucket",
-        hint=f"build commit {str(target.commit)[:12]} again; expire_days in config.ini says how long code is kept",
+    raise _lost(code, f"the code of build {target.build_id}", target, context)
+
+
+def _lost(artifact: Artifact | None, what: str, target: Record, context: Context) -> LambdasmithError:
+    """Return the error for an artifact that cannot be deployed again: it is in the bucket and damaged, or is not."""
+    again = f"build commit {str(target.commit)[:12]} again"
+    if target.ref == "":
+        again = f"deploy the same files again (tree {str(target.commit)[:12]})"
+    if artifact is not None and context.store.exists(artifact.name):
+        why = f"{what} is there, and its content is not what was written"
+        return Damaged(place=context.store.place(artifact.name), why=why).error(f"{again}: that replaces it")
+    return UnknownBuild(
+        f"{what} is no longer in the bucket", hint=f"{again}; expire_days in config.ini says how long code is kept"
     )
 
 
-def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> Deployment:
+def _with_layers(wanted: Deployment, target: Record, state: FunctionState, context: Context) -> Deployment:
     """Replace layer versions that no longer exist: they are published again from their artifacts."""
     choices = []
     for choice in wanted.layers:
@@ -231,9 +242,6 @@ def _with_layers(wanted: Deployment, state: FunctionState, context: Context) -> 
         if arn is not None and arn not in state.layers and wanted.origins.is_gone(arn):
             arn = None
             if choice.artifact is None or not context.store.exists(choice.artifact.name, sha256=choice.artifact.sha256):
-                raise UnknownBuild(
-                    f"layer {choice.layer} of that build is gone, and so is its artifact",
-                    hint="build the commit again: its id is in the function's history",
-                )
+                raise _lost(choice.artifact, f"layer {choice.layer} of build {target.build_id}", target, context)
         choices.append(replace(choice, arn=arn))
     return replace(wanted, layers=deployment.distinct(choices, wanted.name))

@@ -104,7 +104,8 @@ def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Pat
     if missing:
         raise PathNotFound(
             f"{project.spec.file}: layers.{layer.name}.files: {', '.join(missing)} does not exist after preinstall",
-            hint="check where the commands write; paths are relative to source_dir",
+            hint="check where the commands write: they run at the root of a copy of the project, and `files` are paths "
+            "below source_dir",
         )
     return copy
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from builder.errors import LambdasmithError
 from builder.network.urls import host_of, origin
 
 # Pauses before each further try after trouble that may pass: 15 s in all, a third more or less. That is how long a
@@ -22,7 +23,8 @@ class GitCredentials:
 
     They go to URLs of the origin of `base` and at or below its path, and to no others; None: to the host that is asked
     first. `modules` are path prefixes of Go modules that are there and nowhere else. `called` is their name for people,
-    and `renewal` says how to renew them.
+    and `renewal` says how to renew them. Those that cannot be had have the error in `refused`, for builds that need
+    them.
     """
 
     username: str
@@ -31,13 +33,21 @@ class GitCredentials:
     modules: tuple[str, ...] = ()
     called: str = "the builder's git token"
     renewal: str = "renew git_token, run setup.py update"
+    refused: LambdasmithError | None = field(default=None, repr=False, compare=False)
 
 
 def credentials_for(url: str, credentials: Sequence[GitCredentials]) -> GitCredentials | None:
-    """Return the credentials that belong to `url`: of several, those whose `base` says most of it."""
+    """Return the credentials that belong to `url`: of several, those whose `base` says most of it.
+
+    Raises:
+        LambdasmithError: they cannot be had.
+    """
     fitting = [(len(_segments(each.base or "")), each) for each in credentials if _belongs(each, url)]
     # Those without a base know nothing of the URL and come last.
-    return max(fitting, key=lambda one: (one[1].base is not None, one[0]))[1] if fitting else None
+    found = max(fitting, key=lambda one: (one[1].base is not None, one[0]))[1] if fitting else None
+    if found is not None and found.refused is not None:
+        raise found.refused
+    return found
 
 
 def _belongs(credentials: GitCredentials, url: str) -> bool:

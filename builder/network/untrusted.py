@@ -9,7 +9,7 @@ import re
 import ssl
 import urllib.request
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from builder.errors import UntrustedCertificate
 from builder.network.der import SEQUENCE, elements, sequence
@@ -29,10 +29,16 @@ _NAME = re.compile(
 _ISSUER = re.compile(
     r"self.signed|local issuer|first certificate|UnknownIssuer|unknown authority|UNABLE_TO", re.IGNORECASE
 )
+# uv (rustls) accepts none that is self-signed as an authority's, whatever it trusts; other tools do.
+_AUTHORITYS = re.compile(r"CaUsedAsEndEntity")
 _REASON = re.compile(r"(?:verify failed|peer certificate|x509): ([^()\n]+)")
 _URL = re.compile(r"https://[^\s'\"`,;()<>]+")
 # urllib3's name for a server, which pip passes on.
 _POOL = re.compile(r"host='([^']+)', port=(\d+)")
+_NAMED = (
+    "name a PEM file with its certificate: for the builder as ca_bundle in config.ini, then run `python setup.py "
+    "update`; on a workstation in SSL_CERT_FILE, or add it to the system's"
+)
 # Only improves a message: the build has failed already and should say so soon.
 _TIMEOUT_S = 5.0
 # Object identifiers of the parts of a name: https://www.rfc-editor.org/rfc/rfc5280#appendix-A.1
@@ -61,18 +67,24 @@ def explained(said: object, url: str = "") -> UntrustedCertificate | None:
         return UntrustedCertificate(
             f"{host}: the certificate is that of a server with another name", hint="check the address"
         )
+    if _AUTHORITYS.search(text):
+        return UntrustedCertificate(
+            f"{host}: the server presents the certificate of {_issuer(*_place(address)) or 'an authority'} itself, as "
+            "only an authority may use it",
+            hint="give the server a certificate that is not an authority's (`openssl req -x509` makes one with "
+            f"`-addext basicConstraints=critical,CA:FALSE`); {_NAMED}",
+        )
     if not _ISSUER.search(text):
         reason = _REASON.search(text)
         return UntrustedCertificate(
             f"{host}: the certificate is not accepted{f': {reason[1].strip()}' if reason else ''}",
             hint="ask the server's operator to renew it, or that of its authority",
         )
-    issuer = _issuer(address.hostname or "", address.port or 443)
+    issuer = _issuer(*_place(address))
     who = f"{issuer}, an authority" if issuer else "an authority"
     return UntrustedCertificate(
         f"{host}: the certificate is issued by {who} that is not known here",
-        hint="if that is your organisation's, name a PEM file with its certificate: for the builder as ca_bundle in "
-        "config.ini, then run `python setup.py update`; on a workstation in SSL_CERT_FILE, or add it to the system's",
+        hint=f"if that is your organisation's, {_NAMED}",
     )
 
 
@@ -81,6 +93,10 @@ def _address_in(text: str) -> str:
         return found[0]
     found = _POOL.search(text)
     return f"https://{found[1]}:{found[2]}" if found else ""
+
+
+def _place(address: SplitResult) -> tuple[str, int]:
+    return address.hostname or "", address.port or 443
 
 
 def _issuer(host: str, port: int) -> str:

@@ -45,6 +45,8 @@ _SETTLE_S = 120.0
 _TRIES = 4
 # Limit of a tried function's response in the reply: a synchronous invocation has 6 MB for everything.
 _MAX_ANSWER = 256 << 10
+# Its lists and objects in each other: masking and writing the reply go into each, on a stack of limited size.
+_DEEPEST = 100
 # Enough for a traceback; the whole log is in CloudWatch.
 _LOG_LINES = 20
 # Advice after an error, by whether there is an alias.
@@ -329,7 +331,7 @@ class Publisher:
         self._result.invoked = {
             "status": answer["StatusCode"],
             "version": qualifier,
-            "payload": text if cut else json_or_text(text),
+            "payload": text if cut else json_or_text(text, deepest=_DEEPEST),
             "size": len(content),
             "cut": cut,
             "error": failure,

@@ -294,6 +294,7 @@ class Record:
             "seconds": self.seconds,
             "ended": self.ended,
             "by": self.by,
+            "ref": self.ref,
             "commit": self.commit,
             "error": self.error,
         }
@@ -308,6 +309,7 @@ def read_short(kept: Fields) -> RecentRow:
         "seconds": kept.number("seconds"),
         "ended": kept.text("ended"),
         "by": kept.text_or_none("by"),
+        "ref": kept.text_or_none("ref") if "ref" in kept else None,
         "commit": kept.text_or_none("commit"),
         "error": kept.text_or_none("error"),
     }

@@ -97,6 +97,8 @@ class RecentRow(TypedDict):
     seconds: float
     ended: str
     by: str | None
+    ref: str | None
+    """Empty for files that were sent: then `commit` is the id of their tree."""
     commit: str | None
     error: str | None
 

@@ -167,7 +167,7 @@ class Invoked(TypedDict):
     status: int
     version: str
     payload: object
-    """What it answered; of more than 256 kB that much, as text."""
+    """What it answered; of more than 256 kB that much, as text; also text if nested more than 100 deep."""
     size: int
     """Of the answer, in bytes."""
     cut: bool
@@ -226,8 +226,9 @@ class Limits(TypedDict):
     """Of function and layers together, in bytes."""
     max_unzipped: int
     complete: bool
-    """Whether the sizes of all components are known."""
+    """Whether all sizes are known. Those of layers from elsewhere are not."""
     layers: int
+    """That the function will have, also those that someone else has attached."""
     max_layers: int
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from builder.errors import SecretMissing
 from builder.network.access import GitCredentials
 from builder.store.values import Fields
 
@@ -35,8 +36,9 @@ class Granted:
         """Return it as JSON for the worker."""
         return {
             "git": [
-                {name: value for name, value in asdict(one).items() if name != "modules"}
+                {name: value for name, value in asdict(replace(one, refused=None)).items() if value is not None}
                 | {"modules": list(one.modules)}
+                | ({"refused": one.refused.message, "hint": one.refused.hint} if one.refused else {})
                 for one in self.git
             ],
             "indexes": {name: list(login) for name, login in self.indexes.items()},
@@ -58,10 +60,11 @@ class Granted:
                 GitCredentials(
                     username=one.text("username"),
                     token=one.text("token"),
-                    base=one.text_or_none("base"),
+                    base=one.text_or_none("base") if "base" in one else None,
                     modules=one.texts("modules"),
                     called=one.text("called"),
                     renewal=one.text("renewal"),
+                    refused=SecretMissing(one.text("refused"), hint=one.text("hint")) if "refused" in one else None,
                 )
                 for one in sent.rows("git")
             ),

@@ -15,15 +15,17 @@ from functools import cache
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
-from builder.secrets.within import KEY_OF_SECRET, SHORTEST_PART, secret_parts
+from builder.secrets.parts import KEY, SHORTEST_PART, number, parts
 
 M = TypeVar("M", bound=Mapping[str, object])
 
 _MASK = b"***"
 # Shorter values would mask ordinary words; no forge gives out tokens this short.
-_SHORTEST = 6
+SHORTEST = 6
 # Under a key that says so (`password`, `token`), a value of this length is a secret.
 _SHORTEST_OF_KEY = 4
+# The member of a reply that is a function's own, of any type.
+_FOREIGN = "payload"
 # Larger files are not read as text: that takes long, and no one has a secret in one by accident.
 _LARGEST_TEXT = 4 << 20
 # Joins the strings of a list while they are searched together.
@@ -198,8 +200,8 @@ class _Needles(NamedTuple):
 
 def _needles(secret: str) -> _Needles:
     """Return the needles of one secret."""
-    shortest = min(len(secret), _SHORTEST)
-    cases = {secret, secret.upper(), secret.lower()}
+    shortest = min(len(secret), SHORTEST)
+    cases = {secret, secret.upper(), secret.lower(), *_spelled(secret)}
     texts = [secret, quote(secret, safe=""), json.dumps(secret)[1:-1]]
     own, wide = _bytes(secret), [secret.encode(coding, "surrogatepass") for coding in ("utf-16-le", "utf-16-be")]
     contents = [*dict.fromkeys(map(_bytes, texts)), *wide]
@@ -225,10 +227,21 @@ def _needles(secret: str) -> _Needles:
         folded=kept[0],
         exact=kept[1],
         literal=frozenset(literal),
-        strict=kept[0] | kept[1] if len(secret) < _SHORTEST else frozenset(),
-        solid=frozenset(one for one in spelled if len(one) >= _SHORTEST),
+        strict=kept[0] | kept[1] if len(secret) < SHORTEST else frozenset(),
+        solid=frozenset(one for one in spelled if len(one) >= SHORTEST),
         beginnings=frozenset(one[:_SHORTEST_OF_KEY] for one in kept[0] | kept[1]),
     )
+
+
+def _spelled(secret: str) -> Iterator[str]:
+    """Yield spellings of languages that no view resolves: quotes within quotes, and letters as numbers."""
+    for quote_, others in (("'", ("'\\''", "'\"'\"'", "''")), ('"', ('""',))):
+        if quote_ in secret:
+            yield from (secret.replace(quote_, other) for other in others)
+    if not secret.isascii():
+        yield ascii(secret)[1:-1]  # Python, Go
+        yield "".join(f"\\u{{{ord(letter):x}}}" if letter > "~" else letter for letter in secret)  # Rust, JavaScript
+        yield "".join(f"\\{byte:03o}" if byte > 126 else chr(byte) for byte in _bytes(secret))  # shells, git
 
 
 def _bytes(text: str) -> bytes:
@@ -255,6 +268,7 @@ class Masker:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
+        self._numbers: set[float] = set()
         self._needles = _Needles()
         # For artifacts: many contain a short text without it being the secret.
         self._long_needles = _Needles()
@@ -265,11 +279,11 @@ class Masker:
         Args:
             key: its name; if that says `password` or the like, a shorter one is masked as well.
         """
-        shortest = _SHORTEST_OF_KEY if KEY_OF_SECRET.search(key) else _SHORTEST
-        found: dict[str, bool] = {secret: len(secret) >= _SHORTEST} if len(secret) >= shortest else {}
+        shortest = _SHORTEST_OF_KEY if KEY.search(key) else SHORTEST
+        found: dict[str, bool] = {secret: len(secret) >= SHORTEST} if len(secret) >= shortest else {}
         # A tool may print one line of a key file, or one value of a JSON secret.
-        for part, is_keyed in secret_parts(secret):
-            if len(part) >= (_SHORTEST_OF_KEY if is_keyed else _SHORTEST):
+        for part, is_keyed in parts(secret):
+            if len(part) >= (_SHORTEST_OF_KEY if is_keyed else SHORTEST):
                 found.setdefault(part, len(part) >= SHORTEST_PART)
         for one in found.keys() - self._known:
             needles = _needles(one)
@@ -278,6 +292,11 @@ class Masker:
             if found[one]:
                 self._long_needles = self._long_needles.with_those_of(needles)
         self._known |= found.keys()
+        self._numbers |= {each for each in map(number, found) if each is not None}
+
+    def masks(self, secret: str) -> bool:
+        """Tell whether a secret that was added is masked as a whole: one that is too short is not."""
+        return secret in self._known
 
     def mask(self, text: str) -> str:
         """Return `text` without secrets."""
@@ -304,19 +323,33 @@ class Masker:
         return is_text and next(_spans_of(content, needles), None) is not None
 
     def mask_json(self, value: M) -> M:
-        """Return a copy of a JSON object, of the same form, whose strings have no secrets."""
+        """Return a copy of a JSON object, of the same form, whose strings have no secrets.
+
+        What a function answered, under the key `payload`, has also no numbers that are one, and no `true` or `false`.
+        """
         return cast("M", self._masked(value))
 
-    def _masked(self, value: object) -> object:
+    def _masked(self, value: object, *, foreign: bool = False) -> object:
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, dict):
-            return {self.mask(str(key)): self._masked(item) for key, item in value.items()}
+            return {
+                self.mask(str(key)): self._masked(item, foreign=foreign or key == _FOREIGN)
+                for key, item in value.items()
+            }
         if isinstance(value, list | tuple):
             lines = [item for item in value if isinstance(item, str)]
             if lines and len(lines) == len(value):
                 return self.mask_lines(lines)
-            return [self._masked(item) for item in value]
+            return [self._masked(item, foreign=foreign) for item in value]
+        # Sizes and times are our own, and stay numbers for whoever calculates with them.
+        return self._masked_scalar(value) if foreign and value is not None else value
+
+    def _masked_scalar(self, value: object) -> object:
+        text = json.dumps(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (is_number and value in self._numbers) or self.mask(text) != text:
+            return _MASK.decode()
         return value
 
     def mask_lines(self, lines: list[str] | tuple[str, ...]) -> list[str]:

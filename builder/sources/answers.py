@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from builder.errors import AuthenticationFailed, RepositoryNotFound, SourceUnreachable
 from builder.network import wire
@@ -42,11 +43,20 @@ class Asked:
         if not self.known:
             return "check owner and name; if it is private, the builder needs a git token (git_token in config.ini)"
         host = host_of(self.answered)
-        near = [each.called for each in self.known if each.base and host_of(each.base) == host]
+        near = [each for each in self.known if each.base and host_of(each.base) == host]
+        scheme = urlsplit(self.answered).scheme
+        if others := [each for each in near if urlsplit(each.base or "").scheme != scheme]:
+            return (
+                f"if it is private: {_all_called(others)} is for {others[0].base} and was not sent to {scheme}://; a "
+                f"section [git {scheme}://{host}] in config.ini is for this one"
+            )
         if near:
-            return f"if it is private: {' and '.join(near)} belongs to another path of {host} and was not sent there"
-        called = " and ".join(each.called for each in self.known)
-        return f"if it is private: {called} belongs to another server and was not sent there"
+            return f"if it is private: {_all_called(near)} belongs to another path of {host} and was not sent there"
+        return f"if it is private: {_all_called(self.known)} belongs to another server and was not sent there"
+
+
+def _all_called(credentials: Sequence[GitCredentials]) -> str:
+    return " and ".join(each.called for each in credentials)
 
 
 def busy(where: str, status: int, headers: Mapping[str, str]) -> Passing | None:

@@ -88,7 +88,7 @@ class CommandBuild(Spec):
 
     kind: ClassVar[str] = "command"
     command: Annotated[Texts, Field(min_length=1)]
-    """The commands, run one by one by bash in a copy of the project."""
+    """The commands, run one by one by bash in `source_dir` of a copy of the project."""
     output: Annotated[Paths, Field(min_length=1)]
     """What they leave to be shipped: a directory, whose content is taken; or files and patterns."""
     inputs: Paths = ()

@@ -180,7 +180,7 @@ class LayerSpec(Spec):
     license: License | None = None
     """Its license, for example `Apache-2.0`."""
     preinstall: Texts = ()
-    """Commands that make the files, run in a copy of `source_dir`, with the dependencies at hand."""
+    """Commands that make the files, run at the root of a copy of the project, with the dependencies at hand."""
     environment: Mapping[VariableName, str] = Field(default={})
     """Variables for the commands of `preinstall`."""
     secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
@@ -188,7 +188,7 @@ class LayerSpec(Spec):
     files: Paths = ()
     """What goes into the layer: files, directories and patterns, relative to `source_dir`."""
     source_dir: RelativePath = "."
-    """Where `preinstall` runs and the files are."""
+    """Directory of the project that the files are in, also those that `preinstall` makes."""
     dest_dir: RelativePath = ""
     """Where below `/opt` they end up."""
     build: Build | None = None

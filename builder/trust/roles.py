@@ -114,11 +114,27 @@ def not_allowed(role: str, allowed: Iterable[str], where: str, function: str) ->
     )
 
 
+# Made by whoever may make roles, once: the builder may not.
+_TRUST = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},'
+    '"Action":"sts:AssumeRole"}]}'
+)
+_ROLE_MADE = f"""
+with ROLE the name or ARN of a role that lambda.amazonaws.com may assume. For a role of this function alone, name it
+there as `roles` instead of `role`, and in the build file:
+  function:
+    role: arn:aws:iam::ACCOUNT:role/ROLE
+If there is no such role yet, two commands make one that may write logs and nothing else:
+  aws iam create-role --role-name ROLE --assume-role-policy-document '{_TRUST}'
+  aws iam attach-role-policy --role-name ROLE --policy-arn \\
+    arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"""
+
+
 def role_missing(function: str) -> RoleMissing:
     """Return the error for a new function for which no role is known."""
     return RoleMissing(
         f"function {function} does not exist yet, and no role is set to create it with",
-        hint=_two_lines("role", "ROLE") + "\nwith ROLE the name or ARN of a role that lambda.amazonaws.com may assume",
+        hint=_two_lines("role", "ROLE") + _ROLE_MADE,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bootstrap.report import probe, status
+from bootstrap.config.settings import Config
+from bootstrap.report import notes, probe, status
 from tests.bootstrap.test_plan import NAMES, installed
 
 
@@ -63,3 +64,12 @@ def test_a_probe_tells_what_nobody_knew_before() -> None:
         "recorded as baselines/AL2023-arm64.json; builds for AL2023 use it from now on",
     ]
     assert "not recorded" in probe({**answer, "recorded": None}).lines[-1]
+
+
+def test_an_operator_without_a_role_for_new_functions_is_told() -> None:
+    def said(config: Config) -> bool:
+        return any("updates functions and creates none" in note for note in notes(config, private=True))
+
+    assert said(Config())
+    assert not said(Config(role="app"))
+    assert not said(Config(roles=("team-*",)))

@@ -304,6 +304,20 @@ def test_what_a_tool_said_is_cut_before_the_message() -> None:
     assert "m!\nhint: do this\n(log)" in told
 
 
+@pytest.mark.parametrize("room", [40, 150, 600, 3000])
+def test_a_reason_cut_to_any_size_begins_with_the_message(room: int) -> None:
+    """However long the hint is: only the message says what failed."""
+    message = "the repository is not there"
+    for tail in ("", "tool " * 2000):
+        told = Reason(message=message, hint="write this " * 900, tail=tail, place="log group").within(room)
+        assert told.startswith(message if room > 100 else message[:5])
+        assert len(json.dumps(told)) <= room + 40
+        assert "does not say why" not in told
+        if room >= 150:
+            assert "\nhint: write this" in told
+            assert told.endswith("\n(log group)")
+
+
 def test_what_does_not_fit_fails_readably(world: World) -> None:
     layers: list[PackageRow] = [
         {**PACKAGED["packages"][0], "name": f"layer-{n}", "kind": "layer", "key": "k" * 70, "version_id": "v" * 32}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from localaws.testing import zip_of
 from tests.e2e.conftest import Builder
 
 CODE = """import idna
@@ -140,7 +141,15 @@ def test_rollback_says_what_it_cannot_do(builder: Builder) -> None:
     bucket = builder.send({"action": "ping"})["settings"]["bucket"]
     place = builder.client("lambda").get_function(FunctionName="stuck")["Configuration"]["CodeSha256"]
     code = base64.b64decode(replies[0]["function"]["code_sha256"]).hex()
-    builder.client("s3").delete_object(Bucket=bucket, Key=f"lambdasmith/artifacts/{code}.zip")
+    key = f"lambdasmith/artifacts/{code}.zip"
+    builder.client("s3").put_object(Bucket=bucket, Key=key, Body=b"damaged", ChecksumAlgorithm="SHA256")
+    for preview in (True, False):
+        reply = builder.send({"action": "rollback", "function": "stuck", "build": first, "preview": preview})
+        assert (reply["statusCode"], reply["error"]["code"]) == (409, "store_damaged"), reply
+        assert key in reply["error"]["message"]
+        assert f"is damaged: the code of build {first} is there, and its content is not" in reply["error"]["message"]
+        assert f"build commit {replies[0]['commit'][:12]} again" in reply["error"]["hint"]
+    builder.client("s3").delete_object(Bucket=bucket, Key=key)
     for preview in (True, False):
         reply = builder.send({"action": "rollback", "function": "stuck", "build": first, "preview": preview})
         assert (reply["statusCode"], reply["error"]["code"]) == (404, "unknown_build"), reply
@@ -244,6 +253,22 @@ def test_plan_says_which_inputs_changed_and_what_was_changed_by_hand(builder: Bu
     assert plan["publish"][-1] == "point alias live of foreseen at that version"
     assert builder.send({"action": "history", "function": "foreseen"})["history"] == records
     assert answer(builder, "foreseen", "live") == 1
+
+
+def test_plan_counts_layers_that_someone_else_attached(builder: Builder) -> None:
+    (first,) = deployed(builder, "counted", 1)
+    client = builder.client("lambda")
+    theirs = client.publish_layer_version(LayerName="theirs", Content={"ZipFile": zip_of({"python/x.py": "1"})})
+    layers = [theirs["LayerVersionArn"], first["layers"][0]["arn"]]
+    assert builder.build("counted", action="plan")["plan"]["limits"] | {"unzipped": 0} == {
+        "unzipped": 0, "max_unzipped": 250 << 20, "layers": 1, "max_layers": 5, "complete": True,
+    }  # fmt: skip
+    client.update_function_configuration(FunctionName="counted", Layers=layers)
+    client.get_waiter("function_updated_v2").wait(FunctionName="counted")
+    for requirements in ("idna==3.10\n", "idna==3.9\n"):
+        builder.forge.push("counted", {"requirements.txt": requirements})
+        limits = builder.build("counted", action="plan")["plan"]["limits"]
+        assert (limits["layers"], limits["complete"]) == (2, False)
 
 
 @pytest.mark.parametrize("path", ["", "service"])

@@ -8,13 +8,17 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder import handler
 from builder.characters import hides, visible, visible_line
 from builder.flow.bounds import MAX_LINE, MAX_REPLY_BYTES, bounded, short_line
-from builder.flow.report import explained
+from builder.flow.report import explained, texts
+from builder.jsontext import json_or_text
 from builder.progress import Moment
+from builder.secrets.masking import Masker
 from builder.terminal import Terminal
 
 LAMBDAS_LIMIT = 6 << 20
@@ -116,3 +120,25 @@ def test_a_terminal_gets_no_control_characters_of_others(text: str, live: bool) 
     for own in ("\r\x1b[K", "\x1b[36m", "\x1b[2m", "\x1b[1;31m", "\x1b[33m", "\x1b[0m"):
         ours = ours.replace(own, "")
     assert not {one for one in ours if unicodedata.category(one) == "Cc"} - {"\n", "\t"}
+
+
+@pytest.mark.parametrize("depth", [100, 101, 480, 600, 900])
+def test_what_a_function_answers_is_told_however_deep_it_is_nested(depth: int) -> None:
+    payload = json_or_text("[" * depth + "]" * depth, deepest=100)
+    assert isinstance(payload, list) == (depth <= 100)
+    reply: Any = {"statusCode": 200, "changed": [], "invoke": {"status": 200, "version": "1", "payload": payload}}
+    masker = Masker()
+    masker.add("a-secret-of-this-test")
+    assert "[[[[" in texts(bounded(masker.mask_json(reply)))["plain"]
+
+
+class _Untellable:
+    def __str__(self) -> str:
+        raise LookupError("no words for it")
+
+
+def test_a_reply_that_cannot_be_told_is_still_a_reply(caplog: pytest.LogCaptureFixture) -> None:
+    reply: Any = {"statusCode": 200, "changed": [_Untellable()]}
+    told = handler._text(reply, {"function": "web"}, Masker())
+    assert told["plain"] == told["colour"] == handler._NO_TEXT
+    assert "LookupError: no words for it" in caplog.text

@@ -130,6 +130,23 @@ deployed orders from commit 4f3e2d1c0b1a
          | {"size": 700_000, "cut": True}},
         f'deployed asked\n  invoked $LATEST, it answered\n    ["x{"é" * 998} ... (700.0 kB in all)\n',
     ),
+    "rolled back to files that were sent": (
+        {"restored": "b-1", "rollback": {**WAY, "then": {**THEN, "ref": ""}, "differences": []}, "changed": ["x"]},
+        "rolled back asked from build b-3 (commit e3f4a1b0c1d2, 3 h ago)"
+        " to build b-1 (tree 4f3e2d1c0b1a, 3 days ago)\n  changed\n    x\n",
+    ),
+    "files that were sent, verified": (
+        {"commit": COMMIT, "ref": "", "verify": {"same": True, "components": [
+            {"name": "function", "deployed": "a" * 64, "rebuilt": "a" * 64, "same": True}]}},
+        "asked is what tree 4f3e2d1c0b1a makes\n  component  deployed          rebuilt           outcome\n"
+        "  function   aaaaaaaaaaaaaaaa  aaaaaaaaaaaaaaaa  same\n",
+    ),
+    "history of files that were sent": (
+        {"history": [LAST | {"ref": ""}]},
+        "deploys of asked, the newest first\n"
+        "  when (UTC)        build  who       commit             outcome  size    took   changed\n"
+        "  2026-11-21 10:15  b-9    bob@host  tree 4f3e2d1c0b1a  x_y      5.2 MB  2.0 s  nothing\n",
+    ),
     "rolled back": (
         {"restored": "b-1", "rollback": WAY, "function": {"name": "orders"}, "changed": ["alias live: 3 -> 1"]},
         "rolled back orders from build b-3 (commit e3f4a1b0c1d2, 3 h ago)"
@@ -303,15 +320,67 @@ def test_where_there_is_more_to_read() -> None:
 
 
 def test_a_text_has_bounds() -> None:
-    """A reply with text still passes Lambda, whichever characters its lines have."""
+    """A reply with text still passes Lambda, whichever characters its lines have, and begins and ends as it should."""
     for line in ("x" * 70, "\u2028" * 50, "😀" * 70):
-        told = texts({"changed": [line] * 50_000})
+        told = texts({"changed": [line] * 50_000, "warnings": ["the last"]})
         assert len(json.dumps(told)) < 320_000
-        assert re.fullmatch(r"… and \d+ more lines: the reply has them", told["plain"].splitlines()[-1])
+        assert told["plain"].startswith("deployed the function\n  changed\n")
+        assert re.search(r"\n… [\d,]+ lines are left out here …\n", told["plain"])
+        assert told["plain"].endswith("\n  warning: the last\n")
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "界", "😀", "\0"])
+@pytest.mark.parametrize("tail", [[], ["😀" * 2_000] * 20, ["y"] * 200])
+def test_an_error_of_any_length_keeps_its_beginning_its_hint_and_its_code(letter: str, tail: list[str]) -> None:
+    error = FAILED | {
+        "message": f"it failed: {letter * 30_000}, the end",
+        "log_tail": tail,
+        "problems": [letter * 2000],
+    }
+    for told in (explained(error | {"hint": "do it\nthen " + "é" * 300}, build_id="b-1"), explained(error)):
+        assert len(json.dumps(told.colour)) < 160_000
+        assert told.plain.startswith("build: it failed: ")
+        assert told.plain.splitlines()[-1].startswith("(command_failed")
+        assert "the end\n" in told.plain
+    assert told.plain.endswith("hint: see its output\nand the log\n(command_failed)\n")
+    if letter != "x":
+        assert re.search(r" … \([\d,]+ characters are left out here\) … ", told.plain)
+
+
+def test_a_hint_of_any_length_leaves_room_for_the_message() -> None:
+    told = explained({"message": "no", "hint": "😀" * 20_000, "code": "x_y"}, build_id="b")
+    assert told.plain.startswith("no\nhint: 😀")
+    assert told.plain.endswith("😀\n(x_y, build b)\n")
+    assert len(json.dumps(told.colour)) < 160_000
+
+
+_ODD_NUMBERS = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan"), "10**400": 10**400}
+
+
+@pytest.mark.parametrize("name", [*_ODD_NUMBERS, "10**5000"])
+def test_odd_numbers_are_told(name: str) -> None:
+    odd = _ODD_NUMBERS.get(name, 10**5000)
+    size = {"name": "function", "action": "build", "size": odd, "files": odd, "bytes": odd, "unzipped": odd}
+    for reply in (
+        {"artifacts": [size], "pruned": [size], "seconds": odd, "phases": [{"name": "fetch", "seconds": odd}]},
+        {"rollback": {**WAY, "then": {**THEN, "age_seconds": odd}}, "restored": "b-1"},
+        {**OVERVIEW, "storage": {"used_bytes": odd, "limit_bytes": odd, "ours_bytes": odd, "functions": odd}},
+        {"plan": {"limits": {"unzipped": odd, "max_unzipped": odd, "layers": odd}, "alias": {"name": "x"}}},
+        {"artifacts": [], "invoke": {"status": 200, "payload": [odd], "size": odd}, "changed": [odd, {"a": odd}]},
+    ):
+        assert texts(reply)["plain"]
+
+
+def test_a_payload_of_any_depth_is_told() -> None:
+    deep: Any = []
+    for _ in range(3_000):
+        deep = [deep]
+    told = texts({"artifacts": [], "invoke": {"status": 200, "payload": deep}, "changed": [deep]})["plain"]
+    assert "nested too deeply to be told" in told
 
 
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(list(_ODD_NUMBERS.values())) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )

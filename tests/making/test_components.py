@@ -16,7 +16,7 @@ from builder.making.building import KindBuild
 from builder.making.components import component
 from builder.making.dependencies import Dependencies
 from builder.making.files import FilesLayer, Function
-from builder.making.preinstall import CommandsLayer
+from builder.making.preinstall import CommandsLayer, _preinstalled
 from builder.making.project import Project
 from builder.making.shipment import zip_of
 from builder.making.untouched import Untouched
@@ -24,6 +24,7 @@ from builder.making.wrappers import Announced, Collecting, Stored, Unbuilt, Watc
 from builder.plan import UNBUILT, Artifact, Kind
 from builder.progress import Moment, Progress
 from builder.runtimes import RUNTIMES, Target
+from builder.spec.values import LayerSpec
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
 from builder.workspace.directory import Deadline, Workspace
@@ -124,6 +125,18 @@ def keys(folder: Path, given: Given) -> dict[str, str]:
 
 def test_keys_stay_what_they_are(tmp_path: Path) -> None:
     assert keys(tmp_path, Given()) == KEYS
+
+
+def test_preinstall_runs_at_the_root_of_a_copy_wherever_the_files_are(tmp_path: Path) -> None:
+    """As docs/reference.md says."""
+    given = Given()
+    commands = ["test -f app.py", "cp data/words.txt data/made.txt"]
+    given.build["layers"]["made"] = {"preinstall": commands, "files": ["made.txt"], "source_dir": "data"}
+    project = replace(given.project(tmp_path / "project"), lock=None)
+    made = next(each for each in project.spec.layers if isinstance(each, LayerSpec) and each.name == "made")
+    root = _preinstalled(project, made, workshop_in(tmp_path))
+    assert (root / "data/made.txt").is_file()
+    assert not (project.root / "data/made.txt").exists()
 
 
 def test_the_class_follows_from_the_build_file(tmp_path: Path) -> None:

@@ -31,8 +31,11 @@ class Certified:
     server: Path
 
 
-def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Certified:
-    """A certificate for `host`, good until `days` from now, issued by an authority that nobody else knows."""
+def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1, itself: bool = False) -> Certified:
+    """A certificate for `host`, good until `days` from now, issued by an authority that nobody else knows.
+
+    `itself`: the server has that of the authority itself.
+    """
     now = datetime.datetime.now(datetime.UTC)
     root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name(
@@ -68,7 +71,7 @@ def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Certif
         alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         alternative = x509.DNSName(host)
-    private = key.private_bytes(
+    private = (root if itself else key).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     authority, server = folder / "authority.pem", folder / "server.pem"
@@ -76,5 +79,6 @@ def certified(folder: Path, *, host: str = "127.0.0.1", days: int = 1) -> Certif
     authority.write_bytes(signed(issuer, root.public_key(), is_authority, is_root=True))
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     names = x509.SubjectAlternativeName([alternative])
-    server.write_bytes(signed(subject, key.public_key(), names, is_root=False) + private)
+    own = authority.read_bytes() if itself else signed(subject, key.public_key(), names, is_root=False)
+    server.write_bytes(own + private)
     return Certified(authority=authority, server=server)

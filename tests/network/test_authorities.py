@@ -333,6 +333,23 @@ def test_other_faults_of_certificates_are_told_apart(ours: Certified, tmp_path: 
                 assert expected in error.message
 
 
+def test_an_authority_in_the_place_of_a_server_is_named_with_what_helps(tmp_path: Path) -> None:
+    """What `openssl req -x509` makes; uv believes none of these, whatever it trusts."""
+    made = certified(tmp_path, itself=True)
+    with Front(answer, "", tls=made.server) as front:
+        found = ask(front.url, tmp_path, "uv", SSL_CERT_FILE=str(made.authority))
+        if "uv" not in found:
+            pytest.skip("no uv here; install uv")
+        error = explained(found["uv"][1], front.url)
+    assert error is not None, found
+    assert error.message == (
+        f"{front.url.removeprefix('https://')}: the server presents the certificate of {ISSUER} itself, as only an "
+        "authority may use it"
+    )
+    assert "CA:FALSE" in error.hint
+    assert "ca_bundle in config.ini" in error.hint
+
+
 @pytest.mark.parametrize(
     "said", ["connection refused", "certificate of /etc", "HTTP 502"], ids=["refused", "file", "502"]
 )

@@ -118,6 +118,11 @@ def test_what_an_index_does_not_know_is_still_a_missing_requirement(index: Index
     lab.write({"requirements.txt": "sixx\n"})
     with pytest.raises(RequirementNotFound, match=r"requirements\.txt:1: sixx does not exist in the package index"):
         lab.lock()
+    lab.write({"requirements.txt": f"--index-url {index.url}/wrong\nsix\n"})
+    with pytest.raises(RequirementNotFound) as caught:
+        lab.lock()
+    assert caught.value.message == f"requirements.txt:2: six does not exist in the package index {index.url}/wrong"
+    assert caught.value.hint == "check the spelling and the version, and the address of the index"
     lab.write({"requirements.txt": "six==9\n"})
     with pytest.raises(RequirementNotFound, match=r"six==9 does not exist in the package index; the index has 1\.0"):
         lab.lock()

@@ -20,9 +20,11 @@ from builder.records.claim import AlreadyTaken, Claim
 from builder.records.record import DeploymentRecord
 from builder.replies.deploys import ArtifactRow
 from builder.replies.reply import Reply
+from builder.schemas.reply import reply_schema
 from builder.store.s3 import S3Store
 from builder.store.values import Fields
 from localaws.testing import Server
+from tests.schemas.refusals import refused_by
 from tests.store.storing import bad_line, deployment_of, new_bucket, read_json, store_in
 
 
@@ -139,6 +141,21 @@ def test_the_state_of_a_running_build_is_what_it_noted_last(builds: Builds) -> N
     builds.end(claim, request(), CHANGED, seconds=1)
     claim.note(moment("too late"))
     assert builds.state("b1")["state"] == "succeeded"
+
+
+def test_a_build_state_has_the_members_that_the_schema_names(builds: Builds) -> None:
+    """No more, such as how its claim is kept, and no fewer."""
+    schema: Any = reply_schema(strict=True)["definitions"]
+    names = set(schema["BuildState"]["properties"])
+    claim = builds.claim("b1", "thumbs")
+    claim.note(moment("fetching"))
+    running = builds.state("b1")
+    builds.end(claim, request(), CHANGED, seconds=1)
+    succeeded = builds.state("b1")
+    assert set(running) == names - {"ended", "reply"}
+    assert set(succeeded) == names - {"phase", "message"}
+    for state in (running, succeeded):
+        assert refused_by("reply", {"statusCode": 200, "build": state}) == []
 
 
 def test_a_build_id_that_somebody_has_cannot_be_taken(builds: Builds, store: S3Store) -> None:

@@ -6,8 +6,11 @@ import base64
 import html
 import json
 import quopri
+import re
+import shlex
 import textwrap
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -151,6 +154,20 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "base64 of UTF-16 LE": lambda secret: base64.b64encode(secret.encode("utf-16-le")).decode(),
     "base64 of UTF-16 BE": lambda secret: base64.b64encode(secret.encode("utf-16-be")).decode(),
     "hexadecimal of UTF-16": lambda secret: secret.encode("utf-16").hex(),
+    "Python's repr": lambda secret: repr(secret)[1:-1],
+    "Python's ascii": lambda secret: ascii(secret)[1:-1],
+    "Python's repr of bytes": lambda secret: repr(secret.encode())[2:-1],
+    "octal escapes": lambda secret: "".join(f"\\{byte:03o}" if byte > 126 else chr(byte) for byte in secret.encode()),
+    "braced escapes": lambda secret: "".join(
+        f"\\u{{{ord(letter):x}}}" if letter > "~" else letter for letter in secret
+    ),
+    "a shell's quotes": shlex.quote,
+    "a shell's trace": lambda secret: "'" + secret.replace("'", "'\\''") + "'",
+    "a shell's backslashes": lambda secret: re.sub(r"([^\w@%+=:,./-])", r"\\\1", secret),
+    "SQL": lambda secret: "'" + secret.replace("'", "''") + "'",
+    "CSV": lambda secret: '"' + secret.replace('"', '""') + '"',
+    "basic auth": lambda secret: "Basic " + base64.b64encode(b"user:" + secret.encode()).decode(),
+    "a URL's user": lambda secret: f"u:{quote(secret, safe='')}@h",
     "colours": coloured,
     "colours in JSON": lambda secret: json.dumps(coloured(secret))[1:-1],
 }
@@ -160,6 +177,7 @@ LEFT = {
     "base64 of base64": 32,
     "base64 of base64 for URLs": 32,
     "hexadecimal of UTF-16": 4,
+    "basic auth": 16,
     "colours in JSON": 9,
 }
 
@@ -168,6 +186,7 @@ LEFT = {
 @given(secret=SECRETS, before=TEXTS, after=TEXTS)
 @example(secret="a%41b=41c&amp;d\\x41e", before="key=", after="=41")
 @example(secret="aaaaaaaaaa", before="a=", after="\n")
+@example(secret="pass'wörd\"界😀", before="", after="")
 def test_a_secret_is_masked_in_every_spelling(name: str, secret: str, before: str, after: str) -> None:
     spelling = SPELLINGS[name](secret)
     masked = masker(secret).mask(f"{before} {spelling} {after}")
@@ -245,6 +264,47 @@ def test_json_is_masked_deeply_and_short_values_are_left() -> None:
         "***": 1,
         "ref": "main",
     }
+
+
+def answered(payload: object) -> Any:
+    """The reply of a deploy that has tried the function."""
+    return {"statusCode": 200, "invoke": {"status": 200, "size": 90210, "payload": payload}}
+
+
+@given(st.integers(1000) | st.floats(1000, allow_nan=False, allow_infinity=False))
+@example(90210)
+@example(1e100)
+def test_a_secret_that_is_a_number_is_masked_as_one(number: float) -> None:
+    text = json.dumps(number)
+    for made in (masker(json.dumps({"pin_token": number})), masker(json.dumps({"password": text}))):
+        reply = answered({"pin": number, "other": [number, {"text": text}], "n": 7})
+        assert made.mask_json(reply) == answered({"pin": "***", "other": ["***", {"text": "***"}], "n": 7})
+        assert made.mask(f"it is {text}.") == "it is ***."
+
+
+@pytest.mark.parametrize(("secret", "number"), [("00123456", 123456), ("1.50e6", 1500000.0), ("1234567", 1234567.0)])
+def test_a_number_is_masked_however_the_secret_writes_it(secret: str, number: float) -> None:
+    made = Masker()
+    made.add(secret, key="pin_token")
+    assert made.mask_json(answered([number, number + 1])) == answered(["***", number + 1])
+
+
+def test_a_secret_that_reads_as_true_or_false_is_masked_like_any_other() -> None:
+    made = Masker()
+    made.add("false", key="a/password")
+    assert made.mask_json(answered([False, True, "false", None])) == answered(["***", True, "***", None])
+
+
+def test_numbers_that_the_builder_itself_tells_stay() -> None:
+    """Otherwise whoever adds up sizes would have to reckon with stars."""
+    made = masker(json.dumps({"password": 90210}))
+    assert made.mask_json(answered("x")) == answered("x")
+
+
+def test_whether_a_secret_is_masked_can_be_asked() -> None:
+    made = masker("abcdef", "abcde", json.dumps({"password": "abcd", "pin": 1}))
+    made.add("abc", key="password")
+    assert [made.masks(one) for one in ("abcdef", "abcd", "abcde", "abc")] == [True, True, False, False]
 
 
 @given(st.text(max_size=200))

@@ -26,6 +26,7 @@ from builder.errors import (
     SecretNotAllowed,
 )
 from builder.flow import allowance, credentials
+from builder.network.access import credentials_for
 from builder.progress import Progress
 from builder.secrets.grants import Granted
 from builder.secrets.indexes import Login
@@ -290,6 +291,35 @@ def test_every_forge_has_its_login(localaws: Server, tmp_path: Path) -> None:
     assert credentials.indexes(there).authorization("https://npm.example/x") == "Bearer canary-lab-2"
 
 
+def test_a_forge_whose_secret_is_absent_fails_only_what_needs_it(localaws: Server, tmp_path: Path) -> None:
+    tag = uuid.uuid4().hex[:8]
+    localaws.client("secretsmanager").create_secret(Name=f"lab/{tag}", SecretString="canary-lab-2")
+    logins = Logins(
+        git=(
+            GitLogin(base="https://lab.example", token=f"secretsmanager:lab/{tag}"),
+            GitLogin(base="https://gone.example/team", token=f"secretsmanager:gone/{tag}#token"),
+            GitLogin(base="https://app.example", app_id="1", installation_id="2", private_key=f"ssm:/gone/{tag}"),
+        )
+    )
+    there = context(localaws, tmp_path, logins, git_secret=f"own/{tag}")
+    here = credentials.git_credentials(there)
+    sent = Granted.parse(Fields(json.loads(json.dumps(Granted(git=here).as_json())))).git
+    for known in (here, credentials.git_credentials(there), sent):
+        lab = credentials_for("https://lab.example/a/b.git", known)
+        assert lab is not None
+        assert lab.token == "canary-lab-2"
+        assert credentials_for("https://gone.example/others/b.git", known) is None
+        for url, says in (
+            ("https://gone.example/team/b", f"[git gone.example/team] in config.ini: secretsmanager:gone/{tag}"),
+            ("https://app.example/b.git", f"[git app.example] in config.ini: ssm:/gone/{tag}"),
+            ("https://github.com/b/c", f"secretsmanager:own/{tag}"),
+        ):
+            with pytest.raises(SecretMissing) as caught:
+                credentials_for(url, known)
+            assert caught.value.message == f"{says} does not exist"
+            assert caught.value.hint
+
+
 @dataclass
 class CodeArtifact:
     """What answers GetAuthorizationToken here; the embedded AWS has no CodeArtifact."""
@@ -381,16 +411,17 @@ def test_a_token_that_cannot_be_sent_is_an_error_that_names_its_secret(
     there = context(localaws, tmp_path, Logins(git=(GitLogin(base="https://git.example", token=place),)))
     read = credentials.indexes(there).read
     asked: list[Callable[[], object]] = [partial(read, each) for each in (index, bearer, user)]
-    asked.append(partial(credentials.git_credentials, there))
+    asked.append(lambda: credentials_for("https://git.example/a", credentials.git_credentials(there)))
     for ask in asked:
         with pytest.raises(InvalidConfiguration) as caught:
             ask()
-        assert caught.value.message == f"{place} has a character that cannot be sent, {character}"
+        where = "[git git.example] in config.ini: " if ask is asked[-1] else ""
+        assert caught.value.message == f"{where}{place} has a character that cannot be sent, {character}"
         assert not any(part in caught.value.message for part in ("ghp", "01234"))
         assert "setup.py secret set" in caught.value.hint
     own = context(localaws, tmp_path, Logins(), git_secret=name)
     with pytest.raises(InvalidConfiguration, match=f"the token in secret {name} has a character") as caught:
-        credentials.git_credentials(own)
+        credentials_for("https://github.com/a/b", credentials.git_credentials(own))
     assert "renew git_token" in caught.value.hint
 
 
@@ -408,6 +439,20 @@ def test_white_space_around_a_login_does_not_belong_to_it(localaws: Server, tmp_
     # The commands of a project get what is there.
     there.allowed_secrets.add(f"secretsmanager:{name}")
     assert credentials.CommandSecrets(there).values([f"secretsmanager:{name}"])[f"secretsmanager:{name}"][0] == " "
+
+
+def test_a_secret_too_short_to_be_masked_is_warned_of(localaws: Server, tmp_path: Path) -> None:
+    there, name = context(localaws, tmp_path, Logins()), f"short-{uuid.uuid4().hex}"
+    client = localaws.client("secretsmanager")
+    client.create_secret(Name=name, SecretString=json.dumps({"pin": "12345", "pass": 1234, "long": 123456}))
+    whole = f"secretsmanager:{name}"
+    there.allowed_secrets.update({whole, *(f"{whole}#{key}" for key in ("pin", "pass", "long"))})
+    values = credentials.CommandSecrets(there).values([f"{whole}#pass", f"{whole}#long", whole])
+    assert (values[f"{whole}#pass"], there.progress.warnings) == ("1234", [])
+    credentials.CommandSecrets(there).values([f"{whole}#pin"])
+    assert len(there.progress.warnings) == 1
+    assert there.progress.warnings[0].startswith(f"{whole}#pin: the value is too short to be masked")
+    assert there.secrets.mask("1234 12345 123456") == "*** ***5 ***"
 
 
 def test_a_login_keeps_its_name_on_its_way_to_the_worker() -> None:

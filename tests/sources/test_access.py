@@ -78,6 +78,13 @@ def test_a_redirect_to_another_path_carries_the_login_of_that_path(host: Host, t
             resolve(url, None, credentials=[at("/old", front, called="the token of [git old]")])
         assert [headers.get("authorization") for _, headers in front.asked] == [basic(at("/old", front)), None]
         host_there = front.url.removeprefix("http://")
+        secure = GitCredentials(username="u", token="t", base=f"https://{host_there}", called="the token of [git h]")
+        with pytest.raises(RepositoryNotFound) as unsent:
+            resolve(f"{front.url}/project.git", None, credentials=[secure])
+        assert unsent.value.hint == (
+            f"if it is private: the token of [git h] is for https://{host_there} and was not sent to http://; a "
+            f"section [git http://{host_there}] in config.ini is for this one"
+        )
         assert f"the token of [git old] belongs to another path of {host_there}" in caught.value.hint
 
 

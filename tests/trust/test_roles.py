@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
 import pytest
 
 from builder.errors import AccessDenied, OwnTarget, RoleMissing
 from builder.settings import reach_of
 from builder.trust.roles import Roles
+from localaws.testing import Server, zip_of
 from tests.spec.reading import read_build_file
 
+# The AWS CLI of the virtual environment, else that of the machine.
+SEARCH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ARN = "arn:aws:iam::123456789012:role/"
 APP, TEAM = f"{ARN}app", f"{ARN}team-a"
 PATTERNS = (f"{ARN}app", f"{ARN}team-*")
@@ -40,6 +50,25 @@ def test_a_new_function_needs_one() -> None:
     assert caught.value.message == "function shop does not exist yet, and no role is set to create it with"
     assert caught.value.hint.splitlines()[1:3] == ["  [builder]", "  role = ROLE"]
     assert "python setup.py update" in caught.value.hint
+    assert "\n  function:\n    role: arn:aws:iam::ACCOUNT:role/ROLE\n" in caught.value.hint
+
+
+@pytest.mark.skipif(shutil.which("aws", path=SEARCH) is None, reason="no AWS CLI here; install awscli")
+def test_the_commands_of_the_hint_make_a_role_that_a_function_can_have(localaws: Server) -> None:
+    with pytest.raises(RoleMissing) as caught:
+        check()
+    _, _, commands = caught.value.hint.partition("nothing else:\n")
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    script = "set -e\n" + commands.replace("ROLE", name)
+    env = {**os.environ, **localaws.env, "PATH": SEARCH}
+    subprocess.run(["bash", "-c", script], env=env, check=True, capture_output=True)
+    role = localaws.client("iam").get_role(RoleName=name)["Role"]
+    code = zip_of({"app.py": "def handler(event, context): return 1"})
+    localaws.client("lambda").create_function(
+        FunctionName=name, Runtime="python3.13", Role=role["Arn"], Handler="app.handler", Code={"ZipFile": code}
+    )
+    (policy,) = localaws.client("iam").list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    assert policy["PolicyName"] == "AWSLambdaBasicExecutionRole"
 
 
 @pytest.mark.parametrize("present", [None, APP])
