@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from builder.replies.machines import CacheState
     from builder.replies.reply import Reply
 
+_BUILD = """\
+Build DIR into OUT/function.zip, OUT/layers/NAME.zip and OUT/build.json (the reply), without AWS. Each of several
+functions gets a directory of its own, OUT/FUNCTION.
+"""
 _EPILOG = """\
 The zips have the same bytes as those that the builder function makes from the same commit. To compile bytecode, the
 function's Python has to be on this machine; to try the handler, run this command with it. In a git work tree, the files
@@ -79,17 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     build = commands.add_parser(
         "build",
         help="build a directory into zips, without AWS",
-        description="Build DIR into OUT/function.zip, OUT/layers/NAME.zip and OUT/build.json (the reply), without AWS. "
-        "Each of several functions gets a directory of its own, OUT/FUNCTION.",
+        description=_BUILD,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
-    build.add_argument(
-        "components", metavar="COMPONENT", nargs="*", help="build only these components or functions; default: all"
-    )
+    build.add_argument("components", metavar="NAME", nargs="*", help="only these components or functions; default: all")
     build.add_argument("-o", "--out", metavar="OUT", default="out", help="where the zips go; default: out")
-    build.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
     build.add_argument("--runtime", choices=sorted(RUNTIMES), metavar="R", help="instead of the build file's")
     build.add_argument("--architecture", choices=sorted(MACHINES), help="instead of the build file's")
     build.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
@@ -104,8 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
     check.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
-    check.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
     check.add_argument("--json", action="store_true", help="the answer on stdout as JSON")
+    for each in (build, check):
+        each.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
     check.set_defaults(components=(), out="out", runtime=None, architecture=None, cache=None, force=False)
     cache = commands.add_parser(
         "cache",

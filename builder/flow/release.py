@@ -68,8 +68,7 @@ def release(
 
     Args:
         planned: returns the deployment for a state of the function and the store's record of its last deploy.
-        claim: the claim to the build id; taken before anything is published.
-        keep: number of versions and layer versions that housekeeping leaves, None for all.
+        claim: taken before anything is published. keep: versions that housekeeping leaves, None for all.
 
     Raises:
         Overtaken: the branch has another commit now; begin again with that.
@@ -87,8 +86,7 @@ def release(
         published = publisher_of(deployment, context).publish(deployment.steps, state)
         return Released(deployment=deployment, published=published)
     overlaps.warn(deployment, state, context)
-    # Only now, before the first change: a build that changes nothing takes neither the id nor the lease.
-    claim.take()
+    claim.take()  # only now, before the first change: a build that changes nothing takes neither the id nor the lease
     hold = leased(request, context, claim)
     for tries_left in reversed(range(_TRIES)):
         if changed or hold.waited or tries_left < _TRIES - 1 or (state is not None and state.busy):

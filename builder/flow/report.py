@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from builder.amounts import amount
+from builder.flow.functions_report import add_functions
 from builder.flow.page import Page, Text
 from builder.flow.phrases import (
     Value,
@@ -80,7 +81,9 @@ def _report(page: Page, reply: Value, function: str, out: str) -> None:
     if build and not part_of(build, "reply"):
         _going_on(page, build)
     elif "functions" in reply:
-        _functions(page, reply, function)
+        add_functions(page, reply, function)
+        if "error" in reply:
+            _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
     elif "error" in reply:
         _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
     else:
@@ -143,39 +146,6 @@ def _outcome(page: Page, reply: Value, function: str, out: str) -> None:
     elif "changed" in reply:
         page.add("nothing had to be changed", before="  ")
     _tried(page, part_of(reply, "invoke"))
-
-
-def _functions(page: Page, reply: Value, function: str) -> None:
-    """Tell what became of each function of a project, and then what went wrong."""
-    rows = rows_of(reply, "functions")
-    states = [text_of(row, "status") for row in rows]
-    counts = ", ".join(f"{states.count(state)} {_STATES.get(state, state)}" for state in dict.fromkeys(states))
-    if "error" not in reply:
-        restored = text_of(reply, "restored")
-        whence = f" back to build {restored}" if restored else source_of(reply)
-        page.add((function or "the project", "title"), f"{whence}: {counts}")
-    told = []
-    for row in rows:
-        files = part_of(row, "files")
-        why = some_of(items_of(row, "changed"), 2) or text_of(part_of(row, "error"), "message").split("\n")[0]
-        limits = part_of(part_of(row, "plan"), "limits")
-        share = share_of({**row, **limits}, "unzipped", "max_unzipped") if "unzipped" in row else ""
-        name, state = text_of(row, "name"), text_of(row, "status")
-        told.append(
-            [
-                text_of(row, "key"),
-                _STATES.get(state, state),
-                name if name != text_of(row, "key") else "",
-                share,
-                why or ", ".join(text_of(files, component) for component in files),
-            ]
-        )
-    titles = ["function", "state", "in Lambda", "unzipped", "what"]
-    shown_columns = [column for column in range(len(titles)) if column < 2 or any(row[column] for row in told)]
-    rows_shown = [[row[column] for column in shown_columns] for row in told]
-    page.table("|".join(titles[column] for column in shown_columns), rows_shown)
-    if "error" in reply:
-        _failure(page, part_of(reply, "error"), text_of(reply, "build_id"))
 
 
 def _made(row: Value) -> tuple[str, str]:
@@ -405,9 +375,6 @@ def _times(page: Page, reply: Value) -> None:
     for phase in (*phases, {"name": "in the builder", "seconds": whole}):
         page.add(f"{text_of(phase, 'name'):16} {number_of(phase, 'seconds'):7.2f} s", before="    ")
 
-
-# What a function's status is called, where its own word is not a state.
-_STATES = {"create": "to create", "update": "to update", "built": "not deployed"}
 
 # Kinds of reply by a member that only they have; a reply with several members is of the first kind.
 _REPORTS: Mapping[str, Callable[[Page, Value, str, str], None]] = {

@@ -73,13 +73,8 @@ def roll_back(request: Request, context: Context, claim: Claim) -> Built:
         published = publisher.publish(plan, wanted.observed(state, context.clients))
         published.version = published.version or version
         released = Released(deployment=wanted, published=published)
-    answer: Reply = {
-        "statusCode": 200,
-        "restored": target.build_id,
-        "commit": target.commit,
-        "ref": target.ref,
-        "rollback": summary,
-    }
+    answer: Reply = {"statusCode": 200, "restored": target.build_id, "commit": target.commit, "ref": target.ref}
+    answer["rollback"] = summary
     # If only the alias moves, $LATEST keeps its code, but callers get the version's.
     outcome = reply.outcome(released, request, served=wanted.code if version is not None else None)
     return Built(

@@ -229,6 +229,15 @@ def read_project(
         repository=repository,
         notes=tuple(notes),
     )
+    return replace(project, reads_outside=_reads_outside(project))
+
+
+def _reads_outside(project: Project) -> bool:
+    """Tell whether a component's build reads files outside of the project.
+
+    Raises:
+        InvalidBuildFile: with everything that the kinds of builds find wrong.
+    """
     problems, outside = [], False
     for component in project.names:
         if recipe := project.recipe(component):
@@ -236,11 +245,11 @@ def read_project(
 
             kind, place = table.of(recipe), project.place(component)
             problem = kind.problem(recipe, place)
-            problems += [f"{spec.at(place.label)}: {problem}"] if problem else []
+            problems += [f"{project.spec.at(place.label)}: {problem}"] if problem else []
             outside = outside or kind.reads_outside(recipe, place)
     if problems:
-        raise invalid(spec.file, problems)
-    return replace(project, reads_outside=outside)
+        raise invalid(project.spec.file, problems)
+    return outside
 
 
 def _spec(root: Path, build_file: str | None, function: str, key: str, stage: str) -> tuple[BuildSpec, str, list[str]]:

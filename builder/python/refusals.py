@@ -119,15 +119,18 @@ class Failure:
                 log_tail=self._tail(),
             )
         if absent:
-            asked = ", ".join(map(without_secrets, indexes(self.inputs, self.by)))
-            # An address that is not an index's answers 404 for everything, like an index for what it does not know.
-            unknown, address = (f" {asked}", ", and the address of the index") if asked and not offer else ("", "")
-            return RequirementNotFound(
-                f"{where}: {subject} does not exist in the package index{unknown}{offered}",
-                hint=f"check the spelling and the version{address}",
-                log_tail=self._tail(),
-            )
+            return self._not_found(f"{where}: {subject}", offered)
         return ResolutionFailed(f"{where}: the requirements cannot be resolved", log_tail=self._tail())
+
+    def _not_found(self, what: str, offered: str) -> RequirementNotFound:
+        asked = ", ".join(map(without_secrets, indexes(self.inputs, self.by)))
+        # An address that is not an index's answers 404 for everything, like an index for what it does not know.
+        unknown, address = (f" {asked}", ", and the address of the index") if asked and not offered else ("", "")
+        return RequirementNotFound(
+            f"{what} does not exist in the package index{unknown}{offered}",
+            hint=f"check the spelling and the version{address}",
+            log_tail=self._tail(),
+        )
 
     def _way_out(self, name: str, offer: Offer | None) -> str:
         if offer and not offer.sdists and not offer.fitting(self.target):
