@@ -21,9 +21,9 @@ from builder.paths import PATH_PATTERN, path_problem
 from builder.schemas import NAMES, schema
 from builder.schemas.event import SOURCES
 from builder.spec.document import read_document
+from builder.spec.members import read_functions
 from tests.schemas.refusals import refused_by
 from tests.spec import test_spec
-from tests.spec.reading import read_build_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,7 @@ def test_patterns_mean_the_same_to_editors(name: str) -> None:
 
 def accepted(text: str) -> bool:
     try:
-        read_build_file(text, file="build.yaml")
+        read_functions(text, file="build.yaml")
     except InvalidBuildFile:
         return False
     return True
