@@ -56,7 +56,6 @@ def shared_checkout(domain: Domain, context: Context) -> SharedCheckout:
     if checkout.scratch is None:
         context.workspace.enter(domain)
         checkout.scratch = context.until_end.enter_context(context.workspace.scratch())
-        (checkout.scratch / "source").mkdir()
     return checkout
 
 
@@ -140,7 +139,10 @@ class _Ordered:
         if place not in checkout.snapshots:
             # All of its files: what is known of one function says nothing of the others.
             all_files = replace(order, known=())
-            checkout.snapshots[place] = fetching.fetch(all_files, self.context, checkout.scratch / "source")
+            # A branch may move while this works: the files of its new commit lie beside those of the old one.
+            into = checkout.scratch / "sources" / str(len(checkout.snapshots))
+            into.mkdir(parents=True)
+            checkout.snapshots[place] = fetching.fetch(all_files, self.context, into)
         return checkout.snapshots[place]
 
     def read_message(self, snapshot: Snapshot) -> str:

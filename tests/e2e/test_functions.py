@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from builder.progress import Progress
+from builder.records.lease import held
+from builder.workspace.directory import Deadline
 from tests.e2e.conftest import Builder
+from tests.store.storing import store_in
 
 ROLE = "arn:aws:iam::123456789012:role/lambda-role"
 API = """
@@ -224,3 +230,21 @@ def test_a_project_is_packaged_function_by_function(builder: Builder) -> None:
     assert builder.state("quartet-api") is None
     one = builder.send({"action": "package", "function": "worker", "repo_name": "quartet"})
     assert one["function"]["handler"] == "worker.run"
+
+
+def test_a_branch_that_moves_while_a_function_waits_is_deployed_as_it_is_then(builder: Builder) -> None:
+    builder.forge.push("relay", project(builder.runtime, "relay"))
+    deploy(builder, "relay")
+    builder.forge.push("relay", {"shared/shared.py": "WORD = 'two'\n"})
+    bucket = builder.send({"action": "ping"})["settings"]["bucket"]
+    store = store_in(builder.aws, bucket, prefix="lambdasmith/")
+    someone = held(store, "relay-worker", owner="b0", by="me", deadline=Deadline.after(60), progress=Progress())
+    with ThreadPoolExecutor(1) as pool:
+        with someone:
+            whole = pool.submit(deploy, builder, "relay")
+            while builder.invoke("relay-api")["shared"] != "two":  # the first is published, the second waits
+                time.sleep(0.1)
+            builder.forge.push("relay", {"shared/shared.py": "WORD = 'three'\n"})
+        reply = whole.result(timeout=60)
+    assert reply["statusCode"] == 200, reply
+    assert {builder.invoke(f"relay-{key}")["shared"] for key in ("api", "worker", "cron")} == {"three"}

@@ -33,8 +33,8 @@ def new_bucket(aws: Server) -> str:
     return bucket
 
 
-def store_in(aws: Server, bucket: str, *, endpoint_url: str | None = None) -> S3Store:
-    """The store below `t/` of the bucket, with clients of its own."""
+def store_in(aws: Server, bucket: str, *, endpoint_url: str | None = None, prefix: str = "t/") -> S3Store:
+    """The store below `prefix` of the bucket, with clients of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", endpoint_url or aws.endpoint_url)
         clients = connect(
@@ -43,7 +43,7 @@ def store_in(aws: Server, bucket: str, *, endpoint_url: str | None = None) -> S3
             secret_access_key=aws.env["AWS_SECRET_ACCESS_KEY"],
         )
         assert clients.s3.meta.endpoint_url == (endpoint_url or aws.endpoint_url)
-    return S3Store(clients, bucket, "t/")
+    return S3Store(clients, bucket, prefix)
 
 
 @dataclass
