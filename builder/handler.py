@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
     from builder.replies.deploys import Error
-    from builder.replies.reply import Reply, Texts
+    from builder.replies.reply import Reply, ShellText, Texts
 
 log = logging.getLogger("builder")
 
@@ -144,11 +144,14 @@ def _custom_resource(
         return failure(error)
 
 
-def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
+def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts | ShellText:
     """Return what a reply says to people. Nothing comes after this: secrets are masked, and all of it is bounded."""
+    from builder.event.read import wants_shell
     from builder.flow.report import texts
+    from builder.flow.shell import shell
 
-    return texts(reply, function=masker.mask(str(event.get("function") or event.get("name") or "")))
+    function = masker.mask(str(event.get("function") or event.get("name") or ""))
+    return {"shell": shell(reply, function=function)} if wants_shell(event) else texts(reply, function=function)
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:

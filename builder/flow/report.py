@@ -57,7 +57,7 @@ def rendered(reply: Value, *, function: str = "", out: str = "") -> Text:
 def texts(reply: Value, *, function: str = "") -> Texts:
     """Return the member `text` of a reply: what it says, plain and in colour, and apart from it how long it took."""
     text, page = rendered(reply, function=function), Page()
-    _times(page, _told(reply))
+    _times(page, meant(reply))
     return {"plain": text.plain, "colour": text.colour, "times": page.text().plain}
 
 
@@ -68,14 +68,14 @@ def explained(error: Value, *, build_id: str = "", place: str = "") -> Text:
     return page.text()
 
 
-def _told(reply: Value) -> Value:
+def meant(reply: Value) -> Value:
     """Return the reply that is meant: of the status of a build that has ended, what the build replied."""
     return part_of(part_of(reply, "build"), "reply") or reply
 
 
 def _report(page: Page, reply: Value, function: str, out: str) -> None:
     build = part_of(reply, "build")
-    reply, function = _told(reply), text_of(build, "function") or function
+    reply, function = meant(reply), text_of(build, "function") or function
     if build and not part_of(build, "reply"):
         _going_on(page, build)
     elif "error" in reply:
