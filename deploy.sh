@@ -7,7 +7,7 @@
 #        deploy.sh --history [option...] [N]
 #
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
-# where there is a repository.
+# for -s, and where there is a repository.
 # What is not pushed or not committed is no part of it, unless -s sends it; that is said before and after.
 # Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
 #
@@ -32,8 +32,8 @@
 #   -y                do not ask
 #   -n                only show what would be built and published, or what --rollback would change; changes nothing
 #   -h                this help
-#   --upgrade         resolve the dependencies anew instead of using those that were locked
-#   --force           build anew even what was built before
+#   --upgrade         resolve the dependencies again instead of using those that were locked
+#   --force           build even what was built before
 #
 # Instead of a deploy:
 #
@@ -67,7 +67,7 @@
 #   LAMBDASMITH_DEBUG=1            trace this script
 #
 # exit: 0 done   1 the builder refused or failed, or --verify found a difference
-#       2 wrong usage or configuration, or nobody there to confirm   3 AWS, the AWS CLI or the network
+#       2 wrong usage or configuration, or no one there to confirm   3 AWS, the AWS CLI or the network
 #       4 the builder itself broke   5 not confirmed   130 interrupted
 
 # shellcheck disable=SC2016  # awk's dollars
@@ -78,7 +78,7 @@ unset CDPATH   # with it, cd prints where it went
 
 NL='
 '
-TMP='' CALL='' POLL='' LOG='' PART='' DRAWN='' PROBLEMS=() UNHINTED='' ONLY_HERE='' REPLY_ROOT='' WALL='' BROUGHT=''
+TMP='' CALL='' POLL='' LOG='' PART='' DRAWN='' PROBLEMS=() UNHINTED='' ONLY_HERE='' WALL='' BROUGHT=''
 
 # ---------------------------------------------------------------------------------------------- output
 
@@ -99,12 +99,8 @@ record() {
     [ -n "$LOG" ] || return 0
     local now line
     make_plain "$1"
-    if [ -n "$TMP" ]; then   # not by $(...): see follow
-        date '+%Y-%m-%dT%H:%M:%S%z' >"$TMP/now"
-        IFS= read -r now <"$TMP/now"
-    else
-        now=$(date '+%Y-%m-%dT%H:%M:%S%z')
-    fi
+    date '+%Y-%m-%dT%H:%M:%S%z' >"$TMP/now"   # not by $(...): see follow
+    IFS= read -r now <"$TMP/now"
     while IFS= read -r line; do
         printf '%s %s\n' "$now" "$line"
     done <<<"$PLAIN" >&9
@@ -156,8 +152,8 @@ problem() { # MESSAGE [HINT]
 
 refuse_wrong_use() {
     [ ${#PROBLEMS[@]} -gt 0 ] || return 0
-    local told
-    for told in "${PROBLEMS[@]}"; do say "$told"; done
+    local each
+    for each in "${PROBLEMS[@]}"; do say "$each"; done
     [ -z "$UNHINTED" ] || say 'hint: deploy.sh -h lists the options'
     exit 2
 }
@@ -220,13 +216,8 @@ read_git() {
     command -v git >/dev/null || return 0
     local answer
     if ! answer=$(ask_git rev-parse --show-toplevel); then
-        case $answer in
-            *"not a git repository"*) ;;
-            *)
-                GIT_TROUBLE=${answer%%"$NL"*}
-                say "note: git says: $GIT_TROUBLE"
-                ;;
-        esac
+        [[ $answer = *"not a git repository"* ]] || GIT_TROUBLE=${answer%%"$NL"*}
+        [ -z "$GIT_TROUBLE" ] || say "note: git says: $GIT_TROUBLE"
         return 0
     fi
     GIT_TOP=$answer
@@ -239,30 +230,14 @@ read_git() {
 
 # Prints the https URL of a git remote, without credentials; nothing when the builder could not reach it.
 https_url() {
-    local scheme=https host path
-    case $1 in
-        http://* | https://*) scheme=${1%%://*} ;;
-        ssh://* | git://* | git+ssh://*) ;;
-        *://* | /* | .* | '~'* | [A-Za-z]:[\\/]*) return ;;
-        *:*)
-            https_url "ssh://${1%%:*}/${1#*:}"
-            return
-            ;;
-        *) return ;;
+    local url=$1
+    case $url in
+        *://* | /* | .* | '~'* | [A-Za-z]:[\\/]*) ;;
+        *:*) url=ssh://${url%%:*}/${url#*:} ;;   # as scp writes it
     esac
-    host=${1#*://}
-    path=${host#*/}
-    host=${host%%/*}
-    host=${host##*@}
-    while [ "$path" != "${path#/}" ]; do path=${path#/}; done
-    case $1 in
-        http://* | https://*) ;;
-        *)
-            host=${host%:*}                            # the port is ssh's
-            case $host in *.*) ;; *) return ;; esac    # a name out of ~/.ssh/config
-            ;;
-    esac
-    printf '%s\n' "$scheme://$host/${path%/}"
+    # A port of ssh's is not that of https, and a host without a dot is a name out of ~/.ssh/config.
+    printf '%s\n' "$url" | sed -n -e 's|/$||' -e 's|//[^/]*@|//|' -e '/^https\{0,1\}:/p' -e 's|^git+ssh:|ssh:|' \
+        -e 's|^git:|ssh:|' -e 's|^ssh://\([^/:]*[.][^/:]*\)\(:[0-9]*\)\{0,1\}//*\(.*\)|https://\1/\3|p'
 }
 
 base_name() { # the last part of a URL or path, without .git
@@ -297,7 +272,8 @@ END { if (SECRET) print found }
 DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes prompt_before_deploy plan'
 
 read_config() {
-    CONFIG=''
+    local line key
+    unset "${!CONFIGURED_@}"   # what the environment has of that name is no setting
     CONFIG_FILE=${FLAG_c:-${LAMBDASMITH_CONFIG:-}}
     if [ -z "$CONFIG_FILE" ]; then
         CONFIG_FILE=$PROJECT/config.ini
@@ -307,48 +283,34 @@ read_config() {
         problem "$CONFIG_FILE: no such file, or not readable"
         return
     fi
-    CONFIG=$(LC_ALL=C awk -v SECRET= "$INI_READER" <"$CONFIG_FILE") || die 2 "$CONFIG_FILE: cannot be read"
-    local line key
+    LC_ALL=C awk -v SECRET= "$INI_READER" <"$CONFIG_FILE" >"$TMP/config" || die 2 "$CONFIG_FILE: cannot be read"
     while IFS= read -r line; do
+        key=${line%%=*}
         case $line in
             '!'*) problem "$CONFIG_FILE:${line#!}" 'write it as key = value' ;;
-            deploy.*)
-                key=${line#deploy.}
-                key=${key%%=*}
-                case " $DEPLOY_KEYS " in
-                    *" $key "*) ;;
-                    *) problem "$CONFIG_FILE: [deploy] $key: unknown key" "known are: $DEPLOY_KEYS" ;;
-                esac
-                ;;
+            deploy.*) [[ " $DEPLOY_KEYS " = *" ${key#deploy.} "* ]] ||
+                problem "$CONFIG_FILE: [deploy] ${key#deploy.}: unknown key" "known are: $DEPLOY_KEYS" ;;
         esac
-    done <<<"$CONFIG"
+        case $key in *[!a-z_.]*) ;; *) eval "CONFIGURED_${key//./_}=\${line#*=}" ;; esac
+    done <"$TMP/config"
 }
 
-# Sets VALUE to the first of: FLAG's value, the variable, the keys of the file; and ORIGIN to where it came from.
-pick() { # FLAG_VALUE VARIABLE SECTION.KEY...
-    local variable=$2 key line
-    ORIGIN=flag VALUE=$1
-    [ -z "$VALUE" ] || return 0
-    ORIGIN=$variable VALUE=${!variable:-}
-    [ -z "$VALUE" ] || return 0
-    shift 2
-    ORIGIN=$CONFIG_FILE
-    for key in "$@"; do
-        while IFS= read -r line; do
-            case $line in "$key="*) VALUE=${line#*=} ;; esac
-        done <<<"$CONFIG"
-        [ -z "$VALUE" ] || return 0
+# Sets NAME to the first of: FLAG_VALUE, the variable, the keys of the file; and ORIGIN to where it came from.
+setting() { # NAME FLAG_VALUE VARIABLE SECTION.KEY...
+    local source
+    VALUE=$2 ORIGIN=flag
+    for source in "${@:3}"; do
+        [ -z "$VALUE" ] || break
+        ORIGIN=$source
+        case $source in *.*) ORIGIN=$CONFIG_FILE source=CONFIGURED_${source//./_} ;; esac
+        VALUE=${!source:-}
     done
-    ORIGIN=''
-}
-
-setting() { # NAME of the variable that gets the value, then as pick
-    pick "${@:2}"
+    [ -n "$VALUE" ] || ORIGIN=''
     eval "$1=\$VALUE"   # not by printf -v, which in bash 3.2 may leave it as it was where the value is empty
 }
 
 switch() { # as setting; leaves it true or empty
-    pick "${@:2}"
+    setting "$@"
     case $VALUE in
         true | True | TRUE | yes | Yes | YES | on | On | ON | 1) VALUE=true ;;
         '' | false | False | FALSE | no | No | NO | off | Off | OFF | 0) VALUE='' ;;
@@ -360,7 +322,7 @@ switch() { # as setting; leaves it true or empty
     eval "$1=\$VALUE"
 }
 
-# A path in the file means the same wherever the script is called from: makes VALUE, just picked, such a path.
+# A path in the file means the same wherever the script is called from: makes VALUE, just set, such a path.
 resolve_path() {
     case $VALUE in '' | /*) ;; *) [ "$ORIGIN" != "$CONFIG_FILE" ] || VALUE=$(dirname "$CONFIG_FILE")/$VALUE ;; esac
 }
@@ -462,90 +424,80 @@ settle() {
         [ -n "$VALUE" ] || [ -z "$ORIGIN" ] || YES=true
     fi
     switch VALUE "$FLAG_n" LAMBDASMITH_DEPLOY_PLAN deploy.plan
-    case $ACTION$VALUE in
-        buildtrue) ACTION=plan ;;
-        rollbacktrue) ACTION=preview ;;   # of a rollback
-    esac
-    BUILD='' COUNT='' COMPONENTS=() WEIGHT='' PAYLOAD=''
+    BUILD='' COUNT='' COMPONENTS=(${WORDS[@]+"${WORDS[@]}"}) WEIGHT='' PAYLOAD='' ASKS=''
     case $ACTION in
-        build | plan)
-            settle_components
+        build)
+            [ -z "$VALUE" ] || ACTION=plan
             settle_weight
             settle_payload
             ;;
         package)
             ALIAS='' VERSION=''   # config.ini's are for deploys
-            # All are built all the same: only together they can be tried.
-            if [ -z "$UNPACK" ]; then settle_components; else UNPACK=${WORDS[0]:-function}; fi
             settle_out
+            # All are built all the same: only together they can be tried.
+            [ -z "$UNPACK" ] || UNPACK=${WORDS[0]:-function} COMPONENTS=()
             ;;
-        *) settle_word "${ACTION/preview/rollback}" ;;
+        *)
+            settle_word "$ACTION"
+            [ "$ACTION$VALUE" != rollbacktrue ] || ACTION=preview   # of a rollback
+            ;;
     esac
-    case $ACTION$SENDING in
-        buildtrue | plantrue | packagetrue) settle_sending ;;
-        build | plan | package) settle_source ;;
-    esac
+    case $ACTION in build | plan | package) settle_source ;; esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
     [ "$ACTION" != status ] || BUILD_ID=$BUILD
-    # The actions whose end `status` knows, too.
+    # The actions whose end `status` knows as well.
     case $ACTION in build | package | rollback | status) TRACKED=$BUILD_ID ;; *) TRACKED='' ;; esac
     READ_TIMEOUT=${LAMBDASMITH_READ_TIMEOUT:-0} FOLLOW_LIMIT=${LAMBDASMITH_FOLLOW_LIMIT:-960}
     whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
     whole_number LAMBDASMITH_FOLLOW_LIMIT "$FOLLOW_LIMIT"
-    case $ACTION$YES in build) ASKS=Deploy ;; rollback) ASKS='Roll back' ;; *) ASKS='' ;; esac
+    case $ACTION$YES in build) ASKS=Deploy ;; rollback) ASKS='Roll back' ;; esac
     [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows what would be done'
 }
 
-whole_number() {
-    case $2 in '' | *[!0-9]*) problem "$1: '$2' is not a whole number of seconds" 'a number, or nothing' ;; esac
-}
+whole_number() { [[ $2 =~ ^[0-9]+$ ]] || problem "$1: '$2' is not a whole number of seconds" 'a number, or nothing'; }
 
 # Sets BUILD or COUNT to the one word that an action may be about.
 settle_word() { # ACTION as it was typed
     local word=${WORDS[0]:-}
     [ ${#WORDS[@]} -le 1 ] || problem "--$1: ${WORDS[*]}: one of them at a time"
-    if [ "$ACTION" = history ]; then
-        COUNT=$word
-        case $word in
-            '' | [1-9] | [1-9][0-9] | 100) ;;
-            *) problem "--history: '$word' is not a number from 1 to 100" 'another function is named with -f' ;;
-        esac
-    else
-        BUILD=$word
-        case $word in
-            *[!A-Za-z0-9._-]*) problem "--$1: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
-        esac
-    fi
+    case $1:$word in
+        history: | history:[1-9] | history:[1-9][0-9] | history:100) COUNT=$word ;;
+        history:*) problem "--history: '$word' is not a number from 1 to 100" 'another function is named with -f' ;;
+        *:*[!A-Za-z0-9._-]*) problem "--$1: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
+        *) BUILD=$word ;;
+    esac
 }
 
 settle_weight() {
-    WEIGHT=$FLAG_w
+    WEIGHT=${FLAG_w/#./0.}   # JSON wants the zero
     [ -n "$WEIGHT" ] || return 0
-    case $WEIGHT in .*) WEIGHT=0$WEIGHT ;; esac   # JSON wants the zero
-    case $WEIGHT in
-        0.*[!0-9]*) WEIGHT='' ;;
-        0.*[1-9]*) ;;
-        *) WEIGHT='' ;;
-    esac
-    [ -n "$WEIGHT" ] || problem "-w $FLAG_w: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
+    [[ $WEIGHT =~ ^0[.][0-9]*[1-9][0-9]*$ ]] ||
+        problem "-w $FLAG_w: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
     [ -n "$ALIAS" ] || problem "-w $FLAG_w: there is no alias whose traffic could be split" 'name one: -a ALIAS'
 }
 
+# Whether it has JSON is Lambda's to say: see aws_failed.
 settle_payload() {
-    pick "$FLAG_i" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
+    setting VALUE "$FLAG_i" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
     resolve_path
     PAYLOAD=$VALUE
     [ -n "$PAYLOAD" ] || return 0
     if ! [ -f "$PAYLOAD" ] || ! [ -r "$PAYLOAD" ]; then
         problem "payload $PAYLOAD: no such file, or not readable" '-i names a file with the event as JSON'
-    elif ! is_json "$PAYLOAD"; then
-        problem "payload $PAYLOAD: is not JSON" "python3 -m json.tool <'$PAYLOAD' says where"
-    elif command -v iconv >/dev/null && ! iconv -f UTF-8 -t UTF-8 <"$PAYLOAD" >/dev/null 2>&1; then
-        problem "payload $PAYLOAD: is not in UTF-8" "iconv -f LATIN1 -t UTF-8 '$PAYLOAD' turns Latin-1 into it"
     elif [ "$(tr -d ' \t\r\n' <"$PAYLOAD")" = null ]; then
         problem "payload $PAYLOAD: to the builder, null is no event at all" 'an event without content is {}'
     fi
+}
+
+# Sets QUOTED to TEXT as a JSON string. Most texts have nothing to escape, and then no process is started.
+quote() { # TEXT
+    QUOTED="\"$1\""
+    case $1 in *[\\\"[:cntrl:]]*) ;; *) return ;; esac
+    # By bytes in hexadecimal: what JSON wants escaped as JSON escapes it, all else for printf to turn back.
+    QUOTED=$(printf '%s' "$1" | od -An -v -tx1 | tr -s ' \n' '  ' | sed -e 's/ *$//' -e 's/ 22/\\\\"/g' -e 's/ 5c/\\\\\\\\/g' \
+        -e 's/ \([01].\)/\\\\u00\1/g' -e 's/ /\\x/g')
+    QUOTED="\"$(printf '%b' "$QUOTED")\""
 }
 
 # Makes OUT an absolute path, and refuses what cannot be written or would mix with what is there.
@@ -553,7 +505,8 @@ settle_out() {
     local typed=$OUT
     if [ -n "$UNPACK" ]; then
         [ ${#WORDS[@]} -le 1 ] || problem "--unpack: ${WORDS[*]}: one of them at a time" '--package DIR brings several, as zips'
-        [ -n "$(unzipper)" ] || problem '--unpack: neither unzip, bsdtar nor python3 is installed' 'install unzip'
+        command -v unzip >/dev/null || command -v python3 >/dev/null ||
+            problem '--unpack: neither unzip nor python3 is installed' 'install unzip'
     fi
     [ -n "$OUT" ] || return 0
     if ! (umask 022 && mkdir -p "$OUT") 2>/dev/null || ! OUT=$(cd "$OUT" && pwd -P) || ! [ -w "$OUT" ]; then
@@ -563,29 +516,28 @@ settle_out() {
     fi
 }
 
-settle_components() {
-    COMPONENTS=(${WORDS[@]+"${WORDS[@]}"})
-    [ ${#COMPONENTS[@]} -eq 0 ] || return 0
-    pick '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
-    IFS=' ' read -r -a COMPONENTS <<<"${VALUE//,/ }"
-}
-
-# Sets REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
+# Sets COMPONENTS, REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
 settle_source() {
-    REF='' REF_WHY='the default branch' SUBDIRECTORY='' HERE=''
+    if [ ${#COMPONENTS[@]} -eq 0 ] && [ -z "$UNPACK" ]; then
+        setting VALUE '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
+        IFS=' ' read -r -a COMPONENTS <<<"${VALUE//,/ }"
+    fi
+    REPO='' REF='' REF_WHY='the default branch' SUBDIRECTORY='' HERE=''
+    if [ -n "$SENDING" ]; then
+        settle_sending
+        return
+    fi
+    local here
+    here=$(base_name "${GIT_TOP:-$PROJECT}")
     setting REPO "$FLAG_g" LAMBDASMITH_DEPLOY_REPO deploy.repo deploy.git_repo aws.git_repo .git_repo
     case $REPO in
         '')
-            REPO=${GIT_ORIGIN:-$(base_name "${GIT_TOP:-$PROJECT}")}
+            REPO=${GIT_ORIGIN:-$here}
             HERE=true
             ;;
-        http://* | https://*)
-            VALUE=${REPO#*://}
-            case ${VALUE%%/*} in
-                *@*) problem 'the URL of the repository contains credentials' \
-                    'leave them out: the builder has its own, from python setup.py init' ;;
-            esac
-            ;;
+        http*://*@*) [[ ${REPO#*://} != *@*/* ]] || problem 'the URL of the repository contains credentials' \
+            'leave them out: the builder has its own, from python setup.py init' ;;
+        http://* | https://*) ;;
         /* | ./* | ../* | '~'* | file:*) problem "repository $REPO: the builder cannot read this machine's disk" \
             "give the URL, owner/name or name under which it can be fetched" ;;
         *:*)
@@ -595,10 +547,8 @@ settle_source() {
     esac
     case $REPO in */* | *:*) REPO_KEY=repo ;; *) REPO_KEY=repo_name ;; esac
     # What is checked out here says nothing about another repository.
-    case $(base_name "$REPO") in
-        "$(base_name "${GIT_ORIGIN:-${GIT_TOP:-$PROJECT}}")" | "$(base_name "${GIT_TOP:-$PROJECT}")") HERE=true ;;
-    esac
-    pick "$FLAG_b" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch aws.git_branch .git_branch
+    case $(base_name "$REPO") in "$here" | "$(base_name "${GIT_ORIGIN:-$here}")") HERE=true ;; esac
+    setting VALUE "$FLAG_b" LAMBDASMITH_DEPLOY_BRANCH deploy.branch deploy.git_branch aws.git_branch .git_branch
     if [ -n "$VALUE" ]; then
         REF=$VALUE REF_WHY=$VALUE
     elif [ -n "$HERE" ] && [ -n "$GIT_REF" ]; then
@@ -609,38 +559,40 @@ settle_source() {
 
 # As settle_source, for files that are sent.
 settle_sending() {
+    local flag tool
+    for flag in "g$FLAG_g" "b$FLAG_b"; do
+        [ -z "${flag:1}" ] || problem "-${flag:0:1} together with -s: either what git has or what is here" 'leave one of them out'
+    done
+    for tool in git base64; do
+        command -v $tool >/dev/null || problem "-s: $tool is not installed (or not on the PATH)" 'install it'
+    done
+    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'fix that first'
     # A directory that the repository around it ignores has nothing to do with it.
     if [ -n "$GIT_SUBDIRECTORY" ] && [ -z "$(ask_git ls-files .)" ] && ask_git check-ignore -q .; then
         GIT_TOP='' GIT_SUBDIRECTORY=''
     fi
-    REPO='' REF='' HERE='' SUBDIRECTORY=$GIT_SUBDIRECTORY
-    [ -z "$FLAG_g" ] || problem '-g together with -s: either what git has or what is here' 'leave one of them out'
-    [ -z "$FLAG_b" ] || problem '-b together with -s: either what git has or what is here' 'leave one of them out'
-    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'fix that first'
-    command -v base64 >/dev/null || problem '-s: base64 is not installed (or not on the PATH)' 'install it'
-    command -v git >/dev/null || ! [ -e "$PROJECT/.lambdaignore" ] || problem '-s: only git can read .lambdaignore' 'install git'
+    SUBDIRECTORY=$GIT_SUBDIRECTORY
 }
 
 # Sets AWS_OPTIONS, PROFILE and REGION. Credentials out of the file go to the AWS CLI in its environment.
 settle_aws() {
     AWS_OPTIONS=()
-    setting PROFILE "$FLAG_p" LAMBDASMITH_AWS_AWS_PROFILE ''
+    setting PROFILE "$FLAG_p" LAMBDASMITH_AWS_AWS_PROFILE
     if [ -z "$PROFILE" ] && [ -z "${AWS_PROFILE:-}${AWS_DEFAULT_PROFILE:-}${AWS_ACCESS_KEY_ID:-}" ]; then
         [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || setting PROFILE '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
         [ -n "$PROFILE" ] || use_key_pair
     fi
     [ -z "$PROFILE" ] || AWS_OPTIONS+=(--profile "$PROFILE")
     # AWS CLI 1 does not know AWS_REGION.
-    setting REGION "$FLAG_r" LAMBDASMITH_AWS_AWS_REGION ''
-    REGION=${REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}
-    [ -n "$REGION" ] || setting REGION '' LAMBDASMITH_AWS_AWS_REGION aws.aws_region .aws_region
+    REGION=${FLAG_r:-${LAMBDASMITH_AWS_AWS_REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}}
+    setting REGION "$REGION" LAMBDASMITH_AWS_AWS_REGION aws.aws_region .aws_region
     [ -z "$REGION" ] || AWS_OPTIONS+=(--region "$REGION")
     PROFILE=${PROFILE:-${AWS_PROFILE:-${AWS_DEFAULT_PROFILE:-}}}
 }
 
 use_key_pair() {
     { local tracing=$- && set +x; } 2>/dev/null   # a trace must not show them
-    pick '' LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID aws.aws_access_key_id
+    setting VALUE '' LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID aws.aws_access_key_id
     local key=$VALUE secret=${LAMBDASMITH_AWS_AWS_SECRET_ACCESS_KEY:-}
     if [ -n "$key" ]; then
         if [ -z "$secret" ] && [ -f "$CONFIG_FILE" ]; then
@@ -653,213 +605,127 @@ use_key_pair() {
 }
 
 open_log() {
-    pick "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+    local file why=''
+    setting VALUE "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
     resolve_path
-    local file=${VALUE:-$PROJECT/deploy.log} why=''
-    write_log_to "$file" && return
-    if [ -n "$VALUE" ]; then
-        problem "log file $file: $why" '-l names another'
-    else
-        say "note: $file $why, there is no log of this run"
+    file=${VALUE:-$PROJECT/deploy.log}
+    if ! write_log_to "$file"; then
+        [ -z "$VALUE" ] || problem "log file $file: $why" '-l names another'
+        [ -n "$VALUE" ] || say "note: $file $why, there is no log of this run"
     fi
 }
 
-# Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of whoever deploys
-# it: no link is followed, symbolic or hard, and what was opened must be what is there. The log is for its owner alone.
+# Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of the user: no
+# link is followed, symbolic or hard, and what was opened must be what is there. The log is for its owner alone.
 write_log_to() { # FILE; its caller's `why` says what is wrong
+    local mode links owner
     why='is a symbolic link'
     [ ! -L "$1" ] || return 1
     why='cannot be written'
-    if [ -c "$1" ]; then   # /dev/null
-        { exec 9>>"$1"; } 2>/dev/null || return 1
-        LOG=$1
-        return 0
-    fi
-    [ -f "$1" ] || [ ! -e "$1" ] || return 1   # a pipe would hold us up
-    [ -f "$1" ] || (umask 077 && set -o noclobber && : >"$1") 2>/dev/null || return 1
+    # A pipe would hold us up.
+    [ -c "$1" ] || [ -f "$1" ] || (umask 077 && set -o noclobber && : >"$1") 2>/dev/null || return 1
     (: >>"$1") 2>/dev/null && { exec 9>>"$1"; } 2>/dev/null || return 1
-    why='is a symbolic link'
-    [ ! -L "$1" ] || { exec 9>&-; return 1; }
-    local links owner
-    # shellcheck disable=SC2012  # the only way that every system has
-    read -r _ links owner _ <<<"$(ls -ldn -- "$1")"
-    why='has other names (hard links), or belongs to someone else'
-    [ "$links.$owner" = "1.$(id -u)" ] || { exec 9>&-; return 1; }
-    why='cannot be kept for its owner alone'
-    chmod 600 -- "$1" 2>/dev/null || { exec 9>&-; return 1; }
     LOG=$1
+    [ ! -c "$1" ] || return 0   # /dev/null
+    why='has other names (hard links), or belongs to someone else'
+    # shellcheck disable=SC2012  # the only way that every system has
+    read -r mode links owner _ <<<"$(ls -ldn -- "$1")"
+    if [ "${mode:0:1}$links.$owner" = "-1.$(id -u)" ]; then
+        why='cannot be kept for its owner alone'
+        ! chmod 600 -- "$1" 2>/dev/null || return 0
+    fi
+    exec 9>&-
+    LOG=''
+    return 1
 }
 
 # ---------------------------------------------------------------------------------------------- JSON
 
-# Prints an object of its arguments: KEY s:STRING (escaped here), KEY j:JSON or KEY f:FILE with JSON (taken as they are),
-# or with `[` first an array.
-json() {
-    LC_ALL=C awk -- '
-    function quoted(text,    out, i, c) {
-        for (i = 1; i <= length(text); i++) { c = substr(text, i, 1); out = out (c in escape ? escape[c] : c) }
-        return "\"" out "\""
-    }
-    function value(typed,    rest, out, part) {
-        rest = substr(typed, 3)
-        if (typed ~ /^s:/) return quoted(rest)
-        if (typed ~ /^j:/) return rest
-        while ((getline part < rest) > 0) out = out part "\n"
-        return out
-    }
-    BEGIN {
-        for (i = 1; i < 32; i++) escape[sprintf("%c", i)] = sprintf("\\u%04x", i)
-        escape["\""] = "\\\""; escape["\\"] = "\\\\"
-        array = ARGV[1] == "["
-        for (i = 2; i < ARGC; i++) {
-            out = out (out == "" ? "" : ",")
-            if (!array) out = out value(ARGV[i++]) ":"
-            out = out value(ARGV[i])
-        }
-        print (array ? "[" out "]" : "{" out "}")
-        exit
-    }' "$@"
+# Reads a reply by its quotes: each PART is what is between two of them, escapes included. A builder's reply ends with
+# "text": {"shell": "..."}}, and that string has neither quotes nor escapes. Nothing else can end like this: quotes in other
+# strings are escaped, and the text of a member further inside would be followed by more braces.
+# Prints what the reply tells this script, percent-encoded; with BARE the reply as it came, but for its text, and with
+# ENDED the one in the state of a build. Splitting at quotes keeps the time linear; LC_ALL=C makes every awk count bytes.
+REPLY_READER='
+BEGIN { RS = "\"" }
+{ part[NR] = $0 }
+END {
+    ours = part[NR] ~ /^ *} *}[ \n]*$/ && part[NR - 2] ~ /^ *: *$/ && part[NR - 3] == "shell" && \
+        part[NR - 4] ~ /^ *: *[{] *$/ && part[NR - 5] == "text" && part[NR - 6] ~ /, *$/
+    if (BARE) bare()
+    else if (ours) print part[NR - 1]
+    else foreign()
 }
-
-# Reads one JSON text. Values land in V by their path ("/layers/0/name"), types in T ({ [ s and l for literals); the object
-# at ROOT begins at byte FROM and ends at byte TO, and before the member `text` of the whole at BARE. `broken` is true at the
-# end unless it was one whole JSON value. Splitting the input at its quotes keeps the time linear; running under LC_ALL=C
-# makes every awk count bytes.
-JSON_READER='
-BEGIN { RS = "\""; want = "value" }
-{
-    if (!inside) { structure($0); inside = 1; text = "" }
+function bare(    from, to, i) {
+    from = 1
+    if (ENDED) {
+        while (from < NR && !(part[from] == "reply" && part[from + 1] ~ /^ *: *[{]/)) from++
+        sub(/^ *: */, "", part[++from])
+    }
+    to = NR
+    if (ours) { to = NR - 6; sub(/, *$/, "", part[to]); if (!ENDED) part[to] = part[to] "}"; else sub(/} *$/, "", part[to]) }
+    ORS = ""
+    for (i = from; i <= to; i++) print part[i] (i < to ? "\"" : "\n")
+}
+# What a builder that is older than this file says, Lambda of a function that failed, or a function that is no builder.
+function foreign(    message, hint) {
+    print "status " member("statusCode") "%0Atype " member("errorType") "%0Amessage " member("errorMessage") "%0A"
+    message = member("message")
+    if (message == "") message = "the builder does not tell its reply, which is in the log: python setup.py update"
     else {
-        text = text $0
-        if (match(text, /\\+$/) && RLENGTH % 2) text = text "\""
-        else { string(text); inside = 0 }
+        hint = member("hint")
+        if (message ~ /^[^:]*: text: /) hint = "the builder is older than this file: python setup.py update"
+        message = message (hint == "" ? "" : "%0Ahint: " hint) "%0A(" member("code") ")"
     }
-    offset += length($0) + 1
+    gsub(/%0A/, "%0Aplain ", message)
+    print "plain " message
 }
-function structure(chunk,    c) {
-    for (;;) {
-        sub(/^[ \t\r\n]+/, "", chunk)
-        if (chunk == "") return
-        c = substr(chunk, 1, 1)
-        here = offset + length($0) - length(chunk) + 1
-        if (match(chunk, /^[-+.0-9A-Za-z]+/)) { begin("l"); V[path] = substr(chunk, 1, RLENGTH); after(here + RLENGTH - 1) }
-        else {
-            RLENGTH = 1
-            if (c == "{" || c == "[") { begin(c); kind[++depth] = c; P[depth] = path; N[depth] = 0; want = c == "{" ? "key}" : "value]" }
-            else if (c == "}" || c == "]") finish(c)
-            else if (c == "," && want == "comma") want = kind[depth] == "{" ? "key" : "value"
-            else if (c == ":" && want == "colon") want = "value"
-            else broken = 1
-        }
-        if (broken) return
-        chunk = substr(chunk, RLENGTH + 1)
-    }
+# The first value of a name: a number, or a string on one line.
+function member(name,    i, value) {
+    for (i = 2; i < NR && !(part[i] == name && part[i + 1] ~ /^ *:/); ) i++
+    if (part[i + 1] !~ /^ *: *$/) return match(part[i + 1], /[0-9]+/) ? substr(part[i + 1], RSTART, RLENGTH) : ""
+    for (value = part[i += 2]; match(value, /\\+$/) && RLENGTH % 2; ) value = substr(value, 1, length(value) - 1) "\"" part[++i]
+    gsub(/%/, "%25", value); gsub(/\\\\/, "%5C", value); gsub(/(\\[nrt])+/, " ", value)
+    return value
 }
-function begin(type) {
-    if (want !~ /^value/) broken = 1
-    path = depth == 0 ? "" : P[depth] "/" (kind[depth] == "[" ? N[depth] : key[depth])
-    if (path == ROOT) FROM = here
-    N[depth]++
-    T[path] = type
-}
-function after(end) { if (depth == 1) last = end; want = depth ? "comma" : "end" }
-function finish(c) {
-    if (!depth || kind[depth] != (c == "}" ? "{" : "[") || want !~ /[]}]$|comma/) { broken = 1; return }
-    if (P[depth] == ROOT) TO = here
-    depth--
-    after(here)
-}
-function string(raw) {
-    if (want ~ /^key/) {
-        key[depth] = unescaped(raw); gsub(/~/, "~0", key[depth]); gsub(/\//, "~1", key[depth]); want = "colon"
-        if (depth == 1 && key[1] == "text") BARE = last
-    }
-    else { begin("s"); V[path] = unescaped(raw); after(offset + length($0) + 1) }
-}
-function unescaped(raw,    out, at, c, code, low) {
-    out = ""
-    while (at = index(raw, "\\")) {
-        c = substr(raw, at + 1, 1)
-        out = out substr(raw, 1, at - 1)
-        if (c == "u") {
-            code = hex(substr(raw, at + 2, 4))
-            if (code >= 55296 && code < 56320 && substr(raw, at + 6, 2) == "\\u") {
-                low = hex(substr(raw, at + 8, 4))
-                if (low >= 56320 && low < 57344) { code = 65536 + (code - 55296) * 1024 + low - 56320; at += 6 }
-            }
-            out = out utf8(code)
-            raw = substr(raw, at + 6)
-        } else {
-            out = out (c == "n" ? "\n" : c == "t" ? "\t" : c == "r" ? "\r" : c == "b" ? "\b" : c == "f" ? "\f" : c)
-            raw = substr(raw, at + 2)
-        }
-    }
-    return out raw
-}
-function hex(digits,    i, n) {
-    for (i = 1; i <= 4; i++) n = n * 16 + index("123456789abcdef", tolower(substr(digits, i, 1)))
-    return n
-}
-function utf8(code) {
-    if (code == 0) return ""
-    if (code < 128) return sprintf("%c", code)
-    if (code < 2048) return sprintf("%c%c", 192 + int(code / 64), 128 + code % 64)
-    if (code >= 55296 && code < 57344) code = 65533
-    if (code < 65536) return sprintf("%c%c%c", 224 + int(code / 4096), 128 + int(code / 64) % 64, 128 + code % 64)
-    return sprintf("%c%c%c%c", 240 + int(code / 262144), 128 + int(code / 4096) % 64, 128 + int(code / 64) % 64, 128 + code % 64)
-}
-END { if (broken || depth || want != "end") exit broken = 1 }
 '
 
-# Runs awk's END over the JSON in FILE, with ROOT and KIND; fails when that is not JSON.
-read_json() { # FILE END [KIND]
-    LC_ALL=C awk -v ROOT="$REPLY_ROOT" -v KIND="${3:-}" -- "$JSON_READER END { if (broken) exit 1; $2 }" "$1"
+# Writes what the reply in $TMP/NAME.reply tells to $TMP/said, one `NAME VALUE` a line (builder/flow/shell.py makes them),
+# and sets the SAID_NAMEs.
+read_reply() { # NAME
+    local name value
+    (
+        trap '' INT   # Ctrl-C must not make it fail
+        printf '%b\n' "$(LC_ALL=C awk "$REPLY_READER" "$TMP/$1.reply" | sed 's/%/\\x/g')" >"$TMP/said"
+    )
+    SAID_status='' SAID_code='' SAID_state='' SAID_progress='' SAID_message='' SAID_commit='' SAID_differs=''
+    SAID_back_to='' SAID_alias='' SAID_bucket='' SAID_prefix='' SAID_type=''
+    while read -r name value; do
+        case $name in
+            status | code | state | progress | message | commit | differs | back_to | alias | bucket | prefix | type)
+                printf -v "SAID_$name" %s "$value"
+                ;;
+            plain) break ;;   # the rest is for people
+        esac
+    done <"$TMP/said"
 }
 
-is_json() { # FILE
-    read_json "$1" '
-        for (path in T)
-            if (T[path] == "l" && V[path] !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) exit 1'
+said() { sed -n "s/^$1 //p" "$TMP/said"; } # NAME
+
+# Prints the reply as it came, but for its text.
+bare_reply() {
+    local ended=''
+    [ "$SAID_state" != ended ] || ended=1
+    LC_ALL=C awk -v BARE=1 -v ENDED=$ended "$REPLY_READER" "$TMP/$ANSWER.reply"
 }
 
-# Prints the values at the given paths, one a line. Ctrl-C must not make it fail, so it is ignored in here (by a subshell).
-json_lines() ( # FILE PATH...
-    trap '' INT
-    read_json "$1" '
-        count = split(KIND, wanted, " ")
-        for (i = 1; i <= count; i++) { value = V[wanted[i]]; gsub(/[\t\r\n]+/, " ", value); print value }' "${*:2}" | printable
-)
-
-# Prints the reply in FILE as it came, but for its text.
-bare_reply() { # FILE
-    local from='' to='' end=''
-    read -r from to end <<<"$(read_json "$1" 'print FROM, (ROOT == "" && BARE ? BARE " }" : TO)')"
-    if [ -n "$to" ]; then tail -c "+$from" "$1" | head -c $((to - from + 1)); else cat "$1"; fi
-    printf '%s\n' "$end"
-}
-
-# Prints what the reply in FILE says: plain, colour, or times. The builder renders it; one that is older than this file does
-# not, and says that it knows of no `text`.
-text_of() { # FILE KIND
-    read_json "$1" '
-        path = "/text/" KIND; error = ROOT "/error/"
-        if (path in V || KIND == "times") printf "%s", V[path]
-        else if (!((error "message") in V)) print "the builder does not tell its reply, which is in the log: python setup.py update"
-        else {
-            print V[error "message"]
-            if (V[error "message"] ~ /text: unknown field/) V[error "hint"] = "the builder is older than this file: python setup.py update"
-            if (V[error "hint"] != "") print "hint: " V[error "hint"]
-            print "(" V[error "code"] ")"
-        }' "$2" | printable "$2"
-}
-
-# Tells what the reply in FILE says on stdout or stderr, there in colour if that is a terminal, and in the log.
-tell() { # FILE DESCRIPTOR [PREFIX]
+# Shows what the reply says on stdout or stderr, there in colour if that is a terminal, and in the log.
+tell() { # DESCRIPTOR [PREFIX]
     local kind=plain
-    if live "$2" && [ -z "${NO_COLOR:-}" ]; then kind=colour; fi
+    if live "$1" && [ -z "${NO_COLOR:-}" ] && [ -n "$(said colour)" ]; then kind=colour; fi
     clear_line
-    printf '%s%s\n' "${3:-}" "$(text_of "$1" "$kind")" >&"$2"
-    record "${3:-}$(text_of "$1" plain)"
+    printf '%s%s\n' "${2:-}" "$(said "$kind" | printable "$kind")" >&"$1"
+    record "${2:-}$(said plain)"
 }
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -875,33 +741,27 @@ need_tools() {
 
 run_aws() { AWS_PAGER='' aws "$@" ${AWS_OPTIONS[@]+"${AWS_OPTIONS[@]}"}; }
 
-# Two look-ups of half a second each: only worth it when somebody is about to decide on them.
+# Two look-ups of half a second each: only worth it when someone is about to decide on them.
 identify() {
-    ACCOUNT='' SHOWN_REGION=$REGION
-    local account_call region_call=''
+    local account_call
     run_aws sts get-caller-identity --query Account --output text >"$TMP/account" 2>"$TMP/account.err" &
     account_call=$!
     if [ -z "$REGION" ]; then
-        run_aws configure get region >"$TMP/region" 2>/dev/null &
-        region_call=$!
+        SHOWN_REGION=$(run_aws configure get region 2>/dev/null | tr -d '\r\n')
+        [ -n "$SHOWN_REGION" ] || aws_failed <(printf 'You must specify a region.\n')
     fi
     wait "$account_call" || aws_failed "$TMP/account.err"
     ACCOUNT=$(tr -d '\r\n' <"$TMP/account")
-    [ -z "$region_call" ] || wait "$region_call" || aws_failed <(printf 'You must specify a region.\n')
-    [ -z "$region_call" ] || SHOWN_REGION=$(tr -d '\r\n' <"$TMP/region")
 }
 
 describe() {
     local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
     fact function "$FUNCTION"
     case $ACTION in
-        rollback | preview)
+        rollback | preview | verify)
             fact alias "$ALIAS"
-            fact 'back to' "${BUILD:-the build before the present one}"
-            ;;
-        verify)
-            fact alias "$ALIAS"
-            fact verify "${BUILD:-what is deployed}"
+            [ "$ACTION" != verify ] || fact verify "${BUILD:-what is deployed}"
+            [ "$ACTION" = verify ] || fact 'back to' "${BUILD:-the build before the present one}"
             ;;
         *)
             [ -z "$ALIAS" ] || publish="${publish:+$publish, }alias $ALIAS${WEIGHT:+ for $WEIGHT of its traffic}"
@@ -920,168 +780,129 @@ describe() {
             ;;
     esac
     fact builder "$BUILDER${SHOWN_REGION:+ in $SHOWN_REGION}${ACCOUNT:+, account $ACCOUNT}${PROFILE:+, profile $PROFILE}"
-    case $ACTION in
-        build | plan | package)
-            [ -z "$SENDING" ] || describe_unsent
-            describe_only_here
-            [ -z "$SENDING" ] || [ "$SENT_BYTES" -le 50000000 ] ||
-                say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
-            ;;
-    esac
+    case $ACTION in build | plan | package) if [ -n "$SENDING" ]; then describe_sent; else describe_only_here; fi ;; esac
+}
+
+describe_sent() {
+    local secrets
+    secrets=$(some "$TMP/unsent" 5)
+    [ -z "$secrets" ] ||
+        say "  note: not sent, as such files usually hold secrets: $secrets; what belongs to the function, commit or name in files"
+    [ "$SENT_BYTES" -le 50000000 ] ||
+        say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
+}
+
+# Prints the first COUNT lines of FILE, and how many more there are.
+some() { # FILE COUNT
+    awk -v most="$2" 'NR <= most { printf "%s%s", (NR > 1 ? ", " : ""), $0 }
+        END { if (NR > most) printf " and %d more", NR - most }' "$1"
 }
 
 fact() { [ -z "$2" ] || say "$(printf '  %-11s %s' "$1" "$2")"; } # NAME VALUE
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
 # The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
-# server: ONLY_HERE is empty where nothing is, else `directory` or `git`.
+# server: ONLY_HERE is empty where there is nothing to say, else `directory` or `git`.
 find_only_here() {
-    ONLY_HERE='' HEAD_ID='' SERVER='' NEVER_PUSHED='' AHEAD=0 BEHIND=0 EDITED=0 EDITED_NAMES=''
-    [ -z "$SENDING" ] && [ -n "$HERE" ] || return 0
+    ONLY_HERE='' HEAD_ID='' SERVER='' NEVER_PUSHED='' AHEAD=0 BEHIND=0 EDITED=0
+    [ -n "$HERE" ] || return 0
     if [ -z "$GIT_TOP" ]; then
         [ -n "$GIT_TROUBLE" ] || ONLY_HERE=directory
-        return 0
+    elif [ "$REF" = "$GIT_REF" ]; then   # else another branch was asked for: no one expects what is here
+        ONLY_HERE=git
+        find_edited
+        find_unpushed
     fi
-    [ "$REF" = "$GIT_REF" ] || return 0   # another branch was asked for: nobody expects what is here
-    find_edited
-    find_unpushed
-    [ -z "$NEVER_PUSHED" ] && [ "$AHEAD" = 0 ] && [ "$EDITED" = 0 ] || ONLY_HERE=git
 }
 
-# Sets EDITED to how many files are not committed, and EDITED_NAMES to the first of them.
+# Sets EDITED to how many files are not committed; they are listed in $TMP/edited.
 find_edited() {
-    local file line only=(.)
-    # This script, its log and its settings are nobody's code.
+    local file only=(.)
+    # This script, its log and its settings are not code.
     for file in "$SCRIPT" "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
     done
-    # Nor is anybody to commit keys and environments, which -s does not send either.
+    # Nor is anyone to commit keys and environments, which -s does not send either.
     {
         ignored_everywhere "$GIT_TOP"
         ignored "$NEVER_SECRETS $NEVER_CLUTTER $NEVER_UNLESS_NODEJS"
     } >"$TMP/never"
-    while IFS= read -r line; do
-        [ -n "$line" ] || continue
-        EDITED=$((EDITED + 1))
-        [ $EDITED -gt 3 ] || EDITED_NAMES=${EDITED_NAMES:+$EDITED_NAMES, }${line:3}
-    done <<<"$(plain_git -C "$PROJECT" -c core.quotePath=false -c core.excludesFile="$TMP/never" status --porcelain --untracked-files=normal -- "${only[@]}" 2>/dev/null)"
-    [ $EDITED -le 3 ] || EDITED_NAMES="$EDITED_NAMES and $((EDITED - 3)) more"
+    plain_git -C "$PROJECT" -c core.quotePath=false -c core.excludesFile="$TMP/never" status --porcelain \
+        --untracked-files=normal -- "${only[@]}" 2>/dev/null | sed 's/^...//' >"$TMP/edited"
+    EDITED=$(($(wc -l <"$TMP/edited")))
 }
 
 # Sets SERVER to git's copy of the server's branch and AHEAD and BEHIND to how many commits are only here or only there;
 # where there is no such copy, NEVER_PUSHED to what the server may lack.
 find_unpushed() {
-    local upstream ref
+    local upstream
     if ! HEAD_ID=$(ask_git rev-parse --verify 'HEAD^{commit}'); then
         HEAD_ID='' NEVER_PUSHED="the branch $GIT_REF, which has no commit yet"
-        return
-    fi
-    if [ "$GIT_REF" = "$HEAD_ID" ]; then   # no branch is checked out
-        NEVER_PUSHED="commit ${HEAD_ID:0:12}"
-        while IFS= read -r ref; do
-            case $ref in '' | refs/heads/* | refs/stash) ;; *) NEVER_PUSHED='' ;; esac
-        done <<<"$(ask_git for-each-ref --contains "$HEAD_ID" --format='%(refname)')"
-        return
-    fi
-    SERVER=origin/$GIT_REF
-    if ! ask_git rev-parse --verify "refs/remotes/$SERVER^{commit}" >/dev/null; then
-        SERVER=''
-        # The remote may have another name.
-        upstream=$(ask_git rev-parse --verify --symbolic-full-name '@{upstream}') || upstream=''
-        upstream=${upstream#refs/remotes/}
-        [ "${upstream#*/}" != "$GIT_REF" ] || SERVER=$upstream
-    fi
-    if [ -z "$SERVER" ]; then
-        NEVER_PUSHED="the branch $GIT_REF"
-    elif upstream=$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD"); then
-        read -r BEHIND AHEAD <<<"$upstream"
+    elif [ "$GIT_REF" = "$HEAD_ID" ]; then   # no branch is checked out
+        [ -n "$(ask_git for-each-ref --contains "$HEAD_ID" refs/remotes refs/tags)" ] || NEVER_PUSHED="commit ${HEAD_ID:0:12}"
+    else
+        SERVER=origin/$GIT_REF
+        if ! ask_git rev-parse --verify "refs/remotes/$SERVER^{commit}" >/dev/null; then
+            # The remote may have another name.
+            upstream=$(ask_git rev-parse --verify --symbolic-full-name '@{upstream}') || upstream=''
+            SERVER=${upstream#refs/remotes/}
+            [ "${SERVER#*/}" = "$GIT_REF" ] || SERVER='' NEVER_PUSHED="the branch $GIT_REF"
+        fi
+        [ -z "$SERVER" ] || read -r BEHIND AHEAD <<<"$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD")"
     fi
 }
 
-counted() { # NUMBER SINGULAR PLURAL
-    if [ "$1" = 1 ]; then printf '1 %s' "$2"; else printf '%s %s' "$1" "$3"; fi
+counted() { if [ "$1" = 1 ]; then printf '1 %s' "$2"; else printf '%s %ss' "$1" "$2"; fi; } # NUMBER NOUN
+
+# Warns of what is only here, with what to do about it.
+say_only_here() { # INDENT WARNING
+    local indent="$NL$1         " push='git push' list=''
+    case $ONLY_HERE$AHEAD$EDITED$NEVER_PUSHED in
+        directory*) list="${indent}only here: the files in $PROJECT, which is not in a git repository${indent}to send them: -s" ;;
+        git00) ;;
+        git*)
+            [ -z "$NEVER_PUSHED" ] || list="${indent}never pushed, as far as git here knows: $NEVER_PUSHED" push="git push -u origin $GIT_REF"
+            [ "$AHEAD" = 0 ] || list="${indent}not pushed: $(counted "$AHEAD" commit), the last: $(ask_git log -1 --format=%s)"
+            [ "$EDITED" = 0 ] || list="$list${indent}not committed: $(counted "$EDITED" file): $(some "$TMP/edited" 3)"
+            [ "$GIT_REF" != "$HEAD_ID" ] || push='git push origin HEAD:BRANCH'
+            [ "$EDITED" = 0 ] || push="git commit, then $push"
+            list="$list$indent$push; or send the files that are here, as they are: -s"
+            ;;
+    esac
+    [ -z "$list" ] || say "$1WARNING: $2$list"
 }
 
-# Before it is built: what the builder takes, what it does not, and what to do about it.
+# Before it is built.
 describe_only_here() {
     find_only_here
-    case $ONLY_HERE in
-        '')
-            [ "$BEHIND" = 0 ] || say "  note: $(counted "$BEHIND" commit commits) of $SERVER that you do not have here will be part of it (git pull)"
-            return
-            ;;
-        directory)
-            say "  WARNING: what is built is $REPO as git's server has it, NOT the files in $PROJECT," \
-                'which is not in a git repository'
-            say '           to send the files that are here: -s'
-            return
-            ;;
-    esac
-    if [ -n "$NEVER_PUSHED" ]; then
-        say "  WARNING: git's server does not have $NEVER_PUSHED, as far as git here knows: it was never pushed"
-    else
-        say "  WARNING: what is built is $SERVER as git's server has it, NOT what is here"
-    fi
-    [ "$AHEAD" = 0 ] || say "           not pushed: $(counted "$AHEAD" commit commits), the last: $(ask_git log -1 --format=%s)"
-    [ "$EDITED" = 0 ] || say "           not committed: $(counted "$EDITED" file files): $EDITED_NAMES"
-    [ "$BEHIND" = 0 ] || say "           built, but not here: $(counted "$BEHIND" commit commits) (git pull)"
-    say "           $(way_out)"
+    [ "$BEHIND" = 0 ] || say "  note: $(counted "$BEHIND" commit) of $SERVER that you do not have here will be part of it (git pull)"
+    say_only_here '  ' "what is built is ${SERVER:-$REPO} as git's server has it, NOT what is here"
 }
 
-way_out() {
-    local first='git push'
-    [ -z "$NEVER_PUSHED" ] || first="git push -u origin $GIT_REF"
-    [ "$GIT_REF" != "$HEAD_ID" ] || first='git push origin HEAD:BRANCH'
-    [ "$EDITED" = 0 ] || first="git commit, then $first"
-    printf '%s' "$first; or send the files that are here, as they are: -s"
-}
-
-# After it: the same in short, by the commit that was really built, which tells better than what git knew before.
+# After it: the same, by the commit that was really built, which tells better than what git knew before.
 tell_only_here() { # COMMIT, or nothing where none was built
-    local commit=$1 parts='' what ahead
-    case $ACTION in build) what='NOT deployed' ;; plan) what='NOT planned' ;; package) what='NOT packaged' ;; esac
-    case ${ONLY_HERE:-} in
-        '') return 0 ;;
-        directory)
-            say "WARNING: $what: the files in $PROJECT; to send them: -s"
-            return
-            ;;
-    esac
-    if [ -n "$commit" ] && [ -n "$HEAD_ID" ] && ahead=$(ask_git rev-list --count "$commit..HEAD"); then
+    local ahead
+    if [ -n "$1" ] && [ -n "${HEAD_ID:-}" ] && ahead=$(ask_git rev-list --count "$1..HEAD"); then
         NEVER_PUSHED='' AHEAD=$ahead
     fi
-    [ -z "$NEVER_PUSHED" ] || parts="$NEVER_PUSHED, which was never pushed"
-    [ "$AHEAD" = 0 ] || parts="${parts:+$parts; }$(counted "$AHEAD" 'commit that is' 'commits that are') not pushed"
-    [ "$EDITED" = 0 ] || parts="${parts:+$parts; }$(counted "$EDITED" 'file that is' 'files that are') not committed"
-    [ -n "$parts" ] || return 0
-    say "WARNING: $what: $parts"
-    say "         $(way_out)"
-}
-
-describe_unsent() {
-    local told
-    told=$(awk '{ count++; if (count <= 5) told = told (told == "" ? "" : ", ") $0 } END {
-        if (count) print told (count > 5 ? " and " count - 5 " more" : "") }' "$TMP/unsent")
-    [ -z "$told" ] || say "  note: not sent, as such files usually hold secrets: $told; what belongs to the function, commit or name in files"
+    case ${ONLY_HERE:+$ACTION} in
+        build) say_only_here '' 'NOT deployed' ;;
+        plan) say_only_here '' 'NOT planned' ;;
+        package) say_only_here '' 'NOT packaged' ;;
+    esac
 }
 
 # Shows what a rollback would do, and settles on the build that it has shown, whatever is deployed meanwhile.
 preview() {
     ACTION=preview TRACKED='' write_events
     ask "$TMP/event"
-    REPLY_FILE=$TMP/call.reply
-    case $ACTION$(json_lines "$REPLY_FILE" /statusCode) in
-        rollback2??) ;;
-        *)
-            finish
-            exit 0
-            ;;
-    esac
-    tell "$REPLY_FILE" 2
-    {
-        read -r BUILD && read -r ALIAS
-    } <<<"$(json_lines "$REPLY_FILE" /rollback/then/build_id /rollback/alias)"
-    [ "$ALIAS" != null ] || ALIAS=''
+    ANSWER=call
+    if [[ $ACTION$SAID_status != rollback2?? ]]; then
+        finish
+        exit 0
+    fi
+    tell 2
+    BUILD=$SAID_back_to ALIAS=$SAID_alias
     [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" 'is it older than this file? python setup.py update'
 }
 
@@ -1089,55 +910,34 @@ confirm() {
     local answer=''
     printf '%s? [y/N] ' "$ASKS" >&2
     read -r answer || printf '\n' >&2
-    case $answer in
-        [yY] | [yY][eE][sS]) record 'confirmed' ;;
-        *) die 5 'not confirmed, nothing was done' ;;
-    esac
+    case $answer in [yY] | [yY][eE][sS]) ;; *) die 5 'not confirmed, nothing was done' ;; esac
+    record 'confirmed'
 }
 
 # ---------------------------------------------------------------------------------------------- sending
 
 # What is not sent unless git has it or the build file names it: builder/sources/default_excludes.json, which a test compares.
-NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa
-id_ed25519 .aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token
-*.tfstate *.tfstate.* *.tfvars *.tfvars.json
-.env~ *.pem.bak *.pem.old *.pem~ *.key.bak *.key.old *.key~
+NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa id_ed25519
+.aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token *.tfstate *.tfstate.* *.tfvars
+*.tfvars.json .env~ *.pem.bak *.pem.old *.pem~ *.key.bak *.key.old *.key~
 id_rsa.bak id_rsa.old id_rsa~ id_ed25519.bak id_ed25519.old id_ed25519~'
-NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox
-.nox .terraform .terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode
-deploy.sh deploy.log'
+NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox .nox .terraform
+.terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode deploy.sh deploy.log'
 NEVER_UNLESS_NODEJS='node_modules .npmrc'
 
-# Prints `RULE<tab>PATH` for every path in the build file that one of RULES would leave out. The builder reads it by the same
-# words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
+# Prints a .gitignore's `!PATH` for every path in the build file that one of RULES would leave out. The builder reads it by
+# the same words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
 NAMED_FILES='
-function plain(path,    parts, count, i, result) {
-    count = split(path, parts, "/"); result = ""
-    for (i = 1; i <= count; i++) if (parts[i] != "" && parts[i] != ".") result = result (result == "" ? "" : "/") parts[i]
-    return result
-}
-function value(text,    words, count, i) {
-    if (KEY !~ /^(files|inputs|preinstall|command|dependencies|source_dir)$/) return
-    count = split(text, words, /[ \t]+/)
-    words[++count] = text
-    for (i = 1; i <= count; i++) {
-        VALUES[plain(words[i])]
-        if (KEY == "source_dir") FOLDERS[plain(ENVIRON["DIRECTORY"] "/" words[i])]
-    }
-}
 BEGIN {
-    COUNT = split(ENVIRON["RULES"], RULE, /[ \n]+/)
-    for (i = 1; i <= COUNT; i++) {
-        pattern = RULE[i]; gsub(/[.]/, "[.]", pattern); gsub(/[*]/, ".*", pattern); EXPRESSION[i] = "^" pattern "$"
-    }
-    FOLDERS[plain(ENVIRON["DIRECTORY"])]
+    unwanted = ENVIRON["RULES"]; gsub(/[.]/, "[.]", unwanted); gsub(/[*]/, ".*", unwanted); gsub(/[ \n]+/, "|", unwanted)
+    folders[plain(ENVIRON["DIRECTORY"])]
 }
 {
     rest = $0; sub(/\r$/, "", rest); sub(/(^|[ \t])#.*/, "", rest)
     while (rest != "") {
         if (match(rest, /^"[A-Za-z0-9_-]+"[ \t]*:/) || match(rest, /^\047[A-Za-z0-9_-]+\047[ \t]*:/) || \
             (match(rest, /^[A-Za-z0-9_-]+[ \t]*:/) && substr(rest, RLENGTH + 1) ~ /^([ \t]|$)/)) {
-            KEY = substr(rest, 1, RLENGTH); gsub(/["\047 \t:]/, "", KEY)
+            key = substr(rest, 1, RLENGTH); gsub(/["\047 \t:]/, "", key)
         }
         else if (match(rest, /^"[^"]*"/) || match(rest, /^\047[^\047]*\047/)) value(substr(rest, 2, RLENGTH - 2))
         else if (match(rest, /^[^] \t,[{}"\047]+/)) value(substr(rest, 1, RLENGTH))
@@ -1145,47 +945,49 @@ BEGIN {
         rest = substr(rest, RLENGTH + 1)
     }
 }
+function value(text,    words, count) {
+    if (key !~ /^(files|inputs|preinstall|command|dependencies|source_dir)$/) return
+    count = split(text, words, /[ \t]+/)
+    for (words[++count] = text; count; count--) {
+        paths[plain(words[count])]
+        if (key == "source_dir") folders[plain(ENVIRON["DIRECTORY"] "/" words[count])]
+    }
+}
+function plain(path) {
+    path = "/" path "/"
+    while (gsub(/\/[.]?\//, "/", path)) ;
+    return substr(path, 2, length(path) - 2)
+}
 END {
-    for (entry in VALUES) {
-        count = split(entry, parts, "/"); path = ""
-        for (i = 1; i <= count; i++) {
-            path = path (path == "" ? "" : "/") parts[i]
-            for (j = 1; j <= COUNT; j++) if (parts[i] ~ EXPRESSION[j]) {
-                for (folder in FOLDERS) print RULE[j] "\t" literal(folder) (folder == "" ? "" : "/") path
+    for (folder in folders) {
+        start = folder; gsub(/[[*?]/, "[&]", start)   # literally
+        for (path in paths) {
+            count = split(path, parts, "/"); found = start
+            for (i = 1; i <= count; i++) {
+                found = found "/" parts[i]
+                if (parts[i] ~ "^(" unwanted ")$") print "!/" substr(found, start == "" ? 2 : 1)
             }
         }
     }
 }
-function literal(text,    result, i, one) {   # gsub with backslashes is another thing in every awk
-    result = ""
-    for (i = 1; i <= length(text); i++) {
-        one = substr(text, i, 1)
-        result = result (index("*?[\\", one) ? "\\" : "") one
-    }
-    return result
-}
 '
 
 # Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
-
-# Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
 settle_excludes() {
-    local file text=''
-    for file in build.yaml build.yml build.json; do
-        ! [ -f "$PROJECT/$file" ] || text=$text$(cat "$PROJECT/$file")$NL
-    done
+    local text
+    text=$(cat "$PROJECT"/build.yaml "$PROJECT"/build.yml "$PROJECT"/build.json 2>/dev/null)
     RULES="$NEVER_SECRETS $NEVER_CLUTTER"
     case $(printf '%s' "$text" | LC_ALL=C sed -e 's/^#.*//' -e 's/[[:space:]]#.*//') in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
-    NAMED=$(printf '%s' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES") || return 1
+    NAMED=$(printf '%s\n' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES")
 }
 
 # Prints RULES one a line, in the syntax of a .gitignore; behind them what the build file wants nevertheless.
 ignored() { # RULES [NAMED]
     printf '%s\n' "$1" | tr ' ' '\n'
-    [ -z "${2:-}" ] || printf '%s\n' "$2" | awk '{ sub(/^[^\t]*\t/, "!/"); print }'
+    printf '%s\n' "${2:-}"
 }
 
-# Prints what the user ignores in every repository, as git does by itself where it is not told of another file.
+# Prints what the user ignores in every repository, as git does by itself unless another file is named.
 ignored_everywhere() { # REPOSITORY
     local file
     file=$(plain_git -C "$1" config --path core.excludesFile) || file=${XDG_CONFIG_HOME:-${HOME:-}/.config}/git/ignore
@@ -1193,44 +995,18 @@ ignored_everywhere() { # REPOSITORY
     printf '\n'
 }
 
-# Prints those of RULES of which the build file names nothing.
-unnamed() { # RULES
-    local rule
-    printf '%s\n' "$1" | tr ' ' '\n' | while IFS= read -r rule; do
-        case "$NL$NAMED" in *"$NL$rule	"*) ;; *) printf '%s\n' "$rule" ;; esac
-    done
-}
-
 # Makes $TMP/sent.tar.gz, and $TMP/unsent with what probably holds secrets; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
 pack() {
-    SENT_TREE=''
     settle_excludes || die 2 "the build file in $PROJECT cannot be read"
     : >"$TMP/unsent"
-    if command -v git >/dev/null; then
-        pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
-    else
-        pack_plainly 2>"$TMP/tar.err" || die 2 "tar cannot pack $PROJECT: $(last_lines "$TMP/tar.err")"
-    fi
+    pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
     SENT_BYTES=$(($(wc -c <"$TMP/sent.tar.gz")))
 }
 
-last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n 3 | printable; }
+last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n "${2:-3}" | printable; } # FILE [COUNT]
 
 # Prints the directory that --package writes to: what it holds is made of what is sent. Nothing where the project is in it.
 product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
-
-pack_plainly() {
-    local unwanted=() clutter=(-name .git) secrets=(-name .env.) file
-    while IFS= read -r file; do
-        unwanted+=(--exclude "$file")
-        case " ${NEVER_SECRETS//$NL/ } " in *" $file "*) secrets+=(-o -name "$file") ;; *) clutter+=(-o -name "$file") ;; esac
-    done <<<"$(unnamed "$RULES")"
-    (cd "$PROJECT" && find . \( "${clutter[@]}" \) -prune -o \( "${secrets[@]}" \) -print) | sed 's|^[.]/||' >"$TMP/unsent"
-    for file in "$LOG" "$CONFIG_FILE" "$(product)"; do
-        file=$(below "$PROJECT" "$file") && unwanted+=(--exclude "./$file")
-    done
-    COPYFILE_DISABLE=1 tar -cz "${unwanted[@]}" -f "$TMP/sent.tar.gz" -C "$PROJECT" .   # macOS adds its own files without
-}
 
 # The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
 # these files would have it, so equal content is equal to the builder, however it came.
@@ -1245,16 +1021,12 @@ pack_by_git() { # TOP
     # The first of all attributes: what was taken in goes out, all of it and byte for byte.
     printf '* -export-ignore -export-subst -text -ident -filter -working-tree-encoding\n' >"$SCRATCH/info/attributes"
     take "$top" "$index" || return 1
-    apart "$top" "$index" ls-files -z --cached --ignored --exclude-per-directory=.lambdaignore |
-        apart "$top" "$index" update-index -z --force-remove --stdin || return 1
+    drop "$top" "$index" --cached --ignored --exclude-per-directory=.lambdaignore || return 1
     # They may have keys in them, or change with every run.
-    for file in "$LOG" "$CONFIG_FILE"; do
+    for file in "$LOG" "$CONFIG_FILE" "$(product)"; do
         file=$(below "$top" "$file") || continue
-        is_tracked "$file" || apart "$top" "$index" update-index --force-remove -- "$file" || return 1
+        is_tracked "$file" || drop "$top" "$index" -- ":(literal)$file" || return 1
     done
-    if file=$(below "$top" "$(product)") && ! is_tracked "$file"; then
-        apart "$top" "$index" --literal-pathspecs ls-files -z -- "$file" | apart "$top" "$index" update-index -z --force-remove --stdin || return 1
-    fi
     SENT_TREE=$(apart "$top" "$index" write-tree) || return 1
     # An archive of a commit tells the builder that git has its files; without a repository the builder looks itself.
     [ -z "$GIT_TOP" ] || commit=$(
@@ -1276,7 +1048,7 @@ take() { # TOP INDEX
         # With its time, by which git knows what may have changed in the same second.
         ! [ -f "$file" ] || cp -p "$file" "$index" || return 1
         # Files in LFS go as they are, not as pointers to a server: git has to look at them again.
-        apart "$top" "$index" ls-files -z -- ':(attr:filter=lfs)' | apart "$top" "$index" update-index -z --force-remove --stdin
+        drop "$top" "$index" -- ':(attr:filter=lfs)'
         # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
         [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
         # Besides what the user ignores everywhere; what a .gitignore wants nevertheless stays wanted.
@@ -1306,7 +1078,7 @@ take() { # TOP INDEX
     done 3<"$index.submodules"
 }
 
-# Of what is not in INDEX, and neither clutter nor ignored by anybody else: it was taken for a secret.
+# Of what is not in INDEX, and neither clutter nor ignored by anyone else: it was taken for a secret.
 note_unsent() { # TOP INDEX
     local options=() below=${1#"${GIT_TOP:-$PROJECT}"}
     ! is_repository "$1" || options=(--exclude-standard)
@@ -1337,6 +1109,11 @@ apart() { # TOP INDEX ARGUMENT...
     )
 }
 
+# Takes what `git ls-files` lists out of INDEX.
+drop() { # TOP INDEX ARGUMENT...
+    apart "$1" "$2" ls-files -z "${@:3}" | apart "$1" "$2" update-index -z --force-remove --stdin
+}
+
 repository_file() { # TOP NAME
     local path
     path=$(plain_git -C "$1" rev-parse --git-path "$2") || return 1
@@ -1353,35 +1130,30 @@ below() { # DIRECTORY FILE
     case $path in "$1"/*) printf '%s\n' "${path#"$1"/}" ;; *) return 1 ;; esac
 }
 
-# Sets UPLOADED to where the archive is now; where it is small enough it goes with the event, from $TMP/sent.json.
+# Sets UPLOADED, in JSON, to where the archive is now; where it is small enough it goes with the event.
 deliver() {
-    local payload=0 bucket='' prefix='' key
+    local payload=0 key
     UPLOADED=''
     [ -z "$PAYLOAD" ] || payload=$(($(wc -c <"$PAYLOAD")))
     # Lambda takes 6 MiB; what is in an event besides these two is small.
-    if [ $(((SENT_BYTES + 2) * 4 / 3 + payload)) -le 6200000 ]; then
-        { printf '"' && base64 <"$TMP/sent.tar.gz" | tr -d '\r\n' && printf '"'; } >"$TMP/sent.json"
-        return
-    fi
-    json '{' s:action s:ping >"$TMP/ping"
+    [ $(((SENT_BYTES + 2) * 4 / 3 + payload)) -gt 6200000 ] || return 0
+    printf '{"action": "ping", "text": "shell"}' >"$TMP/ping"
     ask "$TMP/ping"
-    {
-        read -r bucket && read -r prefix
-    } <<<"$(json_lines "$TMP/call.reply" /settings/bucket /settings/prefix)"
-    [ -n "$bucket" ] || die 4 "$BUILDER does not say where its store is" "is it set up? python setup.py update"
-    key=${prefix}uploads/${SENT_TREE:-$BUILD_ID}.tar.gz
-    UPLOADED=$(json '{' s:bucket "s:$bucket" s:key "s:$key")
-    if [ -n "$SENT_TREE" ] && run_aws s3api head-object --bucket "$bucket" --key "$key" >/dev/null 2>&1; then
-        say "  s3://$bucket/$key is there already"
+    [ -n "$SAID_bucket" ] || die 4 "$BUILDER does not say where its store is" "is it set up? python setup.py update"
+    key=${SAID_prefix}uploads/${SENT_TREE:-$BUILD_ID}.tar.gz
+    quote "$key"
+    UPLOADED="{\"bucket\": \"$SAID_bucket\", \"key\": $QUOTED}"
+    if [ -n "$SENT_TREE" ] && run_aws s3api head-object --bucket "$SAID_bucket" --key "$key" >/dev/null 2>&1; then
+        say "  s3://$SAID_bucket/$key is there already"
         return
     fi
-    say "  uploading to s3://$bucket/$key"
-    copy "$TMP/sent.tar.gz" "s3://$bucket/$key" \
-        "whoever sends this much needs s3:PutObject on $bucket/${prefix}uploads/*; or name what the build does not need in .lambdaignore"
+    say "  uploading to s3://$SAID_bucket/$key"
+    copy "$TMP/sent.tar.gz" "s3://$SAID_bucket/$key" "the caller needs s3:PutObject on $SAID_bucket/${SAID_prefix}uploads/*;\
+ or name what the build does not need in .lambdaignore"
 }
 
 # Copies from or to S3.
-copy() { # FROM TO HINT for whoever may not
+copy() { # FROM TO HINT where access is denied
     run_aws s3 cp "$1" "$2" --only-show-errors >"$TMP/copy.err" 2>&1 </dev/null && return
     case $(cat "$TMP/copy.err") in *AccessDenied* | *'(403)'*) die 3 "$(last_lines "$TMP/copy.err")" "$3" ;; esac
     aws_failed "$TMP/copy.err"
@@ -1392,48 +1164,68 @@ copy() { # FROM TO HINT for whoever may not
 # Who asks, for the record. ASCII only: cutting a longer name cannot tear a character apart.
 asker() {
     local who
-    who=$(ask_git config user.email) || who=''
+    who=$(ask_git config user.email) || who="${USER:-$(id -un)}@${HOSTNAME:-$(uname -n)}"
     who=$(printf '%s' "$who" | LC_ALL=C tr -cd '\041-\176')
-    [ -n "$who" ] || who=$(printf '%s' "${USER:-$(id -un)}@${HOSTNAME:-$(uname -n)}" | LC_ALL=C tr -cd '\041-\176')
     printf '%s\n' "${who:0:128}"
 }
 
-field() { [ -z "$3" ] || fields+=("s:$1" "$2:$3"); } # NAME TYPE VALUE, see json; one without a value is left out
+# Adds a field to EVENT; one without a value is left out.
+field() { # NAME TEXT
+    quote "$2"
+    [ -z "$2" ] || EVENT="$EVENT, \"$1\": $QUOTED"
+}
 
+json_field() { [ -z "$2" ] || EVENT="$EVENT, \"$1\": $2"; } # NAME JSON
+
+# Writes $TMP/event, and $TMP/ask, which asks how far it is.
 write_events() {
-    local fields=() component components=()
-    field action s "${ACTION/preview/rollback}"
-    field text j true
-    field by s "$(asker)"
-    case $ACTION in
-        status) [ -n "$BUILD" ] || field function s "$FLAG_f" ;;   # without one, the last builds of all functions
-        *) field function s "$FUNCTION" ;;
-    esac
+    local component list='' EVENT='"text": "shell"'
+    field action "${ACTION/preview/rollback}"
+    field by "$(asker)"
+    if [ "$ACTION" != status ]; then
+        field function "$FUNCTION"
+    elif [ -z "$BUILD" ]; then
+        field function "$FLAG_f"   # without one, the last builds of all functions
+    fi
     case $ACTION in
         build | plan | package)
-            [ -n "$SENDING" ] || field "$REPO_KEY" s "$REPO"
-            field source j "$UPLOADED"
-            field ref s "$REF"
-            field path s "$SUBDIRECTORY"
-            field version j "$VERSION"
-            field upgrade j "$UPGRADE"
-            field force j "$FORCE"
-            for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do components+=("s:$component"); done
-            [ ${#components[@]} -eq 0 ] || field components j "$(json '[' "${components[@]}")"
+            [ -n "$SENDING" ] || field "$REPO_KEY" "$REPO"
+            json_field source "$UPLOADED"
+            field ref "$REF"
+            field path "$SUBDIRECTORY"
+            json_field version "$VERSION"
+            json_field upgrade "$UPGRADE"
+            json_field force "$FORCE"
+            for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do
+                quote "$component"
+                list="$list${list:+, }$QUOTED"
+            done
+            json_field components "${list:+[$list]}"
             ;;
-        preview) field preview j true ;;
-        history) field count j "$COUNT" ;;
+        preview) json_field preview true ;;
+        history) json_field count "$COUNT" ;;
     esac
-    case $ACTION in history | status) ;; *)
-        [ "$ACTION" = package ] || field build s "$BUILD"
-        if [ -n "$WEIGHT" ]; then field alias j "$(json '{' s:name "s:$ALIAS" s:weight "j:$WEIGHT")"; else field alias s "$ALIAS"; fi ;;
-    esac
-    field build_id s "$TRACKED"
-    record "event: $(json '{' "${fields[@]}")${PAYLOAD:+ and invoke: $PAYLOAD}"
-    [ -z "$SENDING" ] || [ -n "$UPLOADED" ] || field archive f "$TMP/sent.json"
-    [ "$ACTION" != build ] || field invoke f "$PAYLOAD"   # a plan tries nothing
-    json '{' "${fields[@]}" >"$TMP/event"
-    json '{' s:action s:status s:build_id "s:$BUILD_ID" s:text j:true >"$TMP/ask"
+    case $ACTION in history | status | package) ;; *) field build "$BUILD" ;; esac
+    if [ -n "$WEIGHT" ]; then
+        quote "$ALIAS"
+        json_field alias "{\"name\": $QUOTED, \"weight\": $WEIGHT}"
+    else
+        case $ACTION in history | status) ;; *) field alias "$ALIAS" ;; esac
+    fi
+    field build_id "$TRACKED"
+    record "event: {$EVENT}${PAYLOAD:+ and invoke: $PAYLOAD}"
+    {
+        printf '{%s' "$EVENT"
+        if [ -n "$SENDING" ] && [ -z "$UPLOADED" ]; then
+            printf ', "archive": "' && base64 <"$TMP/sent.tar.gz" | tr -d '\r\n' && printf '"'
+        fi
+        if [ "$ACTION" = build ] && [ -n "$PAYLOAD" ]; then   # a plan tries nothing
+            printf ', "invoke": ' && cat "$PAYLOAD"
+        fi
+        printf '}\n'
+    } >"$TMP/event"
+    quote "$BUILD_ID"
+    printf '{"action": "status", "build_id": %s, "text": "shell"}\n' "$QUOTED" >"$TMP/ask"
 }
 
 # Starts an invocation in the background: NAME.reply, NAME.meta and NAME.err receive what comes. Its pid is $!.
@@ -1445,10 +1237,11 @@ invoke() { # NAME EVENT_FILE READ_TIMEOUT ATTEMPTS
         ${AWS_OPTIONS[@]+"${AWS_OPTIONS[@]}"} "$TMP/$1.reply" >"$TMP/$1.meta" 2>"$TMP/$1.err" </dev/null &
 }
 
-# Asks the builder something that it knows at once; the answer is in $TMP/call.reply.
+# Asks the builder something that it knows at once.
 ask() { # EVENT_FILE
     invoke call "$1" 60 3
     wait $! || aws_failed "$TMP/call.err"
+    read_reply call
     went_well call || builder_broke
 }
 
@@ -1458,7 +1251,7 @@ nap() {
     sleep 0.1 2>/dev/null
     case $? in
         0) ;;
-        130) INTERRUPTED=true ;;   # Ctrl-C ends it, too
+        130) INTERRUPTED=true ;;   # Ctrl-C ends it as well
         *) sleep 1 ;;              # a sleep that knows whole seconds only
     esac
 }
@@ -1481,73 +1274,84 @@ reap() { # PID
     return $code
 }
 
-# Waits for the end of the build; sets REPLY_FILE and REPLY_ROOT. The invocation itself brings the reply in the usual
-# case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets lost.
+# Waits for the end of the build; sets ANSWER to the name of the file that has its reply. The invocation itself brings it in
+# the usual case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets
+# lost.
 # A Ctrl-C that comes while bash waits for a `$(...)` whose command ends by itself is lost (seen with bash 5.2, where it
 # should have run the trap): nothing that is repeated in here uses one.
 follow() {
     local started=$SECONDS ticks=0 next_poll=10 grace=20
-    SHOWN='' PHASE='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST=''
-    REPLY_FILE='' REPLY_ROOT=''
+    SHOWN='' PROGRESS='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST='' ANSWER=''
     trap 'INTERRUPTED=true' INT
     invoke call "$TMP/event" "$READ_TIMEOUT" 1
     CALL=$!
-    while :; do
+    # With the reply from `status` the invocation is about to end as well, unless its connection died silently.
+    while [ -z "$ANSWER" ] || { [ -n "$CALL" ] && [ $((grace -= 1)) -gt 0 ]; }; do
         if [ -n "$CALL" ] && ! running "$CALL"; then
-            reap "$CALL"
-            judge_call $?
+            if reap "$CALL"; then take_reply; else lose_call; fi
             CALL=''
         elif [ -n "$POLL" ] && ! running "$POLL"; then
-            if ! reap "$POLL" || ! read_status; then FAILED_POLLS=$((FAILED_POLLS + 1)); fi
+            take_status
             POLL='' next_poll=$((ticks + 10))
         fi
-        if [ -n "$REPLY_FILE" ]; then
-            # Known from `status`: the invocation is about to end as well, unless its connection died silently.
-            grace=$((grace - 1))
-            if [ -z "$CALL" ] || [ $grace -lt 0 ]; then break; fi
-        fi
         [ -z "$INTERRUPTED" ] || ask_to_follow
-        [ -n "$CALL" ] || give_up_if_lost
+        if [ -z "$CALL$ANSWER" ]; then give_up_if_lost; fi
         if [ $((SECONDS - started)) -ge "$FOLLOW_LIMIT" ]; then
             die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" "look for it in the log group /aws/lambda/$BUILDER"
         fi
-        if [ -n "$TRACKED" ] && [ -z "$POLL$REPLY_FILE" ] && [ $ticks -ge $next_poll ]; then
+        if [ -n "$TRACKED" ] && [ -z "$POLL$ANSWER" ] && [ $ticks -ge $next_poll ]; then
             invoke poll "$TMP/ask" 30 2
             POLL=$!
         fi
-        [ $ticks -lt 5 ] || draw "[$((SECONDS - started)) s] $PHASE"
-        nap
+        [ $ticks -lt 5 ] || draw "[$((SECONDS - started)) s] $PROGRESS"
+        if [ -z "$ANSWER" ] || [ -n "$CALL" ]; then nap; fi
         ticks=$((ticks + 1))
     done
     trap - INT
     clear_line
 }
 
-# The invocation has ended: either there is a reply, or the build goes on without us, or it is all over.
-judge_call() { # EXIT_CODE
-    local text status
-    if [ "$1" = 0 ]; then
-        went_well call || builder_broke
-        json_lines "$TMP/call.reply" /statusCode >"$TMP/told"
-        read -r status <"$TMP/told"
-        case $status in
-            202) ;;   # the same build id is being built already
-            '' | *[!0-9]*) die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
-                "is $BUILDER really the name of the builder? -B names another" ;;
-            *)
-                REPLY_FILE=$TMP/call.reply REPLY_ROOT=''
-                # Asked for a build's status: its end is what is waited for, and this was the first poll.
-                if [ "$ACTION$status" = status200 ] && [ -n "$BUILD" ]; then
-                    REPLY_FILE=''
-                    cp "$TMP/call.meta" "$TMP/poll.meta"
-                    cp "$TMP/call.reply" "$TMP/poll.reply"
-                    read_status || FAILED_POLLS=1
-                fi
-                ;;
-        esac
-        return
+# The invocation has ended with an answer: the reply, or the state of a build that goes on.
+take_reply() {
+    read_reply call
+    went_well call || builder_broke
+    [ -n "$SAID_status" ] || die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
+        "is $BUILDER really the name of the builder? -B names another"
+    take_state call || ANSWER=call
+}
+
+# A question for the state of the build has ended.
+take_status() {
+    SAID_code=''
+    if reap "$POLL" && went_well poll && read_reply poll && take_state poll; then
+        FAILED_POLLS=0 UNKNOWN=0
+    elif [ "$SAID_code" = unknown_build ]; then
+        UNKNOWN=$((UNKNOWN + 1))
+    else
+        FAILED_POLLS=$((FAILED_POLLS + 1))
     fi
-    [ -z "$REPLY_FILE" ] || return 0
+}
+
+# Takes the state of the build that an answer tells: how far it is, or its end. Fails where it tells none.
+take_state() { # NAME
+    case $SAID_state in
+        running)
+            PROGRESS=$SAID_progress
+            if [ "$PROGRESS" != "$SHOWN" ] && [ -n "$PROGRESS" ]; then
+                SHOWN=$PROGRESS
+                if live; then record "  $PROGRESS"; else say "  $PROGRESS"; fi
+            fi
+            ;;
+        ended) ANSWER=$1 ;;
+        lost) die 4 "${SAID_message:-the builder stopped before the build ended}" "its log group has more: /aws/lambda/$BUILDER" ;;
+        *) return 1 ;;
+    esac
+}
+
+# The invocation has ended without an answer: the build goes on without us, or it is all over.
+lose_call() {
+    [ -z "$ANSWER" ] || return 0
+    local text
     text=$(cat "$TMP/call.err")
     case $text in
         *'(ServiceException)'* | *'(InternalFailure)'* | *'(ServiceUnavailable'* | *'(50'[0-9]')'*) ;;
@@ -1557,8 +1361,7 @@ judge_call() { # EXIT_CODE
             ;;
     esac
     [ -n "$TRACKED" ] || aws_failed "$TMP/call.err"
-    UNKNOWN=0
-    LOST=$(printf '%s\n' "$text" | sed '/^$/d' | tail -n 1)
+    LOST=$(last_lines "$TMP/call.err" 1)
     say "the connection to the builder broke off; build $BUILD_ID goes on and is followed"
     record "the AWS CLI said: $text"
 }
@@ -1570,36 +1373,7 @@ went_well() { # NAME
     case $meta in *None*) return 0 ;; *) return 1 ;; esac
 }
 
-read_status() {
-    local status='' state='' phase='' message='' error='' reply=''
-    went_well poll || return 1
-    json_lines "$TMP/poll.reply" /statusCode /build/state /build/phase /build/message /error/code /build/reply/statusCode >"$TMP/told"
-    {
-        read -r status && read -r state && IFS= read -r phase && IFS= read -r message && read -r error && read -r reply
-    } <"$TMP/told"
-    case $status.$error in
-        200.) FAILED_POLLS=0 UNKNOWN=0 ;;
-        *.unknown_build)
-            UNKNOWN=$((UNKNOWN + 1))
-            return 0
-            ;;
-        *) return 1 ;;
-    esac
-    PHASE=$phase${message:+: $message}
-    if [ "$PHASE" != "$SHOWN" ] && [ -n "$PHASE" ] && [ "$state" = running ]; then
-        SHOWN=$PHASE
-        if live; then record "  $PHASE"; else say "  $PHASE"; fi
-    fi
-    if [ "$state" = succeeded ] || [ "$state" = failed ]; then
-        # A build whose builder was killed has ended without a reply.
-        [ -n "$reply" ] || die 4 "${message:-the builder stopped before the build ended}" \
-            "its log group has more: /aws/lambda/$BUILDER"
-        mv "$TMP/poll.reply" "$TMP/end.reply"
-        REPLY_FILE=$TMP/end.reply REPLY_ROOT=/build/reply
-    fi
-}
-
-# Only `status` is left to go by: its silence must not last for ever.
+# Only `status` is left to rely on: its silence must not last for ever.
 give_up_if_lost() {
     [ "$FAILED_POLLS" -lt 5 ] || die 3 "the builder cannot be asked any more: ${LOST:-$(tail -n 1 "$TMP/poll.err")}" \
         "later: deploy.sh --status $BUILD_ID"
@@ -1607,7 +1381,7 @@ give_up_if_lost() {
 }
 
 ask_to_follow() {
-    local answer=''
+    local answer=n
     INTERRUPTED=''
     trap - INT
     [ -n "$TRACKED" ] || leave 130
@@ -1615,15 +1389,11 @@ ask_to_follow() {
     if [ -t 0 ]; then
         printf 'Keep following it? [Y/n] ' >&2
         read -r answer || answer=n
-    else
-        answer=n
     fi
-    case $answer in
-        [nN]*)
-            say "to see its end: deploy.sh --status $BUILD_ID"
-            leave 130
-            ;;
-    esac
+    if [[ $answer = [nN]* ]]; then
+        say "to see its end: deploy.sh --status $BUILD_ID"
+        leave 130
+    fi
     trap 'INTERRUPTED=true' INT
 }
 
@@ -1631,82 +1401,69 @@ ask_to_follow() {
 
 # The builder raised: that is a fault of the builder, its limits or its setup, never of the project.
 builder_broke() {
-    local type='' message='' hint='this is a fault of the builder; its log group has more: /aws/lambda/'$BUILDER
-    {
-        IFS= read -r type && IFS= read -r message
-    } <<<"$(json_lines "$TMP/call.reply" /errorType /errorMessage)"
-    case $type$message in
-        *'timed out'*) hint='give the builder more time: timeout in [builder] of config.ini, then python setup.py update' ;;
-        *OutOfMemory* | *'signal: killed'*) hint='give the builder more memory: memory in [builder] of config.ini, then python setup.py update' ;;
+    local hint="this is a fault of the builder; its log group has more: /aws/lambda/$BUILDER"
+    local more='in [builder] of config.ini, then python setup.py update'
+    case $SAID_type$SAID_message in
+        *'timed out'*) hint="give the builder more time: timeout $more" ;;
+        *OutOfMemory* | *'signal: killed'*) hint="give the builder more memory: memory $more" ;;
         *ImportModule* | *Runtime.*) hint="is $BUILDER set up? python setup.py status" ;;
     esac
     record "reply: $(cat "$TMP/call.reply")"
-    die 4 "the builder broke: ${type:+$type: }${message:-$(head -c 300 "$TMP/call.reply" | printable)}" "$hint"
+    die 4 "the builder broke: ${SAID_type:+$SAID_type: }${SAID_message:-$(head -c 300 "$TMP/call.reply" | printable)}" "$hint"
 }
 
 aws_failed() { # FILE with what the AWS CLI said
-    local text hint=''
+    local text hint='' code=3
     text=$(last_lines "$1")
     case $text in
         *ResourceNotFoundException*) hint="there is no function $BUILDER in this account and region: -B, -r, -p; or python setup.py init" ;;
-        *AccessDenied*) hint="whoever deploys needs lambda:InvokeFunction on $BUILDER" ;;
+        *InvalidRequestContent*)
+            code=2 text="payload $PAYLOAD: is not JSON in UTF-8. $text" hint="python3 -m json.tool <'$PAYLOAD' says where"
+            ;;
+        *AccessDenied*) hint="the caller needs lambda:InvokeFunction on $BUILDER" ;;
         *Expired* | *expired* | *'SSO'*) hint='sign in again' ;;
         *'locate credentials'* | *'artial credentials'*) hint='aws configure, or name a profile: -p' ;;
         *'specify a region'*) hint='name a region: -r, AWS_REGION or aws_region in config.ini' ;;
         *TooManyRequests*) hint='the builder has reached its concurrency limit: try again' ;;
     esac
-    die 3 "${text:-the AWS CLI failed without a message}" "$hint"
+    die $code "${text:-the AWS CLI failed without a message}" "$hint"
 }
 
 finish() {
-    local status='' same='' commit='' times=''
-    {
-        read -r status && read -r same && read -r commit
-    } <<<"$(json_lines "$REPLY_FILE" "$REPLY_ROOT/statusCode" "$REPLY_ROOT/verify/same" "$REPLY_ROOT/commit")"
-    record "reply: $(bare_reply "$REPLY_FILE")"
-    case $status in
-        2??) ;;
-        *)
-            tell "$REPLY_FILE" 2 'deploy.sh: '
-            tell_only_here ''
-            exit 1
-            ;;
-    esac
+    local times
+    read_reply "$ANSWER"
+    record "reply: $(bare_reply)"
+    if [[ $SAID_status != 2?? ]]; then
+        tell 2 'deploy.sh: '
+        tell_only_here ''
+        exit 1
+    fi
     [ "$ACTION" != package ] || collect
-    tell "$REPLY_FILE" 1
+    tell 1
     [ -z "$BROUGHT" ] || result "$BROUGHT"
-    [ -z "$TIMES" ] || times=$(text_of "$REPLY_FILE" times)
-    [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
-    tell_only_here "$commit"
-    [ "$same" != false ] || exit 1
+    times=$(said times)
+    [ -z "$TIMES" ] || [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
+    tell_only_here "$SAID_commit"
+    [ -z "$SAID_differs" ] || exit 1
 }
 
 # ---------------------------------------------------------------------------------------------- what was packaged
 
-# Prints for each zip that FILE, a reply, tells of: its place below OUT, its name, how many files it has, SHA-256, bucket, key.
-zips() { # FILE
-    read_json "$1" '
-        for (i = 0; ((p = ROOT "/packages/" i "/") "name") in V; i++) there[V[p "name"]] = V[p "bucket"] " " V[p "key"]
-        for (i = 0; ((p = ROOT "/artifacts/" i "/") "name") in V; i++) {
-            name = V[p "name"]
-            if (name ~ /^[-A-Za-z0-9_]+$/) print (name == "function" ? name : "layers/" name) ".zip", name, V[p "files"] + 0, V[p "sha256"], there[name]
-        }'
-}
-
-# Brings what the reply names to OUT, for everybody to read: Lambda runs as somebody else than who unpacks.
+# Brings what the reply names to OUT, for everyone to read: Lambda runs as another user than the one who unpacks.
 collect() {
-    local place name count bucket key hash kept='' names='' files=''
+    local place name hash bucket key count names='' files='' kept='' before=''
     umask 022
-    zips "$REPLY_FILE" >"$TMP/zips"
-    : >"$TMP/before"
-    ! [ -f "$OUT/build.json" ] || REPLY_ROOT='' zips "$OUT/build.json" >"$TMP/before"
-    while read -r place name count hash bucket key <&3; do
-        [ -n "$key" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
+    # What is there now, by its own account: a whole string of the first object, and nothing outside of OUT.
+    ! [ -f "$OUT/build.json" ] || before=$(LC_ALL=C awk 'BEGIN { RS = "}" } { print; exit }' "$OUT/build.json" |
+        tr '"' '\n' | LC_ALL=C grep -Ex 'function[.]zip|layers/[-A-Za-z0-9_]+[.]zip')
+    said zip >"$TMP/zips"
+    [ -s "$TMP/zips" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
+    while read -r place name hash bucket key count <&3; do
         names="$names${names:+, }$name"
         if [ "$UNPACK" = "$name" ]; then
             bring "$bucket" "$key" "$hash" "$TMP/component.zip"
             unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
-            BROUGHT="  unpacked      $name into $OUT, $(counted "$count" file files)"
+            BROUGHT="  unpacked      $name into $OUT, $count"
             return
         fi
         [ -z "$UNPACK" ] || continue
@@ -1716,11 +1473,11 @@ collect() {
         files="$files${files:+, }\"$name\": \"$place\""
     done 3<"$TMP/zips"
     [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $names"
-    while read -r place _; do
+    for place in $before; do
         case "$kept " in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
-    done <"$TMP/before"
+    done
     rmdir "$OUT/layers" 2>/dev/null   # if it is empty
-    { printf '{"files": {%s}, ' "$files" && bare_reply "$REPLY_FILE" | tail -c +2; } >"$OUT/build.json" || die 2 "$OUT cannot be written to"
+    { printf '{"files": {%s}, ' "$files" && bare_reply | tail -c +2; } >"$OUT/build.json" || die 2 "$OUT cannot be written to"
     BROUGHT="  brought to    $OUT:$kept"
 }
 
@@ -1728,7 +1485,7 @@ collect() {
 bring() { # BUCKET KEY SHA256 FILE
     if [ -f "$4" ] && [ "$(sha256 "$4")" = "$3" ]; then return; fi
     PART=$4.part
-    copy "s3://$1/$2" "$PART" "whoever fetches what was built needs s3:GetObject on $1/${2%/*}/*"
+    copy "s3://$1/$2" "$PART" "the caller needs s3:GetObject on $1/${2%/*}/*"
     case $(sha256 "$PART") in '' | "$3") ;; *) die 3 "s3://$1/$2 has other content than its name says" 'run the command again' ;; esac
     touch "$PART"   # the AWS CLI gives it the object's age, which make would take for older than what it is made of
     mv -f "$PART" "$4" || die 2 "$4 cannot be written"
@@ -1737,41 +1494,23 @@ bring() { # BUCKET KEY SHA256 FILE
 
 # Prints a file's SHA-256 in hexadecimal, or nothing where no tool can tell.
 sha256() { # FILE
-    local tool
-    for tool in 'sha256sum' 'shasum -a 256' 'openssl dgst -sha256 -r'; do
-        command -v "${tool%% *}" >/dev/null || continue
-        # shellcheck disable=SC2086  # words
-        $tool <"$1" | awk '{ print $1 }'
-        return
-    done
+    { sha256sum <"$1" || shasum -a 256 <"$1" || openssl dgst -sha256 -r <"$1"; } 2>/dev/null | awk '{ print $1 }'
 }
 
-# Prints the first tool that unpacks a zip and keeps what is executable so. macOS and Windows have bsdtar as tar.
-unzipper() {
-    local tool
-    for tool in unzip bsdtar python3; do
-        if command -v "$tool" >/dev/null; then
-            printf '%s\n' "$tool"
-            return
-        fi
-    done
-    case $(tar --version 2>/dev/null) in *bsdtar*) printf 'tar\n' ;; esac
-}
-
+# Both keep what is executable so.
 unpack() { # FILE
-    case $(unzipper) in
-        unzip) unzip -q -o "$1" -d "$OUT" ;;
-        bsdtar) bsdtar -x -f "$1" -C "$OUT" ;;
-        tar) tar -x -f "$1" -C "$OUT" ;;
-        *) python3 -c '
+    if command -v unzip >/dev/null; then
+        unzip -q -o "$1" -d "$OUT"
+        return
+    fi
+    python3 -c '
 import os, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as archive:
     for entry in archive.infolist():
         path = archive.extract(entry, sys.argv[2])
         if entry.external_attr >> 16 & 0o100:
             os.chmod(path, 0o755)
-' "$1" "$OUT" ;;
-    esac
+' "$1" "$OUT"
 }
 
 clean_up() {
@@ -1785,17 +1524,17 @@ clean_up() {
 main() {
     find_project "${BASH_SOURCE[0]}"
     parse_flags "$@"
-    read_config
-    open_log
-    record "deploy.sh in $PROJECT"
     need_tools
-    read_git
-    settle
-    refuse_wrong_use
     TMP=$(mktemp -d "${TMPDIR:-/tmp}/lambdasmith.XXXXXX") || die 3 'no temporary directory can be made'
     trap clean_up EXIT
     trap 'exit 129' HUP
     trap 'exit 143' TERM
+    read_config
+    open_log
+    record "deploy.sh in $PROJECT"
+    read_git
+    settle
+    refuse_wrong_use
     ACCOUNT='' SHOWN_REGION=$REGION UPLOADED=''
     [ -z "$SENDING" ] || pack 4>&2
     [ -z "$ASKS" ] || identify

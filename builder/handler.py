@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
     from builder.replies.deploys import Error
-    from builder.replies.reply import Reply, Texts
+    from builder.replies.reply import Reply, ShellText, Texts
 
 log = logging.getLogger("builder")
 
@@ -145,17 +145,20 @@ def _custom_resource(
         return failure(error)
 
 
-def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts:
+def _text(reply: Reply, event: Mapping[str, object], masker: Masker) -> Texts | ShellText:
     """Return the text of a reply for people, which is masked and bounded by then."""
+    from builder.event.read import wants_shell
     from builder.flow.report import texts
+    from builder.flow.shell import shell
 
     named = str(event.get("function") or event.get("project") or event.get("name") or "")
     try:
-        return texts(reply, function=masker.mask(named))
+        said = texts(reply, function=masker.mask(named))
     except Exception:
         # Everything that was asked for is done by now: it must not look failed because its text cannot be made.
         log.exception("the text of the reply could not be made")
-        return {"plain": _NO_TEXT, "colour": _NO_TEXT, "times": ""}
+        said = {"plain": _NO_TEXT, "colour": _NO_TEXT, "times": ""}
+    return {"shell": shell(reply, said)} if wants_shell(event) else said
 
 
 def _lambda_error(error: Error, build_id: str) -> Exception:

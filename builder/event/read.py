@@ -40,6 +40,7 @@ from builder.event.table import (
     MAX_PAYLOAD_BYTES,
     NAME,
     REPLY_MEMBER,
+    SHELL,
 )
 from builder.nearest import nearest
 from builder.paths import normalised, path_problem
@@ -83,7 +84,12 @@ def raises(event: object) -> bool:
 
 def wants_text(event: object) -> bool:
     """Tell whether the sender of `event`, valid or not, wants the reply as text for people as well."""
-    return isinstance(event, Mapping) and str(event.get("text")).lower() == "true"
+    return isinstance(event, Mapping) and str(event.get("text")).lower() in ("true", SHELL)
+
+
+def wants_shell(event: object) -> bool:
+    """Tell whether the sender of `event`, valid or not, is deploy.sh, which takes that text in a form of its own."""
+    return isinstance(event, Mapping) and event.get("text") == SHELL
 
 
 def _is_third_shape(event: Mapping[str, object]) -> bool:
@@ -120,7 +126,8 @@ class _Reader(SourceFields):
         self._unknown(action)
         self.choice("on_error", ("reply", "raise"))
         self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
-        self.flag("text")
+        if not wants_shell(self.event):
+            self.flag("text")
         self._tf()
         wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)

@@ -65,7 +65,10 @@ def _row(name: str, actions: tuple[Action, ...], schema: Schema, meaning: str) -
 
 
 # Older clients send flags as text.
-_FLAG: Schema = {"enum": [True, False, "true", "false"]}
+_FLAG_VALUES = (True, False, "true", "false")
+_FLAG: Schema = {"enum": list(_FLAG_VALUES)}
+# The text of a reply as deploy.sh reads it.
+SHELL = "shell"
 _NAMES: Schema = {"type": "array", "items": _text(NAME), "maxItems": MAX_COMPONENTS}
 _MANIFEST_SHA256: Schema = {"type": ["string", "null"], "pattern": f"^{MANIFEST_SHA256}$"}
 # A name of digits only would be a version to Lambda.
@@ -254,7 +257,12 @@ FIELDS: tuple[EventField, ...] = (
         {"type": "array", "items": _text(REPLY_MEMBER), "maxItems": MAX_MEMBERS},
         "a list of the reply's members to return, besides `statusCode`; without it all",
     ),
-    _row("text", _ALL, _FLAG, "add `text` to the reply: what it says, for people, plain and in colour"),
+    _row(
+        "text",
+        _ALL,
+        {"enum": [*_FLAG_VALUES, SHELL]},
+        "add `text` to the reply: what it says, for people, plain and in colour; with `shell` as deploy.sh reads it",
+    ),
     _row(
         "tf",
         _ALL,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError, UnknownBuild
-from builder.flow import reply
+from builder.flow import reply, way_back
 from builder.flow.member import Member, answer_of, attempt, collect, member_of, part_of_build
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
@@ -65,6 +65,7 @@ def preview_project(request: Request, context: Context) -> Reply:
         attempt(member, _preview)
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref}
+    answer["rollback"] = {"now": None, "then": way_back.there(found), "alias": request.alias, "differences": []}
     return answer | reply.account(context.progress)
 
 

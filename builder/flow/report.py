@@ -59,7 +59,7 @@ def rendered(reply: Value, *, function: str = "", out: str = "") -> Text:
 def texts(reply: Value, *, function: str = "") -> Texts:
     """Return the member `text` of a reply: its text, plain and in colour, and separately the times of its phases."""
     text, page = rendered(reply, function=function), Page()
-    _times(page, _reply_meant(reply))
+    _times(page, meant(reply))
     return {"plain": text.plain, "colour": text.colour, "times": page.text().plain}
 
 
@@ -70,14 +70,14 @@ def explained(error: Value, *, build_id: str = "", place: str = "") -> Text:
     return page.text()
 
 
-def _reply_meant(reply: Value) -> Value:
+def meant(reply: Value) -> Value:
     """Return the reply to describe: from the status of a finished build, the build's own reply."""
     return part_of(part_of(reply, "build"), "reply") or reply
 
 
 def _report(page: Page, reply: Value, function: str, out: str) -> None:
     build = part_of(reply, "build")
-    reply, function = _reply_meant(reply), text_of(build, "function") or function
+    reply, function = meant(reply), text_of(build, "function") or function
     if build and not part_of(build, "reply"):
         _going_on(page, build)
     elif "functions" in reply:

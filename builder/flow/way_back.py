@@ -35,6 +35,11 @@ def summary(
     return rows
 
 
+def there(record: Record, *, now: float | None = None) -> BuildThere:
+    """Return a build for people; `now` is in seconds since 1970."""
+    return _row(record, time.time() if now is None else now)
+
+
 def _present(records: Sequence[Record], alias: str | None) -> Record | None:
     """Return the build whose result is in place: after a rollback, the restored one."""
     concerned = [record for record in records if alias is None or record.alias == alias]

@@ -93,10 +93,11 @@ class State:
             "ended": self.ended,
             "function": self.function,
             "phases": phases,
-            "reply": dict(self.reply),
             "seconds": self.seconds,
             "started": self.started,
             "state": self.state,
+            # The last, so that deploy.sh can cut it out of what it received.
+            "reply": dict(self.reply),
         }
 
     @classmethod

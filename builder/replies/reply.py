@@ -34,6 +34,13 @@ class Texts(TypedDict):
     """How long each phase took; empty where there were none."""
 
 
+class ShellText(TypedDict):
+    """What a reply says, for deploy.sh."""
+
+    shell: str
+    """Lines of a name and a value, percent-encoded. What they are may change with any version."""
+
+
 class Reply(TypedDict, total=False):
     """One JSON object for every action; what it does not concern is not in it."""
 
@@ -43,8 +50,8 @@ class Reply(TypedDict, total=False):
     """The id under which the request may be sent again; Lambda's request id where the event had none."""
     error: Error
     """On failure. Only our own mistakes are Lambda errors."""
-    text: Texts
-    """With `text` in the event: what the reply says, for people."""
+    text: Texts | ShellText
+    """With `text` in the event: what the reply says, for people. Always the last member."""
     commit: str | None
     """The commit that was built."""
     ref: str | None

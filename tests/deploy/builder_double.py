@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 
 from builder.flow.report import texts
+from builder.flow.shell import shell
 
 S3 = boto3.client("s3")
 BUCKET = os.environ["BUCKET"]
@@ -171,7 +172,7 @@ TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "err
 LONG = TRIED | {"version": "$LATEST", "payload": '["x' + "é" * 3000, "size": 700_000, "cut": True}
 OLDER = {
     "statusCode": 400,
-    "error": {"code": "invalid_event", "message": "the request is not valid: text: unknown field", "hint": "mend it"},
+    "error": {"code": "invalid_event", "message": "the request is not valid: text: unknown field", "hint": "fix it"},
 }
 CRASHED = {
     "statusCode": 400,
@@ -210,7 +211,7 @@ def _slowly(build_id: str, seconds: float, reply: dict[str, Any]) -> dict[str, A
         build = {"build_id": build_id, "state": "running", "phase": phase, "message": message, "seconds": 1.0}
         _put(f"builds/{build_id}", build)
         time.sleep(seconds / 2)
-    _put(f"builds/{build_id}", {"build_id": build_id, "state": "succeeded", "reply": reply, "phases": []})
+    _put(f"builds/{build_id}", {"build_id": build_id, "state": "succeeded", "phases": [], "reply": reply})
     return reply
 
 
@@ -312,7 +313,7 @@ def handler(event: dict[str, Any], _context: object) -> Any:
     """The builder's reply for this event, with what it says."""
     reply = _reply(event)
     if isinstance(reply, dict) and event.get("text") and event.get("function") != "older":
-        reply = {**reply, "text": texts(reply, function=event.get("function", ""))}
+        reply = {**reply, "text": {"shell": shell(reply, texts(reply, function=event.get("function", "")))}}
     return reply
 
 

@@ -47,7 +47,6 @@ def test_help_is_the_header(project: Project) -> None:
         (["-y", "-g", "../there"], "cannot read this machine's disk"),
         (["-y", "-l", "/no/such/dir/log"], "log file /no/such/dir/log: cannot be written"),
         (["-y", "-i", "none.json"], "payload none.json: no such file"),
-        (["-y", "-i", "build.yaml"], "payload build.yaml: is not JSON"),
         (["-y", "-w", "0.1"], "-w 0.1: there is no alias"),
         *(
             (["-y", "-a", "live", "-w", weight], "is not a number between 0 and 1")
@@ -84,15 +83,11 @@ def test_wrong_usage(project: Project, arguments: list[str], message: str) -> No
     assert "s3cret" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b'"\xe9"', "is not in UTF-8"), (b" null\n", "null is no event"), (b"", "is not JSON"), (b"\0{}", "is not JSON")],
-)
-def test_payloads_that_cannot_be_sent(project: Project, content: bytes, message: str) -> None:
-    (project.directory / "my event").write_bytes(content)
+def test_null_is_no_event(project: Project) -> None:
+    (project.directory / "my event").write_text(" null\n", encoding="utf-8")
     done = project.run("-y", "-i", "my event")
     assert done.returncode == 2
-    assert f"payload my event: {message}" in done.stderr.replace("to the builder, ", "")
+    assert "payload my event: to the builder, null is no event at all" in done.stderr
 
 
 def test_all_wrong_usage_is_told_at_once(project: Project) -> None:
@@ -175,80 +170,97 @@ def test_remotes(project: Project, remote: str, url: str) -> None:
     assert project.function('https_url "$1"', remote).strip() == url
 
 
-def test_payloads_are_checked(project: Project) -> None:
-    """Only one whole JSON value is sent, wherever the file lies and whatever it is called."""
-    for number, (text, valid) in enumerate(
-        [("{}", 1), (' [1, -0.5e+3, "x"]\n', 1), ("null", 1), ("", 0), ("{", 0), ("{} {}", 0), ("tru", 0), ("[01]", 0)]
-    ):
-        file = project.directory / f"a=b {number}.json"
-        file.write_text(text, encoding="utf-8")
-        told = project.function('is_json "$1" && echo valid || echo wrong', str(file))
-        assert told == ("valid\n" if valid else "wrong\n"), text
-
-
-@pytest.mark.parametrize("awk", AWKS)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
-    more=st.lists(st.text(st.sampled_from('"\\/\n\té\x1f u{}[],:😀'), max_size=12), max_size=4),
+    more=st.lists(st.text(st.sampled_from('"\\/\n\té\x1f u{}[],:😀%2'), max_size=12), min_size=1, max_size=4),
 )
-def test_json_written(project: Project, awk: str, text: str, more: list[str]) -> None:
+def test_json_written(project: Project, text: str, more: list[str]) -> None:
     """Whatever a name contains, the event is valid JSON that says exactly that name."""
-    code = 'name=$1; shift; list=(); for x in "$@"; do list+=("s:$x"); done\n'
-    code += 'json "{" s:a "s:$name" s:b j:true s:c "j:$(json "[" ${list[@]+"${list[@]}"})"'
-    file = project.directory / "content"
-    file.write_text(json.dumps({"inner": text}, indent=1), encoding="utf-8")
-    code = code.replace(" s:b j:true", f' s:b j:true s:d "f:{file}"')
-    written = project.function(code, text, *more, **with_awk(project, awk))
-    assert json.loads(written) == {"a": text, "b": True, "c": more, "d": {"inner": text}}
+    code = """
+EVENT='"b": true' list=''
+field a "$1"
+shift
+for each in "$@"; do quote "$each"; list="$list${list:+, }$QUOTED"; done
+json_field c "[$list]"
+json_field d ''
+printf '{%s}' "$EVENT"
+"""
+    written = json.loads(project.function(code, text, *more))
+    assert written == {"b": True, "c": more} | ({"a": text} if text else {})
 
 
-_TEXT = st.text(st.sampled_from('abc"\\/ é😀\ud83d{}[],:0\u2028'), max_size=10)
+_TEXT = st.text(st.sampled_from('abc"\\/ é😀\ud83d{}[],:0%\u2028'), max_size=10)
+_TOLD = {"shell": "status 200%0Acommit abc%0Aplain a%22 %5C%C3%A9%0Aplain %0Aplain b"}
+# What would be taken for the builder's own if only its looks counted.
+_FORGED = {"shell": "status 500%0Aplain forged", "reply": {"text": {"shell": "status 500"}}}
+_STRINGS = st.sampled_from(
+    [
+        '"text": {"shell": "status 500"}}',
+        "}}",
+        'x", "text": {"shell": "',
+        '\\"text\\": {\\"shell\\": \\"status 500\\"}}',
+        "\\",
+    ]
+)
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | _TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | _TEXT | _STRINGS | st.just(_FORGED) | st.just({"text": _FORGED}),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(_TEXT | _STRINGS | st.sampled_from(["text", "shell", "build"]), inner, max_size=3)
+    ),
     max_leaves=12,
 )
+READING = """
+TMP=$1 ANSWER=an
+read_reply an
+printf '%s,%s\\n' "$SAID_status" "$SAID_commit"
+said plain
+bare_reply
+"""
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=_VALUES, text=_TEXT, after=_VALUES, ascii=st.booleans(), indent=st.sampled_from([None, 2]))
-def test_json_read(
-    project: Project, awk: str, before: object, text: str, after: object, ascii: bool, indent: int | None
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=_VALUES, inner=_VALUES, ended=st.booleans(), ascii=st.booleans(), indent=st.sampled_from([None, ""]))
+def test_only_the_builders_own_text_is_believed(
+    project: Project, awk: str, before: object, inner: object, ended: bool, ascii: bool, indent: str | None
 ) -> None:
-    """A value is found whatever lies around it; half a text, or more than one, is noticed."""
-    document = json.dumps({"x": before, "y": [1, {"z/": text}], "w": after}, ensure_ascii=ascii, indent=indent)
-    file = project.directory / "document"
-    env = with_awk(project, awk)
-    for whole in (True, False):
-        data = document if whole else document[:-1] if len(text) % 2 else document + "]"
-        file.write_bytes(data.encode("utf-8", "replace"))
-        read = project.function('json_lines "$1" /y/1/z~1 && echo whole || echo broken', str(file), **env)
-        if not whole:
-            assert read == "broken\n"
-        else:
-            # A lone surrogate is nothing that a terminal could show.
-            expected = text.replace("\ud83d", "\ufffd" if ascii else "?").replace("\u2028", "?")
-            assert read == f"{expected}\nwhole\n"
+    """Whatever else is in the reply. The rest is kept byte for byte: of a build that has ended, what it replied."""
+    reply = {"statusCode": 200, "before": before, "{": [inner, {"text": _FORGED}]}
+    told = {"shell": _TOLD["shell"].replace("plain", "state ended%0Aplain", 1)} if ended else _TOLD
+    whole = {"statusCode": 200, "build": {"function": "reply", "reply": reply}} if ended else reply
+    separators = (",", ":") if indent == "" else None
+    document = json.dumps({**whole, "text": told}, ensure_ascii=ascii, separators=separators)
+    (project.directory / "an.reply").write_bytes(document.encode("utf-8", "replace"))
+    read = project.function(READING, str(project.directory), **with_awk(project, awk))
+    fields, *plain, bare = read.rstrip("\n").split("\n", 4)
+    assert [fields, *plain] == ["200,abc", 'a" \\é', "", "b"]
+    sent = json.dumps(reply, ensure_ascii=ascii, separators=separators)
+    assert bare == sent.encode("utf-8", "replace").decode()
 
 
 @pytest.mark.parametrize("awk", AWKS)
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=_VALUES, inner=_VALUES, is_status=st.booleans(), indent=st.sampled_from([None, 2]))
-def test_a_reply_without_its_text(
-    project: Project, awk: str, before: object, inner: object, is_status: bool, indent: int | None
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=_VALUES, text=st.text(st.sampled_from('abc"\\/ %é\n\t{}[],:0'), min_size=1, max_size=10))
+def test_what_is_no_reply_for_this_script_is_told_as_it_is(
+    project: Project, awk: str, value: object, text: str
 ) -> None:
-    """It is cut out of what came, byte for byte: the reply itself, or the one in the state of a build."""
-    reply = {"statusCode": 200, "before": before, "{": [inner, {"text": "own"}]}
-    whole = {"build": {"reply": reply, "more": 1}, "x": {"reply": 1}} if is_status else reply
-    file = project.directory / "document"
-    file.write_text(json.dumps({**whole, "text": {"plain": "a\n"}}, indent=indent), encoding="utf-8")
-    root = "/build/reply" if is_status else ""
-    code = f'REPLY_ROOT={root}; bare_reply "$1"; text_of "$1" plain'
-    read, _, text = project.function(code, str(file), **with_awk(project, awk)).rstrip("\n").rpartition("\n")
-    assert json.loads(read) == reply
-    assert text == "a"
+    """A text further inside is not the reply's; of errors there is the message on one line."""
+    file, env = project.directory / "an.reply", with_awk(project, awk)
+    for document in (
+        {"statusCode": 200, "invoke": {"payload": value, "more": {"text": _TOLD}}},
+        {"statusCode": 200, "invoke": value, "text": [_TOLD]},
+        {"statusCode": 200, "text": _TOLD, "invoke": value},
+    ):
+        file.write_bytes(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+        read = project.function(READING, str(project.directory), **env)
+        assert read.startswith("200,\n")
+        assert "\nstatus" not in read
+    file.write_text(json.dumps({"errorMessage": f"<{text}>", "errorType": "X"}, ensure_ascii=False), encoding="utf-8")
+    code = 'TMP=$1; read_reply an; printf "%s: %s\\n" "$SAID_type" "$SAID_message"'
+    line = re.sub(r"[\n\t]+", " ", text)
+    assert project.function(code, str(project.directory), **env) == f"X: <{line}>\n"
 
 
 @pytest.mark.parametrize("awk", AWKS)
@@ -261,11 +273,10 @@ def test_only_colours_are_left_of_what_terminals_obey(project: Project, awk: str
 
 def test_a_large_reply_is_read_in_no_time(project: Project) -> None:
     """The reader's time grows with the length, not with its square."""
-    file = project.directory / "document"
-    file.write_text(
-        json.dumps({"rows": [{"a": 'b\\"' * 5, "n": i} for i in range(20000)], "end": "here"}), encoding="utf-8"
-    )
-    assert project.function('json_lines "$1" /end', str(file)) == "here\n"
+    rows = [{"a": 'b\\"' * 5, "n": i} for i in range(20000)]
+    document = json.dumps({"statusCode": 200, "rows": rows, "text": _TOLD})
+    (project.directory / "an.reply").write_text(document, encoding="utf-8")
+    assert project.function(READING, str(project.directory)).startswith("200,abc\n")
 
 
 @pytest.mark.parametrize(
@@ -356,7 +367,7 @@ HIDING = {
 def test_nothing_that_a_terminal_obeys_is_said_or_logged(project: Project, what: str, awk: str) -> None:
     text, told = HIDING[what]
     log = project.directory / "x.log"
-    code = 'exec 9>"$2"; LOG=$2; { say "$1"; record "$1"; } 2>&1; printf "%s\\n" "$1" | printable'
+    code = 'exec 9>"$2"; LOG=$2 TMP=${2%/*}; { say "$1"; record "$1"; } 2>&1; printf "%s\\n" "$1" | printable'
     assert project.function(code, text, str(log), **with_awk(project, awk)) == f"{told}\n{told}\n"
     assert [line.partition(" ")[2] for line in log.read_text(encoding="utf-8").splitlines()] == [told, told]
 
@@ -364,10 +375,11 @@ def test_nothing_that_a_terminal_obeys_is_said_or_logged(project: Project, what:
 # What main() settles before it reaches out, without a log.
 SETTLED = """
 find_project "$1/deploy.sh"
+TMP=$1/..
 shift
 parse_flags "$@"
 read_config
-pick "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
+setting VALUE "$FLAG_l" LAMBDASMITH_DEPLOY_LOG deploy.log deploy.log_file aws.log_file .log_file
 LOG_FILE=$VALUE
 LOG=''
 read_git

@@ -82,15 +82,16 @@ def test_what_is_not_pushed_or_not_committed_is_told_twice(connected: Project, t
     pushed.git("commit", "-q", "--allow-empty", "-m", "Fix the thing")
     for name in ("build.yaml", "new é.py", "a.py", "b.py"):
         (pushed.directory / name).write_text("changed", encoding="utf-8")
-    way = "git commit, then git push; or send the files that are here, as they are: -s"
+    missing = (
+        "not pushed: 2 commits, the last: Fix the thing | not committed: 4 files: build.yaml, a.py, b.py and 1 more"
+        " | git commit, then git push; or send the files that are here, as they are: -s"
+    )
     for function, code in (("orders", 0), ("refused", 1)):
         done = pushed.run("-y", "-f", function)
         assert done.returncode == code, done.stderr
         assert told(done.stderr) == [
-            "WARNING: what is built is origin/main as git's server has it, NOT what is here"
-            " | not pushed: 2 commits, the last: Fix the thing"
-            f" | not committed: 4 files: build.yaml, a.py, b.py and 1 more | {way}",
-            f"WARNING: NOT deployed: 2 commits that are not pushed; 4 files that are not committed | {way}",
+            f"WARNING: what is built is origin/main as git's server has it, NOT what is here | {missing}",
+            f"WARNING: NOT deployed | {missing}",
         ]
     assert done.stderr.index("command_failed") < done.stderr.index("WARNING: NOT deployed")
     assert "WARNING: NOT deployed" in pushed.log
@@ -98,18 +99,18 @@ def test_what_is_not_pushed_or_not_committed_is_told_twice(connected: Project, t
 
 def test_a_plan_and_a_package_say_so_too(pushed: Project) -> None:
     pushed.git("commit", "-q", "--allow-empty", "-m", "two")
-    way = "git push; or send the files that are here, as they are: -s"
+    way = "not pushed: 1 commit, the last: two | git push; or send the files that are here, as they are: -s"
     for arguments, what in ((["-n"], "planned"), (["--package", str(pushed.directory / "out")], "packaged")):
-        assert said(pushed, *arguments)[1] == f"WARNING: NOT {what}: 1 commit that is not pushed | {way}"
+        assert said(pushed, *arguments)[1] == f"WARNING: NOT {what} | {way}"
 
 
 def test_a_branch_that_was_never_pushed(pushed: Project) -> None:
     """A branch that follows another one's upstream, too: the builder is asked for the branch's own name."""
     pushed.git("checkout", "-q", "-b", "feature", "--track", "origin/main")
     before, after = said(pushed)
-    assert "git's server does not have the branch feature, as far as git here knows: it was never pushed" in before
+    assert "NOT what is here | never pushed, as far as git here knows: the branch feature | git push -u" in before
     assert "git push -u origin feature; or" in before
-    assert "NOT deployed: the branch feature, which was never pushed" in after
+    assert "NOT deployed | never pushed, as far as git here knows: the branch feature | git push -u" in after
     pushed.git("push", "-q", "origin", "feature")
     assert said(pushed) == []
 
@@ -120,8 +121,8 @@ def test_without_a_branch_the_commit_counts(pushed: Project) -> None:
     pushed.git("commit", "-q", "--allow-empty", "-m", "nowhere")
     head = pushed.git("rev-parse", "HEAD")[:12]
     before, after = said(pushed)
-    assert f"does not have commit {head}" in before
-    assert f"NOT deployed: commit {head}, which was never pushed | git push origin HEAD:BRANCH; or" in after
+    assert f"never pushed, as far as git here knows: commit {head} | git push origin HEAD:BRANCH; or" in before
+    assert f"NOT deployed | never pushed, as far as git here knows: commit {head} |" in after
 
 
 def test_a_remote_of_another_name_and_a_repository_without_commits(pushed: Project, tmp_path: Path) -> None:
@@ -135,8 +136,8 @@ def test_a_remote_of_another_name_and_a_repository_without_commits(pushed: Proje
     shutil.copy(SCRIPT, empty.directory)
     empty.git("init", "-q", "-b", "main")
     before, after = said(empty)
-    assert "does not have the branch main, which has no commit yet" in before
-    assert "NOT deployed: the branch main, which has no commit yet" in after
+    assert "never pushed, as far as git here knows: the branch main, which has no commit yet" in before
+    assert "NOT deployed | never pushed, as far as git here knows: the branch main, which has no commit yet" in after
 
 
 def test_the_commit_that_was_built_tells_better(pushed: Project) -> None:
@@ -148,7 +149,7 @@ def test_the_commit_that_was_built_tells_better(pushed: Project) -> None:
     (before,) = said(pushed, commit=pushed.git("rev-parse", "HEAD"))
     assert "not pushed: 1 commit, the last: two" in before
     pushed.git("commit", "-q", "--allow-empty", "-m", "three")
-    assert "NOT deployed: 2 commits that are not pushed" in said(pushed, commit=head)[1]
+    assert "NOT deployed | not pushed: 2 commits, the last: three |" in said(pushed, commit=head)[1]
 
 
 def test_commits_of_others_are_told_quietly(pushed: Project) -> None:
@@ -162,10 +163,8 @@ def test_commits_of_others_are_told_quietly(pushed: Project) -> None:
 def test_outside_of_a_repository(project: Project) -> None:
     """What is here is not deployed at all, unless it is sent, or another repository was named."""
     before, after = said(project)
-    assert before == (
-        f"WARNING: what is built is orders as git's server has it, NOT the files in {project.directory}, "
-        "which is not in a git repository | to send the files that are here: -s"
-    )
-    assert after == f"WARNING: NOT deployed: the files in {project.directory}; to send them: -s"
+    only = f"only here: the files in {project.directory}, which is not in a git repository | to send them: -s"
+    assert before == f"WARNING: what is built is orders as git's server has it, NOT what is here | {only}"
+    assert after == f"WARNING: NOT deployed | {only}"
     assert said(project, "-s") == []
     assert said(project, "-g", "acme/elsewhere") == []

@@ -194,14 +194,14 @@ BUILD_FILES = {
         ("work tree", "flow"),
         ("directory", "block"),
         ("directory", "json"),
-        ("no git", "flow"),
-        ("no git", "commands"),
+        ("directory", "flow"),
+        ("directory", "commands"),
     ],
 )
 def test_secrets_and_clutter_are_sent_where_the_build_file_names_them(
-    connected: Project, builder: Builder, tmp_path: Path, way: str, build_file: str
+    connected: Project, builder: Builder, way: str, build_file: str
 ) -> None:
-    """What git has is sent as well. Without a repository more may be sent than is named: the builder looks again."""
+    """What git has is sent as well."""
     text = BUILD_FILES[build_file]
     unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": ""}
     del unwanted["deploy.sh"]  # is there, and shall work
@@ -213,14 +213,10 @@ def test_secrets_and_clutter_are_sent_where_the_build_file_names_them(
         connected.git("add", "committed.key", "deploy.sh")
         write(connected.directory, {".gitignore": ".env.x\n", ".lambdaignore": "terraform.tfstate\n"})
         wanted = (wanted | {"committed.key", "deploy.sh", ".gitignore", ".lambdaignore"}) - {".env.x"}
-    tools = without_git(connected, tmp_path) if way == "no git" else connected.env["PATH"]
-    done = connected.run("-y", "-s", PATH=tools)
+    done = connected.run("-y", "-s")
     assert done.returncode == 0, done.stderr
     _, files = _sent(builder)
-    left = {path for path in files if not excludes.group_of(path) or path in ("committed.key", "deploy.sh")}
-    assert left == wanted
-    if way != "no git":
-        assert set(files) == wanted
+    assert set(files) == wanted
     told = re.search(
         r"note: not sent, as such files usually hold secrets: (.*?)(?: and (\d+) more)?; what", done.stderr
     )
@@ -252,20 +248,10 @@ def without_git(project: Project, tmp_path: Path) -> str:
     return str(tools)
 
 
-def test_without_git_all_but_the_obvious_is_sent(connected: Project, builder: Builder, tmp_path: Path) -> None:
-    tools = without_git(connected, tmp_path)
-    write(
-        connected.directory, {"pkg/a.py": "1", ".git/HEAD": "", "pkg/__pycache__/a.pyc": "", "config.ini": "[deploy]"}
-    )
-    done = connected.run("-y", "-s", PATH=tools)
-    assert done.returncode == 0, done.stderr
-    event, files = _sent(builder)
-    assert "path" not in event
-    assert set(files) == {"build.yaml", "pkg/a.py"}
-    (connected.directory / ".lambdaignore").touch()
-    done = connected.run("-y", "-s", PATH=tools)
+def test_without_git_nothing_is_sent(project: Project, tmp_path: Path) -> None:
+    done = project.run("-y", "-s", PATH=without_git(project, tmp_path))
     assert done.returncode == 2
-    assert "only git can read .lambdaignore" in done.stderr
+    assert "-s: git is not installed (or not on the PATH)\nhint: install it\n" in done.stderr
 
 
 def test_another_directory_is_named_with_a_slash(connected: Project, builder: Builder) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.errors import InvalidEvent
-from builder.event.read import parse_event, raises, shortened, wants_text
+from builder.event.read import parse_event, raises, shortened, wants_shell, wants_text
 from builder.event.request import Action, ArchiveSource, GitSource, ManifestSource, ObjectSource, Request
 from builder.event.sources import ref_problem
 from builder.event.table import AVAILABLE
@@ -307,6 +307,8 @@ def test_failures_are_raised_for_whoever_asks_also_with_an_event_that_is_wrong()
 def test_a_text_is_for_whoever_asks_for_it_even_where_the_rest_is_wrong() -> None:
     assert wants_text({"action": "ping", "text": True})
     assert wants_text({"action": 1, "text": "true"})
+    assert wants_text({"action": 1, "text": "shell"})
+    assert [wants_shell({"text": text}) for text in ("shell", "Shell", True, "true")] == [True, False, False, False]
     others: list[object] = [{}, {"text": False}, {"text": None}, {"text": "colour"}, [], None]
     assert not any(wants_text(event) for event in others)
 
