@@ -70,7 +70,7 @@ class Server:
         self.url = f"http://{HOST}:{self._http.port}"
 
     def _bind(self, options: Options) -> BaseWSGIServer:
-        _configure_moto()
+        configure_moto()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
@@ -171,7 +171,8 @@ def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
             log.info("%s is not shared between servers: %s", link, error)
 
 
-def _configure_moto() -> None:
+def configure_moto() -> None:
+    """Set what moto reads when an account is made."""
     from moto.core.config import default_user_config
 
     default_user_config["stepfunctions"]["execute_state_machine"] = True
