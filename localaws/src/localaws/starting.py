@@ -53,7 +53,12 @@ def start(arguments: Sequence[str], environment: Mapping[str, str] | None = None
 
 def fork(arguments: Sequence[str]) -> Started:
     """Do the same in a fork of a process that has imported what a server needs; with this process's environment."""
-    return _warm().start(Order(arguments, dict(os.environ)))
+    return _warm().start(Order(arguments, _environment()))
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment but for what differs with every test: what was found out in one is known."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ class _Warm:
         self._orders, theirs = socket.socketpair()
         self._lock = threading.Lock()
         with theirs:
-            self._process = subprocess.Popen([sys.executable, "-m", "localaws.warm"], stdin=theirs.fileno(), cwd=_HOME)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "localaws.warm"], stdin=theirs.fileno(), cwd=_HOME, env=_environment()
+            )
         atexit.register(self._close)
 
     def start(self, order: Order) -> _Fork:

@@ -24,6 +24,7 @@ def _prepare() -> None:
     import moto.moto_server.werkzeug_app  # noqa: F401
     from moto.backends import get_backend
     from moto.core.utils import get_service_model
+    from moto.iam.models import get_account_id_from
 
     import localaws.__main__
     import localaws.iam.guard
@@ -34,14 +35,20 @@ def _prepare() -> None:
     import localaws.s3.conditions
     import localaws.s3.integrity
     import localaws.serving.front  # noqa: F401
-    from localaws.serving.server import ACCOUNT, configure_moto
+    from localaws.runtime import interpreters, nodes
+    from localaws.serving.server import ACCOUNT, configure_moto, network_settings
 
     for service in _SERVICES:
         get_backend(service)  # type: ignore[call-overload]
         get_service_model(service)
-    # An empty account with all policies that AWS manages.
+    # What the machine has.
+    network_settings(frozenset(os.environ.items()))
+    interpreters.find(os.environ)
+    nodes.find(os.environ)
+    # An empty account with all policies that AWS manages, once for each partition: asking who has a key makes them.
     configure_moto()
     get_backend("iam")[ACCOUNT]["aws"]
+    get_account_id_from("nobody's key")
 
 
 def _become_server(order: Order, descriptors: Sequence[int]) -> int:

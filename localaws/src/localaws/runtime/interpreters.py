@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["VERSIONS", "Interpreter", "find"]
@@ -116,6 +117,7 @@ def _below(prefixes: Iterable[Path]) -> Iterator[Path]:
                 yield executable
 
 
+@cache
 def _ask(executable: Path) -> Interpreter | None:
     try:
         answer = subprocess.run(

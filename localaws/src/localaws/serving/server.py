@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Server:
         if options.copy_of:
             copy_state(options.copy_of, self.directory)
         _share_downloads(self.directory / "cache", os.environ)
-        forwarded = network.settings(os.environ) if options.forward_network else {}
+        forwarded = dict(network_settings(frozenset(os.environ.items()))) if options.forward_network else {}
         forwarded |= {name: os.environ[name] for name in options.forward_env if name in os.environ}
         self.fleet = Fleet(
             cache=self.directory / "cache",
@@ -169,6 +170,12 @@ def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
                 link.symlink_to(shared.absolute())
         except OSError as error:
             log.info("%s is not shared between servers: %s", link, error)
+
+
+@cache
+def network_settings(environ: Set[tuple[str, str]]) -> Mapping[str, str]:
+    """Return what functions get of this machine's network settings."""
+    return network.settings(dict(environ))
 
 
 def configure_moto() -> None:
