@@ -35,16 +35,16 @@ def _prepare() -> None:
     import localaws.s3.conditions
     import localaws.s3.integrity
     import localaws.serving.front  # noqa: F401
-    from localaws.runtime import interpreters, nodes
+    from localaws.runtime.execution import programs
     from localaws.serving.server import ACCOUNT, configure_moto, network_settings
 
     for service in _SERVICES:
         get_backend(service)  # type: ignore[call-overload]
         get_service_model(service)
     # What the machine has.
-    network_settings(frozenset(os.environ.items()))
-    interpreters.find(os.environ)
-    nodes.find(os.environ)
+    environ = frozenset(os.environ.items())
+    network_settings(environ)
+    programs(environ)
     # An empty account with all policies that AWS manages, once for each partition: asking who has a key makes them.
     configure_moto()
     get_backend("iam")[ACCOUNT]["aws"]

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 __all__ = ["VERSIONS", "Interpreter", "find"]
@@ -117,7 +116,6 @@ def _below(prefixes: Iterable[Path]) -> Iterator[Path]:
                 yield executable
 
 
-@cache
 def _ask(executable: Path) -> Interpreter | None:
     try:
         answer = subprocess.run(

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from localaws.runtime.images import RuntimeUnavailable
@@ -127,7 +126,6 @@ def _nearest(found: Mapping[str, Node], major: str) -> Node | None:
     return min(found.values(), key=lambda node: (abs(int(node.major) - int(major)), -int(node.major)), default=None)
 
 
-@cache
 def _ask(executable: Path) -> Node | None:
     """Ask an executable for its version; None if it is not a usable Node.js."""
     try:
