@@ -8,6 +8,9 @@ PY := $(VENV)/bin/python
 JOBS := 3
 PYTEST := $(PY) -m pytest -n $(JOBS) --dist loadscope
 
+# Thousands of processes import the same modules. Where this is set, each of them would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv demo check test test-all test-localaws soak fuzz lint docs bench lock clean
 
 help: ## list the verbs

@@ -61,27 +61,6 @@ def kill_after_first_step(operator: Operator, *arguments: str) -> str | None:
     return None
 
 
-def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
-    localaws: Server, make_operator: MakeOperator
-) -> None:
-    operator = make_operator(localaws, "killed", LAMBDASMITH_GITHUB_GIT_TOKEN="tok")
-    kills = 0
-    while (line := kill_after_first_step(operator, "init", "-y")) is not None:
-        kills += 1
-        assert kills < 12, line
-    assert kills >= 3
-    status = operator.facts("status")
-    assert status["ready"]
-    assert status["pending"] == []
-    assert not operator.facts("init")["changed"]
-    kills = 0
-    while kill_after_first_step(operator, "destroy", "-y") is not None:
-        kills += 1
-        assert kills < 12
-    assert operator.run("status").returncode == 4
-    assert leftovers(localaws, "killed") == []
-
-
 def leftovers(server: Server, function: str) -> list[str]:
     """Everything in the account whose name begins with the function's."""
     lambda_ = server.client("lambda")

@@ -247,7 +247,9 @@ def worker_configuration(operator: Operator, name: str) -> dict[str, Any]:
 def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
     localaws: Server, make_operator: MakeOperator
 ) -> None:
-    operator = make_operator(localaws, "halved", LAMBDASMITH_BUILDER_ISOLATION="split")
+    """With `split`, because that has all steps of a shared builder and its own."""
+    variables = {"LAMBDASMITH_BUILDER_ISOLATION": "split", "LAMBDASMITH_GITHUB_GIT_TOKEN": "tok"}
+    operator = make_operator(localaws, "halved", **variables)
     kills = 0
     while (line := kill_after_first_step(operator, "init", "-y")) is not None:
         kills += 1
@@ -264,6 +266,7 @@ def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
     while kill_after_first_step(operator, "destroy", "-y") is not None:
         kills += 1
         assert kills < 16
+    assert operator.run("status").returncode == 4
     assert leftovers(localaws, "halved") == []
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ TRUST = {
 }
 
 
+@cache
 def newest_runtime() -> str:
     """The newest Lambda runtime of which this machine has an interpreter."""
     found = find(os.environ)

@@ -22,7 +22,7 @@ HANDLER = "import idna\n\ndef handler(event, context):\n    return [{word!r}, id
 
 @pytest.fixture(scope="module")
 def enforcing(bootstrapped: Bootstrapped) -> Iterator[Server]:
-    with bootstrapped(enforce_iam=True) as server:
+    with bootstrapped(enforce_iam=True, isolation="split") as server:
         yield server
 
 

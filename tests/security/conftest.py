@@ -83,7 +83,7 @@ def _lab(isolation: str, bootstrapped: Bootstrapped, factory: pytest.TempPathFac
     make_wheel(files, "apple", "1.0", files={"apple.py": "NAME = 'apple'\n"})
     make_sdist(files, "spied", "1.0", files=spying_source("spied"))
     with (
-        bootstrapped(enforce_iam=True) as aws,
+        bootstrapped(enforce_iam=True, isolation=isolation) as aws,
         git_server(served, TOKEN) as first,
         git_server(other, canaries.forge) as second,
         serving(files) as index,
@@ -115,7 +115,7 @@ def _lab(isolation: str, bootstrapped: Bootstrapped, factory: pytest.TempPathFac
 @contextmanager
 def _tenancy(isolation: str, bootstrapped: Bootstrapped, factory: pytest.TempPathFactory) -> Iterator[Builder]:
     root, work, operator = (factory.mktemp(name) for name in ("served", "clones", "operator"))
-    with bootstrapped(enforce_iam=True) as aws, git_server(root, TOKEN) as server:
+    with bootstrapped(enforce_iam=True, isolation=isolation) as aws, git_server(root, TOKEN) as server:
         forge = Forge(url=server.url, root=root, work=work)
         yield make_builder(aws, forge, operator, f"isolation = {isolation}\n")
 

@@ -1,5 +1,6 @@
 """An AWS account on this machine, in wings: each imports only from those further down in this list.
 
+- `warm`: a process that forks into servers, so that they start quickly
 - `stacks`: a client that deploys CloudFormation templates
 - `testing`: servers as context managers, for tests
 - `serving`: everything put together, and kept across restarts
@@ -12,4 +13,5 @@
 - `wire`: requests and responses of every service
 - `environment`: the variables that point a client here
 - `whole`: files and directories that appear whole or not at all
+- `starting`: servers as processes
 """

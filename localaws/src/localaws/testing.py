@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 from localaws.environment import client_environment
 from localaws.serving.gate import TOKEN_HEADER
+from localaws.starting import Started, fork, start
 
 READY_TIMEOUT_S = 300
 END_TIMEOUT_S = 60
@@ -206,23 +207,17 @@ def _url(line: str) -> str:
 
 
 @contextmanager
-def _child(
-    arguments: Sequence[str], environment: Mapping[str, str] | None
-) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _child(arguments: Sequence[str], environment: Mapping[str, str] | None) -> Iterator[tuple[Started, str]]:
     """Run `python -m localaws …` and yield it with its ready line; end it with SIGINT on exit, as Ctrl-C does.
 
     Raises:
         RuntimeError: it ended, or said nothing for minutes.
     """
-    process = subprocess.Popen(
-        # Whoever started it may be killed: it ends when the pipe to it does.
-        [sys.executable, "-m", "localaws", "--until-eof", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=Path(__file__).resolve().parent.parent,
-    )
+    # Whoever started it may be killed: it ends when the pipe to it does.
+    whole = ["--until-eof", *arguments]
+    # Python reads some of an environment before it runs any code; outside Linux, forks after imports may crash.
+    forkable = environment is None and sys.platform == "linux"
+    process = fork(whole) if forkable else start(whole, environment)
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     # readline() has no timeout: the kill closes the pipe, so that it returns.
@@ -232,7 +227,7 @@ def _child(
         line = process.stdout.readline()
         impatience.cancel()
         if not line:
-            raise RuntimeError(f"localaws {' '.join(arguments)} ended with {process.wait()} before it was ready")
+            raise RuntimeError(f"localaws {' '.join(arguments)} ended before it was ready")
         yield process, line.strip()
     finally:
         impatience.cancel()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from localaws.runtime.callers import Callers
 from localaws.runtime.directories import RuntimeDirs
 from localaws.runtime.environments import Environment, OwnEnvironment, own_bootstrap
 from localaws.runtime.images import Credentials, FunctionImage, InvokeResult, RuntimeUnavailable
+from localaws.runtime.interpreters import Interpreter
 from localaws.runtime.isolators import probe
 from localaws.runtime.machines import ELF_HEAD_BYTES, elf_machine, machine_here
 from localaws.runtime.memory import MemoryWatch
@@ -86,8 +88,8 @@ class Fleet:
         except OSError as error:
             raise RuntimeUnavailable(str(error)) from error
         self.isolation = self._isolator.kind
-        self._interpreters = interpreters.find(os.environ)
-        self._nodes = nodes.Nodes(nodes.find(os.environ), self._dirs.node)
+        self._interpreters, found = programs(frozenset(os.environ.items()))
+        self._nodes = nodes.Nodes(found, self._dirs.node)
         self.runtimes = {
             **{f"python{version}": str(found) for version, found in self._interpreters.items()},
             **{f"nodejs{major}.x": what for major, what in self._nodes.described().items()},
@@ -167,6 +169,12 @@ class Fleet:
             return node, self._dirs.nodejs_runtime(major)
         interpreter = self._interpreters.get(runtime.removeprefix("python"))
         return interpreter, self._dirs.runtime(interpreter) if interpreter else None
+
+
+@cache
+def programs(environ: Set[tuple[str, str]]) -> tuple[Mapping[str, Interpreter], Mapping[str, nodes.Node]]:
+    """Return the CPythons and Node.js of this machine: all are run to ask for their versions, so this takes a while."""
+    return interpreters.find(dict(environ)), nodes.find(dict(environ))
 
 
 def _refuse_foreign(image: FunctionImage, guest: Guest) -> None:

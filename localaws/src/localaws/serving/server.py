@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Server:
         if options.copy_of:
             copy_state(options.copy_of, self.directory)
         _share_downloads(self.directory / "cache", os.environ)
-        forwarded = network.settings(os.environ) if options.forward_network else {}
+        forwarded = dict(network_settings(frozenset(os.environ.items()))) if options.forward_network else {}
         forwarded |= {name: os.environ[name] for name in options.forward_env if name in os.environ}
         self.fleet = Fleet(
             cache=self.directory / "cache",
@@ -71,7 +72,7 @@ class Server:
         self.url = f"http://{HOST}:{self._http.port}"
 
     def _bind(self, options: Options) -> BaseWSGIServer:
-        _configure_moto()
+        configure_moto()
         from moto.moto_server.werkzeug_app import MotoRequestHandler
         from werkzeug.serving import make_server
 
@@ -187,7 +188,14 @@ def _share_downloads(cache: Path, environ: Mapping[str, str]) -> None:
             log.info("%s is not shared between servers: %s", link, error)
 
 
-def _configure_moto() -> None:
+@cache
+def network_settings(environ: Set[tuple[str, str]]) -> Mapping[str, str]:
+    """Return what functions get of this machine's network settings."""
+    return network.settings(dict(environ))
+
+
+def configure_moto() -> None:
+    """Set what moto reads when an account is made."""
     from moto.core.config import default_user_config
 
     default_user_config["stepfunctions"]["execute_state_machine"] = True
