@@ -40,12 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     columns = {"now": houses(ROOT)}
     suites = {"now": suite_seconds(given.junit)}
-    if given.against:
-        with tempfile.TemporaryDirectory(prefix="house-") as folder:
-            before = houses(write_revision(given.against, Path(folder)))
-        columns = {given.against: before, **columns}
-        suites = {given.against: suite_seconds(given.junit_before), **suites}
-    print("\n".join(table(columns, suites)))
+    with tempfile.TemporaryDirectory(prefix="house-") as folder:  # it is read while the table is made
+        if given.against:
+            columns = {given.against: houses(write_revision(given.against, Path(folder))), **columns}
+            suites = {given.against: suite_seconds(given.junit_before), **suites}
+        print("\n".join(table(columns, suites)))
 
 
 def _parser() -> argparse.ArgumentParser:

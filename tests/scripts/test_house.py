@@ -141,3 +141,12 @@ def test_seconds_are_read_from_what_pytest_wrote(tmp_path: Path) -> None:
     report.write_text('<testsuites name="pytest tests"><testsuite name="pytest" time="61.5"/></testsuites>')
     assert house.suite_seconds(report) == 61.5
     assert "Seconds of the tests: 62 (now)" in list(house.table({"now": {}}, {"now": 61.5}))
+
+
+def test_a_revision_is_measured_beside_the_present(capsys: pytest.CaptureFixture[str]) -> None:
+    house.main(["--against", "HEAD"])
+    lines = capsys.readouterr().out.splitlines()
+    modules = next(line for line in lines if line.startswith("| modules"))
+    cells = [cell.strip() for cell in modules.strip("|").split("|")[1:]]
+    assert len(cells) == 6
+    assert all(int(cell) > 10 for cell in cells)
