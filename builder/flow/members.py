@@ -24,6 +24,7 @@ from builder.plan import DEPENDENCIES, FUNCTION
 from builder.publishing import remembered
 from builder.records.builds import Builds
 from builder.store.keeping import Damaged
+from builder.workspace.domains import one_spelling
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -191,7 +192,7 @@ def _refuse_taken(member: Member, situation: Situation) -> None:
     deployed = [record.deployed for record in records if not isinstance(record, Damaged) and record.deployed]
     origin = deployed[0].origin if deployed else None
     here = situation.resolved.url if situation.resolved else None
-    if deployed and (origin is None or here is None or origin.url == here):
+    if deployed and (origin is None or here is None or one_spelling(origin.url) == one_spelling(here)):
         return
     whose = f"was last deployed from {origin.url}" if origin else "was never deployed by this builder"
     raise FunctionTaken(

@@ -58,14 +58,14 @@ def domain_of(request: Request, resolved: Resolved | None, *, trusted: bool, kee
     if resolved is None:
         function = request.function or ""
         return Domain(name=f"function {function}", keeps=any(fnmatchcase(function, pattern) for pattern in keeping))
-    repository = f"repository {_same(resolved.url)}"
+    repository = f"repository {one_spelling(resolved.url)}"
     if trusted:
         return Domain(name=repository)
     # The commit is part of the name: two proposals, perhaps of different people, share nothing.
     return Domain(name=f"{repository} at {resolved.commit}", keeps=False, vouched=False)
 
 
-def _same(url: str) -> str:
+def one_spelling(url: str) -> str:
     """Return one spelling for a repository's URL; different repositories never share one."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/").removesuffix(".git")
