@@ -101,7 +101,7 @@ def member_of(key: str, name: str, request: Request, context: Context, *, named:
     def relay(moment: Moment) -> None:
         whole.relay(moment.phase, f"{key}: {moment.message}")
 
-    own = replace(request, function=name, project=False, key=key)
+    own = replace(request, function=name, project=False, key=key, group=request.function or "")
     # Its lease and its record end with it, not with the whole.
     apart = replace(context, progress=Progress(relay), until_end=ExitStack())
     return Member(key=key, named=named, request=own, context=apart)

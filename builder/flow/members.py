@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.making.product import Several
     from builder.records.claim import Claim
+    from builder.records.record import Record
     from builder.replies.reply import Reply
     from builder.spec.members import BuildFile
 
@@ -189,16 +190,35 @@ def _refuse_taken(member: Member, situation: Situation) -> None:
     if situation.state is None or member.named or member.request.action == Action.PACKAGE:
         return
     records = Builds(member.context.store).records(member.name, _LOOK_BACK)
-    deployed = [record.deployed for record in records if not isinstance(record, Damaged) and record.deployed]
-    origin = deployed[0].origin if deployed else None
-    here = situation.resolved.url if situation.resolved else None
-    if deployed and (origin is None or here is None or one_spelling(origin.url) == one_spelling(here)):
+    last = next((record for record in records if not isinstance(record, Damaged) and record.deployed), None)
+    whose = _other_owner(last, member.request, situation.resolved.url if situation.resolved else None)
+    if not whose:
         return
-    whose = f"was last deployed from {origin.url}" if origin else "was never deployed by this builder"
     raise FunctionTaken(
         f"functions.{member.key}: a function {member.name} exists, and {whose}",
         hint=f"to take it over, name it: deploy.sh {member.key}; or give yours another `name` in the build file",
     )
+
+
+def _other_owner(last: Record | None, request: Request, url: str | None) -> str:
+    """Say whose function it is by its last deploy; return nothing if it is the request's own.
+
+    Args:
+        url: the repository that the request is about, None for files that were sent.
+    """
+    if last is None or last.deployed is None:
+        return "was never deployed by this builder"
+    if last.stage != request.stage:
+        return f"was last deployed {f'at stage {last.stage}' if last.stage else 'without a stage'}"
+    origin = last.deployed.origin
+    if origin is not None and url is not None:
+        same = one_spelling(origin.url) == one_spelling(url)
+    else:
+        # Files that were sent come from no repository: the project's name is all that is known of them.
+        same = last.group == request.group or (origin is None and url is None)
+    if same:
+        return ""
+    return f"was last deployed from {origin.url}" if origin else "was last deployed from files that were sent"
 
 
 def _publish(member: Member) -> None:

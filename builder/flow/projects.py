@@ -38,10 +38,11 @@ def roll_project_back(request: Request, context: Context, claim: Claim) -> Built
         UnknownBuild: there is no such deploy, or none to return to.
         StoreDamaged: a record that decides which one it is cannot be read.
     """
-    found = _target(request, context)
-    if found is None:
+    target = _target(request, context)
+    if target is None:
         return roll_back(request, context, claim)
-    members = _members(found, request, context)
+    found, alias = target
+    members = _members(found, replace(request, alias=alias), context)
     claim.take()
     for member in members:
         member.build_id = part_of_build(claim.build_id)
@@ -57,15 +58,16 @@ def preview_project(request: Request, context: Context) -> Reply:
     Raises:
         UnknownBuild, StoreDamaged: as `roll_project_back`.
     """
-    found = _target(request, context)
-    if found is None:
+    target = _target(request, context)
+    if target is None:
         return preview(request, context)
-    members = _members(found, request, context)
+    found, alias = target
+    members = _members(found, replace(request, alias=alias), context)
     for member in members:
         attempt(member, _preview)
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref}
-    answer["rollback"] = {"now": None, "then": way_back.there(found), "alias": request.alias, "differences": []}
+    answer["rollback"] = {"now": None, "then": way_back.there(found), "alias": alias, "differences": []}
     return answer | reply.account(context.progress)
 
 
@@ -123,8 +125,10 @@ def _members(target: Record, request: Request, context: Context) -> Sequence[Mem
     return members
 
 
-def _target(request: Request, context: Context) -> Record | None:
-    """Return the deploy of the project to return to; None if the project has a single function.
+def _target(request: Request, context: Context) -> tuple[Record, str | None] | None:
+    """Return the deploy of the project to return to, and the alias that is meant.
+
+    It is None if the project has a single function.
 
     Raises:
         UnknownBuild: there is none.
@@ -132,23 +136,41 @@ def _target(request: Request, context: Context) -> Record | None:
     project, builds = request.function or "", Builds(context.store)
     if request.build is not None:
         record = builds.find(project, request.build)
-        if "functions" not in record.reply:
-            return None
-        return record
-    deploys: list[Record] = []
+        return (record, request.alias or record.alias) if "functions" in record.reply else None
+    half_done, deploys = False, list[Record]()
     for each in builds.records(project, _LOOK_BACK):
         if isinstance(each, Damaged):
             raise each.error(RECORD_HINT)
-        if "functions" in each.reply and each.state == "succeeded":
+        if "functions" not in each.reply:
+            continue
+        if each.state == "succeeded":
             deploys.append(each)
+        elif each.changed and not deploys:
+            half_done = True
     if not deploys:
         return None
-    present = deploys[0].restored or deploys[0].build_id
-    builds_only = [record for record in deploys if record.action == "build"]
-    at = next((number for number, record in enumerate(builds_only) if record.build_id == present), 0)
-    if len(builds_only) <= at + 1:
+    # Only deploys to the alias are ways back for it; without one, that of the last deploy is meant.
+    alias = request.alias or deploys[0].alias
+    deploys = [record for record in deploys if alias in (None, record.alias)]
+    found = _before(deploys, half_done=half_done)
+    if found is None:
+        of = f"alias {alias} of {project}" if alias else project
         raise UnknownBuild(
-            f"{project} has no earlier deploy of all functions to return to",
+            f"{of} has no earlier deploy of all functions to return to",
             hint="the project's history lists its deploys; a single function is named with -f",
         )
-    return builds_only[at + 1]
+    return found, alias
+
+
+def _before(deploys: Sequence[Record], *, half_done: bool) -> Record | None:
+    """Return the deploy before the present one, of those that succeeded, the newest first.
+
+    Args:
+        half_done: a newer one has published some functions and failed: the way back from it leads to the newest.
+    """
+    if half_done or not deploys:
+        return next(iter(deploys), None)
+    present = deploys[0].restored or deploys[0].build_id
+    made = [record for record in deploys if record.action == "build"]
+    at = next((number for number, record in enumerate(made) if record.build_id == present), 0)
+    return made[at + 1] if at + 1 < len(made) else None

@@ -149,6 +149,8 @@ def _target(builds: Builds, request: Request) -> tuple[Record, str | None]:
                 f"build {request.build} of {name} has deployed nothing: {record.message or record.state}",
                 hint="the function's history lists its builds",
             )
+        if request.key:  # one function of a project that is returned as a whole: the project's alias is meant
+            return record, request.alias
         return record, request.alias or record.alias
     found = builds.records(name, _LOOK_BACK)
     records = [record for record in found if isinstance(record, Damaged) or record.deployed]

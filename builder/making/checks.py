@@ -359,14 +359,19 @@ class _Checking:
                 advise=importer.advise,
                 by=importer.by,
             )
-            if outcome.unset and self._is_new:
+            function = self._project.spec.function
+            names_all = function is not None and function.environment is not None
+            if outcome.unset and (self._is_new or names_all):
+                others = "the build file names all" if names_all else "a new function has no other"
                 raise ImportFailed(
-                    f"function.handler: {outcome.why}, and a new function has no other variables",
-                    hint="name them in function.environment; if the function is to get them later, set try: none",
+                    f"function.handler: {outcome.why}, and {others} variables",
+                    hint="name them in `environment`; if the function is to get them later, set try: none",
                     log_tail=outcome.log_tail,
                 )
         except LambdasmithError as error:
-            error.message, error.log_tail = masker.mask(error.message), tuple(map(masker.mask, error.log_tail))
+            where, colon, said = error.message.partition(": ")
+            error.message = masker.mask(f"{self._project.spec.named(where)}{colon}{said}")
+            error.log_tail = tuple(map(masker.mask, error.log_tail))
             raise
         return replace(outcome, why=masker.mask(outcome.why))
 

@@ -151,6 +151,8 @@ class Builds:
             restored=restored,
             reply=reply,
             deployment=deployment,
+            group=request.group,
+            stage=request.stage,
         )
 
     def state(self, build_id: str) -> BuildState:

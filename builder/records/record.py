@@ -100,8 +100,8 @@ class SourceRecord:
             source=source,
             path=kept.text("path"),
             build_file=kept.text_or_none("build_file"),
-            key=kept.text("member"),
-            stage=kept.text("stage"),
+            key=kept.text("member") if "member" in kept else "",
+            stage=kept.text("stage") if "stage" in kept else "",
         )
 
 
@@ -187,7 +187,10 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The account of one build. Times are texts, `seconds` its duration, `sizes` those of zips by component."""
+    """The account of one build. Times are texts, `seconds` its duration, `sizes` those of zips by component.
+
+    `group` is the project that the function is one of several of, `stage` the build file's, both empty for none.
+    """
 
     build_id: str
     action: RecordedAction
@@ -211,11 +214,15 @@ class Record:
     restored: str | None
     reply: Mapping[str, object]
     deployment: DeploymentRecord | None
+    group: str = ""
+    stage: str = ""
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON for the function's history in the store."""
         return {
             **self.for_people(),
+            "group": self.group,
+            "stage": self.stage,
             "reply": dict(self.reply),
             "deployment": self.deployment and self.deployment.as_json(),
         }
@@ -248,6 +255,9 @@ class Record:
             restored=kept.text_or_none("restored"),
             reply=kept.fields("reply").value,
             deployment=DeploymentRecord.parse(deployment) if deployment else None,
+            # Records of builders before 0.2 have neither.
+            group=kept.text("group") if "group" in kept else "",
+            stage=kept.text("stage") if "stage" in kept else "",
         )
 
     @property

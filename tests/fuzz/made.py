@@ -130,7 +130,15 @@ def product() -> bytes:
     text = "function: {runtimes: [python3.13], handler: a.b, files: [a.py]}\nlayers: {dependencies: [r.txt]}\n"
     return json.dumps(
         {
-            "outline": {"text": text, "file": "build.yaml", "runtime": "python3.13", "architecture": "x86_64"},
+            "outline": {
+                "text": text,
+                "file": "build.yaml",
+                "key": "",
+                "stage": "",
+                "dependencies": [],
+                "runtime": "python3.13",
+                "architecture": "x86_64",
+            },
             "commit": "a" * 40,
             "ref": "refs/heads/main",
             "tree": "b" * 40,
