@@ -200,7 +200,7 @@ class _Reader(SourceFields):
         """Return the name at a stage: each stage has functions and records of its own."""
         if name is None or not stage:
             return name
-        staged = f"{name}-{stage}"
+        staged = name if name.endswith(f"-{stage}") else f"{name}-{stage}"
         if not _FUNCTION.fullmatch(staged):
             self.problems.append(f"stage: {shown(stage)} makes {self._name} longer than {_NAMES_OF_64}: {staged}")
         return staged

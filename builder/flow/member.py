@@ -34,7 +34,7 @@ class Member:
     """One of the project's functions, and how far it is.
 
     `named`: the request names it, and not only the project. `build_id` is that of its own part of the build, `restored`
-    that of the build which it returns to.
+    that of the build which it returns to, `standing` that of its last deploy where only its records tell.
     """
 
     key: str
@@ -49,6 +49,7 @@ class Member:
     error: LambdasmithError | None = None
     build_id: str | None = None
     restored: str | None = None
+    standing: str | None = None
 
     @property
     def name(self) -> str:
@@ -127,7 +128,7 @@ def answer_of(members: Sequence[Member]) -> Reply:
     }
     failed = [member for member in members if member.error is not None]
     if failed:
-        error = _failure(failed, [row for row in rows if row["status"] == "deployed"], len(members))
+        error = _failure(failed, [row for row in rows if row["status"] in ("deployed", "restored")], len(members))
         answer = answer | reply.failure(error)
     return answer
 
@@ -139,7 +140,7 @@ def _failure(failed: Sequence[Member], deployed: Sequence[FunctionRow], count: i
         raise AssertionError("a member that failed has an error")
     if count == 1:
         return first
-    done = f"{len(deployed)} were deployed" if deployed else "nothing was deployed"
+    done = f"{len(deployed)} {'were' if deployed[1:] else 'was'} changed" if deployed else "nothing was changed"
     summary = f"{len(failed)} of {count} functions failed, and {done}:"
     return FunctionsFailed(
         "\n".join([summary, *(f"  {problem}" for problem in problems)]),
@@ -170,6 +171,8 @@ def _row(member: Member) -> FunctionRow:
         return row
     if (now := built.reply.get("function")) and "arn" in now:
         row["arn"], row["version"], row["alias"] = now["arn"], now["version"], now["alias"]
+    if "invoke" in built.reply:
+        row["invoke"] = built.reply["invoke"]
     if "plan" in built.reply:
         row["plan"] = built.reply["plan"]
         row["changed"] = list(built.reply["plan"]["publish"])
@@ -205,4 +208,5 @@ def _deployed_by(member: Member, changed: Sequence[str]) -> str | None:
         return member.restored
     if changed and member.request.action == Action.BUILD:
         return member.build_id
-    return member.situation.last.build_id if member.situation and member.situation.last else None
+    last = member.situation.last if member.situation else None
+    return last.build_id if last else member.standing

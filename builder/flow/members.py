@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from builder.spec.members import BuildFile
 
 _PARALLEL = 8
-# How many records of a function are looked through for where it was last deployed from.
-_LOOK_BACK = 5
+# Records to search for a function's last deploy; those of deploys that failed are among them.
+_FEW, _MANY = 5, 200
 
 
 def build_several(several: Several, request: Request, whole: Situation, context: Context, claim: Claim) -> Built:
@@ -69,12 +69,20 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         for member in members:
             if member.error is None:
                 attempt(member, _publish)
+    for member in members:
+        if member.situation and member.situation.last is None and member.situation.state and member.error is None:
+            last = _last_deploy(member)
+            member.standing = (last.restored or last.build_id) if last else None
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": several.commit, "ref": several.ref}
+    if request.components:
+        answer["partial"] = True
     names = {member.key: member.name for member in members}
     if request.action == Action.BUILD and "error" not in answer and not request.components:
         _warn_of_removed(request, several.file, context)
-        remembered.keep(context.store, request.function or "", key=whole.key, commit=several.commit, names=names)
+        remembered.keep(
+            context.store, request.function or "", request.stage, key=whole.key, commit=several.commit, names=names
+        )
     return Built(reply=answer | reply.account(context.progress))
 
 
@@ -85,7 +93,7 @@ def nothing_changed(request: Request, whole: Situation, context: Context) -> Bui
     """
     if not request.project or request.action != Action.BUILD or whole.resolved is None:
         return None
-    known = remembered.read(context.store, request.function or "")
+    known = remembered.read(context.store, request.function or "", request.stage)
     if known is None or (known.key, known.commit) != (whole.key, whole.resolved.commit):
         return None
     members = [member_of(key, name, request, context) for key, name in known.names.items()]
@@ -101,21 +109,27 @@ def nothing_changed(request: Request, whole: Situation, context: Context) -> Bui
 
 def _members(file: BuildFile, request: Request, context: Context) -> Iterable[Member]:
     """Yield the functions that the request is about."""
-    keys = {**{name: key for key, name in file.names.items()}, **{key: key for key in file.functions}}
-    if file.stage and not request.project:
-        keys |= {f"{key}-{file.stage}": key for key in file.functions}
+    by_name = {name: key for key, name in file.names.items()}
+    keys = {**by_name, **{key: key for key in file.functions}}
     words = [word for word in request.components if word in keys]
     if not request.project:
-        if (asked := request.function or "") not in keys:
+        # By its name in Lambda, under which its records are kept: a key may be the name of another function there.
+        if (asked := request.function or "") not in by_name:
+            meant = f"; Lambda calls it {file.names[asked]}" if asked in file.names else nearest(asked, by_name)
             raise InvalidEvent(
-                f"function: {asked!r} is none of the functions in {file.file}{nearest(asked, keys)}",
-                hint=f"it has {', '.join(file.functions)}; without a function's name, all are meant",
+                f"function: {asked!r} is no function of {file.file}{meant}",
+                hint=f"they are called {', '.join(by_name)} in Lambda; give project instead to deploy all",
             )
         words = [asked]
     rest = tuple(word for word in request.components if word not in keys)
     _check_words(rest, file, keys)
     chosen = [key for key in file.functions if not words or key in {keys[word] for word in words}]
     chosen = [key for key in chosen if not rest or set(rest) & {*_components(file, key)}]
+    if not chosen:
+        raise InvalidEvent(
+            f"components: {', '.join(words)} {'have' if words[1:] else 'has'} no {' or '.join(rest)}",
+            hint="name functions that have it, or no function at all",
+        )
     if request.payload is not None and len(chosen) != 1:
         raise InvalidEvent(
             f"invoke: {len(chosen)} functions are deployed, and the payload is for one",
@@ -189,8 +203,7 @@ def _refuse_taken(member: Member, situation: Situation) -> None:
     """
     if situation.state is None or member.named or member.request.action == Action.PACKAGE:
         return
-    records = Builds(member.context.store).records(member.name, _LOOK_BACK)
-    last = next((record for record in records if not isinstance(record, Damaged) and record.deployed), None)
+    last = _last_deploy(member)
     whose = _other_owner(last, member.request, situation.resolved.url if situation.resolved else None)
     if not whose:
         return
@@ -198,6 +211,19 @@ def _refuse_taken(member: Member, situation: Situation) -> None:
         f"functions.{member.key}: a function {member.name} exists, and {whose}",
         hint=f"to take it over, name it: deploy.sh {member.key}; or give yours another `name` in the build file",
     )
+
+
+def _last_deploy(member: Member) -> Record | None:
+    """Return the record of the function's last deploy that succeeded."""
+    builds = Builds(member.context.store)
+    for count in (_FEW, _MANY):  # mostly it is the newest
+        records = builds.records(member.name, count)
+        for record in records:
+            if not isinstance(record, Damaged) and record.deployed:
+                return record
+        if len(records) < count:
+            break
+    return None
 
 
 def _other_owner(last: Record | None, request: Request, url: str | None) -> str:
@@ -208,6 +234,8 @@ def _other_owner(last: Record | None, request: Request, url: str | None) -> str:
     """
     if last is None or last.deployed is None:
         return "was never deployed by this builder"
+    if last.path != request.path and last.group:
+        return f"was last deployed from {last.path or 'the root'} of its repository"
     if last.stage != request.stage:
         return f"was last deployed {f'at stage {last.stage}' if last.stage else 'without a stage'}"
     origin = last.deployed.origin
@@ -237,8 +265,8 @@ def _publish(member: Member) -> None:
 
 
 def _warn_of_removed(request: Request, file: BuildFile, context: Context) -> None:
-    known = remembered.read(context.store, request.function or "")
+    known = remembered.read(context.store, request.function or "", request.stage)
     gone: Mapping[str, str] = {} if known is None else known.names
     for key, name in gone.items():
-        if key not in file.functions:
+        if name not in file.names.values():
             context.progress.warn(f"{key} is no longer in {file.file}; function {name} is still there, as it was")

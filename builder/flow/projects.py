@@ -40,9 +40,11 @@ def roll_project_back(request: Request, context: Context, claim: Claim) -> Built
     """
     target = _target(request, context)
     if target is None:
+        context.settings.reach.check_request(replace(request, project=False))
         return roll_back(request, context, claim)
     found, alias = target
     members = _members(found, replace(request, alias=alias), context)
+    _warn_of_newer(members, request, context)
     claim.take()
     for member in members:
         member.build_id = part_of_build(claim.build_id)
@@ -60,9 +62,11 @@ def preview_project(request: Request, context: Context) -> Reply:
     """
     target = _target(request, context)
     if target is None:
+        context.settings.reach.check_request(replace(request, project=False))
         return preview(request, context)
     found, alias = target
     members = _members(found, replace(request, alias=alias), context)
+    _warn_of_newer(members, request, context)
     for member in members:
         attempt(member, _preview)
     collect(members, context.progress)
@@ -77,7 +81,7 @@ def verify_project(request: Request, context: Context) -> Reply:
     Raises:
         LambdasmithError: as `verify`, with the function's name.
     """
-    known = remembered.read(context.store, request.function or "")
+    known = remembered.read(context.store, request.function or "", request.stage)
     if known is None or request.build is not None:
         return verify(request, context)
     rows: list[VerifiedRow] = []
@@ -120,9 +124,19 @@ def _members(target: Record, request: Request, context: Context) -> Sequence[Mem
         build = row.text_or_none("build_id")
         if build is not None:
             one = member_of(row.text("key"), row.text("name"), replace(request, build=build), context)
+            context.settings.reach.check_event({"function": one.name})
+            context.settings.reach.check_request(one.request)
             one.restored = build
             members.append(one)
     return members
+
+
+def _warn_of_newer(members: Sequence[Member], request: Request, context: Context) -> None:
+    known = remembered.read(context.store, request.function or "", request.stage)
+    then = {member.name for member in members}
+    for name in known.names.values() if known else ():
+        if name not in then:
+            context.progress.warn(f"{name} was no part of that deploy, and stays as it is")
 
 
 def _target(request: Request, context: Context) -> tuple[Record, str | None] | None:
@@ -136,14 +150,22 @@ def _target(request: Request, context: Context) -> tuple[Record, str | None] | N
     project, builds = request.function or "", Builds(context.store)
     if request.build is not None:
         record = builds.find(project, request.build)
-        return (record, request.alias or record.alias) if "functions" in record.reply else None
-    half_done, deploys = False, list[Record]()
+        if "functions" not in record.reply:
+            return None
+        if record.state != "succeeded" or record.reply.get("partial"):
+            raise UnknownBuild(
+                f"build {request.build} of {project} did not deploy all of its functions",
+                hint="the project's history lists its deploys; name one that did",
+            )
+        return record, request.alias or record.alias
+    half_done = False
+    deploys: list[Record] = []
     for each in builds.records(project, _LOOK_BACK):
         if isinstance(each, Damaged):
             raise each.error(RECORD_HINT)
-        if "functions" not in each.reply:
+        if "functions" not in each.reply or each.stage != request.stage:
             continue
-        if each.state == "succeeded":
+        if each.state == "succeeded" and not each.reply.get("partial"):
             deploys.append(each)
         elif each.changed and not deploys:
             half_done = True

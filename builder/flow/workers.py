@@ -93,6 +93,10 @@ def _expected(made: P, order: Order) -> P:
     Raises:
         WorkerFailed: the worker says that nothing has changed, though the order knows of no earlier tree.
     """
+    if isinstance(made, Product) and (made.outline.spec.key, made.outline.spec.stage) != (order.key, order.stage):
+        raise WorkerFailed("the worker's answer is about another function or stage than the order")
+    if isinstance(made, Several) and (order.key or made.file.stage != order.stage):
+        raise WorkerFailed("the worker's answer is about several functions, and the order is not")
     if isinstance(made, Unchanged) and not order.known:
         raise WorkerFailed("the worker says that nothing has changed, but has nothing to compare with")
     resolved = order.resolved

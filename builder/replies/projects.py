@@ -7,7 +7,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from builder.replies.accounts import WayBack
-from builder.replies.deploys import ArtifactRow, Error, PackageRow, Plan
+from builder.replies.deploys import ArtifactRow, Error, Invoked, PackageRow, Plan
 
 FunctionStatus = Literal["deployed", "restored", "unchanged", "failed", "built", "packaged", "create", "update"]
 
@@ -30,6 +30,8 @@ class FunctionRow(TypedDict):
     arn: NotRequired[str]
     version: NotRequired[str | None]
     alias: NotRequired[str | None]
+    invoke: NotRequired[Invoked]
+    """What it answered when it was tried."""
     size: NotRequired[int]
     """Of its zips, its layers' included, in bytes."""
     unzipped: NotRequired[int]

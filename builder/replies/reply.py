@@ -60,6 +60,8 @@ class Reply(TypedDict, total=False):
     """The function as it is deployed now; of `package`, what the build file says of it."""
     functions: list[FunctionRow]
     """Of a project with several functions: what became of each."""
+    partial: bool
+    """Of a project with several functions: only some of them, or of their components, were asked for."""
     layers: list[LayerNow]
     """The layers of the function, in the order of the build file."""
     artifacts: list[ArtifactRow]

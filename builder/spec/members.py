@@ -27,7 +27,7 @@ from builder.plan import DEPENDENCIES, FUNCTION
 from builder.spec.base import Paths, Spec, Text, as_tuple
 from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
 from builder.spec.document import Document, Location, read_document
-from builder.spec.overlay import Overlay, Part
+from builder.spec.overlay import Overlay, Part, Room, TooMany
 from builder.spec.values import BuildSpec
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
@@ -96,7 +96,13 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
     """
     document = read_document(text, file=file)
     reading = _Reading(document, file)
-    found = {name: reading.at_stage(name) for name in dict.fromkeys(("", *reading.stages, stage))}
+    # All of them: a mistake at another stage is told now, and not on the day of its deploy.
+    try:
+        found = {name: reading.at_stage(name) for name in dict.fromkeys(("", *reading.stages, stage))}
+    except TooMany:
+        reading.note(
+            ("functions",), f"come to more than {Room().left:,} values, with defaults and stages; split the file"
+        )
     if reading.problems:
         raise failure(file, reading.problems)
     if stage and stage not in reading.stages:
@@ -115,6 +121,7 @@ class _Reading:
         self.document, self.file = document, file
         self.root = Part(value=document.value, at=())
         self.problems = list(document.problems)
+        self.room = Room()
         self.stages = self._stages()
 
     def note(self, at: Location, text: str) -> None:
@@ -146,11 +153,17 @@ class _Reading:
         for key in value:
             if key not in known:
                 self.note((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
-        for key in ("functions", "layers"):
+        self._check_mappings(at, value)
+        for key in ("functions", "layers") if "functions" in root else ():
             mine, there = _mapping(value.get(key)), _mapping(root.get(key))
-            for name in mine if there else ():
+            for name in mine:
                 if name not in there:
                     self.note((*at, key, name), f"is not one of {key}{nearest(name, there)}")
+
+    def _check_mappings(self, at: Location, value: Mapping[str, object]) -> None:
+        for key in ("function", *_MANY, "layers"):
+            if value.get(key) is not None and not isinstance(value[key], dict):
+                self.note((*at, key), "must be a mapping (key: value)")
 
     def at_stage(self, stage: str) -> BuildFile:
         """Return the file at a stage, with what could be read of it."""
@@ -164,7 +177,8 @@ class _Reading:
             first = next(other for other, taken in names.items() if taken == name)
             if first != key:
                 self.note(("functions", key), f"name: Lambda would call it {name}, like functions.{first}")
-        read = {key: view.read([*views.values()]) for key, view in views.items()}
+        runtimes = _runtimes_of_layers([*views.values()])
+        read = {key: view.read(runtimes) for key, view in views.items()}
         functions = {key: spec for key, spec in read.items() if spec is not None}
         return BuildFile(file=self.file, stage=stage, functions=functions, names=names)
 
@@ -174,7 +188,7 @@ class _Reading:
             self.note(("defaults",), "is for `functions`, and there are none")
         document = self.document
         if isinstance(self.root.value, dict) and {"stages", "defaults"} & set(self.root.value):
-            overlay = Overlay(source=document)
+            overlay = Overlay(source=document, room=self.room)
             whole = _mapping(overlay.put((), self.root, over))
             rest = {key: item for key, item in whole.items() if key not in ("stages", "defaults")}
             document = overlay.document(rest)
@@ -194,11 +208,13 @@ class _Reading:
         if functions is None or not isinstance(functions.value, dict) or not functions.value:
             self.note(("functions",), "must be a mapping of names to functions, and has none")
             return {}
+        if isinstance(root, dict) and not stage:
+            self._check_mappings((), {key: root[key] for key in ("defaults", "layers") if key in root})
         layers = self.root.get("layers")
         shared = _mapping(layers.value) if layers else {}
         named = [key for key in functions.value if self._is_name(key, shared)]
         views = {key: _View(self, key, stage, over, shared) for key in named}
-        for name in shared:
+        for name in shared if not stage else ():  # at a stage, functions may leave a layer away
             if views and not any(name in view.layers for view in views.values()):
                 self.note(("layers", name), "no function has it in its `layers`")
         return views
@@ -224,10 +240,10 @@ class _View:
         self, reading: _Reading, key: str, stage: str, over: Part | None, shared: Mapping[str, object]
     ) -> None:
         self._reading, self._key, self._stage, self._over, self._shared = reading, key, stage, over, shared
-        self._overlay = Overlay(source=reading.document)
+        self._overlay = Overlay(source=reading.document, room=reading.room)
         given = self._put(("function",), ("defaults",), ("functions", key))
-        # What neither has is missing in the function.
-        self._overlay.places["function",] = ("functions", key)
+        if isinstance(given, dict):  # what no part has is missing in the function itself
+            self._overlay.places["function",] = ("functions", key)
         mapping = _mapping(given)
         own = {name: item for name, item in mapping.items() if name in MemberSpec.model_fields}
         rest = {name: item for name, item in mapping.items() if name not in own}
@@ -252,10 +268,14 @@ class _View:
             self._note(("function", "name"), f"{name!r} is no name of a function (1 to 64 of A-Z a-z 0-9 _ -)")
         return name
 
-    def read(self, views: Sequence[_View]) -> BuildSpec | None:
-        """Return what the file says of the function, one of all `views`; None after noting what is wrong."""
+    def read(self, runtimes: Mapping[str, Sequence[object]]) -> BuildSpec | None:
+        """Return what the file says of the function; None after noting what is wrong.
+
+        Args:
+            runtimes: those of all functions that have a layer, by its name.
+        """
         beside = {key: self._put((key,), (key,)) for key in SHARED if key != "layers" and any(self._parts((key,)))}
-        if layers := self._layers(views):
+        if layers := self._layers(runtimes):
             beside["layers"] = layers
         document = self._overlay.document({"function": self._function, **beside})
         reader = Reader(document, self._reading.file, also=MemberSpec.model_fields)
@@ -264,7 +284,7 @@ class _View:
         says = self._own.dependencies is not None or DEPENDENCIES in (self._own.layers or ())
         return spec and spec.model_copy(update={"key": self._key, "stage": self._stage, "says_dependencies": says})
 
-    def _layers(self, views: Sequence[_View]) -> dict[str, object]:
+    def _layers(self, runtimes: Mapping[str, Sequence[object]]) -> dict[str, object]:
         own, places = self._own, self._overlay.places
         layers: dict[str, object] = {}
         if own.layers is not None:
@@ -276,10 +296,9 @@ class _View:
             if name in layers or (own.layers is None and name == DEPENDENCIES and not self._speaks(self._shared[name])):
                 continue
             if name in self._shared:
-                layers[name] = self._layer(name, views)
+                layers[name] = self._layer(name, runtimes.get(name, ()))
             elif name.startswith("arn:"):
-                # Messages show the ARN, not a name that nobody has typed.
-                called = f"layer_{position}"
+                called = self._name_of(name, position, layers)
                 places["layers", called] = places.get(("function", "layers", position), places["function", "layers"])
                 layers[called] = name
             else:
@@ -289,13 +308,19 @@ class _View:
                 )
         return layers
 
-    def _layer(self, name: str, views: Sequence[_View]) -> object:
+    def _name_of(self, arn: str, position: int, layers: Mapping[str, object]) -> str:
+        """Return a name for a layer that has only an ARN: the layer's own, unless another has it."""
+        parts = arn.split(":")
+        own = parts[6] if len(parts) > 6 and LAYER_NAME.fullmatch(parts[6]) else "layer"
+        taken = {FUNCTION, DEPENDENCIES, *layers, *self._shared}
+        return next(name for name in (own, *(f"{own[:50]}_{position}_{n}" for n in range(99))) if name not in taken)
+
+    def _layer(self, name: str, others: Sequence[object]) -> object:
         """Return a layer of the project. One that names no runtimes is for those of all functions that have it."""
         value = self._put(("layers", name), ("layers", name))
         if not isinstance(value, dict) or "runtimes" in value:
             return value
-        having = [view for view in views if name in view.layers]
-        named = [runtime for view in (self, *having) for runtime in view.runtimes]
+        named = [*self.runtimes, *others]
         runtimes = [runtime for position, runtime in enumerate(named) if runtime not in named[:position]]
         return {**value, "runtimes": runtimes} if runtimes else value
 
@@ -324,6 +349,15 @@ class _View:
 
     def _note(self, at: Location, text: str) -> None:
         self._reading.note(self._overlay.document(None).place(at), text)
+
+
+def _runtimes_of_layers(views: Sequence[_View]) -> Mapping[str, Sequence[object]]:
+    found: dict[str, list[object]] = {}
+    for view in views:
+        for name in view.layers:
+            there = found.setdefault(name, [])
+            there += [runtime for runtime in view.runtimes if runtime not in there]
+    return found
 
 
 def _listed(value: object) -> list[object]:

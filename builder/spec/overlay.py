@@ -24,11 +24,33 @@ class Part:
         return Part(value=self.value[key], at=(*self.at, key))
 
 
+class TooMany(Exception):
+    """The parts come to more values than any real file has."""
+
+
+@dataclass(kw_only=True)
+class Room:
+    """How many values may still be put together, in all documents of one file: defaults count in every function."""
+
+    left: int = 200_000
+
+    def take(self) -> None:
+        """Count a value.
+
+        Raises:
+            TooMany: there were too many.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise TooMany
+
+
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
     """A document in the making: `put` gives it its values, `document` is what became of them."""
 
     source: Document
+    room: Room
     places: dict[Location, Location] = field(default_factory=dict)
 
     def put(self, at: Location, *parts: Part | None) -> object:
@@ -36,6 +58,7 @@ class Overlay:
         there = [part for part in parts if part is not None]
         last = there[-1]
         self.places[at] = last.at
+        self.room.take()
         if not isinstance(last.value, dict):
             return self._copied(at, last)
         if at and at[-1] in _WHOLE:

@@ -73,7 +73,8 @@ class Reach:
         """
         if not isinstance(event, Mapping):
             return
-        named = [(field, event.get(field)) for field in ("function", "name")]
+        named = [(field, event.get(field)) for field in ("function", "name", "project")]
+        named += [(field, f"{value}-{event['stage']}") for field, value in named if value and event.get("stage")]
         if event.get("action") == Action.SETUP and event.get("function") == self.function:
             named = []  # setup is about the builder itself
         problems = [f"{field}: {str(value)[:170]!r}" for field, value in named if self._is_function(value)]

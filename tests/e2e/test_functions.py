@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from builder.progress import Progress
 from builder.records.lease import held
 from builder.workspace.directory import Deadline
+from localaws.testing import zip_of
 from tests.e2e.conftest import Builder
 from tests.store.storing import store_in
 
@@ -102,7 +105,7 @@ def test_nothing_is_published_before_all_are_built_unless_they_are_independent(b
     reply = deploy(builder, "squad")
     assert reply["error"]["code"] == "functions_failed"
     assert states(reply) == {"api": "failed", "worker": "built", "cron": "built"}
-    assert "1 of 3 functions failed, and nothing was deployed" in reply["error"]["message"]
+    assert "1 of 3 functions failed, and nothing was changed" in reply["error"]["message"]
     assert "not_there" in reply["error"]["message"]
     assert builder.state("squad-worker") is None
 
@@ -130,8 +133,17 @@ def test_a_function_of_someone_else_is_not_taken_over_unless_it_is_named(builder
     assert states(refused) == {"api": "failed", "worker": "built", "cron": "built"}
     assert "a function crew-api exists, and was last deployed from" in refused["error"]["message"]
     assert builder.invoke("crew-api") == "theirs"
+    sent = {name: text for name, text in project(builder.runtime, "crew").items() if text}
+    archive = base64.b64encode(zip_of(sent)).decode()
+    refused = builder.send({"action": "build", "project": "crew", "archive": archive})
+    assert states(refused) == {"api": "failed", "worker": "built", "cron": "built"}
     assert states(deploy(builder, "crew", components=["api"])) == {"api": "deployed"}
     assert builder.invoke("crew-api")["who"] == "api"
+    assert states(builder.send({"action": "build", "project": "crew", "archive": archive})) == {
+        "api": "unchanged",
+        "worker": "deployed",
+        "cron": "deployed",
+    }
 
 
 def test_words_that_name_nothing_are_refused(builder: Builder) -> None:
@@ -142,6 +154,11 @@ def test_words_that_name_nothing_are_refused(builder: Builder) -> None:
     )
     reply = builder.send({"action": "build", "function": "band-aip", "repo_name": "band"})
     assert "did you mean band-api?" in reply["error"]["message"]
+    # A key may be the name of someone else's function, in whose history the deploy would be recorded.
+    reply = builder.send({"action": "build", "function": "api", "repo_name": "band"})
+    assert reply["error"]["message"] == "function: 'api' is no function of build.yaml; Lambda calls it band-api"
+    reply = deploy(builder, "band", components=["cron", "dependencies", "wrod"])
+    assert reply["error"]["code"] == "invalid_event"
     reply = builder.send({"action": "build", "function": "band-cron", "repo_name": "band", "text": True})
     assert reply["function"]["name"] == "band-cron"
     assert builder.state("band-api") is None
@@ -186,11 +203,43 @@ def test_one_that_fails_at_publishing_holds_up_no_other_and_the_next_deploy_fini
     reply = deploy(builder, "ballet", text=True)
     assert states(reply) == {"api": "deployed", "worker": "failed", "cron": "deployed"}
     assert reply["error"]["code"] == "functions_failed"
-    assert reply["error"]["message"].startswith("1 of 3 functions failed, and 2 were deployed:\n  worker: ")
+    assert reply["error"]["message"].startswith("1 of 3 functions failed, and 2 were changed:\n  worker: ")
     history = builder.send({"action": "history", "project": "ballet"})["history"]
     assert [(row["state"], row["error"]) for row in history] == [("failed", "functions_failed")]
     builder.forge.push("ballet", {"build.yaml": text})
-    assert states(deploy(builder, "ballet")) == {"api": "unchanged", "worker": "deployed", "cron": "unchanged"}
+    finished = deploy(builder, "ballet")
+    assert states(finished) == {"api": "unchanged", "worker": "deployed", "cron": "unchanged"}
+
+    # The way back from a deploy that was only half done leads to the last that was whole.
+    builder.forge.push("ballet", {"build.yaml": wrong, "shared/shared.py": "WORD = 'two'\n"})
+    assert states(deploy(builder, "ballet")) == {"api": "deployed", "worker": "failed", "cron": "deployed"}
+    assert builder.invoke("ballet-api")["shared"] == "two"
+    back = builder.send({"action": "rollback", "project": "ballet"})
+    assert back["restored"] == finished["build_id"], back
+    assert {builder.invoke(f"ballet-{key}")["shared"] for key in ("api", "worker", "cron")} == {"one"}
+
+
+def test_a_rollback_of_a_project_minds_the_alias(builder: Builder) -> None:
+    def shared(**more: str) -> object:
+        return json.loads(builder.client("lambda").invoke(FunctionName="opera-api", **more)["Payload"].read())["shared"]
+
+    builder.forge.push("opera", project(builder.runtime, "opera"))
+    first = deploy(builder, "opera", alias="live")
+    builder.forge.push("opera", {"shared/shared.py": "WORD = 'two'\n"})
+    deploy(builder, "opera")
+    assert (shared(), shared(Qualifier="live")) == ("two", "one")
+    back = builder.send({"action": "rollback", "project": "opera"})  # of the last deploy, which had no alias
+    assert states(back) == dict.fromkeys(("api", "worker", "cron"), "restored")
+    assert (shared(), shared(Qualifier="live")) == ("one", "one")
+
+    builder.forge.push("opera", {"shared/shared.py": "WORD = 'three'\n"})
+    deploy(builder, "opera")
+    builder.forge.push("opera", {"shared/shared.py": "WORD = 'four'\n"})
+    deploy(builder, "opera", alias="live")
+    assert shared(Qualifier="live") == "four"
+    back = builder.send({"action": "rollback", "project": "opera", "alias": "live"})
+    assert back["restored"] == first["build_id"], back
+    assert shared(Qualifier="live") == "one"
 
 
 def test_functions_with_equal_dependencies_share_a_layer_version(builder: Builder) -> None:
@@ -228,7 +277,7 @@ def test_a_project_is_packaged_function_by_function(builder: Builder) -> None:
         "cron": ["common", "function"],
     }
     assert builder.state("quartet-api") is None
-    one = builder.send({"action": "package", "function": "worker", "repo_name": "quartet"})
+    one = builder.send({"action": "package", "function": "quartet-worker", "repo_name": "quartet"})
     assert one["function"]["handler"] == "worker.run"
 
 
@@ -248,3 +297,59 @@ def test_a_branch_that_moves_while_a_function_waits_is_deployed_as_it_is_then(bu
         reply = whole.result(timeout=60)
     assert reply["statusCode"] == 200, reply
     assert {builder.invoke(f"relay-{key}")["shared"] for key in ("api", "worker", "cron")} == {"three"}
+
+
+def test_the_builder_is_no_target_by_the_name_of_a_project(builder: Builder) -> None:
+    files = {
+        "app.py": "raise RuntimeError('ran')\n",
+        "build.yaml": f"function: {{runtimes: [{builder.runtime}], handler: app.h}}\n",
+    }
+    builder.forge.push("coup", files)
+    for named in (
+        {"project": "lambdasmith"},
+        {"project": "lambdasmith", "stage": "worker"},
+        {"project": "LambdaSmith"},
+    ):
+        reply = builder.send({"action": "build", "repo_name": "coup", **named})
+        assert reply["error"]["code"] == "own_target", reply
+
+
+def test_many_failed_deploys_do_not_make_a_function_someone_elses(builder: Builder) -> None:
+    builder.forge.push("stubborn", project(builder.runtime, "stubborn"))
+    deploy(builder, "stubborn")
+    builder.forge.push("stubborn", {"functions/api/app.py": "import not_there\n"})
+    for _ in range(6):
+        reply = builder.send({"action": "build", "function": "stubborn-api", "repo_name": "stubborn"})
+        assert reply["error"]["code"] == "import_failed", reply
+    builder.forge.push("stubborn", {"functions/api/app.py": API + "# again\n"})
+    assert states(deploy(builder, "stubborn")) == {"api": "deployed", "worker": "unchanged", "cron": "unchanged"}
+
+
+def test_a_deploy_of_some_functions_is_no_state_to_return_to(builder: Builder) -> None:
+    builder.forge.push("mosaic", project(builder.runtime, "mosaic"))
+    first = deploy(builder, "mosaic")
+    builder.forge.push("mosaic", {"shared/shared.py": "WORD = 'two'\n"})
+    some = deploy(builder, "mosaic", components=["api"])
+    assert some["partial"]
+    back = builder.send({"action": "rollback", "project": "mosaic"})
+    assert back["restored"] == first["build_id"], back
+    assert {builder.invoke(f"mosaic-{key}")["shared"] for key in ("api", "worker", "cron")} == {"one"}
+    refused = builder.send({"action": "rollback", "project": "mosaic", "build": some["build_id"]})
+    assert refused["error"]["code"] == "unknown_build"
+
+    # A deploy after a rollback has a row for each function, also for those that it did not change.
+    builder.forge.push("mosaic", {"shared/shared.py": "WORD = 'one'\n", "functions/api/app.py": API + "# three\n"})
+    third = deploy(builder, "mosaic")
+    assert all(row["build_id"] for row in third["functions"]), third
+    builder.forge.push("mosaic", {"shared/shared.py": "WORD = 'four'\n"})
+    deploy(builder, "mosaic")
+    back = builder.send({"action": "rollback", "project": "mosaic"})
+    assert back["restored"] == third["build_id"], back
+    assert {builder.invoke(f"mosaic-{key}")["shared"] for key in ("api", "worker", "cron")} == {"one"}
+
+
+def test_a_payload_for_one_function_is_answered(builder: Builder) -> None:
+    builder.forge.push("soloist", project(builder.runtime, "soloist"))
+    reply = deploy(builder, "soloist", components=["worker"], invoke={"a": 1}, text=True)
+    (row,) = reply["functions"]
+    assert row["invoke"]["payload"] == {"who": "worker", "shared": "one"}

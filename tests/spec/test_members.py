@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.spec.document import read_document
 from builder.spec.members import read_functions
-from builder.spec.overlay import Overlay, Part
+from builder.spec.overlay import Overlay, Part, Room
 
 SHOP = """\
 defaults: {runtimes: [python3.13], memory: 256, environment: {LEVEL: info}}
@@ -172,12 +172,48 @@ stages:
         ("functions: {a: 1}", "1: functions.a: must be a mapping (key: value), not 1"),
         ("defaults: {memory: 1}\nfunction: {runtimes: python3.13, handler: a.b}", "1: defaults: is for `functions`, and there are none"),
         ("stages: [x]\nfunction: {runtimes: python3.13, handler: a.b}", "1: stages: must be a mapping of names to what is different there"),
+        ("functions: {a: {runtimes: python3.13, handler: a.b}}\nstages: {p: {functions: [a], defaults: x}}",
+         "2: stages.p.defaults: must be a mapping (key: value)"),
+        ("defaults: hello\nfunctions: {a: {runtimes: python3.13, handler: a.b}}", "1: defaults: must be a mapping (key: value)"),
+        ("layers: [x]\nfunctions: {a: {runtimes: python3.13, handler: a.b}}", "1: layers: must be a mapping (key: value)"),
+        ("functions: {a: {runtimes: python3.13, handler: a.b}}\nstages: {p: {layers: {x: {files: y}}}}",
+         "2: stages.p.layers.x: is not one of layers"),
+        ("functions: {a: {runtimes: python3.13, handler: a.b}}\nstages:\n  p: {functions: {a: }}",
+         "3: stages.p.functions.a: is empty; give it a value or leave the key out"),
         ("functions: {a: {runtimes: python3.13, handler: a.b}}\nlayers: {x: {files: y}, z: {files: y}}\ndefaults: {layers: x}",
          "2: layers.z: no function has it in its `layers`"),
     ],
 )  # fmt: skip
 def test_what_is_no_project_of_several_functions(text: str, expected: str) -> None:
-    assert problems(text) == [expected]
+    assert problems(text)[:1] == [expected]
+
+
+def test_a_layer_by_arn_takes_no_name_of_the_projects() -> None:
+    text = (
+        "functions: {a: {runtimes: python3.13, handler: a.b, layers: [theirs, 'arn:aws:lambda:eu-west-1:123456789012:layer:theirs:7']}}\n"
+        "layers: {theirs: {files: x}}\n"
+    )
+    order = read_functions(text, file="build.yaml").one("a").layer_order
+    assert [entry if isinstance(entry, str) else entry.arn[-8:] for entry in order] == ["theirs", "theirs:7"]
+
+
+def test_a_stage_may_take_a_layer_away() -> None:
+    text = (
+        "functions: {a: {runtimes: python3.13, handler: a.b}}\n"
+        "layers: {common: {files: x}}\nstages: {bare: {functions: {a: {layers: []}}}}\n"
+    )
+    assert read_functions(text, file="build.yaml", stage="bare").one("a").layer_order == ()
+    assert read_functions(text, file="build.yaml").one("a").layer_order == ("common",)
+
+
+def test_a_small_file_cannot_come_to_millions_of_values() -> None:
+    names = ", ".join(f"f{number}: {{handler: a.b}}" for number in range(100))
+    files = ", ".join("f" * 1 for _ in range(3000))
+    stages = ", ".join(f"s{number}: {{}}" for number in range(20))
+    text = f"defaults: {{runtimes: python3.13, files: [{files}]}}\nfunctions: {{{names}}}\nstages: {{{stages}}}\n"
+    assert problems(text) == [
+        "2: functions: come to more than 200,000 values, with defaults and stages; split the file"
+    ]
 
 
 def test_an_unknown_stage_names_those_that_exist() -> None:
@@ -214,7 +250,7 @@ def test_overlaid_values_are_merged_and_every_place_leads_to_its_value(one: obje
     import json
 
     source = read_document(json.dumps({"one": one, "other": other}), file="x.json")
-    overlay = Overlay(source=source)
+    overlay = Overlay(source=source, room=Room())
     parts = [Part(value=source.value, at=()).get(key) for key in ("one", "other")]
     result = overlay.put(("r",), *parts)
     assert result == merged(one, other)
