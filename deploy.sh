@@ -9,12 +9,13 @@
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
 # for -s, and where there is a repository.
 # What is not pushed or not committed is no part of it, unless -s sends it; that is said before and after.
-# Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
+# Components are `function`, `dependencies` and the names of your layers and, where the project has several, functions;
+# without any, all are brought up to date.
 #
 #   -a ALIAS          let this alias point to the new version
 #   -b GIT_BRANCH     branch, tag or commit to build      (default: what is checked out here, else the default branch)
 #   -c CONFIG_FILE    settings                            (default: config.ini beside this file, if it is there)
-#   -f FUNCTION_NAME  function to deploy                  (default: the name of this file's directory)
+#   -f FUNCTION_NAME  function to deploy    (default: the name of this file's directory, for the project: all its functions)
 #   -g GIT_REPO       URL, owner/name, or a plain name    (default: git's origin, else the name of the directory)
 #   -i PAYLOAD.json   invoke what was deployed with this event, and show its answer and the end of its log; with -a before
 #                     the alias moves. Its error fails the deploy. Also where nothing had to be changed
@@ -34,12 +35,16 @@
 #   -h                this help
 #   --upgrade         resolve the dependencies again instead of using those that were locked
 #   --force           build even what was built before
+#   --stage STAGE     one of the build file's stages
+#   --independent     of several functions, publish those that can be built, even if others cannot
 #
 # Instead of a deploy:
 #
 #   --package DIR       build, and bring what Lambda would get: DIR/function.zip, DIR/layers/NAME.zip and the reply as
-#                       DIR/build.json. A zip whose content has not changed is not touched
-#   --unpack DIR        build, and put the files of one component (default: function) into DIR, which is empty or not there
+#                       DIR/build.json; of several functions DIR/FUNCTION/function.zip and so on. A zip whose content
+#                       has not changed is not touched
+#   --unpack DIR        build, and put the files of one component (default: function) into DIR, which is empty or not there; of
+#                       several functions the component is FUNCTION/COMPONENT
 #   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
 #   --history [N]       the function's last N deploys     (default: 20)
 #   --status [BUILD]    follow that build to its end; without one: the last builds (with -f of that function), and
@@ -49,7 +54,7 @@
 # The same in config.ini, and in the environment (an empty value counts as none; flags win over the environment, the
 # environment over the file; AWS_PROFILE, AWS_REGION and AWS_ACCESS_KEY_ID count as environment):
 #
-#   [deploy]  function repo branch alias invoke log          LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
+#   [deploy]  function repo branch alias stage invoke log    LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
 #             components version time yes plan               LAMBDASMITH_DEPLOY_VERSION, and so on (true or false)
 #   [aws]     aws_profile aws_region                         LAMBDASMITH_AWS_AWS_PROFILE, LAMBDASMITH_AWS_AWS_REGION
 #             aws_access_key_id aws_secret_access_key        LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID, and so on
@@ -269,7 +274,7 @@ INI_READER='
 END { if (SECRET) print found }
 '
 
-DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes prompt_before_deploy plan'
+DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias stage invoke log log_file components version time yes prompt_before_deploy plan'
 
 read_config() {
     local line key
@@ -329,7 +334,7 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' UPGRADE='' FORCE='' ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' UPGRADE='' FORCE='' INDEPENDENT='' ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
     local option given=' ' directory='' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
@@ -341,6 +346,13 @@ parse_flags() {
                 [tvyn]) eval "FLAG_$option=true" ;;
                 -upgrade) UPGRADE=true ;;
                 -force) FORCE=true ;;
+                -independent) INDEPENDENT=true ;;
+                -stage)
+                    case ${!OPTIND:-} in
+                        '' | -*) problem '--stage needs the name of a stage' ;;
+                        *) FLAG_stage=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
+                    esac
+                    ;;
                 s | -send)
                     SENDING=true given="$given-s "
                     if is_place "${!OPTIND:-}"; then
@@ -400,11 +412,12 @@ is_place() {
 
 # A flag that would be ignored was meant to do something.
 refuse_idle_flags() { # FLAGS that were given
-    local flag idle='-b -g -i -n -s -v -w --upgrade --force'
+    local flag idle='-b -g -i -n -s -v -w --upgrade --force --independent'
     case $ACTION in
-        history | status) idle="-a $idle" ;;
+        history) idle="-a $idle" ;;
+        status) idle="-a $idle --stage" ;;
         rollback) idle=${idle/ -n/} ;;
-        package | unpack) idle='-a -i -n -v -w' ;;
+        package | unpack) idle='-a -i -n -v -w --independent' ;;
     esac
     for flag in $idle; do
         case $1 in *" $flag "*) problem "$flag means nothing to --$ACTION" 'leave it out' ;; esac
@@ -415,7 +428,10 @@ settle() {
     setting FUNCTION "$FLAG_f" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name .function_name
     setting ALIAS "$FLAG_a" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
     setting BUILDER "$FLAG_B" LAMBDASMITH_BUILDER_FUNCTION_NAME builder.function_name
-    FUNCTION=${FUNCTION:-${PROJECT##*/}} BUILDER=${BUILDER:-lambdasmith}
+    setting STAGE "$FLAG_stage" LAMBDASMITH_DEPLOY_STAGE deploy.stage
+    # What no one has named is a project to the builder, whose build file says which functions it has.
+    NAME_KEY=function BUILDER=${BUILDER:-lambdasmith}
+    [ -n "$FUNCTION" ] || NAME_KEY=project FUNCTION=${PROJECT##*/}
     switch VERSION "$FLAG_v" LAMBDASMITH_DEPLOY_VERSION deploy.version
     switch TIMES "$FLAG_t" LAMBDASMITH_DEPLOY_TIME deploy.time
     switch YES "$FLAG_y" LAMBDASMITH_DEPLOY_YES deploy.yes
@@ -674,7 +690,7 @@ function foreign(    message, hint) {
     if (message == "") message = "the builder does not tell its reply, which is in the log: python setup.py update"
     else {
         hint = member("hint")
-        if (message ~ /^[^:]*: text: /) hint = "the builder is older than this file: python setup.py update"
+        if (message ~ /(text|project): unknown field/) hint = "the builder is older than this file: python setup.py update"
         message = message (hint == "" ? "" : "%0Ahint: " hint) "%0A(" member("code") ")"
     }
     gsub(/%0A/, "%0Aplain ", message)
@@ -756,7 +772,8 @@ identify() {
 
 describe() {
     local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
-    fact function "$FUNCTION"
+    fact "$NAME_KEY" "$FUNCTION"
+    fact stage "$STAGE"
     case $ACTION in
         rollback | preview | verify)
             fact alias "$ALIAS"
@@ -773,6 +790,7 @@ describe() {
             fi
             fact directory "$SUBDIRECTORY"
             if [ -n "$UNPACK" ]; then fact component "$UNPACK"; else fact components "${what:-all}"; fi
+            [ -z "$INDEPENDENT" ] || fact independent 'publish what can be built, even if other functions cannot'
             fact again "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
             fact publish "$publish"
             [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
@@ -1183,7 +1201,8 @@ write_events() {
     field action "${ACTION/preview/rollback}"
     field by "$(asker)"
     if [ "$ACTION" != status ]; then
-        field function "$FUNCTION"
+        field "$NAME_KEY" "$FUNCTION"
+        field stage "$STAGE"
     elif [ -z "$BUILD" ]; then
         field function "$FLAG_f"   # without one, the last builds of all functions
     fi
@@ -1196,6 +1215,7 @@ write_events() {
             json_field version "$VERSION"
             json_field upgrade "$UPGRADE"
             json_field force "$FORCE"
+            json_field independent "$INDEPENDENT"
             for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do
                 quote "$component"
                 list="$list${list:+, }$QUOTED"
@@ -1451,14 +1471,15 @@ finish() {
 
 # Brings what the reply names to OUT, for everyone to read: Lambda runs as another user than the one who unpacks.
 collect() {
-    local place name hash bucket key count names='' files='' kept='' before=''
+    local place name hash bucket key count names='' files='' kept='' before='' file='(function|layers/[-A-Za-z0-9_]+)[.]zip'
     umask 022
     # What is there now, by its own account: a whole string of the first object, and nothing outside of OUT.
     ! [ -f "$OUT/build.json" ] || before=$(LC_ALL=C awk 'BEGIN { RS = "}" } { print; exit }' "$OUT/build.json" |
-        tr '"' '\n' | LC_ALL=C grep -Ex 'function[.]zip|layers/[-A-Za-z0-9_]+[.]zip')
+        tr '"' '\n' | LC_ALL=C grep -Ex "([-A-Za-z0-9_]+/)?$file")
     said zip >"$TMP/zips"
     [ -s "$TMP/zips" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
     while read -r place name hash bucket key count <&3; do
+        case $place in */function.zip | */layers/*) name=${place%%/*}/$name ;; esac   # one of several functions
         names="$names${names:+, }$name"
         if [ "$UNPACK" = "$name" ]; then
             bring "$bucket" "$key" "$hash" "$TMP/component.zip"
@@ -1474,9 +1495,10 @@ collect() {
     done 3<"$TMP/zips"
     [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $names"
     for place in $before; do
-        case "$kept " in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
+        case "$kept " in *" $place "*) continue ;; esac
+        rm -f "$OUT/$place"
+        case $place in */*) (cd "$OUT" && rmdir -p "${place%/*}") 2>/dev/null ;; esac   # what is empty of it
     done
-    rmdir "$OUT/layers" 2>/dev/null   # if it is empty
     { printf '{"files": {%s}, ' "$files" && bare_reply | tail -c +2; } >"$OUT/build.json" || die 2 "$OUT cannot be written to"
     BROUGHT="  brought to    $OUT:$kept"
 }

@@ -28,7 +28,7 @@ HANGS_S = 600  # nothing is timed: on a machine that does much else, everything 
 # Every awk that is installed has to read the same: macOS has the one true awk, Debian mawk, Alpine busybox.
 AWKS = [name for name in ("awk", "gawk", "mawk", "original-awk", "busybox") if shutil.which(name)]
 # What of builder/flow makes the text of a reply.
-FLOW = ("__init__", "page", "phrases", "report", "shell")
+FLOW = ("__init__", "functions_report", "page", "phrases", "report", "shell")
 LAMBDA_TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],

@@ -104,7 +104,7 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
     assert _everything(connected.directory / ".git") == before
     event, files = _sent(builder)
     del event["build_id"], event["by"]
-    assert event == {"action": "build", "function": "mail", "path": "services/mail", "alias": "live"}
+    assert event == {"action": "build", "project": "mail", "path": "services/mail", "alias": "live"}
     script = SCRIPT.read_text(encoding="utf-8")
     assert files.pop("services/mail/deploy.sh") == script + "*"
     assert files == {
@@ -267,14 +267,14 @@ def test_another_directory_is_named_with_a_slash(connected: Project, builder: Bu
         done = connected.run(*arguments, cwd=cwd)
         assert done.returncode == 0, done.stderr
         event, files = _sent(builder)
-        assert (event["function"], event["components"], event["version"]) == ("mail", ["dependencies"], True)
+        assert (event["project"], event["components"], event["version"]) == ("mail", ["dependencies"], True)
         assert set(files) == {"build.json"}
         assert "path" not in event
     assert "deployed orders" in (mail / "deploy.log").read_text(encoding="utf-8")
     done = connected.run("-y", "-s", "function")
     assert done.returncode == 0, done.stderr
     event, _ = _sent(builder)
-    assert (event["function"], event["components"]) == ("orders", ["function"])
+    assert (event["project"], event["components"]) == ("orders", ["function"])
 
 
 def test_a_git_that_refuses_is_no_reason_to_send_everything(connected: Project, builder: Builder) -> None:
