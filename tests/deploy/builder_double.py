@@ -170,6 +170,7 @@ VERIFIED: dict[str, Any] = {
 }
 TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
 LONG = TRIED | {"version": "$LATEST", "payload": '["x' + "é" * 3000, "size": 700_000, "cut": True}
+INVALID = {"statusCode": 400, "error": {"code": "invalid_event", "message": "alias: is only digits", "hint": "fix it"}}
 OLDER = {
     "statusCode": 400,
     "error": {"code": "invalid_event", "message": "the request is not valid: text: unknown field", "hint": "fix it"},
@@ -350,6 +351,8 @@ def _reply(event: dict[str, Any]) -> Any:
     match event["function"]:
         case "refused":
             return REFUSAL
+        case "invalid":
+            return INVALID
         case "older" if event.get("force"):
             return OLDER
         case "busy":

@@ -195,6 +195,11 @@ def test_failures_have_their_exit_codes(connected: Project) -> None:
     ) in done.stderr.replace("\t", " ")
     assert "command_failed" in connected.log
 
+    # 2: what was asked for is wrong, whoever notices.
+    done = connected.run("-y", "-f", "invalid")
+    assert done.returncode == 2
+    assert "deploy.sh: alias: is only digits\nhint: fix it\n(invalid_event)\n" in done.stderr
+
     done = connected.run("-y", "-f", "crash")
     assert done.returncode == 4
     assert 'the builder broke: RuntimeError: boom "quoted" second line' in done.stderr

@@ -248,6 +248,31 @@ def _packed(files: dict[str, str]) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-y", "-a", "live", "-w", "10%"], "alias: weight: must be a number above 0 and below 1, not '10%'"),
+        (["-y", "-a", "live", "-w", "1"], "alias: weight: must be a number above 0 and below 1, not 1"),
+        (["-y", "-w", ".1"], "alias: name: '' is not allowed"),
+        (["--history", "0"], "count: "),
+        (["--history", "many"], "count: "),
+        (["--history", "-b", "main"], "ref: does not apply to the action 'history'"),
+        (["--rollback", "-y", "b 1"], "build: 'b 1' is not allowed"),
+        (["--verify", "b-1", "b-2"], "build: 'b-1 b-2' is not allowed"),
+        (["--verify", "--force"], "force: does not apply to the action 'verify'"),
+        (["--status", "--stage", "dev"], "stage: does not apply to the action 'status'"),
+        (["--package", "out.tmp", "-v"], "version: does not apply to the action 'package'"),
+    ],
+)
+def test_what_the_builder_refuses_is_wrong_usage(
+    builder: Builder, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "deploy.sh").write_text((ROOT / "deploy.sh").read_text())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clone = Clone(builder=builder, name="", directory=tmp_path, env={**os.environ, **builder.aws.env, "PATH": path})
+    assert message in clone.deploy("-f", "wrong", *arguments, code=2)
+
+
 def test_the_text_of_a_reply_is_for_whoever_asks(builder: Builder) -> None:
     """The same reply, and what it says; also where the event is wrong."""
     told = builder.send({"action": "status", "text": True, "reply": ["version"]})
