@@ -189,6 +189,10 @@ def test_a_project_of_two_functions(clone: Clone) -> None:
     told = clone.deploy("-y")
     assert re.search(rf"{api} +deployed", told)
     assert re.search(rf"{worker} +unchanged", told)
+    told = clone.deploy("--rollback", "shop-1", "-n")
+    assert re.search(rf"{api} +to update", told)
+    assert re.search(rf"{worker} +to update", told)
+    assert answers() == ("a2", "w2")
     told = clone.deploy("-y", "--rollback", "shop-1")
     assert "back to build shop-1" in told
     assert answers() == ("a1", "w1")
