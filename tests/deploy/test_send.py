@@ -182,7 +182,7 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
 def test_secrets_and_clutter_are_sent_only_if_git_has_them(connected: Project, builder: Builder, way: str) -> None:
     """Whatever the build file names; what may be missed is told."""
     text = "function:\n  runtimes: [nodejs22.x]\n  files: [app.py, .env, 'certs/*.pem', node_modules/]\n"
-    unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": ""}
+    unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": "", ".env.example": ""}
     del unwanted["deploy.sh"]  # is there, and shall work
     write(connected.directory, {**FILES, **unwanted, "build.yaml": text})
     wanted = {*FILES, "build.yaml"}
@@ -191,9 +191,9 @@ def test_secrets_and_clutter_are_sent_only_if_git_has_them(connected: Project, b
     if way == "work tree":
         connected.repository(origin=None)
         connected.git("add", "committed.key", "deploy.sh")
-        write(connected.directory, {".gitignore": ".env.x\n", ".lambdaignore": "terraform.tfstate\n"})
-        wanted |= {"committed.key", "deploy.sh", ".gitignore", ".lambdaignore"}
-        unsent -= {"committed.key", ".env.x", "terraform.tfstate"}
+        write(connected.directory, {".gitignore": ".env.x\n!.env.example\n", ".lambdaignore": "terraform.tfstate\n"})
+        wanted |= {"committed.key", "deploy.sh", ".env.example", ".gitignore", ".lambdaignore"}
+        unsent -= {"committed.key", ".env.example", ".env.x", "terraform.tfstate"}
     done = connected.run("-y", "-s")
     assert done.returncode == 0, done.stderr
     _, files = _sent(builder)
