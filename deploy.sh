@@ -1,32 +1,29 @@
 #!/usr/bin/env bash
-# Builds a project with the Lambdasmith builder and deploys it as a Lambda function.
+# Builds a project with the Lambdasmith builder and deploys it as a Lambda function, or as several.
 #
-# usage: deploy.sh [option...] [component...]
+# usage: deploy.sh [option...] [component or function...]
 #        deploy.sh --package DIR | --unpack DIR [option...] [component...]
 #        deploy.sh --rollback | --verify | --status [option...] [BUILD]
 #        deploy.sh --history [option...] [N]
 #
 # Copy this one file into the directory of your build.yaml. It needs bash and the AWS CLI (1 or 2), nothing else; git
-# for -s, and where there is a repository.
-# What is not pushed or not committed is no part of it, unless -s sends it; that is said before and after.
-# Components are `function`, `dependencies` and the names of your layers; without any, all are brought up to date.
+# for -s, and where there is a repository. What is not pushed or not committed is not built, unless -s sends it.
+# Components are `function`, `dependencies` and the names of your layers; without any word, all are brought up to date.
+# More, and all settings of config.ini and the environment: docs/reference.md#deploysh
 #
 #   -a ALIAS          let this alias point to the new version
-#   -b GIT_BRANCH     branch, tag or commit to build      (default: what is checked out here, else the default branch)
-#   -c CONFIG_FILE    settings                            (default: config.ini beside this file, if it is there)
-#   -f FUNCTION_NAME  function to deploy                  (default: the name of this file's directory)
-#   -g GIT_REPO       URL, owner/name, or a plain name    (default: git's origin, else the name of the directory)
-#   -i PAYLOAD.json   invoke what was deployed with this event, and show its answer and the end of its log; with -a before
-#                     the alias moves. Its error fails the deploy. Also where nothing had to be changed
-#   -l LOG_FILE       every run is appended to it         (default: deploy.log beside this file)
+#   -b GIT_BRANCH     branch, tag or commit to build     (default: what is checked out here, else the default branch)
+#   -c CONFIG_FILE    settings                           (default: config.ini beside this file, if it is there)
+#   -f FUNCTION_NAME  function to deploy                 (default: the project, named after this file's directory)
+#   -g GIT_REPO       URL, owner/name, or a plain name   (default: git's origin, else the name of the directory)
+#   -i PAYLOAD.json   invoke what was deployed with this event, with -a before the alias moves; errors fail the deploy
+#   -l LOG_FILE       every run is appended to it        (default: deploy.log beside this file)
 #   -p AWS_PROFILE    profile of the AWS CLI
 #   -r AWS_REGION     region of the builder
-#   -s [DIR]          send the files that are here instead of building what git's server has (also: --send): changes that
-#                     are not committed included, without what git ignores or a .lambdaignore names in the same syntax,
-#                     and without .env, keys, .venv and the like (docs/reference.md), unless committed or named in `files`.
-#                     With DIR, written with a slash or a dot, all is as if this file were in that directory
+#   -s [DIR]          send the files that are here, committed or not, instead of building what git's server has (also:
+#                     --send). With DIR, written with a slash or a dot, all is as if this file were in that directory
 #   -w WEIGHT         part of the alias's traffic that the new version gets: 0.1 is a tenth   (default: all)
-#   -B BUILDER        name of the builder function        (default: lambdasmith)
+#   -B BUILDER        name of the builder function       (default: lambdasmith)
 #   -t                show how long each phase took
 #   -v                publish a version
 #   -y                do not ask
@@ -34,37 +31,21 @@
 #   -h                this help
 #   --upgrade         resolve the dependencies again instead of using those that were locked
 #   --force           build even what was built before
+#   --stage STAGE     one of the build file's stages
+#   --independent     of several functions, publish those that can be built, even if others cannot
 #
 # Instead of a deploy:
 #
-#   --package DIR       build, and bring what Lambda would get: DIR/function.zip, DIR/layers/NAME.zip and the reply as
-#                       DIR/build.json. A zip whose content has not changed is not touched
-#   --unpack DIR        build, and put the files of one component (default: function) into DIR, which is empty or not there
+#   --package DIR       build, and bring the zips that Lambda would get, and the reply as DIR/build.json
+#   --unpack DIR        build, and put the files of one component (default: function; of several functions it is
+#                       FUNCTION/COMPONENT) into DIR, which is empty or not there
 #   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
-#   --history [N]       the function's last N deploys     (default: 20)
+#   --history [N]       the last N deploys   (default: 20)
 #   --status [BUILD]    follow that build to its end; without one: the last builds (with -f of that function), and
 #                       the storage that is used
 #   --verify [BUILD]    build what is deployed (or what that build deployed) again and compare, byte for byte
 #
-# The same in config.ini, and in the environment (an empty value counts as none; flags win over the environment, the
-# environment over the file; AWS_PROFILE, AWS_REGION and AWS_ACCESS_KEY_ID count as environment):
-#
-#   [deploy]  function repo branch alias invoke log          LAMBDASMITH_DEPLOY_FUNCTION, ..._REPO, and so on
-#             components version time yes plan               LAMBDASMITH_DEPLOY_VERSION, and so on (true or false)
-#   [aws]     aws_profile aws_region                         LAMBDASMITH_AWS_AWS_PROFILE, LAMBDASMITH_AWS_AWS_REGION
-#             aws_access_key_id aws_secret_access_key        LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID, and so on
-#   [builder] function_name                                  LAMBDASMITH_BUILDER_FUNCTION_NAME
-#
-# The original implementation's keys are read as well: function_name, git_repo, git_branch, log_file and
-# prompt_before_deploy in [deploy], in [aws] or before any section.
-#
-# When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end. A
-# command that is repeated with LAMBDASMITH_BUILD_ID=BUILD gets the answer of that build: no id is ever built twice.
-#
-#   LAMBDASMITH_CONFIG=FILE        as -c
-#   LAMBDASMITH_READ_TIMEOUT=S     longest wait for one answer in seconds (default 0: no limit)
-#   LAMBDASMITH_FOLLOW_LIMIT=S     give up on a build after so many seconds (default 960)
-#   LAMBDASMITH_DEBUG=1            trace this script
+# When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end.
 #
 # exit: 0 done   1 the builder refused or failed, or --verify found a difference
 #       2 wrong usage or configuration, or no one there to confirm   3 AWS, the AWS CLI or the network
@@ -78,21 +59,19 @@ unset CDPATH   # with it, cd prints where it went
 
 NL='
 '
+OLDER='is it older than this file? python setup.py update'
 TMP='' CALL='' POLL='' LOG='' PART='' DRAWN='' PROBLEMS=() UNHINTED='' ONLY_HERE='' WALL='' BROUGHT=''
 
 # ---------------------------------------------------------------------------------------------- output
 
 # Progress and messages go to stderr, results to stdout, both to the log.
-say() {
-    clear_line
-    make_plain "$*"
-    printf '%s\n' "$PLAIN" >&2
-    record "$PLAIN"
-}
+say() { emit 2 "$*"; }
 
-result() {
-    printf '%s\n' "$1"
-    record "$1"
+emit() { # DESCRIPTOR TEXT
+    clear_line
+    make_plain "$2"
+    printf '%s\n' "$PLAIN" >&"$1"
+    record "$PLAIN"
 }
 
 record() {
@@ -106,20 +85,21 @@ record() {
     done <<<"$PLAIN" >&9
 }
 
-# Sets PLAIN to a text without what a terminal would obey. Most texts have nothing of it, and then no process is started.
+# Sets PLAIN to a text without what a terminal would obey. Most have nothing of it, and then no process is started.
 make_plain() { # TEXT
     local LC_ALL=C
     PLAIN=$1
     case $PLAIN in
-        *[$'\001'-$'\010'$'\013'-$'\037'$'\177']* | *$'\302'* | *$'\330\234'* | *$'\342\200'* | *$'\342\201'* | *$'\357\273\277'* | *$'\363\240'*)
+        *[$'\001'-$'\010'$'\013'-$'\037'$'\177']* | *$'\302'* | *$'\330\234'* | *$'\342\200'* | *$'\342\201'* | \
+            *$'\357\273\277'* | *$'\363\240'*)
             PLAIN=$(printf '%s\n' "$PLAIN" | printable)
             ;;
     esac
 }
 
-# No terminal sequences, turned directions or invisible characters out of other people's output: C0 goes, what is left of a
-# sequence is harmless; C1 and the others, in UTF-8, become question marks, since what stood around them must not join.
-# With `colour` the colours stay.
+# No terminal sequences, turned directions or invisible characters out of other people's output: C0 goes, what is left
+# of a sequence is harmless; C1 and the others, in UTF-8, become question marks, since what stood around them must not
+# join. With `colour` the colours stay.
 printable() { # [colour]
     LC_ALL=C tr -d '\000-\010\013-\032\034-\037\177' | LC_ALL=C awk -v colour="${1:-}" '
         /\033/ {
@@ -269,7 +249,8 @@ INI_READER='
 END { if (SECRET) print found }
 '
 
-DEPLOY_KEYS='function function_name repo git_repo branch git_branch alias invoke log log_file components version time yes prompt_before_deploy plan'
+DEPLOY_KEYS="function function_name repo git_repo branch git_branch alias stage invoke log log_file components version \
+time yes prompt_before_deploy plan"
 
 read_config() {
     local line key
@@ -329,20 +310,27 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' UPGRADE='' FORCE='' ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
-    local option given=' ' directory='' OPTIND OPTARG
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' UPGRADE='' FORCE='' INDEPENDENT=''
+    ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
+    local option directory='' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
         while getopts ':a:b:c:f:g:i:l:p:r:w:B:stvynh-:' option; do
             [ "$option" != - ] || option=-$OPTARG
-            given="$given-$option "
             case $option in
                 [abcfgilprwB]) eval "FLAG_$option=\$OPTARG" ;;
                 [tvyn]) eval "FLAG_$option=true" ;;
                 -upgrade) UPGRADE=true ;;
                 -force) FORCE=true ;;
+                -independent) INDEPENDENT=true ;;
+                -stage)
+                    case ${!OPTIND:-} in
+                        '' | -*) problem '--stage needs the name of a stage' ;;
+                        *) FLAG_stage=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
+                    esac
+                    ;;
                 s | -send)
-                    SENDING=true given="$given-s "
+                    SENDING=true
                     if is_place "${!OPTIND:-}"; then
                         directory=${!OPTIND}
                         OPTIND=$((OPTIND + 1))
@@ -355,7 +343,9 @@ parse_flags() {
                         *) problem "--$OPTARG together with --$ACTION: one of them at a time" ;;
                     esac
                     case $OPTARG${!OPTIND:-} in
-                        package | unpack | package-* | unpack-*) problem "--$OPTARG needs the directory that is written to" ;;
+                        package | unpack | package-* | unpack-*)
+                            problem "--$OPTARG needs the directory that is written to"
+                            ;;
                         package* | unpack*) OUT=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
                     esac
                     ;;
@@ -371,7 +361,12 @@ parse_flags() {
             shift
         fi
     done
-    [ "$ACTION" = build ] || refuse_idle_flags "$given"
+    # The builder would not hear of these. What else means nothing to an action is refused there.
+    local idle="$ACTION${SENDING:+ -s}${FLAG_n:+ -n}"
+    case $idle in
+        build* | 'package -s' | 'unpack -s' | 'rollback -n') ;;
+        *' -'*) problem "--${idle/ / with }: it means nothing there" 'leave it out' ;;
+    esac
     # To the builder it is the same.
     if [ "$ACTION" = unpack ]; then ACTION=package UNPACK=true; fi
     [ -z "$SENDING" ] || choose_project "$directory"
@@ -398,50 +393,42 @@ is_place() {
     [ -n "$1" ] && has_build_file "$1"
 }
 
-# A flag that would be ignored was meant to do something.
-refuse_idle_flags() { # FLAGS that were given
-    local flag idle='-b -g -i -n -s -v -w --upgrade --force'
-    case $ACTION in
-        history | status) idle="-a $idle" ;;
-        rollback) idle=${idle/ -n/} ;;
-        package | unpack) idle='-a -i -n -v -w' ;;
-    esac
-    for flag in $idle; do
-        case $1 in *" $flag "*) problem "$flag means nothing to --$ACTION" 'leave it out' ;; esac
-    done
-}
-
 settle() {
-    setting FUNCTION "$FLAG_f" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name .function_name
-    setting ALIAS "$FLAG_a" LAMBDASMITH_DEPLOY_ALIAS deploy.alias
+    setting FUNCTION "$FLAG_f" LAMBDASMITH_DEPLOY_FUNCTION deploy.function deploy.function_name aws.function_name \
+        .function_name
     setting BUILDER "$FLAG_B" LAMBDASMITH_BUILDER_FUNCTION_NAME builder.function_name
-    FUNCTION=${FUNCTION:-${PROJECT##*/}} BUILDER=${BUILDER:-lambdasmith}
-    switch VERSION "$FLAG_v" LAMBDASMITH_DEPLOY_VERSION deploy.version
+    # What no one has named is a project to the builder, whose build file says which functions it has.
+    NAME_KEY=function BUILDER=${BUILDER:-lambdasmith}
+    [ -n "$FUNCTION" ] || NAME_KEY=project FUNCTION=${PROJECT##*/}
     switch TIMES "$FLAG_t" LAMBDASMITH_DEPLOY_TIME deploy.time
     switch YES "$FLAG_y" LAMBDASMITH_DEPLOY_YES deploy.yes
     if [ -z "$ORIGIN" ]; then   # nothing says yes or no
-        switch VALUE '' LAMBDASMITH_DEPLOY_PROMPT_BEFORE_DEPLOY deploy.prompt_before_deploy aws.prompt_before_deploy .prompt_before_deploy
+        switch VALUE '' LAMBDASMITH_DEPLOY_PROMPT_BEFORE_DEPLOY deploy.prompt_before_deploy aws.prompt_before_deploy \
+            .prompt_before_deploy
         [ -n "$VALUE" ] || [ -z "$ORIGIN" ] || YES=true
     fi
-    switch VALUE "$FLAG_n" LAMBDASMITH_DEPLOY_PLAN deploy.plan
-    BUILD='' COUNT='' COMPONENTS=(${WORDS[@]+"${WORDS[@]}"}) WEIGHT='' PAYLOAD='' ASKS=''
+    switch PLAN "$FLAG_n" LAMBDASMITH_DEPLOY_PLAN deploy.plan
+    # What config.ini says of deploys is nothing to other actions. A flag is sent in any case: the builder refuses what
+    # has no meaning, and says why.
+    BUILD='' COUNT='' COMPONENTS=() ALIAS=$FLAG_a VERSION=$FLAG_v STAGE=$FLAG_stage PAYLOAD=$FLAG_i ORIGIN=flag ASKS=''
+    REPO=$FLAG_g REPO_KEY=repo REF=$FLAG_b SUBDIRECTORY=''
+    WEIGHT=${FLAG_w/#./0.}   # JSON wants the zero
+    [ "$ACTION" = status ] || setting STAGE "$FLAG_stage" LAMBDASMITH_DEPLOY_STAGE deploy.stage
+    case $ACTION in build | rollback | verify) setting ALIAS "$FLAG_a" LAMBDASMITH_DEPLOY_ALIAS deploy.alias ;; esac
     case $ACTION in
         build)
-            [ -z "$VALUE" ] || ACTION=plan
-            settle_weight
-            settle_payload
+            switch VERSION "$FLAG_v" LAMBDASMITH_DEPLOY_VERSION deploy.version
+            [ -z "$PLAN" ] || ACTION=plan
+            setting VALUE "$FLAG_i" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
+            resolve_path
+            PAYLOAD=$VALUE
             ;;
-        package)
-            ALIAS='' VERSION=''   # config.ini's are for deploys
-            settle_out
-            # All are built all the same: only together they can be tried.
-            [ -z "$UNPACK" ] || UNPACK=${WORDS[0]:-function} COMPONENTS=()
-            ;;
-        *)
-            settle_word "$ACTION"
-            [ "$ACTION$VALUE" != rollbacktrue ] || ACTION=preview   # of a rollback
-            ;;
+        package) settle_out ;;
+        history) COUNT=${WORDS[*]-} ;;
+        *) BUILD=${WORDS[*]-} ;;
     esac
+    [ "$ACTION$PLAN" != rollbacktrue ] || ACTION=preview
+    check_payload
     case $ACTION in build | plan | package) settle_source ;; esac
     settle_aws
     BUILD_ID=${LAMBDASMITH_BUILD_ID:-$(date '+%Y%m%d-%H%M%S')-$(od -An -N4 -tx1 /dev/urandom | tr -d ' \n')}
@@ -452,36 +439,14 @@ settle() {
     whole_number LAMBDASMITH_READ_TIMEOUT "$READ_TIMEOUT"
     whole_number LAMBDASMITH_FOLLOW_LIMIT "$FOLLOW_LIMIT"
     case $ACTION$YES in build) ASKS=Deploy ;; rollback) ASKS='Roll back' ;; esac
-    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' '-y goes ahead without asking; -n only shows what would be done'
+    [ -z "$ASKS" ] || [ -t 0 ] || problem 'there is no terminal to ask on' \
+        '-y goes ahead without asking; -n only shows what would be done'
 }
 
 whole_number() { [[ $2 =~ ^[0-9]+$ ]] || problem "$1: '$2' is not a whole number of seconds" 'a number, or nothing'; }
 
-# Sets BUILD or COUNT to the one word that an action may be about.
-settle_word() { # ACTION as it was typed
-    local word=${WORDS[0]:-}
-    [ ${#WORDS[@]} -le 1 ] || problem "--$1: ${WORDS[*]}: one of them at a time"
-    case $1:$word in
-        history: | history:[1-9] | history:[1-9][0-9] | history:100) COUNT=$word ;;
-        history:*) problem "--history: '$word' is not a number from 1 to 100" 'another function is named with -f' ;;
-        *:*[!A-Za-z0-9._-]*) problem "--$1: '$word' is not the id of a build" 'deploy.sh --history shows them' ;;
-        *) BUILD=$word ;;
-    esac
-}
-
-settle_weight() {
-    WEIGHT=${FLAG_w/#./0.}   # JSON wants the zero
-    [ -n "$WEIGHT" ] || return 0
-    [[ $WEIGHT =~ ^0[.][0-9]*[1-9][0-9]*$ ]] ||
-        problem "-w $FLAG_w: is not a number between 0 and 1" 'a tenth of the traffic is -w 0.1'
-    [ -n "$ALIAS" ] || problem "-w $FLAG_w: there is no alias whose traffic could be split" 'name one: -a ALIAS'
-}
-
 # Whether it has JSON is Lambda's to say: see aws_failed.
-settle_payload() {
-    setting VALUE "$FLAG_i" LAMBDASMITH_DEPLOY_INVOKE deploy.invoke
-    resolve_path
-    PAYLOAD=$VALUE
+check_payload() {
     [ -n "$PAYLOAD" ] || return 0
     if ! [ -f "$PAYLOAD" ] || ! [ -r "$PAYLOAD" ]; then
         problem "payload $PAYLOAD: no such file, or not readable" '-i names a file with the event as JSON'
@@ -495,8 +460,8 @@ quote() { # TEXT
     QUOTED="\"$1\""
     case $1 in *[\\\"[:cntrl:]]*) ;; *) return ;; esac
     # By bytes in hexadecimal: what JSON wants escaped as JSON escapes it, all else for printf to turn back.
-    QUOTED=$(printf '%s' "$1" | od -An -v -tx1 | tr -s ' \n' '  ' | sed -e 's/ *$//' -e 's/ 22/\\\\"/g' -e 's/ 5c/\\\\\\\\/g' \
-        -e 's/ \([01].\)/\\\\u00\1/g' -e 's/ /\\x/g')
+    QUOTED=$(printf '%s' "$1" | od -An -v -tx1 | tr -s ' \n' '  ' |
+        sed -e 's/ *$//' -e 's/ 22/\\\\"/g' -e 's/ 5c/\\\\\\\\/g' -e 's/ \([01].\)/\\\\u00\1/g' -e 's/ /\\x/g')
     QUOTED="\"$(printf '%b' "$QUOTED")\""
 }
 
@@ -504,7 +469,8 @@ quote() { # TEXT
 settle_out() {
     local typed=$OUT
     if [ -n "$UNPACK" ]; then
-        [ ${#WORDS[@]} -le 1 ] || problem "--unpack: ${WORDS[*]}: one of them at a time" '--package DIR brings several, as zips'
+        UNPACK=${WORDS[*]-}
+        UNPACK=${UNPACK:-function} WORDS=()   # all are built all the same: only together they can be tried
         command -v unzip >/dev/null || command -v python3 >/dev/null ||
             problem '--unpack: neither unzip nor python3 is installed' 'install unzip'
     fi
@@ -512,12 +478,14 @@ settle_out() {
     if ! (umask 022 && mkdir -p "$OUT") 2>/dev/null || ! OUT=$(cd "$OUT" && pwd -P) || ! [ -w "$OUT" ]; then
         problem "$typed: is not a directory that can be written to" 'name another'
     elif [ -n "$UNPACK" ] && [ -n "$(ls -A "$OUT")" ]; then
-        problem "--unpack $typed: is not empty" 'what no longer belongs to the component would stay; empty it, or name a new one'
+        problem "--unpack $typed: is not empty" \
+            'what no longer belongs to the component would stay; empty it, or name a new one'
     fi
 }
 
 # Sets COMPONENTS, REPO_KEY and REPO (what the event says), REF, SUBDIRECTORY and for the description REF_WHY.
 settle_source() {
+    COMPONENTS=(${WORDS[@]+"${WORDS[@]}"})
     if [ ${#COMPONENTS[@]} -eq 0 ] && [ -z "$UNPACK" ]; then
         setting VALUE '' LAMBDASMITH_DEPLOY_COMPONENTS deploy.components
         IFS=' ' read -r -a COMPONENTS <<<"${VALUE//,/ }"
@@ -561,12 +529,14 @@ settle_source() {
 settle_sending() {
     local flag tool
     for flag in "g$FLAG_g" "b$FLAG_b"; do
-        [ -z "${flag:1}" ] || problem "-${flag:0:1} together with -s: either what git has or what is here" 'leave one of them out'
+        [ -z "${flag:1}" ] ||
+            problem "-${flag:0:1} together with -s: either what git has or what is here" 'leave one of them out'
     done
     for tool in git base64; do
         command -v $tool >/dev/null || problem "-s: $tool is not installed (or not on the PATH)" 'install it'
     done
-    [ -z "$GIT_TROUBLE" ] || problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'fix that first'
+    [ -z "$GIT_TROUBLE" ] ||
+        problem "-s: git does not tell which files of $PROJECT count: $GIT_TROUBLE" 'fix that first'
     # A directory that the repository around it ignores has nothing to do with it.
     if [ -n "$GIT_SUBDIRECTORY" ] && [ -z "$(ask_git ls-files .)" ] && ask_git check-ignore -q .; then
         GIT_TOP='' GIT_SUBDIRECTORY=''
@@ -579,7 +549,8 @@ settle_aws() {
     AWS_OPTIONS=()
     setting PROFILE "$FLAG_p" LAMBDASMITH_AWS_AWS_PROFILE
     if [ -z "$PROFILE" ] && [ -z "${AWS_PROFILE:-}${AWS_DEFAULT_PROFILE:-}${AWS_ACCESS_KEY_ID:-}" ]; then
-        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] || setting PROFILE '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
+        [ -n "${LAMBDASMITH_AWS_AWS_ACCESS_KEY_ID:-}" ] ||
+            setting PROFILE '' LAMBDASMITH_AWS_AWS_PROFILE aws.aws_profile .aws_profile
         [ -n "$PROFILE" ] || use_key_pair
     fi
     [ -z "$PROFILE" ] || AWS_OPTIONS+=(--profile "$PROFILE")
@@ -598,7 +569,8 @@ use_key_pair() {
         if [ -z "$secret" ] && [ -f "$CONFIG_FILE" ]; then
             secret=$(LC_ALL=C awk -v SECRET=aws.aws_secret_access_key "$INI_READER" <"$CONFIG_FILE")
         fi
-        [ -n "$secret" ] || problem 'aws_access_key_id is given without aws_secret_access_key' 'give both, or name a profile'
+        [ -n "$secret" ] ||
+            problem 'aws_access_key_id is given without aws_secret_access_key' 'give both, or name a profile'
         export AWS_ACCESS_KEY_ID=$key AWS_SECRET_ACCESS_KEY=$secret
     fi
     case $tracing in *x*) set -x ;; esac
@@ -615,15 +587,16 @@ open_log() {
     fi
 }
 
-# Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of the user: no
-# link is followed, symbolic or hard, and what was opened must be what is there. The log is for its owner alone.
+# Opens the log as descriptor 9 and sets LOG. A project can come with a deploy.log that is a link to a file of the user:
+# no link is followed, symbolic or hard, and what was opened must be what is there. The log is for its owner alone.
 write_log_to() { # FILE; its caller's `why` says what is wrong
     local mode links owner
     why='is a symbolic link'
     [ ! -L "$1" ] || return 1
     why='cannot be written'
-    # A pipe would hold us up.
-    [ -c "$1" ] || [ -f "$1" ] || (umask 077 && set -o noclobber && : >"$1") 2>/dev/null || return 1
+    # A pipe would hold us up, also with noclobber.
+    [ -c "$1" ] || [ -f "$1" ] || [ ! -e "$1" ] || return 1
+    [ -e "$1" ] || (umask 077 && set -o noclobber && : >"$1") 2>/dev/null || return 1
     (: >>"$1") 2>/dev/null && { exec 9>>"$1"; } 2>/dev/null || return 1
     LOG=$1
     [ ! -c "$1" ] || return 0   # /dev/null
@@ -642,10 +615,10 @@ write_log_to() { # FILE; its caller's `why` says what is wrong
 # ---------------------------------------------------------------------------------------------- JSON
 
 # Reads a reply by its quotes: each PART is what is between two of them, escapes included. A builder's reply ends with
-# "text": {"shell": "..."}}, and that string has neither quotes nor escapes. Nothing else can end like this: quotes in other
-# strings are escaped, and the text of a member further inside would be followed by more braces.
+# "text": {"shell": "..."}}, and that string has neither quotes nor escapes. Nothing else can end like this: quotes in
+# other strings are escaped, and the text of a member further inside would be followed by more braces.
 # Prints what the reply tells this script, percent-encoded; with BARE the reply as it came, but for its text, and with
-# ENDED the one in the state of a build. Splitting at quotes keeps the time linear; LC_ALL=C makes every awk count bytes.
+# ENDED the one in the state of a build. Splitting at quotes keeps the time linear; with LC_ALL=C any awk counts bytes.
 REPLY_READER='
 BEGIN { RS = "\"" }
 { part[NR] = $0 }
@@ -663,7 +636,10 @@ function bare(    from, to, i) {
         sub(/^ *: */, "", part[++from])
     }
     to = NR
-    if (ours) { to = NR - 6; sub(/, *$/, "", part[to]); if (!ENDED) part[to] = part[to] "}"; else sub(/} *$/, "", part[to]) }
+    if (ours) {
+        to = NR - 6; sub(/, *$/, "", part[to])
+        if (!ENDED) part[to] = part[to] "}"; else sub(/} *$/, "", part[to])
+    }
     ORS = ""
     for (i = from; i <= to; i++) print part[i] (i < to ? "\"" : "\n")
 }
@@ -674,7 +650,8 @@ function foreign(    message, hint) {
     if (message == "") message = "the builder does not tell its reply, which is in the log: python setup.py update"
     else {
         hint = member("hint")
-        if (message ~ /^[^:]*: text: /) hint = "the builder is older than this file: python setup.py update"
+        if (message ~ /(text|project): unknown field/)
+            hint = "the builder is older than this file: python setup.py update"
         message = message (hint == "" ? "" : "%0Ahint: " hint) "%0A(" member("code") ")"
     }
     gsub(/%0A/, "%0Aplain ", message)
@@ -684,14 +661,15 @@ function foreign(    message, hint) {
 function member(name,    i, value) {
     for (i = 2; i < NR && !(part[i] == name && part[i + 1] ~ /^ *:/); ) i++
     if (part[i + 1] !~ /^ *: *$/) return match(part[i + 1], /[0-9]+/) ? substr(part[i + 1], RSTART, RLENGTH) : ""
-    for (value = part[i += 2]; match(value, /\\+$/) && RLENGTH % 2; ) value = substr(value, 1, length(value) - 1) "\"" part[++i]
+    for (value = part[i += 2]; match(value, /\\+$/) && RLENGTH % 2; )
+        value = substr(value, 1, length(value) - 1) "\"" part[++i]
     gsub(/%/, "%25", value); gsub(/\\\\/, "%5C", value); gsub(/(\\[nrt])+/, " ", value)
     return value
 }
 '
 
-# Writes what the reply in $TMP/NAME.reply tells to $TMP/said, one `NAME VALUE` a line (builder/flow/shell.py makes them),
-# and sets the SAID_NAMEs.
+# Writes what the reply in $TMP/NAME.reply tells to $TMP/said, one `NAME VALUE` a line (builder/flow/shell.py makes
+# them), and sets the SAID_NAMEs.
 read_reply() { # NAME
     local name value
     (
@@ -756,7 +734,8 @@ identify() {
 
 describe() {
     local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
-    fact function "$FUNCTION"
+    fact "$NAME_KEY" "$FUNCTION"
+    fact stage "$STAGE"
     case $ACTION in
         rollback | preview | verify)
             fact alias "$ALIAS"
@@ -773,21 +752,26 @@ describe() {
             fi
             fact directory "$SUBDIRECTORY"
             if [ -n "$UNPACK" ]; then fact component "$UNPACK"; else fact components "${what:-all}"; fi
+            [ -z "$INDEPENDENT" ] || fact independent 'publish what can be built, even if other functions cannot'
             fact again "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
             fact publish "$publish"
             [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
             fact into "$OUT"
             ;;
     esac
-    fact builder "$BUILDER${SHOWN_REGION:+ in $SHOWN_REGION}${ACCOUNT:+, account $ACCOUNT}${PROFILE:+, profile $PROFILE}"
-    case $ACTION in build | plan | package) if [ -n "$SENDING" ]; then describe_sent; else describe_only_here; fi ;; esac
+    what="$BUILDER${SHOWN_REGION:+ in $SHOWN_REGION}${ACCOUNT:+, account $ACCOUNT}${PROFILE:+, profile $PROFILE}"
+    fact builder "$what"
+    case $ACTION${SENDING:+ sent} in
+        *' sent') describe_sent ;;
+        build | plan | package) describe_only_here ;;
+    esac
 }
 
 describe_sent() {
     local secrets
     secrets=$(some "$TMP/unsent" 5)
     [ -z "$secrets" ] ||
-        say "  note: not sent, as such files usually hold secrets: $secrets; what belongs to the function, commit or name in files"
+        say "  note: not sent, as such files usually hold secrets: $secrets; commit what belongs to the function"
     [ "$SENT_BYTES" -le 50000000 ] ||
         say '  note: that is much to send; name what the build does not need in .lambdaignore, as in .gitignore'
 }
@@ -801,8 +785,8 @@ some() { # FILE COUNT
 fact() { [ -z "$2" ] || say "$(printf '  %-11s %s' "$1" "$2")"; } # NAME VALUE
 megabytes() { printf '%s.%s MB\n' $(($1 / 1000000)) $(($1 % 1000000 / 100000)); }
 
-# The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking the
-# server: ONLY_HERE is empty where there is nothing to say, else `directory` or `git`.
+# The builder builds what git's server has. Notes what is only on this disk, as far as git here can tell without asking
+# the server: ONLY_HERE is empty where there is nothing to say, else `directory` or `git`.
 find_only_here() {
     ONLY_HERE='' HEAD_ID='' SERVER='' NEVER_PUSHED='' AHEAD=0 BEHIND=0 EDITED=0
     [ -n "$HERE" ] || return 0
@@ -823,10 +807,7 @@ find_edited() {
         file=$(below "$GIT_TOP" "$file") && only+=(":(top,exclude,literal)$file")
     done
     # Nor is anyone to commit keys and environments, which -s does not send either.
-    {
-        ignored_everywhere "$GIT_TOP"
-        ignored "$NEVER_SECRETS $NEVER_CLUTTER $NEVER_UNLESS_NODEJS"
-    } >"$TMP/never"
+    never_taken "$GIT_TOP" >"$TMP/never"
     plain_git -C "$PROJECT" -c core.quotePath=false -c core.excludesFile="$TMP/never" status --porcelain \
         --untracked-files=normal -- "${only[@]}" 2>/dev/null | sed 's/^...//' >"$TMP/edited"
     EDITED=$(($(wc -l <"$TMP/edited")))
@@ -839,7 +820,8 @@ find_unpushed() {
     if ! HEAD_ID=$(ask_git rev-parse --verify 'HEAD^{commit}'); then
         HEAD_ID='' NEVER_PUSHED="the branch $GIT_REF, which has no commit yet"
     elif [ "$GIT_REF" = "$HEAD_ID" ]; then   # no branch is checked out
-        [ -n "$(ask_git for-each-ref --contains "$HEAD_ID" refs/remotes refs/tags)" ] || NEVER_PUSHED="commit ${HEAD_ID:0:12}"
+        [ -n "$(ask_git for-each-ref --contains "$HEAD_ID" refs/remotes refs/tags)" ] ||
+            NEVER_PUSHED="commit ${HEAD_ID:0:12}"
     else
         SERVER=origin/$GIT_REF
         if ! ask_git rev-parse --verify "refs/remotes/$SERVER^{commit}" >/dev/null; then
@@ -848,48 +830,46 @@ find_unpushed() {
             SERVER=${upstream#refs/remotes/}
             [ "${SERVER#*/}" = "$GIT_REF" ] || SERVER='' NEVER_PUSHED="the branch $GIT_REF"
         fi
-        [ -z "$SERVER" ] || read -r BEHIND AHEAD <<<"$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD")"
+        [ -z "$SERVER" ] ||
+            read -r BEHIND AHEAD <<<"$(ask_git rev-list --left-right --count "refs/remotes/$SERVER...HEAD")"
     fi
 }
 
 counted() { if [ "$1" = 1 ]; then printf '1 %s' "$2"; else printf '%s %ss' "$1" "$2"; fi; } # NUMBER NOUN
 
-# Warns of what is only here, with what to do about it.
-say_only_here() { # INDENT WARNING
-    local indent="$NL$1         " push='git push' list=''
-    case $ONLY_HERE$AHEAD$EDITED$NEVER_PUSHED in
-        directory*) list="${indent}only here: the files in $PROJECT, which is not in a git repository${indent}to send them: -s" ;;
-        git00) ;;
-        git*)
-            [ -z "$NEVER_PUSHED" ] || list="${indent}never pushed, as far as git here knows: $NEVER_PUSHED" push="git push -u origin $GIT_REF"
-            [ "$AHEAD" = 0 ] || list="${indent}not pushed: $(counted "$AHEAD" commit), the last: $(ask_git log -1 --format=%s)"
-            [ "$EDITED" = 0 ] || list="$list${indent}not committed: $(counted "$EDITED" file): $(some "$TMP/edited" 3)"
-            [ "$GIT_REF" != "$HEAD_ID" ] || push='git push origin HEAD:BRANCH'
-            [ "$EDITED" = 0 ] || push="git commit, then $push"
-            list="$list$indent$push; or send the files that are here, as they are: -s"
-            ;;
-    esac
-    [ -z "$list" ] || say "$1WARNING: $2$list"
-}
-
-# Before it is built.
+# Before it is built: warns of what is only here, with what to do about it.
 describe_only_here() {
+    local indent="$NL           " push='git push' list=''
     find_only_here
-    [ "$BEHIND" = 0 ] || say "  note: $(counted "$BEHIND" commit) of $SERVER that you do not have here will be part of it (git pull)"
-    say_only_here '  ' "what is built is ${SERVER:-$REPO} as git's server has it, NOT what is here"
+    [ "$BEHIND" = 0 ] ||
+        say "  note: $(counted "$BEHIND" commit) of $SERVER that you do not have here will be part of it (git pull)"
+    if [ "$ONLY_HERE" = directory ]; then
+        list="${indent}only here: the files in $PROJECT, which is not in a git repository${indent}to send them: -s"
+    elif [ -n "$ONLY_HERE" ] && [ "$AHEAD$EDITED$NEVER_PUSHED" != 00 ]; then
+        [ -z "$NEVER_PUSHED" ] ||
+            list="${indent}never pushed, as far as git here knows: $NEVER_PUSHED" push="git push -u origin $GIT_REF"
+        [ "$AHEAD" = 0 ] ||
+            list="${indent}not pushed: $(counted "$AHEAD" commit), the last: $(ask_git log -1 --format=%s)"
+        [ "$EDITED" = 0 ] || list="$list${indent}not committed: $(counted "$EDITED" file): $(some "$TMP/edited" 3)"
+        [ "$GIT_REF" != "$HEAD_ID" ] || push='git push origin HEAD:BRANCH'
+        [ "$EDITED" = 0 ] || push="git commit, then $push"
+        list="$list$indent$push; or send the files that are here, as they are: -s"
+    fi
+    [ -z "$list" ] || say "  WARNING: what is built is ${SERVER:-$REPO} as git's server has it, NOT what is here$list"
 }
 
-# After it: the same, by the commit that was really built, which tells better than what git knew before.
-tell_only_here() { # COMMIT, or nothing where none was built
-    local ahead
-    if [ -n "$1" ] && [ -n "${HEAD_ID:-}" ] && ahead=$(ask_git rev-list --count "$1..HEAD"); then
+# After it, in one line, by the commit that was really built: that tells better than what git here knew before.
+tell_only_here() { # COMMIT
+    local what='' ahead
+    [ "$ACTION" = build ] && [ -n "$ONLY_HERE" ] || return 0
+    [ "$ONLY_HERE" != directory ] || what="the files in $PROJECT"
+    if [ -n "$1" ] && [ -n "$HEAD_ID" ] && ahead=$(ask_git rev-list --count "$1..HEAD"); then
         NEVER_PUSHED='' AHEAD=$ahead
     fi
-    case ${ONLY_HERE:+$ACTION} in
-        build) say_only_here '' 'NOT deployed' ;;
-        plan) say_only_here '' 'NOT planned' ;;
-        package) say_only_here '' 'NOT packaged' ;;
-    esac
+    what=${what:-$NEVER_PUSHED}
+    [ "$AHEAD" = 0 ] || what=$(counted "$AHEAD" commit)
+    [ "$EDITED" = 0 ] || what="$what${what:+ and }$(counted "$EDITED" file) that you have not committed"
+    [ -z "$what" ] || say "WARNING: NOT deployed: $what"
 }
 
 # Shows what a rollback would do, and settles on the build that it has shown, whatever is deployed meanwhile.
@@ -903,7 +883,7 @@ preview() {
     fi
     tell 2
     BUILD=$SAID_back_to ALIAS=$SAID_alias
-    [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" 'is it older than this file? python setup.py update'
+    [ -n "$BUILD" ] || die 4 "$BUILDER does not say what it would return to" "$OLDER"
 }
 
 confirm() {
@@ -916,75 +896,22 @@ confirm() {
 
 # ---------------------------------------------------------------------------------------------- sending
 
-# What is not sent unless git has it or the build file names it: builder/sources/default_excludes.json, which a test compares.
-NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa id_ed25519
-.aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token *.tfstate *.tfstate.* *.tfvars
-*.tfvars.json .env~ *.pem.bak *.pem.old *.pem~ *.key.bak *.key.old *.key~
+# What is not sent unless git has it: builder/sources/default_excludes.json, which a test compares.
+NEVER_SECRETS='.env .env.* .envrc *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.ppk id_rsa id_dsa id_ecdsa
+id_ed25519 .aws .ssh .gnupg .docker .kube .netrc _netrc .pypirc .git-credentials .vault-token *.tfstate *.tfstate.*
+*.tfvars *.tfvars.json .env~ *.pem.bak *.pem.old *.pem~ *.key.bak *.key.old *.key~
 id_rsa.bak id_rsa.old id_rsa~ id_ed25519.bak id_ed25519.old id_ed25519~'
-NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox .nox .terraform
-.terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode deploy.sh deploy.log'
+NEVER_CLUTTER='.git .hg .svn .venv venv __pycache__ *.pyc .mypy_cache .pytest_cache .ruff_cache .hypothesis .tox .nox
+.terraform .terraform.lock.hcl .aws-sam .serverless cdk.out .DS_Store Thumbs.db .idea .vscode deploy.sh deploy.log'
 NEVER_UNLESS_NODEJS='node_modules .npmrc'
 
-# Prints a .gitignore's `!PATH` for every path in the build file that one of RULES would leave out. The builder reads it by
-# the same words: neither needs a reader of YAML for that. Paths begin where DIRECTORY, the project's, does.
-NAMED_FILES='
-BEGIN {
-    unwanted = ENVIRON["RULES"]; gsub(/[.]/, "[.]", unwanted); gsub(/[*]/, ".*", unwanted); gsub(/[ \n]+/, "|", unwanted)
-    folders[plain(ENVIRON["DIRECTORY"])]
-}
-{
-    rest = $0; sub(/\r$/, "", rest); sub(/(^|[ \t])#.*/, "", rest)
-    while (rest != "") {
-        if (match(rest, /^"[A-Za-z0-9_-]+"[ \t]*:/) || match(rest, /^\047[A-Za-z0-9_-]+\047[ \t]*:/) || \
-            (match(rest, /^[A-Za-z0-9_-]+[ \t]*:/) && substr(rest, RLENGTH + 1) ~ /^([ \t]|$)/)) {
-            key = substr(rest, 1, RLENGTH); gsub(/["\047 \t:]/, "", key)
-        }
-        else if (match(rest, /^"[^"]*"/) || match(rest, /^\047[^\047]*\047/)) value(substr(rest, 2, RLENGTH - 2))
-        else if (match(rest, /^[^] \t,[{}"\047]+/)) value(substr(rest, 1, RLENGTH))
-        else RLENGTH = 1
-        rest = substr(rest, RLENGTH + 1)
-    }
-}
-function value(text,    words, count) {
-    if (key !~ /^(files|inputs|preinstall|command|dependencies|source_dir)$/) return
-    count = split(text, words, /[ \t]+/)
-    for (words[++count] = text; count; count--) {
-        paths[plain(words[count])]
-        if (key == "source_dir") folders[plain(ENVIRON["DIRECTORY"] "/" words[count])]
-    }
-}
-function plain(path) {
-    path = "/" path "/"
-    while (gsub(/\/[.]?\//, "/", path)) ;
-    return substr(path, 2, length(path) - 2)
-}
-END {
-    for (folder in folders) {
-        start = folder; gsub(/[[*?]/, "[&]", start)   # literally
-        for (path in paths) {
-            count = split(path, parts, "/"); found = start
-            for (i = 1; i <= count; i++) {
-                found = found "/" parts[i]
-                if (parts[i] ~ "^(" unwanted ")$") print "!/" substr(found, start == "" ? 2 : 1)
-            }
-        }
-    }
-}
-'
+# Prints names one a line, in the syntax of a .gitignore.
+rules() { printf '%s\n' "$*" | tr ' ' '\n'; }
 
-# Sets RULES, the names that are left out by default, and NAMED, which paths of them the build file wants.
-settle_excludes() {
-    local text
-    text=$(cat "$PROJECT"/build.yaml "$PROJECT"/build.yml "$PROJECT"/build.json 2>/dev/null)
-    RULES="$NEVER_SECRETS $NEVER_CLUTTER"
-    case $(printf '%s' "$text" | LC_ALL=C sed -e 's/^#.*//' -e 's/[[:space:]]#.*//') in *nodejs*) ;; *) RULES="$RULES $NEVER_UNLESS_NODEJS" ;; esac
-    NAMED=$(printf '%s\n' "$text" | RULES=$RULES DIRECTORY=$SUBDIRECTORY LC_ALL=C awk -- "$NAMED_FILES")
-}
-
-# Prints RULES one a line, in the syntax of a .gitignore; behind them what the build file wants nevertheless.
-ignored() { # RULES [NAMED]
-    printf '%s\n' "$1" | tr ' ' '\n'
-    printf '%s\n' "${2:-}"
+# Prints what is not taken from a repository's work tree unless git has it already.
+never_taken() { # REPOSITORY
+    ignored_everywhere "$1"
+    rules "$NEVER_SECRETS" "$NEVER_CLUTTER" "$NEVER_UNLESS_NODEJS"
 }
 
 # Prints what the user ignores in every repository, as git does by itself unless another file is named.
@@ -995,17 +922,18 @@ ignored_everywhere() { # REPOSITORY
     printf '\n'
 }
 
-# Makes $TMP/sent.tar.gz, and $TMP/unsent with what probably holds secrets; sets SENT_TREE (git's SHA-1 of the content, or nothing) and SENT_BYTES.
+# Makes $TMP/sent.tar.gz, and $TMP/unsent with what probably holds secrets; sets SENT_TREE (git's SHA-1 of the content,
+# or nothing) and SENT_BYTES.
 pack() {
-    settle_excludes || die 2 "the build file in $PROJECT cannot be read"
     : >"$TMP/unsent"
-    pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" || die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
+    pack_by_git "${GIT_TOP:-$PROJECT}" 2>"$TMP/git.err" ||
+        die 2 "git cannot pack ${GIT_TOP:-$PROJECT}: $(last_lines "$TMP/git.err")"
     SENT_BYTES=$(($(wc -c <"$TMP/sent.tar.gz")))
 }
 
 last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n "${2:-3}" | printable; } # FILE [COUNT]
 
-# Prints the directory that --package writes to: what it holds is made of what is sent. Nothing where the project is in it.
+# Prints the directory that --package writes to: what it holds is made of what is sent. Nothing if the project is in it.
 product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
 
 # The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
@@ -1017,7 +945,7 @@ pack_by_git() { # TOP
     case $format in sha256) format=--object-format=sha256 ;; *) format='' ;; esac
     plain_git init -q --bare --template= ${format:+"$format"} "$SCRATCH" || return 1
     mkdir -p "$SCRATCH/info" "$SCRATCH/objects/info" || return 1
-    ignored "$RULES" "$NAMED" >"$TMP/ignored" || return 1
+    rules "$NEVER_SECRETS" "$NEVER_CLUTTER" "$NEVER_UNLESS_NODEJS" >"$TMP/ignored" || return 1
     # The first of all attributes: what was taken in goes out, all of it and byte for byte.
     printf '* -export-ignore -export-subst -text -ident -filter -working-tree-encoding\n' >"$SCRATCH/info/attributes"
     take "$top" "$index" || return 1
@@ -1034,7 +962,8 @@ pack_by_git() { # TOP
         export GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x GIT_COMMITTER_DATE='315532800 +0000'
         apart "$top" "$index" commit-tree -m x "$SENT_TREE"
     ) || return 1
-    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "${commit:-$SENT_TREE}" || return 1
+    plain_git --git-dir="$SCRATCH" archive --format=tar.gz --output="$TMP/sent.tar.gz" "${commit:-$SENT_TREE}" ||
+        return 1
     [ ${#SENT_TREE} -eq 40 ] || SENT_TREE=''   # SHA-256 ids are not what the builder compares with
 }
 
@@ -1052,11 +981,7 @@ take() { # TOP INDEX
         # Without it git refuses what lies beside a sparse checkout; older ones do not know it.
         [ "$(plain_git -C "$top" config --bool core.sparseCheckout)" != true ] || options+=(--sparse)
         # Besides what the user ignores everywhere; what a .gitignore wants nevertheless stays wanted.
-        {
-            ignored_everywhere "$top"
-            # Paths in the build file are none of a submodule's.
-            if [ "$top" = "$GIT_TOP" ]; then cat "$TMP/ignored"; else ignored "$RULES"; fi
-        } >"$ignored"
+        never_taken "$top" >"$ignored"
         apart "$top" "$index" -c core.excludesFile="$ignored" add "${options[@]}" -- . || return 1
     else
         apart "$top" "$index" ls-files -z --others --exclude-from="$TMP/ignored" |
@@ -1082,7 +1007,7 @@ take() { # TOP INDEX
 note_unsent() { # TOP INDEX
     local options=() below=${1#"${GIT_TOP:-$PROJECT}"}
     ! is_repository "$1" || options=(--exclude-standard)
-    ignored "$NEVER_CLUTTER $NEVER_UNLESS_NODEJS" >"$TMP/clutter"
+    rules "$NEVER_CLUTTER" "$NEVER_UNLESS_NODEJS" >"$TMP/clutter"
     options+=(--exclude-from="$TMP/clutter")
     {
         apart "$1" "$2" ls-files --others --ignored --exclude-per-directory=.lambdaignore && printf '/\n' &&
@@ -1121,7 +1046,10 @@ repository_file() { # TOP NAME
     printf '%s\n' "$path"
 }
 
-is_tracked() { [ -n "$GIT_TOP" ] && plain_git --literal-pathspecs -C "$GIT_TOP" ls-files --error-unmatch -- "$1" >/dev/null 2>&1; }
+is_tracked() { # FILE
+    [ -n "$GIT_TOP" ] &&
+        plain_git --literal-pathspecs -C "$GIT_TOP" ls-files --error-unmatch -- "$1" >/dev/null 2>&1
+}
 
 # Prints FILE as seen from DIRECTORY; fails where it is not in it.
 below() { # DIRECTORY FILE
@@ -1148,8 +1076,8 @@ deliver() {
         return
     fi
     say "  uploading to s3://$SAID_bucket/$key"
-    copy "$TMP/sent.tar.gz" "s3://$SAID_bucket/$key" "the caller needs s3:PutObject on $SAID_bucket/${SAID_prefix}uploads/*;\
- or name what the build does not need in .lambdaignore"
+    local hint="the caller needs s3:PutObject on $SAID_bucket/${SAID_prefix}uploads/*"
+    copy "$TMP/sent.tar.gz" "s3://$SAID_bucket/$key" "$hint; or name what the build does not need in .lambdaignore"
 }
 
 # Copies from or to S3.
@@ -1175,6 +1103,12 @@ field() { # NAME TEXT
     [ -z "$2" ] || EVENT="$EVENT, \"$1\": $QUOTED"
 }
 
+# Sets QUOTED to TEXT if it is a number in JSON; else to a string, which the builder refuses.
+number() { # TEXT
+    quote "$1"
+    [[ ! $1 =~ ^(0|[1-9][0-9]*)([.][0-9]+)?$ ]] || QUOTED=$1
+}
+
 json_field() { [ -z "$2" ] || EVENT="$EVENT, \"$1\": $2"; } # NAME JSON
 
 # Writes $TMP/event, and $TMP/ask, which asks how far it is.
@@ -1183,34 +1117,35 @@ write_events() {
     field action "${ACTION/preview/rollback}"
     field by "$(asker)"
     if [ "$ACTION" != status ]; then
-        field function "$FUNCTION"
+        field "$NAME_KEY" "$FUNCTION"
+        field build "$BUILD"
     elif [ -z "$BUILD" ]; then
         field function "$FLAG_f"   # without one, the last builds of all functions
     fi
-    case $ACTION in
-        build | plan | package)
-            [ -n "$SENDING" ] || field "$REPO_KEY" "$REPO"
-            json_field source "$UPLOADED"
-            field ref "$REF"
-            field path "$SUBDIRECTORY"
-            json_field version "$VERSION"
-            json_field upgrade "$UPGRADE"
-            json_field force "$FORCE"
-            for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do
-                quote "$component"
-                list="$list${list:+, }$QUOTED"
-            done
-            json_field components "${list:+[$list]}"
-            ;;
-        preview) json_field preview true ;;
-        history) json_field count "$COUNT" ;;
-    esac
-    case $ACTION in history | status | package) ;; *) field build "$BUILD" ;; esac
+    field stage "$STAGE"
+    [ -n "$SENDING" ] || field "$REPO_KEY" "$REPO"
+    json_field source "$UPLOADED"
+    field ref "$REF"
+    field path "$SUBDIRECTORY"
+    json_field version "$VERSION"
+    json_field upgrade "$UPGRADE"
+    json_field force "$FORCE"
+    json_field independent "$INDEPENDENT"
+    for component in ${COMPONENTS[@]+"${COMPONENTS[@]}"}; do
+        quote "$component"
+        list="$list${list:+, }$QUOTED"
+    done
+    json_field components "${list:+[$list]}"
+    [ "$ACTION" != preview ] || json_field preview true
+    number "$COUNT"
+    json_field count "${COUNT:+$QUOTED}"
     if [ -n "$WEIGHT" ]; then
         quote "$ALIAS"
-        json_field alias "{\"name\": $QUOTED, \"weight\": $WEIGHT}"
+        list=$QUOTED
+        number "$WEIGHT"
+        json_field alias "{\"name\": $list, \"weight\": $QUOTED}"
     else
-        case $ACTION in history | status) ;; *) field alias "$ALIAS" ;; esac
+        field alias "$ALIAS"
     fi
     field build_id "$TRACKED"
     record "event: {$EVENT}${PAYLOAD:+ and invoke: $PAYLOAD}"
@@ -1219,7 +1154,7 @@ write_events() {
         if [ -n "$SENDING" ] && [ -z "$UPLOADED" ]; then
             printf ', "archive": "' && base64 <"$TMP/sent.tar.gz" | tr -d '\r\n' && printf '"'
         fi
-        if [ "$ACTION" = build ] && [ -n "$PAYLOAD" ]; then   # a plan tries nothing
+        if [ "$ACTION" != plan ] && [ -n "$PAYLOAD" ]; then   # a plan tries nothing
             printf ', "invoke": ' && cat "$PAYLOAD"
         fi
         printf '}\n'
@@ -1245,8 +1180,6 @@ ask() { # EVENT_FILE
     went_well call || builder_broke
 }
 
-running() { kill -0 "$1" 2>/dev/null; }
-
 nap() {
     sleep 0.1 2>/dev/null
     case $? in
@@ -1254,11 +1187,6 @@ nap() {
         130) INTERRUPTED=true ;;   # Ctrl-C ends it as well
         *) sleep 1 ;;              # a sleep that knows whole seconds only
     esac
-}
-
-stop() { # PID, a child of ours
-    { kill "$1" && wait "$1"; } 2>/dev/null
-    return 0
 }
 
 # The exit code of a child of ours that has ended: a Ctrl-C ends bash's `wait` with one of its own.
@@ -1274,9 +1202,9 @@ reap() { # PID
     return $code
 }
 
-# Waits for the end of the build; sets ANSWER to the name of the file that has its reply. The invocation itself brings it in
-# the usual case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer gets
-# lost.
+# Waits for the end of the build; sets ANSWER to the name of the file that has its reply. The invocation brings it in
+# the usual case; what `status` says is shown meanwhile, and takes its place when the connection breaks or the answer
+# gets lost.
 # A Ctrl-C that comes while bash waits for a `$(...)` whose command ends by itself is lost (seen with bash 5.2, where it
 # should have run the trap): nothing that is repeated in here uses one.
 follow() {
@@ -1287,17 +1215,18 @@ follow() {
     CALL=$!
     # With the reply from `status` the invocation is about to end as well, unless its connection died silently.
     while [ -z "$ANSWER" ] || { [ -n "$CALL" ] && [ $((grace -= 1)) -gt 0 ]; }; do
-        if [ -n "$CALL" ] && ! running "$CALL"; then
+        if [ -n "$CALL" ] && ! kill -0 "$CALL" 2>/dev/null; then
             if reap "$CALL"; then take_reply; else lose_call; fi
             CALL=''
-        elif [ -n "$POLL" ] && ! running "$POLL"; then
+        elif [ -n "$POLL" ] && ! kill -0 "$POLL" 2>/dev/null; then
             take_status
             POLL='' next_poll=$((ticks + 10))
         fi
         [ -z "$INTERRUPTED" ] || ask_to_follow
         if [ -z "$CALL$ANSWER" ]; then give_up_if_lost; fi
         if [ $((SECONDS - started)) -ge "$FOLLOW_LIMIT" ]; then
-            die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" "look for it in the log group /aws/lambda/$BUILDER"
+            die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" \
+                "look for it in the log group /aws/lambda/$BUILDER"
         fi
         if [ -n "$TRACKED" ] && [ -z "$POLL$ANSWER" ] && [ $ticks -ge $next_poll ]; then
             invoke poll "$TMP/ask" 30 2
@@ -1315,7 +1244,8 @@ follow() {
 take_reply() {
     read_reply call
     went_well call || builder_broke
-    [ -n "$SAID_status" ] || die 4 "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
+    [ -n "$SAID_status" ] || die 4 \
+        "$BUILDER gave an answer that is not a builder's: $(head -c 300 "$TMP/call.reply" | printable)" \
         "is $BUILDER really the name of the builder? -B names another"
     take_state call || ANSWER=call
 }
@@ -1343,7 +1273,10 @@ take_state() { # NAME
             fi
             ;;
         ended) ANSWER=$1 ;;
-        lost) die 4 "${SAID_message:-the builder stopped before the build ended}" "its log group has more: /aws/lambda/$BUILDER" ;;
+        lost)
+            die 4 "${SAID_message:-the builder stopped before the build ended}" \
+                "its log group has more: /aws/lambda/$BUILDER"
+            ;;
         *) return 1 ;;
     esac
 }
@@ -1355,8 +1288,9 @@ lose_call() {
     text=$(cat "$TMP/call.err")
     case $text in
         *'(ServiceException)'* | *'(InternalFailure)'* | *'(ServiceUnavailable'* | *'(50'[0-9]')'*) ;;
-        *'An error occurred ('* | *'Could not connect'* | *'Connect timeout'* | *[Cc]redentials* | *'could not be found'* | \
-            *'specify a region'* | *'Invalid endpoint'* | *'SSL validation'* | *[Tt]'oken'* | *'usage: aws'* | *'Unknown options'*)
+        *'An error occurred ('* | *'Could not connect'* | *'Connect timeout'* | *[Cc]redentials* | \
+            *'could not be found'* | *'specify a region'* | *'Invalid endpoint'* | *'SSL validation'* | *[Tt]'oken'* | \
+            *'usage: aws'* | *'Unknown options'*)
             aws_failed "$TMP/call.err"
             ;;
     esac
@@ -1377,7 +1311,8 @@ went_well() { # NAME
 give_up_if_lost() {
     [ "$FAILED_POLLS" -lt 5 ] || die 3 "the builder cannot be asked any more: ${LOST:-$(tail -n 1 "$TMP/poll.err")}" \
         "later: deploy.sh --status $BUILD_ID"
-    [ "$UNKNOWN" -lt 15 ] || die 3 "the builder knows nothing of build $BUILD_ID, so it never began: $LOST" "run the command again"
+    [ "$UNKNOWN" -lt 15 ] ||
+        die 3 "the builder knows nothing of build $BUILD_ID, so it never began: $LOST" "run the command again"
 }
 
 ask_to_follow() {
@@ -1409,16 +1344,20 @@ builder_broke() {
         *ImportModule* | *Runtime.*) hint="is $BUILDER set up? python setup.py status" ;;
     esac
     record "reply: $(cat "$TMP/call.reply")"
-    die 4 "the builder broke: ${SAID_type:+$SAID_type: }${SAID_message:-$(head -c 300 "$TMP/call.reply" | printable)}" "$hint"
+    SAID_message=${SAID_message:-$(head -c 300 "$TMP/call.reply" | printable)}
+    die 4 "the builder broke: ${SAID_type:+$SAID_type: }$SAID_message" "$hint"
 }
 
 aws_failed() { # FILE with what the AWS CLI said
     local text hint='' code=3
     text=$(last_lines "$1")
     case $text in
-        *ResourceNotFoundException*) hint="there is no function $BUILDER in this account and region: -B, -r, -p; or python setup.py init" ;;
+        *ResourceNotFoundException*)
+            hint="there is no function $BUILDER in this account and region: -B, -r, -p; or python setup.py init"
+            ;;
         *InvalidRequestContent*)
-            code=2 text="payload $PAYLOAD: is not JSON in UTF-8. $text" hint="python3 -m json.tool <'$PAYLOAD' says where"
+            code=2 text="payload $PAYLOAD: is not JSON in UTF-8. $text"
+            hint="python3 -m json.tool <'$PAYLOAD' says where"
             ;;
         *AccessDenied*) hint="the caller needs lambda:InvokeFunction on $BUILDER" ;;
         *Expired* | *expired* | *'SSO'*) hint='sign in again' ;;
@@ -1435,14 +1374,14 @@ finish() {
     record "reply: $(bare_reply)"
     if [[ $SAID_status != 2?? ]]; then
         tell 2 'deploy.sh: '
-        tell_only_here ''
+        [ "$SAID_code" != invalid_event ] || exit 2   # as with what is refused here
         exit 1
     fi
     [ "$ACTION" != package ] || collect
     tell 1
-    [ -z "$BROUGHT" ] || result "$BROUGHT"
+    [ -z "$BROUGHT" ] || emit 1 "$BROUGHT"
     times=$(said times)
-    [ -z "$TIMES" ] || [ -z "$times" ] || result "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
+    [ -z "$TIMES" ] || [ -z "$times" ] || emit 1 "$times$NL$(printf '    %-16s %7.2f s' 'from here' "${WALL:-0}")"
     tell_only_here "$SAID_commit"
     [ -z "$SAID_differs" ] || exit 1
 }
@@ -1452,17 +1391,20 @@ finish() {
 # Brings what the reply names to OUT, for everyone to read: Lambda runs as another user than the one who unpacks.
 collect() {
     local place name hash bucket key count names='' files='' kept='' before=''
+    local file='(function|layers/[-A-Za-z0-9_]+)[.]zip'
     umask 022
     # What is there now, by its own account: a whole string of the first object, and nothing outside of OUT.
     ! [ -f "$OUT/build.json" ] || before=$(LC_ALL=C awk 'BEGIN { RS = "}" } { print; exit }' "$OUT/build.json" |
-        tr '"' '\n' | LC_ALL=C grep -Ex 'function[.]zip|layers/[-A-Za-z0-9_]+[.]zip')
+        tr '"' '\n' | LC_ALL=C grep -Ex "([-A-Za-z0-9_]+/)?$file")
     said zip >"$TMP/zips"
-    [ -s "$TMP/zips" ] || die 4 "$BUILDER does not say where it put what was built" 'is it older than this file? python setup.py update'
+    [ -s "$TMP/zips" ] || die 4 "$BUILDER does not say where it put what was built" "$OLDER"
     while read -r place name hash bucket key count <&3; do
+        case $place in */function.zip | */layers/*) name=${place%%/*}/$name ;; esac   # one of several functions
         names="$names${names:+, }$name"
         if [ "$UNPACK" = "$name" ]; then
             bring "$bucket" "$key" "$hash" "$TMP/component.zip"
-            unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 || die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
+            unpack "$TMP/component.zip" >"$TMP/unpack.err" 2>&1 ||
+                die 3 "cannot unpack to $OUT: $(last_lines "$TMP/unpack.err")"
             BROUGHT="  unpacked      $name into $OUT, $count"
             return
         fi
@@ -1474,10 +1416,12 @@ collect() {
     done 3<"$TMP/zips"
     [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $names"
     for place in $before; do
-        case "$kept " in *" $place "*) ;; *) rm -f "$OUT/$place" ;; esac
+        case "$kept " in *" $place "*) continue ;; esac
+        rm -f "$OUT/$place"
+        case $place in */*) (cd "$OUT" && rmdir -p "${place%/*}") 2>/dev/null ;; esac   # what is empty of it
     done
-    rmdir "$OUT/layers" 2>/dev/null   # if it is empty
-    { printf '{"files": {%s}, ' "$files" && bare_reply | tail -c +2; } >"$OUT/build.json" || die 2 "$OUT cannot be written to"
+    { printf '{"files": {%s}, ' "$files" && bare_reply | tail -c +2; } >"$OUT/build.json" ||
+        die 2 "$OUT cannot be written to"
     BROUGHT="  brought to    $OUT:$kept"
 }
 
@@ -1486,7 +1430,10 @@ bring() { # BUCKET KEY SHA256 FILE
     if [ -f "$4" ] && [ "$(sha256 "$4")" = "$3" ]; then return; fi
     PART=$4.part
     copy "s3://$1/$2" "$PART" "the caller needs s3:GetObject on $1/${2%/*}/*"
-    case $(sha256 "$PART") in '' | "$3") ;; *) die 3 "s3://$1/$2 has other content than its name says" 'run the command again' ;; esac
+    case $(sha256 "$PART") in
+        '' | "$3") ;;
+        *) die 3 "s3://$1/$2 has other content than its name says" 'run the command again' ;;
+    esac
     touch "$PART"   # the AWS CLI gives it the object's age, which make would take for older than what it is made of
     mv -f "$PART" "$4" || die 2 "$4 cannot be written"
     PART=''
@@ -1514,9 +1461,9 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
 }
 
 clean_up() {
+    local child
     clear_line
-    [ -z "$CALL" ] || stop "$CALL"
-    [ -z "$POLL" ] || stop "$POLL"
+    for child in $CALL $POLL; do { kill "$child" && wait "$child"; } 2>/dev/null; done
     [ -z "$PART" ] || rm -f "$PART"
     [ -z "$TMP" ] || rm -rf "$TMP"
 }

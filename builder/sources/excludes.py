@@ -8,7 +8,8 @@ pattern of a name (`*.pem`), which counts at any depth, for files and for direct
 - `clutter`: what version control, tools and editors keep for themselves;
 - `unless_nodejs`: useless, unless the text of the build file has the word `nodejs`, comments aside.
 
-What the build file names stays: `files: [.env]` is explicit, `files: [settings/]` is not.
+What the build file names stays: `files: [.env]` is explicit, `files: [settings/]` is not. deploy.sh cannot read it, and
+sends none of them that git does not have.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from builder.sources.local import as_regex
 BUILD_FILES = ("build.yaml", "build.yml", "build.json")
 DATA = Path(__file__).with_name("default_excludes.json")
 SECRETS = "secrets"
-# Keys of a build file whose values name files. By words, because deploy.sh looks for the same and cannot read YAML.
+# Keys of a build file whose values name files. They are found by words: the file has not been read as YAML yet.
 _NAMING = frozenset({"files", "inputs", "preinstall", "command", "dependencies", "source_dir"})
 _TOKEN = re.compile(
     r"""(?:"(?P<quoted>[\w-]+)"|'(?P<single>[\w-]+)'|(?P<bare>[\w-]+)(?=[ \t]*:(?:\s|$)))[ \t]*:"""

@@ -1,7 +1,7 @@
 """A Lambda function that answers as the builder does, by scenario, and keeps what it was sent.
 
-The scenario is the name of the function to deploy. It runs as a real function of the embedded AWS, with the runtime's
-boto3 and the builder's own way to say replies.
+The scenario is the name of the function or project to deploy. It runs as a real function of the embedded AWS, with the
+runtime's boto3 and the builder's own way to say replies.
 """
 
 from __future__ import annotations
@@ -170,6 +170,7 @@ VERIFIED: dict[str, Any] = {
 }
 TRIED = {"status": 200, "version": "7", "payload": {"ok": [1, "é \\ \n"]}, "error": None, "log_tail": ["START", "END"]}
 LONG = TRIED | {"version": "$LATEST", "payload": '["x' + "é" * 3000, "size": 700_000, "cut": True}
+INVALID = {"statusCode": 400, "error": {"code": "invalid_event", "message": "alias: is only digits", "hint": "fix it"}}
 OLDER = {
     "statusCode": 400,
     "error": {"code": "invalid_event", "message": "the request is not valid: text: unknown field", "hint": "fix it"},
@@ -239,8 +240,18 @@ def _zipped(name: str) -> bytes:
 
 
 def _packaged(event: dict[str, Any]) -> dict[str, Any]:
-    """Really in the bucket; of `lost` nothing, and of `spoilt` something else."""
-    reply: dict[str, Any] = {"statusCode": 200, "commit": "4" * 40, "artifacts": [], "packages": []}
+    """Really in the bucket; of `lost` nothing, and of `spoilt` something else. `shop` has two functions."""
+    reply: dict[str, Any] = {"statusCode": 200, "commit": "4" * 40}
+    if event["function"] == "shop":
+        wanted = event.get("components") or ("orders-api", "worker")
+        parts = {key: _artifacts({"function": key, "components": ("function", "common")}) for key in wanted}
+        rows = [{"key": key, "name": key, "status": "packaged", **made} for key, made in parts.items()]
+        return {**reply, "functions": rows}
+    return {**reply, **_artifacts(event)}
+
+
+def _artifacts(event: dict[str, Any]) -> dict[str, Any]:
+    reply: dict[str, Any] = {"artifacts": [], "packages": []}
     for name in event.get("components") or ("function", "dependencies", "fonts"):
         content = _zipped(name)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -311,6 +322,8 @@ def _other(event: dict[str, Any]) -> dict[str, Any]:
 
 def handler(event: dict[str, Any], _context: object) -> Any:
     """The builder's reply for this event, with what it says."""
+    _put(f"events/{time.time_ns():020d}", event)
+    event = {"function": event["project"], **event} if "project" in event else event
     reply = _reply(event)
     if isinstance(reply, dict) and event.get("text") and event.get("function") != "older":
         reply = {**reply, "text": {"shell": shell(reply, texts(reply, function=event.get("function", "")))}}
@@ -318,7 +331,6 @@ def handler(event: dict[str, Any], _context: object) -> Any:
 
 
 def _reply(event: dict[str, Any]) -> Any:
-    _put(f"events/{time.time_ns():020d}", event)
     if event["action"] == "status":
         if event.get("function") == "untold":  # as with `status = function`, of a request that names none
             return {key: value for key, value in RECENT.items() if key not in {"builds", "storage"}}
@@ -339,6 +351,8 @@ def _reply(event: dict[str, Any]) -> Any:
     match event["function"]:
         case "refused":
             return REFUSAL
+        case "invalid":
+            return INVALID
         case "older" if event.get("force"):
             return OLDER
         case "busy":

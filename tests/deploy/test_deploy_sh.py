@@ -41,7 +41,7 @@ def test_success_is_told_and_logged(connected: Project, builder: Builder) -> Non
     assert re.fullmatch(r"\S+@\S+", by)
     assert event == {
         "action": "build",
-        "function": "orders",
+        "project": "orders",
         "repo_name": "orders",
         "version": True,
         "alias": "live",
@@ -53,6 +53,29 @@ def test_success_is_told_and_logged(connected: Project, builder: Builder) -> Non
     assert '"statusCode": 200' in connected.log
 
 
+def test_what_no_one_has_named_is_a_project(connected: Project, builder: Builder) -> None:
+    """To the builder, which knows from the build file what functions it has. Stages are in every event but status."""
+    done = connected.run("-y", "--stage", "prod", "--independent", "api", "common")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"  project +orders\n  stage +prod\n", done.stderr)
+    assert "independent" in done.stderr
+    sent = {"action": "build", "project": "orders", "stage": "prod", "independent": True}
+    assert builder.events()[0].items() >= {**sent, "components": ["api", "common"]}.items()
+    for settings, section in ((["-f", "api"], ""), ([], "function = api\n")):
+        builder.forget()
+        connected.config(f"[deploy]\nstage = dev\n{section}")
+        done = connected.run("-n", *settings)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"  function +api\n  stage +dev\n", done.stderr)
+        (event,) = builder.events()
+        assert (event["function"], event["stage"], "project" in event) == ("api", "dev", False)
+    builder.forget()
+    connected.config("[deploy]\nstage = dev\n")
+    for arguments in (["--history"], ["--verify"], ["--rollback", "-y"], ["--status"]):
+        connected.run(*arguments, LAMBDASMITH_DEPLOY_STAGE="test")
+    assert [(event["project"], event["stage"]) for event in builder.events()] == [("orders", "test")] * 3
+
+
 def test_nasty_names_arrive_as_typed(connected: Project, builder: Builder) -> None:
     """Blanks, quotes, dollars, globs and JSON's specials survive directory, file, flags and event."""
     nasty = Project(directory=connected.directory.with_name(NASTY), env=connected.env)
@@ -61,7 +84,7 @@ def test_nasty_names_arrive_as_typed(connected: Project, builder: Builder) -> No
     done = nasty.run("-y", "-b", f"feature/{NASTY}", "-l", f"{NASTY}.log", NASTY, "\t[]", cwd=nasty.directory.parent)
     assert done.returncode == 0, done.stderr
     (event,) = builder.events()
-    assert event["function"] == NASTY
+    assert event["project"] == NASTY
     assert event["repo_name"] == NASTY
     assert event["ref"] == f"feature/{NASTY}"
     assert event["alias"] == f"{NASTY}"
@@ -115,7 +138,7 @@ def test_git_says_what_is_checked_out(connected: Project, builder: Builder) -> N
     done = service.run("-y", cwd=Path("/"))
     assert done.returncode == 0, done.stderr
     (event,) = builder.events()
-    assert event["function"] == "mail"
+    assert event["project"] == "mail"
     assert event["repo"] == "https://git.example/acme/mono.git"
     assert event["ref"] == 'fix/"x"'
     assert event["path"] == "services/mail"
@@ -144,14 +167,14 @@ def test_plan_changes_nothing_and_asks_nothing(connected: Project, builder: Buil
     assert "    Layers: none -> one, two\n" in done.stdout
     (event,) = builder.events()
     del event["by"]
-    assert event == {"action": "plan", "function": "orders", "repo": "acme/elsewhere"}
+    assert event == {"action": "plan", "project": "orders", "repo": "acme/elsewhere"}
     connected.git("config", "user.email", f"\x1björg@{'x' * 200}\n")
     done = connected.run("-n")
     assert builder.events()[1:] == [
         {
             "action": "plan",
             "by": f"jrg@{'x' * 124}",
-            "function": "orders",
+            "project": "orders",
             "repo": "https://git.example/acme/orders.git",
             "ref": connected.git("rev-parse", "HEAD"),
         }
@@ -171,6 +194,11 @@ def test_failures_have_their_exit_codes(connected: Project) -> None:
         "hint: see \\its\\ output\n(command_failed, build b-1)\n"
     ) in done.stderr.replace("\t", " ")
     assert "command_failed" in connected.log
+
+    # 2: what was asked for is wrong, whoever notices.
+    done = connected.run("-y", "-f", "invalid")
+    assert done.returncode == 2
+    assert "deploy.sh: alias: is only digits\nhint: fix it\n(invalid_event)\n" in done.stderr
 
     done = connected.run("-y", "-f", "crash")
     assert done.returncode == 4

@@ -1,4 +1,4 @@
-"""deploy.sh says what is only on this disk, and so no part of what the builder builds: before it and after it."""
+"""deploy.sh says what is only on this disk, and so no part of what the builder builds: before it, briefly after."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_nothing_is_said_where_the_server_has_it_all(pushed: Project) -> None:
         assert said(pushed, *arguments) == [], arguments
 
 
-def test_what_is_not_pushed_or_not_committed_is_told_twice(connected: Project, tmp_path: Path) -> None:
-    """Also where the builder refuses: what is missing may be the very reason."""
+def test_what_is_not_pushed_or_not_committed_is_told(connected: Project, tmp_path: Path) -> None:
+    """With what to do about it before the build; after it only that it is not deployed, if something else is."""
     pushed = on_a_server(connected, tmp_path / "server")
     pushed.git("commit", "-q", "--allow-empty", "-m", "two")
     pushed.git("commit", "-q", "--allow-empty", "-m", "Fix the thing")
@@ -89,19 +89,20 @@ def test_what_is_not_pushed_or_not_committed_is_told_twice(connected: Project, t
     for function, code in (("orders", 0), ("refused", 1)):
         done = pushed.run("-y", "-f", function)
         assert done.returncode == code, done.stderr
-        assert told(done.stderr) == [
-            f"WARNING: what is built is origin/main as git's server has it, NOT what is here | {missing}",
-            f"WARNING: NOT deployed | {missing}",
-        ]
-    assert done.stderr.index("command_failed") < done.stderr.index("WARNING: NOT deployed")
+        first, *after = told(done.stderr)
+        assert first == f"WARNING: what is built is origin/main as git's server has it, NOT what is here | {missing}"
+        assert after == (
+            ["WARNING: NOT deployed: 2 commits and 4 files that you have not committed"] if not code else []
+        )
     assert "WARNING: NOT deployed" in pushed.log
 
 
-def test_a_plan_and_a_package_say_so_too(pushed: Project) -> None:
+def test_a_plan_and_a_package_say_so_once(pushed: Project) -> None:
     pushed.git("commit", "-q", "--allow-empty", "-m", "two")
     way = "not pushed: 1 commit, the last: two | git push; or send the files that are here, as they are: -s"
-    for arguments, what in ((["-n"], "planned"), (["--package", str(pushed.directory / "out")], "packaged")):
-        assert said(pushed, *arguments)[1] == f"WARNING: NOT {what} | {way}"
+    for arguments in (["-n"], ["--package", str(pushed.directory / "out")]):
+        (before,) = said(pushed, *arguments)
+        assert before.endswith(f"NOT what is here | {way}")
 
 
 def test_a_branch_that_was_never_pushed(pushed: Project) -> None:
@@ -110,7 +111,7 @@ def test_a_branch_that_was_never_pushed(pushed: Project) -> None:
     before, after = said(pushed)
     assert "NOT what is here | never pushed, as far as git here knows: the branch feature | git push -u" in before
     assert "git push -u origin feature; or" in before
-    assert "NOT deployed | never pushed, as far as git here knows: the branch feature | git push -u" in after
+    assert after == "WARNING: NOT deployed: the branch feature"
     pushed.git("push", "-q", "origin", "feature")
     assert said(pushed) == []
 
@@ -122,7 +123,7 @@ def test_without_a_branch_the_commit_counts(pushed: Project) -> None:
     head = pushed.git("rev-parse", "HEAD")[:12]
     before, after = said(pushed)
     assert f"never pushed, as far as git here knows: commit {head} | git push origin HEAD:BRANCH; or" in before
-    assert f"NOT deployed | never pushed, as far as git here knows: commit {head} |" in after
+    assert after == f"WARNING: NOT deployed: commit {head}"
 
 
 def test_a_remote_of_another_name_and_a_repository_without_commits(pushed: Project, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_a_remote_of_another_name_and_a_repository_without_commits(pushed: Proje
     empty.git("init", "-q", "-b", "main")
     before, after = said(empty)
     assert "never pushed, as far as git here knows: the branch main, which has no commit yet" in before
-    assert "NOT deployed | never pushed, as far as git here knows: the branch main, which has no commit yet" in after
+    assert after == "WARNING: NOT deployed: the branch main, which has no commit yet"
 
 
 def test_the_commit_that_was_built_tells_better(pushed: Project) -> None:
@@ -149,7 +150,7 @@ def test_the_commit_that_was_built_tells_better(pushed: Project) -> None:
     (before,) = said(pushed, commit=pushed.git("rev-parse", "HEAD"))
     assert "not pushed: 1 commit, the last: two" in before
     pushed.git("commit", "-q", "--allow-empty", "-m", "three")
-    assert "NOT deployed | not pushed: 2 commits, the last: three |" in said(pushed, commit=head)[1]
+    assert said(pushed, commit=head)[1] == "WARNING: NOT deployed: 2 commits"
 
 
 def test_commits_of_others_are_told_quietly(pushed: Project) -> None:
@@ -165,6 +166,6 @@ def test_outside_of_a_repository(project: Project) -> None:
     before, after = said(project)
     only = f"only here: the files in {project.directory}, which is not in a git repository | to send them: -s"
     assert before == f"WARNING: what is built is orders as git's server has it, NOT what is here | {only}"
-    assert after == f"WARNING: NOT deployed | {only}"
+    assert after == f"WARNING: NOT deployed: the files in {project.directory}"
     assert said(project, "-s") == []
     assert said(project, "-g", "acme/elsewhere") == []

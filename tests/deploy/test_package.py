@@ -25,7 +25,7 @@ def test_zips_are_brought_and_what_has_not_changed_stays(connected: Project, bui
     assert done.returncode == 0, done.stderr
     (event,) = builder.events()
     assert {**event, "build_id": "", "by": ""} == {
-        "action": "package", "function": "orders", "repo_name": "orders", "build_id": "", "by": "",
+        "action": "package", "project": "orders", "repo_name": "orders", "build_id": "", "by": "",
     }  # fmt: skip
     out = connected.directory / "my out"
     account = json.loads((out / "build.json").read_text(encoding="utf-8"))
@@ -53,6 +53,39 @@ def test_zips_are_brought_and_what_has_not_changed_stays(connected: Project, bui
     assert sorted(path.name for path in out.rglob("*.*")) == [
         "build.json", "dependencies.zip", "function.zip", "mine.zip",
     ]  # fmt: skip
+
+
+def test_functions_of_a_project_have_directories_of_their_own(connected: Project, builder: Builder) -> None:
+    """What is no longer packaged goes, with the directories that it leaves empty; what is not ours stays."""
+    shop = Project(directory=connected.directory.with_name("shop"), env=connected.env)
+    connected.directory.rename(shop.directory)
+    done = shop.run("--package", "out", "--stage", "prod")
+    assert done.returncode == 0, done.stderr
+    (event,) = builder.events()
+    assert event.items() >= {"action": "package", "project": "shop", "stage": "prod"}.items()
+    out = shop.directory / "out"
+    zips = [f"{key}/{file}" for key in ("orders-api", "worker") for file in ("function.zip", "layers/common.zip")]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.zip")) == zips
+    assert json.loads((out / "build.json").read_text())["files"] == {
+        "orders-api/function": zips[0],
+        "orders-api/common": zips[1],
+        "worker/function": zips[2],
+        "worker/common": zips[3],
+    }
+    assert done.stdout.endswith(f"  brought to    {out}: {' '.join(zips)}\n")
+    (out / "mine.txt").write_text("of someone else")
+    done = shop.run("--package", "out", "orders-api")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["build.json", "mine.txt", "orders-api"]
+
+    done = shop.run("--unpack", "tree", "worker/function")
+    assert done.returncode == 0, done.stderr
+    assert (shop.directory / "tree/function/who").read_text() == "# function\n"
+    assert f"  unpacked      worker/function into {shop.directory}/tree, 3 files\n" in done.stdout
+    done = shop.run("--unpack", "other")
+    assert done.returncode == 1
+    names = "orders-api/function, orders-api/common, worker/function, worker/common"
+    assert f"the build file has no component function\nhint: it has {names}\n" in done.stderr
 
 
 def test_what_cannot_be_brought_leaves_the_old(connected: Project) -> None:

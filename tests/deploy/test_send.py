@@ -104,7 +104,7 @@ def test_what_git_would_take_is_sent(connected: Project, builder: Builder) -> No
     assert _everything(connected.directory / ".git") == before
     event, files = _sent(builder)
     del event["build_id"], event["by"]
-    assert event == {"action": "build", "function": "mail", "path": "services/mail", "alias": "live"}
+    assert event == {"action": "build", "project": "mail", "path": "services/mail", "alias": "live"}
     script = SCRIPT.read_text(encoding="utf-8")
     assert files.pop("services/mail/deploy.sh") == script + "*"
     assert files == {
@@ -178,52 +178,29 @@ def test_the_files_that_a_build_on_a_workstation_takes_are_sent(
     assert "path" not in event
 
 
-BUILD_FILES = {
-    "nothing named": "function:\n  runtimes: [python3.13]\n  files: [app.py]  # not .env, nodejs\n",
-    "flow": "function:\n  description: not .envrc\n  files: [./.env, 'certs/*.pem', \"deep/er\"]\n",
-    "block": "function:\n  source_dir: 'pkg'\n  files:\n    - .env.production\n    - .env.*\n",
-    "json": '{"function":{"runtimes":["nodejs22.x"],"files":["deep/er/id_rsa",\n".venv/bin/"]}}',
-    "commands": "layers:\n  x:\n    preinstall:\n    - cat .env > x && ./deploy.sh\n    files: [x]\n",
-}
-
-
-@pytest.mark.parametrize(
-    ("way", "build_file"),
-    [
-        ("work tree", "nothing named"),
-        ("work tree", "flow"),
-        ("directory", "block"),
-        ("directory", "json"),
-        ("directory", "flow"),
-        ("directory", "commands"),
-    ],
-)
-def test_secrets_and_clutter_are_sent_where_the_build_file_names_them(
-    connected: Project, builder: Builder, way: str, build_file: str
-) -> None:
-    """What git has is sent as well."""
-    text = BUILD_FILES[build_file]
-    unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": ""}
+@pytest.mark.parametrize("way", ["work tree", "directory"])
+def test_secrets_and_clutter_are_sent_only_if_git_has_them(connected: Project, builder: Builder, way: str) -> None:
+    """Whatever the build file names; what may be missed is told."""
+    text = "function:\n  runtimes: [nodejs22.x]\n  files: [app.py, .env, 'certs/*.pem', node_modules/]\n"
+    unwanted = {**UNWANTED, ".npmrc": "", "committed.key": "", ".env.x": "", ".env.example": ""}
     del unwanted["deploy.sh"]  # is there, and shall work
     write(connected.directory, {**FILES, **unwanted, "build.yaml": text})
-    excludes = Excludes(text)
-    wanted = {*FILES, *(path for path in (*unwanted, "deploy.sh") if not excludes.group_of(path))}
+    wanted = {*FILES, "build.yaml"}
+    # What is ignored is not told.
+    unsent = {path for path in unwanted if Excludes("").group_of(path) == "secrets"}
     if way == "work tree":
         connected.repository(origin=None)
         connected.git("add", "committed.key", "deploy.sh")
-        write(connected.directory, {".gitignore": ".env.x\n", ".lambdaignore": "terraform.tfstate\n"})
-        wanted = (wanted | {"committed.key", "deploy.sh", ".gitignore", ".lambdaignore"}) - {".env.x"}
+        write(connected.directory, {".gitignore": ".env.x\n!.env.example\n", ".lambdaignore": "terraform.tfstate\n"})
+        wanted |= {"committed.key", "deploy.sh", ".env.example", ".gitignore", ".lambdaignore"}
+        unsent -= {"committed.key", ".env.example", ".env.x", "terraform.tfstate"}
     done = connected.run("-y", "-s")
     assert done.returncode == 0, done.stderr
     _, files = _sent(builder)
     assert set(files) == wanted
-    told = re.search(
-        r"note: not sent, as such files usually hold secrets: (.*?)(?: and (\d+) more)?; what", done.stderr
-    )
+    told = re.search(r"note: not sent, .* usually hold secrets: (.*?)(?: and (\d+) more)?; commit what", done.stderr)
     assert told
-    shown, secret = told[1].split(", "), {path for path in unwanted if excludes.group_of(path) == "secrets"}
-    # Of what is ignored nothing is said.
-    unsent = secret - set(files) - ({".env.x", "terraform.tfstate"} if way == "work tree" else set())
+    shown = told[1].split(", ")
     assert len(shown) + int(told[2] or 0) == len(unsent)
     assert all(any(path == one or path.startswith(f"{one}/") for path in unsent) for one in shown)
 
@@ -267,14 +244,14 @@ def test_another_directory_is_named_with_a_slash(connected: Project, builder: Bu
         done = connected.run(*arguments, cwd=cwd)
         assert done.returncode == 0, done.stderr
         event, files = _sent(builder)
-        assert (event["function"], event["components"], event["version"]) == ("mail", ["dependencies"], True)
+        assert (event["project"], event["components"], event["version"]) == ("mail", ["dependencies"], True)
         assert set(files) == {"build.json"}
         assert "path" not in event
     assert "deployed orders" in (mail / "deploy.log").read_text(encoding="utf-8")
     done = connected.run("-y", "-s", "function")
     assert done.returncode == 0, done.stderr
     event, _ = _sent(builder)
-    assert (event["function"], event["components"]) == ("orders", ["function"])
+    assert (event["project"], event["components"]) == ("orders", ["function"])
 
 
 def test_a_git_that_refuses_is_no_reason_to_send_everything(connected: Project, builder: Builder) -> None:

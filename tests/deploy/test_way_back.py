@@ -34,7 +34,7 @@ def test_rollback(mine: Project, builder: Builder) -> None:
     assert done.returncode == 0, done.stderr
     event = _sent(builder)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", str(event.pop("build_id")))
-    assert event == {"action": "rollback", "function": "orders", "alias": "live"}
+    assert event == {"action": "rollback", "project": "orders", "alias": "live"}
     assert done.stdout.startswith("rolled back orders to build b-1\n")
     assert "update the code of orders" in done.stdout
     assert re.search(r"alias +live\n +back to +the build before the present one\n", done.stderr)
@@ -43,7 +43,7 @@ def test_rollback(mine: Project, builder: Builder) -> None:
     assert done.returncode == 0, done.stderr
     assert _sent(builder) == {
         "action": "rollback",
-        "function": "orders",
+        "project": "orders",
         "alias": "beta",
         "build": "20261121-b.7_x",
         "build_id": "mine",
@@ -63,7 +63,7 @@ def test_a_rollback_shows_the_way_before_it_asks_and_goes_where_it_has_said(mine
     assert re.search(rf"  then +{re.escape(then)}, version 1\s", before)
     assert re.search(r"  differs +code, layer dependencies, MemorySize\s", before)
     assert "    point alias live of orders at version 1" in before
-    asked = {"action": "rollback", "function": "orders", "alias": "live", "preview": True}
+    asked = {"action": "rollback", "project": "orders", "alias": "live", "preview": True}
     assert _sent(builder) == asked
 
     code, seen = on_a_terminal(mine, ["--rollback"], answers=[("Roll back? [y/N]", "y\n")])
@@ -94,7 +94,7 @@ def test_history(mine: Project, builder: Builder) -> None:
     done = mine.run("--history")
     assert done.returncode == 0
     assert done.stderr == ""
-    assert _sent(builder) == {"action": "history", "function": "orders"}
+    assert _sent(builder) == {"action": "history", "project": "orders"}
     assert done.stdout.splitlines() == [
         "deploys of orders, the newest first",
         "  when (UTC)        build       who              commit        outcome        size    took    changed",
@@ -169,7 +169,7 @@ def test_verify(mine: Project, builder: Builder) -> None:
     """Each component, and exit 1 unless all are what the source says."""
     done = mine.run("--verify", "b-1")
     assert done.returncode == 1
-    assert _sent(builder) == {"action": "verify", "function": "orders", "alias": "live", "build": "b-1"}
+    assert _sent(builder) == {"action": "verify", "project": "orders", "alias": "live", "build": "b-1"}
     assert done.stdout.splitlines() == [
         "orders is NOT what commit 4f3e2d1c0b1a makes (build b-1)",
         "  component     deployed          rebuilt           outcome",

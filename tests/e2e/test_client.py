@@ -150,6 +150,70 @@ def _change_by_hand(clone: Clone) -> None:
     client.update_alias(FunctionName=clone.name, Name="live", FunctionVersion=version)
 
 
+SHOP = """defaults: {{runtimes: [{runtime}], layers: []}}
+functions:
+  {name}-api: {{source_dir: api, handler: app.handler}}
+  {name}-worker: {{source_dir: worker, handler: app.handler}}
+stages: {{prod: {{defaults: {{memory: 512}}}}}}
+"""
+
+
+def test_a_project_of_two_functions(clone: Clone) -> None:
+    api, worker = f"{clone.name}-api", f"{clone.name}-worker"
+
+    def write(function: str, text: str) -> None:
+        (clone.directory / function).mkdir(exist_ok=True)
+        clone.write(f"{function}/app.py", f"def handler(event, context):\n    return {text!r}\n")
+
+    def answers() -> tuple[object, object]:
+        return clone.builder.invoke(api), clone.builder.invoke(worker)
+
+    clone.write("build.yaml", SHOP.format(runtime=clone.builder.runtime, name=clone.name))
+    (clone.directory / "requirements.txt").unlink()
+    write("api", "a1")
+    write("worker", "w1")
+    clone.push()
+    told = clone.deploy("-y", LAMBDASMITH_BUILD_ID="shop-1")
+    assert re.search(rf"project +{clone.name}\n", told)
+    assert told.startswith(f"{clone.name} from commit ")
+    assert answers() == ("a1", "w1")
+
+    write("api", "a2")
+    write("worker", "w2")
+    clone.push()
+    told = clone.deploy("-n")
+    assert re.search(rf"{api} +to update", told)
+    assert answers() == ("a1", "w1")
+    clone.deploy("-y", worker)
+    assert answers() == ("a1", "w2")
+    told = clone.deploy("-y")
+    assert re.search(rf"{api} +deployed", told)
+    assert re.search(rf"{worker} +unchanged", told)
+    told = clone.deploy("--rollback", "shop-1", "-n")
+    assert re.search(rf"{api} +to update", told)
+    assert re.search(rf"{worker} +to update", told)
+    assert answers() == ("a2", "w2")
+    told = clone.deploy("-y", "--rollback", "shop-1")
+    assert "back to build shop-1" in told
+    assert answers() == ("a1", "w1")
+    assert "shop-1" in clone.deploy("--history")
+    clone.deploy("--package", str(clone.directory / "out.tmp"), worker)
+    assert (clone.directory / "out.tmp" / worker / "function.zip").exists()
+
+    told = clone.deploy("-y", "--stage", "prod")
+    assert re.search(r"stage +prod\n", told)
+    assert clone.builder.invoke(f"{api}-prod") == "a2"
+    clone.write("api/app.py", "import not_there\n")
+    write("worker", "w3")
+    told = clone.deploy("-y", "-s", code=1)
+    assert "1 of 2 functions failed, and nothing was deployed" in told
+    assert "not_there" in told
+    assert answers() == ("a1", "w1")
+    told = clone.deploy("-y", "-s", "--independent", code=1)
+    assert "not_there" in told
+    assert answers() == ("a1", "w3")
+
+
 def test_what_is_too_large_for_an_event_is_sent_by_the_store_once(clone: Clone) -> None:
     service = clone.directory / "services" / "mail"
     service.mkdir(parents=True)
@@ -186,6 +250,31 @@ def _packed(files: dict[str, str]) -> bytes:
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text.encode()))
     return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-y", "-a", "live", "-w", "10%"], "alias: weight: must be a number above 0 and below 1, not '10%'"),
+        (["-y", "-a", "live", "-w", "1"], "alias: weight: must be a number above 0 and below 1, not 1"),
+        (["-y", "-w", ".1"], "alias: name: '' is not allowed"),
+        (["--history", "0"], "count: "),
+        (["--history", "many"], "count: "),
+        (["--history", "-b", "main"], "ref: does not apply to the action 'history'"),
+        (["--rollback", "-y", "b 1"], "build: 'b 1' is not allowed"),
+        (["--verify", "b-1", "b-2"], "build: 'b-1 b-2' is not allowed"),
+        (["--verify", "--force"], "force: does not apply to the action 'verify'"),
+        (["--status", "--stage", "dev"], "stage: does not apply to the action 'status'"),
+        (["--package", "out.tmp", "-v"], "version: does not apply to the action 'package'"),
+    ],
+)
+def test_what_the_builder_refuses_is_wrong_usage(
+    builder: Builder, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "deploy.sh").write_text((ROOT / "deploy.sh").read_text())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clone = Clone(builder=builder, name="", directory=tmp_path, env={**os.environ, **builder.aws.env, "PATH": path})
+    assert message in clone.deploy("-f", "wrong", *arguments, code=2)
 
 
 def test_the_text_of_a_reply_is_for_whoever_asks(builder: Builder) -> None:
