@@ -657,13 +657,13 @@ function foreign(    message, hint) {
     gsub(/%0A/, "%0Aplain ", message)
     print "plain " message
 }
-# The first value of a name: a number, or a string on one line.
+# The first value of a name: a number, or a string on one line, so that it cannot be taken for two.
 function member(name,    i, value) {
     for (i = 2; i < NR && !(part[i] == name && part[i + 1] ~ /^ *:/); ) i++
     if (part[i + 1] !~ /^ *: *$/) return match(part[i + 1], /[0-9]+/) ? substr(part[i + 1], RSTART, RLENGTH) : ""
     for (value = part[i += 2]; match(value, /\\+$/) && RLENGTH % 2; )
         value = substr(value, 1, length(value) - 1) "\"" part[++i]
-    gsub(/%/, "%25", value); gsub(/\\\\/, "%5C", value); gsub(/(\\[nrt])+/, " ", value)
+    gsub(/%/, "%25", value); gsub(/\\\\/, "%5C", value); gsub(/(\\[nrtbf]|\\u00[01][0-9a-fA-F])+/, " ", value)
     return value
 }
 '

@@ -256,6 +256,15 @@ def test_what_is_no_reply_for_this_script_is_told_as_it_is(
 
 
 @pytest.mark.parametrize("awk", AWKS)
+def test_an_error_of_lambdas_is_one_line_however_its_breaks_are_written(project: Project, awk: str) -> None:
+    forged = r'{"errorMessage": "x\u000acommit abc\nzip ../../x f h b k 1\u000d", "errorType": "X"}'
+    (project.directory / "an.reply").write_text(forged)
+    code = 'TMP=$1; read_reply an; printf "%s|%s|%s\n" "$SAID_message" "$SAID_commit" "$(said zip)"'
+    read = project.function(code, str(project.directory), **with_awk(project, awk))
+    assert read == "x commit abc zip ../../x f h b k 1||\n"
+
+
+@pytest.mark.parametrize("awk", AWKS)
 def test_only_colours_are_left_of_what_terminals_obey(project: Project, awk: str) -> None:
     code = 'printf "%s\\n" "$1" | printable colour'
     text = "\x1b[1;31mred\x1b[0m \x1b]0;title\x07 \x1b[2J \x01\x1b[3 \x1b\x1b[32mok"
