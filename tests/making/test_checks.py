@@ -203,7 +203,7 @@ def test_a_new_function_must_have_the_variables_that_its_import_needs(workshop: 
     with pytest.raises(ImportFailed) as caught:
         check(assembly, workshop, function="f", variables=None)
     assert "it needs TABLE in the environment, which the build file does not set" in caught.value.message
-    assert "function.environment" in caught.value.hint
+    assert "`environment`" in caught.value.hint
     assert "try: none" in caught.value.hint
     assert caught.value.log_tail[-1] == "KeyError: 'TABLE'"
 
@@ -228,7 +228,8 @@ def test_the_variables_of_a_function_are_there_when_its_handler_is_tried(worksho
 
     # The build file's are all there are, if it names any.
     named = with_a_variable(workshop, tmp_path, environment=", environment: {OTHER: x}")
-    assert "it needs TABLE" in check(named, workshop, function="f", variables={"TABLE": "x"}).warnings[0]
+    with pytest.raises(ImportFailed, match="it needs TABLE.* and the build file names all variables"):
+        check(named, workshop, function="f", variables={"TABLE": "x"})
 
 
 def test_no_variable_of_a_function_is_told(workshop: Workshop, tmp_path: Path) -> None:

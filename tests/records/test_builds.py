@@ -262,7 +262,7 @@ def test_a_record_says_who_what_and_how_to_deploy_it_again(builds: Builds, store
         "message": None,
         "restored": None,
     }
-    assert record == {**listed, "reply": CHANGED, "deployment": kept}
+    assert record == {**listed, "group": "", "stage": "", "reply": CHANGED, "deployment": kept}
     [entry] = builds.history("thumbs", 5)
     assert {key: value for key, value in entry.items() if key not in ("started", "ended", "builder")} == listed
     assert state_record(builds) in written(store)
