@@ -228,7 +228,7 @@ def test_the_variables_of_a_function_are_there_when_its_handler_is_tried(worksho
 
     # The build file's are all there are, if it names any.
     named = with_a_variable(workshop, tmp_path, environment=", environment: {OTHER: x}")
-    with pytest.raises(ImportFailed, match="it needs TABLE.* and the build file names all variables"):
+    with pytest.raises(ImportFailed, match=r"it needs TABLE.* and the build file names all variables"):
         check(named, workshop, function="f", variables={"TABLE": "x"})
 
 
