@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from builder.errors import FunctionsFailed, LambdasmithError
 from builder.event.request import Action, Request
 from builder.flow import reply
-from builder.flow.release import Overtaken
+from builder.flow.tracking import ended
 from builder.plan import UNBUILT
 from builder.progress import Moment, Phase, Progress
+from builder.records.builds import Builds
 
 if TYPE_CHECKING:
     from builder.context import Context
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from builder.flow.situation import Situation
     from builder.making.product import Product
     from builder.publishing.origins import Origins
+    from builder.records.claim import Claim
     from builder.replies.projects import FunctionRow, FunctionStatus
     from builder.replies.reply import Reply
 
@@ -57,42 +59,18 @@ class Member:
         return self.request.function or ""
 
 
-@dataclass(kw_only=True)
-class _Account:
-    """What all members took, and what they say, as one."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, member: Member) -> None:
-        """Add what a member's own progress has collected."""
-        for phase in member.context.progress.phases:
-            self.seconds[phase.name] = round(self.seconds.get(phase.name, 0.0) + phase.seconds, 3)
-        for warning in member.context.progress.warnings:
-            self.warnings.setdefault(warning, []).append(member.key)
-
-    def close(self, progress: Progress, members: int) -> None:
-        """Hand it over to the whole's progress."""
-        progress.phases += [Phase(name=name, seconds=seconds) for name, seconds in self.seconds.items()]
-        for warning, keys in self.warnings.items():
-            progress.warn(warning if len(keys) == members > 1 else f"{', '.join(keys)}: {warning}")
-
-
 def collect(members: Sequence[Member], progress: Progress) -> None:
-    """Add what all members took, and what they say, to the whole's progress."""
-    account = _Account()
+    """Add what all members took, and their warnings, to the whole's progress."""
+    seconds: dict[str, float] = {}
+    warnings: dict[str, list[str]] = {}
     for member in members:
-        account.add(member)
-    account.close(progress, len(members))
-
-
-def part_of_build(build_id: str) -> str:
-    """Return an id for one function's part of a build.
-
-    It is another one each time: a build that begins again, or is taken over from a builder that was killed, has parts
-    that have ended already.
-    """
-    return f"{build_id[:_LONGEST_ID]}.{uuid.uuid4().hex[:8]}"
+        for phase in member.context.progress.phases:
+            seconds[phase.name] = round(seconds.get(phase.name, 0.0) + phase.seconds, 3)
+        for warning in member.context.progress.warnings:
+            warnings.setdefault(warning, []).append(member.key)
+    progress.phases += [Phase(name=name, seconds=taken) for name, taken in seconds.items()]
+    for warning, keys in warnings.items():
+        progress.warn(warning if len(keys) == len(members) > 1 else f"{', '.join(keys)}: {warning}")
 
 
 def member_of(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> Member:
@@ -112,10 +90,27 @@ def attempt(member: Member, work: Callable[[Member], None]) -> None:
     """Do a part of the work of one function; what fails there is that function's."""
     try:
         work(member)
-    except Overtaken:
-        raise
     except LambdasmithError as error:
         member.error = error
+
+
+def under_claim(member: Member, whole: Claim, work: Callable[[Claim], Built]) -> None:
+    """Do the part of the work of one function that has a claim, a lease and a record of its own.
+
+    A plan and a package leave no record. What fails is that function's.
+    """
+    builds = Builds(member.context.store)
+    # Another id each time: a build that begins again, or is taken over from a builder that was killed, has parts that
+    # have ended already.
+    member.build_id = f"{whole.build_id[:_LONGEST_ID]}.{uuid.uuid4().hex[:8]}"
+    claim = builds.claim(member.build_id, member.name)
+    with member.context.until_end:
+        try:
+            member.built = work(claim)
+        except LambdasmithError as error:
+            member.error = error
+        if member.request.action in (Action.BUILD, Action.ROLLBACK):
+            ended(builds, claim, member.request, member.context, built=member.built, error=member.error)
 
 
 def answer_of(members: Sequence[Member]) -> Reply:

@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FunctionTaken, InvalidEvent, LambdasmithError
+from builder.errors import FunctionTaken, InvalidEvent
 from builder.event.request import Action, Request
 from builder.flow import reply
-from builder.flow.member import Member, answer_of, attempt, collect, member_of, part_of_build
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, under_claim
 from builder.flow.single import Built, build_one, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
-from builder.flow.tracking import ended
 from builder.nearest import nearest
 from builder.plan import DEPENDENCIES, FUNCTION
 from builder.publishing import remembered
@@ -62,13 +61,11 @@ def build_several(several: Several, request: Request, whole: Situation, context:
 
         shared_checkout(whole.domain, context)
     for member in members:
-        member.build_id = part_of_build(claim.build_id)
         attempt(member, _make)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
         for member in members:
-            if member.error is None:
-                attempt(member, _publish)
+            _publish(member, claim)
     for member in members:
         if member.situation and member.situation.last is None and member.situation.state and member.error is None:
             last = _last_deploy(member)
@@ -249,19 +246,13 @@ def _other_owner(last: Record | None, request: Request, url: str | None) -> str:
     return f"was last deployed from {origin.url}" if origin else "was last deployed from files that were sent"
 
 
-def _publish(member: Member) -> None:
+def _publish(member: Member, whole: Claim) -> None:
     situation, made, order, origins = member.situation, member.made, member.order, member.origins
     if made is None or situation is None or order is None or origins is None:
-        return  # nothing is left to do
-    builds = Builds(member.context.store)
-    claim = builds.claim(member.build_id or "", member.name)
-    with member.context.until_end:
-        try:
-            member.built = publish(made, order, member.request, situation, member.context, claim, origins)
-        except LambdasmithError as error:
-            member.error = error
-        if member.request.action == Action.BUILD:
-            ended(builds, claim, member.request, member.context, built=member.built, error=member.error)
+        return  # it has failed, or nothing is left to do
+    under_claim(
+        member, whole, lambda claim: publish(made, order, member.request, situation, member.context, claim, origins)
+    )
 
 
 def _warn_of_removed(request: Request, file: BuildFile, context: Context) -> None:

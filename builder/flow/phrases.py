@@ -65,9 +65,9 @@ def as_json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
-        return "(nested too deeply to be told)"
+        return "(nested too deeply to show)"
     except ValueError:  # Python writes no integers of more than some thousand digits
-        return "(too long a number to be told)"
+        return "(too long a number to show)"
 
 
 def size_of(value: Value, name: str = "size", before: str = ", ") -> str:

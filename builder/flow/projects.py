@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError, UnknownBuild
 from builder.flow import reply, way_back
-from builder.flow.member import Member, answer_of, attempt, collect, member_of, part_of_build
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, under_claim
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
-from builder.flow.tracking import ended
 from builder.flow.verify import verify
 from builder.progress import Progress
 from builder.publishing import remembered
@@ -47,8 +47,7 @@ def roll_project_back(request: Request, context: Context, claim: Claim) -> Built
     _warn_of_newer(members, request, context)
     claim.take()
     for member in members:
-        member.build_id = part_of_build(claim.build_id)
-        attempt(member, _back)
+        under_claim(member, claim, partial(roll_back, member.request, member.context))
     collect(members, context.progress)
     answer: Reply = {**answer_of(members), "commit": found.commit, "ref": found.ref, "restored": found.build_id}
     return Built(reply=answer | reply.account(context.progress), restored=found.build_id)
@@ -100,17 +99,6 @@ def verify_project(request: Request, context: Context) -> Reply:
         "verify": {"build": None, "same": same, "components": rows},
     }
     return answer | reply.account(context.progress)
-
-
-def _back(member: Member) -> None:
-    builds = Builds(member.context.store)
-    claim = builds.claim(member.build_id or "", member.name)
-    with member.context.until_end:
-        try:
-            member.built = roll_back(member.request, member.context, claim)
-        except LambdasmithError as error:
-            member.error = error
-        ended(builds, claim, member.request, member.context, built=member.built, error=member.error)
 
 
 def _preview(member: Member) -> None:

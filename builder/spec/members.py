@@ -96,7 +96,7 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
     """
     document = read_document(text, file=file)
     reading = _Reading(document, file)
-    # All of them: a mistake at another stage is told now, and not on the day of its deploy.
+    # All of them: a mistake at another stage is reported now, and not on the day of its deploy.
     try:
         found = {name: reading.at_stage(name) for name in dict.fromkeys(("", *reading.stages, stage))}
     except TooMany:
@@ -120,13 +120,11 @@ class _Reading:
     def __init__(self, document: Document, file: str) -> None:
         self.document, self.file = document, file
         self.root = Part(value=document.value, at=())
-        self.problems = list(document.problems)
+        # Reports problems of the file itself, not of one function.
+        self._reader = Reader(document, file)
+        self.problems, self.note = self._reader.problems, self._reader.say
         self.room = Room()
         self.stages = self._stages()
-
-    def note(self, at: Location, text: str) -> None:
-        """Note a problem of what is there."""
-        self.problems.append((self.document.line(at), f"{self.document.label(at)}: {text}"))
 
     def _stages(self) -> dict[str, Part]:
         part = self.root.get("stages")
@@ -149,10 +147,7 @@ class _Reading:
 
     def _check_stage(self, at: Location, value: Mapping[str, object]) -> None:
         root = self.root.value if isinstance(self.root.value, dict) else {}
-        known = [*(_MANY if "functions" in root else ("function",)), *SHARED]
-        for key in value:
-            if key not in known:
-                self.note((*at, key), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
+        self._reader.unknown(at, value, [*(_MANY if "functions" in root else ("function",)), *SHARED])
         self._check_mappings(at, value)
         for key in ("functions", "layers") if "functions" in root else ():
             mine, there = _mapping(value.get(key)), _mapping(root.get(key))
@@ -199,12 +194,9 @@ class _Reading:
 
     def _views(self, stage: str, over: Part | None) -> dict[str, _View]:
         root, functions = self.root.value, self.root.get("functions")
-        known = (*_MANY, "stages", *SHARED)
-        for key in root if isinstance(root, dict) else ():
-            if key == "function":
-                self.note((key,), "stands beside `functions`; move it there, below its name")
-            elif key not in known:
-                self.note((key,), f"unknown key{nearest(key, known) or '; known are ' + ', '.join(known)}")
+        if "function" in (top := _mapping(root)):
+            self.note(("function",), "stands beside `functions`; move it there, below its name")
+        self._reader.unknown((), {key: top[key] for key in top if key != "function"}, (*_MANY, "stages", *SHARED))
         if functions is None or not isinstance(functions.value, dict) or not functions.value:
             self.note(("functions",), "must be a mapping of names to functions, and has none")
             return {}
