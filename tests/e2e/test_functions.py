@@ -336,6 +336,10 @@ def test_a_deploy_of_some_functions_is_no_state_to_return_to(builder: Builder) -
     assert {builder.invoke(f"mosaic-{key}")["shared"] for key in ("api", "worker", "cron")} == {"one"}
     refused = builder.send({"action": "rollback", "project": "mosaic", "build": some["build_id"]})
     assert refused["error"]["code"] == "unknown_build"
+    builder.forge.push("mosaic", {"shared/shared.py": "WORD = 'five'\n"})
+    deploy(builder, "mosaic")
+    back = builder.send({"action": "rollback", "project": "mosaic"})
+    assert back["restored"] == first["build_id"], back
 
     # A deploy after a rollback has a row for each function, also for those that it did not change.
     builder.forge.push("mosaic", {"shared/shared.py": "WORD = 'one'\n", "functions/api/app.py": API + "# three\n"})
