@@ -17,6 +17,7 @@ from builder.making.assembly import Options
 from builder.making.checks import check
 from builder.making.product import NOT_CHECKED, Checked, Product, Several, Unchanged
 from builder.making.project import Outline, Project, SeveralFunctions, read_project
+from builder.making.reads import reads_of, still_holds
 from builder.natives.judging import Recorded, baseline_record
 from builder.runtimes import Architecture
 from builder.sources.snapshot import Snapshot
@@ -168,8 +169,7 @@ class _Ordered:
                 stage=order.stage,
             )
         except SeveralFunctions as several:
-            found = Several(file=several.file, text=several.text, commit=snapshot.commit, ref=snapshot.ref)
-            raise _SeveralFound(found) from None
+            raise _SeveralFound(_several(several, order, snapshot)) from None
 
     def allow(self, project: Project) -> None:
         self.permit(project)
@@ -178,6 +178,26 @@ class _Ordered:
 
     def equip(self, project: Project) -> Workshop:
         return equip(self.order, self.context, self.scratch)
+
+
+def _several(found: SeveralFunctions, order: Order, snapshot: Snapshot) -> Several:
+    """Return the functions of a project, compared with what is known of those that stand.
+
+    Raises:
+        InvalidBuildFile: what it says of the others does not fit the files.
+    """
+    specs, known = found.file.functions, order.standing
+    same = [key for key, spec in specs.items() if key in known and still_holds(known[key], spec, snapshot)]
+    others = [key for key in specs if key not in same]
+    found.check(others)
+    return Several(
+        file=found.file,
+        text=found.text,
+        commit=snapshot.commit,
+        ref=snapshot.ref,
+        same=tuple(same),
+        reads={key: reads_of(specs[key], snapshot, order.path) for key in others},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

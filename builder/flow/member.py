@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from builder.flow.situation import Situation
     from builder.making.product import Product
     from builder.publishing.origins import Origins
+    from builder.publishing.remembered import Row
     from builder.records.claim import Claim
     from builder.replies.projects import FunctionRow, FunctionStatus
     from builder.replies.reply import Reply
@@ -36,7 +37,8 @@ class Member:
     """One of the project's functions, and how far it is.
 
     `named`: the request names it, and not only the project. `build_id` is that of its own part of the build, `restored`
-    that of the build which it returns to, `standing` that of its last deploy where only its records tell.
+    that of the build which it returns to, `of_build` that of its last deploy where only its records tell. `standing`:
+    it is as the project's last deploy left it, and nothing is left to do.
     """
 
     key: str
@@ -51,7 +53,8 @@ class Member:
     error: LambdasmithError | None = None
     build_id: str | None = None
     restored: str | None = None
-    standing: str | None = None
+    of_build: str | None = None
+    standing: Row | None = None
 
     @property
     def name(self) -> str:
@@ -154,7 +157,7 @@ def _row(member: Member) -> FunctionRow:
         "name": member.name,
         "status": _status(member, changed),
         "changed": changed,
-        "build_id": _deployed_by(member, changed),
+        "build_id": deployed_by(member),
     }
     if member.error is not None:
         row["error"] = reply.failure(member.error)["error"]
@@ -162,6 +165,8 @@ def _row(member: Member) -> FunctionRow:
         known = [artifact for artifact in made.artifacts.values() if artifact is not UNBUILT]
         row["size"] = sum(artifact.size for artifact in known)
         row["unzipped"] = sum(artifact.unzipped for artifact in known)
+    if member.standing is not None:
+        row["arn"], row["version"], row["alias"] = member.standing.arn, member.standing.version, None
     if built is None:
         return row
     if (now := built.reply.get("function")) and "arn" in now:
@@ -184,6 +189,8 @@ def _row(member: Member) -> FunctionRow:
 def _status(member: Member, changed: Sequence[str]) -> FunctionStatus:
     if member.error is not None:
         return "failed"
+    if member.standing is not None:
+        return "unchanged"
     if member.built is None:
         return "built"
     if member.request.action == Action.PACKAGE:
@@ -197,11 +204,14 @@ def _status(member: Member, changed: Sequence[str]) -> FunctionStatus:
     return "deployed" if member.restored is None else "restored"
 
 
-def _deployed_by(member: Member, changed: Sequence[str]) -> str | None:
+def deployed_by(member: Member) -> str | None:
     """Return the id of the build that the function is of now, as far as that is known."""
     if member.restored is not None:
         return member.restored
+    if member.standing is not None:
+        return member.standing.build_id
+    changed = member.built is not None and bool(member.built.reply.get("changed"))
     if changed and member.request.action == Action.BUILD:
         return member.build_id
     last = member.situation.last if member.situation else None
-    return last.build_id if last else member.standing
+    return last.build_id if last else member.of_build

@@ -7,7 +7,7 @@ a row for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from builder.errors import FunctionTaken, InvalidEvent
 from builder.event.request import Action, Request
 from builder.flow import reply
-from builder.flow.member import Member, answer_of, attempt, collect, member_of, under_claim
-from builder.flow.single import Built, build_one, order_for, origins_of, product_of, publish, unchanged
+from builder.flow.member import Member, answer_of, attempt, collect, deployed_by, member_of, under_claim
+from builder.flow.single import Built, again, build_one, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
 from builder.nearest import nearest
 from builder.plan import DEPENDENCIES, FUNCTION
@@ -28,6 +28,7 @@ from builder.workspace.domains import one_spelling
 if TYPE_CHECKING:
     from builder.context import Context
     from builder.making.product import Several
+    from builder.publishing.remembered import Remembered, Row
     from builder.records.claim import Claim
     from builder.records.record import Record
     from builder.replies.reply import Reply
@@ -38,8 +39,19 @@ _PARALLEL = 8
 _FEW, _MANY = 5, 200
 
 
-def build_several(several: Several, request: Request, whole: Situation, context: Context, claim: Claim) -> Built:
+def build_several(
+    several: Several,
+    request: Request,
+    whole: Situation,
+    context: Context,
+    claim: Claim,
+    *,
+    known: Remembered | None = None,
+) -> Built:
     """Build the functions that the request is about, and publish those that differ, once all are built.
+
+    Args:
+        known: what is known of the project's last deploy, with the functions that stand.
 
     Returns:
         A reply with a row for each in `functions`, and an error if one has failed. Of a function that the request
@@ -55,51 +67,66 @@ def build_several(several: Several, request: Request, whole: Situation, context:
         # As if it were the only one: its build has the caller's id.
         alone = members[0].request
         return build_one(alone, look(alone, context, within=whole), context, claim)
-    _look(members, whole, context)
+    differing = _differing(members, several, known)
+    _look(differing, whole, context)
     if not context.settings.worker:
         from builder.flow.making import shared_checkout
 
         shared_checkout(whole.domain, context)
-    for member in members:
+    for member in differing:
         attempt(member, _make)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
-        for member in members:
-            _publish(member, claim)
-    for member in members:
-        if member.situation and member.situation.last is None and member.situation.state and member.error is None:
-            last = _last_deploy(member)
-            member.standing = (last.restored or last.build_id) if last else None
-    collect(members, context.progress)
+        _publish_all(differing, claim)
+    for member in differing:
+        _find_build(member)
+    collect(differing, context.progress)
     answer: Reply = {**answer_of(members), "commit": several.commit, "ref": several.ref}
     if request.components:
         answer["partial"] = True
-    names = {member.key: member.name for member in members}
     if request.action == Action.BUILD and "error" not in answer and not request.components:
-        _warn_of_removed(request, several.file, context)
-        remembered.keep(
-            context.store, request.function or "", request.stage, key=whole.key, commit=several.commit, names=names
-        )
+        _remember(members, several, request, whole, context)
     return Built(reply=answer | reply.account(context.progress))
 
 
-def nothing_changed(request: Request, whole: Situation, context: Context) -> Built | None:
+def _differing(members: Sequence[Member], several: Several, known: Remembered | None) -> Sequence[Member]:
+    """Return the functions that have to be looked at, after noting of the others that they stand."""
+    for member in members:
+        row = known.rows.get(member.key) if known and member.key in several.same else None
+        # Under another name it would be another function.
+        if known and row and known.names[member.key] == member.name:
+            member.standing = replace(row, commit=several.commit)
+    return [member for member in members if member.standing is None]
+
+
+def _find_build(member: Member) -> None:
+    """Look up of which build a function is that has been deployed, but not in this way."""
+    if member.situation and member.situation.last is None and member.situation.state and member.error is None:
+        last = _last_deploy(member)
+        member.of_build = (last.restored or last.build_id) if last else None
+
+
+def nothing_changed(known: Remembered, request: Request, whole: Situation, context: Context) -> Built | None:
     """Return the reply if the last deploy of the project was of this commit, and all its functions are as it left them.
 
     Nothing is fetched for it.
+
+    Args:
+        known: what is known of that deploy, with the functions that stand.
     """
-    if not request.project or request.action != Action.BUILD or whole.resolved is None:
-        return None
-    known = remembered.read(context.store, request.function or "", request.stage)
-    if known is None or (known.key, known.commit) != (whole.key, whole.resolved.commit):
+    if whole.resolved is None or known.commit != whole.resolved.commit:
         return None
     members = [member_of(key, name, request, context) for key, name in known.names.items()]
-    _look(members, whole, context)
     for member in members:
+        row = known.rows.get(member.key)
+        member.standing = row if row and row.commit == known.commit else None
+    others = [member for member in members if member.standing is None]
+    _look(others, whole, context)
+    for member in others:
         last = member.situation.answered(member.request) if member.situation else None
         if last is None:
             return None
-        member.built = Built(reply=last.again(whole.resolved.commit, whole.resolved.ref))
+        member.built = again(last, whole.resolved.commit, whole.resolved.ref, member.context)
     answer: Reply = {**answer_of(members), "commit": whole.resolved.commit, "ref": whole.resolved.ref}
     return Built(reply=answer | reply.account(context.progress))
 
@@ -161,6 +188,8 @@ def _check_words(words: Sequence[str], file: BuildFile, keys: Iterable[str]) -> 
 
 def _look(members: Sequence[Member], whole: Situation, context: Context) -> None:
     """Ask what each function is now, all at once."""
+    if not members:
+        return
     with (
         context.progress.phase("look", f"looking at {len(members)} functions"),
         ThreadPoolExecutor(_PARALLEL) as pool,
@@ -177,7 +206,7 @@ def _make(member: Member) -> None:
     if situation is None:
         raise AssertionError("a function is made after it was looked at")
     if situation.resolved and (last := situation.answered(request)):
-        member.built = Built(reply=last.again(situation.resolved.commit, situation.resolved.ref))
+        member.built = again(last, situation.resolved.commit, situation.resolved.ref, context)
         return
     _refuse_taken(member, situation)
     member.origins = origins_of(situation, request, context)
@@ -246,6 +275,27 @@ def _other_owner(last: Record | None, request: Request, url: str | None) -> str:
     return f"was last deployed from {origin.url}" if origin else "was last deployed from files that were sent"
 
 
+def _publish_all(members: Sequence[Member], claim: Claim) -> None:
+    """Publish several functions at a time; those that share a new layer after the first of them, which publishes it."""
+    waiting, published = [*members], set[str]()
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        while waiting:
+            now, later, first = list[Member](), list[Member](), set[str]()
+            for member in waiting:
+                fresh = _layers(member) - published
+                (later if fresh & first else now).append(member)
+                first |= fresh
+            for done in [pool.submit(_publish, member, claim) for member in now]:
+                done.result()
+            waiting, published = later, published | first
+
+
+def _layers(member: Member) -> set[str]:
+    """Return the hashes of the function's layers, as far as they were made now."""
+    made = member.made.artifacts if member.made else {}
+    return {artifact.sha256 for name, artifact in made.items() if name != FUNCTION}
+
+
 def _publish(member: Member, whole: Claim) -> None:
     situation, made, order, origins = member.situation, member.made, member.order, member.origins
     if made is None or situation is None or order is None or origins is None:
@@ -255,9 +305,33 @@ def _publish(member: Member, whole: Claim) -> None:
     )
 
 
-def _warn_of_removed(request: Request, file: BuildFile, context: Context) -> None:
-    known = remembered.read(context.store, request.function or "", request.stage)
-    gone: Mapping[str, str] = {} if known is None else known.names
-    for key, name in gone.items():
-        if name not in file.names.values():
-            context.progress.warn(f"{key} is no longer in {file.file}; function {name} is still there, as it was")
+def _remember(
+    members: Sequence[Member], several: Several, request: Request, whole: Situation, context: Context
+) -> None:
+    """Record a deploy of all functions, and warn of those that are no longer among them."""
+    project, names = request.function or "", {member.key: member.name for member in members}
+    before = remembered.read(context.store, project, request.stage)
+    for key, name in before.names.items() if before else ():
+        if name not in names.values():
+            gone = f"{key} is no longer in {several.file.file}; function {name} is still there, as it was"
+            context.progress.warn(gone)
+    rows = {member.key: row for member in members if (row := _row(member, several))}
+    deploy = remembered.Remembered(key=whole.key, commit=several.commit, names=names, rows=rows)
+    remembered.keep(context.store, project, request.stage, deploy)
+
+
+def _row(member: Member, several: Several) -> Row | None:
+    """Return what the next deploy needs to know of a function to leave it out; None if it has to look in full."""
+    if member.standing or member.built is None or not member.built.revision_id:
+        return member.standing
+    function = member.built.reply.get("function")
+    if function is None or "arn" not in function:
+        return None
+    return remembered.Row(
+        revision_id=member.built.revision_id,
+        commit=several.commit,
+        reads=several.reads[member.key],
+        arn=function["arn"],
+        version=function["version"],
+        build_id=deployed_by(member),
+    )

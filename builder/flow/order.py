@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from builder.event.request import ArchiveSource, ManifestSource, ObjectSource
 from builder.runtimes import Architecture, architecture_of
+from builder.sources.reads import Reads
 from builder.sources.snapshot import Resolved
 from builder.store.values import Fields
 from builder.trust.roles import Roles
@@ -52,6 +53,8 @@ class Order:
         otherwise: the architecture where neither request nor build file says one.
         foreign: ARNs of layers of others that are attached to the function besides those of the build file.
         known: ids of trees with which nothing is left to do.
+        standing: what the project's functions were made of that are in Lambda as its last deploy left them, by key;
+            only where no key is given.
         keys: keys of the components of the last deploy.
         fresh: set where what was deployed is verified.
         variables: of the function as it is now, for the trial of its handler. They may be secrets, so `as_json` leaves
@@ -76,6 +79,7 @@ class Order:
     otherwise: Architecture = "x86_64"
     foreign: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    standing: Mapping[str, Reads] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     fresh: Fresh | None = None
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -111,6 +115,7 @@ class Order:
             "otherwise": self.otherwise,
             "foreign": list(self.foreign),
             "known": list(self.known),
+            "standing": {key: reads.as_json() for key, reads in self.standing.items()},
             "keys": dict(self.keys),
             "roles": self.roles and self.roles.as_json(),
             "fresh": fresh and {"runtime": fresh.runtime, "architecture": fresh.architecture, "lock": fresh.lock},
@@ -142,6 +147,7 @@ class Order:
             otherwise=architecture_of(sent.text("otherwise")),
             foreign=sent.texts("foreign"),
             known=sent.texts("known"),
+            standing={key: Reads.parse(row) for key, row in sent.fields("standing").members()},
             keys=sent.fields("keys").all_texts(),
             roles=Roles.parse(roles) if roles else None,
             fresh=Fresh.parse(fresh) if fresh else None,

@@ -37,8 +37,10 @@ from builder.event.request import Request
 from builder.flow.release import Overtaken
 from builder.flow.single import Built, SeveralFound, build_one
 from builder.flow.situation import Situation, look
+from builder.flow.standing import standing
 
 if TYPE_CHECKING:
+    from builder.publishing.remembered import Remembered
     from builder.records.claim import Claim
 
 # Attempts of a build whose branch moves while it waits for its turn: a busy branch must not keep it for ever.
@@ -59,14 +61,15 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
         with context.progress.phase("look", "looking at the repository and the function"):
             situation = look(request, context)
         try:
-            if request.project and (same := _nothing_changed(request, situation, context)):
+            known = standing(request, situation, context)
+            if known and (same := _nothing_changed(known, request, situation, context)):
                 return same
             try:
-                return build_one(request, situation, context, claim)
+                return build_one(request, situation, context, claim, known=known)
             except SeveralFound as found:
                 from builder.flow.members import build_several
 
-                return build_several(found.several, request, situation, context, claim)
+                return build_several(found.several, request, situation, context, claim, known=known)
         except Overtaken:
             context.progress.say("the branch has moved on; starting again")
     raise FunctionBusy(
@@ -75,7 +78,7 @@ def build(request: Request, context: Context, claim: Claim) -> Built:
     )
 
 
-def _nothing_changed(request: Request, situation: Situation, context: Context) -> Built | None:
+def _nothing_changed(known: Remembered, request: Request, situation: Situation, context: Context) -> Built | None:
     from builder.flow.members import nothing_changed
 
-    return nothing_changed(request, situation, context)
+    return nothing_changed(known, request, situation, context)

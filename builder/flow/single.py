@@ -11,7 +11,7 @@ from builder.context import Context
 from builder.event.request import Action, Request
 from builder.flow import allowance, fetching, reply
 from builder.flow.order import Order
-from builder.flow.release import release, remember
+from builder.flow.release import Released, release, remember
 from builder.flow.situation import Situation
 from builder.publishing import deployment, overlaps
 from builder.publishing.origins import Origins
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from builder.making.product import Product, Several, Unchanged
     from builder.making.project import Outline
     from builder.publishing.deployed import Deployed
+    from builder.publishing.remembered import Remembered
     from builder.records.claim import Claim
     from builder.records.record import DeploymentRecord
     from builder.replies.reply import Reply
@@ -45,28 +46,37 @@ class SeveralFound(Exception):
 class Built:
     """A build's reply, and the record that deploys the same again, if anything was deployed.
 
-    `restored` is the id of the build to which a rollback has returned.
+    `restored` is the id of the build to which a rollback has returned. `revision_id` is Lambda's id of the function's
+    state now, if that tells all: settings that have calls of their own, versions and aliases do not change it.
     """
 
     reply: Reply
     deployment: DeploymentRecord | None = field(default=None, repr=False)
     restored: str | None = None
+    revision_id: str = ""
 
 
-def build_one(request: Request, situation: Situation, context: Context, claim: Claim) -> Built:
+def build_one(
+    request: Request, situation: Situation, context: Context, claim: Claim, *, known: Remembered | None = None
+) -> Built:
     """Build and publish one function.
+
+    Args:
+        known: what is known of the project's functions, if it should have several.
 
     Raises:
         SeveralFound: the project has several, and nothing was made yet.
         Overtaken, LambdasmithError, AlreadyTaken: as `pipeline.build`.
     """
-    progress, resolved = context.progress, situation.resolved
+    resolved = situation.resolved
     if resolved and (last := situation.answered(request)):
-        return Built(reply=last.again(resolved.commit, resolved.ref) | reply.account(progress))
+        return again(last, resolved.commit, resolved.ref, context)
     from builder.making.product import Several, Unchanged  # only here: it imports pydantic, half of a cold start
 
     origins = origins_of(situation, request, context)
     order = order_for(request, situation, context, origins)
+    if known:
+        order = replace(order, standing={key: row.reads for key, row in known.rows.items()})
     made = product_of(order, context)
     if isinstance(made, Several):
         raise SeveralFound(made)
@@ -81,7 +91,14 @@ def unchanged(made: Unchanged, situation: Situation, context: Context) -> Built:
     """Return the reply where nothing is left to do."""
     if situation.last is None:
         raise AssertionError("what has not changed is compared with what was deployed")
-    return Built(reply=situation.last.again(made.commit, made.ref) | reply.account(context.progress))
+    return again(situation.last, made.commit, made.ref, context)
+
+
+def again(last: Deployed, commit: str, ref: str, context: Context) -> Built:
+    """Return the reply of a deploy that holds for this commit as well."""
+    tells_all = not (last.extras or last.alias or last.version)
+    revision = last.revision_id if tells_all else ""
+    return Built(reply=last.again(commit, ref) | reply.account(context.progress), revision_id=revision)
 
 
 def publish(
@@ -189,8 +206,9 @@ def _published(
         return Built(reply=answer | reply.planned(made, wanted, state, last))
     released = release(planned, situation, request, context, claim, keep=made.outline.spec.keep)
     answer |= reply.outcome(released, request)
+    revision = _telling_revision(released, request)
     if not released.published.steps and last is not None:
-        return Built(reply=answer)
+        return Built(reply=answer, revision_id=revision)
     keys = {**(last.keys if last else {})} | {plan.component.name: plan.component.key for plan in made.plans}
     remember(released, situation, context, claim, commit=made.commit, tree=made.tree, keys=keys, answer=answer)
     # Recorded even if nothing had to be changed, when the store has no record of a deploy: a rollback and `verify`
@@ -203,7 +221,16 @@ def _published(
             lock=made.lock_id,
             origin=allowance.origin(situation.resolved, context),
         ),
+        revision_id=revision,
     )
+
+
+def _telling_revision(released: Released, request: Request) -> str:
+    """Return the revision of the function's state, if nothing else has to be looked at to see a change; else ""."""
+    state, wanted = released.published.state, released.deployment.wanted
+    if state is None or wanted is None or wanted.extras or request.alias or request.version:
+        return ""
+    return state.revision_id
 
 
 def _layers_there(

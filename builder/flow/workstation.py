@@ -86,6 +86,7 @@ def build(order: Order, progress: Progress, environment: Mapping[str, str]) -> R
                 ready = prepared(job, progress)
                 made = [(order, ready, _checked(ready, order))]
             except SeveralFunctions as several:
+                several.check(several.file.functions)
                 made = []
                 for each in _each(order, several.file):
                     # Apart: the store may share a file with the place where it was made.
@@ -162,6 +163,7 @@ def look(order: Order, progress: Progress) -> tuple[Project, ...]:
         try:
             projects: tuple[Project, ...] = (_read(order, source),)
         except SeveralFunctions as several:
+            several.check(several.file.functions)
             projects = tuple(_read(each, source) for each in _each(order, several.file))
         for project in projects:
             tell(project, progress)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from builder.errors import InvalidEvent
 from builder.making.project import Outline
 from builder.plan import ACTIONS, KINDS, UNBUILT, Artifact, Component, ComponentPlan
+from builder.sources.reads import Reads
 from builder.spec.members import BuildFile, read_functions
 from builder.store.values import SHA256, Fields, UnfitError
 
@@ -70,13 +71,16 @@ class Unchanged:
 class Several:
     """The source has a build file with several functions, and none of them was asked for.
 
-    `text` is the build file's, from which `file` was read.
+    `text` is the build file's, from which `file` was read. `same` are the functions for which nothing is left to do,
+    `reads` says what the others are made of.
     """
 
     file: BuildFile
     text: str = field(repr=False)
     commit: str
     ref: str
+    same: tuple[str, ...] = ()
+    reads: Mapping[str, Reads] = field(default_factory=dict, repr=False)
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON for another process."""
@@ -86,6 +90,8 @@ class Several:
             "stage": self.file.stage,
             "commit": self.commit,
             "ref": self.ref,
+            "same": list(self.same),
+            "reads": {key: reads.as_json() for key, reads in self.reads.items()},
         }
 
     @classmethod
@@ -103,8 +109,12 @@ class Several:
             raise UnfitError(error.message) from error
         if not file.has_many:
             raise UnfitError("it has a single function")
+        same = sent.texts("same", longest=MAX_TEXT)
+        reads = {key: Reads.parse(row) for key, row in sent.fields("reads").members()}
+        if not {*same, *reads} <= {*file.functions}:
+            raise UnfitError("it says of functions that the build file lacks")
         commit, ref = sent.text("commit", longest=MAX_TEXT), sent.text("ref", longest=MAX_TEXT)
-        return cls(file=file, text=text, commit=commit, ref=ref)
+        return cls(file=file, text=text, commit=commit, ref=ref, same=same, reads=reads)
 
 
 @dataclass(frozen=True, kw_only=True)

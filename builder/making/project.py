@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -27,9 +27,17 @@ class SeveralFunctions(Exception):
     `text` is the build file's.
     """
 
-    def __init__(self, file: BuildFile, text: str) -> None:
+    def __init__(self, file: BuildFile, text: str, root: Path) -> None:
         super().__init__(file.file)
-        self.file, self.text = file, text
+        self.file, self.text, self.root = file, text, root
+
+    def check(self, keys: Iterable[str]) -> None:
+        """Compare what the build file says of these functions with the project's files.
+
+        Raises:
+            InvalidBuildFile: with the problems of all of them.
+        """
+        check_all_against_tree([self.file.functions[key] for key in keys], self.root)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +219,7 @@ def read_project(
         stage: the stage of the build file that is meant; empty for none.
 
     Raises:
-        SeveralFunctions: the build file has several, and `key` is empty. All of them fit the files.
+        SeveralFunctions: the build file has several, and `key` is empty. They were not compared with the files.
         InvalidEvent: the build file has no such function or stage.
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
@@ -267,8 +275,7 @@ def _spec(root: Path, build_file: str | None, function: str, key: str, stage: st
     text = (root / name).read_text(encoding="utf-8", errors="replace")
     file = read_functions(text, file=name, stage=stage)
     if file.has_many and not key:
-        check_all_against_tree([*file.functions.values()], root)
-        raise SeveralFunctions(file, text)
+        raise SeveralFunctions(file, text, root)
     spec = with_own_dependencies(file.one(key), root)
     check_against_tree(spec, root)
     if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):

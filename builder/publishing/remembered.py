@@ -1,16 +1,17 @@
-"""Which functions a project had when it was last deployed as a whole, by which the next deploy need not fetch it.
+"""What a project's functions were when it was last deployed as a whole, so that the next deploy can skip them.
 
-`projects/PROJECT.json` in the store, or `projects/PROJECT@STAGE.json`. It is never needed: without it, the build file
-is read again.
+`projects/PROJECT.json` in the store, or `projects/PROJECT@STAGE.json`. It is never needed: without it, every function
+is looked at and compared again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder import __version__
+from builder.sources.reads import Reads
 from builder.store.values import Fields
 
 if TYPE_CHECKING:
@@ -18,16 +19,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Row:
+    """One function as a deploy left it.
+
+    `revision_id` is Lambda's id of its state then, `commit` the source that it is equal to, `build_id` the build that
+    deployed it, `version` the one that it published.
+    """
+
+    revision_id: str
+    commit: str
+    reads: Reads
+    arn: str
+    version: str | None
+    build_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Remembered:
     """A project's last deploy.
 
     `key` identifies the request and the builder's configuration, `names` are Lambda's names of its functions by those
-    of the build file.
+    of the build file. `rows` has those functions of which their revision tells all: settings that have calls of their
+    own, and aliases, are looked at each time.
     """
 
     key: str
     commit: str
     names: Mapping[str, str]
+    rows: Mapping[str, Row] = field(default_factory=dict)
 
 
 def read(store: S3Store, project: str, stage: str) -> Remembered | None:
@@ -35,16 +54,49 @@ def read(store: S3Store, project: str, stage: str) -> Remembered | None:
     return store.find(_name(project, stage), _parse)
 
 
-def keep(store: S3Store, project: str, stage: str, *, key: str, commit: str, names: Mapping[str, str]) -> None:
+def keep(store: S3Store, project: str, stage: str, deploy: Remembered) -> None:
     """Record a deploy of all functions of a project."""
-    value = {"builder": __version__, "key": key, "commit": commit, "names": dict(names)}
+    rows = {
+        key: {
+            "revision_id": row.revision_id,
+            "commit": row.commit,
+            "reads": row.reads.as_json(),
+            "arn": row.arn,
+            "version": row.version,
+            "build_id": row.build_id,
+        }
+        for key, row in deploy.rows.items()
+    }
+    value = {
+        "builder": __version__,
+        "key": deploy.key,
+        "commit": deploy.commit,
+        "names": dict(deploy.names),
+        "rows": rows,
+    }
     store.write_json(_name(project, stage), value)
 
 
 def _parse(kept: Fields) -> Remembered | None:
     if kept.text("builder") != __version__:
         return None
-    return Remembered(key=kept.text("key"), commit=kept.text("commit"), names=kept.fields("names").all_texts())
+    return Remembered(
+        key=kept.text("key"),
+        commit=kept.text("commit"),
+        names=kept.fields("names").all_texts(),
+        rows={key: _row(row) for key, row in kept.fields("rows").members()},
+    )
+
+
+def _row(kept: Fields) -> Row:
+    return Row(
+        revision_id=kept.text("revision_id"),
+        commit=kept.text("commit"),
+        reads=Reads.parse(kept.fields("reads")),
+        arn=kept.text("arn"),
+        version=kept.text_or_none("version"),
+        build_id=kept.text_or_none("build_id"),
+    )
 
 
 def _name(project: str, stage: str) -> str:

@@ -20,7 +20,7 @@ from builder.archives.zipformat import END, END_RECORD, LOCAL
 from builder.archives.zipped import zip_entries
 from builder.sources.git import Snapshot
 from builder.sources.target import written
-from builder.sources.treeid import tree_id
+from builder.sources.treeid import ids_of
 from builder.sources.unpacking import Unpacker
 
 # 1980-01-01, the date in every zip made here. The dates in an archive depend on who made it and when, so equal
@@ -112,17 +112,19 @@ def snapshot_of_entries(
 
 
 def _described(done: Extracted, into: Path, path: str, label: str) -> Snapshot:
-    tree = tree_id(into)
+    ids = ids_of(into)
     return Snapshot(
         root=into,
         url=label,
         ref="",
-        commit=tree,
-        tree=tree,
-        subtree=tree_id(into, path) if path else tree,
+        commit=ids.whole,
+        tree=ids.whole,
+        subtree=ids.below.get(path, "") if path else ids.whole,
         commit_time=FIXED_TIME,
         files=done.files,
         lfs_pointers=done.lfs_pointers,
+        ids=ids.below,
+        links=frozenset(ids.links),
     )
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,12 +37,17 @@ FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """The files that were written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted."""
+    """The files that were written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted.
+
+    `ids` are git's ids of all files and directories, by posix path, `links` the paths of symbolic links.
+    """
 
     files: int
     size_bytes: int
     submodules: dict[str, str]
     lfs_pointers: tuple[str, ...]
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
+    links: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +76,10 @@ def write_tree(
     links: list[tuple[str, bytes]] = []
     submodules: dict[str, str] = {}
     pointers: list[str] = []
+    ids: dict[str, str] = {}
     for entry in walk(tree, read, max_entries):
         target = into / entry.path
+        ids[entry.path] = entry.object_id
         if entry.mode == _DIRECTORY:
             _make_directory(target, entry.path)
         elif entry.mode == _SUBMODULE:
@@ -99,6 +106,8 @@ def write_tree(
         size_bytes=size,
         submodules=dict(sorted(submodules.items())),
         lfs_pointers=tuple(sorted(pointers)),
+        ids=ids,
+        links=frozenset(path for path, _ in links),
     )
 
 

@@ -128,7 +128,13 @@ class Fetch:
                 keep_in.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
         snapshot = replace(
-            snapshot, files=done.files, lfs_pointers=tuple(filled.left), lfs_reasons=filled.left, warnings=warnings
+            snapshot,
+            files=done.files,
+            ids=done.ids,
+            links=done.links,
+            lfs_pointers=tuple(filled.left),
+            lfs_reasons=filled.left,
+            warnings=warnings,
         )
         return snapshot, done.submodules
 

@@ -13,6 +13,7 @@ The rules for `files` and `exclude` of a build file:
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -62,6 +63,12 @@ def select_files(
     if to_ship:
         refuse_lfs_pointers(kept)
     return tuple(sorted(kept.items()))
+
+
+def fixed_part(entry: str) -> str:
+    """Return the beginning of an entry of `files` up to its first part that is a pattern."""
+    parts = [part for part in entry.split("/") if part not in ("", ".")]
+    return "/".join(itertools.takewhile(lambda part: not _MAGIC.search(part), parts))
 
 
 def is_npmrc(path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Snapshot:
     `commit_time` is the committer's, in seconds since the epoch. `submodules` are those that were left empty,
     `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why,
     and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the caller already knows the
-    tree.
+    tree. `ids` are git's ids of files and directories by posix path, `links` the paths of symbolic links.
     """
 
     root: Path
@@ -45,3 +45,25 @@ class Snapshot:
     lfs_reasons: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     unpacked: bool = True
+    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
+    links: frozenset[str] = frozenset()
+
+    def id_of(self, path: str) -> str:
+        """Return git's id of a file or directory (posix, "" for the whole tree); "" if there is none.
+
+        Submodules have the ids of their commits, and what is below them has none.
+        """
+        return self.ids.get(path, "") if path else self.tree
+
+    def leads_elsewhere(self, path: str) -> bool:
+        """Tell whether a symbolic link is at the path, on the way to it, or below it."""
+        return not self.links.isdisjoint(_ways(path)) or any(
+            not path or link.startswith(f"{path}/") for link in self.links
+        )
+
+
+def _ways(path: str) -> Iterator[str]:
+    """Yield a path and all directories on the way to it."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]

@@ -13,7 +13,7 @@ from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
 
-__all__ = ["check_against_tree", "check_all_against_tree", "with_own_dependencies"]
+__all__ = ["check_against_tree", "check_all_against_tree", "own_requirements", "with_own_dependencies"]
 
 _OWN_REQUIREMENTS = "requirements.txt"
 
@@ -46,17 +46,21 @@ def with_own_dependencies(spec: BuildSpec, root: Path) -> BuildSpec:
 
     A function in the project's own directory has that file only where the project names no other dependencies.
     """
+    own = next((path for path in own_requirements(spec) if (root / path).is_file()), None)
+    return spec.with_dependencies((own,)) if own else spec
+
+
+def own_requirements(spec: BuildSpec) -> Iterator[str]:
+    """Yield the files of a project that would be the requirements of one function of several, the first that exists."""
     function = spec.function
     if not spec.key or spec.says_dependencies or function is None or function.build is not None:
-        return spec
+        return
     if not function.runtimes[0].startswith("python"):
-        return spec
+        return
     module = function.handler.rpartition(".")[0].replace(".", "/")
     for directory in (PurePosixPath(function.source_dir, module).parent, PurePosixPath(function.source_dir)):
-        path = directory / _OWN_REQUIREMENTS
-        if (root / path).is_file() and (str(directory) != "." or not spec.dependencies):
-            return spec.with_dependencies((str(path),))
-    return spec
+        if str(directory) != "." or not spec.dependencies:
+            yield str(directory / _OWN_REQUIREMENTS)
 
 
 def check_against_tree(spec: BuildSpec, root: Path) -> None:

@@ -357,3 +357,23 @@ def test_a_payload_for_one_function_is_answered(builder: Builder) -> None:
     reply = deploy(builder, "soloist", components=["worker"], invoke={"a": 1}, text=True)
     (row,) = reply["functions"]
     assert row["invoke"]["payload"] == {"who": "worker", "shared": "one"}
+
+
+def test_a_function_changed_by_hand_is_noticed_though_its_files_are_the_same(builder: Builder) -> None:
+    builder.forge.push("nonet", project(builder.runtime, "nonet"))
+    deploy(builder, "nonet")
+    client = builder.client("lambda")
+    client.update_function_configuration(FunctionName="nonet-cron", MemorySize=1024)
+    client.get_waiter("function_updated_v2").wait(FunctionName="nonet-cron", WaiterConfig={"Delay": 1})
+    reply = deploy(builder, "nonet")
+    assert states(reply) == {"api": "unchanged", "worker": "unchanged", "cron": "deployed"}
+    assert client.get_function_configuration(FunctionName="nonet-cron")["MemorySize"] == 256
+    client.delete_function(FunctionName="nonet-cron")
+    builder.forge.push("nonet", {"functions/api/app.py": API + "# more\n"})
+    reply = deploy(builder, "nonet")
+    assert states(reply) == {"api": "deployed", "worker": "unchanged", "cron": "deployed"}
+    # What stands is left out by its last build, also after builds of others.
+    builder.forge.push("nonet", {"README.md": "about\n"})
+    rows = {row["key"]: row for row in deploy(builder, "nonet")["functions"]}
+    assert {key: row["status"] for key, row in rows.items()} == dict.fromkeys(rows, "unchanged")
+    assert all(row["build_id"] and row["arn"] for row in rows.values())

@@ -216,6 +216,7 @@ def _build_file(name: str) -> Read:
             return read_project(root, name, commit_time=0, repository=root)
         except SeveralFunctions as several:
             keys = several.file.functions
+            several.check(keys)
             return [read_project(root, name, commit_time=0, repository=root, key=key) for key in keys]
 
     return read

@@ -34,6 +34,8 @@ def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Pa
         subtree=tree,
         commit_time=1700000123,
         files=6,
+        ids=_listed(host.root / "project.git", tree),
+        links=frozenset({"link", "pkg/up"}),
     )
     found = sorted(path.relative_to(into).as_posix() for path in into.rglob("*"))
     assert found == ["größe.txt", "handler.py", "link", "pkg", "pkg/data.txt", "pkg/up", "run.sh"]
@@ -41,6 +43,12 @@ def test_a_snapshot_is_exactly_the_commit(host: Host, project: str, tmp_path: Pa
     assert (into / "link").is_symlink()
     assert (into / "link").read_text() == "data\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["into"], "the pack is gone"
+
+
+def _listed(repository: Path, tree: str) -> dict[str, str]:
+    """The ids of all files and directories, as git itself lists them."""
+    lines = git(repository, "-c", "core.quotePath=false", "ls-tree", "-r", "-t", tree).splitlines()
+    return {path: said.split()[2] for said, _, path in (line.partition("\t") for line in lines)}
 
 
 def test_git_itself_finds_the_same_tree(host: Host, project: str, tmp_path: Path) -> None:
