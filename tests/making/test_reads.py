@@ -60,10 +60,11 @@ def snapshot(root: Path) -> Snapshot:
 
 
 def write(name: str, text: str = "changed\n") -> Change:
-    return lambda project: (
-        (project / name).parent.mkdir(parents=True, exist_ok=True),
-        (project / name).write_text(text),
-    )
+    def change(project: Path) -> None:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+
+    return change
 
 
 def functions(text: str = BUILD_FILE, stage: str = "") -> BuildFile:
