@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from builder.context import Context
     from builder.event.request import Request
     from builder.flow.order import Order, Source
+    from builder.sources.fetch import Choose
     from builder.sources.manifest import Content, Manifest
 
 # The keys of archives that deploy.sh sends: git's tree id of the content.
@@ -101,8 +102,11 @@ def _refuse_own(source: ObjectSource | ManifestSource, context: Context) -> None
         )
 
 
-def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
+def fetch(order: Order, context: Context, scratch: Path, choose: Choose | None = None) -> git.Snapshot:
     """Write the files below `scratch`; none if the tree of the repository or of the project's directory is known.
+
+    Args:
+        choose: says which files of a large repository are written; archives are unpacked whole.
 
     Raises:
         SourceError, OutOfSpace: as `git.fetch`, `archive.extract` and `manifest.parse`.
@@ -121,6 +125,7 @@ def fetch(order: Order, context: Context, scratch: Path) -> git.Snapshot:
         known=order.known,
         network=network(context),
         cache=context.workspace.cached("git"),
+        choose=choose,
     )
     for warning in snapshot.warnings:
         context.progress.warn(warning)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from builder.context import Context, SharedCheckout
-from builder.errors import PathNotFound
+from builder.errors import LambdasmithError, PathNotFound
 from builder.flow import fetching
 from builder.flow.equipping import equip
 from builder.flow.order import Fresh, Order
@@ -17,9 +17,10 @@ from builder.making.assembly import Options
 from builder.making.checks import check
 from builder.making.product import NOT_CHECKED, Checked, Product, Several, Unchanged
 from builder.making.project import Outline, Project, SeveralFunctions, read_project
-from builder.making.reads import reads_of, still_holds
+from builder.making.reads import Source, needed, on_disk, reads_of, unchanged
 from builder.natives.judging import Recorded, baseline_record
 from builder.runtimes import Architecture
+from builder.sources.fetch import Choose
 from builder.sources.snapshot import Snapshot
 from builder.store.directory import DirectoryStore
 from builder.workshop.workshop import Workshop
@@ -133,30 +134,57 @@ class _Ordered:
         return self.order.architecture
 
     def fetch(self) -> Snapshot:
+        return self._fetched(self._needed)
+
+    def _needed(self, snapshot: Snapshot, read: Callable[[str], bytes]) -> Collection[str] | None:
+        """Choose the files of a large repository that are needed to make what is ordered."""
+        order = self.order
+        return needed(
+            Source(snapshot=snapshot, project=order.path, read=read),
+            build_file=order.build_file,
+            stage=order.stage,
+            words=order.components,
+            key=order.key,
+            known=order.standing,
+        )
+
+    def _fetched(self, choose: Choose | None) -> Snapshot:
         order, checkout = self.order, self.context.checkout
         if checkout.scratch is None:
-            return fetching.fetch(order, self.context, self.scratch)
+            into = self.scratch if choose else self.scratch / "whole"
+            into.mkdir(exist_ok=True)
+            return fetching.fetch(order if choose else replace(order, known=()), self.context, into, choose)
         place = (order.source, order.path)
-        if place not in checkout.snapshots:
+        known = checkout.snapshots.get(place)
+        if known is None or (choose is None and not known.whole):
             # All of its files: what is known of one function says nothing of the others.
             all_files = replace(order, known=())
             # A branch may move while this works: the files of its new commit lie beside those of the old one.
-            into = checkout.scratch / "sources" / str(len(checkout.snapshots))
+            into = checkout.scratch / "sources" / f"{len(checkout.snapshots)}{'' if known is None else '-whole'}"
             into.mkdir(parents=True)
-            checkout.snapshots[place] = fetching.fetch(all_files, self.context, into)
-        return checkout.snapshots[place]
+            known = checkout.snapshots[place] = fetching.fetch(all_files, self.context, into, choose)
+        return known
 
     def read_message(self, snapshot: Snapshot) -> str:
         return f"reading {self.order.path or 'the project'} at {snapshot.commit[:12]}"
 
     def read(self, snapshot: Snapshot) -> Project:
         """Read the project. Without an architecture in the build file, the function's or else the builder's is used."""
+        try:
+            return self._read(snapshot)
+        except LambdasmithError:
+            if snapshot.whole:
+                raise
+            # With all files there: a message may name those that are meant, and a file that is needed is there.
+            return self._read(self._fetched(None))
+
+    def _read(self, snapshot: Snapshot) -> Project:
         order = self.order
         root = snapshot.root / order.path if order.path else snapshot.root
         if not root.is_dir():
             raise PathNotFound(f"{order.path} is not a directory of the repository at {snapshot.commit[:12]}")
         try:
-            return read_project(
+            project = read_project(
                 root,
                 order.build_file,
                 commit_time=snapshot.commit_time,
@@ -170,6 +198,7 @@ class _Ordered:
             )
         except SeveralFunctions as several:
             raise _SeveralFound(_several(several, order, snapshot)) from None
+        return project if snapshot.whole else replace(project, listed=snapshot.below(order.path))
 
     def allow(self, project: Project) -> None:
         self.permit(project)
@@ -187,8 +216,8 @@ def _several(found: SeveralFunctions, order: Order, snapshot: Snapshot) -> Sever
         InvalidBuildFile: what it says of the others does not fit the files.
     """
     specs, known = found.file.functions, order.standing
-    same = [key for key, spec in specs.items() if key in known and still_holds(known[key], spec, snapshot)]
-    others = [key for key in specs if key not in same]
+    same = unchanged(found.file, known, snapshot)
+    others, source = [key for key in specs if key not in same], on_disk(snapshot, order.path)
     found.check(others)
     return Several(
         file=found.file,
@@ -196,7 +225,7 @@ def _several(found: SeveralFunctions, order: Order, snapshot: Snapshot) -> Sever
         commit=snapshot.commit,
         ref=snapshot.ref,
         same=tuple(same),
-        reads={key: reads_of(specs[key], snapshot, order.path) for key in others},
+        reads={key: reads_of(specs[key], found.file.names[key], source) for key in others},
     )
 
 

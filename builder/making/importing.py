@@ -58,14 +58,14 @@ def _manifest(project: Project) -> Mapping[str, object]:
 def _advice(module: str, project: Project, artifacts: Mapping[str, Artifact]) -> str:
     """Say how to add a missing module: from the project's own files, a layer, or a requirement."""
     function, top = project.spec.function, module.partition(".")[0]
-    base = project.root / (function.source_dir if function else ".")
+    base = function.source_dir if function else "."
     for layer in project.spec.layers:
         if any(Path(name).name.removesuffix(".py") == top for name in artifacts[layer.name].contents):
             return f"layer {layer.name} has it, but not below python/: set layers.{layer.name}.dest_dir to python"
     for name in (f"{top}.py", top):
-        if (base / name).exists():
+        if project.has(f"{base}/{name}"):
             return f"{name} is in the project and not in the artifact: add it to function.files"
-        if (project.root / name).exists():
+        if project.has(name):
             return f"{name} is in the project, outside of function.source_dir: add it to function.files"
     wanted = distribution_of(module)
     files = ", ".join(project.spec.dependencies)

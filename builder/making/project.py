@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from builder.errors import InvalidBuildFile, InvalidEvent
@@ -144,7 +145,8 @@ class Project(Outline):
 
     `repository` is the directory in which requirements may name local sources; None means `root` alone.
     `reads_outside`: the build needs files of the repository outside of the project. `notes` say which settings were
-    found in the files because the build file lacks them.
+    found in the files because the build file lacks them. `listed` are paths of files and directories that the project
+    has although they may not be on disk.
     """
 
     root: Path
@@ -153,6 +155,11 @@ class Project(Outline):
     repository: Path | None = None
     reads_outside: bool = False
     notes: tuple[str, ...] = ()
+    listed: frozenset[str] = field(default=frozenset(), repr=False)
+
+    def has(self, path: str) -> bool:
+        """Tell whether the project has a file or directory (posix), on disk or not."""
+        return (self.root / path).exists() or posixpath.normpath(path) in self.listed
 
     @property
     def outline(self) -> Outline:

@@ -1,7 +1,8 @@
-"""The paths of a repository that a function is made of, by which a later commit shows whether it changes the function.
+"""The paths of a repository that a function is made of.
 
-A fingerprint covers what the build file says of the function and git's ids of these paths. Where it cannot be told
-which files count, the whole repository does: a function is then made again for nothing, and never left out by mistake.
+Only they need to be written, and a later commit that does not touch them does not change the function: a fingerprint
+covers what the build file says of it, and git's ids of the paths. Where it cannot be told which files count, the whole
+repository does: too much is then written, or made again, and nothing is left out by mistake.
 """
 
 from __future__ import annotations
@@ -9,84 +10,177 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from builder.errors import LambdasmithError
-from builder.python.inputs import read_inputs
+from builder.python.inputs import split_entry
+from builder.python.requirements import Include, Option, Requirement, parse
 from builder.sources.local import fixed_part
 from builder.sources.reads import Reads
 from builder.sources.snapshot import Snapshot
+from builder.spec.build_file import NAMES, find_build_file
 from builder.spec.builds import AsItIs
-from builder.spec.tree import own_requirements, with_own_dependencies
+from builder.spec.members import BuildFile, read_functions
+from builder.spec.tree import own_requirements
 from builder.spec.values import BuildSpec, FunctionSpec, LayerSpec
 
 _ALL = ""
-# Relative to the project, as the others; no path of a build file leads there.
-_EVERYTHING = ".."
+# More files than a requirements file includes in earnest.
+_MOST_INCLUDES = 100
 
 
-def still_holds(reads: Reads, spec: BuildSpec, snapshot: Snapshot) -> bool:
+class _Unclear(Exception):
+    """Any file may count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A repository's files, of which not all need to be on disk: `read` returns one by its path there.
+
+    `project` is the project's directory, "" for the root.
+    """
+
+    snapshot: Snapshot
+    project: str
+    read: Callable[[str], bytes]
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def text(self, path: str) -> str:
+        """Return the content of a file of the project, which several functions may ask for."""
+        full = posixpath.normpath(posixpath.join(self.project, path))
+        if full not in self.texts:
+            self.texts[full] = self.read(full).decode("utf-8", "replace")
+        return self.texts[full]
+
+
+def on_disk(snapshot: Snapshot, project: str) -> Source:
+    """Return the files of a snapshot that were written."""
+    return Source(snapshot=snapshot, project=project, read=lambda path: (snapshot.root / path).read_bytes())
+
+
+def reads_of(spec: BuildSpec, name: str, source: Source) -> Reads:
+    """Return what a function is made of; `name` is what Lambda calls it, `spec` what the build file says of it."""
+    paths = _full_paths(spec, source)
+    return Reads(paths=tuple(paths), fingerprint=_fingerprint(spec, name, paths, source.snapshot))
+
+
+def still_holds(reads: Reads, spec: BuildSpec, name: str, snapshot: Snapshot) -> bool:
     """Tell whether a function would be made of the same again."""
-    return _fingerprint(spec, reads.paths, snapshot) == reads.fingerprint
+    return _fingerprint(spec, name, reads.paths, snapshot) == reads.fingerprint
 
 
-def reads_of(spec: BuildSpec, snapshot: Snapshot, project: str) -> Reads:
-    """Return what a function is made of.
+def unchanged(file: BuildFile, known: Mapping[str, Reads], snapshot: Snapshot) -> list[str]:
+    """Return the functions, by their keys, that would be made of the same again."""
+    return [
+        key
+        for key, spec in file.functions.items()
+        if key in known and still_holds(known[key], spec, file.names[key], snapshot)
+    ]
+
+
+def needed(
+    source: Source, *, build_file: str | None, stage: str, words: Collection[str], key: str, known: Mapping[str, Reads]
+) -> Collection[str] | None:
+    """Return the paths of the repository that have to be on disk to make what is asked for; None for all.
 
     Args:
-        spec: what the build file says of it. project: the project's directory in the repository, "" for its root.
+        words: names of the wanted functions and components; none for all.
+        key: the function that is meant, "" for any.
+        known: what functions were made of for which nothing is left to do, if it holds.
     """
-    paths = sorted({_in_repository(path, snapshot, project) for path in _paths(spec, snapshot, project)})
-    if _ALL in paths:
-        paths = [_ALL]
-    return Reads(paths=tuple(paths), fingerprint=_fingerprint(spec, paths, snapshot))
+    snapshot, project = source.snapshot, source.project
+    prefix = f"{project}/" if project else ""
+    try:
+        names = [name for name in (*NAMES, *([build_file] if build_file else [])) if snapshot.id_of(prefix + name)]
+        name = find_build_file(names, build_file)
+        file = read_functions(source.text(name), file=name, stage=stage)
+        wanted = [key] if key else [word for word in words if word in file.functions] or [*file.functions]
+        specs = [file.functions[each] for each in wanted if each not in unchanged(file, known, snapshot)]
+    except (LambdasmithError, KeyError):
+        return None  # the error is reported with everything at hand: it may name what is meant
+    paths = {prefix + name, *(path for spec in specs for path in _full_paths(spec, source))}
+    return None if _ALL in paths else paths
 
 
-def _fingerprint(spec: BuildSpec, paths: Sequence[str], snapshot: Snapshot) -> str:
+def _fingerprint(spec: BuildSpec, name: str, paths: Sequence[str], snapshot: Snapshot) -> str:
     # Where things stand in the file does not matter.
     said = spec.model_dump(mode="json", exclude={"lines", "places"})
-    return hashlib.sha256(json.dumps([said, [(path, snapshot.id_of(path)) for path in paths]]).encode()).hexdigest()
+    made_of = [said, name, [(path, snapshot.id_of(path)) for path in paths]]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-def _in_repository(path: str, snapshot: Snapshot, project: str) -> str:
-    """Return a path of the project as one of the repository; all of that if its id would not tell enough."""
-    full = posixpath.normpath(posixpath.join(project, path))
-    if path == _EVERYTHING or full == "." or full.startswith(".."):
-        return _ALL
-    # A link's content is elsewhere, and what is in a submodule has no id here.
-    unknown = not snapshot.id_of(full) and (snapshot.root / full).exists()
-    return _ALL if unknown or snapshot.leads_elsewhere(full) else full
-
-
-def _paths(spec: BuildSpec, snapshot: Snapshot, project: str) -> Iterator[str]:
-    """Yield the paths that count, relative to the project."""
-    root, function = snapshot.root / project, spec.function
-    # What other languages read, their tools know: a module may be anywhere above.
-    if function is None or not function.runtimes[0].startswith("python") or _has_recipe(function):
-        yield _EVERYTHING
-        return
-    yield from _files(function)
-    yield from own_requirements(spec)
-    for layer in spec.layers:
-        if _has_recipe(layer) or layer.preinstall:
-            yield _EVERYTHING
-        yield from _files(layer)
-    named = with_own_dependencies(spec, root).dependencies
+def _full_paths(spec: BuildSpec, source: Source) -> list[str]:
+    """Return the paths that count, in the repository; "" alone if all may count."""
     try:
-        inputs = read_inputs(named, root, snapshot.root)
-    except LambdasmithError:
-        yield _EVERYTHING
+        return sorted({_in_repository(path, source) for path in _paths(spec, source)})
+    except (_Unclear, LambdasmithError):
+        return [_ALL]
+
+
+def _in_repository(path: str, source: Source) -> str:
+    full, snapshot = posixpath.normpath(posixpath.join(source.project, path)), source.snapshot
+    # A link's content is elsewhere, and what is in a submodule has no id here.
+    if full == "." or full.startswith("..") or snapshot.leads_elsewhere(full) or snapshot.is_in_submodule(full):
+        raise _Unclear
+    return full
+
+
+def _paths(spec: BuildSpec, source: Source) -> Iterator[str]:
+    """Yield the paths that count, relative to the project.
+
+    Raises:
+        _Unclear: any may.
+    """
+    function = spec.function
+    holders: list[FunctionSpec | LayerSpec] = [*([function] if function else []), *spec.layers]
+    # What other languages read, their tools know: a module may be anywhere above.
+    if not all(holder.runtimes[0].startswith("python") for holder in holders) or any(map(_runs, holders)):
+        raise _Unclear
+    for holder in holders:
+        for entry in holder.files or ("",):
+            yield posixpath.join(holder.source_dir, fixed_part(entry))
+    own = [*own_requirements(spec)]
+    yield from own
+    there = next((path for path in own if _exists(path, source)), None)
+    for entry in (there,) if there else spec.dependencies:
+        yield from _requirements(split_entry(entry)[0], source, set())
+
+
+def _runs(holder: FunctionSpec | LayerSpec) -> bool:
+    recipe = holder.build
+    commands = isinstance(holder, LayerSpec) and holder.preinstall
+    return bool(commands) or (recipe is not None and not isinstance(recipe, AsItIs))
+
+
+def _exists(path: str, source: Source) -> bool:
+    return bool(source.snapshot.id_of(posixpath.normpath(posixpath.join(source.project, path))))
+
+
+def _requirements(path: str, source: Source, seen: set[str]) -> Iterator[str]:
+    """Yield a requirements file, and everything that it names in the repository."""
+    yield path
+    if path in seen or not _exists(path, source):
         return
-    yield from (*inputs.contents, *inputs.trees)
+    seen.add(path)
     # The files of other tools may mean projects around them, and their own locks.
-    if not all(name.endswith(".txt") for name in inputs.contents) or inputs.options.find_links:
-        yield _EVERYTHING
+    if not path.endswith(".txt") or len(seen) > _MOST_INCLUDES:
+        raise _Unclear
+    folder = posixpath.dirname(path)
+    try:
+        lines = [*parse(source.text(path), path)]
+    except (LambdasmithError, OSError, KeyError):
+        raise _Unclear from None
+    for line in lines:
+        match line:
+            case Include():
+                yield from _requirements(posixpath.normpath(posixpath.join(folder, line.path)), source, seen)
+            case Requirement(kind="path"):
+                yield from _either(line.place, folder)
+            case Option(name="--find-links") if "://" not in line.value:
+                yield from _either(line.value, folder)
 
 
-def _has_recipe(holder: FunctionSpec | LayerSpec) -> bool:
-    return holder.build is not None and not isinstance(holder.build, AsItIs)
-
-
-def _files(holder: FunctionSpec | LayerSpec) -> Iterator[str]:
-    for entry in holder.files or ("",):
-        yield posixpath.join(holder.source_dir, fixed_part(entry))
+def _either(path: str, folder: str) -> Iterable[str]:
+    """Return the two places that a local path may mean: beside the file that names it, or in the project."""
+    return posixpath.normpath(posixpath.join(folder, path)), posixpath.normpath(path)

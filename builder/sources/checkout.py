@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -30,7 +30,7 @@ ReadObject = Callable[[str], Content]
 LFS_HEADER = b"version https://git-lfs.github.com/spec/"
 LFS_MAX_BYTES = 1024  # the pointer format's own limit
 
-_DIRECTORY, _LINK, _SUBMODULE = 0o040000, 0o120000, 0o160000
+_DIRECTORY, LINK, SUBMODULE = 0o040000, 0o120000, 0o160000
 # 0o100664 is in old repositories; git itself treats it as 644.
 FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 
@@ -39,15 +39,15 @@ FILES = {0o100644: 0o644, 0o100664: 0o644, 0o100755: 0o755}
 class Checkout:
     """The files that were written. `submodules` is {posix path: commit}, `lfs_pointers` are posix paths, sorted.
 
-    `ids` are git's ids of all files and directories, by posix path, `links` the paths of symbolic links.
+    `listed` is all that the tree has. `whole`: all of it was written.
     """
 
     files: int
     size_bytes: int
     submodules: dict[str, str]
     lfs_pointers: tuple[str, ...]
-    ids: Mapping[str, str] = field(default_factory=dict, repr=False)
-    links: frozenset[str] = frozenset()
+    listed: Listed
+    whole: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,37 @@ class TreeEntry:
     object_id: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """All entries of a tree, a directory always before its contents, and their ids by path."""
+
+    entries: Sequence[TreeEntry] = field(repr=False)
+    ids: Mapping[str, str] = field(repr=False)
+
+    def paths(self, mode: int) -> frozenset[str]:
+        """Return the paths of the entries that have this mode."""
+        return frozenset(entry.path for entry in self.entries if entry.mode == mode)
+
+
+Choose = Callable[[Listed], Collection[str] | None]
+"""Chooses what to write of a tree: files and directories with all below them; None for everything."""
+
+
 def write_tree(
-    tree: str, read: ReadObject, into: Path, *, mtime: int, max_bytes: int | None = None, max_entries: int = MAX_ENTRIES
+    tree: str,
+    read: ReadObject,
+    into: Path,
+    *,
+    mtime: int,
+    max_bytes: int | None = None,
+    max_entries: int = MAX_ENTRIES,
+    choose: Choose = lambda _: None,
 ) -> Checkout:
     """Write the tree with hex id `tree` into the empty directory `into`.
 
     `mtime` is in seconds since the epoch; `max_bytes` is the most that all files together may take, `max_entries` how
-    many files and directories there may be (a small repository can describe a boundless tree).
+    many files and directories there may be (a small repository can describe a boundless tree). `choose` says what of
+    it is written.
 
     Raises:
         UnsafeSource: the tree has an entry that must not be unpacked; `into` is then incomplete.
@@ -76,13 +100,14 @@ def write_tree(
     links: list[tuple[str, bytes]] = []
     submodules: dict[str, str] = {}
     pointers: list[str] = []
-    ids: dict[str, str] = {}
-    for entry in walk(tree, read, max_entries):
+    entries = [*walk(tree, read, max_entries)]
+    listed = Listed(entries=entries, ids={entry.path: entry.object_id for entry in entries})
+    chosen = choose(listed)
+    for entry in _below(entries, chosen):
         target = into / entry.path
-        ids[entry.path] = entry.object_id
         if entry.mode == _DIRECTORY:
             _make_directory(target, entry.path)
-        elif entry.mode == _SUBMODULE:
+        elif entry.mode == SUBMODULE:
             _make_directory(target, entry.path)
             submodules[entry.path] = entry.object_id
         else:
@@ -93,7 +118,7 @@ def write_tree(
             if max_bytes is not None and size > max_bytes:
                 raise _too_large(max_bytes, largest)
             files += 1
-            if entry.mode == _LINK:
+            if entry.mode == LINK:
                 # Links wait until all files are there, so that no file is written through one.
                 links.append((entry.path, b"".join(content.chunks)))
                 continue
@@ -106,9 +131,32 @@ def write_tree(
         size_bytes=size,
         submodules=dict(sorted(submodules.items())),
         lfs_pointers=tuple(sorted(pointers)),
-        ids=ids,
-        links=frozenset(path for path, _ in links),
+        listed=listed,
+        whole=chosen is None,
     )
+
+
+def _below(entries: Iterable[TreeEntry], chosen: Collection[str] | None) -> Iterator[TreeEntry]:
+    """Yield what was chosen, everything below it, and the directories on the way to it."""
+    if chosen is None:
+        yield from entries
+        return
+    above = {path[: -len(rest)] for path in chosen for rest in _rests(path)}
+    taken = {*chosen}
+    for entry in entries:
+        if entry.path in taken or entry.path.rpartition("/")[0] in taken:
+            taken.add(entry.path)
+        elif entry.path not in above or entry.mode != _DIRECTORY:
+            continue
+        yield entry
+
+
+def _rests(path: str) -> Iterator[str]:
+    """Yield what follows each directory on the way to a path, the slash included."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[at:]
+        at = path.find("/", at + 1)
 
 
 def verified(read: ReadObject, object_id: str, kind: str) -> bytes:
@@ -175,7 +223,7 @@ def walk(tree: str, read: ReadObject, max_entries: int) -> Iterator[TreeEntry]:
             # Below the kernel's own limit, since the workspace's path comes before it.
             if len(os.fsencode(path)) > MAX_PATH_BYTES:
                 raise UnsafeSource(f"{shown(path)}: the path is longer than {MAX_PATH_BYTES} bytes")
-            if mode not in (_DIRECTORY, _LINK, _SUBMODULE) and mode not in FILES:
+            if mode not in (_DIRECTORY, LINK, SUBMODULE) and mode not in FILES:
                 raise UnsafeSource(f"{shown(path)}: mode {mode:o} is neither a file, a directory nor a link")
             yield TreeEntry(path=path, mode=mode, object_id=child)
             if mode == _DIRECTORY:

@@ -7,16 +7,27 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from builder.amounts import megabytes
 from builder.errors import LambdasmithError, RefNotFound, UnsafeSource
 from builder.network.access import GitCredentials, Network, credentials_for
 from builder.network.patience import Passing, patiently
 from builder.paths import shown
 from builder.sources import lfs
-from builder.sources.checkout import Checkout, ReadObject, tree_at, verified, write_tree
+from builder.sources.checkout import (
+    LINK,
+    SUBMODULE,
+    Checkout,
+    Listed,
+    ReadObject,
+    checked_object,
+    tree_at,
+    verified,
+    write_tree,
+)
 from builder.sources.gitlib.files import parse_config
 from builder.sources.gitlib.wire import BrokenOff, CommitRefused, Remote, connected, open_objects
 from builder.sources.kept import Kept
@@ -31,6 +42,12 @@ log = logging.getLogger(__name__)
 _DEPTHS = (10, 100, 1000, None)
 # .gitmodules and .lfsconfig are parsed in memory; real ones have some hundred bytes.
 _MAX_CONFIG_BYTES = 1 << 20
+_LFS_CONFIG = ".lfsconfig"
+# Repositories with no more files and directories are written whole: choosing would save little.
+_FEW = 1000
+
+Choose = Callable[[Snapshot, Callable[[str], bytes]], Collection[str] | None]
+"""Chooses paths of a snapshot of which no file is written yet; it gets a reader of single files."""
 
 
 @dataclass(kw_only=True)
@@ -43,6 +60,7 @@ class Fetch:
         scratch: an existing directory on the disk that files are written to.
         room_bytes: what packs and files may still take; None without a limit.
         submodules_fetched: the number so far.
+        choose: says which files of a large repository are written; None for all.
     """
 
     credentials: Sequence[GitCredentials]
@@ -52,6 +70,7 @@ class Fetch:
     scratch: Path
     room_bytes: int | None
     submodules_fetched: int = 0
+    choose: Choose | None = None
 
     def fetch(
         self,
@@ -119,7 +138,14 @@ class Fetch:
             # Before any file is written: a push elsewhere in the repository then costs one small fetch.
             if tree in known or (subtree and subtree in known):
                 return replace(snapshot, unpacked=False), {}
-            done = write_tree(tree, objects.read, into, mtime=commit_time, max_bytes=self.room_bytes)
+            done = write_tree(
+                tree,
+                objects.read,
+                into,
+                mtime=commit_time,
+                max_bytes=self.room_bytes,
+                choose=lambda listed: self._chosen(_with(listed, snapshot), objects.read),
+            )
             self._take(done.size_bytes)
             log.info("fetched %s at %s: %d files, %d bytes", resolved.url, commit, done.files, done.size_bytes)
             filled = self._with_lfs(snapshot, done, reuse)
@@ -128,15 +154,31 @@ class Fetch:
                 keep_in.keep(commit, objects.directory, filled.files)
         warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
         snapshot = replace(
-            snapshot,
+            _with(done.listed, snapshot),
             files=done.files,
-            ids=done.ids,
-            links=done.links,
+            whole=done.whole,
             lfs_pointers=tuple(filled.left),
             lfs_reasons=filled.left,
             warnings=warnings,
         )
         return snapshot, done.submodules
+
+    def _chosen(self, snapshot: Snapshot, read: ReadObject) -> Collection[str] | None:
+        """Return the paths that have to be written; None for all.
+
+        A small repository is written whole, and one with submodules, since what they have is not known yet.
+        """
+        if self.choose is None or snapshot.gitlinks or len(snapshot.ids) <= _FEW:
+            return None
+
+        def content(path: str) -> bytes:
+            found = checked_object(read, snapshot.ids[path], "blob", path)
+            if found.size > _MAX_CONFIG_BYTES:
+                raise UnsafeSource(f"{shown(path)} is larger than {megabytes(_MAX_CONFIG_BYTES)}")
+            return b"".join(found.chunks)
+
+        chosen = self.choose(snapshot, content)
+        return None if chosen is None else {*chosen, _LFS_CONFIG}
 
     @contextlib.contextmanager
     def _objects(self, reuse: Kept | None) -> Iterator[tuple[Objects, str | None]]:
@@ -162,7 +204,7 @@ class Fetch:
         if not done.lfs_pointers:
             return lfs.Filled()
         try:
-            settings = parse_config(_small_file(snapshot.root / ".lfsconfig")).get(("lfs",), {})
+            settings = parse_config(_small_file(snapshot.root / _LFS_CONFIG)).get(("lfs",), {})
         # Damaged settings count as none: git-lfs's default server is asked then.
         except ValueError:
             settings = {}
@@ -273,6 +315,10 @@ def read_commit(raw: bytes) -> tuple[str, int]:
     if not first or not committer:
         raise UnsafeSource("the commit's record is damaged", hint="run git fsck on the server")
     return first[1].decode("ascii"), max(0, min(int(committer[1]), 2**33))
+
+
+def _with(listed: Listed, snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, ids=listed.ids, links=listed.paths(LINK), gitlinks=listed.paths(SUBMODULE))
 
 
 def _small_file(path: Path) -> bytes:

@@ -19,7 +19,7 @@ from builder.errors import InvalidEvent
 from builder.network.access import GitCredentials, Network
 from builder.network.urls import repository_urls, url_problem
 from builder.sources.checkout import check_links
-from builder.sources.fetch import Fetch
+from builder.sources.fetch import Choose, Fetch
 from builder.sources.gitlib.wire import Remote, ask
 from builder.sources.refs import Listing, commit_by_name, commit_by_prefix, default_branch, full_names, no_such_ref
 from builder.sources.snapshot import Resolved, Snapshot
@@ -94,6 +94,7 @@ def fetch(
     known: Collection[str] = (),
     network: Network | None = None,
     cache: Path | None = None,
+    choose: Choose | None = None,
 ) -> Snapshot:
     """Write the files of `resolved` into `into`, which must not exist or be empty, and say what they are.
 
@@ -105,6 +106,7 @@ def fetch(
             are not allowed: they are left empty then.
         known: tree ids; if the whole tree or `path` has one of them, no file is written.
         cache: an existing directory, on the same disk as `into`, where packs are kept for the next fetch.
+        choose: says which files of a large repository are written; all others are left out.
 
     Raises:
         RefNotFound: the server does not have the commit, or does not hand it out.
@@ -126,6 +128,7 @@ def fetch(
             cache=cache,
             scratch=Path(scratch),
             room_bytes=max_bytes,
+            choose=choose,
         )
         snapshot = fetching.fetch(resolved, into, path=path, known=known)
         if fetching.submodules_fetched:

@@ -29,7 +29,8 @@ class Snapshot:
     `commit_time` is the committer's, in seconds since the epoch. `submodules` are those that were left empty,
     `lfs_pointers` the files whose content could not be had, both posix paths relative to `root`; `warnings` say why,
     and so do `lfs_reasons`, by path. Without `unpacked` no file was written, because the caller already knows the
-    tree. `ids` are git's ids of files and directories by posix path, `links` the paths of symbolic links.
+    tree. `ids` are git's ids of files and directories by posix path, `links` the paths of symbolic links, `gitlinks`
+    those of submodules. Unless `whole`, only files that a caller has chosen were written.
     """
 
     root: Path
@@ -47,6 +48,8 @@ class Snapshot:
     unpacked: bool = True
     ids: Mapping[str, str] = field(default_factory=dict, repr=False)
     links: frozenset[str] = frozenset()
+    gitlinks: frozenset[str] = frozenset()
+    whole: bool = True
 
     def id_of(self, path: str) -> str:
         """Return git's id of a file or directory (posix, "" for the whole tree); "" if there is none.
@@ -55,11 +58,20 @@ class Snapshot:
         """
         return self.ids.get(path, "") if path else self.tree
 
+    def below(self, directory: str) -> frozenset[str]:
+        """Return the paths of everything below a directory (posix, "" for the root), relative to it."""
+        prefix = f"{directory}/" if directory else ""
+        return frozenset(path.removeprefix(prefix) for path in self.ids if path.startswith(prefix))
+
     def leads_elsewhere(self, path: str) -> bool:
         """Tell whether a symbolic link is at the path, on the way to it, or below it."""
         return not self.links.isdisjoint(_ways(path)) or any(
             not path or link.startswith(f"{path}/") for link in self.links
         )
+
+    def is_in_submodule(self, path: str) -> bool:
+        """Tell whether a submodule is at the path or on the way to it, so that its files have no ids here."""
+        return not self.gitlinks.isdisjoint(_ways(path))
 
 
 def _ways(path: str) -> Iterator[str]:

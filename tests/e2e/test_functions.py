@@ -377,3 +377,26 @@ def test_a_function_changed_by_hand_is_noticed_though_its_files_are_the_same(bui
     rows = {row["key"]: row for row in deploy(builder, "nonet")["functions"]}
     assert {key: row["status"] for key, row in rows.items()} == dict.fromkeys(rows, "unchanged")
     assert all(row["build_id"] and row["arn"] for row in rows.values())
+
+
+def test_of_a_large_repository_only_what_is_needed_is_written(builder: Builder) -> None:
+    many: dict[str, str | None] = {f"other/{number % 20}/{number}.txt": f"{number}\n" for number in range(1_200)}
+    files = project(builder.runtime, "legion", **many, **{"functions/api/.env.txt": "", "helper.py": "A = 1\n"})
+    builder.forge.push("legion", files)
+    first = deploy(builder, "legion")
+    assert first["statusCode"] == 200, first["error"]["message"]
+    assert builder.invoke("legion-api") == {"who": "api", "shared": "one", "idna": "xn--bcher-kva"}
+    # What is wrong is said with everything at hand: names of files that were not written.
+    broken = {"functions/api/app.py": "import helper\n" + API}
+    builder.forge.push("legion", broken)
+    reply = deploy(builder, "legion")
+    assert "helper.py is in the project, outside of function.source_dir" in str(reply["error"]), reply["error"]
+    text = str(files["build.yaml"]).replace(
+        "functions/worker, handler: worker.run, layers", "othr/1, handler: w.r, layers"
+    )
+    builder.forge.push("legion", {"functions/api/app.py": API, "build.yaml": text})
+    reply = deploy(builder, "legion")
+    assert "did you mean other/1?" in reply["error"]["message"], reply["error"]
+    builder.forge.push("legion", {"build.yaml": str(files["build.yaml"]), "shared/shared.py": "WORD = 'two'\n"})
+    assert states(deploy(builder, "legion")) == dict.fromkeys(("api", "worker", "cron"), "deployed")
+    assert builder.invoke("legion-cron")["shared"] == "two"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builder.making.reads import reads_of, still_holds
+from builder.making.reads import Source, needed, on_disk, reads_of, still_holds, unchanged
+from builder.sources.reads import Reads
 from builder.sources.snapshot import Snapshot
 from builder.sources.treeid import ids_of
 from builder.spec.members import BuildFile, read_functions
@@ -76,13 +78,16 @@ def changed(root: Path, change: Change, *, place: str = "", after: BuildFile | N
     project = root / place
     for name, content in FILES.items():
         write(name, content)(project)
-    before = snapshot(root)
-    known = {key: reads_of(spec, before, place) for key, spec in functions().functions.items()}
-    assert all(still_holds(known[key], spec, snapshot(root)) for key, spec in functions().functions.items())
+    before = on_disk(snapshot(root), place)
+    known = {key: reads_of(spec, key, before) for key, spec in functions().functions.items()}
+    assert unchanged(functions(), known, snapshot(root)) == [*known]
     change(project)
-    now = snapshot(root)
-    specs = (after or functions()).functions
-    return {key for key in specs if key not in known or not still_holds(known[key], specs[key], now)}
+    file = after or functions()
+    return {*file.functions} - {*unchanged(file, known, snapshot(root))}
+
+
+def made_of(key: str, root: Path, text: str = BUILD_FILE) -> Reads:
+    return reads_of(functions(text).functions[key], key, on_disk(snapshot(root), ""))
 
 
 # What Go reads of a repository only Go knows.
@@ -134,22 +139,68 @@ def test_a_link_counts_as_everything_since_its_target_may_change(tmp_path: Path)
     for name, content in FILES.items():
         write(name, content)(tmp_path)
     (tmp_path / "functions/api/shared").symlink_to("../../shared")
-    specs, before = functions().functions, snapshot(tmp_path)
-    assert reads_of(specs["api"], before, "").paths == ("",)
-    assert "" not in reads_of(specs["cron"], before, "").paths
-    known = reads_of(specs["api"], before, "")
+    known = made_of("api", tmp_path)
+    assert known.paths == ("",)
+    assert "" not in made_of("cron", tmp_path).paths
     write("shared/other.py")(tmp_path)
-    assert not still_holds(known, specs["api"], snapshot(tmp_path))
+    assert not still_holds(known, functions().functions["api"], "api", snapshot(tmp_path))
 
 
 def test_files_of_a_submodule_count_as_everything(tmp_path: Path) -> None:
     for name, content in FILES.items():
         write(name, content)(tmp_path)
-    whole = snapshot(tmp_path)
-    # A submodule has the id of its commit, and what is in it has none.
-    inside = {path: sha for path, sha in whole.ids.items() if not path.startswith("functions/api/")}
-    with_submodule = Snapshot(
-        root=tmp_path, url="", ref="", commit="", tree=whole.tree, subtree="", commit_time=0, ids=inside
-    )
-    text = BUILD_FILE.replace("{source_dir: functions/api,", "{source_dir: functions/api, files: [app.py],")
-    assert reads_of(functions(text).functions["api"], with_submodule, "").paths == ("",)
+    with_submodule = replace(snapshot(tmp_path), gitlinks=frozenset({"functions/api"}))
+    spec = functions().functions["api"]
+    assert reads_of(spec, "api", on_disk(with_submodule, "")).paths == ("",)
+
+
+def test_a_function_under_another_name_is_another_function(tmp_path: Path) -> None:
+    for name, content in FILES.items():
+        write(name, content)(tmp_path)
+    known, spec = made_of("api", tmp_path), functions().functions["api"]
+    assert still_holds(known, spec, "api", snapshot(tmp_path))
+    assert not still_holds(known, spec, "shop-api", snapshot(tmp_path))
+
+
+def chosen(
+    root: Path, *words: str, key: str = "", known: Mapping[str, Reads] | None = None, text: str = BUILD_FILE
+) -> Collection[str] | None:
+    """What has to be written of a project whose files are nowhere but in its repository."""
+    files = {name: content.encode() for name, content in {**FILES, "build.yaml": text}.items()}
+    for name, content in files.items():
+        write(name, content.decode())(root)
+    source = Source(snapshot=replace(snapshot(root), root=root / "nowhere"), project="", read=files.__getitem__)
+    return needed(source, build_file=None, stage="", words=words, key=key, known=known or {})
+
+
+def test_only_what_is_needed_is_written(tmp_path: Path) -> None:
+    assert chosen(tmp_path, key="api") == {
+        *("build.yaml", "functions/api", "functions/api/requirements.txt", "shared/shared.py"),
+    }
+    assert chosen(tmp_path, "cron") == {
+        "build.yaml",
+        "functions/cron",
+        "requirements/cron.txt",
+        "requirements/more.txt",
+    }
+    assert {"requirements/lib", "lib"} <= {*(chosen(tmp_path, "local") or ())}
+    assert chosen(tmp_path) is None, "no one knows what Go reads"
+    small = "function: {runtimes: [python3.13], source_dir: functions/api, handler: app.handler}\n"
+    assert chosen(tmp_path, text=small) == {"build.yaml", "functions/api"}
+
+
+def test_what_stands_is_not_written(tmp_path: Path) -> None:
+    text = "\n".join(line for line in BUILD_FILE.splitlines() if "thumbs" not in line)
+    assert chosen(tmp_path, text=text)
+    known = {key: made_of(key, tmp_path, text) for key in functions(text).functions}
+    assert chosen(tmp_path, known=known, text=text) == {"build.yaml"}
+    del known["worker"]
+    wanted = chosen(tmp_path, known=known, text=text)
+    assert wanted is not None
+    assert "shared/shared.py" in wanted
+    assert "functions/api" not in wanted
+
+
+@pytest.mark.parametrize("text", ["function: [", "functions: {}\n", "function: {runtimes: [python3.13], build: go}\n"])
+def test_where_the_build_file_is_wrong_everything_is_written(tmp_path: Path, text: str) -> None:
+    assert chosen(tmp_path, text=text) is None

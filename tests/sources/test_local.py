@@ -370,3 +370,32 @@ def test_any_tree_stays_inside_or_is_refused(
             assert Path(os.path.realpath(path)).is_relative_to(into)
         assert done.files == sum(1 for path in into.rglob("*") if path.is_symlink() or path.is_file())
     assert [path.name for path in around.iterdir()] == ["into"]
+
+
+names_of_paths = st.lists(st.sampled_from(["a", "b", "ab", "a.b"]), min_size=1, max_size=4).map("/".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(names_of_paths, max_size=12), st.sets(names_of_paths, max_size=3))
+def test_only_what_was_chosen_is_written_with_all_below_it(
+    tmp_path_factory: pytest.TempPathFactory, paths: set[str], chosen: set[str]
+) -> None:
+    files = {path for path in paths if not any(other.startswith(f"{path}/") for other in paths)}
+    objects, into = Objects(), tmp_path_factory.mktemp("into")
+
+    def tree(prefix: str) -> str:
+        below = sorted({path.removeprefix(prefix).partition("/")[0] for path in files if path.startswith(prefix)})
+        return objects.tree(
+            *(
+                (FILE, name.encode(), objects.add("blob", f"{prefix}{name}".encode()))
+                if f"{prefix}{name}" in files
+                else (DIRECTORY, name.encode(), tree(f"{prefix}{name}/"))
+                for name in below
+            )
+        )
+
+    done = write_tree(tree(""), objects.read, into, mtime=0, choose=lambda listed: chosen)
+    wanted = {path for path in files if any(f"{path}/".startswith(f"{each}/") for each in chosen)}
+    assert {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()} == wanted
+    assert (done.files, done.whole) == (len(wanted), False)
+    assert files <= done.listed.ids.keys()
