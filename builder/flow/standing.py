@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from builder.publishing.remembered import Remembered, Row
 
 # GetFunction has a rate of its own, 100 a second: so many at a time, each of some 30 ms, stay below it or are repeated.
-_PARALLEL = 16
+_PARALLEL = 8
 
 
 def standing(request: Request, whole: Situation, context: Context) -> Remembered | None:

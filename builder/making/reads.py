@@ -96,7 +96,8 @@ def needed(
         name = find_build_file(names, build_file)
         file = read_functions(source.text(name), file=name, stage=stage)
         wanted = [key] if key else [word for word in words if word in file.functions] or [*file.functions]
-        specs = [file.functions[each] for each in wanted if each not in unchanged(file, known, snapshot)]
+        same = {*unchanged(file, known, snapshot)}
+        specs = [file.functions[each] for each in wanted if each not in same]
     except (LambdasmithError, KeyError):
         return None  # the error is reported with everything at hand: it may name what is meant
     paths = {prefix + name, *(path for spec in specs for path in _full_paths(spec, source))}

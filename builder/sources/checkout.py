@@ -50,7 +50,7 @@ class Checkout:
     whole: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # there may be a hundred thousand
 class TreeEntry:
     """A file, directory, link or submodule of a tree: its posix path, its mode as git has it, and its hex id."""
 
