@@ -16,7 +16,7 @@ WINGS = (
     "stacks",
     "testing",
     "serving",
-    ("interception", "s3"),
+    ("interception", "s3", "states"),
     "lambda_",
     "iam",
     ("runtime", "git"),

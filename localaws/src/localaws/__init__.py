@@ -6,6 +6,7 @@
 - `serving`: everything put together, and kept across restarts
 - `interception`: the calls of AWS that functions make: recorded, and failed on demand
 - `s3`: checks of the real S3 that moto's leaves out
+- `states`: Step Functions, whose tasks call this server
 - `lambda_`: the Lambda API
 - `iam`: callers and their permissions
 - `runtime`: where functions run

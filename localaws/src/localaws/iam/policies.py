@@ -17,8 +17,8 @@ from urllib.parse import unquote
 from localaws.iam.conditions import Context, any_match, conditions_hold, listed, lowered, tag_keys
 from localaws.wire.errors import AccessDeniedException, UnrecognizedClientException
 
-# The keys that the documentation names: the account's operator, also under enforcement.
-OPERATOR_KEYS = frozenset({"test", "ak"})  # moto's Step Functions signs its own calls with "ak"
+# The key that the documentation names: the account's operator, also under enforcement.
+OPERATOR_KEYS = frozenset({"test"})
 
 Statement = Mapping[str, Any]
 

@@ -79,16 +79,21 @@ class Server:
         from localaws.lambda_ import backend
         from localaws.lambda_.poller import Poller
         from localaws.serving.gate import TOKEN_FILE, Gate, new_token
+        from localaws.states import api as states
+        from localaws.states.settings import Settings
 
         # Bound first, because functions and moto itself need the port.
         http = make_server(HOST, options.port, _not_ready, threaded=True, request_handler=_quiet(MotoRequestHandler))
         os.environ["MOTO_PORT"] = str(http.port)
         platform = self._platform(options, http.port)
         backend.install(platform)
+        settings = Settings(endpoint_url=platform.endpoint_url, enforce_iam=platform.enforce_iam)
+        states.install(settings)
         self._state = State(self.directory) if options.state else None
         # After `install`: what is loaded are backends of ours.
         if options.state or options.copy_of:
             load(self.directory)
+            states.resume(settings)
         if self._state:
             self._state.start()
         # A new token at each start, so that an old one is worth nothing.
@@ -198,7 +203,6 @@ def configure_moto() -> None:
     """Set what moto reads when an account is made."""
     from moto.core.config import default_user_config
 
-    default_user_config["stepfunctions"]["execute_state_machine"] = True
     default_user_config["iam"]["load_aws_managed_policies"] = True
 
 
