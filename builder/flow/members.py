@@ -63,6 +63,8 @@ def build_several(
         OwnTarget, AccessDenied: a function is not one that the builder may deploy.
     """
     members = [*_members(several.file, request, context)]
+    for note in several.file.template.notes if several.file.template else ():
+        context.progress.say(note)
     if not request.project:
         # As if it were the only one: its build has the caller's id.
         alone = members[0].request

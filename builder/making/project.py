@@ -14,7 +14,7 @@ from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
 from builder.sources.local import select_files
-from builder.spec.build_file import NAMES, BuildSpec, FunctionSpec, LayerSpec, find_build_file
+from builder.spec.build_file import NAMES, TEMPLATES, BuildSpec, FunctionSpec, LayerSpec, find_build_file
 from builder.spec.builds import AsItIs, NpmLayer, Recipe
 from builder.spec.members import BuildFile, read_functions
 from builder.spec.tree import check_against_tree, check_all_against_tree, with_own_dependencies
@@ -270,7 +270,7 @@ def _reads_outside(project: Project) -> bool:
 def _spec(root: Path, build_file: str | None, function: str, key: str, stage: str) -> tuple[BuildSpec, str, list[str]]:
     """Return the build file completed from the project's files, its text, and sentences about the additions."""
     names = [path.name for path in root.iterdir() if path.is_file()]
-    if build_file is None and not set(names).intersection(NAMES):
+    if build_file is None and not set(names).intersection((*NAMES, *TEMPLATES)):
         from builder.kinds import table
 
         if found := table.detected(root, function):

@@ -19,7 +19,7 @@ from builder.python.requirements import Include, Option, Requirement, parse
 from builder.sources.local import fixed_part
 from builder.sources.reads import Reads
 from builder.sources.snapshot import Snapshot
-from builder.spec.build_file import NAMES, find_build_file
+from builder.spec.build_file import NAMES, TEMPLATES, find_build_file
 from builder.spec.builds import AsItIs
 from builder.spec.members import BuildFile, read_functions
 from builder.spec.tree import own_requirements
@@ -92,7 +92,11 @@ def needed(
     snapshot, project = source.snapshot, source.project
     prefix = f"{project}/" if project else ""
     try:
-        names = [name for name in (*NAMES, *([build_file] if build_file else [])) if snapshot.id_of(prefix + name)]
+        names = [
+            name
+            for name in (*NAMES, *TEMPLATES, *([build_file] if build_file else []))
+            if snapshot.id_of(prefix + name)
+        ]
         name = find_build_file(names, build_file)
         file = read_functions(source.text(name), file=name, stage=stage)
         wanted = [key] if key else [word for word in words if word in file.functions] or [*file.functions]

@@ -55,6 +55,7 @@ __all__ = [
 M = TypeVar("M", bound=Spec)
 
 NAMES = BUILD_FILES
+TEMPLATES = ("template.yaml", "template.yml", "template.json")
 
 _CHECKING = ("optional_libraries", "try")
 # Keys beside `function`: of several functions all share them.
@@ -80,6 +81,8 @@ def find_build_file(names: Collection[str], wanted: str | None) -> str:
             f"build_file: {wanted!r} is not in the project{near}", hint="commit it, or name another one"
         )
     present = [name for name in NAMES if name in names]
+    # A template says the same of its functions; whether it has some is seen when it is read.
+    present = present or [name for name in TEMPLATES if name in names][:1]
     if not present:
         similar = [match for name in NAMES for match in alike(name, names, cutoff=0.8)]
         raise InvalidBuildFile(

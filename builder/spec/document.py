@@ -2,7 +2,7 @@
 
 Smaller than YAML on purpose: values are text, numbers, true/false, null, lists and mappings; keys are text as typed
 (`on` stays "on"); dates stay text; anchors, aliases and `<<` work but cannot grow without bound; other tags are
-problems.
+problems, except for CloudFormation's short ones in a template: `!Ref x` is `{Ref: x}` there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ _MAX_CHARACTERS, _MAX_DEPTH, _MAX_VALUES = 256_000, 30, 20_000
 _HALF = re.compile(r"[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = frozenset(f"{_TAG}{name}" for name in ("str", "null", "bool", "int", "float", "timestamp", "value"))
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
+_PLAIN_SHORT = {"!Ref": "Ref", "!Condition": "Condition"}
+_SHORT = re.compile(
+    r"!(And|Base64|Cidr|Equals|FindInMap|ForEach|GetAtt|GetAZs|If|ImportValue|Join|Length|Not|Or|Select"
+    r"|Split|Sub|ToJsonString|Transform)"
+)
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 
 
@@ -76,9 +82,9 @@ def read_document(text: str, *, file: str) -> Document:
         raise _unreadable(file, 1, f"is nested deeper than {_MAX_DEPTH} levels") from None
     except _TooMuch as error:
         raise _unreadable(file, error.line, error.text) from None
-    return Document(
-        value=value, lines=building.lines, typed=building.typed, problems=tuple(dict.fromkeys(building.problems))
-    )
+    is_template = isinstance(value, dict) and "Resources" in value
+    problems = building.problems if is_template else [*building.problems, *building.short]
+    return Document(value=value, lines=building.lines, typed=building.typed, problems=tuple(dict.fromkeys(problems)))
 
 
 class _TooMuch(Exception):
@@ -92,6 +98,7 @@ class _Building:
     lines: dict[Location, int] = field(default_factory=dict)
     typed: dict[Location, str] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    short: list[tuple[int, str]] = field(default_factory=list)
     values: int = 0
 
     def visit(self, at: Location, line: int) -> None:
@@ -157,8 +164,18 @@ def _yaml_value(node: yaml.Node, at: Location, building: _Building) -> object:
         building.typed.setdefault(at, node.value)
         return _yaml_scalar(node)
     label = ".".join(str(part) for part in at)
-    building.problems.append((line, f"{label}: the tag {node.tag} has no meaning here; write the value without it"))
+    problem = (line, f"{label}: the tag {node.tag} has no meaning here; write the value without it")
+    if name := _PLAIN_SHORT.get(node.tag) or (_SHORT.fullmatch(node.tag) and f"Fn::{node.tag[1:]}"):
+        building.short.append(problem)
+        return {name: _yaml_value(_untagged(node), (*at, name), building)}
+    building.problems.append(problem)
     return None
+
+
+def _untagged(node: yaml.Node) -> yaml.Node:
+    """Return a node without its own tag; of `!GetAtt A.B`, which stands for a list, the text is kept."""
+    kind = "map" if isinstance(node, yaml.MappingNode) else "seq" if isinstance(node, yaml.SequenceNode) else "str"
+    return type(node)(f"{_TAG}{kind}", node.value, node.start_mark, node.end_mark)
 
 
 def _yaml_mapping(node: yaml.MappingNode, at: Location, building: _Building) -> dict[str, object]:

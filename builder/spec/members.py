@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import BeforeValidator, StringConstraints
@@ -28,6 +28,7 @@ from builder.spec.base import Paths, Spec, Text, as_tuple
 from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
 from builder.spec.document import Document, Location, read_document
 from builder.spec.overlay import Overlay, Part, Room, TooMany
+from builder.spec.templates.reading import Template, build_file_of, is_template
 from builder.spec.values import BuildSpec
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
@@ -57,13 +58,15 @@ class BuildFile:
     """A build file at one of its stages.
 
     `functions` are all that it has, by the key above them, `names` what Lambda calls them. A file with a single
-    `function`, or layers alone, has one entry with the key "", and its caller names it.
+    `function`, or layers alone, has one entry with the key "", and its caller names it. `template` is set if it is one
+    of SAM or CloudFormation.
     """
 
     file: str
     stage: str
     functions: Mapping[str, BuildSpec]
     names: Mapping[str, str] = field(default_factory=dict)
+    template: Template | None = None
 
     @property
     def has_many(self) -> bool:
@@ -94,7 +97,9 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
         InvalidBuildFile: with every problem of every function and stage, each as `file:line: key: what is wrong`.
         InvalidEvent: the file has no such stage.
     """
-    document = read_document(text, file=file)
+    document, template = read_document(text, file=file), None
+    if is_template(document.value):
+        document, template = build_file_of(document)
     reading = _Reading(document, file)
     # All of them: a mistake at another stage is reported now, and not on the day of its deploy.
     try:
@@ -111,7 +116,7 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
             f"stage: {stage!r} is not in {file}{nearest(stage, reading.stages)}",
             hint=f"it has {known}" if known else "leave stage out, or add it to the build file's `stages`",
         )
-    return found[stage]
+    return replace(found[stage], template=template)
 
 
 class _Reading:

@@ -83,5 +83,5 @@ class Overlay:
             lines={at: source.lines[place] for at, place in self.places.items() if place in source.lines},
             typed={at: source.typed[place] for at, place in self.places.items() if place in source.typed},
             problems=(),
-            places=self.places,
+            places={at: source.place(place) for at, place in self.places.items()},
         )

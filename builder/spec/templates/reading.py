@@ -1,0 +1,280 @@
+"""Reads the functions and layers of a SAM or CloudFormation template as the document of a build file.
+
+https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-lambda-function.html
+
+What a template says beyond the build (events, policies, other resources) is CloudFormation's, and stays as it is. So do
+functions that need no build: their code is in the template, in S3 or in an image.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from builder.spec.document import Document, Location
+from builder.spec.templates.values import Unresolved, Values
+
+FUNCTIONS = {"AWS::Serverless::Function": "CodeUri", "AWS::Lambda::Function": "Code"}
+LAYERS = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
+"""Types of resources that have code, with the property that says where it is."""
+
+# Runtimes that are built here; with any other the code stays where it is.
+_BUILT = ("python", "nodejs", "provided")
+_BUILT_BY = re.compile(r"python\d.*|python-uv|nodejs.*|esbuild|go.*|makefile")
+# Where a makefile's target leaves its files: below the copy that it runs in.
+_ARTIFACTS = "lambdasmith-artifacts"
+# SAM's names of esbuild's options, and ours.
+_ESBUILD = {"External": "external", "Minify": "minify", "Sourcemap": "sourcemap"}
+
+
+@dataclass(kw_only=True)
+class Template:
+    """The functions and layers of a template that are built, and what is left as it is.
+
+    `places` are locations in the template by those in the build file; `left` are reasons by logical id. `packages` are
+    layers that are made of a requirements file or a lock, with that file.
+    """
+
+    functions: dict[str, dict[str, object]] = field(default_factory=dict)
+    layers: dict[str, dict[str, object]] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
+    places: dict[Location, Location] = field(default_factory=dict)
+    problems: list[tuple[Location, str]] = field(default_factory=list)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what is not built."""
+        return tuple(f"{name} is left as it is: {why}" for name, why in self.left.items())
+
+
+def is_template(value: object) -> bool:
+    """Tell whether a document is a template with a function."""
+    resources = value.get("Resources") if isinstance(value, dict) else None
+    return isinstance(resources, dict) and any(
+        isinstance(each, dict) and each.get("Type") in FUNCTIONS for each in resources.values()
+    )
+
+
+def build_file_of(document: Document, parameters: Mapping[str, str] | None = None) -> tuple[Document, Template]:
+    """Return the template as the document of a build file, whose parts know their places in the template.
+
+    Args:
+        parameters: values of the template's parameters, instead of their defaults.
+    """
+    template = _Reading(document, parameters or {}).read()
+    value: dict[str, object] = {"functions": template.functions}
+    if template.layers:
+        value["layers"] = template.layers
+    made = Document(
+        value=value,
+        lines={at: document.line(place) for at, place in template.places.items()},
+        typed={},
+        problems=tuple((document.line(at), f"{'.'.join(map(str, at))}: {text}") for at, text in template.problems),
+        places=template.places,
+    )
+    return made, template
+
+
+class _Reading:
+    def __init__(self, document: Document, parameters: Mapping[str, str]) -> None:
+        root = document.value if isinstance(document.value, dict) else {}
+        self._resources = {key: item for key, item in _mapping(root.get("Resources")).items() if isinstance(item, dict)}
+        self._globals = _mapping(_mapping(root.get("Globals")).get("Function"))
+        self._values = Values(root, parameters)
+        self._template = Template()
+
+    def read(self) -> Template:
+        for name, resource in self._resources.items():
+            if resource.get("Type") in LAYERS:
+                self._layer(name, resource)
+        for name, resource in self._resources.items():
+            if resource.get("Type") in FUNCTIONS:
+                self._function(name, resource)
+        used = {layer for function in self._template.functions.values() for layer in _texts(function["layers"])}
+        for name in [name for name in self._template.layers if name not in used]:
+            # It has no function here that would say for which runtime it is made.
+            del self._template.layers[name]
+            self._template.left[name] = "no function that is built here has it"
+        return self._template
+
+    # --- functions
+
+    def _function(self, name: str, resource: Mapping[str, object]) -> None:
+        at: Location = ("Resources", name)
+        serverless = resource.get("Type") == "AWS::Serverless::Function"
+        own, common = _mapping(resource.get("Properties")), self._globals if serverless else {}
+        given = {key: (own if key in own else common).get(key) for key in {*own, *common}}
+        places = {key: (*at, "Properties", key) if key in own else ("Globals", "Function", key) for key in given}
+        key = FUNCTIONS[str(resource["Type"])]
+        metadata = _mapping(resource.get("Metadata"))
+        runtime = self._text(given, "Runtime", places)
+        why = self._left_as_it_is(given, given.get(key), metadata, runtime)
+        if why is not None or runtime is None:
+            if why is not None:
+                self._template.left[name] = why
+            elif "Runtime" not in given:
+                self._say(at, "has no Runtime")
+            return
+        function: dict[str, object] = {"runtimes": [runtime], "source_dir": self._place(given.get(key), places, key)}
+        self._template.places["functions", name] = at
+        self._placed(name, "runtimes", places.get("Runtime", at))
+        self._placed(name, "source_dir", places.get(key, at))
+        handler = self._text(given, "Handler", places)
+        if handler is not None and not runtime.startswith("provided"):
+            function["handler"] = handler
+            self._placed(name, "handler", places["Handler"])
+        architectures = given.get("Architectures")
+        if isinstance(architectures, list) and architectures:
+            function["architecture"] = self._resolved(architectures[0], places["Architectures"])
+            self._placed(name, "architecture", places["Architectures"])
+        variables = _mapping(_mapping(common.get("Environment")).get("Variables"))
+        variables = {**variables, **_mapping(_mapping(own.get("Environment")).get("Variables"))}
+        if variables:
+            # For the trial of the handler alone: values that CloudFormation knows later are named, not known.
+            function["environment"] = {key: self._values.text_or_name(value) for key, value in variables.items()}
+            self._placed(name, "environment", places["Environment"])
+        self._layers_of(name, function, [*_items(common.get("Layers")), *_items(own.get("Layers"))], places)
+        self._build(name, function, metadata, at)
+        self._template.functions[name] = function
+
+    def _left_as_it_is(
+        self, given: Mapping[str, object], code: object, metadata: Mapping[str, object], runtime: str | None
+    ) -> str | None:
+        """Say why a function needs no build; None if it does."""
+        if given.get("PackageType") == "Image" or "ImageUri" in given or "ImageUri" in _mapping(code):
+            return "it is a container image"
+        if "InlineCode" in given or "ZipFile" in _mapping(code):
+            return "its code is in the template"
+        if metadata.get("SkipBuild") in (True, "true", "True"):
+            return "SkipBuild says so"
+        if why := _elsewhere(code):
+            return why
+        method = metadata.get("BuildMethod")
+        if isinstance(method, str) and not _BUILT_BY.fullmatch(method):
+            return f"BuildMethod {method} is not built here"
+        if runtime is not None and not runtime.startswith(_BUILT):
+            return f"{runtime} is not built here"
+        return None
+
+    def _build(self, name: str, holder: dict[str, object], metadata: Mapping[str, object], at: Location) -> None:
+        method, where = metadata.get("BuildMethod"), (*at, "Metadata", "BuildMethod")
+        options = _mapping(metadata.get("BuildProperties"))
+        if method == "makefile":
+            holder["build"] = _makefile(name)
+        elif method == "esbuild":
+            entries = options.get("EntryPoints")
+            if not isinstance(entries, list) or len(entries) != 1 or not isinstance(entries[0], str):
+                self._say((*at, "Metadata", "BuildProperties"), "needs one EntryPoints: a bundle is one file")
+                return
+            bundle = {ours: options[theirs] for theirs, ours in _ESBUILD.items() if theirs in options}
+            holder["build"] = {"node": {"bundle": entries[0].removeprefix("./"), **bundle}}
+            where = (*at, "Metadata", "BuildProperties")
+        elif isinstance(method, str) and method.startswith("go"):
+            holder["build"] = "go"
+        else:
+            return
+        self._placed(name, "build", where)
+
+    def _layers_of(
+        self, name: str, function: dict[str, object], named: list[object], places: Mapping[str, Location]
+    ) -> None:
+        layers: list[str] = []
+        for layer in named:
+            known = layer.get("Ref") if isinstance(layer, dict) else None
+            if known in self._template.packages:
+                function["dependencies"] = [self._template.packages[str(known)]]
+                self._placed(name, "dependencies", places["Layers"])
+            elif known in self._template.layers:
+                layers.append(str(known))
+            else:
+                try:
+                    arn = self._values.text(layer)
+                except Unresolved:
+                    continue  # of a layer that is made elsewhere nothing is known here
+                if arn.startswith("arn:"):
+                    layers.append(arn)
+        function["layers"] = layers
+        self._placed(name, "layers", places.get("Layers", ("Resources", name)))
+
+    # --- layers
+
+    def _layer(self, name: str, resource: Mapping[str, object]) -> None:
+        at: Location = ("Resources", name)
+        own, key = _mapping(resource.get("Properties")), LAYERS[str(resource["Type"])]
+        places = {each: (*at, "Properties", each) for each in own}
+        if why := _elsewhere(own.get(key)):
+            self._template.left[name] = why
+            return
+        metadata = _mapping(resource.get("Metadata"))
+        method, source = metadata.get("BuildMethod"), self._place(own.get(key), places, key)
+        if isinstance(method, str) and (method.startswith(("python", "nodejs"))):
+            file = "package-lock.json" if method.startswith("nodejs") else "requirements.txt"
+            self._template.packages[name] = posixpath.normpath(posixpath.join(source, file))
+            return
+        if method not in (None, "makefile"):
+            self._template.left[name] = f"BuildMethod {method} is not built here"
+            return
+        layer: dict[str, object] = {"source_dir": source}
+        layer |= {"build": _makefile(name)} if method == "makefile" else {"files": ["**"]}
+        self._template.layers[name] = layer
+        self._template.places["layers", name] = at
+        self._template.places["layers", name, "source_dir"] = places.get(key, at)
+        self._template.places["layers", name, "files"] = places.get(key, at)
+
+    # --- values
+
+    def _place(self, code: object, places: Mapping[str, Location], key: str) -> str:
+        if code is None:
+            return "."
+        text = self._resolved(code, places[key])
+        return posixpath.normpath(text.strip("/") if text != "/" else text) if text else "."
+
+    def _text(self, given: Mapping[str, object], key: str, places: Mapping[str, Location]) -> str | None:
+        return self._resolved(given[key], places[key]) if key in given else None
+
+    def _resolved(self, value: object, at: Location) -> str:
+        try:
+            return self._values.text(value)
+        except Unresolved as error:
+            self._say(at, str(error))
+            return ""
+
+    def _placed(self, name: str, key: str, at: Location) -> None:
+        self._template.places["functions", name, key] = at
+
+    def _say(self, at: Location, text: str) -> None:
+        self._template.problems.append((at, text))
+
+
+def _elsewhere(code: object) -> str | None:
+    """Say where code is that is not in a directory beside the template; None if it is."""
+    if isinstance(code, str) and code.startswith("s3://"):
+        return "its code is in S3 already"
+    if isinstance(code, dict) and {"Bucket", "Key", "S3Bucket", "S3Key"} & code.keys():
+        return "its code is in S3 already"
+    if isinstance(code, str) and code.endswith((".zip", ".jar")):
+        return "its code is an archive already"
+    return None
+
+
+def _makefile(name: str) -> dict[str, object]:
+    # As SAM does it: the target build-NAME, in a copy of the code's directory.
+    # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/building-custom-runtimes.html
+    made = f'mkdir {_ARTIFACTS}; make build-{name} ARTIFACTS_DIR="$PWD/{_ARTIFACTS}"'
+    return {"command": [made], "output": _ARTIFACTS}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: object) -> list[str]:
+    return [item for item in _items(value) if isinstance(item, str)]
