@@ -95,45 +95,59 @@ def write_tree(
         UnsafeSource: the tree has an entry that must not be unpacked; `into` is then incomplete.
         OutOfSpace: the files need more than `max_bytes` or `max_entries`.
     """
-    files = size = 0
-    largest: list[tuple[int, str]] = []
-    links: list[tuple[str, bytes]] = []
-    submodules: dict[str, str] = {}
-    pointers: list[str] = []
     entries = [*walk(tree, read, max_entries)]
     listed = Listed(entries=entries, ids={entry.path: entry.object_id for entry in entries})
     chosen = choose(listed)
+    writing = _Writing(read=read, into=into, mtime=mtime, max_bytes=max_bytes)
     for entry in _below(entries, chosen):
-        target = into / entry.path
-        if entry.mode == _DIRECTORY:
-            _make_directory(target, entry.path)
-        elif entry.mode == SUBMODULE:
-            _make_directory(target, entry.path)
-            submodules[entry.path] = entry.object_id
-        else:
-            content = checked_object(read, entry.object_id, "blob", entry.path)
-            size += content.size
-            largest = sorted([*largest, (content.size, entry.path)], reverse=True)[:3]
-            # By the size in the object's header, before the content is read: a huge file never reaches the disk.
-            if max_bytes is not None and size > max_bytes:
-                raise _too_large(max_bytes, largest)
-            files += 1
-            if entry.mode == LINK:
-                # Links wait until all files are there, so that no file is written through one.
-                links.append((entry.path, b"".join(content.chunks)))
-                continue
-            begins = _write_file(target, entry, content.chunks, mtime)
-            if content.size <= LFS_MAX_BYTES and begins.startswith(LFS_HEADER):
-                pointers.append(entry.path)
-    _write_links(into, links)
+        writing.take(entry)
+    _write_links(into, writing.links)
     return Checkout(
-        files=files,
-        size_bytes=size,
-        submodules=dict(sorted(submodules.items())),
-        lfs_pointers=tuple(sorted(pointers)),
+        files=writing.files,
+        size_bytes=writing.size,
+        submodules=dict(sorted(writing.submodules.items())),
+        lfs_pointers=tuple(sorted(writing.pointers)),
         listed=listed,
         whole=chosen is None,
     )
+
+
+@dataclass(kw_only=True)
+class _Writing:
+    """What was written so far; links wait until all files are there, so that no file is written through one."""
+
+    read: ReadObject
+    into: Path
+    mtime: int
+    max_bytes: int | None
+    files: int = 0
+    size: int = 0
+    largest: list[tuple[int, str]] = field(default_factory=list)
+    links: list[tuple[str, bytes]] = field(default_factory=list)
+    submodules: dict[str, str] = field(default_factory=dict)
+    pointers: list[str] = field(default_factory=list)
+
+    def take(self, entry: TreeEntry) -> None:
+        """Write an entry."""
+        target = self.into / entry.path
+        if entry.mode in (_DIRECTORY, SUBMODULE):
+            _make_directory(target, entry.path)
+            if entry.mode == SUBMODULE:
+                self.submodules[entry.path] = entry.object_id
+            return
+        content = checked_object(self.read, entry.object_id, "blob", entry.path)
+        self.size += content.size
+        self.largest = sorted([*self.largest, (content.size, entry.path)], reverse=True)[:3]
+        # By the size in the object's header, before the content is read: a huge file never reaches the disk.
+        if self.max_bytes is not None and self.size > self.max_bytes:
+            raise _too_large(self.max_bytes, self.largest)
+        self.files += 1
+        if entry.mode == LINK:
+            self.links.append((entry.path, b"".join(content.chunks)))
+            return
+        begins = _write_file(target, entry, content.chunks, self.mtime)
+        if content.size <= LFS_MAX_BYTES and begins.startswith(LFS_HEADER):
+            self.pointers.append(entry.path)
 
 
 def _below(entries: Iterable[TreeEntry], chosen: Collection[str] | None) -> Iterator[TreeEntry]:

@@ -152,16 +152,7 @@ class Fetch:
             # Only what was fetched and verified as a whole is kept: a broken pack would break every later build.
             if keep_in:
                 keep_in.keep(commit, objects.directory, filled.files)
-        warnings = tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items())
-        snapshot = replace(
-            _with(done.listed, snapshot),
-            files=done.files,
-            whole=done.whole,
-            lfs_pointers=tuple(filled.left),
-            lfs_reasons=filled.left,
-            warnings=warnings,
-        )
-        return snapshot, done.submodules
+        return _written(snapshot, done, filled), done.submodules
 
     def _chosen(self, snapshot: Snapshot, read: ReadObject) -> Collection[str] | None:
         """Return the paths that have to be written; None for all.
@@ -315,6 +306,18 @@ def read_commit(raw: bytes) -> tuple[str, int]:
     if not first or not committer:
         raise UnsafeSource("the commit's record is damaged", hint="run git fsck on the server")
     return first[1].decode("ascii"), max(0, min(int(committer[1]), 2**33))
+
+
+def _written(snapshot: Snapshot, done: Checkout, filled: lfs.Filled) -> Snapshot:
+    """Return the snapshot with what was written of it."""
+    return replace(
+        _with(done.listed, snapshot),
+        files=done.files,
+        whole=done.whole,
+        lfs_pointers=tuple(filled.left),
+        lfs_reasons=filled.left,
+        warnings=tuple(f"{name} is a Git LFS file without its content: {why}" for name, why in filled.left.items()),
+    )
 
 
 def _with(listed: Listed, snapshot: Snapshot) -> Snapshot:

@@ -99,12 +99,11 @@ def fetch(
     """Write the files of `resolved` into `into`, which must not exist or be empty, and say what they are.
 
     Only that commit is transferred, and those of its submodules. Packs lie beside `into` until the files are written;
-    packs and files together take at most `max_bytes`. After an error `into` is as it was.
+    both together take at most `max_bytes`. After an error `into` is as it was.
 
     Args:
-        path: a directory of the repository whose tree id is also wanted. Submodules outside of it may be on hosts that
-            are not allowed: they are left empty then.
-        known: tree ids; if the whole tree or `path` has one of them, no file is written.
+        path: a directory whose tree id is also wanted. Submodules outside of it need not be on allowed hosts.
+        known: tree ids; no file is written if the whole tree or `path` has one of them.
         cache: an existing directory, on the same disk as `into`, where packs are kept for the next fetch.
         choose: says which files of a large repository are written; all others are left out.
 
@@ -118,7 +117,7 @@ def fetch(
     network = network or Network()
     with (
         written(into, resolved.url, "all of the repository is there"),
-        # Beside `into`, so on its disk: packs and LFS files are linked and renamed, not copied.
+        # Beside `into`, so on its disk: packs and LFS files are linked, not copied.
         tempfile.TemporaryDirectory(prefix=".fetch-", dir=into.parent) as scratch,
     ):
         fetching = Fetch(
