@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 import requests
 
-from localaws.testing import LAMBDA_TRUST, zip_of
+from localaws.testing import zip_of
 from tests.localaws.lab import CODE, INVALID, OTHER, VALIDATION, Lab, code_sha256, refused, zip_unpacking_to
 
 REFUSED_CREATIONS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -106,9 +105,7 @@ def test_a_request_of_70_mb_is_refused_by_its_size(lab: Lab) -> None:
 
 
 def test_a_role_that_does_not_trust_lambda_is_refused(lab: Lab) -> None:
-    iam = lab.server.client("iam")
-    trust = json.dumps(LAMBDA_TRUST).replace("lambda.", "ec2.")
-    role = iam.create_role(RoleName="for-ec2", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    role = lab.server.create_role("for-ec2", service="ec2.amazonaws.com")
     with refused(INVALID, "cannot be assumed by Lambda"):
         lab.function(Role=role)
 

@@ -259,9 +259,13 @@ def test_a_role_below_a_path_is_named_with_it(house: House) -> None:
 def test_a_role_for_a_state_machine_has_to_be_passed(house: House) -> None:
     condition = {"StringEquals": {"iam:PassedToService": "states.amazonaws.com"}}
     definition = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
-    role = house.role(READS)
+    role = house.server.create_role(house.lab.name("states"), READS, service="states.amazonaws.com")
     request = {"definition": definition, "roleArn": role}
     _, may = house.user(allow("states:CreateStateMachine"), allow("iam:PassRole", role, Condition=condition))
     _, may_not = house.user(allow("states:CreateStateMachine"))
     assert house.may(may, "stepfunctions", "create_state_machine", name=house.lab.name("m"), **request)
     assert not house.may(may_not, "stepfunctions", "create_state_machine", name=house.lab.name("m"), **request)
+    arn = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:own-*"
+    _, own = house.user(allow("states:CreateStateMachine", arn), allow("iam:PassRole"))
+    assert house.may(own, "stepfunctions", "create_state_machine", name="own-1", **request)
+    assert not house.may(own, "stepfunctions", "create_state_machine", name="other-1", **request)

@@ -31,12 +31,12 @@ from localaws.starting import Started, fork, start
 
 READY_TIMEOUT_S = 300
 END_TIMEOUT_S = 60
-LAMBDA_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
-    ],
-}
+
+
+def trust(service: str) -> dict[str, Any]:
+    """Return the trust policy of a role for a service like `lambda.amazonaws.com`."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:
@@ -85,10 +85,10 @@ class Server:
         }
         return _session().client(service, **(arguments | overrides))
 
-    def create_role(self, name: str, *statements: Mapping[str, Any]) -> str:
-        """Create a role that Lambda can assume, with one inline policy of these statements; return its ARN."""
+    def create_role(self, name: str, *statements: Mapping[str, Any], service: str = "lambda.amazonaws.com") -> str:
+        """Create a role that a service can assume, with one inline policy of these statements; return its ARN."""
         iam = self.client("iam")
-        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(LAMBDA_TRUST))["Role"]["Arn"]
+        arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust(service)))["Role"]["Arn"]
         if statements:
             document = {"Version": "2012-10-17", "Statement": list(statements)}
             iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(document))

@@ -125,7 +125,13 @@ def _tables(params: Params, region: str, account: str) -> list[str]:
 
 
 def _machines(params: Params, region: str, account: str) -> list[str]:
-    return [params[key] for key in ("stateMachineArn", "executionArn", "resourceArn") if key in params]
+    named = [params[key] for key in _MACHINE_MEMBERS if key in params]
+    if not named and "definition" in params:  # CreateStateMachine
+        return [f"arn:aws:states:{region}:{account}:stateMachine:{params.get('name', '*')}"]
+    return named
+
+
+_MACHINE_MEMBERS = ("stateMachineArn", "executionArn", "mapRunArn", "stateMachineAliasArn", "resourceArn")
 
 
 def _identities(params: Params, region: str, account: str) -> list[str]:

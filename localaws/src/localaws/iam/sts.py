@@ -14,7 +14,7 @@ from localaws.iam.policies import Principal, decide, managed_statements
 from localaws.wire.errors import AccessDeniedException, LambdaError
 from localaws.wire.wsgi import Environ
 
-__all__ = ["check_assume_role", "keep_session_policies"]
+__all__ = ["check_assume_role", "keep_session_policies", "service_may_assume"]
 
 MAX_POLICY_LENGTH = 2048  # of the JSON text; AWS also limits an undocumented packed form
 
@@ -56,6 +56,26 @@ def check_assume_role(caller: Principal, params: Mapping[str, Any], context: Con
     raise AccessDeniedException(
         f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
     )
+
+
+def service_may_assume(role_arn: str, service: str) -> bool:
+    """Return whether a role exists and trusts a service like `lambda.amazonaws.com`."""
+    role = _role(role_arn)
+    if role is None:
+        return False
+    trusting = [
+        # A trust policy has no Resource: the role itself is meant.
+        {**statement, "Resource": "*"}
+        for statement in listed(_document(role).get("Statement", []))
+        if _names_service(statement.get("Principal"), service)
+    ]
+    return decide(trusting, "sts:AssumeRole", role_arn, {"aws:sourceaccount": role_arn.split(":")[4]})
+
+
+def _names_service(principal: object, service: str) -> bool:
+    if not isinstance(principal, dict):
+        return principal == "*"
+    return service in listed(principal.get("Service", []))
 
 
 def _role(arn: str) -> Any:

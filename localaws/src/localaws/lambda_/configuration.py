@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from localaws.iam.policies import decide
+from localaws.iam.sts import service_may_assume
 from localaws.lambda_.calls import Call
 from localaws.lambda_.model import (
     LATEST,
@@ -140,33 +140,8 @@ def _check_role(call: Call, role: str) -> None:
         raise AccessDeniedException("Cross-account pass role is not allowed.")
     # IAM checks PassRole for the caller, with the service that gets the role (IAM User Guide, id_roles_use_passrole).
     call.caller.require("iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"})
-    if not _lambda_may_assume(call.region.account, role):
+    if not service_may_assume(role, "lambda.amazonaws.com"):
         raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
-
-
-def _lambda_may_assume(account: str, role_arn: str) -> bool:
-    from moto.iam.models import iam_backends
-
-    role = next((role for role in iam_backends[account]["aws"].roles.values() if role.arn == role_arn), None)
-    if role is None:
-        return False
-    trust = role.assume_role_policy_document
-    document = json.loads(trust) if isinstance(trust, str) else trust
-    statements = document.get("Statement", [])
-    trusting = [
-        # A trust policy has no Resource: the role itself is meant.
-        {**statement, "Resource": "*"}
-        for statement in (statements if isinstance(statements, list) else [statements])
-        if _names_lambda(statement.get("Principal"))
-    ]
-    return decide(trusting, "sts:AssumeRole", role_arn, {"aws:sourceaccount": account})
-
-
-def _names_lambda(principal: object) -> bool:
-    if not isinstance(principal, dict):
-        return principal == "*"
-    services = principal.get("Service", [])
-    return "lambda.amazonaws.com" in (services if isinstance(services, list) else [services])
 
 
 def _check_runtime(runtime: str) -> None:

@@ -342,6 +342,41 @@ class RolePolicy:
             place.aws.client("iam").delete_role_policy(RoleName=role, PolicyName=physical_id)
 
 
+class StateMachine:
+    """`AWS::StepFunctions::StateMachine`."""
+
+    def is_replaced(self, properties: Json, old: Json) -> bool:
+        return any(properties.get(name) != old.get(name) for name in ("StateMachineName", "StateMachineType"))
+
+    def create(self, place: Place, properties: Json) -> Made:
+        name = properties.get("StateMachineName") or place.name()
+        tags = [{"key": tag["Key"], "value": tag["Value"]} for tag in properties.get("Tags", [])]
+        arn = place.aws.client("stepfunctions").create_state_machine(
+            name=name,
+            type=properties.get("StateMachineType", "STANDARD"),
+            tags=tags,
+            **self._changeable(place, properties),
+        )["stateMachineArn"]
+        return Made(physical_id=arn, attributes={"Arn": arn, "Name": name})
+
+    def update(self, place: Place, physical_id: str, properties: Json, old: Json) -> Made:
+        request = self._changeable(place, properties)
+        place.aws.client("stepfunctions").update_state_machine(stateMachineArn=physical_id, **request)
+        return Made(physical_id=physical_id, attributes={"Arn": physical_id, "Name": physical_id.rsplit(":", 1)[-1]})
+
+    def delete(self, place: Place, physical_id: str, properties: Json) -> None:
+        place.aws.client("stepfunctions").delete_state_machine(stateMachineArn=physical_id)
+
+    def _changeable(self, place: Place, properties: Json) -> Json:
+        definition = properties.get("DefinitionString") or json.dumps(properties.get("Definition"))
+        if source := properties.get("DefinitionS3Location"):
+            found = place.aws.client("s3").get_object(Bucket=source["Bucket"], Key=source["Key"])
+            definition = found["Body"].read().decode()
+        for name, value in properties.get("DefinitionSubstitutions", {}).items():
+            definition = definition.replace(f"${{{name}}}", str(value))
+        return {"definition": definition, "roleArn": properties["RoleArn"]}
+
+
 KINDS: Mapping[str, Kind] = {
     "AWS::CloudFormation::CustomResource": Custom(),
     "AWS::Lambda::Function": LambdaFunction(),
@@ -350,6 +385,7 @@ KINDS: Mapping[str, Kind] = {
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::IAM::Role": Role(),
     "AWS::IAM::Policy": RolePolicy(),
+    "AWS::StepFunctions::StateMachine": StateMachine(),
 }
 
 

@@ -55,6 +55,22 @@ class Responses(StepFunctionResponse):
         )
         return ActionResult({"executions": [one.listed() for one in found], "nextToken": token})
 
+    def describe_state_machine_for_execution(self) -> ActionResult:
+        run = self.stepfunction_backend.describe_execution(self._get_param("executionArn"))
+        machine = run.state_machine
+        shown = {
+            "stateMachineArn": machine.arn,
+            "name": machine.name,
+            "definition": machine.definition,
+            "roleArn": machine.roleArn,
+            "updateDate": machine.update_date,
+            "loggingConfiguration": machine.loggingConfiguration,
+            "tracingConfiguration": machine.tracingConfiguration,
+        }
+        if run.map_run_arn:
+            shown |= {"mapRunArn": run.map_run_arn, "label": machine.arn.rsplit("/", 1)[-1]}
+        return ActionResult(shown)
+
     def stop_execution(self) -> ActionResult:
         stopped = self.stepfunction_backend.stopped_execution(
             self._get_param("executionArn"), self._get_param("error"), self._get_param("cause")

@@ -23,6 +23,7 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.utils import PAGINATION_MODEL
 from moto.utilities.paginator import paginate
 
+from localaws.iam.sts import service_may_assume
 from localaws.states.batches import MAX_INPUT_BYTES
 from localaws.states.clients import Clients
 from localaws.states.definitions import parse
@@ -40,6 +41,10 @@ def serve(settings: Settings) -> None:
     if _settings is None:
         _settings = settings
         adapt(Clients(settings))
+
+
+class MissingRequiredParameter(AWSError):
+    TYPE = "MissingRequiredParameter"
 
 
 class StateMachineAlreadyExists(AWSError):
@@ -72,8 +77,35 @@ class Backend(StepFunctionsParserBackend):
                 raise StateMachineAlreadyExists(f"State Machine Already Exists: '{existing.arn}'")
             return existing
         parse(definition)
+        self._check_role(roleArn)
         # Past moto's own check, which its method insists on.
         return super(StepFunctionsParserBackend, self).create_state_machine(name, definition, roleArn, **more)
+
+    def update_state_machine(  # type: ignore[override]
+        self, arn: str, definition: Any = None, role_arn: Any = None, **more: Any
+    ) -> Any:
+        if role_arn:
+            self._check_role(role_arn)
+        if definition:
+            parse(definition)
+        if not (definition or role_arn or any(more.values())):
+            raise MissingRequiredParameter(
+                "Either the definition, the role ARN, the LoggingConfiguration, "
+                "the EncryptionConfiguration or the TracingConfiguration must be specified"
+            )
+        return super(StepFunctionsParserBackend, self).update_state_machine(arn, definition, role_arn, **more)
+
+    def _check_role(self, role: str) -> None:
+        """Refuse a role that Step Functions may not assume, if policies are enforced."""
+        self._validate_role_arn(role)
+        if _settings is None or not _settings.enforce_iam:
+            return
+        if not service_may_assume(role, "states.amazonaws.com"):
+            raise AWSError(
+                "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to "
+                "assume the provided role.",
+                "AccessDeniedException",
+            )
 
     def delete_state_machine(self, arn: str) -> None:
         for machine in [one for one in self.state_machines if one.arn == arn]:

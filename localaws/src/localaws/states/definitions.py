@@ -32,6 +32,8 @@ def parse(definition: str) -> Any:
     maps = {name: state for name, state in _states(fields) if state.get("Type") == "Map"}
     if problems := list(_problems(fields)):
         raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(problems))
+    if any(part.get("QueryLanguage") == "JSONata" for part in (fields, *(state for _, state in _states(fields)))):
+        raise AWSError("JSONata is not evaluated here; use JSONPath.", "NotImplementedByLocalAws", 501)
     try:
         program, _ = AmazonStateLanguageParser.parse(json.dumps(_readable(fields)))
     except ASLParserException as error:

@@ -77,6 +77,8 @@ class Run(Execution):
             self.exec_status, self.stop_date = ExecutionStatus.ABORTED, datetime.now(tz=UTC)
             self.cause = "The server was stopped."
             self._events = self._closed(self._events or [])
+            for record in self._map_runs:
+                record.interrupt()
 
     def _get_start_execution_worker_comm(self) -> _Ending:
         return _Ending(self)

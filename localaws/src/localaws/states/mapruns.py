@@ -160,6 +160,15 @@ class Record(MapRunRecord):
             run.abort()
             self.set_stop(status=MapRunStatus.ABORTED)
 
+    def interrupt(self) -> None:
+        """End a Map Run whose threads ended with the server."""
+        if self.status == MapRunStatus.RUNNING:
+            self.set_stop(status=MapRunStatus.ABORTED)
+            for counter in (self.execution_counter, self.item_counter):
+                for name in ("running", "pending"):
+                    counter.aborted.offset(getattr(counter, name).get())
+                    getattr(counter, name).offset(-getattr(counter, name).get())
+
     def describe(self) -> Any:
         return {**super().describe(), "redriveCount": 0}
 
