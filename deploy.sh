@@ -45,7 +45,8 @@
 #                       the storage that is used
 #   --verify [BUILD]    build what is deployed (or what that build deployed) again and compare, byte for byte
 #
-# When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end.
+# When the connection breaks or Ctrl-C is pressed the build goes on in the builder: --status BUILD shows its end. While
+# many invocations make many functions, Ctrl-C also offers to stop it.
 #
 # exit: 0 done   1 the builder refused or failed, or --verify found a difference
 #       2 wrong usage or configuration, or no one there to confirm   3 AWS, the AWS CLI or the network
@@ -677,10 +678,11 @@ read_reply() { # NAME
         printf '%b\n' "$(LC_ALL=C awk "$REPLY_READER" "$TMP/$1.reply" | sed 's/%/\\x/g')" >"$TMP/said"
     )
     SAID_status='' SAID_code='' SAID_state='' SAID_progress='' SAID_message='' SAID_commit='' SAID_differs=''
-    SAID_back_to='' SAID_alias='' SAID_bucket='' SAID_prefix='' SAID_type=''
+    SAID_back_to='' SAID_alias='' SAID_bucket='' SAID_prefix='' SAID_type='' SAID_stoppable=''
     while read -r name value; do
         case $name in
-            status | code | state | progress | message | commit | differs | back_to | alias | bucket | prefix | type)
+            status | code | state | progress | message | commit | differs | back_to | alias | bucket | prefix | type | \
+                stoppable)
                 printf -v "SAID_$name" %s "$value"
                 ;;
             plain) break ;;   # the rest is for people
@@ -1161,6 +1163,10 @@ write_events() {
     } >"$TMP/event"
     quote "$BUILD_ID"
     printf '{"action": "status", "build_id": %s, "text": "shell"}\n' "$QUOTED" >"$TMP/ask"
+    quote "$(asker)"
+    EVENT=$QUOTED
+    quote "$BUILD_ID"
+    printf '{"action": "stop", "build_id": %s, "by": %s, "text": "shell"}\n' "$QUOTED" "$EVENT" >"$TMP/stop"
 }
 
 # Starts an invocation in the background: NAME.reply, NAME.meta and NAME.err receive what comes. Its pid is $!.
@@ -1208,7 +1214,7 @@ reap() { # PID
 # A Ctrl-C that comes while bash waits for a `$(...)` whose command ends by itself is lost (seen with bash 5.2, where it
 # should have run the trap): nothing that is repeated in here uses one.
 follow() {
-    local started=$SECONDS ticks=0 next_poll=10 grace=20
+    local started=$SECONDS limited_from=$SECONDS stoppable='' ticks=0 next_poll=10 grace=20
     SHOWN='' PROGRESS='waiting for the builder' FAILED_POLLS=0 UNKNOWN=0 INTERRUPTED='' LOST='' ANSWER=''
     trap 'INTERRUPTED=true' INT
     invoke call "$TMP/event" "$READ_TIMEOUT" 1
@@ -1224,7 +1230,7 @@ follow() {
         fi
         [ -z "$INTERRUPTED" ] || ask_to_follow
         if [ -z "$CALL$ANSWER" ]; then give_up_if_lost; fi
-        if [ $((SECONDS - started)) -ge "$FOLLOW_LIMIT" ]; then
+        if [ $((SECONDS - limited_from)) -ge "$FOLLOW_LIMIT" ]; then
             die 3 "build $BUILD_ID did not end within $FOLLOW_LIMIT s" \
                 "look for it in the log group /aws/lambda/$BUILDER"
         fi
@@ -1266,7 +1272,8 @@ take_status() {
 take_state() { # NAME
     case $SAID_state in
         running)
-            PROGRESS=$SAID_progress
+            PROGRESS=$SAID_progress stoppable=$SAID_stoppable
+            [ -z "$stoppable" ] || limited_from=$SECONDS   # the limit is that of one invocation
             if [ "$PROGRESS" != "$SHOWN" ] && [ -n "$PROGRESS" ]; then
                 SHOWN=$PROGRESS
                 if live; then record "  $PROGRESS"; else say "  $PROGRESS"; fi
@@ -1322,14 +1329,25 @@ ask_to_follow() {
     [ -n "$TRACKED" ] || leave 130
     say "interrupted; build $BUILD_ID goes on in the builder"
     if [ -t 0 ]; then
-        printf 'Keep following it? [Y/n] ' >&2
+        printf 'Keep following it? [Y/n%s] ' "${stoppable:+, stop}" >&2
         read -r answer || answer=n
     fi
+    [[ -z $stoppable || $answer != [sS]* ]] || stop_build
     if [[ $answer = [nN]* ]]; then
         say "to see its end: deploy.sh --status $BUILD_ID"
         leave 130
     fi
     trap 'INTERRUPTED=true' INT
+}
+
+# Stops a build of many functions, unless it publishes by now.
+stop_build() {
+    ask "$TMP/stop"
+    if [ "$SAID_code" = build_stopped ]; then
+        say "build $BUILD_ID is stopped, and nothing was published; what was made is kept for the next deploy"
+        leave 130
+    fi
+    say "build $BUILD_ID cannot be stopped any more, and goes on"
 }
 
 # ---------------------------------------------------------------------------------------------- failures

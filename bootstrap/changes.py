@@ -75,6 +75,24 @@ class PutStoreRole(PutRole):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PutMachineRole(PutRole):
+    name: ClassVar[str] = "state machine role"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutMachine(Step):
+    """Makes or changes the state machine; `role` is an ARN, `definition` JSON."""
+
+    name: ClassVar[str] = "state machine"
+    needs: ClassVar[tuple[str, ...]] = ("state machine role",)
+    machine: str
+    arn: str
+    create: bool
+    role: str
+    definition: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MakeLogGroup(Step):
     name: ClassVar[str] = "log group"
     group: str
@@ -117,6 +135,8 @@ class ReplaceWorker(DeleteFunction):
 
 # The worker must exist before the builder's settings name it.
 _WORKER = ("worker role", "store role", "worker", "worker configuration", "worker code")
+# So must the state machine.
+_NAMED = (*_WORKER, "state machine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +144,7 @@ class CreateFunction(Step):
     """`layer` is empty if this run publishes it. `per_tenant`: Lambda isolates the tenants that invokes name."""
 
     name: ClassVar[str] = "function"
-    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed", *_WORKER)
+    needs: ClassVar[tuple[str, ...]] = ("role", "log group", "starter layer", "function removed", *_NAMED)
     function: str
     layer: str
     architecture: str
@@ -147,7 +167,7 @@ class UpdateConfiguration(Step):
     """
 
     name: ClassVar[str] = "configuration"
-    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer", *_WORKER)
+    needs: ClassVar[tuple[str, ...]] = ("role", "starter layer", *_NAMED)
     function: str
     settings: FunctionSettings
     layer: str | None
@@ -163,7 +183,7 @@ class UpdateWorkerConfiguration(UpdateConfiguration):
 @dataclass(frozen=True, kw_only=True)
 class UpdateCode(Step):
     name: ClassVar[str] = "code"
-    needs: ClassVar[tuple[str, ...]] = ("configuration", *_WORKER)
+    needs: ClassVar[tuple[str, ...]] = ("configuration", *_NAMED)
     function: str
     architecture: str
     code: bytes = field(repr=False)
@@ -268,6 +288,21 @@ class DeleteWorkerRole(DeleteRole):
 class DeleteStoreRole(DeleteRole):
     name: ClassVar[str] = "store role removed"
     needs: ClassVar[tuple[str, ...]] = ("function removed", "configuration")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteMachine(Step):
+    """Comes after the builder's settings no longer name the state machine."""
+
+    name: ClassVar[str] = "state machine removed"
+    needs: ClassVar[tuple[str, ...]] = ("function removed", "configuration")
+    arn: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteMachineRole(DeleteRole):
+    name: ClassVar[str] = "state machine role removed"
+    needs: ClassVar[tuple[str, ...]] = ("state machine removed",)
 
 
 @dataclass(frozen=True, kw_only=True)

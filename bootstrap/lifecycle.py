@@ -84,6 +84,7 @@ FOLDERS: Mapping[str, Folder] = {
     "baselines": Folder(forget=1),
     "sources": Folder(forget=1),
     "domains": Folder(expire=180, forget=1),
+    "fanout": Folder(expire=7, forget=1),
     "orders": Folder(expire=1, forget=1),
     "vouched": Folder(forget=30),
 }

@@ -14,11 +14,13 @@ from bootstrap.policy.roles import POLICY_NAME
 from bootstrap.policy.statements import Document
 from bootstrap.state import (
     BucketState,
+    FanOutState,
     FunctionSettings,
     FunctionState,
     GitSecret,
     LayerVersion,
     LogGroupState,
+    MachineState,
     Present,
     RoleState,
     SecretState,
@@ -69,8 +71,9 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
     for client in (clients.lambda_, clients.lambda_patient, clients.s3, clients.iam, clients.secretsmanager):
         client.meta  # noqa: B018
     clients.logs.meta  # noqa: B018
+    clients.states.meta  # noqa: B018
     # A thread for each read below, so that all of them take as long as the slowest.
-    with ThreadPoolExecutor(10) as pool:
+    with ThreadPoolExecutor(12) as pool:
         bucket = pool.submit(_bucket, clients, names)
         role = pool.submit(_role, clients, names, names.role)
         kept = pool.submit(_secret, clients, names, secret)
@@ -80,6 +83,8 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
         store_role = pool.submit(_role, clients, names, names.store_role)
         worker_group = pool.submit(_log_group, clients, names, names.worker_log_group)
         layers = pool.submit(_layers, clients, names)
+        machine = pool.submit(_machine, clients, names)
+        machine_role = pool.submit(_role, clients, names, names.machine_role)
         function, answer, silence = _function_and_ping(clients, names, ask_builder)
         return Present(
             bucket=bucket.result(),
@@ -96,6 +101,7 @@ def read_present(clients: Clients, names: Names, *, secret: GitSecret | None, as
                 store_role=store_role.result(),
                 log_group=worker_group.result(),
             ),
+            fan_out=FanOutState(machine=machine.result(), role=machine_role.result()),
         )
 
 
@@ -223,6 +229,20 @@ def _layers(clients: Clients, names: Names) -> tuple[LayerVersion, ...]:
     )
     # Without this a layer of the same name that someone else has published would be removed by `destroy`.
     return tuple(version for version in found if version.description.lower().startswith("lambdasmith"))
+
+
+def _machine(clients: Clients, names: Names) -> MachineState | None:
+    """Return the state machine; None as well for an operator who may not ask, which then needs none."""
+    arn, doing = names.machine_arn, f"looking for state machine {names.machine}"
+    with aws_errors(doing), Expected({"StateMachineDoesNotExist", "AccessDeniedException", "AccessDenied"}):
+        found = clients.states.describe_state_machine(stateMachineArn=arn)
+        tags = clients.states.list_tags_for_resource(resourceArn=arn)["tags"]
+        return MachineState(
+            made_here={tag["key"]: tag["value"] for tag in tags}.get(OWNER_TAG) == names.function_arn,
+            role=found["roleArn"],
+            definition=found["definition"],
+        )
+    return None
 
 
 def _function_and_ping(

@@ -83,6 +83,29 @@ class Names:
         return self._role_of(f"{self.function}-store")
 
     @property
+    def machine(self) -> str:
+        """The state machine that makes many functions at a time, with `fan_out = on`."""
+        return f"{self.function}-fan-out"
+
+    @property
+    def machine_arn(self) -> str:
+        return self.arn_in("states", f"stateMachine:{self.machine}")
+
+    @property
+    def executions_arn(self) -> str:
+        """Pattern of its executions' ARNs."""
+        return self.arn_in("states", f"execution:{self.machine}:*")
+
+    @property
+    def map_runs_arn(self) -> str:
+        """Pattern of the ARNs of its Distributed Map's runs."""
+        return self.arn_in("states", f"mapRun:{self.machine}/*")
+
+    @property
+    def machine_role(self) -> str:
+        return self._role_of(self.machine)
+
+    @property
     def own_functions(self) -> tuple[str, ...]:
         """Names of all functions that belong to this builder, whether they exist or not."""
         return tuple(f"{self.function}{end}" for end in OWN_ENDS)

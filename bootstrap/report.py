@@ -76,6 +76,8 @@ def convergence(
         lines.append(f"  secret    {names.secret}")
     if isolation_of(present) == "split":
         lines.append(f"  worker    {names.arn_in('lambda', f'function:{names.worker}')}")
+    if present.fan_out.machine:
+        lines.append(f"  fan-out   {names.machine_arn}")
     if any(isinstance(step, CreateFunction) for step in steps):
         lines.append("next: copy deploy.sh into a project and run ./deploy.sh")
     facts: Facts = {
@@ -104,6 +106,7 @@ def _places(names: Names, present: Present) -> Facts:
         "log_group": names.log_group if present.log_group else None,
         "isolation": isolation_of(present),
         "worker": _worker(names, present),
+        "fan_out": names.machine_arn if present.fan_out.machine else None,
         "version": ping.version if ping else None,
         "versions": dict(ping.versions) if ping else {},
     }
@@ -132,6 +135,7 @@ def _worker_rows(names: Names, present: Present) -> list[tuple[str, str]]:
         other = [what for what in ("code", "layer") if not worker[f"same_{what}"]]
         drift = f"other {' and '.join(other)} than the builder" if other else "code and layer of the builder"
         rows += [("worker", str(worker["function_arn"])), ("", f"{worker['state']}, {drift}")]
+    rows.append(("fan-out", names.machine_arn if present.fan_out.machine else "off"))
     return rows
 
 

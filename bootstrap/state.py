@@ -117,6 +117,27 @@ class WorkerState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MachineState:
+    """State of a state machine; `role` is an ARN, `definition` JSON."""
+
+    made_here: bool
+    role: str
+    definition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FanOutState:
+    """State of a builder's means to have many functions made at a time."""
+
+    machine: MachineState | None = None
+    role: RoleState | None = None
+
+    @property
+    def parts(self) -> tuple[MachineState | RoleState | None, ...]:
+        return (self.machine, self.role)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Present:
     """State of a builder; None for a missing resource.
 
@@ -132,9 +153,11 @@ class Present:
     ping: Ping | None
     silence: str = ""
     worker: WorkerState = field(default_factory=WorkerState)
+    fan_out: FanOutState = field(default_factory=FanOutState)
 
     @property
     def nothing(self) -> bool:
         """Whether the account has nothing of this builder."""
-        parts = (self.bucket, self.role, self.secret, self.log_group, self.function, *self.worker.parts)
-        return not self.layers and all(part is None or not part.made_here for part in parts)
+        parts = (self.bucket, self.role, self.secret, self.log_group, self.function)
+        every = (*parts, *self.worker.parts, *self.fan_out.parts)
+        return not self.layers and all(part is None or not part.made_here for part in every)

@@ -180,6 +180,11 @@ class Clients:
         )
 
     @cached_property
+    def states(self) -> Any:
+        """Client of Step Functions, whose types are in `flow/executions.py`."""
+        return self._noted(self._session.client("stepfunctions", config=self._config))
+
+    @cached_property
     def ssm(self) -> SSMClient:
         return self._noted(self._session.client("ssm", config=self._config))
 

@@ -8,10 +8,9 @@
     ├── NotSetUp                the builder has no real layer yet
     │   └── StoreMissing        or no bucket any more
     ├── StoreDamaged            an object of the store is not what was written there
-    ├── OwnTarget               what was asked for would touch the builder itself
-    ├── FunctionTaken           a function of that name is someone else's
+    ├── OwnTarget, FunctionTaken     it would touch the builder itself, or someone else's function
     ├── FunctionsFailed         several functions of a project, each with its own error
-    ├── UnknownBuild            a build id without a record
+    ├── UnknownBuild, BuildStopped   a build id without a record, or of a build that was ended
     ├── SourceError             where the project comes from
     │   ├── RepositoryNotFound  ├── AuthenticationFailed  ├── RefNotFound
     │   ├── PathNotFound        ├── UnsafeSource          ├── LfsMissing
@@ -46,8 +45,7 @@ class LambdasmithError(Exception):
         message: what failed, in which input (file, key as typed, value).
         hint: what to do next, one sentence.
         log_tail: last lines of the child or service that failed, already masked.
-        problems: every single problem where several were found at once.
-        phase: name of the pipeline phase; the pipeline fills it in where the raiser does not know it.
+        problems: every single problem where several were found at once. phase: the pipeline's, which fills it in.
     """
 
     code: ClassVar[str] = "error"
@@ -136,6 +134,12 @@ class OwnTarget(LambdasmithError):
     """The request or the build file names the builder itself, its layer or its role."""
 
     code, status, exit_code = "own_target", 403, 2
+
+
+class BuildStopped(LambdasmithError):
+    """Someone has stopped the build before it published anything."""
+
+    code, status, exit_code = "build_stopped", 409, 9
 
 
 class UnknownBuild(LambdasmithError):

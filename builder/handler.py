@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder import __version__
@@ -63,7 +64,9 @@ def handler(event: Mapping[str, object], context: LambdaContext) -> dict[str, ob
     return {**answer, "text": _text(reply, event, masker)} if wants_text(event) else answer
 
 
-def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float) -> Reply:
+def _reply(
+    event: Mapping[str, object], context: LambdaContext, masker: Masker, remaining_s: float, *, waits: bool = False
+) -> Reply:
     started = time.monotonic()
     build_id: str | None = None
     try:
@@ -77,6 +80,7 @@ def _reply(event: Mapping[str, object], context: LambdaContext, masker: Masker, 
             request = parse_event(event)
             reach.check_request(request)
             build_id = request.build_id
+            request = replace(request, waits=request.waits or waits)
             reply = _answer(request, masker, remaining_s, context.aws_request_id)
     except LambdasmithError as error:
         from builder.flow.reply import failure
@@ -129,7 +133,7 @@ def _custom_resource(
 
     door = Door(
         # Less than there is: the answer still has to reach CloudFormation, or the next attempt.
-        reply=lambda sent: _reply(sent, context, masker, remaining_s - min(_ANSWERING_S, remaining_s / 10)),
+        reply=lambda sent: _reply(sent, context, masker, remaining_s - min(_ANSWERING_S, remaining_s / 10), waits=True),
         again=again,
         memory=memory,
         masker=masker,
@@ -186,6 +190,8 @@ def _answer(request: Request, masker: Masker, remaining_s: float, request_id: st
             return _status(request)
         case Action.HISTORY:
             return _history(request)
+        case Action.STOP:
+            return _stop(request, masker)
         case Action.PROBE:
             require_ready()
             return _probe(masker, remaining_s)
@@ -296,13 +302,21 @@ def _status(request: Request) -> Reply:
     context = _context(Masker(), 60)
     builds = Builds(context.store)
     if request.build_id is not None:
-        return {"statusCode": 200, "build": builds.state(request.build_id)}
+        from builder.flow.fanout import state_of
+
+        return {"statusCode": 200, "build": state_of(request.build_id, builds, context)}
     if request.function is not None:
         return _ping() | {"builds": builds.of_function(request.function, 10)} | _warnings(context)
     if context.settings.status != "all":
         return _ping()
     used = storage(context.clients, context.store, own_layer=context.settings.layer, deadline=context.deadline)
     return _ping() | {"builds": builds.recent(10), "storage": used} | _warnings(context)
+
+
+def _stop(request: Request, masker: Masker) -> Reply:
+    from builder.flow.fanout import stop
+
+    return stop(request, _context(masker, 60))
 
 
 def _history(request: Request) -> Reply:

@@ -43,6 +43,9 @@ class Settings:
         reach: what the builder may touch.
         status: `function` to report only the builds of a requested function.
         expire_days: days after its last use until S3 removes an artifact; 0 for never.
+        fan_out: ARN of the state machine for builds of many functions; empty if all are made in one invocation.
+        fan_out_from: number of functions to make from which it is used.
+        fan_out_concurrency: how many invocations it has running at a time.
     """
 
     bucket: str
@@ -67,6 +70,9 @@ class Settings:
     reach: Reach = field(default_factory=Reach)
     status: str = "all"
     expire_days: int = 0
+    fan_out: str = ""
+    fan_out_from: int = 8
+    fan_out_concurrency: int = 20
 
     @property
     def commands_mb(self) -> int | None:
@@ -107,7 +113,10 @@ class Settings:
             memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) or None,
             reach=reach_of(environment),
             status=environment.get(PREFIX + "STATUS", "all"),
-            expire_days=_days(environment, PREFIX + "EXPIRE_DAYS"),
+            expire_days=_whole(environment, PREFIX + "EXPIRE_DAYS", 0),
+            fan_out=environment.get(PREFIX + "FAN_OUT", ""),
+            fan_out_from=_whole(environment, PREFIX + "FAN_OUT_FROM", cls.fan_out_from),
+            fan_out_concurrency=_whole(environment, PREFIX + "FAN_OUT_CONCURRENCY", cls.fan_out_concurrency),
         )
 
 
@@ -142,8 +151,8 @@ def _seconds(environment: Mapping[str, str], name: str, otherwise: float) -> flo
     return seconds
 
 
-def _days(environment: Mapping[str, str], name: str) -> int:
-    given = environment.get(name, "") or "0"
+def _whole(environment: Mapping[str, str], name: str, otherwise: int) -> int:
+    given = environment.get(name, "") or str(otherwise)
     if not given.isdecimal():
-        raise InvalidConfiguration(f"{name}: {given!r} is not a number of days")
+        raise InvalidConfiguration(f"{name}: {given!r} is not a whole number")
     return int(given)

@@ -14,6 +14,7 @@ from bootstrap.config.parsers import (
     parse_npm_registry,
     parse_runtime,
     parse_status,
+    parse_switch,
     parse_tag,
     parse_url,
 )
@@ -33,12 +34,8 @@ def checked(given: Mapping[str, Given], problems: list[str]) -> Config:
     profile, key, secret = _identity(read)
     function = read.text("function_name", r"[A-Za-z0-9_-]{1,64}", "must be 1 to 64 of A-Z a-z 0-9 - _")
     isolation = read.take("isolation", Config.isolation, parse_isolation)
-    # Checked here: Lambda would refuse the worker's name after half of `init`.
     if isolation == "split" and function and len(function) > _MOST_SPLIT:
-        problems.append(
-            f"{given['function_name'].origin}: {function!r} must have at most {_MOST_SPLIT} characters with "
-            "isolation = split: the worker is called NAME-worker"
-        )
+        problems.append(_too_long(given["function_name"].origin, function))
     return Config(
         aws_profile=profile,
         aws_region=read.text("aws_region", r"[a-z]{2}(-[a-z]+)+-\d+", "is not an AWS region, for example us-east-1"),
@@ -71,9 +68,20 @@ def checked(given: Mapping[str, Given], problems: list[str]) -> Config:
         status=read.take("status", Config.status, parse_status),
         expire_days=read.take("expire_days", None, parse_days),
         archive_caches=read.names("archive_caches", (), r"[A-Za-z0-9_*?-]+", "not a function's name or pattern"),
+        fan_out=read.take("fan_out", Config.fan_out, parse_switch),
+        fan_out_from=read.number("fan_out_from", Config.fan_out_from, 2, 10_000, "functions"),
+        fan_out_concurrency=read.number("fan_out_concurrency", Config.fan_out_concurrency, 1, 1000, "invocations"),
         index_url=read.take("index_url", None, parse_url),
         go_proxy=read.take("go_proxy", None, parse_go_proxy),
         npm_registry=read.take("npm_registry", None, parse_npm_registry),
+    )
+
+
+def _too_long(origin: str, function: str) -> str:
+    # Checked here: Lambda would refuse the worker's name after half of `init`.
+    return (
+        f"{origin}: {function!r} must have at most {_MOST_SPLIT} characters with isolation = split: the worker is "
+        "called NAME-worker"
     )
 
 

@@ -47,6 +47,12 @@ def parse_status(value: str) -> Literal["all", "function"]:
     return "function" if value == "function" else "all"
 
 
+def parse_switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return value == "on"
+
+
 def parse_days(value: str) -> int:
     if value == "never":
         return 0

@@ -66,6 +66,13 @@ SETTINGS = (
         key="isolation",
         help="split: foreign code runs in a function of its own; or shared (default)",
     ),
+    Setting(
+        section="builder",
+        key="fan_out",
+        help="on: a Step Functions state machine makes many functions at a time; or off (default)",
+    ),
+    Setting(section="builder", key="fan_out_from", help="number of functions from which it does (default: 8)"),
+    Setting(section="builder", key="fan_out_concurrency", help="invocations at a time, 1 to 1000 (default: 20)"),
     Setting(section="builder", key="functions", help="names or patterns of functions that it may deploy: shop-*"),
     Setting(section="builder", key="role", help="role that functions get when the builder creates them, name or ARN"),
     Setting(section="builder", key="roles", help="further roles that build files may name, separated by commas"),
@@ -128,6 +135,9 @@ class Config:
     # Three values, because `never` must be able to end what an earlier run has set.
     expire_days: int | None = None  # 0: never; None: unchanged
     archive_caches: tuple[str, ...] = ()
+    fan_out: bool = False
+    fan_out_from: int = 8
+    fan_out_concurrency: int = 20
     index_url: str | None = None
     go_proxy: str | None = None
     npm_registry: str | None = None

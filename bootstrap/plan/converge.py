@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bootstrap.changes import AllowSetUp, EndSetUp, SetUp, Step
+from bootstrap.plan.fan_out import fan_out_steps, remove_fan_out
 from bootstrap.plan.functions import function_steps
 from bootstrap.plan.surroundings import surroundings
 from bootstrap.plan.wanted import Wanted
 from bootstrap.plan.worker import attach_to_worker, remove_worker, worker_steps
 from bootstrap.policy.roles import TRUST
-from bootstrap.state import Present
+from bootstrap.state import FunctionState, MachineState, Present, RoleState, SecretState
 from builder.errors import InvalidConfiguration
+
+_Made = FunctionState | MachineState | RoleState | SecretState
 
 
 def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
@@ -31,6 +34,7 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
     steps = surroundings(want, present, keep_role=opened and setting_up)
     if want.worker is not None:
         steps += worker_steps(want, present, want.worker, setting_up=setting_up)
+    steps += fan_out_steps(want, present)
     for step in function:
         # Around `setup` alone: the builder may change itself no longer than that.
         if isinstance(step, SetUp) and not opened:
@@ -38,6 +42,8 @@ def converge(want: Wanted, present: Present) -> tuple[Step, ...]:
         steps.append(step)
         if isinstance(step, SetUp):
             steps.append(_end_set_up(want))
+    if not want.machine:
+        steps += remove_fan_out(want.names, present)
     if want.worker is None:
         steps += remove_worker(want.names, present)
     elif setting_up:
@@ -59,7 +65,7 @@ def _end_set_up(want: Wanted) -> EndSetUp:
 
 def _refuse_strangers(want: Wanted, present: Present) -> None:
     names = want.names
-    found = {
+    found: dict[str, _Made | None] = {
         f"function {names.function}": present.function,
         f"role {names.role}": present.role,
         f"secret {names.secret}": present.secret,
@@ -69,6 +75,11 @@ def _refuse_strangers(want: Wanted, present: Present) -> None:
             f"function {names.worker}": present.worker.function,
             f"role {names.worker_role}": present.worker.role,
             f"role {names.store_role}": present.worker.store_role,
+        }
+    if want.machine:
+        found |= {
+            f"state machine {names.machine}": present.fan_out.machine,
+            f"role {names.machine_role}": present.fan_out.role,
         }
     problems = [f"{what} exists, but setup.py did not make it" for what, it in found.items() if it and not it.made_here]
     if problems:

@@ -16,6 +16,7 @@ from bootstrap.changes import (
     Step,
 )
 from bootstrap.names import Names
+from bootstrap.plan.fan_out import remove_fan_out
 from bootstrap.plan.worker import remove_worker
 from bootstrap.state import FunctionState, LayerVersion, Present
 
@@ -26,6 +27,7 @@ def remove(names: Names, present: Present) -> tuple[Step, ...]:
     function: FunctionState | None = present.function
     if function and function.made_here:
         steps.append(DeleteFunction(sentence=f"delete function {names.function}", function=names.function))
+    steps += remove_fan_out(names, present)
     steps += remove_worker(names, present)
     if present.layers:
         steps.append(_layers_step(names, present.layers))

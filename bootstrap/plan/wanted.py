@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from bootstrap.config.login_sections import expanded
 from bootstrap.config.settings import Config
+from bootstrap.fan_out import definition
 from bootstrap.names import Names
 from bootstrap.package import Package
 from bootstrap.policy.roles import policy
@@ -46,6 +47,7 @@ class Wanted:
     starter: str  # description of the starter layer's version
     worker: FunctionSettings | None = None  # with `isolation = split`
     expire_days: int = 0  # of artifacts
+    machine: str = ""  # definition of the state machine, with `fan_out = on`
 
 
 def wanted(config: Config, names: Names, package: Package) -> Wanted:
@@ -88,6 +90,7 @@ def wanted(config: Config, names: Names, package: Package) -> Wanted:
         starter=f"{STARTER} {package.starter_key[:32]}",
         worker=worker if scope.split else None,
         expire_days=config.expire_days or 0,
+        machine=definition(names, config.fan_out_concurrency) if config.fan_out else "",
     )
 
 
@@ -99,6 +102,7 @@ def _scope(config: Config, names: Names) -> Scope:
         code_signing=config.code_signing,
         tag=config.tag,
         split=config.isolation == "split",
+        fan_out=config.fan_out,
     )
 
 
@@ -136,6 +140,12 @@ def _environment(config: Config, names: Names) -> dict[str, str]:
     }
     if config.isolation == "split":
         values |= {"WORKER": names.worker, "WORKER_ROLE": names.role_arn_of(names.store_role)}
+    if config.fan_out:
+        values |= {
+            "FAN_OUT": names.machine_arn,
+            "FAN_OUT_FROM": str(config.fan_out_from),
+            "FAN_OUT_CONCURRENCY": str(config.fan_out_concurrency),
+        }
     variables = {ENVIRONMENT_PREFIX + name: value for name, value in values.items() if value}
     size = sum(len(name.encode()) + len(value.encode()) for name, value in variables.items())
     if size > _MAX_VARIABLES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bootstrap.names import Names, Place, names_for
+from bootstrap.policy.fan_out import machine_grants
 from bootstrap.policy.roles import grants, store_grants, worker_grants
 from bootstrap.policy.scope import Scope
 from bootstrap.policy.statements import Grant
@@ -36,12 +37,18 @@ _HEAD = ("| statement | action | on | why |", "|---|---|---|---|")
 def table() -> str:
     """Return the actions as a Markdown table, for the builder `lambdasmith` with the functions `shop-*`.
 
-    Permissions that hold only while `setup` runs, or with `isolation = split`, come last.
+    Permissions that hold only while `setup` runs, with `isolation = split` or with `fan_out = on`, come last.
     """
     names, lines = _example(), [*_HEAD]
     listed: set[tuple[str, str]] = set()
-    for when, setting_up, split in (("", False, False), ("during `setup`", True, False), ("`split`", False, True)):
-        scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, split=split)
+    for when, setting_up, split in (
+        ("", False, False),
+        ("during `setup`", True, False),
+        ("`split`", False, True),
+        ("`fan_out`", False, False),
+    ):
+        fan_out = when == "`fan_out`"
+        scope = Scope(functions=("shop-*",), roles=("shop-role",), logins=EXAMPLE, split=split, fan_out=fan_out)
         granted = grants(names, scope, setting_up=setting_up)
         for grant in granted:
             title = f"{grant.sid}, {when}" if when else grant.sid
@@ -53,8 +60,19 @@ def table() -> str:
 
 def split_table() -> str:
     """Return the same table for the two roles that `isolation = split` adds."""
-    names, lines = _example(), ["| role | statement | action | on | why |", "|---|---|---|---|---|"]
-    for role, granted in ((names.worker_role, worker_grants(names)), (names.store_role, store_grants(names))):
+    names = _example()
+    return _of_roles((names.worker_role, worker_grants(names)), (names.store_role, store_grants(names)))
+
+
+def fan_out_table() -> str:
+    """Return the same table for the role that `fan_out = on` adds."""
+    names = _example()
+    return _of_roles((names.machine_role, machine_grants(names)))
+
+
+def _of_roles(*roles: tuple[str, tuple[Grant, ...]]) -> str:
+    lines = ["| role | statement | action | on | why |", "|---|---|---|---|---|"]
+    for role, granted in roles:
         for grant in granted:
             lines += [
                 f"| {role} | {grant.sid} | `{action}` | {_on(grant)} | {why} |" for action, why in grant.why.items()
@@ -77,4 +95,4 @@ def _on(grant: Grant) -> str:
 
 
 if __name__ == "__main__":
-    print(table(), split_table(), sep="\n", end="")
+    print(table(), split_table(), fan_out_table(), sep="\n", end="")

@@ -14,6 +14,7 @@ from bootstrap.policy.denials import (
     set_up_its_layer,
     set_up_itself,
 )
+from bootstrap.policy.fan_out import builder_grants
 from bootstrap.policy.functions import (
     deploying,
     give_roles,
@@ -29,12 +30,15 @@ from bootstrap.policy.statements import Document, Grant, document
 from bootstrap.policy.store import give_leases_back, keep_builds, lend_to_worker, list_builds, order_from_worker, stored
 
 POLICY_NAME = "lambdasmith"
-TRUST: Document = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
-    ],
-}
+
+
+def _trust(service: str) -> Document:
+    principal: Document = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [principal]}
+
+
+TRUST = _trust("lambda.amazonaws.com")
+MACHINE_TRUST = _trust("states.amazonaws.com")
 
 
 def store_trust(names: Names) -> Document:
@@ -75,6 +79,7 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
         read_layers(names),
         keep_builds(names, scope.split),
         *([order_from_worker(names), lend_to_worker(names)] if scope.split else []),
+        *(builder_grants(names) if scope.fan_out else ()),
         give_leases_back(names),
         list_builds(names),
         read_git_token(names),

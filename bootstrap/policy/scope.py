@@ -20,6 +20,7 @@ class Scope:
         code_signing: ARNs or patterns of the code signing configurations that it may give to functions.
         tag: name and value of a tag that functions must have, and get when the builder creates them.
         split: whether foreign code runs in the worker.
+        fan_out: whether a state machine makes many functions at a time.
     """
 
     functions: tuple[str, ...]
@@ -28,3 +29,4 @@ class Scope:
     code_signing: tuple[str, ...] = ()
     tag: tuple[str, str] | None = None
     split: bool = False
+    fan_out: bool = False

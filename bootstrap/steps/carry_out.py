@@ -13,6 +13,7 @@ from bootstrap.changes import (
     NeverRepeat,
     PublishStarter,
     PutLifecycle,
+    PutMachine,
     PutRole,
     PutSecret,
     SetUp,
@@ -20,6 +21,7 @@ from bootstrap.changes import (
     UpdateCode,
     UpdateConfiguration,
 )
+from bootstrap.steps.fan_out import put_machine
 from bootstrap.steps.functions import (
     attach_to_worker,
     create_function,
@@ -51,6 +53,8 @@ def carry_out(step: Step, hands: Hands) -> None:
                 put_secret(step, hands)
             case PutRole():
                 put_role(step, hands)
+            case PutMachine():
+                put_machine(step, hands)
             case MakeLogGroup():
                 hands.clients.logs.create_log_group(logGroupName=step.group, tags=hands.names.tags)
             case PublishStarter():

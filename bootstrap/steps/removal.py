@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bootstrap.changes import DeleteFunction, DeleteLayers, DeleteLogGroup, DeleteRole, DeleteSecret, EmptyBucket, Step
+from bootstrap.changes import (
+    DeleteFunction,
+    DeleteLayers,
+    DeleteLogGroup,
+    DeleteMachine,
+    DeleteRole,
+    DeleteSecret,
+    EmptyBucket,
+    Step,
+)
 from bootstrap.policy.roles import POLICY_NAME
 from bootstrap.steps.hands import Hands
 from builder.aws import Expected
@@ -23,6 +32,8 @@ def take_away(step: Step, hands: Hands) -> None:
             case DeleteLayers():
                 for version in step.versions:
                     clients.lambda_.delete_layer_version(LayerName=step.layer, VersionNumber=version)
+            case DeleteMachine():
+                clients.states.delete_state_machine(stateMachineArn=step.arn)
             case DeleteRole():
                 # A block of its own: a policy that is gone must not keep the role. IAM deletes no role with an inline
                 # policy (IAM API, DeleteRole).

@@ -46,7 +46,7 @@ from builder.nearest import nearest
 from builder.paths import normalised, path_problem
 
 # Actions that concern no single function, or may not.
-_UNNAMED = (None, Action.STATUS, Action.SETUP)
+_UNNAMED = (None, Action.STATUS, Action.SETUP, Action.STOP)
 _FIELDS = (ACTION.name, *dict.fromkeys(field.name for field in FIELDS))
 
 _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(ALIAS)
@@ -157,7 +157,11 @@ class _Reader(SourceFields):
             publish_only=self.flag("publish_only") if "publish_only" in wanted else False,
             rights=self.flag("rights") if "rights" in wanted else False,
             upgrade=self.flag("upgrade") if "upgrade" in wanted else False,
+            made=self.flag("made") if "made" in wanted else False,
+            waits=raises(self.event),
         )
+        if request.build_id is None and action == Action.STOP and "build_id" not in self.event:
+            self.problems.append("build_id: missing; it says which build is meant")
         if self.problems:
             raise _invalid(self.problems)
         return request

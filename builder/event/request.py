@@ -23,6 +23,7 @@ class Action(StrEnum):
     VERIFY = "verify"
     PROBE = "probe"
     PING = "ping"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +103,8 @@ class Request:
     layers from elsewhere that the caller attaches besides its own. `by` names the caller, in words. `build` is the id
     of an earlier build, `build_id` that of this one. `preview` only describes a rollback. `rights` also tries whether
     the builder may change itself, `publish_only` attaches its layer to nothing. `deleted`: something that once asked
-    for this is being removed, and nothing else of the request counts.
+    for this is being removed, and nothing else of the request counts. `made`: other invocations have made the functions
+    of this build, which is only published here. `waits`: the sender takes an answer for the end.
     """
 
     action: Action
@@ -132,3 +134,5 @@ class Request:
     rights: bool = False
     publish_only: bool = False
     deleted: bool = False
+    made: bool = False
+    waits: bool = False

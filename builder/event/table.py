@@ -238,6 +238,13 @@ FIELDS: tuple[EventField, ...] = (
         f"who asks: up to {MAX_BY} printable characters, kept in the record of the build",
     ),
     _row(
+        "made",
+        (Action.BUILD,),
+        _FLAG,
+        "sent by the state machine of `fan_out`, with the `build_id` of the build that has started it: the functions "
+        "were made by other invocations and are published now; what is missing is made",
+    ),
+    _row(
         "build_id",
         _ALL,
         _text(BUILD_ID),

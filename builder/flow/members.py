@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import FunctionTaken, InvalidEvent
 from builder.event.request import Action, Request
-from builder.flow import reply
+from builder.flow import fanout, reply
 from builder.flow.member import Member, answer_of, attempt, collect, deployed_by, member_of, under_claim
 from builder.flow.single import Built, again, build_one, order_for, origins_of, product_of, publish, unchanged
 from builder.flow.situation import Situation, look
@@ -61,6 +61,7 @@ def build_several(
         InvalidEvent: the request names a function or component that the project does not have.
         Overtaken: begin again, with the commit that the branch has now.
         OwnTarget, AccessDenied: a function is not one that the builder may deploy.
+        AlreadyTaken: an execution of Step Functions goes on with the build, see `fanout`.
     """
     members = [*_members(several.file, request, context)]
     for note in several.file.template.notes if several.file.template else ():
@@ -71,12 +72,8 @@ def build_several(
         return build_one(alone, look(alone, context, within=whole), context, claim)
     differing = _differing(members, several, known)
     _look(differing, whole, context)
-    if not context.settings.worker:
-        from builder.flow.making import shared_checkout
-
-        shared_checkout(whole.domain, context)
-    for member in differing:
-        attempt(member, _make)
+    fanout.begin(differing, request, whole, context, claim)
+    _make_all(differing, whole, context)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
         _publish_all(differing, claim)
@@ -99,6 +96,15 @@ def _differing(members: Sequence[Member], several: Several, known: Remembered | 
         if known and row and known.names[member.key] == member.name:
             member.standing = replace(row, commit=several.commit)
     return [member for member in members if member.standing is None]
+
+
+def _make_all(members: Sequence[Member], whole: Situation, context: Context) -> None:
+    if not context.settings.worker:
+        from builder.flow.making import shared_checkout
+
+        shared_checkout(whole.domain, context)
+    for member in members:
+        attempt(member, _make)
 
 
 def _find_build(member: Member) -> None:

@@ -43,6 +43,7 @@ def _fields(reply: Value) -> Iterator[tuple[str, str]]:
         yield "state", "running" if running else "ended" if part_of(build, "reply") else "lost"
         yield "progress", ": ".join(filter(None, (text_of(build, "phase"), text_of(build, "message"))))
         yield "message", text_of(build, "message")
+        yield "stoppable", "true" if running and build.get("execution") else ""
     yield "commit", text_of(ended, "commit")
     yield "differs", "true" if part_of(ended, "verify").get("same") is False else ""
     way = part_of(ended, "rollback")

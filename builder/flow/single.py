@@ -148,8 +148,8 @@ def order_for(request: Request, situation: Situation, context: Context, origins:
         build_file=request.build_file,
         components=request.components,
         architecture=request.architecture,
-        force=request.force,
-        upgrade=request.upgrade,
+        force=request.force and not request.made,
+        upgrade=request.upgrade and not request.made,
         dry=request.action == Action.PLAN,
         exists=state is not None or packages,  # packaging creates no function, so it needs no complete build
         otherwise=architecture_of(state.architecture if state else platform.machine()),

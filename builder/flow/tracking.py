@@ -36,9 +36,9 @@ def tracked(work: Work, request: Request, context: Context, build_id: str) -> Re
     """
     builds = Builds(context.store)
     present = builds.look(build_id)
-    if present is not None:
+    if present is not None and not (request.made and present.execution):
         return _present(present, request)
-    claim = builds.claim(build_id, request.function or "")
+    claim = builds.claim(build_id, request.function or "", resumes=request.made)
     mask = context.secrets.mask
     # Masked before it is cut and stored: anyone who may invoke the builder can read it.
     listener = BackgroundListener(lambda now: claim.note(replace(now, message=short_line(mask(now.message)))))

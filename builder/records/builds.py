@@ -63,9 +63,14 @@ class Builds:
         present = self._store.read_version(state_name(build_id))
         return None if present is None or is_lost(present) else State.of(present)
 
-    def claim(self, build_id: str, function: str) -> Claim:
-        """Return a claim to the build id that is not taken yet."""
-        return Claim(self._store, build_id, function, expires_s=self._claims_expire_s, clock=self._clock)
+    def claim(self, build_id: str, function: str, *, resumes: bool = False) -> Claim:
+        """Return a claim to the build id that is not taken yet.
+
+        Args:
+            resumes: also take it from an execution of Step Functions.
+        """
+        expires_s, clock = self._claims_expire_s, self._clock
+        return Claim(self._store, build_id, function, expires_s=expires_s, clock=clock, resumes=resumes)
 
     def end(
         self,

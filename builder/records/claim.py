@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from builder.errors import LambdasmithError
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # A claim that was not renewed for this long belongs to a builder that was killed. Four renewals fit in.
 EXPIRES_S = 60.0
+# Longer than the state machine lets an execution run.
+HANDED_S = 24 * 3600.0
 _STATES: tuple[AnyState, ...] = ("running", "succeeded", "failed")
 _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 
@@ -32,7 +34,8 @@ _START = Moment(phase="start", message="starting", seconds=0.0, phases=())
 class State:
     """Progress of a build, or its end: then it has a `reply`, and a `record` if it changed something or failed.
 
-    While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`.
+    While it runs it has the `phase` it is in and a `message`, and is lost if it is not renewed for `expires_s`. With
+    an `execution` of Step Functions it goes on there, and that service knows whether it is lost.
     """
 
     build_id: str
@@ -47,10 +50,12 @@ class State:
     ended: str | None = None
     reply: Reply | None = None
     record: str | None = None
+    execution: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return it as JSON for the store."""
-        more = {"expires_s": self.expires_s} if self.state == "running" else {"record": self.record}
+        going_on = {"expires_s": self.expires_s, "execution": self.execution}
+        more = going_on if self.state == "running" else {"record": self.record}
         return {**self.for_people(), **more}
 
     @classmethod
@@ -68,6 +73,7 @@ class State:
             phase=kept.text("phase") if running else "",
             message=kept.text("message") if running else "",
             expires_s=kept.number("expires_s") if running else None,
+            execution=kept.text_or_none("execution") if running else None,
             ended=None if running else kept.text("ended"),
             # No one else writes there, and its content is under a checksum.
             reply=None if running else cast("Reply", dict(kept.fields("reply").value)),
@@ -78,7 +84,7 @@ class State:
         """Return how far it is, or how it ended."""
         phases: list[PhaseRow] = [{"name": phase.name, "seconds": phase.seconds} for phase in self.phases]
         if self.reply is None or self.ended is None:
-            return {
+            going_on: BuildState = {
                 "build_id": self.build_id,
                 "function": self.function,
                 "message": self.message,
@@ -88,6 +94,7 @@ class State:
                 "started": self.started,
                 "state": self.state,
             }
+            return {**going_on, "execution": self.execution} if self.execution else going_on
         return {
             "build_id": self.build_id,
             "ended": self.ended,
@@ -120,12 +127,21 @@ class AlreadyTaken(Exception):
 class Claim:
     """A build id that this invocation means to work on. The store is not asked before `take` or `note`.
 
-    Once taken, a thread renews it until the build ends. `taken` says whether it is ours.
+    Once taken, a thread renews it until the build ends. `taken` says whether it is ours. With `resumes` it is also
+    taken from an execution of Step Functions that the build was handed to.
     """
 
     def __init__(
-        self, store: S3Store, build_id: str, function: str, *, expires_s: float, clock: Callable[[], float]
+        self,
+        store: S3Store,
+        build_id: str,
+        function: str,
+        *,
+        expires_s: float,
+        clock: Callable[[], float],
+        resumes: bool = False,
     ) -> None:
+        self._resumes = resumes
         self.build_id = build_id
         self.started = clock()
         self._own = Ownership(store, state_name(build_id))
@@ -173,6 +189,19 @@ class Claim:
         with self._lock:
             return self.taken and (state is None or self._own.rewrite(state.as_json()))
 
+    def hand_over(self, execution: str, message: str) -> State:
+        """Leave the build to an execution of Step Functions: no one renews the claim until its last step takes it."""
+        with self._lock:
+            self._moment = replace(self._moment, phase="make", message=message)
+            handed = replace(self._running(), execution=execution, expires_s=HANDED_S)
+            self.finish(handed)
+        return handed
+
+    def _may_seize(self, present: Version) -> bool:
+        if self._resumes and (state := State.of(present)) and state.execution:
+            return True
+        return is_lost(present) or self._own.wrote(present)
+
     def _take(self) -> None:
         present: Version | None = None
         # Twice at most: over nothing, then over what a killed builder left. Of several who try, one wins.
@@ -180,7 +209,7 @@ class Claim:
             if self._own.seize(self._running().as_json(), present):
                 return
             present = self._own.read()
-            if present is not None and not is_lost(present) and not self._own.wrote(present):
+            if present is not None and not self._may_seize(present):
                 break
         raise AlreadyTaken(State.of(present) or self._running())
 

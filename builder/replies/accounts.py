@@ -19,6 +19,8 @@ class BuildState(TypedDict):
     build_id: str
     function: str | None
     state: AnyState
+    execution: NotRequired[str]
+    """ARN of the Step Functions execution in which it goes on."""
     phase: NotRequired[str]
     message: NotRequired[str]
     seconds: NotRequired[float]

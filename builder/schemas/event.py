@@ -76,6 +76,11 @@ def _of_action(action: Action) -> Schema:
     elif "function" in fields:
         then |= _given("function")
         then["properties"] = {ACTION.name: True, **fields, "function": {"not": {"type": "null"}}}
+    if action is Action.STOP:
+        then |= {
+            "required": ["build_id"],
+            "properties": {ACTION.name: True, **fields, "build_id": {"not": {"type": "null"}}},
+        }
     if action in BUILDING:
         then["oneOf"] = [_given(source) for source in SOURCES]
     asked = {"pattern": "^build(?: |$)"} if action is Action.BUILD else {"const": action.value}

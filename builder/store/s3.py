@@ -24,6 +24,7 @@ JSON is written as `builder.store.values` says, with a checksum. Names in the st
     sources/NAME/OWNER/manifest.json.gz  a project as Terraform keeps it there: small files in it, others beside it in
                                 files/SHA256; OWNER is one module in one state
     vouched/SHA256/….json       which refs had a commit that was deployed from there
+    fanout/BUILD_ID/items.json  the parts of a build that many invocations make, for Step Functions
     domains/ID/…                the same folders once more, for what the code of one trust domain has made
     orders/NONCE.json           the hash of an order to the worker, by which the worker knows it as the builder's; and
                                 the key to what is secret in it
@@ -172,6 +173,11 @@ class S3Store(Store):
             self._clients.s3.put_object(
                 Bucket=self.bucket, Key=self.key(name), Body=body(value), ContentType="application/json"
             )
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write an object that is no result of a build."""
+        with self._errors("writing", name):
+            self._clients.s3.put_object(Bucket=self.bucket, Key=self.key(name), Body=content)
 
     def write_all(self, values: Mapping[str, JsonObject]) -> None:
         """Write several objects at the same time."""

@@ -69,6 +69,7 @@ def leftovers(server: Server, function: str) -> list[str]:
     found += [item["Name"] for item in server.client("s3").list_buckets()["Buckets"]]
     found += [item["RoleName"] for item in server.client("iam").list_roles()["Roles"]]
     found += [item["Name"] for item in server.client("secretsmanager").list_secrets()["SecretList"]]
+    found += [item["name"] for item in server.client("stepfunctions").list_state_machines()["stateMachines"]]
     groups = server.client("logs").describe_log_groups()["logGroups"]
     found += [group["logGroupName"].rpartition("/")[2] for group in groups]
     return [name for name in found if name.startswith(function)]

@@ -247,13 +247,14 @@ def worker_configuration(operator: Operator, name: str) -> dict[str, Any]:
 def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
     localaws: Server, make_operator: MakeOperator
 ) -> None:
-    """With `split`, because that has all steps of a shared builder and its own."""
-    variables = {"LAMBDASMITH_BUILDER_ISOLATION": "split", "LAMBDASMITH_GITHUB_GIT_TOKEN": "tok"}
+    """With `split` and `fan_out`, because they have all steps of a shared builder and their own."""
+    builder = {"LAMBDASMITH_BUILDER_ISOLATION": "split", "LAMBDASMITH_BUILDER_FAN_OUT": "on"}
+    variables = {**builder, "LAMBDASMITH_GITHUB_GIT_TOKEN": "tok"}
     operator = make_operator(localaws, "halved", **variables)
     kills = 0
     while (line := kill_after_first_step(operator, "init", "-y")) is not None:
         kills += 1
-        assert kills < 20, line
+        assert kills < 24, line
     assert kills >= 3
     status = operator.facts("status")
     assert status["ready"]
@@ -265,7 +266,7 @@ def test_killed_after_every_step_in_turn_init_and_destroy_still_arrive(
     kills = 0
     while kill_after_first_step(operator, "destroy", "-y") is not None:
         kills += 1
-        assert kills < 16
+        assert kills < 18
     assert operator.run("status").returncode == 4
     assert leftovers(localaws, "halved") == []
 

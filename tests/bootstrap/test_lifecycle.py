@@ -26,7 +26,7 @@ def test_every_folder_of_the_store_is_decided_on() -> None:
 
 def test_nothing_that_anything_refers_to_expires() -> None:
     expiring = {rule["ID"].split()[-1] for rule in rules(names()) if "Days" in rule.get("Expiration", {})}
-    assert expiring == {"built", "checks", "recent", "uploads", "toolchains", "caches", "domains", "orders"}
+    assert expiring == {"built", "checks", "recent", "uploads", "toolchains", "caches", "domains", "fanout", "orders"}
     [artifacts] = [rule for rule in rules(names()) if rule["ID"].endswith(" artifacts")]
     assert "NoncurrentVersionExpiration" not in artifacts
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from bootstrap.names import Names, Place, names_for
-from bootstrap.policy.__main__ import EXAMPLE, split_table, table
+from bootstrap.policy.__main__ import EXAMPLE, fan_out_table, split_table, table
 from bootstrap.policy.roles import grants, policy
 from bootstrap.policy.scope import Scope
 from bootstrap.policy.statements import Grant
@@ -213,6 +213,7 @@ def test_only_setup_publishes_and_attaches_the_builders_layer() -> None:
 def test_documentation_has_the_present_table() -> None:
     text = (ROOT / "docs" / "iam.md").read_text()
     assert table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
+    assert fan_out_table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
     assert split_table() in text, "run: python -m bootstrap.policy, and paste it into docs/iam.md"
 
 

@@ -216,6 +216,23 @@ def _slowly(build_id: str, seconds: float, reply: dict[str, Any]) -> dict[str, A
     return reply
 
 
+def _spread(build_id: str) -> dict[str, Any]:
+    """A build that an execution of Step Functions goes on with, until someone stops it."""
+    present = _state(build_id)
+    if present is None:
+        build = {"build_id": build_id, "state": "running", "phase": "make", "message": "1 of 3 parts are made"}
+        present = {**build, "execution": "arn:aws:states:us-east-1:123456789012:execution:lambdasmith-fan-out:b"}
+        _put(f"builds/{build_id}", present)
+    return {"statusCode": 202, "build": present}
+
+
+def _stopped(event: dict[str, Any]) -> dict[str, Any]:
+    error = {"code": "build_stopped", "message": "the build was stopped"}
+    build = {"build_id": event["build_id"], "state": "failed", "reply": {"statusCode": 409, "error": error}}
+    _put(f"builds/{event['build_id']}", build)
+    return {"statusCode": 200, "build": build}
+
+
 def _until_released(build_id: str, reply: dict[str, Any]) -> dict[str, Any]:
     """A build that lasts for as long as the test wants it to."""
     build = {"build_id": build_id, "state": "running", "phase": "build", "message": "compiling", "seconds": 1.0}
@@ -342,6 +359,8 @@ def _reply(event: dict[str, Any]) -> Any:
         if build is None:
             return {"statusCode": 404, "error": {"code": "unknown_build", "message": "no such build"}}
         return {"statusCode": 200, "build": build}
+    if event["action"] == "stop":
+        return _stopped(event)
     if event["action"] == "ping":
         return {"statusCode": 200, "settings": {"bucket": BUCKET, "prefix": "store/"}}
     if event["action"] == "package":
@@ -369,6 +388,8 @@ def _reply(event: dict[str, Any]) -> Any:
             return "hello"
         case "slow":
             return _slowly(event["build_id"], 10, SUCCESS)
+        case "spread":
+            return _spread(event["build_id"])
         case "long":
             return _until_released(event["build_id"], SUCCESS)
         case "killed":

@@ -314,6 +314,15 @@ def test_ctrl_c_asks_whether_to_follow(connected: Project, builder: Builder) -> 
     assert f"deploy.sh --status {event['build_id']}" in seen
 
 
+def test_ctrl_c_offers_to_stop_what_many_invocations_make(connected: Project, builder: Builder) -> None:
+    answers: list[tuple[str, str | int]] = [("parts are made", signal.SIGINT), ("[Y/n, stop]", "stop\n")]
+    code, seen = on_a_terminal(connected, ["-y", "-f", "spread"], answers=answers)
+    assert code == 130, seen
+    assert "is stopped, and nothing was published" in seen
+    build, stop = builder.events()
+    assert (stop["action"], stop["build_id"]) == ("stop", build["build_id"])
+
+
 # A build that goes on for ever.
 ENDLESS = """#!/bin/bash
 case $* in *fileb://*/event*) exec sleep 600 ;; esac

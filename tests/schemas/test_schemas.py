@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -228,15 +229,17 @@ def of_schema(wanted: Any) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def events(draw: st.DrawFn) -> dict[str, Any]:
+def events(draw: st.DrawFn, among: Sequence[Action] = tuple(Action)) -> dict[str, Any]:
     """Events of the table without contradictions: one source, and its commit once."""
-    action = draw(st.sampled_from([*Action]))
+    action = draw(st.sampled_from(among))
     rows = [row for row in FIELDS if action in row.actions and row.name not in (*SOURCES, "function", "project")]
     event = {"action": action.value} | {row.name: draw(values(row)) for row in rows if draw(st.booleans())}
     names = [row for row in FIELDS if row.name in ("function", "project") and action in row.actions]
     if names:
         row = draw(st.sampled_from(names))
         event[row.name] = draw(of_schema(row.schema))
+    if action == Action.STOP:
+        event["build_id"] = draw(st.sampled_from(["b", "b.1"]))
     if action in BUILDING:
         source = draw(st.sampled_from(SOURCES))
         row = next(row for row in FIELDS if row.name == source)
