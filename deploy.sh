@@ -32,11 +32,14 @@
 #   --upgrade         resolve the dependencies again instead of using those that were locked
 #   --force           build even what was built before
 #   --stage STAGE     one of the build file's stages
+#   --template FILE   the template in this directory that describes the project, instead of a build file
 #   --independent     of several functions, publish those that can be built, even if others cannot
 #
 # Instead of a deploy:
 #
 #   --package DIR       build, and bring the zips that Lambda would get, and the reply as DIR/build.json
+#   --package-template FILE  build a SAM or CloudFormation template, and write it with the places of what was built:
+#                       sam deploy -t FILE, or aws cloudformation deploy, takes it from there
 #   --unpack DIR        build, and put the files of one component (default: function; of several functions it is
 #                       FUNCTION/COMPONENT) into DIR, which is empty or not there
 #   --rollback [BUILD]  return to that build, without one to the build before the present; with -a by moving the alias
@@ -162,7 +165,10 @@ show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
 
 # ---------------------------------------------------------------------------------------------- where we are
 
-has_build_file() { [ -f "$1/build.yaml" ] || [ -f "$1/build.yml" ] || [ -f "$1/build.json" ]; }
+has_build_file() {
+    [ -f "$1/build.yaml" ] || [ -f "$1/build.yml" ] || [ -f "$1/build.json" ] ||
+        [ -f "$1/template.yaml" ] || [ -f "$1/template.yml" ] || [ -f "$1/template.json" ]
+}
 
 # Sets SCRIPT and PROJECT. Behind a symbolic link the project is the first directory on the way that has a build file:
 # a link to a shared deploy.sh belongs to the link's directory, a link in ~/bin to the directory it points to.
@@ -311,8 +317,8 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' UPGRADE='' FORCE='' INDEPENDENT=''
-    ACTION=build SENDING='' OUT='' UNPACK='' WORDS=()
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' UPGRADE='' FORCE='' INDEPENDENT=''
+    ACTION=build SENDING='' OUT='' UNPACK='' TEMPLATE='' WORDS=()
     local option directory='' OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
@@ -324,10 +330,10 @@ parse_flags() {
                 -upgrade) UPGRADE=true ;;
                 -force) FORCE=true ;;
                 -independent) INDEPENDENT=true ;;
-                -stage)
+                -stage | -template)
                     case ${!OPTIND:-} in
-                        '' | -*) problem '--stage needs the name of a stage' ;;
-                        *) FLAG_stage=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
+                        '' | -*) problem "-$option needs the name of a ${option#-}" ;;
+                        *) eval "FLAG_${option#-}=\${!OPTIND}" OPTIND=$((OPTIND + 1)) ;;
                     esac
                     ;;
                 s | -send)
@@ -338,14 +344,14 @@ parse_flags() {
                     fi
                     ;;
                 h | -help) show_help; exit 0 ;;
-                -package | -unpack | -rollback | -history | -status | -verify)
+                -package | -package-template | -unpack | -rollback | -history | -status | -verify)
                     case $ACTION in
                         build | "$OPTARG") ACTION=$OPTARG ;;
                         *) problem "--$OPTARG together with --$ACTION: one of them at a time" ;;
                     esac
-                    case $OPTARG${!OPTIND:-} in
-                        package | unpack | package-* | unpack-*)
-                            problem "--$OPTARG needs the directory that is written to"
+                    case "$OPTARG ${!OPTIND:-}" in
+                        package*' ' | unpack' ' | package*' -'* | unpack' -'*)
+                            problem "--$OPTARG needs the file or directory that is written to"
                             ;;
                         package* | unpack*) OUT=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
                     esac
@@ -365,11 +371,12 @@ parse_flags() {
     # The builder would not hear of these. What else means nothing to an action is refused there.
     local idle="$ACTION${SENDING:+ -s}${FLAG_n:+ -n}"
     case $idle in
-        build* | 'package -s' | 'unpack -s' | 'rollback -n') ;;
+        build* | 'package -s' | 'package-template -s' | 'unpack -s' | 'rollback -n') ;;
         *' -'*) problem "--${idle/ / with }: it means nothing there" 'leave it out' ;;
     esac
     # To the builder it is the same.
     if [ "$ACTION" = unpack ]; then ACTION=package UNPACK=true; fi
+    if [ "$ACTION" = package-template ]; then ACTION=package TEMPLATE=$OUT OUT=''; fi
     [ -z "$SENDING" ] || choose_project "$directory"
 }
 
@@ -475,6 +482,7 @@ settle_out() {
         command -v unzip >/dev/null || command -v python3 >/dev/null ||
             problem '--unpack: neither unzip nor python3 is installed' 'install unzip'
     fi
+    [ -z "$TEMPLATE" ] || [ -w "$(dirname "$TEMPLATE")" ] || problem "$TEMPLATE: cannot be written" 'name another'
     [ -n "$OUT" ] || return 0
     if ! (umask 022 && mkdir -p "$OUT") 2>/dev/null || ! OUT=$(cd "$OUT" && pwd -P) || ! [ -w "$OUT" ]; then
         problem "$typed: is not a directory that can be written to" 'name another'
@@ -758,7 +766,7 @@ describe() {
             fact again "${FORCE:+every component}${UPGRADE:+${FORCE:+, }the locks}"
             fact publish "$publish"
             [ "$ACTION" = plan ] || fact 'invoke with' "$PAYLOAD"
-            fact into "$OUT"
+            fact into "$OUT$TEMPLATE"
             ;;
     esac
     what="$BUILDER${SHOWN_REGION:+ in $SHOWN_REGION}${ACCOUNT:+, account $ACCOUNT}${PROFILE:+, profile $PROFILE}"
@@ -935,8 +943,8 @@ pack() {
 
 last_lines() { sed -e '/^$/d' -e '/^hint: /d' "$1" | tail -n "${2:-3}" | printable; } # FILE [COUNT]
 
-# Prints the directory that --package writes to: what it holds is made of what is sent. Nothing if the project is in it.
-product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "$OUT" ;; esac; }
+# Prints what --package writes: that is made of what is sent. Nothing if the project is in it.
+product() { case $PROJECT/ in "${OUT:-/}"/*) ;; *) printf '%s\n' "${OUT:-$TEMPLATE}" ;; esac; }
 
 # The archive has the whole repository, because requirements may lie beside the project; its content is as a commit of
 # these files would have it, so equal content is equal to the builder, however it came.
@@ -1129,6 +1137,7 @@ write_events() {
     json_field source "$UPLOADED"
     field ref "$REF"
     field path "$SUBDIRECTORY"
+    case $ACTION in build | plan | package) field build_file "$FLAG_template" ;; esac
     json_field version "$VERSION"
     json_field upgrade "$UPGRADE"
     json_field force "$FORCE"
@@ -1409,7 +1418,7 @@ finish() {
 # Brings what the reply names to OUT, for everyone to read: Lambda runs as another user than the one who unpacks.
 collect() {
     local place name hash bucket key count names='' files='' kept='' before=''
-    local file='(function|layers/[-A-Za-z0-9_]+)[.]zip'
+    local file='(function|layers/[-A-Za-z0-9_]+)[.]zip|template[.](ya?ml|json)'
     umask 022
     # What is there now, by its own account: a whole string of the first object, and nothing outside of OUT.
     ! [ -f "$OUT/build.json" ] || before=$(LC_ALL=C awk 'BEGIN { RS = "}" } { print; exit }' "$OUT/build.json" |
@@ -1418,6 +1427,12 @@ collect() {
     [ -s "$TMP/zips" ] || die 4 "$BUILDER does not say where it put what was built" "$OLDER"
     while read -r place name hash bucket key count <&3; do
         case $place in */function.zip | */layers/*) name=${place%%/*}/$name ;; esac   # one of several functions
+        if [ -n "$TEMPLATE" ]; then
+            [ "$name" = template ] || continue
+            bring "$bucket" "$key" "$hash" "$TEMPLATE"
+            BROUGHT="  wrote         $TEMPLATE"
+            return
+        fi
         names="$names${names:+, }$name"
         if [ "$UNPACK" = "$name" ]; then
             bring "$bucket" "$key" "$hash" "$TMP/component.zip"
@@ -1432,6 +1447,7 @@ collect() {
         kept="$kept $place"
         files="$files${files:+, }\"$name\": \"$place\""
     done 3<"$TMP/zips"
+    [ -z "$TEMPLATE" ] || die 1 '--package-template: the project has a build file, and no template' '--package DIR'
     [ -z "$UNPACK" ] || die 1 "--unpack: the build file has no component $UNPACK" "it has $names"
     for place in $before; do
         case "$kept " in *" $place "*) continue ;; esac

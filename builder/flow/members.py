@@ -64,8 +64,10 @@ def build_several(
         AlreadyTaken: an execution of Step Functions goes on with the build, see `fanout`.
     """
     members = [*_members(several.file, request, context)]
-    for note in several.file.template.notes if several.file.template else ():
-        context.progress.say(note)
+    if template := several.file.template:
+        _refuse_deploy(several.file.file, request)
+        for note in template.notes:
+            context.progress.say(note)
     if not request.project:
         # As if it were the only one: its build has the caller's id.
         alone = members[0].request
@@ -80,12 +82,39 @@ def build_several(
     for member in differing:
         _find_build(member)
     collect(differing, context.progress)
+    answer = _answer(members, several, request, whole, context)
+    return Built(reply=answer | reply.account(context.progress))
+
+
+def _answer(
+    members: Sequence[Member], several: Several, request: Request, whole: Situation, context: Context
+) -> Reply:
+    """Return the reply about all functions, after what remains to be done once all are published."""
     answer: Reply = {**answer_of(members), "commit": several.commit, "ref": several.ref}
     if request.components:
         answer["partial"] = True
-    if request.action == Action.BUILD and "error" not in answer and not request.components:
+    if "error" in answer:
+        return answer
+    if several.file.template and request.action == Action.PACKAGE:
+        from builder.flow.packaged_template import written
+
+        answer["template"] = written(members, several, several.file.template, context.store)
+    if request.action == Action.BUILD and not request.components:
         _remember(members, several, request, whole, context)
-    return Built(reply=answer | reply.account(context.progress))
+    return answer
+
+
+def _refuse_deploy(file: str, request: Request) -> None:
+    """Raise if functions of a template are to be deployed: they belong to a stack.
+
+    Raises:
+        InvalidEvent: with what to do instead.
+    """
+    if request.action != Action.PACKAGE:
+        raise InvalidEvent(
+            f"{file} is a CloudFormation template: its functions are deployed by its stack",
+            hint="deploy.sh --package-template OUT.yaml, then sam deploy -t OUT.yaml or aws cloudformation deploy",
+        )
 
 
 def _differing(members: Sequence[Member], several: Several, known: Remembered | None) -> Sequence[Member]:

@@ -52,6 +52,10 @@ def _fields(reply: Value) -> Iterator[tuple[str, str]]:
     for name in ("bucket", "prefix"):
         yield name, text_of(part_of(ended, "settings"), name)
     yield from (("zip", line) for line in _zips(ended))
+    template = part_of(ended, "template")
+    if template:
+        words = (text_of(template, name) for name in ("sha256", "bucket", "key"))
+        yield "zip", f"template.{text_of(template, 'name').rpartition('.')[2]} template {' '.join(words)} 1 file"
     for row in rows_of(ended, "functions"):
         key = text_of(row, "key")
         if _COMPONENT.fullmatch(key):

@@ -209,6 +209,17 @@ class PackageRow(TypedDict):
     """In bytes."""
 
 
+class TemplateRow(TypedDict):
+    """Where a template is whose functions and layers point to what was built."""
+
+    name: str
+    """The template's file in the project."""
+    bucket: str
+    key: str
+    sha256: str
+    """Of its content, in hexadecimal."""
+
+
 class SettingRow(TypedDict):
     """A setting that is not as wanted. Of variables the values are not shown."""
 

@@ -19,6 +19,7 @@ from builder.replies.deploys import (
     Phase,
     Plan,
     PrunedRow,
+    TemplateRow,
 )
 from builder.replies.machines import Baseline, CacheState, Difference, OwnLayer, OwnSettings
 from builder.replies.projects import FunctionRow
@@ -94,6 +95,8 @@ class Reply(TypedDict, total=False):
     """`plan`, in the place of what was done. A plan writes nothing but logs."""
     packages: list[PackageRow]
     """`package`: where the artifacts are. The function's own is also at the top, in the fields that follow."""
+    template: TemplateRow
+    """`package` of a SAM or CloudFormation template: the template that deploys what was built."""
     bucket: str
     """The store's."""
     key: str

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from builder.errors import InvalidBuildFile
+from builder.spec.document import read_document
 from builder.spec.members import BuildFile, read_functions
+from builder.spec.templates.writing import Changes, Place, rewritten
 
 TEMPLATE = """
 AWSTemplateFormatVersion: '2010-09-09'
@@ -176,3 +178,70 @@ def test_what_is_wrong_is_said_by_its_place_in_the_template(old: str, new: str, 
 def test_short_tags_mean_nothing_in_a_build_file() -> None:
     with pytest.raises(InvalidBuildFile, match="the tag !Ref has no meaning here"):
         read("function: {runtimes: [python3.13], handler: !Ref x}\n", "build.yaml")
+
+
+def changes() -> Changes:
+    made, place = Changes(), Place(bucket="bucket", key="artifacts/abc.zip")
+    made.properties["Hello"] = {"CodeUri": place.of("AWS::Serverless::Function"), "Layers": [{"Ref": "Common"}]}
+    made.properties["Plain"] = {"Code": place.of("AWS::Lambda::Function")}
+    made.properties["Common"] = {"ContentUri": place.of("AWS::Serverless::LayerVersion")}
+    name = made.dependencies(place, "0123456789abcdef", ["python3.13"])
+    assert name == made.dependencies(place, "0123456789abcdef", ["python3.13", "python3.12"])
+    made.properties["Made"] = {"CodeUri": place.of("AWS::Serverless::Function"), "Layers": [{"Ref": name}]}
+    return made
+
+
+COMMENTED = TEMPLATE.replace("  Hello:\n", "  # says hello\n  Hello:\n").replace(
+    "CodeUri: hello/", "CodeUri: hello/   # where it is"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        COMMENTED,
+        COMMENTED.replace("CodeUri: hello/", "CodeUri:\n        hello/"),
+        COMMENTED.replace("CodeUri: hello/", "CodeUri: !Sub\n        - hello/\n        - {}\n      # below"),
+        COMMENTED.replace("CodeUri: hello/", "CodeUri: >-\n        hello/\n      # below"),
+        COMMENTED.replace("\n", "\r\n"),
+        COMMENTED + "Outputs:\n  Größe: {Value: !Ref Table}\n",
+    ],
+    ids=["plain", "next line", "a block", "folded", "carriage returns", "other letters"],
+)
+def test_a_template_is_written_with_new_places_and_all_else_as_it_was(text: str) -> None:
+    made = rewritten(text, "template.yaml", changes())
+    meant = changes().applied(read_document(text, file="template.yaml").value)
+    assert read_document(made, file="template.yaml").value == meant
+    assert "# says hello" in made
+    before, after = [line.rstrip() for line in text.splitlines()], [line.rstrip() for line in made.splitlines()]
+    gone = [line for line in before if line not in after]
+    assert len(gone) <= 7, gone
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("template.yaml", TEMPLATE.replace("  Hello:", "  Other: &other {Type: X}\n  Again: *other\n  Hello:")),
+        (
+            "template.yaml",
+            TEMPLATE.replace("    Properties: {CodeUri: ./made", "    Properties: &p {CodeUri: ./made").replace(
+                "Properties: {CodeUri: skipped, Handler: x.y}", "Properties: *p"
+            ),
+        ),
+    ],
+    ids=["elsewhere", "shared"],
+)
+def test_anchors_mean_the_same_afterwards(file: str, text: str) -> None:
+    made = rewritten(text, file, changes())
+    assert read_document(made, file=file).value == changes().applied(read_document(text, file=file).value)
+
+
+def test_a_template_without_properties_gets_some() -> None:
+    text = "Globals: {Function: {CodeUri: a}}\nResources:\n  Hello:\n    Type: AWS::Serverless::Function\n"
+    made = Changes(properties={"Hello": {"CodeUri": {"Bucket": "b", "Key": "k"}}})
+    assert read_document(rewritten(text, "t.yaml", made), file="t.yaml").value == {
+        "Globals": {"Function": {"CodeUri": "a"}},
+        "Resources": {
+            "Hello": {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": {"Bucket": "b", "Key": "k"}}}
+        },
+    }

@@ -53,10 +53,13 @@ class Template:
 
 def is_template(value: object) -> bool:
     """Tell whether a document is a template with a function."""
-    resources = value.get("Resources") if isinstance(value, dict) else None
-    return isinstance(resources, dict) and any(
-        isinstance(each, dict) and each.get("Type") in FUNCTIONS for each in resources.values()
-    )
+    return any(each.get("Type") in FUNCTIONS for each in resources_of(value).values())
+
+
+def resources_of(value: object) -> Mapping[str, Mapping[str, object]]:
+    """Return the resources of a template by logical id; none of anything else."""
+    found = value.get("Resources") if isinstance(value, dict) else None
+    return {key: item for key, item in _mapping(found).items() if isinstance(item, dict)}
 
 
 def build_file_of(document: Document, parameters: Mapping[str, str] | None = None) -> tuple[Document, Template]:
@@ -82,7 +85,7 @@ def build_file_of(document: Document, parameters: Mapping[str, str] | None = Non
 class _Reading:
     def __init__(self, document: Document, parameters: Mapping[str, str]) -> None:
         root = document.value if isinstance(document.value, dict) else {}
-        self._resources = {key: item for key, item in _mapping(root.get("Resources")).items() if isinstance(item, dict)}
+        self._resources = resources_of(root)
         self._globals = _mapping(_mapping(root.get("Globals")).get("Function"))
         self._values = Values(root, parameters)
         self._template = Template()
