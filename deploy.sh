@@ -166,8 +166,11 @@ show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
 # ---------------------------------------------------------------------------------------------- where we are
 
 has_build_file() {
-    [ -f "$1/build.yaml" ] || [ -f "$1/build.yml" ] || [ -f "$1/build.json" ] ||
-        [ -f "$1/template.yaml" ] || [ -f "$1/template.yml" ] || [ -f "$1/template.json" ]
+    local name
+    for name in ${FLAG_template:+"$FLAG_template"} {build,template}.{yaml,yml,json}; do
+        [ ! -f "$1/$name" ] || return 0
+    done
+    return 1
 }
 
 # Sets SCRIPT and PROJECT. Behind a symbolic link the project is the first directory on the way that has a build file:
@@ -319,7 +322,7 @@ parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
     FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' UPGRADE='' FORCE='' INDEPENDENT=''
     ACTION=build SENDING='' OUT='' UNPACK='' TEMPLATE='' WORDS=()
-    local option directory='' OPTIND OPTARG
+    local option directory='' what OPTIND OPTARG
     while [ $# -gt 0 ]; do
         OPTIND=1
         while getopts ':a:b:c:f:g:i:l:p:r:w:B:stvynh-:' option; do
@@ -351,7 +354,9 @@ parse_flags() {
                     esac
                     case "$OPTARG ${!OPTIND:-}" in
                         package*' ' | unpack' ' | package*' -'* | unpack' -'*)
-                            problem "--$OPTARG needs the file or directory that is written to"
+                            what=directory
+                            [ "$OPTARG" != package-template ] || what='file'
+                            problem "--$OPTARG needs the $what that is written to"
                             ;;
                         package* | unpack*) OUT=${!OPTIND} OPTIND=$((OPTIND + 1)) ;;
                     esac
@@ -386,7 +391,7 @@ choose_project() { # DIRECTORY, or nothing for that of this file
     if [ -n "$1" ] && ! directory=$(cd "$1" 2>/dev/null && pwd -P); then
         problem "-s $1: no such directory" '-s alone sends the directory of this file'
     elif ! has_build_file "$directory"; then
-        problem "-s: $directory has no build.yaml, build.yml or build.json" '-s DIR names another directory'
+        problem "-s: $directory has no build.yaml (or .yml, .json) and no template.yaml" '-s DIR names another directory'
     else
         PROJECT=$directory
     fi

@@ -64,7 +64,7 @@ def test_help_is_the_header(project: Project) -> None:
         (["-ys", "-g", "acme/a"], "-g together with -s"),
         (["-y", "-b", "main", "-s"], "-b together with -s"),
         (["-y", "-s", "no/such"], "-s no/such: no such directory"),
-        (["-y", "-s", ".."], "has no build.yaml, build.yml or build.json"),
+        (["-y", "-s", ".."], "has no build.yaml (or .yml, .json) and no template.yaml"),
     ],
 )
 def test_wrong_usage(project: Project, arguments: list[str], message: str) -> None:

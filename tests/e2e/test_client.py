@@ -214,6 +214,29 @@ def test_a_project_of_two_functions(clone: Clone) -> None:
     assert answers() == ("a1", "w3")
 
 
+def test_a_template_is_written_with_the_places_of_what_was_built(clone: Clone) -> None:
+    text = (
+        "# As it was.\nTransform: AWS::Serverless-2016-10-31\nResources:\n  Api:\n    Type: AWS::Serverless::Function\n"
+        f"    Properties: {{CodeUri: ., Handler: app.handler, Runtime: {clone.builder.runtime}}}\n"
+    )
+    (clone.directory / "build.yaml").unlink()
+    clone.write("infra.yaml", text)
+    out = clone.directory / "out.yaml.tmp"
+    said = clone.deploy("-s", "--template", "infra.yaml", "--package-template", str(out))
+    assert f"  wrote         {out}\n" in said
+    written = out.read_text()
+    assert written.startswith(
+        "# As it was.\nTransform: AWS::Serverless-2016-10-31\nResources:\n  LambdasmithDependencies"
+    )
+    assert re.search(
+        r'Properties: \{"?Layers"?: \[\{"Ref": "\w+"\}\], CodeUri: \{"Bucket": "[^"]+", "Key": "\S+"\}', written
+    )
+    clone.deploy("-s", "--package-template", str(out), code=2)
+    refused = clone.deploy("-s", "--template", "infra.yaml", "-y", code=2)
+    assert "infra.yaml is a CloudFormation template: its functions are deployed by its stack" in refused
+    clone.deploy("--package-template", code=2)
+
+
 def test_what_is_too_large_for_an_event_is_sent_by_the_store_once(clone: Clone) -> None:
     service = clone.directory / "services" / "mail"
     service.mkdir(parents=True)
