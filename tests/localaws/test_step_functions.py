@@ -289,10 +289,10 @@ def test_the_concurrency_of_a_map_run_can_be_raised(machines: Machines) -> None:
 
 def test_items_are_given_in_batches(machines: Machines) -> None:
     name = machines.lab.function("def handler(event, context):\n    return event\n")
-    batcher = {"MaxItemsPerBatch": 2, "BatchInput": {"stage.$": "$.stage", "fixed": 1}}
+    batcher = {"MaxItemsPerBatch": 2, "BatchInput": {"stage.$": "States.Format('{}!', $.stage)", "fixed": 1}}
     state = each(task(name), ItemBatcher=batcher, ItemSelector={"value.$": "$$.Map.Item.Value"})
     found = machines.output(one(state), {"items": [1, 2, 3], "stage": "dev"})
-    common = {"stage": "dev", "fixed": 1}
+    common = {"stage": "dev!", "fixed": 1}
     assert found == [
         {"BatchInput": common, "Items": [{"value": 1}, {"value": 2}]},
         {"BatchInput": common, "Items": [{"value": 3}]},
@@ -304,6 +304,25 @@ def test_objects_of_a_prefix_are_items(machines: Machines) -> None:
     bucket = machines.bucket([])
     listing = {"Resource": "arn:aws:states:::s3:listObjectsV2", "Parameters": {"Bucket": bucket}}
     assert machines.output(one(each(task(name), ItemReader=listing))) == ["items.json"]
+
+
+def test_a_reserved_error_of_an_item_is_that_of_its_map(machines: Machines) -> None:
+    slow = machines.lab.function("import time\ndef handler(event, context):\n    time.sleep(2)\n", Timeout=10)
+    late = {**task(slow), "TimeoutSeconds": 1}
+    state = {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": inner(late), "End": True}
+    assert machines.run(one(state), {"items": [1]})["error"] == "States.Timeout"
+
+
+def test_an_inline_map_has_many_items(machines: Machines) -> None:
+    state = {"Type": "Map", "ItemProcessor": inner({"Type": "Pass", "End": True}), "MaxConcurrency": 1, "End": True}
+    assert machines.output(one({**state, "ItemsPath": "$.items"}), {"items": list(range(1200))}) == list(range(1200))
+
+
+def test_a_state_machine_runs_another(machines: Machines) -> None:
+    other = machines.create(one({"Type": "Pass", "Result": 7, "End": True}))
+    start = "arn:aws:states:::states:startExecution.sync:2"
+    state = {"Type": "Task", "Resource": start, "Parameters": {"StateMachineArn": other, "Input": {}}, "End": True}
+    assert machines.output(one(state))["Output"] == 7
 
 
 def test_an_item_reader_that_finds_nothing_fails_the_state(machines: Machines) -> None:
@@ -318,6 +337,8 @@ def test_wrong_definitions_are_refused(machines: Machines) -> None:
         machines.create(one({"Type": "Dance", "End": True}))
     with refused("InvalidDefinition", "INVALID_JSON_DESCRIPTION"):
         machines.client.create_state_machine(name="broken", definition="{", roleArn=machines.lab.role)
+    with refused("NotImplementedByLocalAws", "Variables", 501):
+        machines.create(one({"Type": "Pass", "Assign": {"x": 1}, "End": True}))
     with refused("NotImplementedByLocalAws", "JSONata", 501):
         machines.create(one({"Type": "Pass", "QueryLanguage": "JSONata", "End": True}))
 
@@ -443,10 +464,18 @@ def test_a_stack_has_a_state_machine(machines: Machines) -> None:
 
 @given(st.lists(st.text(max_size=40), min_size=1), st.integers(1, 9), st.integers(60, 400))
 def test_batches_have_all_items_in_order_and_keep_to_their_limits(items: list[str], most: int, size: int) -> None:
-    batcher = {"MaxItemsPerBatch": most, "MaxInputBytesPerBatchPath": "$.size", "BatchInput": {"size.$": "$.size"}}
-    made = list(Batches(batcher, {"size": size}).of(items))
+    batcher = {"MaxItemsPerBatch": most, "MaxInputBytesPerBatchPath": "$.size"}
+    made = list(Batches(batcher, {"size": size}, {"BatchInput": {"size": size}}).of(items))
     assert [item for batch, _ in made for item in batch["Items"]] == items
     for batch, count in made:
         assert batch["BatchInput"] == {"size": size}
         assert 1 <= count == len(batch["Items"]) <= most
         assert count == 1 or len(text(batch)) <= size
+
+
+def test_a_wrong_path_is_not_caught_by_a_wildcard(machines: Machines) -> None:
+    state = {"Type": "Pass", "InputPath": "$.nothing", "End": True}
+    caught = {"ErrorEquals": ["States.ALL"], "Next": "After"}
+    group = {"Type": "Parallel", "Branches": [inner(state)], "Catch": [caught], "End": True}
+    found = machines.run({"StartAt": "One", "States": {"One": group, "After": {"Type": "Succeed"}}})
+    assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")

@@ -13,20 +13,19 @@ MAX_INPUT_BYTES = 256 * 1024  # of an execution
 
 
 class Batches:
-    """Batches of items, by the fields of an ItemBatcher and the Map state's input.
+    """Batches of items, by the fields of an ItemBatcher and the Map state's input. `common` is in each.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itembatcher.html
     """
 
-    def __init__(self, batcher: Mapping[str, Any], state_input: Any) -> None:
+    def __init__(self, batcher: Mapping[str, Any], state_input: Any, common: Mapping[str, Any]) -> None:
         def limit(name: str) -> int | None:
             path = batcher.get(f"{name}Path")
             return int(extract_json(path, state_input)) if path else batcher.get(name)
 
         self._most_items = limit("MaxItemsPerBatch") or sys.maxsize
         self._most_bytes = min(limit("MaxInputBytesPerBatch") or MAX_INPUT_BYTES, MAX_INPUT_BYTES)
-        common = _filled(batcher.get("BatchInput"), state_input)
-        self._common = {} if common is None else {"BatchInput": common}
+        self._common = common
 
     def of(self, items: list[Any]) -> Iterator[tuple[Any, int]]:
         """Yield the input of each batch and how many items it has."""
@@ -45,17 +44,3 @@ class Batches:
 
 def text(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def _filled(template: Any, state_input: Any) -> Any:
-    """Return a payload template with the values of its paths."""
-    if isinstance(template, list):
-        return [_filled(one, state_input) for one in template]
-    if not isinstance(template, dict):
-        return template
-    return {
-        name.removesuffix(".$"): extract_json(value, state_input)
-        if name.endswith(".$")
-        else _filled(value, state_input)
-        for name, value in template.items()
-    }

@@ -32,19 +32,39 @@ def parse(definition: str) -> Any:
     maps = {name: state for name, state in _states(fields) if state.get("Type") == "Map"}
     if problems := list(_problems(fields)):
         raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(problems))
-    if any(part.get("QueryLanguage") == "JSONata" for part in (fields, *(state for _, state in _states(fields)))):
-        raise AWSError("JSONata is not evaluated here; use JSONPath.", "NotImplementedByLocalAws", 501)
+    if missing := _missing([fields, *(state for _, state in _states(fields))]):
+        raise AWSError(f"{missing} here; use JSONPath on inputs.", "NotImplementedByLocalAws", 501)
+    program = _program(_readable(fields))
+    for state in _map_states(program):
+        component: Any = state.iteration_component
+        component.fields, component.result_writer = maps.get(state.name, {}), state.result_writer
+        component.batch_input = _template((component.fields.get("ItemBatcher") or {}).get("BatchInput"))
+    return program
+
+
+def _missing(parts: list[Any]) -> str:
+    """Return what moto cannot evaluate without a Java machine; empty if it can."""
+    if any(part.get("QueryLanguage") == "JSONata" for part in parts):
+        return "JSONata is not evaluated"
+    return "Variables are not evaluated" if any("Assign" in part for part in parts) else ""
+
+
+def _program(fields: Any) -> Any:
     try:
-        program, _ = AmazonStateLanguageParser.parse(json.dumps(_readable(fields)))
+        return AmazonStateLanguageParser.parse(json.dumps(fields))[0]
     except ASLParserException as error:
         raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(error.errors)) from error
     except Exception as error:
         # moto raises whatever its components raise: ValueError, RuntimeError, TypeError.
         raise _invalid("SCHEMA_VALIDATION_FAILED", str(error)) from error
-    for state in _map_states(program):
-        component: Any = state.iteration_component
-        component.fields, component.result_writer = maps.get(state.name, {}), state.result_writer
-    return program
+
+
+def _template(content: Any) -> Any:
+    """Return a payload template as a component that can be evaluated; None without content."""
+    if content is None:
+        return None
+    state = {"Type": "Pass", "Parameters": content, "End": True}
+    return _program({"StartAt": "Batch", "States": {"Batch": state}}).states.states["Batch"].parameters
 
 
 def _invalid(code: str, why: str) -> InvalidDefinition:
@@ -94,6 +114,9 @@ def _readable(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     found = {name: _readable(one) for name, one in value.items()}
+    # Children run alike here, express or not.
+    if value.get("ExecutionType") == "EXPRESS":
+        found["ExecutionType"] = "STANDARD"
     if value.get("Type") == "Map":
         # `mapruns` makes batches, from the fields as written.
         found.pop("ItemBatcher", None)

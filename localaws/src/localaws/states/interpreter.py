@@ -12,18 +12,23 @@ from botocore.exceptions import ClientError
 from moto.stepfunctions.parser.api import HistoryEventType
 from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl import ErrorEqualsDecl
+from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent
 from moto.stepfunctions.parser.asl.component.state.exec.state_map import state_map
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.item_reader.eval import (
     resource_eval_s3 as item_reader,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import distributed_iteration_component
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration.iteration_worker import IterationWorker
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.result_writer.resource_eval import (
     resource_eval_s3 as result_writer,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
     StateTaskServiceLambda,
+)
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+    StateTaskServiceSfn,
 )
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.state_task_lambda import StateTaskLambda
 from moto.stepfunctions.parser.asl.eval.environment import Environment
@@ -48,8 +53,8 @@ _LAMBDA_ERRORS = frozenset(
 @cache
 def adapt(clients: Clients) -> None:
     """Change moto's interpreter; tasks call AWS with these clients."""
-    # It says at every start that thresholds have no effect; here they have.
-    logging.getLogger("moto.stepfunctions.parser.asl.parse.preprocessor").setLevel(logging.ERROR)
+    # It logs every failure of a state machine as an error, and that thresholds have no effect; here they have.
+    logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
     # By name, because each module has imported the function for itself.
     for name, module in list(sys.modules.items()):
         if name.startswith("moto.stepfunctions.parser.") and hasattr(module, "boto_client_for"):
@@ -57,8 +62,13 @@ def adapt(clients: Clients) -> None:
     component = distributed_iteration_component.DistributedIterationComponent
     for owner, name, value in (
         (ErrorEqualsDecl, "_eval_body", _matches),
+        # A Map or Parallel passes on the reserved names of its parts, which moto takes for custom ones.
+        (CustomErrorName, "__init__", ErrorName.__init__),
         (StateTaskLambda, "_from_error", _function_failed(StateTaskLambda._from_error)),
         (StateTaskServiceLambda, "_from_error", _invoke_failed(StateTaskServiceLambda._from_error)),
+        (StateTaskServiceSfn, "_normalise_parameters", _as_members(StateTaskServiceSfn._normalise_parameters)),
+        (StateTaskServiceSfn, "_normalise_response", _as_fields),
+        (IterationWorker, "_eval_pool", _work_through),
         (Environment, "close_frame", _closing(Environment.close_frame)),
         (Environment, "set_error", _failing(Environment.set_error)),
         (component, "_eval_body", mapruns.evaluate),
@@ -171,3 +181,42 @@ def _listed(clients: Clients, env: Any, resource: Any, credentials: Any) -> None
 def _date(value: Any) -> float:
     found: float = value.timestamp()
     return found
+
+
+def _work_through(self: Any, job: Any, worker_frame: Any) -> None:
+    """Evaluate the items of an inline Map, one by one; moto's method calls itself, and stands still after some 900."""
+    while job is not None:
+        frame = worker_frame.open_inner_frame()
+        self._eval_job(env=frame, job=job)
+        worker_frame.close_frame(frame)
+        ends = isinstance(job.job_output, Exception) or self.stopped()
+        following = None if ends else self._job_pool.next_job()
+        if following is None:
+            if not ends:
+                last = frame.event_history_context.last_published_event_id
+                worker_frame.event_history_context.source_event_id = last
+            # The frame before the job: the Map waits for jobs, and goes on from what the frame left.
+            self._env.close_frame(worker_frame)
+        self._job_pool.close_job(job)
+        if following is None:
+            return
+        job = following
+    self._env.close_frame(worker_frame)
+
+
+def _as_members(original: Any) -> Any:
+    """Let tasks name the members of a request as the language does: StateMachineArn for stateMachineArn."""
+
+    def normalise(self: Any, parameters: dict[str, Any], *others: Any, **more: Any) -> None:
+        original(self, parameters, *others, **more)
+        for name in list(parameters):
+            parameters[name[:1].lower() + name[1:]] = parameters.pop(name)
+
+    return normalise
+
+
+def _as_fields(self: Any, response: Any, *_others: Any, **_more: Any) -> None:
+    for name in list(response):
+        value = response.pop(name)
+        # Milliseconds, as https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html shows.
+        response[name[:1].upper() + name[1:]] = int(1000 * value.timestamp()) if hasattr(value, "timestamp") else value

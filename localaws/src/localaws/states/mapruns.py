@@ -290,8 +290,20 @@ def _inputs(component: Any, env: Any, given: Any, items: list[Any]) -> Iterator[
     if batcher is None:
         yield from ((one, 1) for one in selected)
         return
-    batches = Batches(batcher, env.stack[-1] if env.stack else env.states.get_input())
-    yield from batches.of(selected)
+    state_input = env.stack[-1] if env.stack else env.states.get_input()
+    yield from Batches(batcher, state_input, _common(component, env, state_input)).of(selected)
+
+
+def _common(component: Any, env: Any, state_input: Any) -> Any:
+    """Return what all batches have besides their items."""
+    if component.batch_input is None:
+        return {}
+    frame = env.open_inner_frame()
+    frame.states.reset(state_input)
+    frame.stack.append(state_input)
+    component.batch_input.eval(frame)
+    env.delete_frame(frame)
+    return {"BatchInput": frame.stack[-1]}
 
 
 def write_results(clients: Clients, env: Any, resource: Any, credentials: Any) -> None:
