@@ -182,8 +182,9 @@ def test_a_task_that_takes_too_long_is_caught_as_a_timeout(machines: Machines) -
     slow = machines.lab.function("import time\ndef handler(event, context):\n    time.sleep(2)\n", Timeout=10)
     caught = {"ErrorEquals": ["States.Timeout"], "Next": "Late"}
     state = task(slow, TimeoutSeconds=1, Catch=[caught])
-    definition = {"StartAt": "One", "States": {"One": state, "Late": {"Type": "Pass", "Result": "late", "End": True}}}
-    found = machines.run(definition)
+    late = {"Type": "Wait", "Seconds": 2, "Next": "Later"}  # until the function has ended
+    later = {"Type": "Pass", "Result": "late", "End": True}
+    found = machines.run({"StartAt": "One", "States": {"One": state, "Late": late, "Later": later}})
     assert (found["status"], found["output"]) == ("SUCCEEDED", '"late"')
     kinds = [event["type"] for event in machines.events(found["executionArn"])]
     assert "TaskTimedOut" in kinds
@@ -264,10 +265,11 @@ def test_a_stop_ends_the_children_and_starts_no_more(machines: Machines) -> None
     found = machines.client.describe_execution(executionArn=execution)
     assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "Enough", "of this")
     assert machines.events(execution)[-1]["type"] == "ExecutionAborted"
-    wait_until(lambda: counts()["running"] == 0, "the children to end")
+    assert counts()["running"] == 0
     assert counts()["succeeded"] + counts()["aborted"] == 20
     started = machines.client.list_executions(mapRunArn=run["mapRunArn"])["executions"]
     assert len(started) < 20
+    assert "ABORTED" in {child["status"] for child in started}
     time.sleep(1)
     assert machines.client.list_executions(mapRunArn=run["mapRunArn"])["executions"] == started
     assert machines.client.describe_map_run(mapRunArn=run["mapRunArn"])["status"] == "ABORTED"
