@@ -345,6 +345,32 @@ def test_wrong_definitions_are_refused(machines: Machines) -> None:
         machines.create(one({"Type": "Pass", "QueryLanguage": "JSONata", "End": True}))
 
 
+def test_definitions_are_checked_without_a_state_machine(machines: Machines) -> None:
+    check = machines.client.validate_state_machine_definition
+    assert check(definition=json.dumps(one({"Type": "Pass", "End": True})))["result"] == "OK"
+    found = check(definition=json.dumps(one({"Type": "Pass", "Next": "Gone"})))
+    assert found["result"] == "FAIL"
+    (problem,) = found["diagnostics"]
+    assert problem["code"] == "SCHEMA_VALIDATION_FAILED"
+    assert "Gone" in problem["message"]
+
+
+def test_versions_and_aliases_run_what_they_were(machines: Machines) -> None:
+    machine = machines.create(one({"Type": "Pass", "Result": 1, "End": True}))
+    first = machines.client.publish_state_machine_version(stateMachineArn=machine)["stateMachineVersionArn"]
+    changed = json.dumps(one({"Type": "Pass", "Result": 2, "End": True}))
+    machines.client.update_state_machine(stateMachineArn=machine, definition=changed, publish=True)
+    route = {"stateMachineVersionArn": first, "weight": 100}
+    alias = machines.client.create_state_machine_alias(name="live", routingConfiguration=[route])
+    outputs = [
+        machines.end(machines.start(arn))["output"]
+        for arn in (machine, first, alias["stateMachineAliasArn"], f"{machine}:2")
+    ]
+    assert outputs == ["2", "1", "1", "2"]
+    listed = machines.client.list_state_machine_versions(stateMachineArn=machine)["stateMachineVersions"]
+    assert [version["stateMachineVersionArn"] for version in listed] == [f"{machine}:2", first]
+
+
 def test_a_state_machine_is_created_once(machines: Machines) -> None:
     definition = one({"Type": "Pass", "End": True})
     machine = machines.create(definition, name="once", tags=[{"key": "team", "value": "shop"}])

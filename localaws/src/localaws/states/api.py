@@ -42,6 +42,26 @@ class Responses(StepFunctionResponse):
     def stepfunction_backend(self) -> Any:
         return models.stepfunctions_backends[self.current_account][self.region]
 
+    def validate_state_machine_definition(self) -> ActionResult:
+        """Check a definition; Terraform does so while it plans."""
+        problem = self.stepfunction_backend.problem_of(self._get_param("definition"))
+        found = [{"severity": "ERROR", "code": problem[0], "message": problem[1]}] if problem else []
+        return ActionResult({"result": "FAIL" if found else "OK", "diagnostics": found, "truncated": False})
+
+    def publish_state_machine_version(self) -> ActionResult:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        machine.publish(self._get_param("description"))
+        version = machine.latest_version
+        return ActionResult({"stateMachineVersionArn": version.arn, "creationDate": version.creation_date})
+
+    def list_state_machine_versions(self) -> ActionResult:
+        machine = self.stepfunction_backend.describe_state_machine(self._get_param("stateMachineArn"))
+        found = [
+            {"stateMachineVersionArn": version.arn, "creationDate": version.creation_date}
+            for _, version in sorted(machine.versions.items(), reverse=True)
+        ]
+        return ActionResult({"stateMachineVersions": found})
+
     def describe_execution(self) -> ActionResult:
         return ActionResult(self.stepfunction_backend.describe_execution(self._get_param("executionArn")).described())
 

@@ -26,7 +26,7 @@ from moto.utilities.paginator import paginate
 from localaws.iam.sts import service_may_assume
 from localaws.states.batches import MAX_INPUT_BYTES
 from localaws.states.clients import Clients
-from localaws.states.definitions import parse
+from localaws.states.definitions import InvalidDefinition, parse
 from localaws.states.executions import Run
 from localaws.states.interpreter import adapt
 from localaws.states.settings import Settings
@@ -80,6 +80,15 @@ class Backend(StepFunctionsParserBackend):
         self._check_role(roleArn)
         # Past moto's own check, which its method insists on.
         return super(StepFunctionsParserBackend, self).create_state_machine(name, definition, roleArn, **more)
+
+    def problem_of(self, definition: str) -> tuple[str, str] | None:
+        """Return the code and message of what is wrong with a definition."""
+        try:
+            parse(definition)
+        except InvalidDefinition as error:
+            code, _, why = str(error.message).partition("'")[2].rstrip("'").partition(": ")
+            return code, why
+        return None
 
     def update_state_machine(  # type: ignore[override]
         self, arn: str, definition: Any = None, role_arn: Any = None, **more: Any
