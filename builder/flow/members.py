@@ -86,9 +86,7 @@ def build_several(
     return Built(reply=answer | reply.account(context.progress))
 
 
-def _answer(
-    members: Sequence[Member], several: Several, request: Request, whole: Situation, context: Context
-) -> Reply:
+def _answer(members: Sequence[Member], several: Several, request: Request, whole: Situation, context: Context) -> Reply:
     """Return the reply about all functions, after what remains to be done once all are published."""
     answer: Reply = {**answer_of(members), "commit": several.commit, "ref": several.ref}
     if request.components:
