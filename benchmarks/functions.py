@@ -1,14 +1,18 @@
 """A project with many functions: what a deploy costs when nothing, one line or a shared file has changed.
 
     python -m benchmarks.functions --functions 30 --runs 5
+    python -m benchmarks.functions --functions 300 --files 50000 --alone
 
 Seconds are the builder's own account of each deploy (its reply), publishing included. Beside them
-`sam build --parallel --cached` of the same functions, which publishes nothing; the runs of both alternate.
+`sam build --parallel --cached` of the same functions, which publishes nothing; the runs of both alternate. Each
+function has a requirements.txt beside its handler, as SAM's own projects have; with `--files`, so many other files are
+in the repository. `--alone` leaves SAM out.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import statistics
@@ -23,8 +27,8 @@ from benchmarks.deploys import Bench, bootstrapped
 from benchmarks.peers import SAM, install
 from localaws.runtime.interpreters import find
 
-REQUIREMENTS = "idna==3.10\nattrs==24.3.0\n"
-CODE = "import attrs, idna\n\n\ndef handler(event, context):\n    return {line}\n"
+REQUIREMENTS = "requests==2.32.3\npydantic==2.11.1\n"
+CODE = "import pydantic, requests\n\n\ndef handler(event, context):\n    return {line}\n"
 
 
 def main() -> None:
@@ -32,18 +36,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--functions", type=int, default=30)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--files", type=int, default=0)
+    parser.add_argument("--alone", action="store_true")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lambdasmith-bench")
     options = parser.parse_args()
     names = [f"f{number:03}" for number in range(options.functions)]
     with bootstrapped(names=("many",)) as (bench, _):
-        sam = _Sam(install(options.work / "sam", (SAM,)), bench, names)
-        bench.push(_files(bench, names))
+        sam = None if options.alone else _Sam(install(options.work / "sam", (SAM,)), bench, names)
+        bench.push(_files(bench, names) | _others(bench, options.files))
         print(f"| {options.functions} functions | builder s | sam build s | ratio |\n|---|---|---|---|")
-        first, peer = _deploy(bench), sam.build()
-        print(f"| first | {first:.2f} | {peer:.2f} | {peer / first:.1f}x |", flush=True)
-        print(_row("nothing changed", options.runs, bench, sam, lambda number: None), flush=True)
-        print(_row("one line of one", options.runs, bench, sam, lambda number: _line(bench, names[7:8], number)))
-        print(_row("one line of all", options.runs, bench, sam, lambda number: _line(bench, names, 100 + number)))
+        first = _deploy(bench)
+        print(_line_of("first", [first], [sam.build()] if sam else []), flush=True)
+        for title, change in (
+            ("nothing changed", lambda number: None),
+            ("one line of one", lambda number: _line(bench, names[7:8], number)),
+            ("one line of all", lambda number: _line(bench, names, 100 + number)),
+        ):
+            print(_row(title, options.runs, bench, sam, change), flush=True)
+        print(f"\nThe builder's memory: {_memory(bench)}")
 
 
 def _files(bench: Bench, names: list[str]) -> dict[str, str]:
@@ -53,6 +63,14 @@ def _files(bench: Bench, names: list[str]) -> dict[str, str]:
     for name in names:
         (bench.home / "many" / name).mkdir(exist_ok=True)
         files |= {f"{name}/app.py": f"# {name}\n" + CODE.format(line=0), f"{name}/requirements.txt": REQUIREMENTS}
+    return files
+
+
+def _others(bench: Bench, count: int) -> dict[str, str]:
+    files = {}
+    for number in range(count):
+        (bench.home / "many" / "other" / f"{number % 500}").mkdir(parents=True, exist_ok=True)
+        files[f"other/{number % 500}/{number}.txt"] = f"{number}\n" * 20
     return files
 
 
@@ -100,14 +118,29 @@ class _Sam:
         return time.monotonic() - started
 
 
-def _row(title: str, runs: int, bench: Bench, sam: _Sam, change: Callable[[int], None]) -> str:
+def _row(title: str, runs: int, bench: Bench, sam: _Sam | None, change: Callable[[int], None]) -> str:
     ours, theirs = [], []
     for number in range(1, runs + 1):
         change(number)
         ours.append(_deploy(bench))
-        theirs.append(sam.build())
+        theirs += [sam.build()] if sam else []
+    return _line_of(title, ours, theirs)
+
+
+def _line_of(title: str, ours: list[float], theirs: list[float]) -> str:
+    if not theirs:
+        return f"| {title} | {statistics.median(ours):.2f} | | |"
     ratio = statistics.median(their / our for our, their in zip(ours, theirs, strict=True))
     return f"| {title} | {statistics.median(ours):.2f} | {statistics.median(theirs):.2f} | {ratio:.1f}x |"
+
+
+def _memory(bench: Bench) -> str:
+    """Return the most that the builder's environment has used, by Lambda's own report."""
+    event = {"action": "build", "project": "many", "repo_name": "many"}
+    client = bench.aws.client("lambda")
+    answer = client.invoke(FunctionName="lambdasmith", Payload=json.dumps(event), LogType="Tail")
+    log = base64.b64decode(answer["LogResult"]).decode()
+    return log.rpartition("Max Memory Used: ")[2].split("\t")[0].strip()
 
 
 if __name__ == "__main__":
