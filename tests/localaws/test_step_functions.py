@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localaws.stacks import Stack
 from localaws.states.batches import Batches, text
+from localaws.states.definitions import InvalidDefinition, parse
 from localaws.testing import Server, running
 from tests.localaws.lab import Lab, make_lab, refused, wait_until
 
@@ -199,10 +201,10 @@ def test_an_execution_that_takes_too_long_times_out(machines: Machines) -> None:
 
 
 def test_a_throttled_function_is_retried(machines: Machines) -> None:
-    source = "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return event\n"
+    source = "import time\ndef handler(event, context):\n    time.sleep(0.5)\n    return event\n"
     name = machines.lab.function(source)
     machines.lab.client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    throttled = {"ErrorEquals": ["Lambda.TooManyRequestsException"], "IntervalSeconds": 1, "MaxAttempts": 6}
+    throttled = {"ErrorEquals": ["Lambda.TooManyRequestsException"], "IntervalSeconds": 1, "MaxAttempts": 20}
     retry = [{**throttled, "BackoffRate": 1.0, "JitterStrategy": "FULL"}]
     found = machines.run(one(each(task(name, Retry=retry), MaxConcurrency=3)), {"items": [1, 2, 3]})
     assert (found["status"], found.get("output")) == ("SUCCEEDED", "[1,2,3]"), found
@@ -507,3 +509,47 @@ def test_a_wrong_path_is_not_caught_by_a_wildcard(machines: Machines) -> None:
     group = {"Type": "Parallel", "Branches": [inner(state)], "Catch": [caught], "End": True}
     found = machines.run({"StartAt": "One", "States": {"One": group, "After": {"Type": "Succeed"}}})
     assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
+
+
+_WORDS = st.sampled_from(
+    [
+        "StartAt",
+        "States",
+        "One",
+        "Type",
+        "Pass",
+        "Map",
+        "Task",
+        "Parallel",
+        "Choice",
+        "Next",
+        "End",
+        "Branches",
+        "Choices",
+        "Catch",
+        "Retry",
+        "ItemProcessor",
+        "Iterator",
+        "ItemBatcher",
+        "BatchInput",
+        "ItemReader",
+        "ToleratedFailurePercentage",
+        "ExecutionType",
+        "EXPRESS",
+        "Resource",
+        "Default",
+    ]
+)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | _WORDS,
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(_WORDS, inside, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.dictionaries(_WORDS, _ANYTHING), st.sampled_from(["Pass", "Map", "Parallel", "Choice", "Task"]))
+def test_any_json_is_a_definition_or_is_refused(state: dict[str, Any], kind: str) -> None:
+    for definition in (state, one({**state, "Type": kind})):
+        with suppress(InvalidDefinition):
+            parse(json.dumps(definition))

@@ -29,6 +29,18 @@ def parse(definition: str) -> Any:
         raise _invalid("INVALID_JSON_DESCRIPTION", str(error)) from error
     if not isinstance(fields, dict):
         raise _invalid("SCHEMA_VALIDATION_FAILED", "The definition is not a JSON object")
+    try:
+        return _parsed(fields)
+    except AWSError:
+        raise
+    except ASLParserException as error:
+        raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(error.errors)) from error
+    except Exception as error:
+        # A definition may have any shape, and moto raises whatever its components raise: ValueError, RuntimeError.
+        raise _invalid("SCHEMA_VALIDATION_FAILED", str(error)) from error
+
+
+def _parsed(fields: Fields) -> Any:
     maps = {name: state for name, state in _states(fields) if state.get("Type") == "Map"}
     if problems := list(_problems(fields)):
         raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(problems))
@@ -50,13 +62,7 @@ def _missing(parts: list[Any]) -> str:
 
 
 def _program(fields: Any) -> Any:
-    try:
-        return AmazonStateLanguageParser.parse(json.dumps(fields))[0]
-    except ASLParserException as error:
-        raise _invalid("SCHEMA_VALIDATION_FAILED", "; ".join(error.errors)) from error
-    except Exception as error:
-        # moto raises whatever its components raise: ValueError, RuntimeError, TypeError.
-        raise _invalid("SCHEMA_VALIDATION_FAILED", str(error)) from error
+    return AmazonStateLanguageParser.parse(json.dumps(fields))[0]
 
 
 def _template(content: Any) -> Any:
