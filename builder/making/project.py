@@ -17,7 +17,12 @@ from builder.sources.local import select_files
 from builder.spec.build_file import NAMES, TEMPLATES, BuildSpec, FunctionSpec, LayerSpec, find_build_file
 from builder.spec.builds import AsItIs, NpmLayer, Recipe
 from builder.spec.members import BuildFile, read_functions
-from builder.spec.tree import check_against_tree, check_all_against_tree, with_own_dependencies
+from builder.spec.tree import (
+    check_against_tree,
+    check_all_against_tree,
+    nothing_to_install,
+    with_own_dependencies,
+)
 from builder.spec.values import invalid
 from builder.workshop.kind import Place
 
@@ -135,6 +140,8 @@ class Outline:
             raise ValueError(error.message) from error
         if not spec.dependencies and not spec.says_dependencies and isinstance(dependencies, list):
             spec = spec.with_dependencies(tuple(map(str, dependencies)))
+        elif spec.dependencies and not dependencies:
+            spec = spec.without_dependencies()  # its files name nothing
         target = Target(runtime=RUNTIMES[str(value["runtime"])], architecture=architecture)
         return cls(spec=spec, target=target, text=text)
 
@@ -285,6 +292,10 @@ def _spec(root: Path, build_file: str | None, function: str, key: str, stage: st
         raise SeveralFunctions(file, text, root)
     spec = with_own_dependencies(file.one(key), root)
     check_against_tree(spec, root)
+    if spec.function is not None and nothing_to_install(spec, root):
+        named = ", ".join(spec.dependencies)
+        note = f"{named} {'name' if spec.dependencies[1:] else 'names'} nothing to install, so there is no layer of it"
+        return spec.without_dependencies(), text, [note]
     if spec.function is None or spec.function.build is not None or spec.function.runtimes[0].startswith("python"):
         return spec, text, []
     from builder.kinds import table

@@ -9,11 +9,18 @@ from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing
 from builder.nearest import alike, meant
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
+from builder.python.requirements import parse
 from builder.runtimes import RUNTIMES
 from builder.sources.local import directory_in, nearest_path, select_files
 from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
 
-__all__ = ["check_against_tree", "check_all_against_tree", "own_requirements", "with_own_dependencies"]
+__all__ = [
+    "check_against_tree",
+    "check_all_against_tree",
+    "nothing_to_install",
+    "own_requirements",
+    "with_own_dependencies",
+]
 
 _OWN_REQUIREMENTS = "requirements.txt"
 
@@ -61,6 +68,16 @@ def own_requirements(spec: BuildSpec) -> Iterator[str]:
     for directory in (PurePosixPath(function.source_dir, module).parent, PurePosixPath(function.source_dir)):
         if str(directory) != "." or not spec.dependencies:
             yield str(directory / _OWN_REQUIREMENTS)
+
+
+def nothing_to_install(spec: BuildSpec, root: Path) -> bool:
+    """Tell whether the requirements files of a function have no line that counts, as in new projects."""
+    if not spec.dependencies or not all(entry.endswith(".txt") for entry in spec.dependencies):
+        return False
+    try:
+        return not any(any(parse((root / entry).read_text(), entry)) for entry in spec.dependencies)
+    except (LambdasmithError, OSError, ValueError):
+        return False  # locking says what is wrong
 
 
 def check_against_tree(spec: BuildSpec, root: Path) -> None:

@@ -272,6 +272,11 @@ class BuildSpec(Spec):
         order = self.layer_order if "dependencies" in self.layer_order else ("dependencies", *self.layer_order)
         return self.model_copy(update={"dependencies": files, "layer_order": order if files else self.layer_order})
 
+    def without_dependencies(self) -> BuildSpec:
+        """Return the same without a layer of dependencies."""
+        order = tuple(layer for layer in self.layer_order if layer != "dependencies")
+        return self.model_copy(update={"dependencies": (), "layer_order": order})
+
     def at(self, label: str) -> str:
         """Return `file:line: label`, the beginning of a message."""
         line, known = self.lines.get(label), label

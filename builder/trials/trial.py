@@ -310,7 +310,12 @@ def judged(report: Mapping[str, object], trial: Trial, places: Places, advise: C
             imported=False, stopped=True, why=f"importing {module} stopped: {what}", unset=unset, log_tail=tail
         )
     name = next((str(link["name"]) for link in chain if _is_missing_module(link)), None)
-    hint = HINT if name is None else advise(name)
+    if name is not None:
+        hint = advise(name)
+    elif any("builtins.SyntaxError" in _list(link["kinds"]) for link in chain):
+        hint = "fix the line that the log tail shows; it is not valid for the function's Python"
+    else:
+        hint = HINT
     raise ImportFailed(
         f"function.handler: importing {module} fails: {lines[-1]}", hint=hint, log_tail=_without_ourselves(lines)
     )

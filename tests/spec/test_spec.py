@@ -327,7 +327,7 @@ def test_the_periods_of_log_retention_are_those_of_the_sdk_in_use() -> None:
 def test_layers_are_built_and_attached_in_the_order_of_the_file(tmp_path: Path) -> None:
     layers = "layers:\n  b: {files: x}\n  sdk: 'arn:aws:lambda:eu-west-1:123456789012:layer:sdk:1'\n  dependencies: r.txt\n  a: {files: x}\n"
     for name in ("app.py", "x", "r.txt"):
-        (tmp_path / name).write_text("")
+        (tmp_path / name).write_text("idna\n" if name == "r.txt" else "")
     (tmp_path / "build.yaml").write_text(SMALL + layers)
     project = read_project(tmp_path, None, commit_time=0)
     assert project.names == ("b", "dependencies", "a", "function")

@@ -130,6 +130,14 @@ def test_what_fails_on_lambda_fails_here(tmp_path: Path, code: str, said: str) -
     assert str(tmp_path) not in caught.value.message + "".join(caught.value.log_tail)
 
 
+def test_a_mistake_in_the_code_is_not_to_be_left_untried(tmp_path: Path) -> None:
+    for code in ("def broken(:", "import helpers"):
+        with pytest.raises(ImportFailed) as caught:
+            attempt(tmp_path, {"app.py": code, "helpers.py": "x = = 1\n"})
+        assert caught.value.hint == "fix the line that the log tail shows; it is not valid for the function's Python"
+        assert "SyntaxError: invalid syntax" in caught.value.log_tail[-1]
+
+
 def test_the_traceback_ends_with_the_projects_lines_alone(tmp_path: Path) -> None:
     with pytest.raises(ImportFailed) as caught:
         attempt(tmp_path, {"app.py": "import helpers\n", "helpers.py": "import nothing_here\n"})
