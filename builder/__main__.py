@@ -92,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("-o", "--out", metavar="OUT", default="out", help="where the zips go; default: out")
     build.add_argument("--runtime", choices=sorted(RUNTIMES), metavar="R", help="instead of the build file's")
     build.add_argument("--architecture", choices=sorted(MACHINES), help="instead of the build file's")
-    build.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
     build.add_argument("--cache", metavar="DIR", help="default: $XDG_CACHE_HOME/lambdasmith, or ~/.cache/lambdasmith")
     build.add_argument("--force", action="store_true", help="build and resolve again, even what the cache has")
     build.add_argument("--json", action="store_true", help="the reply on stdout instead of a summary")
@@ -103,10 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 nothing is wrong · 3 the build file · 5 the directory",
     )
     check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="the project; default: this directory")
-    check.add_argument("--build-file", metavar="FILE", help="in DIR; default: build.yaml, build.yml or build.json")
     check.add_argument("--json", action="store_true", help="the answer on stdout as JSON")
     for each in (build, check):
-        each.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
+        _add_file_options(each)
     check.set_defaults(components=(), out="out", runtime=None, architecture=None, cache=None, force=False)
     cache = commands.add_parser(
         "cache",
@@ -128,6 +126,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    names = "in DIR; default: build.yaml, build.yml or build.json, else template.yaml, template.yml or template.json"
+    parser.add_argument("--build-file", "--template", dest="build_file", metavar="FILE", help=names)
+    parser.add_argument("--stage", default="", metavar="STAGE", help="one of the build file's stages; default: none")
+    value = "value of a template's parameter, instead of its default; may be repeated"
+    parser.add_argument("--parameter", action="append", type=_parameter, default=[], metavar="K=V", help=value)
+
+
+def _parameter(given: str) -> tuple[str, str]:
+    name, sign, value = given.partition("=")
+    if not name or not sign:
+        raise argparse.ArgumentTypeError("must be NAME=VALUE")
+    return name, value
+
+
 def _order(given: argparse.Namespace) -> Order:
     from builder.flow.workstation import Order
 
@@ -138,6 +151,7 @@ def _order(given: argparse.Namespace) -> Order:
         build_file=given.build_file,
         components=tuple(given.components),
         stage=given.stage,
+        parameters=tuple(sorted(given.parameter)),
         runtime=given.runtime,
         architecture=given.architecture,
         force=given.force,

@@ -37,8 +37,11 @@ from builder.event.table import (
     MAX_COMPONENTS,
     MAX_COUNT,
     MAX_MEMBERS,
+    MAX_PARAMETER,
+    MAX_PARAMETERS,
     MAX_PAYLOAD_BYTES,
     NAME,
+    PARAMETER,
     REPLY_MEMBER,
     SHELL,
 )
@@ -53,6 +56,7 @@ _FUNCTION, _COMPONENT, _ALIAS = re.compile(NAME), re.compile(NAME), re.compile(A
 _FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:function:)?(?P<name>{NAME})(?::\S*)?")
 _NAMES_OF_64 = "1 to 64 of A-Z a-z 0-9 _ -"
 _BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
+_PARAMETER = re.compile(PARAMETER)
 _BUILD_FILE = re.compile(BUILD_FILE)
 
 
@@ -137,6 +141,7 @@ class _Reader(SourceFields):
             function=self._staged(self._named(wanted, required=action not in _UNNAMED), stage),
             project="project" in wanted and "project" in self.event and "function" not in self.event,
             stage=stage,
+            parameters=self._parameters() if "parameters" in wanted else (),
             independent=self.flag("independent") if "independent" in wanted else False,
             source=self.source(required=action in BUILDING) if "repo" in wanted else None,
             path=self._path() if "path" in wanted else "",
@@ -199,6 +204,23 @@ class _Reader(SourceFields):
         if "function" in self.event:
             self.problems.append("project: given together with function; give one of them")
         return self.matching("project", _FUNCTION, _NAMES_OF_64)
+
+    def _parameters(self) -> tuple[tuple[str, str], ...]:
+        given = self.event.get("parameters")
+        if given is None:
+            return ()
+        if not isinstance(given, Mapping) or len(given) > MAX_PARAMETERS:
+            what = f"a mapping of at most {MAX_PARAMETERS} names to texts"
+            self.problems.append(f"parameters: must be {what}, not {kind(given)}")
+            return ()
+        for name, value in given.items():
+            if not isinstance(name, str) or not _PARAMETER.fullmatch(name):
+                self.problems.append(f"parameters.{bare(name)}: a parameter's name has 1 to 255 of A-Z a-z 0-9")
+            elif not isinstance(value, str) or len(value) > MAX_PARAMETER:
+                # The value itself is not shown: it may be a secret.
+                problem = f"must be a text of at most {MAX_PARAMETER} characters"
+                self.problems.append(f"parameters.{name}: {problem}, not {kind(value)}")
+        return tuple(sorted((str(name), str(value)) for name, value in given.items()))
 
     def _staged(self, name: str | None, stage: str) -> str | None:
         """Return the name at a stage: each stage has functions and records of its own."""

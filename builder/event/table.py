@@ -20,6 +20,8 @@ ALIAS = r"[A-Za-z0-9_-]{1,128}"
 BUILD_ID = r"[A-Za-z0-9._-]{1,128}"
 BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 REPO_NAME = r"[A-Za-z0-9._-]{1,128}"
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
+PARAMETER, MAX_PARAMETERS, MAX_PARAMETER = "[A-Za-z0-9]{1,255}", 200, 4096
 BUILD_FILE = r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)"
 # Names that git allows for a branch or tag.
 REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+"
@@ -120,6 +122,18 @@ FIELDS: tuple[EventField, ...] = (
         (*BUILDING, Action.HISTORY, *_BACK),
         _text(NAME),
         "stage of the build file, one of its `stages`; a single function and the project are called NAME-STAGE then",
+    ),
+    _row(
+        "parameters",
+        BUILDING,
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{PARAMETER}$"},
+            "additionalProperties": {"type": "string", "maxLength": MAX_PARAMETER},
+            "maxProperties": MAX_PARAMETERS,
+            "examples": [{"Stage": "prod"}],
+        },
+        "of a SAM or CloudFormation template: values of its parameters, instead of their defaults",
     ),
     _row(
         "independent",

@@ -143,6 +143,7 @@ class _Ordered:
             Source(snapshot=snapshot, project=order.path, read=read),
             build_file=order.build_file,
             stage=order.stage,
+            parameters=order.parameters,
             words=order.components,
             key=order.key,
             known=order.standing,
@@ -195,6 +196,7 @@ class _Ordered:
                 function=order.function,
                 key=order.key,
                 stage=order.stage,
+                parameters=order.parameters,
             )
         except SeveralFunctions as several:
             raise _SeveralFound(_several(several, order, snapshot)) from None

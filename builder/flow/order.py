@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from builder.event.request import ArchiveSource, ManifestSource, ObjectSource
 from builder.runtimes import Architecture, architecture_of
@@ -16,6 +17,9 @@ from builder.sources.snapshot import Resolved
 from builder.store.values import Fields
 from builder.trust.roles import Roles
 from builder.workspace.domains import Domain
+
+if TYPE_CHECKING:  # it has pydantic, which a deploy with nothing to do never needs
+    from builder.spec.values import Parameters
 
 Source = Resolved | ArchiveSource | ObjectSource | ManifestSource
 
@@ -45,7 +49,8 @@ class Order:
     Args:
         source: a commit, or where an archive is.
         domain: whose code it is.
-        function: its name. path, build_file, components, architecture, force, upgrade, stage: as in the request.
+        function: its name.
+        path, build_file, components, architecture, force, upgrade, stage, parameters: as in the request.
         key: the function that is meant, of a build file that has several; empty where that is not known yet.
         shared: other orders will be of the same source.
         dry: build nothing, only say what would be built.
@@ -67,6 +72,7 @@ class Order:
     function: str
     key: str = ""
     stage: str = ""
+    parameters: Parameters = ()
     shared: bool = False
     path: str = ""
     build_file: str | None = None
@@ -104,6 +110,7 @@ class Order:
             "function": self.function,
             "key": self.key,
             "stage": self.stage,
+            "parameters": dict(self.parameters),
             "path": self.path,
             "build_file": self.build_file,
             "components": list(self.components),
@@ -136,6 +143,7 @@ class Order:
             function=sent.text("function"),
             key=sent.text("key"),
             stage=sent.text("stage"),
+            parameters=tuple(sorted(sent.fields("parameters").all_texts().items())),
             path=sent.text("path"),
             build_file=sent.text_or_none("build_file"),
             components=sent.texts("components"),

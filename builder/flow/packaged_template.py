@@ -33,9 +33,15 @@ def written(members: Sequence[Member], several: Several, template: Template, sto
     file = several.file.file
     resources = resources_of(read_document(several.text, file=file).value)
     changes = Changes()
-    for member in members:
-        if member.made is not None:
-            _add(member.key, member.made, template, resources, changes, store, file)
+    made = [(member.key, member.made) for member in members if member.made is not None]
+    for key, product in made:
+        _add(key, product, template, resources, changes, store, file)
+    for name, entry in template.packages.items():
+        # Its functions have it within their own layers; the resource is to be valid all the same.
+        having = [product for _, product in made if entry in product.outline.spec.dependencies]
+        if having and name not in changes.properties:
+            artifact = having[0].artifacts[DEPENDENCIES]
+            _set_layer(name, Place(bucket=store.bucket, key=store.key(artifact.name)), resources, changes)
     text = rewritten(several.text, file, changes).encode()
     sha256 = hashlib.sha256(text).hexdigest()
     # Beside the artifacts, which callers may read; its name is the hash of its content as well.
@@ -81,7 +87,10 @@ def _add(
                     hint="write a list, with Fn::If inside of its items",
                 )
             ref = changes.dependencies(place(artifact), artifact.sha256, runtimes)
-            properties["Layers"] = [*named, {"Ref": ref}]
+            within = [
+                {"Ref": name} for name, entry in template.packages.items() if entry in product.outline.spec.dependencies
+            ]
+            properties["Layers"] = [*(layer for layer in named if layer not in within), {"Ref": ref}]
 
 
 def _set_layer(name: str, place: Place, resources: Mapping[str, Mapping[str, object]], changes: Changes) -> None:

@@ -143,6 +143,7 @@ def order_for(request: Request, situation: Situation, context: Context, origins:
         function=request.function or "",
         key=request.key,
         stage=request.stage,
+        parameters=request.parameters,
         shared=request.project or bool(request.key),
         path=request.path,
         build_file=request.build_file,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from builder.replies.projects import FunctionRow
     from builder.replies.reply import Reply
     from builder.spec.members import BuildFile
+    from builder.spec.values import Parameters
 
 # A workstation has no time limit; this one only ends children that hang.
 _LONGEST_S = 24 * 3600.0
@@ -47,7 +48,8 @@ REPLY = "build.json"
 class Order:
     """A directory to build, and the directory for the zips. `runtime` and `architecture` win over the build file.
 
-    `key` is one function of several, `stage` a stage of the build file, both empty for none.
+    `key` is one function of several, `stage` a stage of the build file, both empty for none;
+    `parameters` are those of a template.
     """
 
     directory: Path
@@ -57,6 +59,7 @@ class Order:
     components: tuple[str, ...] = ()
     key: str = ""
     stage: str = ""
+    parameters: Parameters = ()
     runtime: str | None = None
     architecture: Architecture | None = None
     force: bool = False
@@ -190,6 +193,7 @@ def _read(order: Order, source: Snapshot) -> Project:
         function=order.key or order.directory.resolve().name,
         key=order.key,
         stage=order.stage,
+        parameters=order.parameters,
     )
 
 

@@ -88,6 +88,7 @@ class Several:
             "file": self.file.file,
             "text": self.text,
             "stage": self.file.stage,
+            "parameters": dict(self.file.parameters),
             "commit": self.commit,
             "ref": self.ref,
             "same": list(self.same),
@@ -104,7 +105,9 @@ class Several:
         """
         text = sent.text("text")
         try:
-            file = read_functions(text, file=sent.text("file", longest=MAX_TEXT), stage=sent.text("stage"))
+            given = tuple(sorted(sent.fields("parameters").all_texts().items()))
+            name, stage = sent.text("file", longest=MAX_TEXT), sent.text("stage")
+            file = read_functions(text, file=name, stage=stage, parameters=given)
         except InvalidEvent as error:
             raise UnfitError(error.message) from error
         if not file.has_many:

@@ -23,7 +23,7 @@ from builder.spec.tree import (
     nothing_to_install,
     with_own_dependencies,
 )
-from builder.spec.values import invalid
+from builder.spec.values import Parameters, invalid
 from builder.workshop.kind import Place
 
 
@@ -119,6 +119,7 @@ class Outline:
             "text": self.text,
             "key": self.spec.key,
             "stage": self.spec.stage,
+            "parameters": dict(self.spec.parameters),
             "dependencies": list(self.spec.dependencies),
             "runtime": self.target.runtime.name,
             "architecture": self.target.architecture,
@@ -134,14 +135,17 @@ class Outline:
         """
         text, dependencies = str(value["text"]), value["dependencies"]
         try:
-            spec = read_functions(text, file=str(value["file"]), stage=str(value["stage"])).one(str(value["key"]))
+            given = value["parameters"]
+            given = tuple(sorted((str(k), str(v)) for k, v in given.items())) if isinstance(given, Mapping) else ()
+            file = read_functions(text, file=str(value["file"]), stage=str(value["stage"]), parameters=given)
+            spec = file.one(str(value["key"]))
             architecture = architecture_of(str(value["architecture"]))
         except InvalidEvent as error:  # the event was valid: another process has changed what it was sent
             raise ValueError(error.message) from error
-        if not spec.dependencies and not spec.says_dependencies and isinstance(dependencies, list):
-            spec = spec.with_dependencies(tuple(map(str, dependencies)))
-        elif spec.dependencies and not dependencies:
+        if spec.dependencies and not dependencies:
             spec = spec.without_dependencies()  # its files name nothing
+        elif not spec.says_dependencies and isinstance(dependencies, list):
+            spec = spec.with_dependencies(tuple(map(str, dependencies)))
         target = Target(runtime=RUNTIMES[str(value["runtime"])], architecture=architecture)
         return cls(spec=spec, target=target, text=text)
 
@@ -221,6 +225,7 @@ def read_project(
     function: str = "",
     key: str = "",
     stage: str = "",
+    parameters: Parameters = (),
 ) -> Project:
     """Read the project in the existing directory `root`; `runtime` and `architecture` win over the build file's.
 
@@ -231,13 +236,14 @@ def read_project(
         function: its name; of several commands, the one with this name is built.
         key: the function that is meant, of a build file that has several.
         stage: the stage of the build file that is meant; empty for none.
+        parameters: of a template, values instead of its parameters' defaults.
 
     Raises:
         SeveralFunctions: the build file has several, and `key` is empty. They were not compared with the files.
         InvalidEvent: the build file has no such function or stage.
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
-    spec, text, notes = _spec(root, build_file, function, key, stage)
+    spec, text, notes = _spec(root, build_file, function, key, stage, parameters)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
@@ -274,7 +280,9 @@ def _reads_outside(project: Project) -> bool:
     return outside
 
 
-def _spec(root: Path, build_file: str | None, function: str, key: str, stage: str) -> tuple[BuildSpec, str, list[str]]:
+def _spec(
+    root: Path, build_file: str | None, function: str, key: str, stage: str, parameters: Parameters
+) -> tuple[BuildSpec, str, list[str]]:
     """Return the build file completed from the project's files, its text, and sentences about the additions."""
     names = [path.name for path in root.iterdir() if path.is_file()]
     if build_file is None and not set(names).intersection((*NAMES, *TEMPLATES)):
@@ -287,7 +295,7 @@ def _spec(root: Path, build_file: str | None, function: str, key: str, stage: st
             return spec, text, [f"there is no build file; it is built as a {kind} project: {json.dumps(meant)}"]
     name = find_build_file(names, build_file)
     text = (root / name).read_text(encoding="utf-8", errors="replace")
-    file = read_functions(text, file=name, stage=stage)
+    file = read_functions(text, file=name, stage=stage, parameters=parameters)
     if file.has_many and not key:
         raise SeveralFunctions(file, text, root)
     spec = with_own_dependencies(file.one(key), root)

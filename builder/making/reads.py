@@ -23,7 +23,7 @@ from builder.spec.build_file import NAMES, TEMPLATES, find_build_file
 from builder.spec.builds import AsItIs
 from builder.spec.members import BuildFile, read_functions
 from builder.spec.tree import own_requirements
-from builder.spec.values import BuildSpec, FunctionSpec, LayerSpec
+from builder.spec.values import BuildSpec, FunctionSpec, LayerSpec, Parameters
 
 _ALL = ""
 # More files than a requirements file includes in earnest.
@@ -80,7 +80,14 @@ def unchanged(file: BuildFile, known: Mapping[str, Reads], snapshot: Snapshot) -
 
 
 def needed(
-    source: Source, *, build_file: str | None, stage: str, words: Collection[str], key: str, known: Mapping[str, Reads]
+    source: Source,
+    *,
+    build_file: str | None,
+    stage: str,
+    parameters: Parameters,
+    words: Collection[str],
+    key: str,
+    known: Mapping[str, Reads],
 ) -> Collection[str] | None:
     """Return the paths of the repository that have to be on disk to make what is asked for; None for all.
 
@@ -98,7 +105,7 @@ def needed(
             if snapshot.id_of(prefix + name)
         ]
         name = find_build_file(names, build_file)
-        file = read_functions(source.text(name), file=name, stage=stage)
+        file = read_functions(source.text(name), file=name, stage=stage, parameters=parameters)
         wanted = [key] if key else [word for word in words if word in file.functions] or [*file.functions]
         same = {*unchanged(file, known, snapshot)}
         specs = [file.functions[each] for each in wanted if each not in same]

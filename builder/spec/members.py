@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, StringConstraints
 
-from builder.errors import InvalidEvent
+from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.nearest import nearest
 from builder.npm.lockfile import MANIFEST, NAMES
 from builder.plan import DEPENDENCIES, FUNCTION
@@ -29,7 +29,7 @@ from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
 from builder.spec.document import Document, Location, read_document
 from builder.spec.overlay import Overlay, Part, Room, TooMany
 from builder.spec.templates.reading import Template, build_file_of, is_template
-from builder.spec.values import BuildSpec
+from builder.spec.values import BuildSpec, Parameters
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
 _LAMBDA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -67,6 +67,7 @@ class BuildFile:
     functions: Mapping[str, BuildSpec]
     names: Mapping[str, str] = field(default_factory=dict)
     template: Template | None = None
+    parameters: Parameters = ()
 
     @property
     def has_many(self) -> bool:
@@ -90,8 +91,11 @@ class BuildFile:
 
 
 @functools.lru_cache(_KEPT)
-def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
+def read_functions(text: str, *, file: str, stage: str = "", parameters: Parameters = ()) -> BuildFile:
     """Parse the build file `text`, all of its functions, at a stage; `file` is its name.
+
+    Args:
+        parameters: of a template, values instead of its parameters' defaults.
 
     Raises:
         InvalidBuildFile: with every problem of every function and stage, each as `file:line: key: what is wrong`.
@@ -99,8 +103,12 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
     """
     document, template = read_document(text, file=file), None
     if is_template(document.value):
-        document, template = build_file_of(document)
-    reading = _Reading(document, file)
+        document, template = build_file_of(document, dict(parameters))
+        if not template.functions:
+            raise _no_functions(file, document, template)
+    elif parameters:
+        raise InvalidEvent(f"parameters: {file} has none", hint="parameters are for SAM and CloudFormation templates")
+    reading = _Reading(document, file, template, parameters)
     # All of them: a mistake at another stage is reported now, and not on the day of its deploy.
     try:
         found = {name: reading.at_stage(name) for name in dict.fromkeys(("", *reading.stages, stage))}
@@ -116,14 +124,25 @@ def read_functions(text: str, *, file: str, stage: str = "") -> BuildFile:
             f"stage: {stage!r} is not in {file}{nearest(stage, reading.stages)}",
             hint=f"it has {known}" if known else "leave stage out, or add it to the build file's `stages`",
         )
-    return replace(found[stage], template=template)
+    return replace(found[stage], template=template, parameters=parameters)
+
+
+def _no_functions(file: str, document: Document, template: Template) -> InvalidBuildFile:
+    if document.problems:
+        return failure(file, [*document.problems])
+    return InvalidBuildFile(
+        f"{file} has no function that is built here",
+        hint="; ".join(template.notes),
+    )
 
 
 class _Reading:
     """One document on its way to build files, and what is wrong with it."""
 
-    def __init__(self, document: Document, file: str) -> None:
-        self.document, self.file = document, file
+    def __init__(
+        self, document: Document, file: str, template: Template | None = None, parameters: Parameters = ()
+    ) -> None:
+        self.document, self.file, self.template, self.parameters = document, file, template, parameters
         self.root = Part(value=document.value, at=())
         # Reports problems of the file itself, not of one function.
         self._reader = Reader(document, file)
@@ -279,7 +298,11 @@ class _View:
         spec = reader.read()
         self._reading.problems += reader.problems
         says = self._own.dependencies is not None or DEPENDENCIES in (self._own.layers or ())
-        return spec and spec.model_copy(update={"key": self._key, "stage": self._stage, "says_dependencies": says})
+        said: dict[str, object] = {"key": self._key, "stage": self._stage, "says_dependencies": says}
+        if template := self._reading.template:
+            said |= {"says_dependencies": False, "adds_own": True, "own_files": template.own_files(self._key)}
+            said["parameters"] = self._reading.parameters
+        return spec and spec.model_copy(update=said)
 
     def _layers(self, runtimes: Mapping[str, Sequence[object]]) -> dict[str, object]:
         own, places = self._own, self._overlay.places

@@ -22,8 +22,6 @@ __all__ = [
     "with_own_dependencies",
 ]
 
-_OWN_REQUIREMENTS = "requirements.txt"
-
 
 def check_all_against_tree(specs: Sequence[BuildSpec], root: Path) -> None:
     """Compare the names in all functions of a build file with the project's directory `root`, as `check_against_tree`.
@@ -54,7 +52,9 @@ def with_own_dependencies(spec: BuildSpec, root: Path) -> BuildSpec:
     A function in the project's own directory has that file only where the project names no other dependencies.
     """
     own = next((path for path in own_requirements(spec) if (root / path).is_file()), None)
-    return spec.with_dependencies((own,)) if own else spec
+    if own is None:
+        return spec
+    return spec.with_dependencies((*spec.dependencies, own) if spec.adds_own else (own,))
 
 
 def own_requirements(spec: BuildSpec) -> Iterator[str]:
@@ -66,8 +66,8 @@ def own_requirements(spec: BuildSpec) -> Iterator[str]:
         return
     module = function.handler.rpartition(".")[0].replace(".", "/")
     for directory in (PurePosixPath(function.source_dir, module).parent, PurePosixPath(function.source_dir)):
-        if str(directory) != "." or not spec.dependencies:
-            yield str(directory / _OWN_REQUIREMENTS)
+        if str(directory) != "." or not spec.dependencies or spec.adds_own:
+            yield from (str(directory / name) for name in spec.own_files)
 
 
 def nothing_to_install(spec: BuildSpec, root: Path) -> bool:

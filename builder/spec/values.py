@@ -238,6 +238,10 @@ class PruneSpec(Spec):
     """Patterns of files that no rule may take, for example `*/testing/*`."""
 
 
+Parameters = tuple[tuple[str, str], ...]
+"""Values of a template's parameters by their names, sorted."""
+
+
 class BuildSpec(Spec):
     """A whole build file. `layers` are those that are built, without `dependencies`. `bytecode`: ship it with these.
 
@@ -247,7 +251,8 @@ class BuildSpec(Spec):
 
     Of a file with several functions it is what the file says of one of them, whose name there is `key`, at a `stage`;
     `places` tells where in the file its labels are ("function" → "functions.orders"). Unless `says_dependencies`, what
-    lies beside its handler may still name some.
+    lies beside its handler may still name some: the first of `own_files` that exists, which with `adds_own` is
+    installed together with the others instead of replacing them. `parameters` are those that a template was read with.
     """
 
     file: str
@@ -266,6 +271,9 @@ class BuildSpec(Spec):
     key: str = ""
     stage: str = ""
     says_dependencies: bool = True
+    own_files: Texts = ("requirements.txt",)
+    adds_own: bool = False
+    parameters: Parameters = ()
 
     def with_dependencies(self, files: tuple[str, ...]) -> BuildSpec:
         """Return the same with these files as its dependencies, in the place of others."""

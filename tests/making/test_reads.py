@@ -170,7 +170,7 @@ def chosen(
     for name, content in files.items():
         write(name, content.decode())(root)
     source = Source(snapshot=replace(snapshot(root), root=root / "nowhere"), project="", read=files.__getitem__)
-    return needed(source, build_file=None, stage="", words=words, key=key, known=known or {})
+    return needed(source, build_file=None, stage="", parameters=(), words=words, key=key, known=known or {})
 
 
 def test_only_what_is_needed_is_written(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from builder.nearest import nearest
 from builder.spec.document import Document, Location
 from builder.spec.templates.values import Unresolved, Values
 
@@ -26,6 +27,8 @@ _BUILT = ("python", "nodejs", "provided")
 _BUILT_BY = re.compile(r"python\d.*|python-uv|nodejs.*|esbuild|go.*|makefile")
 # Where a makefile's target leaves its files: below the copy that it runs in.
 _ARTIFACTS = "lambdasmith-artifacts"
+# A layer's version whose every part is known here.
+_ARN = re.compile(r"arn:[a-z-]+:lambda:[^:{}$]+:[^:{}$]+:layer:[^:{}$]+:[0-9]+")
 # SAM's names of esbuild's options, and ours.
 _ESBUILD = {"External": "external", "Minify": "minify", "Sourcemap": "sourcemap"}
 
@@ -35,13 +38,14 @@ class Template:
     """The functions and layers of a template that are built, and what is left as it is.
 
     `places` are locations in the template by those in the build file; `left` are reasons by logical id. `packages` are
-    layers that are made of a requirements file or a lock, with that file.
+    layers that are made of a requirements file or a lock, with that file. `uv` are functions that uv builds in SAM.
     """
 
     functions: dict[str, dict[str, object]] = field(default_factory=dict)
     layers: dict[str, dict[str, object]] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    uv: set[str] = field(default_factory=set)
     places: dict[Location, Location] = field(default_factory=dict)
     problems: list[tuple[Location, str]] = field(default_factory=list)
 
@@ -49,6 +53,10 @@ class Template:
     def notes(self) -> tuple[str, ...]:
         """Sentences about what is not built."""
         return tuple(f"{name} is left as it is: {why}" for name, why in self.left.items())
+
+    def own_files(self, function: str) -> tuple[str, ...]:
+        """Return names of files beside a function's code of which the first that exists says what it needs."""
+        return ("uv.lock", "pyproject.toml", "requirements.txt") if function in self.uv else ("requirements.txt",)
 
 
 def is_template(value: object) -> bool:
@@ -87,16 +95,23 @@ class _Reading:
         root = document.value if isinstance(document.value, dict) else {}
         self._resources = resources_of(root)
         self._globals = _mapping(_mapping(root.get("Globals")).get("Function"))
-        self._values = Values(root, parameters)
+        self._given, self._values = parameters, Values(root, parameters)
         self._template = Template()
 
     def read(self) -> Template:
+        for name in self._given:
+            if name not in self._values.parameters:
+                self._say(("Parameters",), f"there is no {name}{nearest(name, self._values.parameters)}")
+            elif self._values.is_secret(name):
+                self._say(("Parameters", name), "is a secret (NoEcho), and a build does not read it; leave it out")
         for name, resource in self._resources.items():
             if resource.get("Type") in LAYERS:
                 self._layer(name, resource)
         for name, resource in self._resources.items():
             if resource.get("Type") in FUNCTIONS:
                 self._function(name, resource)
+            elif resource.get("Type") == "AWS::Serverless::Application" and _is_file(resource):
+                self._template.left[name] = "its functions are in another template: build that one by itself"
         used = {layer for function in self._template.functions.values() for layer in _texts(function["layers"])}
         for name in [name for name in self._template.layers if name not in used]:
             # It has no function here that would say for which runtime it is made.
@@ -116,13 +131,15 @@ class _Reading:
         metadata = _mapping(resource.get("Metadata"))
         runtime = self._text(given, "Runtime", places)
         why = self._left_as_it_is(given, given.get(key), metadata, runtime)
-        if why is not None or runtime is None:
-            if why is not None:
-                self._template.left[name] = why
-            elif "Runtime" not in given:
+        if why is not None:
+            self._template.left[name] = why
+            return
+        source = self._place(given.get(key), places, key)
+        if not runtime:
+            if "Runtime" not in given:
                 self._say(at, "has no Runtime")
             return
-        function: dict[str, object] = {"runtimes": [runtime], "source_dir": self._place(given.get(key), places, key)}
+        function: dict[str, object] = {"runtimes": [runtime], "source_dir": source}
         self._template.places["functions", name] = at
         self._placed(name, "runtimes", places.get("Runtime", at))
         self._placed(name, "source_dir", places.get(key, at))
@@ -140,7 +157,8 @@ class _Reading:
             # For the trial of the handler alone: values that CloudFormation knows later are named, not known.
             function["environment"] = {key: self._values.text_or_name(value) for key, value in variables.items()}
             self._placed(name, "environment", places["Environment"])
-        self._layers_of(name, function, [*_items(common.get("Layers")), *_items(own.get("Layers"))], places)
+        named = [*self._listed(common.get("Layers")), *self._listed(own.get("Layers"))]
+        self._layers_of(name, function, named, places)
         self._build(name, function, metadata, at)
         self._template.functions[name] = function
 
@@ -159,12 +177,14 @@ class _Reading:
         method = metadata.get("BuildMethod")
         if isinstance(method, str) and not _BUILT_BY.fullmatch(method):
             return f"BuildMethod {method} is not built here"
-        if runtime is not None and not runtime.startswith(_BUILT):
+        if runtime and not runtime.startswith(_BUILT):
             return f"{runtime} is not built here"
         return None
 
     def _build(self, name: str, holder: dict[str, object], metadata: Mapping[str, object], at: Location) -> None:
         method, where = metadata.get("BuildMethod"), (*at, "Metadata", "BuildMethod")
+        if method == "python-uv":
+            self._template.uv.add(name)
         options = _mapping(metadata.get("BuildProperties"))
         if method == "makefile":
             holder["build"] = _makefile(name)
@@ -186,11 +206,11 @@ class _Reading:
         self, name: str, function: dict[str, object], named: list[object], places: Mapping[str, Location]
     ) -> None:
         layers: list[str] = []
+        packages: list[str] = []
         for layer in named:
             known = layer.get("Ref") if isinstance(layer, dict) else None
             if known in self._template.packages:
-                function["dependencies"] = [self._template.packages[str(known)]]
-                self._placed(name, "dependencies", places["Layers"])
+                packages.append(self._template.packages[str(known)])
             elif known in self._template.layers:
                 layers.append(str(known))
             else:
@@ -198,8 +218,11 @@ class _Reading:
                     arn = self._values.text(layer)
                 except Unresolved:
                     continue  # of a layer that is made elsewhere nothing is known here
-                if arn.startswith("arn:"):
+                if _ARN.fullmatch(arn):
                     layers.append(arn)
+        if packages:
+            function["dependencies"] = [*dict.fromkeys(packages)]
+            self._placed(name, "dependencies", places["Layers"])
         function["layers"] = layers
         self._placed(name, "layers", places.get("Layers", ("Resources", name)))
 
@@ -230,6 +253,20 @@ class _Reading:
 
     # --- values
 
+    def _listed(self, value: object) -> list[object]:
+        """Return the items of a list that the conditions choose."""
+        try:
+            found = self._values.chosen(value)
+        except Unresolved:
+            return []
+        items: list[object] = []
+        for item in found.split(",") if isinstance(found, str) else _items(found):
+            try:
+                items.append(self._values.chosen(item))
+            except Unresolved:
+                continue
+        return [item for item in items if item is not None]
+
     def _place(self, code: object, places: Mapping[str, Location], key: str) -> str:
         if code is None:
             return "."
@@ -251,6 +288,10 @@ class _Reading:
 
     def _say(self, at: Location, text: str) -> None:
         self._template.problems.append((at, text))
+
+
+def _is_file(application: Mapping[str, object]) -> bool:
+    return isinstance(_mapping(application.get("Properties")).get("Location"), str)
 
 
 def _elsewhere(code: object) -> str | None:

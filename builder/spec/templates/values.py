@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 _HOLE = re.compile(r"\$\{([^!][^}]*)\}")
 
@@ -29,6 +29,35 @@ class Values:
             for name, said in _mapping(root.get("Parameters")).items()
             if isinstance(said, dict)
         }
+        self._secret = {
+            name
+            for name, said in _mapping(root.get("Parameters")).items()
+            if isinstance(said, dict) and said.get("NoEcho") in (True, "true", "True")
+        }
+
+    @property
+    def parameters(self) -> Collection[str]:
+        """Names of the template's parameters."""
+        return self._parameters
+
+    def is_secret(self, name: str) -> bool:
+        """Tell whether CloudFormation shows a parameter's value to no one."""
+        return name in self._secret
+
+    def chosen(self, value: object) -> object:
+        """Return what the conditions choose of a value, which may be known to CloudFormation alone; None for nothing.
+
+        Raises:
+            Unresolved: a condition is known to CloudFormation alone.
+        """
+        match value:
+            case {"Fn::If": [condition, yes, no]} if isinstance(value, dict) and len(value) == 1:
+                return self.chosen(yes if self._holds({"Condition": condition}, 0) else no)
+            case {"Ref": "AWS::NoValue"}:
+                return None
+            case {"Ref": str() as name} if name in self._parameters:
+                return self._parameter(name)
+        return value
 
     def text(self, value: object) -> str:
         """Return a value as text.
@@ -74,6 +103,8 @@ class Values:
     def _parameter(self, name: object) -> object:
         if not isinstance(name, str) or name not in self._parameters:
             raise Unresolved(f"Ref {name} is known to CloudFormation alone, and the build needs it")
+        if name in self._secret:
+            raise Unresolved(f"the parameter {name} is a secret (NoEcho), and a build does not read it")
         value = self._parameters[name]
         if value is None:
             raise Unresolved(f"the parameter {name} has no default; give it a value: --parameter {name}=…")

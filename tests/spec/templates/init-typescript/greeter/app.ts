@@ -1,0 +1,1 @@
+export const lambdaHandler = async (): Promise<string> => "good morning";

@@ -1,0 +1,5 @@
+from common import WORD
+
+
+def handler(event, context):
+    return WORD

@@ -1,0 +1,6 @@
+def handler(event, context):
+    return "one"
+
+
+def list_handler(event, context):
+    return ["one"]
