@@ -33,6 +33,7 @@
 #   --force           build even what was built before
 #   --stage STAGE     one of the build file's stages
 #   --template FILE   the template in this directory that describes the project, instead of a build file
+#   --parameter K=V   value of a template's parameter, instead of its default; may be repeated
 #   --independent     of several functions, publish those that can be built, even if others cannot
 #
 # Instead of a deploy:
@@ -320,7 +321,7 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' UPGRADE='' FORCE='' INDEPENDENT=''
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' PARAMETERS='' UPGRADE='' FORCE='' INDEPENDENT=''
     ACTION=build SENDING='' OUT='' UNPACK='' TEMPLATE='' WORDS=()
     local option directory='' what OPTIND OPTARG
     while [ $# -gt 0 ]; do
@@ -333,6 +334,14 @@ parse_flags() {
                 -upgrade) UPGRADE=true ;;
                 -force) FORCE=true ;;
                 -independent) INDEPENDENT=true ;;
+                -parameter)
+                    what=${!OPTIND:-} OPTIND=$((OPTIND + 1))
+                    case $what in ?*=*) ;; *) problem '--parameter needs a name and a value' '--parameter NAME=VALUE' ;; esac
+                    quote "${what%%=*}"
+                    PARAMETERS="$PARAMETERS${PARAMETERS:+, }$QUOTED"
+                    quote "${what#*=}"
+                    PARAMETERS="$PARAMETERS: $QUOTED"
+                    ;;
                 -stage | -template)
                     case ${!OPTIND:-} in
                         '' | -*) problem "-$option needs the name of a ${option#-}" ;;
@@ -1143,6 +1152,7 @@ write_events() {
     field ref "$REF"
     field path "$SUBDIRECTORY"
     case $ACTION in build | plan | package) field build_file "$FLAG_template" ;; esac
+    [ -z "$PARAMETERS" ] || json_field parameters "{$PARAMETERS}"
     json_field version "$VERSION"
     json_field upgrade "$UPGRADE"
     json_field force "$FORCE"

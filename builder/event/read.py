@@ -215,11 +215,11 @@ class _Reader(SourceFields):
             return ()
         for name, value in given.items():
             if not isinstance(name, str) or not _PARAMETER.fullmatch(name):
-                self.problems.append(f"parameters.{bare(name)}: a parameter's name has 1 to 255 of A-Z a-z 0-9")
+                self.problems.append(f"parameters: {bare(name)}: a parameter's name has 1 to 255 of A-Z a-z 0-9")
             elif not isinstance(value, str) or len(value) > MAX_PARAMETER:
                 # The value itself is not shown: it may be a secret.
                 problem = f"must be a text of at most {MAX_PARAMETER} characters"
-                self.problems.append(f"parameters.{name}: {problem}, not {kind(value)}")
+                self.problems.append(f"parameters: {name}: {problem}, not {kind(value)}")
         return tuple(sorted((str(name), str(value)) for name, value in given.items()))
 
     def _staged(self, name: str | None, stage: str) -> str | None:

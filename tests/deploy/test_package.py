@@ -59,10 +59,12 @@ def test_functions_of_a_project_have_directories_of_their_own(connected: Project
     """What is no longer packaged goes, with the directories that it leaves empty; what is not ours stays."""
     shop = Project(directory=connected.directory.with_name("shop"), env=connected.env)
     connected.directory.rename(shop.directory)
-    done = shop.run("--package", "out", "--stage", "prod")
+    parameters = ("--parameter", "Level=a=b", "--parameter", 'Text=say "hi"')
+    done = shop.run("--package", "out", "--stage", "prod", *parameters)
     assert done.returncode == 0, done.stderr
     (event,) = builder.events()
     assert event.items() >= {"action": "package", "project": "shop", "stage": "prod"}.items()
+    assert event["parameters"] == {"Level": "a=b", "Text": 'say "hi"'}
     out = shop.directory / "out"
     zips = [f"{key}/{file}" for key in ("orders-api", "worker") for file in ("function.zip", "layers/common.zip")]
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.zip")) == zips
