@@ -54,6 +54,11 @@ def begin(members: Sequence[Member], request: Request, whole: Situation, context
         raise AlreadyTaken(_started(members, request, whole, context, claim))
 
 
+def part_size(functions: int, concurrency: int) -> int:
+    """Return how many functions one part has."""
+    return min(_LARGEST, max(1, math.ceil(functions / (concurrency * _ROUNDS))))
+
+
 def _is_wanted(members: Sequence[Member], request: Request, context: Context) -> bool:
     """Tell whether these functions are to be made by other invocations.
 
@@ -74,7 +79,7 @@ def _started(members: Sequence[Member], request: Request, whole: Situation, cont
     chosen = [member for member in members if _is_to_make(member)]
     folder, settings = f"{_FOLDER}/{claim.build_id}", context.settings
     source = _in_store(request.source, folder, context)
-    size = min(_LARGEST, max(1, math.ceil(len(chosen) / (settings.fan_out_concurrency * _ROUNDS))))
+    size = part_size(len(chosen), settings.fan_out_concurrency)
     parts = [chosen[at : at + size] for at in range(0, len(chosen), size)]
     items = [_part(part, request, source, whole) for part in parts]
     context.store.write_bytes(f"{folder}/items.json", json.dumps(items).encode())
