@@ -24,6 +24,7 @@ from builder.system.process import run
 _ROOT = Path(__file__).resolve().parent.parent
 _BUILDER = _ROOT / "builder"
 _LOCK = _BUILDER / "requirements.lock"
+_FAN_OUT = Path(__file__).resolve().parent / "fan_out.asl.json"
 _STARTER_LOCK = Path(__file__).resolve().parent / "starter.lock"
 # boto3 and all its dependencies: half of them from the runtime would mix versions.
 _STARTER = ("boto3", "botocore", "jmespath", "pip", "python-dateutil", "s3transfer", "six", "urllib3")
@@ -80,7 +81,8 @@ def write_package(
 ) -> dict[str, str]:
     """Write the files with which other tools set the builder up to `out`: the same bytes for the same source.
 
-    `builder.zip` is the function's code, `starter.zip` its first layer, `package.json` describes them.
+    `builder.zip` is the function's code, `starter.zip` its first layer, `package.json` describes them, and
+    `fan_out.asl.json` defines the state machine that has many functions made at a time.
 
     Args:
         work: an empty directory for downloads; the caller removes it.
@@ -104,6 +106,7 @@ def write_package(
     out.mkdir(parents=True, exist_ok=True)
     (out / "builder.zip").write_bytes(built.code)
     shutil.copyfile(starter, out / "starter.zip")
+    shutil.copyfile(_FAN_OUT, out / _FAN_OUT.name)
     (out / "package.json").write_text(json.dumps(facts, indent=2) + "\n")
     return facts
 

@@ -138,3 +138,19 @@ def test_a_build_is_stopped_before_it_publishes(builder: Builder) -> None:
     )
     assert statuses(json.loads(here["Payload"].read())) == {f"f{at}": "deployed" for at in range(COUNT)}
     assert builder.invoke("pack-f5") == "f5 of pack"
+
+
+@pytest.mark.slow
+def test_a_last_step_that_is_killed_is_taken_over_by_another(builder: Builder) -> None:
+    """A minute later, when the claim of the one that was killed has expired."""
+    builder.forge.push("clan", project(builder.runtime, "clan"))
+    once = builder.aws.fault("kill-before", function="lambdasmith", event={"made": True}, calls="writing", at=6)
+    with once as fault:
+        build_id = begin(builder, "clan")
+        until = time.monotonic() + 60
+        while not any((call["fault"] or "").startswith("kill") for call in builder.aws.calls(function="lambdasmith")):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+    assert fault.fired
+    assert set(statuses(end(builder, build_id)).values()) <= {"deployed", "unchanged"}
+    assert builder.invoke("clan-f11") == "f11 of clan"

@@ -11,6 +11,8 @@ from bootstrap.lifecycle import rules
 from bootstrap.names import Place, names_for
 from bootstrap.package import package
 from bootstrap.plan.wanted import wanted
+from bootstrap.policy.fan_out import machine_grants
+from bootstrap.policy.statements import document
 from tests.terraform.conftest import ROOT, Bench
 
 CONFIGURATION = """
@@ -30,6 +32,8 @@ tag = team=shop
 code_signing = arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1
 status = function
 expire_days = 40
+fan_out = on
+fan_out_concurrency = 30
 archive_caches = shop-web
 index_url = https://pypi.example.com/simple
 go_proxy = https://go.example.com,direct
@@ -76,6 +80,8 @@ module "builder" {
   code_signing         = ["arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-1"]
   status               = "function"
   expire_days          = 40
+  fan_out              = true
+  fan_out_concurrency  = 30
 
   archive_caches = ["shop-web"]
   index_url    = "https://pypi.example.com/simple"
@@ -148,6 +154,10 @@ def test_the_module_makes_what_setup_py_makes(bench: Bench) -> None:
         assert function.get(name, planned["aws_iam_role.builder"]["name"]) == value, name
     assert function["ephemeral_storage"] == [{"size": want.settings.ephemeral_storage_mb}]
     assert json.loads(planned["aws_iam_role_policy.builder"]["policy"]) == want.policy
+    assert json.loads(planned["aws_iam_role_policy.machine[0]"]["policy"]) == document(machine_grants(names))
+    assert planned["aws_iam_role.machine[0]"]["name"] == names.machine_role
+    machine = planned["aws_sfn_state_machine.fan_out[0]"]
+    assert (machine["name"], json.loads(machine["definition"])) == (names.machine, json.loads(want.machine))
     for role in ("builder", "setup"):
         assert planned[f"aws_iam_role.{role}"]["permissions_boundary"] == want.boundary
     made = [as_s3(rule) for rule in planned["aws_s3_bucket_lifecycle_configuration.store[0]"]["rule"]]

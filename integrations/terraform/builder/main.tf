@@ -60,7 +60,17 @@ locals {
     TAG            = var.function_tag != null ? "${var.function_tag.name}=${var.function_tag.value}" : null
     STATUS         = var.status != "all" ? var.status : null
     EXPIRE_DAYS    = var.expire_days > 0 ? tostring(var.expire_days) : null
+    FAN_OUT        = var.fan_out ? local.machine_arn : null
+
+    FAN_OUT_FROM        = var.fan_out ? tostring(var.fan_out_from) : null
+    FAN_OUT_CONCURRENCY = var.fan_out ? tostring(var.fan_out_concurrency) : null
   }
+
+  # The state machine that has many functions made at a time.
+  machine      = "${var.name}-fan-out"
+  machine_arn  = format(local.here, "states", "stateMachine:${local.machine}")
+  executions   = format(local.here, "states", "execution:${local.machine}")
+  machine_role = "${local.machine}-${local.region}"
 
   # What bootstrap/policy/ gives the role of a builder that setup.py sets up; a test compares the two.
   here   = "arn:${local.partition}:%s:${local.region}:${local.account}:%s"
@@ -216,6 +226,18 @@ locals {
         Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
         Resource = ["${local.store}/${local.prefix}*"]
       },
+    ],
+    !var.fan_out ? [] : [
+      { Sid = "FanOut", Effect = "Allow", Action = ["states:StartExecution"], Resource = [local.machine_arn] },
+      {
+        Sid      = "FollowFanOut"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution", "states:ListMapRuns", "states:StopExecution"]
+        Resource = ["${local.executions}:*"]
+      },
+      { Sid = "CountParts", Effect = "Allow", Action = ["states:DescribeMapRun"], Resource = [format(local.here, "states", "mapRun:${local.machine}/*")] },
+    ],
+    [
       { Sid = "GiveLeasesBack", Effect = "Allow", Action = ["s3:DeleteObject"], Resource = ["${local.store}/${local.prefix}leases/*"] },
       {
         Sid       = "ListBuilds"
@@ -319,6 +341,7 @@ locals {
     baselines  = { expire = null, forget = 1, rest = null }
     vouched    = { expire = null, forget = 30, rest = null }
     domains    = { expire = 180, forget = 1, rest = null }
+    fanout     = { expire = 7, forget = 1, rest = null }
     orders     = { expire = 1, forget = 1, rest = null }
   }
 }
@@ -588,4 +611,55 @@ resource "aws_lambda_invocation" "own_layer" {
   lifecycle_scope = "CRUD"
 
   depends_on = [aws_lambda_invocation.setup]
+}
+
+# --- many functions at a time ------------------------------------------------------------------------------------
+
+resource "aws_iam_role" "machine" {
+  count                = var.fan_out ? 1 : 0
+  name                 = length(local.machine_role) <= 64 ? local.machine_role : "${substr(local.machine_role, 0, 55)}-${substr(sha256(local.machine_role), 0, 8)}"
+  permissions_boundary = var.permissions_boundary
+  description          = "What the state machine of the builder ${var.name} may do"
+  tags                 = var.tags
+
+  assume_role_policy = jsonencode({
+    Version   = "2012-10-17"
+    Statement = [{ Effect = "Allow", Principal = { Service = "states.amazonaws.com" }, Action = "sts:AssumeRole" }]
+  })
+}
+
+resource "aws_iam_role_policy" "machine" {
+  count = var.fan_out ? 1 : 0
+  name  = "lambdasmith"
+  role  = aws_iam_role.machine[0].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Sid = "InvokeBuilder", Effect = "Allow", Action = ["lambda:InvokeFunction"], Resource = [local.function_arn] },
+      { Sid = "ReadItems", Effect = "Allow", Action = ["s3:GetObject"], Resource = ["${local.store}/${local.prefix}fanout/*"] },
+      { Sid = "RunParts", Effect = "Allow", Action = ["states:StartExecution"], Resource = [local.machine_arn] },
+      {
+        Sid      = "FollowParts"
+        Effect   = "Allow"
+        Action   = ["states:DescribeExecution", "states:StopExecution"]
+        Resource = ["${local.executions}:*", "${local.executions}/*"]
+      },
+    ]
+  })
+}
+
+resource "aws_sfn_state_machine" "fan_out" {
+  count    = var.fan_out ? 1 : 0
+  name     = local.machine
+  role_arn = aws_iam_role.machine[0].arn
+  tags     = local.builder_tags
+
+  definition = templatefile("${var.package_dir}/fan_out.asl.json", {
+    builder     = var.name
+    builder_arn = local.function_arn
+    partition   = local.partition
+    concurrency = var.fan_out_concurrency
+  })
+
+  depends_on = [aws_iam_role_policy.machine]
 }

@@ -189,6 +189,37 @@ variable "expire_days" {
   }
 }
 
+variable "fan_out" {
+  description = "Let a Step Functions state machine have many functions of a project made at a time (docs/scale.md)."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "fan_out_from" {
+  description = "From so many functions that differ, with fan_out."
+  type        = number
+  default     = 8
+  nullable    = false
+
+  validation {
+    condition     = var.fan_out_from >= 2 && var.fan_out_from <= 10000 && floor(var.fan_out_from) == var.fan_out_from
+    error_message = "fan_out_from is a whole number from 2 to 10000."
+  }
+}
+
+variable "fan_out_concurrency" {
+  description = "How many invocations of the builder run at a time, with fan_out."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = var.fan_out_concurrency >= 1 && var.fan_out_concurrency <= 1000 && floor(var.fan_out_concurrency) == var.fan_out_concurrency
+    error_message = "fan_out_concurrency is a whole number from 1 to 1000."
+  }
+}
+
 variable "git_base" {
   description = "URL that plain repository names are appended to, for example https://github.com/OWNER."
   type        = string
