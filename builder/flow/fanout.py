@@ -182,6 +182,7 @@ def _part(members: Sequence[Member], request: Request, source: Source | None, wh
         source=source,
         path=request.path,
         build_file=request.build_file,
+        parameters=request.parameters,
         components=(*(member.key for member in members), *rest),
         force=request.force,
         upgrade=request.upgrade,
@@ -206,6 +207,8 @@ def event_of(request: Request) -> Iterator[tuple[str, object]]:
             yield name, True
     if request.components:
         yield "components", list(request.components)
+    if request.parameters:
+        yield "parameters", dict(request.parameters)
 
 
 def _source(source: Source | None) -> Iterator[tuple[str, object]]:
