@@ -168,7 +168,7 @@ show_help() { sed -n -e 1d -e '/^#/!q' -e 's/^# \{0,1\}//p' "$SCRIPT"; }
 
 has_build_file() {
     local name
-    for name in ${FLAG_template:+"$FLAG_template"} {build,template}.{yaml,yml,json}; do
+    for name in ${FLAG_template:+"$FLAG_template"} {build,template,serverless}.{yaml,yml,json}; do
         [ ! -f "$1/$name" ] || return 0
     done
     return 1

@@ -65,7 +65,7 @@ def build_several(
     """
     members = [*_members(several.file, request, context)]
     if template := several.file.template:
-        _refuse_deploy(several.file.file, request)
+        _refuse_deploy(several.file.file, template.kind, request)
         for note in template.notes:
             context.progress.say(note)
     if not request.project:
@@ -93,26 +93,34 @@ def _answer(members: Sequence[Member], several: Several, request: Request, whole
         answer["partial"] = True
     if "error" in answer:
         return answer
-    if several.file.template and request.action == Action.PACKAGE:
+    template = several.file.template
+    if template and template.kind == "cloudformation" and request.action == Action.PACKAGE:
         from builder.flow.packaged_template import written
 
-        answer["template"] = written(members, several, several.file.template, context.store)
+        answer["template"] = written(members, several, template, context.store)
     if request.action == Action.BUILD and not request.components:
         _remember(members, several, request, whole, context)
     return answer
 
 
-def _refuse_deploy(file: str, request: Request) -> None:
+def _refuse_deploy(file: str, kind: str, request: Request) -> None:
     """Raise if functions of a template are to be deployed: they belong to a stack.
 
     Raises:
         InvalidEvent: with what to do instead.
     """
-    if request.action != Action.PACKAGE:
+    if request.action == Action.PACKAGE:
+        return
+    if kind == "serverless":
         raise InvalidEvent(
-            f"{file} is a CloudFormation template: its functions are deployed by its stack",
-            hint="deploy.sh --package-template OUT.yaml, then sam deploy -t OUT.yaml or aws cloudformation deploy",
+            f"{file} is the Serverless Framework's: its functions are deployed by `serverless deploy`",
+            hint="deploy.sh --package DIR, with package: {artifact: DIR/NAME/function.zip} for each function; or write "
+            "a build.yaml to deploy without it",
         )
+    raise InvalidEvent(
+        f"{file} is a CloudFormation template: its functions are deployed by its stack",
+        hint="deploy.sh --package-template OUT.yaml, then sam deploy -t OUT.yaml or aws cloudformation deploy",
+    )
 
 
 def _differing(members: Sequence[Member], several: Several, known: Remembered | None) -> Sequence[Member]:

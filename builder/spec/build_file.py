@@ -55,7 +55,10 @@ __all__ = [
 M = TypeVar("M", bound=Spec)
 
 NAMES = BUILD_FILES
-TEMPLATES = ("template.yaml", "template.yml", "template.json")
+TEMPLATES = (
+    *("template.yaml", "template.yml", "template.json"),
+    *("serverless.yml", "serverless.yaml", "serverless.json"),
+)
 
 _CHECKING = ("optional_libraries", "try")
 # Keys beside `function`: of several functions all share them.

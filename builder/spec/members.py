@@ -29,6 +29,8 @@ from builder.spec.build_file import LAYER_NAME, SHARED, Reader, failure
 from builder.spec.document import Document, Location, read_document
 from builder.spec.overlay import Overlay, Part, Room, TooMany
 from builder.spec.templates.reading import Template, build_file_of, is_template
+from builder.spec.templates.serverless import build_file_of as serverless_build_file
+from builder.spec.templates.serverless import is_serverless
 from builder.spec.values import BuildSpec, Parameters
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html
@@ -106,7 +108,11 @@ def read_functions(text: str, *, file: str, stage: str = "", parameters: Paramet
         document, template = build_file_of(document, dict(parameters))
         if not template.functions:
             raise _no_functions(file, document, template)
-    elif parameters:
+    elif is_serverless(document.value):
+        document, template = serverless_build_file(document, file, stage)
+        if not template.functions:
+            raise _no_functions(file, document, template)
+    if parameters and (template is None or template.kind != "cloudformation"):
         raise InvalidEvent(f"parameters: {file} has none", hint="parameters are for SAM and CloudFormation templates")
     reading = _Reading(document, file, template, parameters)
     # All of them: a mistake at another stage is reported now, and not on the day of its deploy.

@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from builder.nearest import nearest
 from builder.spec.document import Document, Location
@@ -35,12 +36,13 @@ _ESBUILD = {"External": "external", "Minify": "minify", "Sourcemap": "sourcemap"
 
 @dataclass(kw_only=True)
 class Template:
-    """The functions and layers of a template that are built, and what is left as it is.
+    """The functions and layers of a template, or of another tool's file, that are built, and what is left as it is.
 
     `places` are locations in the template by those in the build file; `left` are reasons by logical id. `packages` are
     layers that are made of a requirements file or a lock, with that file. `uv` are functions that uv builds in SAM.
     """
 
+    kind: Literal["cloudformation", "serverless"] = "cloudformation"
     functions: dict[str, dict[str, object]] = field(default_factory=dict)
     layers: dict[str, dict[str, object]] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
