@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -64,6 +65,8 @@ class Clients:
         self._config = config
         self.calls = Calls()
         self._quotas: list[RetryQuota] = []
+        # Functions of a project are published by several threads, and a session makes one client at a time.
+        self._making = threading.Lock()
         session.events.register("request-created", self._note)
 
     def begin_build(self) -> None:
@@ -131,7 +134,8 @@ class Clients:
         from botocore.config import Config
 
         yielding = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
-        return self._noted(self._session.client("lambda", config=self._config.merge(yielding)))
+        with self._making:
+            return self._noted(self._session.client("lambda", config=self._config.merge(yielding)))
 
     @cached_property
     def lambda_patient(self) -> LambdaClient:
@@ -140,27 +144,33 @@ class Clients:
 
         # 900 s is Lambda's limit, plus some for the way. A repeated invoke would run the function twice.
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
-        return self._noted(self._session.client("lambda", config=self._config.merge(patient)))
+        with self._making:
+            return self._noted(self._session.client("lambda", config=self._config.merge(patient)))
 
     @cached_property
     def s3(self) -> S3Client:
-        return self._noted(self._session.client("s3", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("s3", config=self._config))
 
     @cached_property
     def iam(self) -> IAMClient:
-        return self._noted(self._session.client("iam", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("iam", config=self._config))
 
     @cached_property
     def sts(self) -> STSClient:
-        return self._noted(self._session.client("sts", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("sts", config=self._config))
 
     @cached_property
     def secretsmanager(self) -> SecretsManagerClient:
-        return self._noted(self._session.client("secretsmanager", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("secretsmanager", config=self._config))
 
     @cached_property
     def logs(self) -> CloudWatchLogsClient:
-        return self._noted(self._session.client("logs", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("logs", config=self._config))
 
     def codeartifact_token(self, account: str, domain: str) -> str:
         """Return a password for the domain's repositories, valid as long as the role's own credentials."""
@@ -182,11 +192,13 @@ class Clients:
     @cached_property
     def states(self) -> Any:
         """Client of Step Functions, whose types are in `flow/executions.py`."""
-        return self._noted(self._session.client("stepfunctions", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("stepfunctions", config=self._config))
 
     @cached_property
     def ssm(self) -> SSMClient:
-        return self._noted(self._session.client("ssm", config=self._config))
+        with self._making:
+            return self._noted(self._session.client("ssm", config=self._config))
 
 
 def connect(
