@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from builder.errors import FunctionsFailed, LambdasmithError
+from builder.errors import FunctionsFailed, LambdasmithError, OutOfTime
 from builder.event.request import Action, Request
 from builder.flow import reply
 from builder.flow.tracking import ended
@@ -90,9 +90,16 @@ def member_of(key: str, name: str, request: Request, context: Context, *, named:
 
 
 def attempt(member: Member, work: Callable[[Member], None]) -> None:
-    """Do a part of the work of one function; what fails there is that function's."""
+    """Do a part of the work of one function; what fails there is that function's.
+
+    Raises:
+        OutOfTime: the builder's time is over, for all functions: what was made is in the store for the next attempt.
+    """
     try:
         work(member)
+    except OutOfTime as error:
+        error.message = f"{member.key}: {error.message}"
+        raise
     except LambdasmithError as error:
         member.error = error
 

@@ -1,0 +1,31 @@
+"""What fails for one of several functions is its own, except for what concerns all of them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from builder.errors import ImportFailed, LambdasmithError, OutOfTime
+from builder.flow.member import Member, attempt
+
+
+def failing(error: LambdasmithError) -> Any:
+    def work(member: Member) -> None:
+        raise error
+
+    return work
+
+
+def test_an_error_of_one_function_is_kept_with_it() -> None:
+    member = cast("Member", SimpleNamespace(key="api", error=None))
+    attempt(member, failing(ImportFailed("no such module")))
+    assert isinstance(member.error, ImportFailed)
+
+
+def test_when_time_is_over_it_is_over_for_all() -> None:
+    member = cast("Member", SimpleNamespace(key="api", error=None))
+    with pytest.raises(OutOfTime, match="api: the builder stopped"):
+        attempt(member, failing(OutOfTime("the builder stopped itself")))
+    assert member.error is None
