@@ -33,6 +33,8 @@
 #   --force           build even what was built before
 #   --stage STAGE     one of the build file's stages
 #   --template FILE   the template in this directory that describes the project, instead of a build file
+#   --stack NAME      an existing stack of that template: its functions get new code and layers at once, as its next
+#                     deploy brings them
 #   --parameter K=V   value of a template's parameter, instead of its default; may be repeated
 #   --independent     of several functions, publish those that can be built, even if others cannot
 #
@@ -321,7 +323,7 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' PARAMETERS='' UPGRADE='' FORCE='' INDEPENDENT=''
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' FLAG_stack='' PARAMETERS='' UPGRADE='' FORCE='' INDEPENDENT=''
     ACTION=build SENDING='' OUT='' UNPACK='' TEMPLATE='' WORDS=()
     local option directory='' what OPTIND OPTARG
     while [ $# -gt 0 ]; do
@@ -342,7 +344,7 @@ parse_flags() {
                     quote "${what#*=}"
                     PARAMETERS="$PARAMETERS: $QUOTED"
                     ;;
-                -stage | -template)
+                -stage | -stack | -template)
                     case ${!OPTIND:-} in
                         '' | -*) problem "-$option needs the name of a ${option#-}" ;;
                         *) eval "FLAG_${option#-}=\${!OPTIND}" OPTIND=$((OPTIND + 1)) ;;
@@ -1152,6 +1154,7 @@ write_events() {
     field ref "$REF"
     field path "$SUBDIRECTORY"
     case $ACTION in build | plan | package) field build_file "$FLAG_template" ;; esac
+    field stack "$FLAG_stack"
     [ -z "$PARAMETERS" ] || json_field parameters "{$PARAMETERS}"
     json_field version "$VERSION"
     json_field upgrade "$UPGRADE"

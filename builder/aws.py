@@ -195,6 +195,16 @@ class Clients:
         with self._making:
             return self._noted(self._session.client("stepfunctions", config=self._config))
 
+    def stack_resources(self, stack: str) -> list[tuple[str, str, str]]:
+        """Return the resources of a CloudFormation stack: logical id, type, physical id."""
+        client = self._noted(self._session.client("cloudformation", config=self._config))
+        pages = client.get_paginator("list_stack_resources").paginate(StackName=stack)
+        return [
+            (row["LogicalResourceId"], row["ResourceType"], row.get("PhysicalResourceId", ""))
+            for page in pages
+            for row in page["StackResourceSummaries"]
+        ]
+
     @cached_property
     def ssm(self) -> SSMClient:
         with self._making:

@@ -106,6 +106,14 @@ def look_through_account() -> Grant:
     )
 
 
+def look_at_stacks(names: Names) -> Grant:
+    return Grant(
+        sid="LookAtStacks",
+        why={"cloudformation:ListStackResources": "`stack`: what its functions are called"},
+        resources=(names.arn_in("cloudformation", "stack/*"),),
+    )
+
+
 def publish_layers(names: Names, functions: Sequence[str]) -> Grant:
     return Grant(
         sid="PublishLayers",

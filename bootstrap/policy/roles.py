@@ -20,6 +20,7 @@ from bootstrap.policy.functions import (
     give_roles,
     keep_logs,
     list_log_groups,
+    look_at_stacks,
     look_through_account,
     publish_layers,
     read_layers,
@@ -61,7 +62,10 @@ def grants(names: Names, scope: Scope, *, setting_up: bool = False) -> tuple[Gra
     functions = scope.functions
     granted = [
         *(
-            [*deploying(names, scope), publish_layers(names, functions), keep_logs(names, functions)]
+            [
+                *(*deploying(names, scope), publish_layers(names, functions), keep_logs(names, functions)),
+                look_at_stacks(names),
+            ]
             if functions
             else []
         ),

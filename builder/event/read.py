@@ -44,6 +44,7 @@ from builder.event.table import (
     PARAMETER,
     REPLY_MEMBER,
     SHELL,
+    STACK,
 )
 from builder.nearest import nearest
 from builder.paths import normalised, path_problem
@@ -57,6 +58,7 @@ _FUNCTION_ARN = re.compile(rf"(?:arn:[^:\s]*:lambda:[^:\s]*:)?\d{{12}}:(?:functi
 _NAMES_OF_64 = "1 to 64 of A-Z a-z 0-9 _ -"
 _BUILD_ID, _BUILD_IDS = re.compile(BUILD_ID), "1 to 128 of A-Z a-z 0-9 . _ -"
 _PARAMETER = re.compile(PARAMETER)
+_STACK, _STACKS = re.compile(STACK), "a letter, then up to 127 of A-Z a-z 0-9 -"
 _BUILD_FILE = re.compile(BUILD_FILE)
 
 
@@ -127,12 +129,7 @@ class _Reader(SourceFields):
             known = isinstance(asked, str) and asked in set(Action)
             return Request(action=Action(str(asked)) if known else Action.PING, deleted=True)
         action, words = self._action()
-        self._unknown(action)
-        self.choice("on_error", ("reply", "raise"))
-        self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
-        if not wants_shell(self.event):
-            self.flag("text")
-        self._tf()
+        self._check_any(action)
         wanted = AVAILABLE[action] if action else _FIELDS
         alias, weight = self._alias(action) if "alias" in wanted else (None, None)
         stage = (self.matching("stage", _FUNCTION, _NAMES_OF_64) or "") if "stage" in wanted else ""
@@ -141,6 +138,7 @@ class _Reader(SourceFields):
             function=self._staged(self._named(wanted, required=action not in _UNNAMED), stage),
             project="project" in wanted and "project" in self.event and "function" not in self.event,
             stage=stage,
+            stack=(self.matching("stack", _STACK, _STACKS) or "") if "stack" in wanted else "",
             parameters=self._parameters() if "parameters" in wanted else (),
             independent=self.flag("independent") if "independent" in wanted else False,
             source=self.source(required=action in BUILDING) if "repo" in wanted else None,
@@ -170,6 +168,15 @@ class _Reader(SourceFields):
         if self.problems:
             raise _invalid(self.problems)
         return request
+
+    def _check_any(self, action: Action | None) -> None:
+        """Note what is wrong with fields that say nothing about the request itself."""
+        self._unknown(action)
+        self.choice("on_error", ("reply", "raise"))
+        self.names("reply", re.compile(REPLY_MEMBER), MAX_MEMBERS)
+        if not wants_shell(self.event):
+            self.flag("text")
+        self._tf()
 
     def _action(self) -> tuple[Action | None, tuple[str, ...]]:
         """Return the action, and the components named behind it in the older shape."""

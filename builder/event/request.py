@@ -94,8 +94,9 @@ class Request:
     `function` is set for build, plan, package, history, rollback and verify, `source` for build, plan and package.
     With `project` it names a project, whose single function is called so; several functions have names of their own in
     the build file. At a stage it ends with the stage's name. `key` names one function of several, `stage` a stage of
-    the build file, both empty for none; `parameters` are those of a template, sorted; `group` is the project that the
-    one function belongs to. `independent`: of several functions, one that fails holds up no other.
+    the build file, both empty for none; `parameters` are those of a template, sorted, and `stack` is the stack whose
+    functions get the code. `group` is the project that the one function belongs to. `independent`: of several
+    functions, one that fails holds up no other.
     `path` is the project's directory in the repository or archive: posix, normalised, "" for the root. `components` is
     empty for "all". `upgrade` resolves requirements again, `force` also builds again what is kept. `weight` is the part
     of the alias's traffic that the new version gets, between 0 and 1; None for all of it. `payload` is the JSON text to
@@ -113,6 +114,7 @@ class Request:
     key: str = ""
     stage: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
+    stack: str = ""
     group: str = ""
     independent: bool = False
     source: Source | None = None

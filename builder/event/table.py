@@ -22,6 +22,7 @@ BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 REPO_NAME = r"[A-Za-z0-9._-]{1,128}"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html
 PARAMETER, MAX_PARAMETERS, MAX_PARAMETER = "[A-Za-z0-9]{1,255}", 200, 4096
+STACK = "[A-Za-z][A-Za-z0-9-]{0,127}"
 BUILD_FILE = r"[^/\\\x00-\x1f\x7f]{1,200}\.(?:ya?ml|json)"
 # Names that git allows for a branch or tag.
 REF = r"(?![-/.])(?!.*(?:\.\.|//|@\{|/\.|\.lock/|\.lock$|[/.]$))[^\x00-\x20\x7f~^:?*\[\\]+"
@@ -134,6 +135,12 @@ FIELDS: tuple[EventField, ...] = (
             "examples": [{"Stage": "prod"}],
         },
         "of a SAM or CloudFormation template: values of its parameters, instead of their defaults",
+    ),
+    _row(
+        "stack",
+        (Action.BUILD,),
+        _text(STACK),
+        "of a SAM or CloudFormation template: an existing stack, whose functions get new code and layers at once",
     ),
     _row(
         "independent",

@@ -63,7 +63,11 @@ def build_several(
         OwnTarget, AccessDenied: a function is not one that the builder may deploy.
         AlreadyTaken: an execution of Step Functions goes on with the build, see `fanout`.
     """
-    members = [*_members(several.file, request, context)]
+    if request.stack:
+        from builder.flow.stack import bring_several
+
+        return bring_several(several, request, whole, context, claim)
+    members = [*members_in(several.file, request, context)]
     if template := several.file.template:
         _refuse_deploy(several.file.file, template.kind, request)
         for note in template.notes:
@@ -73,9 +77,9 @@ def build_several(
         alone = members[0].request
         return build_one(alone, look(alone, context, within=whole), context, claim)
     differing = _differing(members, several, known)
-    _look(differing, whole, context)
+    look_at(differing, whole, context)
     fanout.begin(differing, request, whole, context, claim)
-    _make_all(differing, whole, context)
+    make_all(differing, whole, context)
     may_publish = request.independent or not any(member.error for member in members)
     if request.action in (Action.PLAN, Action.PACKAGE) or may_publish:
         _publish_all(differing, claim)
@@ -119,7 +123,8 @@ def _refuse_deploy(file: str, kind: str, request: Request) -> None:
         )
     raise InvalidEvent(
         f"{file} is a CloudFormation template: its functions are deployed by its stack",
-        hint="deploy.sh --package-template OUT.yaml, then sam deploy -t OUT.yaml or aws cloudformation deploy",
+        hint="deploy.sh --package-template OUT.yaml, then sam deploy -t OUT.yaml or aws cloudformation deploy; "
+        "or deploy.sh --stack NAME: new code for the functions of an existing stack",
     )
 
 
@@ -133,7 +138,7 @@ def _differing(members: Sequence[Member], several: Several, known: Remembered | 
     return [member for member in members if member.standing is None]
 
 
-def _make_all(members: Sequence[Member], whole: Situation, context: Context) -> None:
+def make_all(members: Sequence[Member], whole: Situation, context: Context) -> None:
     if not context.settings.worker:
         from builder.flow.making import shared_checkout
 
@@ -164,7 +169,7 @@ def nothing_changed(known: Remembered, request: Request, whole: Situation, conte
         row = known.rows.get(member.key)
         member.standing = row if row and row.commit == known.commit else None
     others = [member for member in members if member.standing is None]
-    _look(others, whole, context)
+    look_at(others, whole, context)
     for member in others:
         last = member.situation.answered(member.request) if member.situation else None
         if last is None:
@@ -174,7 +179,7 @@ def nothing_changed(known: Remembered, request: Request, whole: Situation, conte
     return Built(reply=answer | reply.account(context.progress))
 
 
-def _members(file: BuildFile, request: Request, context: Context) -> Iterable[Member]:
+def members_in(file: BuildFile, request: Request, context: Context) -> Iterable[Member]:
     """Yield the functions that the request is about."""
     by_name = {name: key for key, name in file.names.items()}
     keys = {**by_name, **{key: key for key in file.functions}}
@@ -229,7 +234,7 @@ def _check_words(words: Sequence[str], file: BuildFile, keys: Iterable[str]) -> 
             )
 
 
-def _look(members: Sequence[Member], whole: Situation, context: Context) -> None:
+def look_at(members: Sequence[Member], whole: Situation, context: Context) -> None:
     """Ask what each function is now, all at once."""
     if not members:
         return

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 LOCK = Path(__file__).parents[1] / "requirements.lock"
 # The layer keeps the botocore data of these services alone: those that aws.py has a client for.
-SERVICES = ("codeartifact", "iam", "lambda", "logs", "s3", "secretsmanager", "ssm", "stepfunctions", "sts")
+SERVICES = (
+    *("cloudformation", "codeartifact", "iam", "lambda", "logs"),
+    *("s3", "secretsmanager", "ssm", "stepfunctions", "sts"),
+)
 _MARKER = "lambdasmith_layer.json"
 _PLACEHOLDER = "__lambdasmith_placeholder__"
 _SHOWN = ("boto3", "dulwich", "packaging", "pydantic", "PyYAML", "requests", "uv", "pip")

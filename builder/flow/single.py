@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from builder.context import Context
+from builder.errors import InvalidEvent
 from builder.event.request import Action, Request
 from builder.flow import allowance, fetching, reply
 from builder.flow.order import Order
@@ -116,6 +117,11 @@ def publish(
         OwnTarget: the build file names a part of the builder.
         Overtaken, LambdasmithError, AlreadyTaken: as `release`.
     """
+    if request.stack:
+        raise InvalidEvent(
+            f"stack: {made.outline.spec.file} is a build file, and no template of a stack",
+            hint="leave out --stack to deploy",
+        )
     # Checked again here: the worker's account of the build file cannot be trusted.
     context.settings.reach.check_project(made.outline.spec, order.function)
     _warn_of_idle_fields(request, made.outline, context)

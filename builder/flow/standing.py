@@ -27,7 +27,7 @@ def standing(request: Request, whole: Situation, context: Context) -> Remembered
     nothing is known that would help this request.
     """
     asks_for_more = request.force or request.upgrade or request.payload is not None or request.components
-    if not request.project or request.action != Action.BUILD or asks_for_more:
+    if not request.project or request.action != Action.BUILD or request.stack or asks_for_more:
         return None
     known = remembered.read(context.store, request.function or "", request.stage)
     if known is None or known.key != whole.key:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
+
+import pytest
 
 from localaws.stacks.stack import Stack
 from localaws.stacks.templates import read_template
@@ -121,3 +127,103 @@ def test_a_template_is_not_deployed_past_its_stack(builder: Builder) -> None:
         assert reply["error"]["code"] == "invalid_event"
         assert "its functions are deployed by its stack" in reply["error"]["message"]
         assert "--package-template" in reply["error"]["hint"]
+
+
+class Listing(BaseHTTPRequestHandler):
+    """CloudFormation's ListStackResources, which the embedded AWS lacks, for stacks that were deployed there."""
+
+    stacks: ClassVar[dict[str, Stack]] = {}
+
+    def do_POST(self) -> None:
+        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        stack = self.stacks.get(asked["StackName"][0])
+        if asked["Action"] != ["ListStackResources"] or stack is None:
+            body = "<ErrorResponse><Error><Code>ValidationError</Code></Error></ErrorResponse>"
+        else:
+            rows = "".join(
+                f"<member><LogicalResourceId>{name}</LogicalResourceId><ResourceType>{kind}</ResourceType>"
+                f"<PhysicalResourceId>{stack.physical_id(name)}</PhysicalResourceId></member>"
+                for name, kind in stack_types(stack)
+            )
+            answer = f"<StackResourceSummaries>{rows}</StackResourceSummaries>"
+            body = f"<R><ListStackResourcesResult>{answer}</ListStackResourcesResult></R>"
+        self.send_response(200 if stack else 400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Stay silent."""
+
+
+def stack_types(stack: Stack) -> list[tuple[str, str]]:
+    return [(event.resource, TYPES[event.resource[:6]]) for event in stack.events if event.status == "CREATE_COMPLETE"]
+
+
+# By the beginning of a logical id.
+TYPES = {
+    "Hello": "AWS::Lambda::Function",
+    "Worker": "AWS::Lambda::Function",
+    "Common": "AWS::Lambda::LayerVersion",
+    "Lambda": "AWS::Lambda::LayerVersion",
+}
+
+
+@pytest.fixture
+def listed(builder: Builder) -> Iterator[dict[str, Stack]]:
+    """Stacks that the builder sees, by name."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = builder.client("lambda")
+        present = client.get_function_configuration(FunctionName=builder.name)["Environment"]["Variables"]
+        more = {"AWS_ENDPOINT_URL_CLOUDFORMATION": f"http://127.0.0.1:{server.server_port}"}
+        client.update_function_configuration(FunctionName=builder.name, Environment={"Variables": {**present, **more}})
+        client.get_waiter("function_updated_v2").wait(FunctionName=builder.name)
+        yield Listing.stacks
+        client.update_function_configuration(FunctionName=builder.name, Environment={"Variables": present})
+        client.get_waiter("function_updated_v2").wait(FunctionName=builder.name)
+        server.shutdown()
+
+
+def test_functions_of_a_stack_get_new_code_at_once(builder: Builder, listed: dict[str, Stack]) -> None:
+    """By their names in the stack, with layers that have changed; what the stack does not have is left to it."""
+    own = {name: content and content.replace("tmpl-", "loop-") for name, content in files(builder).items()}
+    builder.forge.push("loop", own)
+    first = builder.send({"action": "package", "project": "loop", "repo_name": "loop"})["template"]
+    text = builder.client("s3").get_object(Bucket=first["bucket"], Key=first["key"])["Body"].read().decode()
+    listed["loop"] = Stack(builder.aws, "loop")
+    listed["loop"].deploy(read_template(text))
+    event = {"action": "build", "project": "loop", "repo_name": "loop", "stack": "loop"}
+    reply = builder.send(event)
+    assert reply["statusCode"] == 200, reply["error"]
+    assert {row["name"]: row["status"] for row in reply["functions"]} == {
+        "loop-hello": "unchanged",
+        "loop-worker": "unchanged",
+    }
+    assert not reply["warnings"]
+
+    new = template(builder.runtime, builder.role).replace("tmpl-", "loop-").replace("Resources:", NEW, 1)
+    changed = {"worker/worker.py": WORKER.replace('"worker"', '"WORKER"'), "template.yaml": new}
+    builder.forge.push("loop", {**changed, "layers/common/python/shared.py": "WORD = 'two'\n"})
+    reply = builder.send(event)
+    assert reply["statusCode"] == 200, reply["error"]
+    assert {row["key"]: row["status"] for row in reply["functions"]} == {"Hello": "deployed", "Worker": "deployed"}
+    assert "stack loop does not know of this code yet" in " ".join(reply["warnings"])
+    assert builder.invoke("loop-hello") == {"who": "hello", "shared": "two", "idna": "xn--bcher-kva"}
+    # Variables are the stack's, and stay.
+    assert builder.invoke("loop-worker") == {"who": "WORKER", "shared": "two", "table": "loop"}
+    assert [row["status"] for row in builder.send(event)["functions"]] == ["unchanged", "unchanged"]
+
+    reply = builder.send({**event, "stack": "lopp"})
+    assert (reply["error"]["code"], reply["error"]["message"]) == (
+        "invalid_event",
+        "stack: there is no stack 'lopp' in this account and region",
+    )
+    assert builder.state("loop-later") is None
+
+
+NEW = """Resources:
+  Later:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: loop-later, Code: worker, Handler: worker.run, Runtime: !Ref Python, Role: later}
+"""

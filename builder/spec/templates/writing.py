@@ -17,7 +17,7 @@ import yaml
 from builder.errors import LambdasmithError
 from builder.spec.document import read_document
 
-_NEW_LAYER = "LambdasmithDependencies"
+NEW_LAYER = "LambdasmithDependencies"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Changes:
 
         Its name follows from the content: CloudFormation then keeps it as long as the content stays the same.
         """
-        name = f"{_NEW_LAYER}{sha256[:12]}"
+        name = f"{NEW_LAYER}{sha256[:12]}"
         known = self.resources.setdefault(
             name,
             {

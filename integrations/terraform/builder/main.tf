@@ -174,6 +174,12 @@ locals {
         Resource = [for name in local.layer_names : format(local.lambda, "layer:${name}")]
       },
       { Sid = "KeepLogs", Effect = "Allow", Action = ["logs:CreateLogGroup", "logs:PutRetentionPolicy"], Resource = local.log_groups },
+      {
+        Sid      = "LookAtStacks"
+        Effect   = "Allow"
+        Action   = ["cloudformation:ListStackResources"]
+        Resource = ["arn:${local.partition}:cloudformation:${local.region}:${local.account}:stack/*"]
+      },
     ] : each if length(var.functions) > 0],
     [
       { Sid = "RemoveNoFunction", Effect = "Deny", Action = ["lambda:DeleteFunction"], NotResource = [format(local.lambda, "function:*:*")] },
