@@ -302,7 +302,7 @@ def test_a_check_says_all_that_is_wrong_and_builds_nothing(tmp_path: Path) -> No
     for words in ("build.yaml:4: function.files.0", "build.yaml:6: layers.dependencies", "'r.txt' does not exist"):
         assert words in done.stderr
     (tmp_path / "app.py").touch()
-    (tmp_path / "r.txt").touch()
+    (tmp_path / "r.txt").write_text("idna\n")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "build.yaml is valid; it makes dependencies, function\n"), done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["app.py", "build.yaml", "r.txt"]
