@@ -78,15 +78,19 @@ def collect(members: Sequence[Member], progress: Progress) -> None:
 
 def member_of(key: str, name: str, request: Request, context: Context, *, named: bool = False) -> Member:
     """Return a function that a request about its whole project is about, with a progress of its own."""
-    whole = context.progress
+    own = replace(request, function=name, project=False, key=key, group=request.function or "")
+    # Its lease and its record end with it, not with the whole.
+    apart = replace(context, progress=progress_of(key, context.progress), until_end=ExitStack())
+    return Member(key=key, named=named, request=own, context=apart)
+
+
+def progress_of(key: str, whole: Progress) -> Progress:
+    """Return a progress for one function, which tells the whole's what is done for it."""
 
     def relay(moment: Moment) -> None:
         whole.relay(moment.phase, f"{key}: {moment.message}")
 
-    own = replace(request, function=name, project=False, key=key, group=request.function or "")
-    # Its lease and its record end with it, not with the whole.
-    apart = replace(context, progress=Progress(relay), until_end=ExitStack())
-    return Member(key=key, named=named, request=own, context=apart)
+    return Progress(relay)
 
 
 def attempt(member: Member, work: Callable[[Member], None]) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from builder.errors import LambdasmithError, UnknownBuild
 from builder.flow import reply, way_back
-from builder.flow.member import Member, answer_of, attempt, collect, member_of, under_claim
+from builder.flow.member import Member, answer_of, attempt, collect, member_of, progress_of, under_claim
 from builder.flow.rollback import preview, roll_back
 from builder.flow.single import Built
 from builder.flow.verify import verify
-from builder.progress import Progress
 from builder.publishing import remembered
 from builder.records.builds import RECORD_HINT, Builds
 from builder.store.keeping import Damaged
@@ -86,11 +85,14 @@ def verify_project(request: Request, context: Context) -> Reply:
     rows: list[VerifiedRow] = []
     for key, name in known.names.items():
         context.progress.say(f"building {key} again")
+        own = progress_of(key, context.progress)
         try:
-            answer = verify(replace(request, function=name, project=False), replace(context, progress=Progress()))
+            answer = verify(replace(request, function=name, project=False), replace(context, progress=own))
         except LambdasmithError as error:
             error.message = f"{key}: {error.message}"
             raise
+        for warning in own.warnings:
+            context.progress.warn(f"{key}: {warning}")
         rows += [{**row, "name": f"{key}/{row['name']}"} for row in answer["verify"]["components"]]
     same = all(row["same"] for row in rows)
     answer = {

@@ -129,7 +129,9 @@ class CreateFunction:
 
     @property
     def sentence(self) -> str:
-        return f"create function {self.wanted.name} ({_size(self.code)})"
+        # One that is not built yet has no size, but is created in any case.
+        of = "" if self.code is UNBUILT else f" ({_size(self.code)})"
+        return f"create function {self.wanted.name}{of}"
 
 
 @dataclass(frozen=True, kw_only=True)

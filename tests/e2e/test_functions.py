@@ -400,3 +400,14 @@ def test_of_a_large_repository_only_what_is_needed_is_written(builder: Builder) 
     builder.forge.push("legion", {"build.yaml": str(files["build.yaml"]), "shared/shared.py": "WORD = 'two'\n"})
     assert states(deploy(builder, "legion")) == dict.fromkeys(("api", "worker", "cron"), "deployed")
     assert builder.invoke("legion-cron")["shared"] == "two"
+
+
+def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
+    builder.forge.push("octet", project(builder.runtime, "octet"))
+    planned = {row["key"]: row["changed"] for row in deploy(builder, "octet", action="plan")["functions"]}
+    assert planned["api"][-1] == "create function octet-api"
+    deploy(builder, "octet")
+    verified = builder.send({"action": "verify", "project": "octet"})
+    assert verified["verify"]["same"], verified
+    names = [row["name"] for row in verified["verify"]["components"]]
+    assert {name.partition("/")[0] for name in names} == {"api", "worker", "cron"}
