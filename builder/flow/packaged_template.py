@@ -38,7 +38,11 @@ def written(members: Sequence[Member], several: Several, template: Template, sto
         _add(key, product, template, resources, changes, store, file)
     for name, entry in template.packages.items():
         # Its functions have it within their own layers; the resource is to be valid all the same.
-        having = [product for _, product in made if entry in product.outline.spec.dependencies]
+        having = [
+            product
+            for _, product in made
+            if entry in product.outline.spec.dependencies and DEPENDENCIES in product.artifacts
+        ]
         if having and name not in changes.properties:
             artifact = having[0].artifacts[DEPENDENCIES]
             _set_layer(name, Place(bucket=store.bucket, key=store.key(artifact.name)), resources, changes)
@@ -72,7 +76,9 @@ def _add(
         elif component != DEPENDENCIES:
             _set_layer(component, place(artifact), resources, changes)
         elif layers := [
-            name for name, entry in template.packages.items() if (entry,) == product.outline.spec.dependencies
+            name
+            for name, entry in template.packages.items()
+            if (entry,) == product.outline.spec.dependencies and name not in product.artifacts
         ]:
             for name in layers:
                 _set_layer(name, place(artifact), resources, changes)
@@ -88,7 +94,9 @@ def _add(
                 )
             ref = changes.dependencies(place(artifact), artifact.sha256, runtimes)
             within = [
-                {"Ref": name} for name, entry in template.packages.items() if entry in product.outline.spec.dependencies
+                {"Ref": name}
+                for name, entry in template.packages.items()
+                if entry in product.outline.spec.dependencies and name not in product.artifacts
             ]
             properties["Layers"] = [*(layer for layer in named if layer not in within), {"Ref": ref}]
 

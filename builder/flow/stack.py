@@ -5,6 +5,7 @@ Only code and layers are changed; everything else is the stack's. A function tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -117,12 +118,13 @@ def bring_several(several: Several, request: Request, whole: Situation, context:
     members = [*members_in(present.file, request, context)]
     for member in members:
         member.request = replace(member.request, action=Action.PACKAGE)
+    packages = present.file.template.packages if present.file.template else {}
     look_at(members, whole, context)
     make_all(members, whole, context)
     if request.independent or not any(member.error for member in members):
         for member in members:
             if member.made is not None:
-                attempt(member, _Bringing(made=member.made, stack=stack, whole=claim).bring)
+                attempt(member, _Bringing(made=member.made, stack=stack, packages=packages, whole=claim).bring)
     for member in members:
         member.request = replace(member.request, action=request.action)
     if any(member.built and member.built.reply["changed"] for member in members):
@@ -139,6 +141,7 @@ def bring_several(several: Several, request: Request, whole: Situation, context:
 class _Bringing:
     made: Product
     stack: Stack
+    packages: Mapping[str, str]
     whole: Claim
 
     def bring(self, member: Member) -> None:
@@ -146,7 +149,7 @@ class _Bringing:
 
     def _published(self, member: Member, claim: Claim) -> Built:
         context, name = member.context, member.name
-        update = _Update(member=member, made=self.made, stack=self.stack)
+        update = _Update(member=member, made=self.made, stack=self.stack, packages=self.packages)
         with context.progress.phase("publish", "comparing with what is deployed"):
             timeout = min(_SETTLE_S, context.deadline.check(f"waiting for {name}"))
             state = wait_until_settled(context.clients, name, timeout_s=timeout)
@@ -175,11 +178,12 @@ class _Bringing:
 class _Update:
     """The way from a function's present code and layers to those that were made."""
 
-    def __init__(self, *, member: Member, made: Product, stack: Stack) -> None:
+    def __init__(self, *, member: Member, made: Product, stack: Stack, packages: Mapping[str, str]) -> None:
+        self._packages = packages
         self._name, self._context, self._made, self._stack = member.name, member.context, made, stack
         self._contents: dict[str, LayerContent | None] = {}
-        template = made.outline.spec
-        self._order = [each for each in template.layer_order if isinstance(each, str) and each in made.artifacts]
+        order = made.outline.spec.layer_order
+        self._order = [each for each in order if isinstance(each, str) and each in made.artifacts]
 
     def steps(self, state: FunctionState | None, published: Mapping[str, str]) -> list[Step]:
         """Return what is left to do; new layers come before the code that needs them."""
@@ -235,6 +239,10 @@ class _Update:
         """Tell whether an attached version is an older one of a component: the stack's, or one that was brought."""
         if arn.rpartition(":")[0].endswith(f":layer:{layer_name(self._name, component)}"):
             return True
-        prefix = NEW_LAYER if component == DEPENDENCIES else component
-        # SAM adds a hash of the layer's properties to its logical id.
-        return any(physical == arn and logical.startswith(prefix) for logical, physical in self._stack.layers.items())
+        names = [component]
+        if component == DEPENDENCIES:
+            made, needs = self._made.artifacts, self._made.outline.spec.dependencies
+            names = [NEW_LAYER, *(name for name, file in self._packages.items() if file in needs and name not in made)]
+        # SAM adds a hash of the layer's properties to its logical id, and we one of the content to ours.
+        pattern = re.compile(rf"(?:{'|'.join(names)})(?:[0-9a-f]{{10}}|[0-9a-f]{{12}})?")
+        return any(physical == arn and pattern.fullmatch(logical) for logical, physical in self._stack.layers.items())

@@ -121,6 +121,7 @@ class Outline:
             "stage": self.spec.stage,
             "parameters": dict(self.spec.parameters),
             "dependencies": list(self.spec.dependencies),
+            "layers": [layer.name for layer in self.spec.layers],
             "runtime": self.target.runtime.name,
             "architecture": self.target.architecture,
         }
@@ -142,6 +143,9 @@ class Outline:
             architecture = architecture_of(str(value["architecture"]))
         except InvalidEvent as error:  # the event was valid: another process has changed what it was sent
             raise ValueError(error.message) from error
+        there = value["layers"]
+        gone = [each for each in spec.layers_with_code if isinstance(there, list) and each not in there]
+        spec = spec.without_layers(gone)  # they have no files
         if spec.dependencies and not dependencies:
             spec = spec.without_dependencies()  # its files name nothing
         elif not spec.says_dependencies and isinstance(dependencies, list):

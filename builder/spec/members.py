@@ -307,7 +307,7 @@ class _View:
         said: dict[str, object] = {"key": self._key, "stage": self._stage, "says_dependencies": says}
         if template := self._reading.template:
             said |= {"says_dependencies": False, "adds_own": True, "own_files": template.own_files(self._key)}
-            said["parameters"] = self._reading.parameters
+            said |= {"parameters": self._reading.parameters, "layers_with_code": template.layers_with_code}
         return spec and spec.model_copy(update=said)
 
     def _layers(self, runtimes: Mapping[str, Sequence[object]]) -> dict[str, object]:

@@ -51,10 +51,30 @@ def with_own_dependencies(spec: BuildSpec, root: Path) -> BuildSpec:
 
     A function in the project's own directory has that file only where the project names no other dependencies.
     """
+    spec = _with_layers_there(spec, root)
     own = next((path for path in own_requirements(spec) if (root / path).is_file()), None)
     if own is None:
         return spec
     return spec.with_dependencies((*spec.dependencies, own) if spec.adds_own else (own,))
+
+
+def _with_layers_there(spec: BuildSpec, root: Path) -> BuildSpec:
+    """Return the same without layers that have no files, and without requirements of layers that are not there."""
+    used = {
+        layer.name: spec.layers_with_code[layer.name] for layer in spec.layers if layer.name in spec.layers_with_code
+    }
+    empty = [name for name, file in used.items() if not _has_code((root / file).parent)]
+    kept = tuple(file for file in spec.dependencies if file not in used.values() or (root / file).is_file())
+    spec = spec.without_layers(empty) if empty else spec
+    if kept == spec.dependencies:
+        return spec
+    return spec.with_dependencies(kept) if kept else spec.without_dependencies()
+
+
+def _has_code(folder: Path) -> bool:
+    """Tell whether a directory has more than requirements; one that is not there is reported later."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / "requirements.txt")
+    return not folder.is_dir() or any(files)
 
 
 def own_requirements(spec: BuildSpec) -> Iterator[str]:

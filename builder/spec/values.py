@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -252,7 +252,8 @@ class BuildSpec(Spec):
     Of a file with several functions it is what the file says of one of them, whose name there is `key`, at a `stage`;
     `places` tells where in the file its labels are ("function" → "functions.orders"). Unless `says_dependencies`, what
     lies beside its handler may still name some: the first of `own_files` that exists, which with `adds_own` is
-    installed together with the others instead of replacing them. `parameters` are those that a template was read with.
+    installed together with the others instead of replacing them. `parameters` are those that a template was read with,
+    `layers_with_code` layers of it that may have files besides the named requirements.
     """
 
     file: str
@@ -274,11 +275,18 @@ class BuildSpec(Spec):
     own_files: Texts = ("requirements.txt",)
     adds_own: bool = False
     parameters: Parameters = ()
+    layers_with_code: Mapping[str, str] = Field(default={})
 
     def with_dependencies(self, files: tuple[str, ...]) -> BuildSpec:
         """Return the same with these files as its dependencies, in the place of others."""
         order = self.layer_order if "dependencies" in self.layer_order else ("dependencies", *self.layer_order)
         return self.model_copy(update={"dependencies": files, "layer_order": order if files else self.layer_order})
+
+    def without_layers(self, names: Collection[str]) -> BuildSpec:
+        """Return the same without layers of these names."""
+        layers = tuple(layer for layer in self.layers if layer.name not in names)
+        order = tuple(layer for layer in self.layer_order if layer not in names)
+        return self.model_copy(update={"layers": layers, "layer_order": order})
 
     def without_dependencies(self) -> BuildSpec:
         """Return the same without a layer of dependencies."""

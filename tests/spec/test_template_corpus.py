@@ -55,11 +55,11 @@ def said_of(spec: BuildSpec, wanted: Mapping[str, Any]) -> dict[str, Any]:
         case NodeBuild() as build:
             given = build.model_dump(exclude_defaults=True)
             said["build"] = {"node": {key: [*item] if isinstance(item, tuple) else item for key, item in given.items()}}
+    spec = with_own_dependencies(spec, FOLDER / wanted["name"])
     order = [item if isinstance(item, str) else item.arn for item in spec.layer_order]
     if layers := [item for item in order if item != "dependencies"]:
         said["layers"] = layers
-    files = with_own_dependencies(spec, FOLDER / wanted["name"]).dependencies
-    if files:
+    if files := spec.dependencies:
         said["dependencies"] = files[0] if len(files) == 1 else [*files]
     return said
 

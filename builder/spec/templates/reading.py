@@ -56,6 +56,11 @@ class Template:
         """Sentences about what is not built."""
         return tuple(f"{name} is left as it is: {why}" for name, why in self.left.items())
 
+    @property
+    def layers_with_code(self) -> dict[str, str]:
+        """Layers that may have files of their own beside the requirements that are named; neither has to be there."""
+        return {name: file for name, file in self.packages.items() if name in self.layers}
+
     def own_files(self, function: str) -> tuple[str, ...]:
         """Return names of files beside a function's code of which the first that exists says what it needs."""
         return ("uv.lock", "pyproject.toml", "requirements.txt") if function in self.uv else ("requirements.txt",)
@@ -118,6 +123,7 @@ class _Reading:
         for name in [name for name in self._template.layers if name not in used]:
             # It has no function here that would say for which runtime it is made.
             del self._template.layers[name]
+            self._template.packages.pop(name, None)
             self._template.left[name] = "no function that is built here has it"
         return self._template
 
@@ -213,9 +219,9 @@ class _Reading:
             known = layer.get("Ref") if isinstance(layer, dict) else None
             if known in self._template.packages:
                 packages.append(self._template.packages[str(known)])
-            elif known in self._template.layers:
+            if known in self._template.layers:
                 layers.append(str(known))
-            else:
+            elif known not in self._template.packages:
                 try:
                     arn = self._values.text(layer)
                 except Unresolved:
@@ -242,11 +248,14 @@ class _Reading:
         if isinstance(method, str) and (method.startswith(("python", "nodejs"))):
             file = "package-lock.json" if method.startswith("nodejs") else "requirements.txt"
             self._template.packages[name] = posixpath.normpath(posixpath.join(source, file))
-            return
-        if method not in (None, "makefile"):
+            if file == "package-lock.json":
+                return
+        elif method not in (None, "makefile"):
             self._template.left[name] = f"BuildMethod {method} is not built here"
             return
         layer: dict[str, object] = {"source_dir": source}
+        if name in self._template.packages:
+            layer["dest_dir"] = "python"  # where SAM copies the files beside the requirements
         layer |= {"build": _makefile(name)} if method == "makefile" else {"files": ["**"]}
         self._template.layers[name] = layer
         self._template.places["layers", name] = at

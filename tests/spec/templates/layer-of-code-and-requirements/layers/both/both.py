@@ -1,0 +1,3 @@
+import idna
+
+NAME = idna.encode("both").decode()
