@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from builder.errors import InvalidBuildFile
+from builder.making.project import Outline, read_project
 from builder.spec.build_file import TEMPLATES
 from builder.spec.builds import CommandBuild, GoBuild, NodeBuild
 from builder.spec.members import BuildFile, read_functions
@@ -82,6 +83,17 @@ def test_a_template_is_read_as_it_stands(name: str) -> None:
     assert file.template.left == expected.get("left", {})
     assert file.template.packages == expected.get("packages", {})
     check_all_against_tree([*file.functions.values()], FOLDER / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["layer-of-requirements", "layer-of-code-and-requirements", "layer-and-own-requirements", "parameters"]
+)
+def test_the_worker_reads_the_same(name: str) -> None:
+    for key in expected_of(name)["functions"]:
+        given = tuple(sorted(expected_of(name).get("parameters", {}).items()))
+        project = read_project(FOLDER / name, None, commit_time=0, key=key, parameters=given)
+        sent = json.loads(json.dumps(project.as_json()))
+        assert Outline.parse(sent).spec == project.spec
 
 
 def test_the_corpus_is_not_lost() -> None:
