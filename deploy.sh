@@ -323,7 +323,8 @@ resolve_path() {
 
 parse_flags() {
     FLAG_a='' FLAG_b='' FLAG_c='' FLAG_f='' FLAG_g='' FLAG_i='' FLAG_l='' FLAG_p='' FLAG_r='' FLAG_w='' FLAG_B=''
-    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' FLAG_stack='' PARAMETERS='' UPGRADE='' FORCE='' INDEPENDENT=''
+    FLAG_t='' FLAG_v='' FLAG_y='' FLAG_n='' FLAG_stage='' FLAG_template='' FLAG_stack=''
+    PARAMETERS='' UPGRADE='' FORCE='' INDEPENDENT=''
     ACTION=build SENDING='' OUT='' UNPACK='' TEMPLATE='' WORDS=()
     local option directory='' what OPTIND OPTARG
     while [ $# -gt 0 ]; do
@@ -762,6 +763,7 @@ describe() {
     local publish="${VERSION:+a new version}" what="${COMPONENTS[*]-}"
     fact "$NAME_KEY" "$FUNCTION"
     fact stage "$STAGE"
+    fact stack "$FLAG_stack"
     case $ACTION in
         rollback | preview | verify)
             fact alias "$ALIAS"

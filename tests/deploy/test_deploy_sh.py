@@ -61,6 +61,10 @@ def test_what_no_one_has_named_is_a_project(connected: Project, builder: Builder
     assert "independent" in done.stderr
     sent = {"action": "build", "project": "orders", "stage": "prod", "independent": True}
     assert builder.events()[0].items() >= {**sent, "components": ["api", "common"]}.items()
+    builder.forget()
+    done = connected.run("-y", "--stack", "shop", "--template", "infra.yaml")
+    assert re.search(r"  project +orders\n  stack +shop\n", done.stderr)
+    assert builder.events()[0].items() >= {"project": "orders", "stack": "shop", "build_file": "infra.yaml"}.items()
     for settings, section in ((["-f", "api"], ""), ([], "function = api\n")):
         builder.forget()
         connected.config(f"[deploy]\nstage = dev\n{section}")
