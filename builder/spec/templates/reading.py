@@ -100,7 +100,7 @@ def build_file_of(document: Document, parameters: Mapping[str, str] | None = Non
 class _Reading:
     def __init__(self, document: Document, parameters: Mapping[str, str]) -> None:
         root = document.value if isinstance(document.value, dict) else {}
-        self._resources = resources_of(root)
+        self._all, self._resources = _mapping(root.get("Resources")), resources_of(root)
         self._globals = _mapping(_mapping(root.get("Globals")).get("Function"))
         self._given, self._values = parameters, Values(root, parameters)
         self._template = Template()
@@ -119,6 +119,10 @@ class _Reading:
                 self._function(name, resource)
             elif resource.get("Type") == "AWS::Serverless::Application" and _is_file(resource):
                 self._template.left[name] = "its functions are in another template: build that one by itself"
+        for name, item in self._all.items():
+            # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html
+            if name.startswith("Fn::ForEach::") and any(kind in repr(item) for kind in FUNCTIONS):
+                self._template.left[name] = "only CloudFormation knows its functions; write them one by one"
         used = {layer for function in self._template.functions.values() for layer in _texts(function["layers"])}
         for name in [name for name in self._template.layers if name not in used]:
             # It has no function here that would say for which runtime it is made.
