@@ -199,7 +199,7 @@ def event_of(request: Request) -> Iterator[tuple[str, object]]:
         weighted = {"name": request.alias, "weight": request.weight}
         yield "alias", request.alias if request.weight is None else weighted
     yield from _source(request.source)
-    for name in ("stage", "path", "build_file", "by", "build_id"):
+    for name in ("stage", "stack", "path", "build_file", "by", "build_id"):
         if value := getattr(request, name):
             yield name, value
     for name in ("independent", "version", "force", "upgrade"):

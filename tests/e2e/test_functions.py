@@ -405,7 +405,8 @@ def test_of_a_large_repository_only_what_is_needed_is_written(builder: Builder) 
 def test_all_functions_are_built_again_and_compared(builder: Builder) -> None:
     builder.forge.push("octet", project(builder.runtime, "octet"))
     planned = {row["key"]: row["changed"] for row in deploy(builder, "octet", action="plan")["functions"]}
-    assert planned["api"][-1] == "create function octet-api"
+    # With its size, if another test has built the same.
+    assert planned["api"][-1].startswith("create function octet-api")
     deploy(builder, "octet")
     verified = builder.send({"action": "verify", "project": "octet"})
     assert verified["verify"]["same"], verified
