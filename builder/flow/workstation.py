@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from builder.errors import InvalidConfiguration, StoreDamaged
+from builder.errors import InvalidConfiguration, LambdasmithError, StoreDamaged
 from builder.flow import reply
 from builder.flow.preparing import Prepared, prepared, tell
 from builder.making.assembly import Options
@@ -22,9 +23,11 @@ from builder.progress import Progress
 from builder.runtimes import Architecture
 from builder.secrets.indexes import Indexes
 from builder.secrets.surroundings import Surroundings
-from builder.sources.directory import snapshot
+from builder.sources.directory import copy_beside, place_in_repository, snapshot
 from builder.sources.excludes import left_out_warning
 from builder.sources.snapshot import Snapshot
+from builder.spec.build_file import FunctionSpec, LayerSpec, find_build_file
+from builder.spec.members import BuildFile, read_functions
 from builder.store import whole
 from builder.store.directory import DirectoryStore
 from builder.store.keeping import Store
@@ -36,7 +39,6 @@ from builder.workspace.domains import Domain
 if TYPE_CHECKING:
     from builder.replies.projects import FunctionRow
     from builder.replies.reply import Reply
-    from builder.spec.members import BuildFile
     from builder.spec.values import Parameters
 
 # A workstation has no time limit; this one only ends children that hang.
@@ -175,18 +177,57 @@ def look(order: Order, progress: Progress) -> tuple[Project, ...]:
         return projects
 
 
-def _fetched(order: Order, into: Path, progress: Progress) -> Snapshot:
-    source = snapshot(order.directory, into, build_file=order.build_file, leave_out=(order.out, order.cache))
+@dataclass(frozen=True, kw_only=True)
+class _Copied(Snapshot):
+    """A copy of a directory; `repository` is that of the repository around it, as far as it was copied."""
+
+    repository: Path | None = None
+
+
+def _fetched(order: Order, into: Path, progress: Progress) -> _Copied:
+    elsewhere, leave_out = [*_elsewhere(order)], (order.out, order.cache)
+    # As deep as it is in its repository: what the build file names elsewhere there is copied beside it.
+    below = place_in_repository(order.directory) if elsewhere else ""
+    place = into / below if below else into
+    place.parent.mkdir(parents=True, exist_ok=True)
+    source = snapshot(order.directory, place, build_file=order.build_file, leave_out=leave_out)
+    for path in elsewhere if below else ():
+        copy_beside(order.directory, place, path, into, leave_out=leave_out)
     progress.warn(left_out_warning(source.secrets))
-    return Snapshot(
-        root=source.root, url="", ref="", commit=source.commit, tree="", subtree="", commit_time=source.commit_time
+    return _Copied(
+        root=source.root,
+        url="",
+        ref="",
+        commit=source.commit,
+        tree="",
+        subtree="",
+        commit_time=source.commit_time,
+        repository=into if below else None,
     )
 
 
-def _read(order: Order, source: Snapshot) -> Project:
+def _elsewhere(order: Order) -> Iterator[str]:
+    """Yield the paths outside of the project that its build file gives another place, relative to the project."""
+    root = order.directory
+    try:
+        name = find_build_file([path.name for path in root.iterdir() if path.is_file()], order.build_file)
+        file = read_functions((root / name).read_text(encoding="utf-8", errors="replace"), file=name, stage=order.stage)
+    except (LambdasmithError, OSError):
+        return  # reading the project says what is wrong
+    for spec in file.functions.values():
+        holders: list[FunctionSpec | LayerSpec] = [*([spec.function] if spec.function else []), *spec.layers]
+        for holder in holders:
+            for placed in holder.placed:
+                path = posixpath.normpath(posixpath.join(holder.source_dir, placed.source))
+                if path.startswith("../"):
+                    yield path
+
+
+def _read(order: Order, source: _Copied) -> Project:
     return read_project(
         source.root,
         order.build_file,
+        repository=source.repository,
         commit_time=source.commit_time,
         runtime=order.runtime,
         architecture=order.architecture,
@@ -206,7 +247,7 @@ class _Local:
     around: Surroundings
     workspace: Workspace
     scratch: Path
-    fetched: list[Snapshot] = field(default_factory=list)
+    fetched: list[_Copied] = field(default_factory=list)
     known: ClassVar[tuple[str, ...]] = ()
     exists: ClassVar[bool] = True
 
@@ -231,7 +272,7 @@ class _Local:
         return "reading the build file"
 
     def read(self, source: Snapshot) -> Project:
-        return _read(self.order, source)
+        return _read(self.order, self.fetched[0])
 
     def allow(self, project: Project) -> None:
         """Allow everything: the user of a workstation may read its secrets anyway."""

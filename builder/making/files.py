@@ -56,15 +56,15 @@ class FilesLayer:
 
     def key(self) -> str:
         """Hash the files."""
-        return files_key("layer", layer_files(self.project.root, self.layer))
+        return files_key("layer", layer_files(self.project, self.layer))
 
     def inputs(self) -> dict[str, str]:
         """Return the files."""
-        return readable_hashes(layer_files(self.project.root, self.layer))
+        return readable_hashes(layer_files(self.project, self.layer))
 
     def make(self) -> Artifact:
         """Zip the files."""
-        files = layer_files(self.project.root, self.layer)
+        files = layer_files(self.project, self.layer)
         refuse_empty(self.project, self.layer, files)
         return packed(self.project, self.name, Made(files=files), self.workshop)
 

@@ -15,7 +15,7 @@ from builder.errors import PathNotFound
 from builder.hashing import files_key, readable_hashes
 from builder.making.dependencies import spliced
 from builder.making.files import refuse_empty
-from builder.making.project import Project, layer_files
+from builder.making.project import Project, layer_files, with_placed
 from builder.making.shipment import packed
 from builder.plan import Artifact, Kind
 from builder.python.scripts import console_scripts
@@ -48,11 +48,14 @@ class CommandsLayer:
     def inputs(self) -> dict[str, str]:
         """Return every file of the project, and a hash of the commands, their variables and secrets' references."""
         run = hashlib.sha256(repr((self._commands, self.project.lock)).encode()).hexdigest()
-        return {**readable_hashes(self._everything()), "preinstall": f"#{run[:16]}"}
+        return {
+            **readable_hashes(with_placed(self._everything(), self.project, self.layer)),
+            "preinstall": f"#{run[:16]}",
+        }
 
     def make(self) -> Artifact:
         """Run the commands and zip the files that the layer names."""
-        files = layer_files(_preinstalled(self.project, self.layer, self.workshop), self.layer)
+        files = layer_files(self.project, self.layer, _preinstalled(self.project, self.layer, self.workshop))
         refuse_empty(self.project, self.layer, files)
         if self.layer.secrets:
             commands.check_artifact(f"layer {self.name}", files, self.workshop.secrets)
@@ -65,8 +68,10 @@ class CommandsLayer:
         return self.layer.preinstall, sorted(self.layer.environment.items()), given
 
     def _everything(self) -> tuple[tuple[str, Path], ...]:
-        # All of them, since a command may read any file of the project.
-        return select_files(self.project.root, ".", (), (), to_ship=False)
+        # All of them, since a command may read any file of the project; no path of the project begins with a slash.
+        placed = with_placed((), self.project, self.layer)
+        everything = select_files(self.project.root, ".", (), (), to_ship=False)
+        return (*everything, *((f"/{name}", path) for name, path in placed))
 
 
 def _preinstalled(project: Project, layer: LayerSpec, workshop: Workshop) -> Path:

@@ -13,7 +13,7 @@ from builder.errors import InvalidBuildFile, InvalidEvent
 from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
-from builder.sources.local import select_files
+from builder.sources.local import placed_files, select_files
 from builder.spec.build_file import NAMES, TEMPLATES, BuildSpec, FunctionSpec, LayerSpec, find_build_file
 from builder.spec.builds import AsItIs, NpmLayer, Recipe
 from builder.spec.members import BuildFile, read_functions
@@ -33,9 +33,9 @@ class SeveralFunctions(Exception):
     `text` is the build file's.
     """
 
-    def __init__(self, file: BuildFile, text: str, root: Path) -> None:
+    def __init__(self, file: BuildFile, text: str, root: Path, repository: Path | None) -> None:
         super().__init__(file.file)
-        self.file, self.text, self.root = file, text, root
+        self.file, self.text, self.root, self.repository = file, text, root, repository
 
     def check(self, keys: Iterable[str]) -> None:
         """Compare what the build file says of these functions with the project's files.
@@ -43,7 +43,7 @@ class SeveralFunctions(Exception):
         Raises:
             InvalidBuildFile: with the problems of all of them.
         """
-        check_all_against_tree([self.file.functions[key] for key in keys], self.root)
+        check_all_against_tree([self.file.functions[key] for key in keys], self.root, self.repository)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +211,23 @@ class Project(Outline):
         )
 
 
-def layer_files(root: Path, layer: LayerSpec) -> tuple[tuple[str, Path], ...]:
-    """Return the files of a layer in a project, or a copy of it, at `root`: (name in the zip, path)."""
-    chosen = select_files(root, layer.source_dir, layer.files, ())
+def layer_files(project: Project, layer: LayerSpec, copy: Path | None = None) -> tuple[tuple[str, Path], ...]:
+    """Return the files of a layer in a project, or those that keep their place in a copy of it: (in the zip, path)."""
+    only_placed = layer.placed and not layer.files
+    chosen = () if only_placed else select_files(copy or project.root, layer.source_dir, layer.files, ())
+    chosen = with_placed(chosen, project, layer)
     return tuple((str(PurePosixPath(layer.dest_dir) / name), path) for name, path in chosen)
+
+
+def with_placed(
+    chosen: tuple[tuple[str, Path], ...], project: Project, holder: FunctionSpec | LayerSpec
+) -> tuple[tuple[str, Path], ...]:
+    """Return the chosen files, and those that get another place in the zip."""
+    boundary = project.repository or project.root
+    files = dict(chosen)
+    for entry in holder.placed:
+        files |= placed_files(project.root / holder.source_dir, entry.source, entry.to, boundary)
+    return tuple(sorted(files.items()))
 
 
 def read_project(
@@ -247,7 +260,7 @@ def read_project(
         InvalidEvent: the build file has no such function or stage.
         InvalidBuildFile: there is no build file, it is not valid, or it names files that are not there.
     """
-    spec, text, notes = _spec(root, build_file, function, key, stage, parameters)
+    spec, text, notes = _spec(root, build_file, function, key, stage, parameters, repository)
     target = Target(
         runtime=RUNTIMES[runtime or _runtime(spec)],
         architecture=architecture or (spec.function.architecture if spec.function else None) or otherwise,
@@ -285,7 +298,13 @@ def _reads_outside(project: Project) -> bool:
 
 
 def _spec(
-    root: Path, build_file: str | None, function: str, key: str, stage: str, parameters: Parameters
+    root: Path,
+    build_file: str | None,
+    function: str,
+    key: str,
+    stage: str,
+    parameters: Parameters,
+    repository: Path | None,
 ) -> tuple[BuildSpec, str, list[str]]:
     """Return the build file completed from the project's files, its text, and sentences about the additions."""
     names = [path.name for path in root.iterdir() if path.is_file()]
@@ -301,9 +320,9 @@ def _spec(
     text = (root / name).read_text(encoding="utf-8", errors="replace")
     file = read_functions(text, file=name, stage=stage, parameters=parameters)
     if file.has_many and not key:
-        raise SeveralFunctions(file, text, root)
+        raise SeveralFunctions(file, text, root, repository)
     spec = with_own_dependencies(file.one(key), root)
-    check_against_tree(spec, root)
+    check_against_tree(spec, root, repository)
     if spec.function is not None and nothing_to_install(spec, root):
         named = ", ".join(spec.dependencies)
         note = f"{named} {'name' if spec.dependencies[1:] else 'names'} nothing to install, so there is no layer of it"

@@ -117,7 +117,7 @@ def needed(
 
 def _fingerprint(spec: BuildSpec, name: str, paths: Sequence[str], snapshot: Snapshot) -> str:
     # Where things stand in the file does not matter.
-    said = spec.model_dump(mode="json", exclude={"lines", "places"})
+    said = spec.model_dump(mode="json", exclude={"lines", "places"}, warnings=False)
     made_of = [said, name, [(path, snapshot.id_of(path)) for path in paths]]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
@@ -150,8 +150,11 @@ def _paths(spec: BuildSpec, source: Source) -> Iterator[str]:
     if not all(holder.runtimes[0].startswith("python") for holder in holders) or any(map(_runs, holders)):
         raise _Unclear
     for holder in holders:
-        for entry in holder.files or ("",):
+        everything = () if isinstance(holder, LayerSpec) and holder.placed else ("",)
+        for entry in holder.files or everything:
             yield posixpath.join(holder.source_dir, fixed_part(entry))
+        for placed in holder.placed:
+            yield posixpath.join(holder.source_dir, placed.source)
     own = [*own_requirements(spec)]
     yield from own
     there = next((path for path in own if _exists(path, source)), None)

@@ -166,7 +166,7 @@ def _provided(project: Project, name: str) -> set[str]:
         posixpath.basename(path)
         for layer in project.spec.layers
         if layer.name != name and layer.ships_files and not layer.preinstall
-        for path, _ in layer_files(project.root, layer)
+        for path, _ in layer_files(project, layer)
         if posixpath.dirname(path) == FOLDER
     }
 

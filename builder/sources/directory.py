@@ -78,6 +78,34 @@ def snapshot(
     return DirectorySnapshot(root=into, commit=tree.commit if tree else "", commit_time=commit_time, secrets=secrets)
 
 
+def place_in_repository(directory: Path) -> str:
+    """Return where an existing directory is in the git work tree around it (posix); "" at its top, or without one."""
+    real = directory.resolve()
+    top = next((folder for folder in (real, *real.parents) if (folder / ".git").exists()), real)
+    return "" if top == real else real.relative_to(top).as_posix()
+
+
+def copy_beside(directory: Path, copy: Path, path: str, top: Path, *, leave_out: Sequence[Path] = ()) -> None:
+    """Copy a file or directory of the repository beside the copy of one of its directories, by the same rules.
+
+    Args:
+        path: relative to `directory`, out of which it leads.
+        top: of the copied repository; nothing is copied to places out of it.
+    """
+    source, target = directory.resolve() / path, Path(os.path.normpath(copy / path))
+    if target.exists() or not target.is_relative_to(top):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        snapshot(source, target, leave_out=leave_out)
+    elif source.is_file():
+        tree = read_work_tree(source.parent)
+        time = tree.commit_time if tree and tree.commit else FIXED_TIME
+        shutil.copyfile(source, target)
+        target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+        os.utime(target, (time, time))
+
+
 def _ignored(directory: Path, paths: Sequence[str]) -> frozenset[str]:
     found: set[str] = set()
     for file in (path for path in paths if path.rpartition("/")[2] == IGNORE_FILE and (directory / path).is_file()):

@@ -65,6 +65,34 @@ def select_files(
     return tuple(sorted(kept.items()))
 
 
+def placed_files(root: Path, place: str, to: str, boundary: Path) -> tuple[tuple[str, Path], ...]:
+    """Return a file or everything below a directory, at another place in the zip: (path there, real path), sorted.
+
+    Args:
+        place: where it is, relative to `root`; it may climb out of that. boundary: what it may not leave.
+
+    Raises:
+        PathNotFound: it does not exist, or is an empty directory.
+        UnsafeSource: it leaves `boundary`.
+        LfsMissing: a file is a Git LFS pointer, whose content is not here.
+    """
+    path = Path(os.path.normpath(root / place))
+    if not _inside(path, boundary):
+        raise UnsafeSource(f"{place!r} leaves the repository")
+    if path.is_dir():
+        found = dict(_below(boundary, path, to, lambda name: True))
+        found = {name: file for name, file in found.items() if not is_npmrc(name)}
+    elif path.is_symlink() or path.exists():
+        found = {to: _file(boundary, path, to)}
+    else:
+        found = {}
+    if not found:
+        what = "is an empty directory" if path.is_dir() else f"does not exist{nearest_path(root, place)}"
+        raise PathNotFound(f"{place!r} {what}", hint="from is relative to source_dir")
+    refuse_lfs_pointers(found)
+    return tuple(sorted(found.items()))
+
+
 def fixed_part(entry: str) -> str:
     """Return the beginning of an entry of `files` up to its first part that is a pattern."""
     parts = [part for part in entry.split("/") if part not in ("", ".")]

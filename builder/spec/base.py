@@ -6,7 +6,7 @@ The text below a field of a `Spec` explains its key to people: it goes into the 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    WrapValidator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -66,6 +67,51 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(as_tuple, json_schema_input_
 
 class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+_UP = "../"
+
+
+def _anywhere(path: str) -> str:
+    """Return `path`, relative and, after steps up, below a directory; raise ValueError if it is not."""
+    below = path
+    while below.startswith(_UP):
+        below = below.removeprefix(_UP)
+    if below in ("", "..", "."):
+        raise ValueError(f"{path!r} names no file or directory")
+    if problem := path_problem(below):
+        raise ValueError(problem)
+    return path
+
+
+class Placed(Spec):
+    """A file or directory that gets another place in the zip."""
+
+    source: Annotated[str, AfterValidator(_anywhere), stated(pattern=rf"^(?:\.\./)*{PATH_PATTERN}$")] = Field(
+        alias="from"
+    )
+    """Where it is, relative to `source_dir`: with `../` also elsewhere in the repository."""
+    to: Annotated[RelativePath, StringConstraints(min_length=1)]
+    """Its place in the zip; of a directory, where what is in it goes."""
+
+
+def _entry(value: object, path: Callable[[object], str]) -> object:
+    return value if isinstance(value, Placed) else path(value)
+
+
+_Entry = Annotated[_Path, WrapValidator(_entry, json_schema_input_type=_Path | Placed)]
+# Paths; those with another place are `Placed`, which `Reader` has made of them.
+Entries = Annotated[tuple[_Entry, ...], BeforeValidator(as_tuple, json_schema_input_type=_Path | tuple[_Entry, ...])]
+
+
+def listed_in(entries: tuple[object, ...]) -> tuple[str, ...]:
+    """Return the entries of `files` that keep their place."""
+    return tuple(entry for entry in entries if isinstance(entry, str))
+
+
+def placed_in(entries: tuple[object, ...]) -> tuple[Placed, ...]:
+    """Return the entries of `files` that get another place."""
+    return tuple(entry for entry in entries if isinstance(entry, Placed))
 
 
 def _reference(text: str) -> str:

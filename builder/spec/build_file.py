@@ -24,7 +24,7 @@ from builder.nearest import alike, meant, nearest
 from builder.runtimes import RUNTIMES
 from builder.sources.excludes import BUILD_FILES
 from builder.spec.accepted import RANGES, layer_arn
-from builder.spec.base import SecretSpec, Spec, as_tuple
+from builder.spec.base import Placed, SecretSpec, Spec, as_tuple
 from builder.spec.builds import chosen
 from builder.spec.document import Document, Location
 from builder.spec.lambda_names import Finding, configuration_findings, cors_findings
@@ -162,8 +162,19 @@ class Reader:
                 value = {**value, "handler": "bootstrap" if first != "go1.x" else "main.handler"}
             elif "handler" not in value and first.startswith("python") and value.get("build") in (None, "none"):
                 value = {**value, "handler": DEFAULT_HANDLER}  # whether that file exists is checked against the tree
-            value = self._with_build(at, value)
+            value = self._with_build(at, self._with_places(at, value))
         return self.model(FunctionSpec, at, value)
+
+    def _with_places(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
+        """Return the mapping with values in the place of the `files` that are mappings; notes what is wrong."""
+        files = value.get("files")
+        if not isinstance(files, list):
+            return dict(value)
+        read = [
+            (self.model(Placed, (*at, "files", position), entry) or ".") if isinstance(entry, dict) else entry
+            for position, entry in enumerate(files)
+        ]
+        return {**value, "files": read}
 
     def _with_build(self, at: Location, value: Mapping[str, object]) -> dict[str, object]:
         """Return the mapping with the recipe in the place of `build`; without it, after noting what is wrong."""
@@ -256,6 +267,7 @@ class Reader:
         runtimes = value.get("runtimes", inherited)
         if "runtimes" not in value and self._broken(runtimes):
             runtimes = ["python3.13"]  # the function's own problem is enough
+        value = self._with_places(at, value)
         if value.get("build") is not None:
             value = self._with_build(at, value)
             if "build" not in value and "files" not in value:

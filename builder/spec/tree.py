@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from builder.errors import InvalidBuildFile, LambdasmithError, LfsMissing
@@ -11,8 +11,9 @@ from builder.npm.lockfile import MANIFEST, NAMES
 from builder.python.inputs import split_entry
 from builder.python.requirements import parse
 from builder.runtimes import RUNTIMES
-from builder.sources.local import directory_in, nearest_path, select_files
-from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, invalid, makes_all
+from builder.sources.local import directory_in, nearest_path, placed_files, select_files
+from builder.spec.base import Placed
+from builder.spec.values import DEFAULT_HANDLER, BuildSpec, FunctionSpec, LayerSpec, invalid, makes_all
 
 __all__ = [
     "check_against_tree",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 
-def check_all_against_tree(specs: Sequence[BuildSpec], root: Path) -> None:
+def check_all_against_tree(specs: Sequence[BuildSpec], root: Path, repository: Path | None = None) -> None:
     """Compare the names in all functions of a build file with the project's directory `root`, as `check_against_tree`.
 
     Raises:
@@ -34,7 +35,7 @@ def check_all_against_tree(specs: Sequence[BuildSpec], root: Path) -> None:
     lacking: list[LfsMissing] = []
     for spec in specs:
         try:
-            check_against_tree(with_own_dependencies(spec, root), root)
+            check_against_tree(with_own_dependencies(spec, root), root, repository)
         except LfsMissing as error:
             lacking.append(error)
         except InvalidBuildFile as error:
@@ -100,8 +101,8 @@ def nothing_to_install(spec: BuildSpec, root: Path) -> bool:
         return False  # locking says what is wrong
 
 
-def check_against_tree(spec: BuildSpec, root: Path) -> None:
-    """Compare the names in `spec` with the project's directory `root`.
+def check_against_tree(spec: BuildSpec, root: Path, repository: Path | None = None) -> None:
+    """Compare the names in `spec` with the project's directory `root`, which is in `repository`, or all of it.
 
     Files that a layer's `preinstall` may still make are not looked for.
 
@@ -111,14 +112,15 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
         LfsMissing: all of that is right, but the content of files is not here.
     """
     lacking: list[LfsMissing] = []
-    problems = [*_function_problems(spec, root, lacking), *_dependency_problems(spec, root)]
+    boundary = repository or root
+    problems = [*_function_problems(spec, root, lacking, boundary), *_dependency_problems(spec, root)]
     for layer in spec.layers:
         label, made_later = f"layers.{layer.name}", bool(layer.preinstall)
-        made_later = made_later or (bool(layer.build) and not layer.files)
+        made_later = made_later or (bool(layer.build) and not layer.entries)
         directory = list(_directory_problems(spec, root, label, layer.source_dir, must_exist=not made_later))
         problems += directory
         if not directory and not made_later:
-            problems += _file_problems(spec, root, label, layer.source_dir, layer.files, lacking)
+            problems += _file_problems(spec, root, label, layer, lacking, boundary)
     # Missing content of LFS files is reported last: usually it is not the user's mistake but the server's.
     if problems:
         raise invalid(spec.file, problems)
@@ -127,7 +129,7 @@ def check_against_tree(spec: BuildSpec, root: Path) -> None:
         raise lacking[0].with_message()
 
 
-def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -> Iterator[str]:
+def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing], boundary: Path) -> Iterator[str]:
     function = spec.function
     if function is None:
         return
@@ -136,20 +138,25 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
     if directory:
         yield from directory
         return
-    missing = list(_file_problems(spec, root, "function", function.source_dir, function.files, lacking))
+    missing = list(_file_problems(spec, root, "function", function, lacking, boundary))
     yield from missing
     if not function.ships_files:
         return
     there = [
         entry
-        for position, entry in enumerate(function.files)
-        if not any(f"function.files.{position}:" in problem for problem in missing)
+        for position, entry in enumerate(function.entries)
+        if isinstance(entry, str) and not any(f"function.files.{position}:" in problem for problem in missing)
     ]
     # Without any existing file the handler cannot be judged.
     if function.files and not there:
         return
     try:
         names = [name for name, _ in select_files(root, function.source_dir, there, function.left_out)]
+        names += [
+            name
+            for entry in (() if missing else function.placed)
+            for name, _ in placed_files(root / function.source_dir, entry.source, entry.to, boundary)
+        ]
     except LfsMissing as error:
         lacking.append(_placed(error, spec.at("function.files")))
         return
@@ -157,7 +164,10 @@ def _function_problems(spec: BuildSpec, root: Path, lacking: list[LfsMissing]) -
         if not missing:
             yield from (f"{spec.at('function.files')}: {problem}" for problem in error.problems or (error.message,))
         return
-    if not names:
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        yield f"{spec.at('function.files')}: {', '.join(twice[:3])}: two files want this place in the zip"
+    elif not names:
         yield f"{spec.at('function.exclude')}: excludes every file"
     elif makes_all(function.build):
         return  # its files exist only after the build
@@ -241,14 +251,23 @@ def _placed(error: LfsMissing, where: str) -> LfsMissing:
 
 
 def _file_problems(
-    spec: BuildSpec, root: Path, label: str, source_dir: str, files: Iterable[str], lacking: list[LfsMissing]
+    spec: BuildSpec,
+    root: Path,
+    label: str,
+    holder: FunctionSpec | LayerSpec,
+    lacking: list[LfsMissing],
+    boundary: Path,
 ) -> Iterator[str]:
     """Yield one problem for each entry that selects nothing, or something that must not be packaged."""
-    for position, entry in enumerate(files):
+    entries: tuple[object, ...] = holder.entries
+    for position, entry in enumerate(entries):
         key = f"{label}.files.{position}"
         where = spec.at(key if key in spec.lines else f"{label}.files")
         try:
-            select_files(root, source_dir, (entry,), ())
+            if isinstance(entry, Placed):
+                placed_files(root / holder.source_dir, entry.source, entry.to, boundary)
+            else:
+                select_files(root, holder.source_dir, (str(entry),), ())
         except LfsMissing as error:
             lacking.append(_placed(error, where))
         except LambdasmithError as error:

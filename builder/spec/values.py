@@ -33,7 +33,21 @@ from builder.spec.accepted import (
     retention,
     role_arn,
 )
-from builder.spec.base import VARIABLE, Paths, RelativePath, SecretSpec, Spec, Texts, VariableName, as_tuple, stated
+from builder.spec.base import (
+    VARIABLE,
+    Entries,
+    Paths,
+    Placed,
+    RelativePath,
+    SecretSpec,
+    Spec,
+    Texts,
+    VariableName,
+    as_tuple,
+    listed_in,
+    placed_in,
+    stated,
+)
 from builder.spec.builds import Build, CommandBuild, GoBuild, NodeBuild
 
 
@@ -71,9 +85,10 @@ class FunctionSpec(Spec):
     handler: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^\S+$")]
     """`FILE.FUNCTION`; a custom runtime (`provided…`) needs none, and Python none where `lambda_function.py` is: its
     `lambda_handler`."""
-    files: Paths = ()
+    entries: Entries = Field(default=(), alias="files")
     """Files, directories with all below them, and patterns such as `pkg/**`, relative to `source_dir`. Without it
-    everything there, or nothing where `build` makes the whole zip."""
+    everything there, or nothing where `build` makes the whole zip. `{from: ../shared/util.py, to: util.py}` adds a file
+    or directory of the repository at another place."""
     source_dir: RelativePath = "."
     """Where the files are; they keep their path relative to it."""
     exclude: Paths = ()
@@ -108,6 +123,16 @@ class FunctionSpec(Spec):
     build: Build | None = None
     """How it is built if it is not Python: `go`, `node`, `none` (the files as they are), or a mapping with `go`,
     `node` or `command`. Without it the files tell."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Entries of `files` that keep their place."""
+        return listed_in(self.entries)
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        """Entries of `files` that get another place."""
+        return placed_in(self.entries)
 
     @property
     def ships_files(self) -> bool:
@@ -185,8 +210,9 @@ class LayerSpec(Spec):
     """Variables for the commands of `preinstall`."""
     secrets: Annotated[tuple[SecretSpec, ...], BeforeValidator(as_tuple)] = ()
     """Secrets for the commands of `preinstall`, by where they are."""
-    files: Paths = ()
-    """What goes into the layer: files, directories and patterns, relative to `source_dir`."""
+    entries: Entries = Field(default=(), alias="files")
+    """What goes into the layer: files, directories and patterns, relative to `source_dir`; or, with another place,
+    `{from: ../shared, to: shared}`."""
     source_dir: RelativePath = "."
     """Directory of the project that the files are in, also those that `preinstall` makes."""
     dest_dir: RelativePath = ""
@@ -197,13 +223,23 @@ class LayerSpec(Spec):
     """As for the function."""
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """Entries of `files` that keep their place."""
+        return listed_in(self.entries)
+
+    @property
+    def placed(self) -> tuple[Placed, ...]:
+        """Entries of `files` that get another place."""
+        return placed_in(self.entries)
+
+    @property
     def ships_files(self) -> bool:
         """Whether files of the project go into the zip unchanged."""
-        return bool(self.files)
+        return bool(self.entries)
 
     @model_validator(mode="after")
     def _for_commands(self) -> LayerSpec:
-        if not self.files and not self.build:
+        if not self.entries and not self.build:
             raise ValueError("has neither files nor build")
         if self.build and self.preinstall:
             raise ValueError("has both build and preinstall; write the commands as build: command: […]")

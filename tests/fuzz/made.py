@@ -137,6 +137,7 @@ def product() -> bytes:
                 "stage": "",
                 "parameters": {},
                 "dependencies": ["r.txt"],
+                "layers": [],
                 "runtime": "python3.13",
                 "architecture": "x86_64",
             },

@@ -1,0 +1,129 @@
+"""Files that get another place in the zip, from anywhere in the repository and never from outside of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.errors import InvalidBuildFile
+from builder.making.own_files import own_files
+from builder.making.project import Project, read_project
+from builder.making.reads import on_disk, reads_of, still_holds
+from builder.sources.snapshot import Snapshot
+from builder.sources.treeid import ids_of
+
+FILES = {
+    "services/api/app.py": "def h(e, c): ...\n",
+    "services/api/data/a.txt": "a\n",
+    "shared/util.py": "W = 1\n",
+    "shared/words/one.txt": "1\n",
+    "shared/words/deep/two.txt": "2\n",
+    "secret.txt": "s\n",
+}
+
+
+def repository(top: Path, files: str, layers: str = "") -> Path:
+    """A project in a repository that has `files` in its build file."""
+    for name, text in FILES.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(text)
+    project = top / "services" / "api"
+    function = f"function:\n  runtimes: [python3.13]\n  handler: app.h\n  files: {files}\n"
+    (project / "build.yaml").write_text(function + layers)
+    return project
+
+
+def read(project: Path, top: Path) -> Project:
+    return read_project(project, None, commit_time=0, repository=top)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        ("[app.py, {from: ../../shared/util.py, to: util.py}]", ["app.py", "util.py"]),
+        (
+            "[app.py, {from: ../../shared/words, to: data/words}]",
+            ["app.py", "data/words/deep/two.txt", "data/words/one.txt"],
+        ),
+        ("[{from: ../../shared/util.py, to: lib/u.py}]", ["app.py", "build.yaml", "data/a.txt", "lib/u.py"]),
+        ("[app.py, {from: data, to: other}]", ["app.py", "other/a.txt"]),
+    ],
+    ids=["a file", "a directory", "beside everything", "of its own"],
+)
+def test_a_file_gets_another_place(tmp_path: Path, files: str, names: list[str]) -> None:
+    project = read(repository(tmp_path, files), tmp_path)
+    assert [name for name, _ in own_files(project, "function")] == names
+
+
+def test_a_layer_of_files_from_elsewhere(tmp_path: Path) -> None:
+    layers = "layers:\n  common: {files: [{from: ../../shared, to: shared}], dest_dir: python}\n"
+    project = read(repository(tmp_path, "[app.py]", layers), tmp_path)
+    names = [name for name, _ in own_files(project, "common")]
+    assert names == ["python/shared/util.py", "python/shared/words/deep/two.txt", "python/shared/words/one.txt"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ("[app.py, {from: ../../../x, to: x}]", "build.yaml:4: function.files.1: '../../../x' leaves the repository"),
+        ("[app.py, {from: ../../shared/utl.py, to: x}]", "function.files.1: '../../shared/utl.py' does not exist"),
+        ("[app.py, {from: data/a.txt, to: app.py}]", "function.files: app.py: two files want this place in the zip"),
+        ("[app.py, {from: data, to: ../x}]", "function.files.1.to: '../x' leaves the project"),
+        ("[app.py, {from: data}]", "function.files.1.to: missing"),
+        ("[app.py, {form: data, to: x}]", "function.files.1.form: unknown key; did you mean from?"),
+        ("[app.py, {from: /etc/passwd, to: x}]", "function.files.1.from: '/etc/passwd' is absolute"),
+        ("[app.py, {from: ../.., to: x}]", "function.files.1.from: '../..'"),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_place(tmp_path: Path, files: str, said: str) -> None:
+    top = tmp_path / "repository"
+    (tmp_path / "x").write_text("outside\n")
+    with pytest.raises(InvalidBuildFile) as caught:
+        read(repository(top, files), top)
+    assert said in caught.value.message, caught.value.message
+
+
+def test_a_link_does_not_lead_out_of_the_repository(tmp_path: Path) -> None:
+    top = tmp_path / "repository"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x.txt").write_text("outside\n")
+    project = repository(top, "[app.py, {from: ../../linked, to: linked}]")
+    (top / "linked").symlink_to(tmp_path / "outside")
+    with pytest.raises(InvalidBuildFile, match="leaves the repository"):
+        read(project, top)
+
+
+def test_a_change_of_such_a_file_changes_the_function(tmp_path: Path) -> None:
+    def snapshot() -> Snapshot:
+        ids = ids_of(tmp_path)
+        empty = Snapshot(root=tmp_path, url="", ref="", commit="", tree=ids.whole, subtree="", commit_time=0)
+        return replace(empty, ids=ids.below)
+
+    project = read(repository(tmp_path, "[app.py, {from: ../../shared/util.py, to: util.py}]"), tmp_path)
+    known = reads_of(project.spec, "api", on_disk(snapshot(), "services/api"))
+    assert "shared/util.py" in known.paths
+    (tmp_path / "secret.txt").write_text("other\n")
+    assert still_holds(known, project.spec, "api", snapshot())
+    (tmp_path / "shared" / "util.py").write_text("W = 2\n")
+    assert not still_holds(known, project.spec, "api", snapshot())
+
+
+def test_a_workstation_builds_it_as_well(tmp_path: Path) -> None:
+    top, out = tmp_path / "repository", tmp_path / "out"
+    project = repository(top, "[app.py, {from: ../../shared/words, to: words}]")
+    subprocess.run(["git", "init", "-q", str(top)], check=True)
+    (top / ".gitignore").write_text("deep/\n")
+    command = [sys.executable, "-m", "builder", "build", str(project), "-o", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(out / "function.zip") as made:
+        assert made.namelist() == ["app.py", "words/one.txt"]
+    # Without a repository around it there is nothing but the directory.
+    (top / ".git").rename(tmp_path / "git")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "'../../shared/words' leaves the repository" in done.stderr
