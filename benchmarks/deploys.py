@@ -76,8 +76,14 @@ class Bench:
 
 
 @contextmanager
-def bootstrapped(names: tuple[str, ...] = ("web",), isolation: str = "shared") -> Iterator[tuple[Bench, float]]:
-    """Start an embedded AWS with a builder and repositories; yield them and the seconds of `setup.py init`."""
+def bootstrapped(
+    names: tuple[str, ...] = ("web",), isolation: str = "shared", extra: str = ""
+) -> Iterator[tuple[Bench, float]]:
+    """Start an embedded AWS with a builder and repositories; yield them and the seconds of `setup.py init`.
+
+    Args:
+        extra: lines for [builder] of config.ini.
+    """
     found = find(os.environ)
     runtime = next(f"python3.{minor}" for minor in (14, 13, 12, 11) if f"3.{minor}" in found)
     with tempfile.TemporaryDirectory() as directory:
@@ -95,7 +101,7 @@ def bootstrapped(names: tuple[str, ...] = ("web",), isolation: str = "shared") -
             config.write_text(
                 f"[github]\ngit_username = bench\ngit_base = {forge.url}\n"
                 f"[builder]\nruntime = {runtime}\nfunctions = *\nrole = {role['Role']['Arn']}\n"
-                f"isolation = {isolation}\n"
+                f"isolation = {isolation}\n{extra}"
             )
             env = {**os.environ, **aws.env, "LAMBDASMITH_GITHUB_GIT_TOKEN": "bench-token-0123456789"}
             command = [sys.executable, str(ROOT / "setup.py"), "init", "--yes", "--config", str(config)]
