@@ -106,7 +106,9 @@ def needed(
         ]
         name = find_build_file(names, build_file)
         file = read_functions(source.text(name), file=name, stage=stage, parameters=parameters)
-        wanted = [key] if key else [word for word in words if word in file.functions] or [*file.functions]
+        # A word is a key, or what Lambda calls the function.
+        keys = {**{name: each for each, name in file.names.items()}, **{each: each for each in file.functions}}
+        wanted = [key] if key else [keys[word] for word in words if word in keys] or [*file.functions]
         same = {*unchanged(file, known, snapshot)}
         specs = [file.functions[each] for each in wanted if each not in same]
     except (LambdasmithError, KeyError):
@@ -158,7 +160,8 @@ def _paths(spec: BuildSpec, source: Source) -> Iterator[str]:
     own = [*own_requirements(spec)]
     yield from own
     there = next((path for path in own if _exists(path, source)), None)
-    for entry in (there,) if there else spec.dependencies:
+    named = spec.dependencies if spec.adds_own or not there else ()
+    for entry in (*named, *((there,) if there else ())):
         yield from _requirements(split_entry(entry)[0], source, set())
 
 

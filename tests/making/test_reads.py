@@ -189,6 +189,30 @@ def test_only_what_is_needed_is_written(tmp_path: Path) -> None:
     assert chosen(tmp_path, text=small) == {"build.yaml", "functions/api"}
 
 
+def test_a_function_may_be_named_as_lambda_calls_it(tmp_path: Path) -> None:
+    """Two that share a directory: one lists its files, the other has all of it."""
+    text = (
+        "defaults: {runtimes: [python3.13], name: 'shop-{name}', source_dir: functions/worker}\n"
+        "functions:\n  one: {files: [worker.py], handler: worker.run}\n  two: {handler: worker.run}\n"
+    )
+    both = chosen(tmp_path, "one", "shop-two", text=text)
+    assert both is not None
+    assert "functions/worker" in both
+    assert "functions/worker" not in (chosen(tmp_path, "one", text=text) or ())
+
+
+def test_requirements_of_a_layer_and_of_the_function_both_count(tmp_path: Path) -> None:
+    spec = (
+        functions()
+        .functions["cron"]
+        .model_copy(update={"says_dependencies": False, "adds_own": True, "own_files": ("requirements.txt",)})
+    )
+    for name, content in {**FILES, "functions/cron/requirements.txt": "idna\n"}.items():
+        write(name, content)(tmp_path)
+    paths = reads_of(spec, "cron", on_disk(snapshot(tmp_path), "")).paths
+    assert {"functions/cron/requirements.txt", "requirements/cron.txt", "requirements/more.txt"} <= {*paths}
+
+
 def test_what_stands_is_not_written(tmp_path: Path) -> None:
     text = "\n".join(line for line in BUILD_FILE.splitlines() if "thumbs" not in line)
     assert chosen(tmp_path, text=text)

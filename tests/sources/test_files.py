@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,25 @@ def test_a_known_tree_ends_the_fetch_before_any_file_is_written(host: Host, tmp_
     changed = fetch(resolved, tmp_path / "three", credentials=(), path="b", known=[before.subtree, ""])
     assert changed.unpacked
     assert fetch(resolved, tmp_path / "four", credentials=(), path="no/such").subtree == ""
+
+
+def test_of_a_large_repository_only_what_was_chosen_is_written(host: Host, tmp_path: Path) -> None:
+    work, url = host.work(tmp_path, "large")
+    work.commit({f"other/{number % 7}/{number}.txt": f"{number}\n" for number in range(1_000)} | {"app/app.py": "A\n"})
+    asked: list[bytes] = []
+
+    def choose(snapshot: Snapshot, read: Callable[[str], bytes]) -> set[str]:
+        asked.append(read("app/app.py"))
+        assert snapshot.id_of("other/3/3.txt")
+        return {"app", "other/3/3.txt"}
+
+    some = fetch(resolve(url, None, credentials=()), tmp_path / "some", credentials=(), choose=choose)
+    files = sorted(path.relative_to(some.root).as_posix() for path in some.root.rglob("*") if path.is_file())
+    assert (asked, files, some.whole, some.files) == ([b"A\n"], ["app/app.py", "other/3/3.txt"], False, 2)
+    everything = fetch(resolve(url, None, credentials=()), tmp_path / "all", credentials=(), choose=lambda *_: None)
+    assert (everything.whole, everything.files, everything.tree) == (True, 1_001, some.tree)
+    # A small one is written whole, and no one is asked.
+    work, url = host.work(tmp_path, "small")
+    work.commit({"app/app.py": "A\n", "other.txt": ""})
+    small = fetch(resolve(url, None, credentials=()), tmp_path / "small", credentials=(), choose=choose)
+    assert (len(asked), small.whole, small.files) == (1, True, 2)
