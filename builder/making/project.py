@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from builder.errors import InvalidBuildFile, InvalidEvent
+from builder.errors import ArtifactConflict, InvalidBuildFile, InvalidEvent
 from builder.plan import DEPENDENCIES, FUNCTION, Kind
 from builder.python.prune import PruneOptions
 from builder.runtimes import RUNTIMES, Architecture, Target, architecture_of
@@ -222,11 +222,21 @@ def layer_files(project: Project, layer: LayerSpec, copy: Path | None = None) ->
 def with_placed(
     chosen: tuple[tuple[str, Path], ...], project: Project, holder: FunctionSpec | LayerSpec
 ) -> tuple[tuple[str, Path], ...]:
-    """Return the chosen files, and those that get another place in the zip."""
+    """Return the chosen files, and those that get another place in the zip.
+
+    Raises:
+        ArtifactConflict: two of them want the same place.
+    """
     boundary = project.repository or project.root
     files = dict(chosen)
     for entry in holder.placed:
-        files |= placed_files(project.root / holder.source_dir, entry.source, entry.to, boundary)
+        placed = dict(placed_files(project.root / holder.source_dir, entry.source, entry.to, boundary))
+        if twice := sorted(files.keys() & placed.keys()):
+            raise ArtifactConflict(
+                f"{project.spec.file}: files: {', '.join(twice[:3])}: two files want this place in the zip",
+                hint="give one of them another place: {from: …, to: …}",
+            )
+        files |= placed
     return tuple(sorted(files.items()))
 
 

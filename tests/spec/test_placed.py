@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import InvalidBuildFile
+from builder.errors import ArtifactConflict, InvalidBuildFile
 from builder.making.own_files import own_files
 from builder.making.project import Project, read_project
 from builder.making.reads import on_disk, reads_of, still_holds
@@ -67,6 +67,16 @@ def test_a_layer_of_files_from_elsewhere(tmp_path: Path) -> None:
     assert names == ["python/shared/util.py", "python/shared/words/deep/two.txt", "python/shared/words/one.txt"]
 
 
+def test_two_files_of_a_layer_do_not_get_one_place(tmp_path: Path) -> None:
+    layers = (
+        "layers:\n  common:\n    source_dir: data\n"
+        "    files: [a.txt, {from: ../../../shared/words/one.txt, to: a.txt}]\n"
+    )
+    project = read(repository(tmp_path, "[app.py]", layers), tmp_path)
+    with pytest.raises(ArtifactConflict, match=r"files: a\.txt: two files want this place"):
+        own_files(project, "common")
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -109,6 +119,8 @@ def test_a_change_of_such_a_file_changes_the_function(tmp_path: Path) -> None:
     assert "shared/util.py" in known.paths
     (tmp_path / "secret.txt").write_text("other\n")
     assert still_holds(known, project.spec, "api", snapshot())
+    elsewhere = read(repository(tmp_path, "[app.py, {from: ../../shared/util.py, to: other.py}]"), tmp_path)
+    assert not still_holds(known, elsewhere.spec, "api", snapshot()), "another place is another function"
     (tmp_path / "shared" / "util.py").write_text("W = 2\n")
     assert not still_holds(known, project.spec, "api", snapshot())
 
